@@ -1,0 +1,61 @@
+//! What the coordinator's mind wants done.
+
+use crate::failure::Failure;
+use std::sync::Arc;
+use tensor::{Digest, KeyRange, ObjectKey, Reduced, StepId, Task, TaskId, WorkerId};
+
+/// Who has an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// This worker, in memory or spilled.
+    Worker(WorkerId),
+    /// A depot, as the content of a sealed object of the model's depot.
+    Durable {
+        /// The sealed object.
+        digest: Digest,
+        /// Its length.
+        bytes: u64,
+        /// The bytes of one row.
+        row_bytes: u32,
+    },
+}
+
+/// Where to get objects that the assigned worker does not hold itself. Keys of kind `Sealed` need no source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The objects, neighbouring blocks with one holder joined.
+    pub keys: KeyRange,
+    /// Holders, the preferred first.
+    pub holders: Vec<Holder>,
+}
+
+/// A task for a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// What to do.
+    pub task: Arc<Task>,
+    /// Counts the assignments of this task, from 0; to be returned with the result.
+    pub attempt: u32,
+    /// Where to find what the worker does not hold.
+    pub sources: Vec<Source>,
+}
+
+/// Something to do. Actions are done in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Hand tasks to a worker; it runs them in this order and fetches ahead.
+    Assign(WorkerId, Vec<Assignment>),
+    /// Ask for a task back if it has not begun.
+    Revoke(WorkerId, TaskId, u32),
+    /// A worker may drop these objects.
+    Drop(WorkerId, Vec<KeyRange>),
+    /// A step is whole. Tell the program.
+    StepDone(StepId, Reduced),
+    /// An object that unfinished work needs is lost and not durable: restore the program from the last
+    /// durable checkpoint and answer with [`crate::Event::Restarted`].
+    RollBack(ObjectKey),
+    /// A worker is beyond its lease: close its session. [`crate::Event::WorkerLost`] need not follow.
+    Dismiss(WorkerId),
+    /// The run cannot succeed: end it, with this reason.
+    Stop(Failure),
+}

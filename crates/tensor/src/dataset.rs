@@ -1,0 +1,169 @@
+//! What a sealed data set is, as nouns: the axes, the sealed partitions, the views. `depot` writes these
+//! into manifests, `tables` makes them, `model` names their objects in tasks.
+
+use crate::digest::Digest;
+use crate::grid::Grid;
+use crate::key::{DepotId, ObjectKey};
+use crate::time::TimeBin;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// A sealed object by content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SealedRef {
+    /// BLAKE3 of the whole.
+    pub digest: Digest,
+    /// Length in bytes.
+    pub bytes: u64,
+}
+
+impl SealedRef {
+    /// The key under which tasks read it.
+    pub fn key(self, depot: DepotId) -> ObjectKey {
+        ObjectKey::Sealed { depot, digest: self.digest, bytes: self.bytes }
+    }
+}
+
+/// A sealed partition: the interactions of one block in one orientation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionRef {
+    /// The file.
+    pub object: SealedRef,
+    /// Rows, as in the grid.
+    pub rows: u32,
+    /// Interactions.
+    pub interactions: u64,
+}
+
+/// The partitions of a set of interactions, one a block, in both orientations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partitions {
+    /// Rows are users, columns products.
+    pub user_major: Vec<PartitionRef>,
+    /// Rows are products, columns users.
+    pub product_major: Vec<PartitionRef>,
+    /// Interactions in all.
+    pub interactions: u64,
+}
+
+/// The type of original ids, kept end to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IdKind {
+    /// Any signed integer column.
+    Int64,
+    /// An unsigned 64-bit column.
+    UInt64,
+    /// Text.
+    Utf8,
+    /// Bytes.
+    Binary,
+}
+
+/// A mode whose rows are original ids.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Axis {
+    /// The column of the input.
+    pub column: String,
+    /// The type of its ids.
+    pub id_kind: IdKind,
+    /// The frozen grid.
+    pub grid: Grid,
+    /// One sealed dictionary a block: the original id of each local row.
+    pub dictionary: Vec<SealedRef>,
+}
+
+/// The time mode.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeAxis {
+    /// The column of the input.
+    pub column: String,
+    /// The width of a bin.
+    pub bin: TimeBin,
+    /// The absolute number ([`TimeBin::index`]) of bin 0.
+    pub first_bin: i64,
+    /// How many bins.
+    pub bins: u32,
+    /// Whether the last bin reaches past the last datum, and is therefore left out of splits.
+    pub last_is_partial: bool,
+}
+
+impl TimeAxis {
+    /// The bins that data fill to their end.
+    pub fn whole_bins(&self) -> u32 {
+        self.bins - u32::from(self.last_is_partial)
+    }
+}
+
+/// What becomes of several rows of one (user, product, time bin).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Duplicates {
+    /// Values are added, in f64 in the order (file, row).
+    Sum,
+    /// The largest value.
+    Max,
+    /// The value that comes last in the order (file, row).
+    Last,
+    /// The number of rows; collapsing counted interactions adds the counts.
+    Count,
+}
+
+/// Which of the given files an interaction came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SplitPart {
+    /// `files`.
+    Train,
+    /// `validation_files`.
+    Validation,
+    /// `test_files`.
+    Test,
+}
+
+/// A sealed data set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataSet {
+    /// Hash of all that decides its bytes: input files (names apart), columns, bins, rules, engine version.
+    pub lineage: Digest,
+    /// Users.
+    pub user: Axis,
+    /// Products.
+    pub product: Axis,
+    /// Time, where the data have it.
+    pub time: Option<TimeAxis>,
+    /// The column of values, where there is one.
+    pub value_column: Option<String>,
+    /// How duplicates were combined.
+    pub duplicates: Duplicates,
+    /// The interactions. One entry, `Train`, unless parts were given as files.
+    pub parts: Vec<(SplitPart, Partitions)>,
+    /// Rows read.
+    pub input_rows: u64,
+    /// Rows left out, by reason.
+    pub bad_rows: BTreeMap<String, u64>,
+}
+
+/// Which interactions a view keeps, and in what shape. Hashed (postcard) into the view's name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewSpec {
+    /// The part of the data set it reads.
+    pub part: SplitPart,
+    /// Bins kept; `None`: all. Times in the view stay those of the data set.
+    pub bins: Option<Range<u32>>,
+    /// Interactions kept by hash: those whose 64-bit hash of (seed, user row, product row, time bin) lies in the range
+    /// (end exclusive; the last range ends at `u64::MAX` and includes it).
+    pub hash: Option<(u64, Range<u64>)>,
+    /// Whether time is collapsed, by the duplicates rule of the data set.
+    pub collapse_time: bool,
+}
+
+/// A view that was built: sealed derived partitions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// What it keeps.
+    pub spec: ViewSpec,
+    /// The partitions.
+    pub partitions: Partitions,
+}
