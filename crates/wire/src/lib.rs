@@ -4,7 +4,9 @@
 //! passes through [`convert`] is checked, so that behind it no message is malformed.
 
 pub mod chunk;
+pub mod convert;
 pub mod message;
+pub mod settings;
 
 /// Generated from `proto/strata.proto`.
 #[allow(missing_docs, clippy::pedantic)]
@@ -16,6 +18,7 @@ pub mod proto {
 }
 
 pub use chunk::{CHUNK_BYTES_MAX, Chunk, ChunkDamaged};
+pub use convert::Malformed;
 pub use message::{
     Done, ENGINE, FromWorker, Input, Io, Open, Peer, Phase, Pull, PullPart, PullReply, Reach, Simd,
     Span, StorageReply, StorageRequest, ToWorker, Totals, Traffic,
