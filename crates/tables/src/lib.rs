@@ -5,6 +5,7 @@
 
 pub mod columns;
 pub mod combine;
+pub mod dictionary;
 pub mod error;
 pub mod ingest;
 pub mod intern;

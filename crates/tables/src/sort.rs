@@ -21,20 +21,20 @@ struct Entry {
 }
 
 /// Records in any order. Keys are distinct, or the order among equal keys does not matter.
-pub struct Sorter<'a> {
-    cache: &'a Cache,
+pub struct Sorter {
+    cache: Cache,
     budget_bytes: usize,
     entries: Vec<Entry>,
     payloads: Vec<u8>,
     runs: Vec<Scratch>,
 }
 
-impl<'a> Sorter<'a> {
+impl Sorter {
     /// No records yet. Less than 64 KiB is not taken for a budget.
-    pub fn new(cache: &'a Cache, budget_bytes: u64) -> Self {
+    pub fn new(cache: &Cache, budget_bytes: u64) -> Self {
         let budget_bytes = usize::try_from(budget_bytes).unwrap_or(usize::MAX);
         let budget_bytes = budget_bytes.clamp(64 << 10, 2 << 30);
-        Sorter { cache, budget_bytes, entries: Vec::new(), payloads: Vec::new(), runs: Vec::new() }
+        Sorter { cache: cache.clone(), budget_bytes, entries: Vec::new(), payloads: Vec::new(), runs: Vec::new() }
     }
 
     /// Takes a record.
