@@ -2,7 +2,7 @@
 
 use crate::error::TablesError;
 use crate::spec::ScanSpec;
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, Schema, TimeUnit, UInt64Type};
 use serde::{Deserialize, Serialize};
@@ -242,7 +242,7 @@ pub fn texts(array: &ArrayRef, sink: impl FnMut(Option<&[u8]>)) -> Result<(), Ta
 
 /// Times as seconds (or bin numbers); null where a time is null.
 pub struct Times {
-    numbers: ArrayRef,
+    numbers: Int64Array,
     /// Entries of `numbers` per second, or the seconds of one.
     per_second: i64,
     seconds_each: i64,
@@ -268,12 +268,13 @@ impl Times {
             DataType::Date32 => cast_to(&cast_to(array, &DataType::Int32)?, &DataType::Int64)?,
             _ => cast_to(array, &DataType::Int64)?,
         };
+        let numbers = numbers.as_primitive::<Int64Type>().clone();
         Ok(Times { numbers, per_second, seconds_each })
     }
 
     /// The seconds, or the bin number, of a row.
     pub fn at(&self, row: usize) -> Option<i64> {
-        let numbers = self.numbers.as_primitive::<Int64Type>();
+        let numbers = &self.numbers;
         numbers.is_valid(row).then(|| {
             let number = numbers.value(row);
             if self.per_second == 1 { number * self.seconds_each } else { number.div_euclid(self.per_second) }
@@ -282,7 +283,7 @@ impl Times {
 }
 
 /// Values as f64; null where a value is null.
-pub struct Reals(ArrayRef);
+pub struct Reals(Float64Array);
 
 impl Reals {
     /// Of a decoded column.
@@ -290,13 +291,12 @@ impl Reals {
     /// # Errors
     /// Where the decoder gave another type than the schema promised.
     pub fn of(array: &ArrayRef) -> Result<Self, TablesError> {
-        Ok(Reals(cast_to(array, &DataType::Float64)?))
+        Ok(Reals(cast_to(array, &DataType::Float64)?.as_primitive::<Float64Type>().clone()))
     }
 
     /// The value of a row.
     pub fn at(&self, row: usize) -> Option<f64> {
-        let numbers = self.0.as_primitive::<Float64Type>();
-        numbers.is_valid(row).then(|| numbers.value(row))
+        self.0.is_valid(row).then(|| self.0.value(row))
     }
 }
 

@@ -47,21 +47,14 @@ impl Combined {
 pub struct PartitionBuild {
     writer: PartitionWriter,
     duplicates: Duplicates,
+    /// The column of values, for messages.
+    value_column: String,
     rows: u32,
     row: u32,
     open: Option<(u32, u32, u32, Combined)>,
     columns: Vec<u32>,
     times: Vec<u32>,
     values: Vec<f32>,
-}
-
-/// An interaction whose combined value leaves the range of f32: local row and column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overflow {
-    /// The row within the block.
-    pub local: u32,
-    /// The column's row id.
-    pub column: u32,
 }
 
 impl PartitionBuild {
@@ -76,10 +69,12 @@ impl PartitionBuild {
         rows: u32,
         has_time: bool,
         duplicates: Duplicates,
+        value_column: &str,
     ) -> Result<Self, TablesError> {
         Ok(PartitionBuild {
             writer: PartitionWriter::create(cache, orientation, BlockId(block), has_time)?,
             duplicates,
+            value_column: value_column.to_owned(),
             rows,
             row: 0,
             open: None,
@@ -92,32 +87,30 @@ impl PartitionBuild {
     /// Takes the next interaction in canonical order; equal ones are combined.
     ///
     /// # Errors
-    /// Where the disk is full; the interaction whose value overflows, within `Ok`.
+    /// Where a combined value overflows or the disk is full.
     pub fn push(
         &mut self,
         local: u32,
         column: u32,
         time: u32,
         value: f64,
-    ) -> Result<Result<(), Overflow>, TablesError> {
+    ) -> Result<(), TablesError> {
         if let Some((open_row, open_column, open_time, combined)) = &mut self.open {
             if (*open_row, *open_column, *open_time) == (local, column, time) {
                 combined.add(value);
-                return Ok(Ok(()));
+                return Ok(());
             }
-            if let Err(overflow) = self.close()? {
-                return Ok(Err(overflow));
-            }
+            self.close()?;
         }
         self.open = Some((local, column, time, Combined::new(self.duplicates, value)));
-        Ok(Ok(()))
+        Ok(())
     }
 
-    fn close(&mut self) -> Result<Result<(), Overflow>, TablesError> {
-        let Some((local, column, time, combined)) = self.open.take() else { return Ok(Ok(())) };
+    fn close(&mut self) -> Result<(), TablesError> {
+        let Some((local, column, time, combined)) = self.open.take() else { return Ok(()) };
         let value = combined.value();
         if value.is_infinite() {
-            return Ok(Err(Overflow { local, column }));
+            return Err(TablesError::ValueOverflow { column: self.value_column.clone() });
         }
         self.rows_until(local)?;
         self.columns.push(column);
@@ -126,7 +119,7 @@ impl PartitionBuild {
         if self.columns.len() == BATCH {
             self.flush()?;
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     fn rows_until(&mut self, local: u32) -> Result<(), TablesError> {
@@ -152,12 +145,10 @@ impl PartitionBuild {
     ///
     /// # Errors
     /// As [`PartitionBuild::push`].
-    pub fn seal(mut self) -> Result<Result<(Sealed, PartitionRef), Overflow>, TablesError> {
-        if let Err(overflow) = self.close()? {
-            return Ok(Err(overflow));
-        }
+    pub fn seal(mut self) -> Result<(Sealed, PartitionRef), TablesError> {
+        self.close()?;
         self.rows_until(self.rows)?;
-        Ok(Ok(self.writer.seal()?))
+        Ok(self.writer.seal()?)
     }
 }
 
@@ -178,7 +169,6 @@ impl Cursor {
 pub struct UnitMerge {
     unit: SealUnit,
     shape: Shape,
-    value_column: String,
     chunk: u64,
     cursors: Vec<Cursor>,
     /// (row, column, time, run), packed.
@@ -205,6 +195,7 @@ impl UnitMerge {
             unit.rows,
             op.shape.time,
             op.duplicates,
+            &op.value_column,
         )?;
         let share = budget_bytes / (3 * unit.runs.len().max(1) as u64);
         let bytes = share.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
@@ -215,7 +206,6 @@ impl UnitMerge {
             cursors: unit.runs.iter().map(cursor).collect(),
             chunk: bytes / u64::from(op.shape.row_bytes()),
             shape: op.shape,
-            value_column: op.value_column.clone(),
             heap: BinaryHeap::new(),
             build,
             unit,
@@ -303,8 +293,7 @@ impl UnitMerge {
         };
         let row = (key >> 96) as u32;
         let local = (u64::from(row) & ((1_u64 << self.unit.stride_log2) - 1)) as u32;
-        let pushed = self.build.push(local, (key >> 64) as u32, (key >> 32) as u32, value)?;
-        pushed.map_err(|overflow| overflow_error(&self.unit, &self.value_column, overflow))
+        self.build.push(local, (key >> 64) as u32, (key >> 32) as u32, value)
     }
 
     /// Seals the partition, once nothing is wanted.
@@ -312,20 +301,7 @@ impl UnitMerge {
     /// # Errors
     /// As [`UnitMerge::advance`].
     pub fn finish(self) -> Result<(Sealed, PartitionRef), TablesError> {
-        let (unit, column) = (self.unit, self.value_column);
-        self.build.seal()?.map_err(|overflow| overflow_error(&unit, &column, overflow))
-    }
-}
-
-fn overflow_error(unit: &SealUnit, name: &str, overflow: Overflow) -> TablesError {
-    let row = (u64::from(unit.block) << unit.stride_log2) as u32 + overflow.local;
-    let column_mode = if unit.orientation == Mode::User { Mode::Product } else { Mode::User };
-    TablesError::ValueOverflow {
-        row_mode: unit.orientation,
-        row,
-        column_mode,
-        column: overflow.column,
-        name: name.to_owned(),
+        self.build.seal()
     }
 }
 

@@ -154,18 +154,12 @@ pub enum TablesError {
         limit: u64,
     },
     /// A combined value leaves the range of f32.
-    #[error("the combined value of {{{row_mode}:{row}}} and {{{column_mode}:{column}}} leaves the range of f32: scale column `{name}` down")]
+    #[error(
+        "column `{column}`: the combined value of one user, product and time bin leaves the range of f32: scale it down"
+    )]
     ValueOverflow {
-        /// The mode of the row.
-        row_mode: tensor::Mode,
-        /// The row id.
-        row: u32,
-        /// The mode of the column.
-        column_mode: tensor::Mode,
-        /// The column's row id.
-        column: u32,
         /// The column of values.
-        name: String,
+        column: String,
     },
     /// More rows than ids.
     #[error("column `{column}`: {source}")]

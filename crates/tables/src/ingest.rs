@@ -102,11 +102,13 @@ impl Ingest {
     }
 
     fn scan_step(&self) -> Step {
+        // A scan need not know the parts of all files.
+        let spec = ScanSpec { parts: vec![], ..self.spec.clone() };
         let task = |(index, split): (usize, &crate::survey::Split)| {
             let op = Op::Scan(ScanOp {
                 input: self.survey.files[split.file as usize].clone(),
                 split: split.clone(),
-                spec: self.spec.clone(),
+                spec: spec.clone(),
                 kinds: self.survey.kinds,
             });
             let block = index as u32;

@@ -29,7 +29,7 @@ struct Cursor {
     count: u32,
     id: Range<usize>,
     local: u32,
-    /// The next entry may be this long.
+    /// The length of the next entry, where only its beginning is there.
     lacks: u64,
 }
 
@@ -121,8 +121,8 @@ impl IdMerge {
         let mut wants = Vec::new();
         for (run, cursor) in self.cursors.iter_mut().enumerate() {
             let kept = (cursor.buffer.len() - cursor.at) as u64;
-            let is_starved = self.starved.contains(&(run as u32));
-            if cursor.left() == 0 || (!is_starved && kept * 2 > self.chunk_bytes) {
+            // What has an open entry lacks nothing; what is starved and keeps much lacks the rest of a long entry.
+            if cursor.left() == 0 || (cursor.lacks == 0 && kept * 2 > self.chunk_bytes) {
                 continue;
             }
             let more = self.chunk_bytes.max(cursor.lacks).min(cursor.left());

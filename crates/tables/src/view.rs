@@ -1,14 +1,13 @@
 //! Derived partitions: a part, a range of bins, a range of hashes, with time or collapsed. One task derives a few
 //! partitions; the program asks for all of them and gathers the views.
 
-use crate::combine::{Overflow, PartitionBuild};
+use crate::combine::PartitionBuild;
 use crate::error::TablesError;
 use crate::ingest::{UNITS_PER_TASK, collected, refuse};
 use crate::op::{self, Op, SealReport, ViewOp, ViewUnit};
 use crate::split::{interaction_hash, is_in};
 use store::partition::Partition;
 use store::{Cache, Sealed};
-use tensor::csr::Values;
 use tensor::{
     DataSet, DepotId, Duplicates, Grid, Mode, PartialSpec, PartitionRef, Partitions, Program, ProgramError, Read,
     Reduced, Step, StepId, Task, TaskId, Turn, View, ViewSpec,
@@ -32,8 +31,15 @@ pub fn derive(
     let partition = Partition::open(source)?;
     let has_time = partition.has_time() && !spec.collapse_time;
     let rows = partition.rows();
-    let mut build =
-        PartitionBuild::new(cache, unit.orientation, unit.block, rows, has_time, duplicates)?;
+    let mut build = PartitionBuild::new(
+        cache,
+        unit.orientation,
+        unit.block,
+        rows,
+        has_time,
+        duplicates,
+        "value",
+    )?;
     let offsets = partition.offsets();
     let piece = (budget_bytes / (2 * INTERACTION_BYTES)).clamp(1 << 10, 1 << 20);
     let interactions = partition.interactions();
@@ -51,22 +57,14 @@ pub fn derive(
             let time = times.map_or(0, |times| times[at]);
             if keeps(spec, unit, row as u32, column, time) {
                 let time = if has_time { time } else { 0 };
-                let value = f64::from(value_at(values, at));
-                let pushed = build.push(row as u32, column, time, value)?;
-                pushed.map_err(|overflow| overflow_error(unit, overflow))?;
+                let value = f64::from(values.at(at));
+                build.push(row as u32, column, time, value)?;
             }
         }
         partition.drop_behind(range.clone());
         start = range.end;
     }
-    build.seal()?.map_err(|overflow| overflow_error(unit, overflow))
-}
-
-fn value_at(values: Values<'_>, at: usize) -> f32 {
-    match values {
-        Values::All(value) => value,
-        Values::Each(values) => values[at],
-    }
+    build.seal()
 }
 
 fn keeps(spec: &ViewSpec, unit: &ViewUnit, local: u32, column: u32, time: u32) -> bool {
@@ -78,17 +76,6 @@ fn keeps(spec: &ViewSpec, unit: &ViewUnit, local: u32, column: u32, time: u32) -
     let (user, product) =
         if unit.orientation == Mode::User { (row, column) } else { (column, row) };
     is_in(range, interaction_hash(*seed, user, product, time))
-}
-
-fn overflow_error(unit: &ViewUnit, overflow: Overflow) -> TablesError {
-    let column_mode = if unit.orientation == Mode::User { Mode::Product } else { Mode::User };
-    TablesError::ValueOverflow {
-        row_mode: unit.orientation,
-        row: unit.first_row + overflow.local,
-        column_mode,
-        column: overflow.column,
-        name: "value".to_owned(),
-    }
 }
 
 /// The program that builds views of a data set, one step each. A view that keeps everything is the data set itself.
@@ -162,7 +149,7 @@ fn units(data: &DataSet, source: &Partitions) -> Vec<ViewUnit> {
         let unit = |(block, source): (usize, &PartitionRef)| ViewUnit {
             orientation,
             block: block as u32,
-            first_row: (block as u64 * u64::from(1_u32) << grid.stride_log2) as u32,
+            first_row: ((block as u64) << grid.stride_log2) as u32,
             source: *source,
         };
         partitions.iter().enumerate().map(unit).collect::<Vec<_>>()
