@@ -255,11 +255,11 @@ impl<'a> RowSolver<'a> {
     /// The closed system of one row into a slot.
     fn close_row(&mut self, matrix: &Matrix, other: &[f32], row: usize, slot: usize) {
         let (length, range) = (system_len(self.width), matrix.offsets[row]..matrix.offsets[row + 1]);
-        let base = Base { upper: self.base, ridge: RIDGE, rhs: &self.zeros };
         let simd = self.simd;
         self.chunk.write().fill(0.0);
         if range.len() <= CHUNK {
             self.add_chunk(matrix, other, range);
+            let base = Base { upper: self.base, ridge: RIDGE, rhs: &self.zeros };
             close(simd, base, self.chunk.read(), &mut self.systems.write()[slot * length..][..length]);
             return;
         }
@@ -284,6 +284,7 @@ impl<'a> RowSolver<'a> {
         while tree.len() > 1 {
             fold(simd, &mut tree);
         }
+        let base = Base { upper: self.base, ridge: RIDGE, rhs: &self.zeros };
         let sum = tree.first().map_or(&self.sum, |(_, sum)| sum);
         close_long(simd, base, sum, &mut self.systems.write()[slot * length..][..length]);
     }
@@ -294,7 +295,8 @@ impl<'a> RowSolver<'a> {
         self.targets.clear();
         self.targets.extend(self.weights.iter().map(|weight| 1.0 + weight));
         let ids = &matrix.ids[range.start..(range.end + LOOK_AHEAD).min(matrix.ids.len())];
-        let sources = [Source { rows: Rows::contiguous(&[other], self.width), ids }];
+        let blocks = [other];
+        let sources = [Source { rows: Rows::contiguous(&blocks, self.width), ids }];
         accumulate(self.simd, &sources, &self.weights, &self.targets, &mut self.panel, self.chunk.write());
     }
 }

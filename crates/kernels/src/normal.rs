@@ -222,44 +222,48 @@ fn syrk<V: Vector>(width: usize, panel: &[f32], upper: &mut [f32]) {
     for block in (0..width).step_by(LANES) {
         let columns = width - block;
         let out = upper[block_start(width, block / LANES)..][..LANES * columns].as_mut_ptr();
-        // SAFETY: `out` is the start of 16 rows of `columns` floats; a tile covers rows `row ..` and columns
-        // `block + column ..` inside them and inside the panel's rows.
+        // SAFETY: `out` is the start of 16 rows of `columns` floats, the bands' rows are among the 16, and a panel's
+        // row has `columns` floats from column `block` on.
         unsafe {
             let y = panel.as_ptr().add(block);
             if V::WIDE {
-                syrk_rows::<V, 8, 2>(terms, width, columns, y, out);
+                band::<V, 8, 2>(terms, width, columns, 0, y, out);
+                band::<V, 8, 2>(terms, width, columns, 8, y, out);
             } else {
-                syrk_rows::<V, 4, 1>(terms, width, columns, y, out);
+                // Of 16 registers of half a vector, 12 hold sums.
+                band::<V, 6, 1>(terms, width, columns, 0, y, out);
+                band::<V, 6, 1>(terms, width, columns, 6, y, out);
+                band::<V, 4, 1>(terms, width, columns, 12, y, out);
             }
         }
     }
 }
 
-/// One block row in tiles of R × 16 C, the rest in tiles of R × 16.
+/// R rows of a block row, from `row` on, in tiles of R × 16 C, the rest in tiles of R × 16.
 ///
 /// # Safety
-/// `y` points at `terms` rows of `columns` floats, `width` apart, `out` at 16 rows of `columns` floats.
+/// `y` points at `terms` rows of `columns` floats, `width` apart, `out` at 16 rows of `columns` floats, and
+/// row + R <= 16 <= `columns`, a multiple of 16.
 #[inline(always)]
-unsafe fn syrk_rows<V: Vector, const R: usize, const C: usize>(
+unsafe fn band<V: Vector, const R: usize, const C: usize>(
     terms: usize,
     width: usize,
     columns: usize,
+    row: usize,
     y: *const f32,
     out: *mut f32,
 ) {
-    for row in (0..LANES).step_by(R) {
-        let mut column = 0;
-        while column < columns {
-            // SAFETY: the tile lies inside the block row.
-            unsafe {
-                let (x, y, out) = (y.add(row), y.add(column), out.add(row * columns + column));
-                if column + C * LANES <= columns {
-                    add_outer::<V, R, C>(terms, width, x, y, columns, out);
-                    column += C * LANES;
-                } else {
-                    add_outer::<V, R, 1>(terms, width, x, y, columns, out);
-                    column += LANES;
-                }
+    let mut column = 0;
+    while column < columns {
+        // SAFETY: the tile lies inside the block row.
+        unsafe {
+            let (x, y, out) = (y.add(row), y.add(column), out.add(row * columns + column));
+            if column + C * LANES <= columns {
+                add_outer::<V, R, C>(terms, width, x, y, columns, out);
+                column += C * LANES;
+            } else {
+                add_outer::<V, R, 1>(terms, width, x, y, columns, out);
+                column += LANES;
             }
         }
     }
