@@ -8,4 +8,5 @@ pub mod als;
 pub mod op;
 pub mod reduce;
 
+pub use kernels::Simd;
 pub use op::{Op, OpError};

@@ -4,10 +4,13 @@
 //! on threads, pieces, or what else is in the block.
 
 pub mod formula;
+pub mod gram;
+pub mod half_step;
 pub mod ops;
 pub mod program;
 pub mod schedule;
 pub mod settings;
+pub mod sum;
 pub mod time_mode;
 
 pub use formula::Formula;

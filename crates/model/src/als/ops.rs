@@ -71,6 +71,8 @@ pub struct HalfStepOp {
     pub columns: Grid,
     /// Bins of the time mode, where it is factored.
     pub bins: Option<u32>,
+    /// Whether the objective is taken from this half-step, the last of an epoch.
+    pub closes_epoch: bool,
 }
 
 /// Reads: a user block's partition, the user block, all product blocks (rows). Writes: one partial with a row per
@@ -107,7 +109,8 @@ impl HalfStepOp {
 /// What a solving task returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
-    /// Σ xᵀ(rhs + residual) over its rows: what the solved rows take off the objective, their regularization included.
+    /// Σ xᵀ(rhs + residual) over its rows: what the solved rows take off the objective, their regularization included; 0 where
+    /// the objective is taken from another mode.
     pub fit: f64,
     /// Σ λ_i |x_i|² over its rows.
     pub regularization: f64,
