@@ -5,8 +5,10 @@
 //! result that depends on how many there are.
 
 pub mod als;
+pub mod digest;
 pub mod op;
 pub mod reduce;
 
+pub use digest::DigestFeed;
 pub use kernels::Simd;
 pub use op::{Op, OpError};

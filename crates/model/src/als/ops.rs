@@ -118,6 +118,16 @@ pub struct Tally {
     pub failed: Option<FailedRow>,
 }
 
+impl Tally {
+    /// As it travels in a partial.
+    ///
+    /// # Panics
+    /// Never: it is a plain value.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("a plain value")
+    }
+}
+
 /// A row that could not be solved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedRow {
@@ -138,6 +148,16 @@ pub struct Totals {
     pub constant: f64,
     /// The first value that the preset has no meaning for.
     pub forbidden: Option<Forbidden>,
+}
+
+impl Totals {
+    /// As they travel in a partial.
+    ///
+    /// # Panics
+    /// Never: they are plain values.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("a plain value")
+    }
 }
 
 /// A value that the preset has no meaning for.
