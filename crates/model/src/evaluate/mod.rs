@@ -12,12 +12,14 @@ pub mod program;
 pub mod ratings;
 pub mod report;
 pub mod sample;
+pub mod steps;
 pub mod users;
 
 pub use layout::{Layout, Ranker};
 pub use op::{EvaluateOp, ProductRow, RankOp};
 pub use program::Evaluate;
 pub use report::Evaluation;
+pub use sample::SampledEvaluation;
 
 use serde::{Deserialize, Serialize};
 use tensor::{Axis, KeyRange, ObjectKey, Partitions, SplitPart, TableId};

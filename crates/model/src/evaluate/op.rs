@@ -36,7 +36,7 @@ pub enum EvaluateOp {
         /// The level.
         level: f64,
     },
-    /// Reads the bitmaps of all user blocks. Sums: the number of bits set in each list's union.
+    /// Reads the bitmaps of all user blocks. Collects the number of bits set in each list's union (postcard of `Vec<u64>`).
     Coverage {
         /// How many lists.
         lists: u32,
