@@ -2,16 +2,38 @@
 
 use crate::evaluate::ProductRow;
 use crate::metrics::Listed;
-use crate::rank::{Entry, Score};
+use crate::rank::Entry;
 use tensor::csr::CsrRef;
 
-/// The distinct users of each product of a product-major block: in canonical order equal users are neighbours.
-pub fn distinct_users(block: &CsrRef<'_>) -> Vec<u32> {
-    let distinct = |row: usize| {
-        let users = &block.columns()[block.row(row)];
-        users.iter().enumerate().filter(|&(i, user)| i == 0 || users[i - 1] != *user).count() as u32
-    };
-    (0..block.rows()).map(distinct).collect()
+/// Counts the distinct users of each product of a product-major block, piece by piece: in canonical order equal users
+/// are neighbours.
+#[derive(Clone, Debug)]
+pub struct DistinctUsers {
+    counts: Vec<u32>,
+    last: Option<(usize, u32)>,
+}
+
+impl DistinctUsers {
+    /// Of a block of `rows` products.
+    pub fn new(rows: usize) -> Self {
+        DistinctUsers { counts: vec![0; rows], last: None }
+    }
+
+    /// Adds the piece that follows; its row 0 is the block's row `first`.
+    pub fn absorb(&mut self, piece: &CsrRef<'_>, first: usize) {
+        for row in 0..piece.rows() {
+            for &user in &piece.columns()[piece.row(row)] {
+                let next = Some((first + row, user));
+                self.counts[first + row] += u32::from(self.last != next);
+                self.last = next;
+            }
+        }
+    }
+
+    /// One count a product.
+    pub fn counts(self) -> Vec<u32> {
+        self.counts
+    }
 }
 
 /// The most popular candidates, as many as any user of a block needs after masking.
@@ -19,12 +41,6 @@ pub fn distinct_users(block: &CsrRef<'_>) -> Vec<u32> {
 pub struct Popular<S = (u32, u32)> {
     wanted: usize,
     entries: Vec<Entry<S>>,
-}
-
-impl Score for (u32, u32) {
-    fn order(&self, other: &Self) -> std::cmp::Ordering {
-        self.cmp(other)
-    }
 }
 
 impl Popular {
@@ -75,10 +91,17 @@ mod tests {
     use tensor::csr::Values;
 
     #[test]
-    fn a_user_of_many_bins_counts_once() {
-        let (offsets, users) = ([0, 4, 4, 5], [3, 3, 7, 8, 3]);
-        let block = CsrRef::new(&offsets, 0, &users, None, Values::All(1.0), 9).unwrap();
-        assert_eq!(distinct_users(&block), [3, 0, 1]);
+    fn a_user_of_many_bins_counts_once_wherever_the_block_is_cut() {
+        let (offsets, users) = ([0, 4, 4, 6], [3, 3, 7, 8, 3, 3]);
+        for cut in 0..=users.len() {
+            let mut distinct = DistinctUsers::new(3);
+            for range in [0..cut, cut..users.len()] {
+                let piece =
+                    CsrRef::new(&offsets, range.start as u64, &users[range], None, Values::All(1.0), 9).unwrap();
+                distinct.absorb(&piece, 0);
+            }
+            assert_eq!(distinct.counts(), [3, 0, 1], "cut at {cut}");
+        }
     }
 
     #[test]

@@ -10,13 +10,7 @@ pub trait Score: Copy {
     fn order(&self, other: &Self) -> Ordering;
 }
 
-impl Score for f32 {
-    fn order(&self, other: &Self) -> Ordering {
-        self.total_cmp(other)
-    }
-}
-
-impl Score for u32 {
+impl Score for (u32, u32) {
     fn order(&self, other: &Self) -> Ordering {
         self.cmp(other)
     }
@@ -74,11 +68,6 @@ impl<S: Score> Best<S> {
         self.entries.insert(place, entry);
     }
 
-    /// The score below which nothing is kept any more, once k are there.
-    pub fn threshold(&self) -> Option<S> {
-        if self.entries.len() < self.k { None } else { self.entries.last().map(|last| last.score) }
-    }
-
     /// Best first.
     pub fn entries(&self) -> &[Entry<S>] {
         &self.entries
@@ -98,7 +87,7 @@ mod tests {
             reverse: bool,
         ) {
             let entry = |(product, &(score, tie)): (usize, &(u8, u64))| {
-                Entry { score: f32::from(score), tie, product: product as u32, popularity: 0 }
+                Entry { score: (f64::from(score), 0), tie, product: product as u32, popularity: 0 }
             };
             let mut all: Vec<_> = scores.iter().enumerate().map(entry).collect();
             let mut best = Best::new(k);

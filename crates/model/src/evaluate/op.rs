@@ -141,6 +141,14 @@ pub struct Intervals {
     pub differences: Vec<Option<Interval>>,
 }
 
+/// A result as a partial that the program collects (postcard).
+///
+/// # Panics
+/// Never: results are plain values, which postcard encodes.
+pub fn collected<T: Serialize>(found: &T) -> Vec<u8> {
+    postcard::to_stdvec(found).expect("a result is a plain value")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

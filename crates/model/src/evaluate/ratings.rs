@@ -52,15 +52,37 @@ impl ValueRange {
     }
 }
 
-/// The shrunk offset of each row's values from the mean, NaN where a row has none.
-pub fn row_offsets(block: &CsrRef<'_>, mean: f64, damping: f64) -> Vec<f32> {
-    let offset = |row: usize| {
-        let row = block.row(row);
-        let count = row.len() as f64;
-        let sum: f64 = row.map(|position| f64::from(block.values().at(position)) - mean).sum();
-        if count > 0.0 { (sum / (count + damping)) as f32 } else { f32::NAN }
-    };
-    (0..block.rows()).map(offset).collect()
+/// Sums each product's values less the mean, piece by piece.
+#[derive(Clone, Debug)]
+pub struct RowOffsets {
+    mean: f64,
+    sums: Vec<(f64, u64)>,
+}
+
+impl RowOffsets {
+    /// Of a block of `rows` products.
+    pub fn new(rows: usize, mean: f64) -> Self {
+        RowOffsets { mean, sums: vec![(0.0, 0); rows] }
+    }
+
+    /// Adds the piece that follows; its row 0 is the block's row `first`.
+    pub fn absorb(&mut self, piece: &CsrRef<'_>, first: usize) {
+        for row in 0..piece.rows() {
+            let (sum, count) = &mut self.sums[first + row];
+            for position in piece.row(row) {
+                *sum += f64::from(piece.values().at(position)) - self.mean;
+                *count += 1;
+            }
+        }
+    }
+
+    /// The shrunk offset of each product, NaN where it has no value.
+    pub fn offsets(&self, damping: f64) -> impl Iterator<Item = f32> {
+        let offset = move |&(sum, count): &(f64, u64)| {
+            if count > 0 { (sum / (count as f64 + damping)) as f32 } else { f32::NAN }
+        };
+        self.sums.iter().map(offset)
+    }
 }
 
 /// The shrunk offset of a user's values from the mean and the products' offsets; `None` without training.
@@ -159,7 +181,9 @@ mod tests {
         range.absorb(&block);
         let joined = ValueRange::join(&[range, ValueRange::EMPTY]);
         assert_eq!((joined.mean(), joined.least, joined.largest), (3.5, 2.0, 5.0));
-        let products = row_offsets(&block, 3.0, 2.0);
+        let mut sums = RowOffsets::new(2, 3.0);
+        sums.absorb(&block, 0);
+        let products: Vec<f32> = sums.offsets(2.0).collect();
         assert_eq!(products[0], 0.25);
         assert!(products[1].is_nan());
         // (5 - 3 - 0.5) + (2 - 3 - 0.5) = 0, over 2 + 2.

@@ -9,7 +9,9 @@ use crate::evaluate::{OwnWeight, RankingTask};
 use crate::metrics::{Listed, MEASURES, measure};
 use crate::popularity::Popular;
 use crate::rank::{Best, Entry};
-use crate::score::{self, Stretch};
+use crate::score::{Packed, Stretch};
+use kernels::top::{self, Ranked};
+use kernels::Simd;
 use rayon::prelude::*;
 use tensor::csr::{CsrRef, Values};
 
@@ -21,7 +23,6 @@ pub struct Person {
     seen: Vec<u32>,
     relevant: Vec<u32>,
     unseen: Vec<u32>,
-    best: Vec<Best<f32>>,
     own_best: Best<(f64, u32)>,
 }
 
@@ -46,14 +47,7 @@ impl Person {
         let mut relevant = held_out.columns()[held_out.row(row)].to_vec();
         relevant.dedup();
         let unseen = relevant.iter().copied().filter(|product| seen.binary_search(product).is_err()).collect();
-        let k = layout.k_max();
-        let best = vec![Best::new(k); layout.tasks.len()];
-        Person { hash, own, seen, relevant, unseen, best, own_best: Best::new(k) }
-    }
-
-    /// Products that some ranking may have to leave out.
-    pub fn seen_len(&self) -> usize {
-        self.seen.len()
+        Person { hash, own, seen, relevant, unseen, own_best: Best::new(layout.k_max()) }
     }
 
     /// The hash of the original id.
@@ -158,28 +152,78 @@ impl Baselines {
     }
 }
 
-/// Scores a stretch of products for all persons (`users` holds a row of factors each) and keeps the best.
-pub fn absorb(layout: &Layout, people: &mut [Person], users: &[f32], stretch: &Stretch<'_>) {
-    let width = stretch.width;
-    let own = layout.rankers.contains(&Ranker::OwnCount);
-    people.par_chunks_mut(score::USERS).zip(users.par_chunks(score::USERS * width)).for_each(|(people, users)| {
-        if own {
-            people.iter_mut().for_each(|person| person.absorb_own(stretch.first, stretch.products));
+/// Persons that are ranked together, with their factors and the best products so far.
+#[derive(Clone, Debug)]
+pub struct Group {
+    people: Vec<Person>,
+    /// For each task, the k best of each person.
+    best: Vec<Vec<Ranked>>,
+    /// Of each person, the popularity of the products among his best.
+    popularity: Vec<Vec<(u32, u32)>>,
+}
+
+impl Group {
+    /// Of persons who count in at least one task.
+    pub fn new(layout: &Layout, people: Vec<Person>) -> Self {
+        let places = people.len() * layout.k_max() as usize;
+        let best = vec![vec![Ranked::NONE; places]; layout.tasks.len()];
+        let popularity = vec![Vec::new(); people.len()];
+        Group { people, best, popularity }
+    }
+
+    /// Scores a stretch of products for all persons and keeps the best. `users` holds a row of factors each, already at
+    /// the time that scores.
+    pub fn absorb(&mut self, layout: &Layout, simd: Simd, users: &[f32], stretch: &Stretch<'_>, packed: &mut Packed) {
+        let k = layout.k_max() as usize;
+        for part in stretch.parts() {
+            packed.fill(simd, &part);
+            for (task, ranking) in layout.tasks.iter().enumerate() {
+                let masks: Vec<&[u32]> = self.people.iter().map(|person| person.masked(*ranking)).collect();
+                packed.offer(simd, users, &masks, k, &mut self.best[task]);
+            }
         }
-        for (task, ranking) in layout.tasks.iter().enumerate() {
-            let (masks, mut best): (Vec<&[u32]>, Vec<&mut Best<f32>>) = people
-                .iter_mut()
-                .map(|person| {
-                    let masked: &[u32] = match ranking {
-                        RankingTask::NewProducts => &person.seen,
-                        RankingTask::AllProducts => &[],
-                    };
-                    (masked, &mut person.best[task])
-                })
-                .unzip();
-            score::absorb(users, &masks, stretch, &mut best);
+        let own = layout.rankers.contains(&Ranker::OwnCount);
+        let (first, products) = (stretch.first, stretch.products);
+        let best = &self.best;
+        let each = self.people.par_iter_mut().zip(&mut self.popularity).enumerate();
+        each.with_min_len(64).for_each(|(place, (person, popularity))| {
+            if own {
+                person.absorb_own(first, products);
+            }
+            let listed = best.iter().flat_map(|best| &best[place * k..(place + 1) * k]);
+            remember(listed, first, products, popularity);
+        });
+    }
+
+    /// Sorts the lists, once all products were absorbed, and measures them.
+    pub fn measure(mut self, layout: &Layout, baselines: &Baselines) -> Measured {
+        let k = layout.k_max() as usize;
+        for best in &mut self.best {
+            best.par_chunks_mut(k).with_min_len(64).for_each(|places| {
+                top::finish(places);
+            });
         }
-    });
+        measure_all(layout, &self, baselines)
+    }
+}
+
+/// Keeps the popularity of the products that are listed, adding those of the stretch.
+fn remember<'a>(
+    listed: impl Iterator<Item = &'a Ranked>,
+    first: u32,
+    products: &[ProductRow],
+    known: &mut Vec<(u32, u32)>,
+) {
+    let popularity = |row: u32| {
+        let here = row.checked_sub(first).and_then(|place| products.get(place as usize));
+        let before = || known.binary_search_by_key(&row, |&(row, _)| row).map_or(0, |place| known[place].1);
+        here.map_or_else(before, |product| product.popularity)
+    };
+    let mut kept: Vec<(u32, u32)> =
+        listed.filter(|place| place.is_some()).map(|place| (place.row, popularity(place.row))).collect();
+    kept.sort_unstable();
+    kept.dedup();
+    *known = kept;
 }
 
 /// What became of some persons: their figures and the lists behind them.
@@ -193,15 +237,17 @@ pub struct Measured {
     pub lists: Vec<Vec<Listed>>,
 }
 
-/// Measures the lists of all persons, once all products were absorbed.
-pub fn measure_all(layout: &Layout, people: &[Person], baselines: &Baselines) -> Measured {
-    let one = |person: &Person| {
+fn measure_all(layout: &Layout, group: &Group, baselines: &Baselines) -> Measured {
+    let one = |(place, person): (usize, &Person)| {
         let mut figures = vec![0.0; layout.width()];
         let mut lists = vec![Vec::new(); layout.tasks.len() * layout.rankers.len()];
         for (task, &ranking) in layout.tasks.iter().enumerate().filter(|(_, ranking)| person.counts_in(**ranking)) {
             figures[layout.counted(task)] = 1.0;
             for (ranker, &by) in layout.rankers.iter().enumerate() {
-                let list = list_of(layout, person, baselines, task, ranking, by);
+                let list = match by {
+                    Ranker::Model => group.list(layout, place, task),
+                    _ => baselines.list(layout, person, ranking, by),
+                };
                 for (place, &k) in layout.ks.iter().enumerate() {
                     let first = layout.figures(task, ranker, place);
                     let found = measure(&list, person.truth(ranking), k);
@@ -212,8 +258,8 @@ pub fn measure_all(layout: &Layout, people: &[Person], baselines: &Baselines) ->
         }
         (figures, lists)
     };
-    let each: Vec<_> = people.par_iter().map(one).collect();
-    let mut measured = Measured { hashes: people.iter().map(Person::hash).collect(), ..Measured::default() };
+    let each: Vec<_> = group.people.par_iter().enumerate().map(one).collect();
+    let mut measured = Measured { hashes: group.people.iter().map(Person::hash).collect(), ..Measured::default() };
     for (figures, lists) in each {
         measured.figures.extend(figures);
         measured.lists.extend(lists);
@@ -221,31 +267,37 @@ pub fn measure_all(layout: &Layout, people: &[Person], baselines: &Baselines) ->
     measured
 }
 
-fn list_of(
-    layout: &Layout,
-    person: &Person,
-    baselines: &Baselines,
-    task: usize,
-    ranking: RankingTask,
-    by: Ranker,
-) -> Vec<Listed> {
-    let k = layout.k_max();
-    let masked = person.masked(ranking);
-    let mut list = Vec::with_capacity(k as usize);
-    match by {
-        Ranker::Model => list.extend(person.best[task].entries().iter().map(listed)),
-        Ranker::Popularity => baselines.popular.fill(masked, k, &mut list),
-        Ranker::PopularityRecent => baselines.recent.fill(masked, k, &mut list),
-        Ranker::OwnCount => {
-            if ranking == RankingTask::AllProducts {
-                list.extend(person.own_best.entries().iter().map(listed));
-            }
-            // His own products stand at the top already, or are masked.
-            let own: Vec<u32> = person.own.iter().map(|&(product, _)| product).collect();
-            baselines.popular.fill(if masked.is_empty() { &own } else { masked }, k, &mut list);
-        }
+impl Group {
+    fn list(&self, layout: &Layout, place: usize, task: usize) -> Vec<Listed> {
+        let k = layout.k_max() as usize;
+        let known = &self.popularity[place];
+        let listed = |ranked: &Ranked| {
+            let found = known.binary_search_by_key(&ranked.row, |&(row, _)| row);
+            Listed { product: ranked.row, popularity: found.map_or(0, |place| known[place].1) }
+        };
+        let places = &self.best[task][place * k..(place + 1) * k];
+        places.iter().take_while(|ranked| ranked.is_some()).map(listed).collect()
     }
-    list
+}
+
+impl Baselines {
+    fn list(&self, layout: &Layout, person: &Person, ranking: RankingTask, by: Ranker) -> Vec<Listed> {
+        let k = layout.k_max();
+        let masked = person.masked(ranking);
+        let mut list = Vec::with_capacity(k as usize);
+        match by {
+            Ranker::Model => {}
+            Ranker::Popularity => self.popular.fill(masked, k, &mut list),
+            Ranker::PopularityRecent => self.recent.fill(masked, k, &mut list),
+            Ranker::OwnCount if ranking == RankingTask::NewProducts => self.popular.fill(masked, k, &mut list),
+            Ranker::OwnCount => {
+                list.extend(person.own_best.entries().iter().map(listed));
+                let own: Vec<u32> = person.own.iter().map(|&(product, _)| product).collect();
+                self.popular.fill(&own, k, &mut list);
+            }
+        }
+        list
+    }
 }
 
 fn listed<S>(entry: &Entry<S>) -> Listed {
