@@ -7,9 +7,12 @@
 pub mod cholesky;
 pub mod dot;
 pub mod normal;
+pub mod peak;
+pub mod random;
 pub mod rows;
 pub mod simd;
 mod tile;
+pub mod top;
 mod vector;
 
 pub use cholesky::{FailedPivot, batch_len, solve, solve_scratch};
@@ -18,8 +21,10 @@ pub use normal::{
     Base, CHUNK, Source, accumulate, add, close, close_long, flush, gram, panel_len, system_len,
     upper_index, upper_len,
 };
+pub use random::Random;
 pub use rows::Rows;
 pub use simd::{Path, Simd, SimdError};
+pub use top::{Products, Ranked, finish, pack_products, packed_len, rank, rank_scratch};
 
 /// Lanes of a vector, and the number that every width is a multiple of.
 pub const LANES: usize = 16;

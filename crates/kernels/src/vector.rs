@@ -39,6 +39,9 @@ pub(crate) trait Vector: Copy {
     /// term − self · factor, rounded once.
     fn fnma(self, factor: Self, term: Self) -> Self;
 
+    /// Bit i is set where lane i is at least that of the other; never where one is not a number.
+    fn at_least(self, other: Self) -> u32;
+
     /// Rows of a 16 × 16 square become its columns.
     fn transpose(square: &mut [Self; LANES]);
 
@@ -135,6 +138,11 @@ impl Vector for Portable {
         Portable(std::array::from_fn(|i| {
             (-self.0[i]).mul_add(factor.0[i], term.0[i])
         }))
+    }
+
+    #[inline(always)]
+    fn at_least(self, other: Self) -> u32 {
+        (0..LANES).fold(0, |bits, i| bits | u32::from(self.0[i] >= other.0[i]) << i)
     }
 
     #[inline(always)]
