@@ -6,11 +6,11 @@ use bytemuck::AnyBitPattern;
 use plan::{Failure, Refusal};
 use std::ops::Range;
 use std::sync::Arc;
-use store::dictionary::IdRef;
-use store::partition::{Partition, Piece};
-use store::{AlignedBuf, Section};
+use store::dictionary::{Dictionary, IdRef};
+use store::partition::{Partition, PartitionValues, Piece};
+use store::{AlignedBuf, Sealed, Section, StoreError};
 use tensor::csr::CsrRef;
-use tensor::{Grid, KeyRange, ObjectKey, Task};
+use tensor::{DepotId, Grid, KeyRange, ObjectKey, Task};
 
 /// A task's reads, taken one after the other.
 pub(crate) struct Reads<'a> {
@@ -60,7 +60,7 @@ impl RowBytes {
         match fetched {
             Fetched::Rows(buffer) | Fetched::Held(Held::Memory { buffer, .. }) => Ok(RowBytes::Buffer(buffer)),
             Fetched::Held(Held::File { file, .. }) | Fetched::Sealed(file) => {
-                let section = file.section(0..file.len()).map_err(|error| failure_of(error, None))?;
+                let section = file.section(0..file.len()).map_err(|error| trouble(&file, error))?;
                 Ok(RowBytes::Section(Arc::new(section)))
             }
             Fetched::Bytes(_) => Err(bug("an input file came where rows were asked for".to_owned())),
@@ -78,17 +78,15 @@ impl RowBytes {
 /// A partition that came.
 pub(crate) fn partition(fetched: Option<Fetched>) -> Result<Partition, Failure> {
     match fetched {
-        Some(Fetched::Sealed(file)) => Partition::open(file).map_err(|error| failure_of(error, None)),
+        Some(Fetched::Sealed(file)) => Partition::open(file.clone()).map_err(|error| trouble(&file, error)),
         _ => Err(bug("no sealed partition came where one was asked for".to_owned())),
     }
 }
 
 /// A dictionary that came.
-pub(crate) fn dictionary(fetched: Option<Fetched>) -> Result<store::dictionary::Dictionary, Failure> {
+pub(crate) fn dictionary(fetched: Option<Fetched>) -> Result<Dictionary, Failure> {
     match fetched {
-        Some(Fetched::Sealed(file)) => {
-            store::dictionary::Dictionary::open(file).map_err(|error| failure_of(error, None))
-        }
+        Some(Fetched::Sealed(file)) => Dictionary::open(file.clone()).map_err(|error| trouble(&file, error)),
         _ => Err(bug("no sealed dictionary came where one was asked for".to_owned())),
     }
 }
@@ -133,11 +131,16 @@ pub(crate) fn read_range(partition: &Partition, range: Range<u64>, with_values: 
         let values = if with_values {
             partition.values(range.clone())?
         } else {
-            store::partition::PartitionValues::All(1.0)
+            PartitionValues::All(1.0)
         };
         Ok(Piece { base: range.start, columns: partition.columns(range.clone())?, times: None, values })
     };
-    read().map_err(|error| failure_of(error, None))
+    read().map_err(|error| trouble(partition.file(), error))
+}
+
+/// What an error of a sealed file of the data set means: damage names the object, so that another copy is fetched.
+fn trouble(file: &Sealed, error: StoreError) -> Failure {
+    failure_of(error, Some(file.reference().key(DepotId::DATA)))
 }
 
 /// Walks a partition in pieces of at most `interactions_max`: `of` gets each piece and the block's row of its first row.

@@ -1,6 +1,6 @@
 //! The ops of evaluation as they travel, each with the order of its reads, its writes and its partial.
 
-use crate::bootstrap::Interval;
+use crate::bootstrap::{Interval, interval};
 use crate::evaluate::{Layout, OwnWeight};
 use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};
@@ -139,6 +139,22 @@ pub struct Intervals {
     pub figures: Vec<Option<Interval>>,
     /// Of the model's figure minus this one.
     pub differences: Vec<Option<Interval>>,
+}
+
+impl Intervals {
+    /// From weighted sums of every replicate, replicates x layout.
+    pub fn of(layout: &Layout, replicates: &[f64], level: f64) -> Self {
+        let samples = |of: &dyn Fn(&[f64]) -> f64| replicates.chunks_exact(layout.width()).map(of).collect();
+        let mut found = Intervals::default();
+        for position in 0..layout.width() {
+            let (counted, model) = (layout.counted_of(position), layout.model_of(position));
+            let mean = |sums: &[f64], position: usize| sums[position] / sums[counted];
+            let difference = |sums: &[f64]| mean(sums, model) - mean(sums, position);
+            found.figures.push(interval(samples(&|sums| mean(sums, position)), level));
+            found.differences.push(interval(samples(&difference), level));
+        }
+        found
+    }
 }
 
 /// A result as a partial that the program collects (postcard).

@@ -151,6 +151,12 @@ impl RatingSums {
         self.count += 1.0;
     }
 
+    /// Adds those of the user who follows.
+    pub fn join(&mut self, other: &RatingSums) {
+        let both = self.to_vec().into_iter().zip(other.to_vec()).map(|(sum, term)| sum + term);
+        *self = Self::from_slice(&both.collect::<Vec<_>>());
+    }
+
     /// The means, or zeros over nothing.
     pub fn ratings(&self, range: (f32, f32)) -> Ratings {
         let count = self.count.max(1.0);
