@@ -6,6 +6,7 @@
 
 pub mod als;
 pub mod bootstrap;
+pub mod digest;
 pub mod evaluate;
 pub mod metrics;
 pub mod op;
@@ -15,4 +16,6 @@ pub mod recommend;
 pub mod reduce;
 pub mod score;
 
+pub use digest::DigestFeed;
+pub use kernels::Simd;
 pub use op::{Op, OpError};

@@ -4,9 +4,12 @@
 //! on how products are cut into stretches and parts, or users into chunks.
 
 use crate::evaluate::ProductRow;
-use kernels::top::{self, Products, Ranked};
+use kernels::top::{self, Products};
 use kernels::{Rows, Simd};
 use rayon::prelude::*;
+
+pub use kernels::dot;
+pub use kernels::top::{Ranked, finish};
 
 /// Users that one thread takes at a time.
 const USERS: usize = 64;

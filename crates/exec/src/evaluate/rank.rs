@@ -5,7 +5,6 @@ use crate::evaluate::reading::{
 };
 use crate::evaluate::stretches::{Loaded, Pieces, short_by};
 use crate::work::{Fetched, Held, Need, Output, Part, Room, Want, Work};
-use kernels::Simd;
 use model::evaluate::op::RankOp;
 use model::evaluate::users::{Baselines, Group, Measured, Person};
 use model::score::{Packed, at_time};
@@ -38,7 +37,6 @@ struct Open {
 pub(crate) struct RankWork {
     op: RankOp,
     room: Room,
-    simd: Simd,
     block: BlockId,
     users: ObjectKey,
     factors: KeyRange,
@@ -73,7 +71,6 @@ impl RankWork {
         let found = Sums::new(&op);
         Ok(RankWork {
             room: room.clone(),
-            simd: Simd::detect(),
             block,
             users,
             factors,
@@ -182,7 +179,7 @@ impl RankWork {
             Some(kept) => kept,
             None => pieces.load(open.piece, fetched)?,
         };
-        let (op, simd, packed) = (&self.op, self.simd, &mut self.packed);
+        let (op, simd, packed) = (&self.op, self.room.simd, &mut self.packed);
         let first_pass = !self.baselines_closed;
         self.room.pool.install(|| {
             for stretch in loaded.stretches() {

@@ -4,10 +4,9 @@ use crate::evaluate::rank::time_row;
 use crate::evaluate::reading::{Reads, RowBytes, RowsOf, bug, limit_of, partial, partition, whole};
 use crate::evaluate::stretches::short_by;
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
-use kernels::Simd;
 use model::evaluate::op::RatingsOp;
 use model::evaluate::ratings::{RatingSums, user_offset};
-use model::score::at_time;
+use model::score::{at_time, dot};
 use plan::Failure;
 use rayon::prelude::*;
 use std::collections::VecDeque;
@@ -149,7 +148,7 @@ impl RatingsWork {
         let train = RowsOf::read(&opened.train, group.rows.clone(), true)?;
         let held_out = RowsOf::read(&opened.held_out, group.rows.clone(), true)?;
         let (train, held_out) = (train.csr(&opened.train, limit)?, held_out.csr(&opened.held_out, limit)?);
-        let (op, simd) = (&self.op, Simd::detect());
+        let (op, simd) = (&self.op, self.room.simd);
         let one = |(place, &user): (usize, &u32)| {
             let (mut sums, row) = (RatingSums::default(), user as usize - group.rows.start);
             let known = |product: u32| opened.offset(&op.products, product);
@@ -159,7 +158,7 @@ impl RatingsWork {
                 let Some(product_offset) = known(product) else { continue };
                 let Ok(slot) = group.products.binary_search(&product) else { continue };
                 let factors = &products[slot * width..(slot + 1) * width];
-                let predicted = kernels::dot(simd, &users[place * width..(place + 1) * width], factors) + op.offset;
+                let predicted = dot(simd, &users[place * width..(place + 1) * width], factors) + op.offset;
                 let bias_only = op.mean + bias.unwrap_or(0.0) + f64::from(product_offset);
                 sums.add(f64::from(held_out.values().at(position)), f64::from(predicted), bias_only, op.range);
             }

@@ -4,10 +4,8 @@ use crate::evaluate::rank::time_row;
 use crate::evaluate::reading::{Reads, RowBytes, RowsOf, bug, limit_of, partial, partition, whole};
 use crate::evaluate::stretches::{Loaded, Pieces, short_by};
 use crate::work::{Fetched, Held, Need, Output, Part, Room, Want, Work};
-use kernels::Simd;
-use kernels::top::{self, Ranked};
 use model::recommend::{RecommendOp, Recommended};
-use model::score::{Packed, at_time};
+use model::score::{Packed, Ranked, at_time, finish};
 use plan::Failure;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -34,7 +32,6 @@ struct Group {
 struct RecommendWork {
     op: RecommendOp,
     room: Room,
-    simd: Simd,
     block: BlockId,
     users: ObjectKey,
     factors: KeyRange,
@@ -70,7 +67,6 @@ impl RecommendWork {
         let rows = op.users.rows.get(block.0 as usize).copied().unwrap_or(0);
         Ok(RecommendWork {
             room: room.clone(),
-            simd: Simd::detect(),
             block,
             users,
             factors,
@@ -181,7 +177,7 @@ impl RecommendWork {
             Some(kept) => kept,
             None => pieces.load(group.piece, fetched)?,
         };
-        let (k, simd, packed) = (self.op.k as usize, self.simd, &mut self.packed);
+        let (k, simd, packed) = (self.op.k as usize, self.room.simd, &mut self.packed);
         let masks: Vec<&[u32]> = group.masks.iter().map(Vec::as_slice).collect();
         let (factors, best) = (&group.factors, &mut group.best);
         self.room.pool.install(|| {
@@ -207,7 +203,7 @@ impl RecommendWork {
     fn keep(&mut self, mut group: Group) {
         let first = self.op.users.row_ids(self.block).start;
         for (&row, best) in group.rows.iter().zip(group.best.chunks_exact_mut(self.op.k as usize)) {
-            let taken = top::finish(best);
+            let taken = finish(best);
             let listed = (1_u32..).zip(&best[..taken]).map(|(rank, place)| Recommended {
                 user: first + row,
                 rank,

@@ -3,14 +3,19 @@
 //! **Invariant:** the bits of a row depend on its interactions in canonical order and on nothing else: not
 //! on threads, pieces, or what else is in the block.
 
+pub mod first;
 pub mod formula;
+pub mod gram;
+pub mod half_step;
 pub mod ops;
 pub mod program;
 pub mod schedule;
 pub mod settings;
+pub mod sum;
 pub mod time_mode;
 
 pub use formula::Formula;
+pub use kernels::Rows;
 pub use ops::{
     AlsOp, FailedRow, First, HalfStepOp, InitOp, Tally, TimePartialOp, TimeSolveOp, Totals,
     TotalsOp,

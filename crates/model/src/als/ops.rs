@@ -71,6 +71,8 @@ pub struct HalfStepOp {
     pub columns: Grid,
     /// Bins of the time mode, where it is factored.
     pub bins: Option<u32>,
+    /// Whether the objective is taken from this half-step, the last of an epoch.
+    pub closes_epoch: bool,
 }
 
 /// Reads: a user block's partition, the user block, all product blocks (rows). Writes: one partial with a row per
@@ -107,12 +109,23 @@ impl HalfStepOp {
 /// What a solving task returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
-    /// Σ xᵀ(rhs + residual) over its rows: what the solved rows take off the objective, their regularization included.
+    /// Σ xᵀ(rhs + residual) over its rows: what the solved rows take off the objective, their regularization included; 0 where
+    /// the objective is taken from another mode.
     pub fit: f64,
     /// Σ λ_i |x_i|² over its rows.
     pub regularization: f64,
     /// The first row whose matrix has no positive pivot.
     pub failed: Option<FailedRow>,
+}
+
+impl Tally {
+    /// As it travels in a partial.
+    ///
+    /// # Panics
+    /// Never: it is a plain value.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("a plain value")
+    }
 }
 
 /// A row that could not be solved.
@@ -135,6 +148,16 @@ pub struct Totals {
     pub constant: f64,
     /// The first value that the preset has no meaning for.
     pub forbidden: Option<Forbidden>,
+}
+
+impl Totals {
+    /// As they travel in a partial.
+    ///
+    /// # Panics
+    /// Never: they are plain values.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("a plain value")
+    }
 }
 
 /// A value that the preset has no meaning for.

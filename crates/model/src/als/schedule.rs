@@ -161,12 +161,11 @@ impl Layout<'_> {
 
     /// The reduction of a table's Gram matrix.
     pub fn gram(&self, table: &TableVersion) -> Reduction {
-        let width = self.formula.width();
         Reduction {
             id: table.version * 4 + u64::from(table.id.0),
             leaves: table.grid.blocks(),
-            rows: width as u64,
-            row_bytes: (width * 8) as u32,
+            rows: 1,
+            row_bytes: (kernels::upper_len(self.formula.width()) * 8) as u32,
         }
     }
 
@@ -328,6 +327,7 @@ impl Layout<'_> {
             rows: solved.grid.clone(),
             columns: other.grid.clone(),
             bins: times.map(|_| self.input.bins),
+            closes_epoch: solved.mode == Mode::Product && !self.solves_time(),
         };
         let op = Op::Als(AlsOp::HalfStep(op)).encode();
         let with_roots = |table: &TableVersion, read: Read| {

@@ -4,7 +4,7 @@
 //! **Invariant:** a sum may be cut and carried at any interaction, and its segments may be added up by any number of
 //! threads, without changing a bit.
 
-use kernels::{CHUNK, Simd, add, flush, panel_len, system_len};
+use kernels::{CHUNK, Simd, add, batch_len, flush, panel_len, system_len};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Mutex;
@@ -32,9 +32,9 @@ pub struct Desk {
     pub chunk: Vec<f32>,
     /// A system that is summed in one segment.
     pub sum: Vec<f64>,
-    /// A system ready to be solved.
-    pub closed: Vec<f32>,
-    /// Its copy, to measure the solution by.
+    /// Systems ready to be solved together.
+    pub batch: Vec<f32>,
+    /// Their copy, to measure the solutions by.
     pub copy: Vec<f32>,
     /// Scratch of the solver.
     pub solver: Vec<f32>,
@@ -51,15 +51,15 @@ impl Desk {
             ids: [vec![0; CHUNK], vec![0; CHUNK]],
             chunk: vec![0.0; system],
             sum: vec![0.0; system],
-            closed: vec![0.0; system],
-            copy: vec![0.0; system],
+            batch: vec![0.0; batch_len(width) * system],
+            copy: vec![0.0; batch_len(width) * system],
             solver: vec![0.0; kernels::solve_scratch(width)],
         }
     }
 
     /// Bytes of a desk.
     pub fn bytes(width: usize) -> u64 {
-        let floats = panel_len(width) + 5 * system_len(width) + kernels::solve_scratch(width) + 4 * CHUNK;
+        let floats = panel_len(width) + (3 + 2 * batch_len(width)) * system_len(width) + kernels::solve_scratch(width) + 4 * CHUNK;
         4 * floats as u64
     }
 }
