@@ -1,6 +1,6 @@
 //! What evaluation needs to know of products and values: passes over one partition.
 
-use crate::evaluate::reading::{Reads, bug, dictionary, hash_of, partial, partition, walk, whole};
+use crate::evaluate::reading::{bug, dictionary, hash_of, partial, partition, walk, whole};
 use crate::work::{Fetched, Held, Need, Output, Room, Work};
 use model::evaluate::ProductRow;
 use model::evaluate::op::collected;

@@ -4,7 +4,7 @@ use crate::evaluate::rank::time_row;
 use crate::evaluate::reading::{Reads, RowBytes, RowsOf, bug, limit_of, partial, partition, whole};
 use crate::evaluate::stretches::{Loaded, Pieces, short_by};
 use crate::work::{Fetched, Held, Need, Output, Part, Room, Want, Work};
-use model::recommend::{RecommendOp, Recommended};
+use model::recommend::RecommendOp;
 use model::score::{Packed, Ranked, at_time, finish};
 use plan::Failure;
 use std::collections::VecDeque;
@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use store::AlignedBuf;
 use store::partition::Partition;
-use tensor::{BlockId, KeyRange, ObjectKey, Task};
+use tensor::{BlockId, KeyRange, ObjectKey, Recommended, Task};
 
 /// Makes the op ready to run.
 pub(crate) fn begin(task: &Task, op: RecommendOp, room: &Room) -> Result<Box<dyn Work>, Failure> {
@@ -47,7 +47,7 @@ struct RecommendWork {
     kept: Option<Loaded>,
     packed: Packed,
     chosen: Vec<u32>,
-    found: Vec<Recommended>,
+    found: Vec<u8>,
     served: u64,
     without_training: u64,
     pieces_done: u64,
@@ -110,7 +110,7 @@ impl RecommendWork {
         let train = &self.partitions[0];
         self.chosen.retain(|&row| Self::count(train, row) > 0);
         self.without_training = (all - self.chosen.len()) as u64;
-        let output = self.chosen.len() as u64 * u64::from(self.op.k) * size_of::<Recommended>() as u64;
+        let output = self.chosen.len() as u64 * u64::from(self.op.k) * Recommended::ROW_BYTES as u64;
         let threads = self.room.pool.current_num_threads();
         // The rows are made once and copied once into the object.
         let fixed = 2 * output + Packed::bytes(self.op.width as usize, threads);
@@ -210,7 +210,7 @@ impl RecommendWork {
                 product: place.row,
                 score: place.score + self.op.offset,
             });
-            self.found.extend(listed);
+            self.found.extend(listed.flat_map(Recommended::to_row));
             self.served += 1;
         }
     }
@@ -238,9 +238,10 @@ impl Work for RecommendWork {
     }
 
     fn finish(self: Box<Self>) -> Result<Output, Failure> {
-        let buffer = Arc::new(AlignedBuf::copy_of(bytemuck::cast_slice(&self.found)));
-        let held = Held::Memory { buffer, row_bytes: size_of::<Recommended>() as u32 };
-        let partial = partial(&[self.served as f64, self.found.len() as f64, self.without_training as f64]);
+        let buffer = Arc::new(AlignedBuf::copy_of(&self.found));
+        let held = Held::Memory { buffer, row_bytes: Recommended::ROW_BYTES as u32 };
+        let rows = self.found.len() / Recommended::ROW_BYTES;
+        let partial = partial(&[self.served as f64, rows as f64, self.without_training as f64]);
         Ok(Output { objects: vec![(self.write, held)], partial, pieces: self.pieces_done, ..Output::default() })
     }
 }

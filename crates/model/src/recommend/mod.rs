@@ -6,10 +6,10 @@
 pub mod op;
 pub mod program;
 
-pub use op::{RecommendOp, Recommended};
+pub use op::RecommendOp;
 pub use program::{Input, Recommend, Settings, SettingsError};
 
 use tensor::TableId;
 
-/// One object of [`Recommended`] rows a user block.
+/// One object of [`tensor::Recommended`] rows a user block.
 pub const RECOMMENDED: TableId = TableId(0x0f00);
