@@ -4,8 +4,10 @@
 //! **Invariant:** synchronous, and nothing here waits for another process: whoever drives a task fetches
 //! what [`Need`] names and calls again.
 
+pub mod als;
 mod evaluate;
 mod recommend;
+pub mod reduce;
 pub mod trouble;
 pub mod work;
 
@@ -26,9 +28,10 @@ pub fn begin(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> {
 
 fn begin_model(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> {
     match model::Op::decode(&task.op).map_err(|error| refuse(error.to_string()))? {
+        model::Op::Als(op) => als::begin(task, op, room),
         model::Op::Evaluate(op) => evaluate::begin(task, op, room),
         model::Op::Recommend(op) => recommend::begin(task, op, room),
-        op => Err(refuse(format!("the op {op:?} is not run here"))),
+        model::Op::Reduce(op) => Ok(Box::new(reduce::ReduceWork::new(task, op, room)?)),
     }
 }
 

@@ -11,7 +11,7 @@ use store::AlignedBuf;
 use tensor::{BlockId, ObjectKey, Task};
 
 /// Interactions that are looked at together.
-const PIECE: u64 = 1 << 20;
+const PIECE: u64 = 1 << 18;
 
 /// A [`TotalsOp`] in progress.
 pub struct TotalsWork {

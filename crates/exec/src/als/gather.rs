@@ -4,11 +4,11 @@
 //! pieces only bound what is read of the partition; where it does not, each piece gathers the rows that its columns
 //! name, and its ids are renumbered by the rank of a row among those of its block that were gathered.
 
-use super::objects::{Numbers, numbers};
+use super::objects::{Numbers, bad_partition, numbers};
 use crate::trouble::failure_of;
 use crate::work::{Fetched, Part, Want};
 use model::als::Rows;
-use plan::{Failure, Refusal};
+use plan::Failure;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
@@ -181,10 +181,7 @@ fn csr<'a>(
     let limit = u64::from(grid.blocks()) << grid.stride_log2;
     let columns = renumbered.unwrap_or(&piece.columns);
     let csr = CsrRef::new(offsets, piece.base, columns, piece.times.as_deref(), piece.values.as_values(), limit);
-    csr.map_err(|error| Failure::Refused {
-        refusal: Refusal::BadData,
-        sentence: format!("a partition does not fit its data set: {error}"),
-    })
+    csr.map_err(|error| bad_partition(&format!("does not fit its data set ({error})")))
 }
 
 /// Which rows of each block a piece names, and the rank of each among them.
@@ -215,8 +212,7 @@ impl Ranks {
     fn mark(&mut self, grid: &Grid, id: u32) -> Result<(), Failure> {
         let (block, local) = grid.split(id);
         if grid.rows.get(block.0 as usize).is_none_or(|&rows| local >= rows) {
-            let sentence = format!("a partition names row {id}, which its data set lacks");
-            return Err(Failure::Refused { refusal: Refusal::BadData, sentence });
+            return Err(bad_partition(&format!("names row {id}, which its data set lacks")));
         }
         let word = &mut self.bits[block.0 as usize * self.words + local as usize / 64];
         let bit = 1 << (local % 64);

@@ -1,7 +1,7 @@
 //! A half-step on one block: pieces in, a new version of the block and its Gram partial out.
 
 use super::gather::{Gather, Planned};
-use super::objects::{Numbers, block_written, held, held_row, key_at, numbers, partition, read_at};
+use super::objects::{Numbers, bad_partition, block_written, held, held_row, key_at, numbers, partition, read_at};
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::als::gram::block_gram;
 use model::als::half_step::{Factors, HalfStep};
@@ -10,11 +10,12 @@ use model::als::{HalfStepOp, Rows};
 use plan::Failure;
 use store::AlignedBuf;
 use store::partition::Partition;
-use tensor::{ObjectKey, Task};
+use tensor::{BlockId, ObjectKey, Task};
 
 /// A [`HalfStepOp`] in progress.
 pub struct HalfStepWork {
     op: HalfStepOp,
+    block: BlockId,
     room: Room,
     writes: Vec<ObjectKey>,
     partition_key: ObjectKey,
@@ -59,6 +60,7 @@ impl HalfStepWork {
         let gather = Gather::new(&op.columns, read_at(task, 1)?, width, fixed, 0, room.budget_bytes)?;
         Ok(HalfStepWork {
             op,
+            block,
             room: room.clone(),
             writes: task.writes.clone(),
             partition_key,
@@ -85,7 +87,11 @@ impl HalfStepWork {
         let gram = small.next_if(has_base);
         let times = small.next_if(self.op.bins.is_some());
         let time_gram = small.next_if(has_base && times.is_some());
-        let block = partition.block();
+        let block = self.block;
+        if partition.rows() != self.op.rows.rows[block.0 as usize] {
+            let what = format!("of block {} has {} rows, its data set another number", block.0, partition.rows());
+            return Err(bad_partition(&what));
+        }
         let grams = [&gram, &time_gram].map(|gram| gram.as_ref().map(Numbers::typed::<f64>));
         let step = HalfStep::new(self.room.simd, &self.op, block, grams[0], grams[1]);
         let width = self.op.formula.width();

@@ -3,7 +3,7 @@
 mod first;
 mod gather;
 mod half_step;
-mod objects;
+pub(crate) mod objects;
 mod time;
 
 use crate::work::{Room, Work};

@@ -14,6 +14,12 @@ pub fn bug(task: &Task, what: &str) -> Failure {
     Failure::Refused { refusal: Refusal::Bug, sentence: format!("task {} {what}", task.id) }
 }
 
+/// A partition that is sound in itself, but not the one of this data set.
+pub fn bad_partition(what: &str) -> Failure {
+    let sentence = format!("the partition {what}: ingest the data set again");
+    Failure::Refused { refusal: Refusal::BadData, sentence }
+}
+
 /// The keys of a read, by its place.
 pub fn read_at(task: &Task, place: usize) -> Result<KeyRange, Failure> {
     task.reads.get(place).map(|read| read.keys).ok_or_else(|| bug(task, "reads fewer objects than its op"))
