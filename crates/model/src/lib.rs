@@ -5,9 +5,16 @@
 //! result that depends on how many there are.
 
 pub mod als;
+pub mod bootstrap;
 pub mod digest;
+pub mod evaluate;
+pub mod metrics;
 pub mod op;
+pub mod popularity;
+pub mod rank;
+pub mod recommend;
 pub mod reduce;
+pub mod score;
 
 pub use digest::DigestFeed;
 pub use kernels::Simd;

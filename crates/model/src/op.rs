@@ -3,6 +3,8 @@
 //! **Invariant:** variants are only ever appended; a change of meaning is a new [`VERSION`].
 
 use crate::als::AlsOp;
+use crate::evaluate::EvaluateOp;
+use crate::recommend::RecommendOp;
 use crate::reduce::ReduceOp;
 use serde::{Deserialize, Serialize};
 use tensor::OpFamily;
@@ -17,6 +19,10 @@ pub enum Op {
     Als(AlsOp),
     /// A node of a reduction tree.
     Reduce(ReduceOp),
+    /// Evaluation.
+    Evaluate(EvaluateOp),
+    /// Recommendations.
+    Recommend(RecommendOp),
 }
 
 /// The bytes are not an op that this engine knows.

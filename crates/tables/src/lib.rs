@@ -12,6 +12,7 @@ pub mod intern;
 pub mod merge;
 pub mod op;
 pub mod order;
+pub mod out;
 pub mod rows;
 pub mod scan;
 pub mod sort;
