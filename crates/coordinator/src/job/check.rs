@@ -266,6 +266,11 @@ fn model(merged: &Merged, faults: &mut Faults) -> Model {
         }
     };
     only_for("model.alpha", preset == Preset::Hu, "the preset \"hu\"");
+    only_for(
+        "model.center",
+        preset == Preset::Explicit,
+        "the preset \"explicit\"",
+    );
     only_for("model.epsilon", preset == Preset::Hu, "the preset \"hu\"");
     only_for(
         "model.alpha0",
@@ -306,6 +311,7 @@ fn model(merged: &Merged, faults: &mut Faults) -> Model {
         init: real("model.init"),
         seed: merged.count("model.seed").unwrap_or_default(),
         tolerance: real("model.tolerance"),
+        center: merged.flag("model.center"),
         hold_time: merged.flag("model.hold_time"),
     }
 }

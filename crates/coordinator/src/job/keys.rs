@@ -315,7 +315,7 @@ pub const KEYS: &[Key] = &[
         1e-12,
         1e3,
         Some("0.1"),
-        "The standard deviation of the first factors.",
+        "The standard deviation of the first factors, times the square root of the rank.",
     ),
     count(
         "model.seed",
@@ -337,6 +337,13 @@ pub const KEYS: &[Key] = &[
         default: Some("false"),
         flag: None,
         help: "Keeps the time factors at ones, for comparing the tensor with the matrix.",
+    },
+    Key {
+        path: "model.center",
+        shape: Shape::Flag,
+        default: Some("true"),
+        flag: None,
+        help: "`explicit`: fit the distance of values from their mean over the training part.",
     },
     text(
         "output.data",

@@ -22,6 +22,8 @@ pub enum Origin {
     Environment(String),
     /// A flag, as it was written.
     Flag(String),
+    /// The verb's own default.
+    Verb(String),
 }
 
 impl fmt::Display for Origin {
@@ -34,6 +36,7 @@ impl fmt::Display for Origin {
             }
             Origin::Environment(variable) => f.write_str(variable),
             Origin::Flag(flag) => f.write_str(flag),
+            Origin::Verb(verb) => write!(f, "default of {verb}"),
         }
     }
 }
@@ -76,7 +79,7 @@ impl Faults {
     pub fn push(&mut self, origin: &Origin, sentence: impl Into<String>) {
         let sentence = sentence.into();
         let (place, sentence) = match origin {
-            Origin::Default => (None, sentence),
+            Origin::Default | Origin::Verb(_) => (None, sentence),
             Origin::File(place) => (Some(place.clone()), sentence),
             Origin::Environment(by) | Origin::Flag(by) => (None, format!("{by}: {sentence}")),
         };
@@ -179,6 +182,23 @@ impl Merged {
                 Err(wrong) => faults.push_of_flag(format!("{flag} {wrong}")),
             }
         }
+    }
+
+    /// Gives a verb's own default to a setting that nobody gave.
+    ///
+    /// # Panics
+    /// If the registry has no such setting, or refuses the value.
+    pub fn prefer(&mut self, path: &str, text: &str, verb: &str) {
+        if self.is_given(path) {
+            return;
+        }
+        let key =
+            keys::find(path).unwrap_or_else(|| panic!("the registry has no setting `{path}`"));
+        let value = key
+            .shape
+            .read_text(text)
+            .unwrap_or_else(|wrong| panic!("`{path}` {wrong}"));
+        self.set(key, value, Origin::Verb(verb.to_owned()));
     }
 
     fn set(&mut self, key: &'static Key, value: Value, origin: Origin) {

@@ -211,12 +211,14 @@ pub struct Model {
     pub alpha0: Option<f64>,
     /// The scale of logarithmic weights (`hu`); `None`: linear.
     pub epsilon: Option<f64>,
-    /// The standard deviation of the first factors.
+    /// The standard deviation of the first factors, times the square root of the rank.
     pub init: f64,
     /// The seed of everything random.
     pub seed: u64,
     /// The least relative improvement of an epoch.
     pub tolerance: f64,
+    /// Whether explicit values are fitted relative to their mean.
+    pub center: bool,
     /// Whether the time factors stay at ones.
     pub hold_time: bool,
 }
