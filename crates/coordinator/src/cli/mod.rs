@@ -49,10 +49,11 @@ fn print(text: &str) {
 
 fn run(invocation: Invocation) -> Result<(), Failure> {
     let console = Console::new(invocation.json);
-    let merged = load(&invocation.command, invocation.given)?;
-    let (merged, faults) = merged;
+    let (merged, faults) = load(&invocation.command, invocation.given)?;
     let settings = check::settings(&merged, needs(&invocation.command), faults)?;
-    start_log(&settings.run.log, invocation.json)?;
+    // With `--json` only errors reach stderr, unless a log was asked for.
+    let quiet = invocation.json && !merged.is_given("run.log");
+    start_log(if quiet { "error" } else { &settings.run.log }, invocation.json)?;
     let output = match &invocation.command {
         Command::Config { .. } => VerbOutput::Config {
             settings: crate::job::describe::list(&merged),

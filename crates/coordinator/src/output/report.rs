@@ -172,3 +172,29 @@ pub struct VerifyReport {
     /// Their bytes.
     pub bytes: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_verb_found_stands_at_the_top() {
+        let train = TrainReport { digest: "ab".into(), ..TrainReport::default() };
+        let body = VerbOutput::Run(Box::new(RunReport { train, ..RunReport::default() }));
+        let report = Report { verb: "run", version: "0", seconds: 1.5, peak_anonymous_bytes: 7, body: &body };
+        let object = serde_json::to_value(&report).unwrap();
+        assert_eq!(object["verb"], "run");
+        assert_eq!(object["digest"], "ab");
+        assert_eq!(object["resumed_from"], serde_json::Value::Null);
+        assert_eq!(object["ingest"]["interactions"], 0);
+        assert!(object.get("evaluation").is_none() && object.get("error").is_none());
+    }
+
+    #[test]
+    fn lines_for_people_are_not_for_programs() {
+        let mut fields = serde_json::Map::new();
+        fields.insert("blocks".into(), 64.into());
+        let body = VerbOutput::Described { fields, lines: vec!["64 blocks".into()] };
+        assert_eq!(serde_json::to_string(&body).unwrap(), r#"{"blocks":64}"#);
+    }
+}

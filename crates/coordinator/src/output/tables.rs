@@ -39,7 +39,7 @@ pub fn show(output: &VerbOutput) -> String {
 
 fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header);
+    table.load_style(presets::NOTHING).set_header(header);
     table
 }
 
@@ -161,7 +161,7 @@ fn task_table(
     let mut order: Vec<&String> = rankers.keys().collect();
     order.sort_by_key(|ranker| (ranker.as_str() != "model", ranker.as_str()));
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(
         std::iter::once(String::new()).chain(order.iter().map(|ranker| ranker.replace('_', " "))),
     );
@@ -185,4 +185,33 @@ fn task_table(
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_model_stands_beside_its_baselines_with_intervals() {
+        let evaluation: Evaluation = serde_json::from_value(serde_json::json!({
+            "part": "test",
+            "tasks": {"new_products": {
+                "popularity": {"recall@5": 0.1, "recall@10": 0.2},
+                "model": {"recall@5": 0.3, "recall@10": 0.4},
+            }},
+            "intervals": {"new_products": {"model": {"recall@5": [0.25, 0.35]}}},
+            "users": {"new_products": {"counted": 1234, "without_training": 0, "without_relevant": 0}},
+        }))
+        .unwrap();
+        let shown = evaluation_lines(&evaluation);
+        let words: Vec<Vec<&str>> = shown.iter().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(words[0], ["new", "products,", "1,234", "users"]);
+        assert_eq!(words[1], ["model", "popularity"]);
+        assert_eq!(words[2], ["recall@5", "0.3000", "[0.2500,", "0.3500]", "0.1000"]);
+        assert_eq!(words[3], ["recall@10", "0.4000", "0.2000"]);
+    }
+
+    fn evaluation_lines(evaluation: &Evaluation) -> Vec<String> {
+        super::evaluation(evaluation).lines().map(str::to_owned).collect()
+    }
 }
