@@ -66,7 +66,9 @@ pub enum Failure {
         sentence: String,
     },
     /// The smallest piece does not fit the worker's memory budget.
-    #[error("the smallest piece of a task needs {needed}, the budget leaves {left}: give --memory {enough} or more")]
+    #[error(
+        "the smallest piece of a task needs {needed}, the budget leaves {left}: give --memory {enough} or more"
+    )]
     Budget {
         /// What the piece needs.
         needed: ByteSize,
