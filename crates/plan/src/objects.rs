@@ -92,12 +92,13 @@ impl Objects {
         held.map(|(key, _)| *key).collect()
     }
 
-    /// Forgets everything that is not durable, and returns what was held where.
-    pub(crate) fn forget(&mut self) -> Vec<(ObjectKey, Vec<WorkerId>)> {
-        let gone = self
+    /// Forgets everything that is not durable, and returns it.
+    pub(crate) fn forget(&mut self) -> Vec<ObjectKey> {
+        let gone: Vec<ObjectKey> = self
             .map
-            .extract_if(.., |_, object| object.durable.is_none());
-        let gone = gone.map(|(key, object)| (key, object.holders)).collect();
+            .extract_if(.., |_, object| object.durable.is_none())
+            .map(|(key, _)| key)
+            .collect();
         for object in self.map.values_mut() {
             (object.writer, object.doomed, object.wanted) = (None, false, false);
         }

@@ -28,7 +28,10 @@ pub struct Plan {
     pub(crate) now: Tick,
     pub(crate) mood: Mood,
     pub(crate) out: Vec<Action>,
+    /// What single workers are to drop.
     pub(crate) drops: BTreeMap<WorkerId, Vec<ObjectKey>>,
+    /// What every worker is to drop: they may have copies that they pulled.
+    pub(crate) freed: Vec<ObjectKey>,
     pub(crate) workers: BTreeMap<WorkerId, Worker>,
     pub(crate) objects: Objects,
     pub(crate) watches: Watches,
@@ -53,6 +56,7 @@ impl Plan {
             mood: Mood::Running,
             out: Vec::new(),
             drops: BTreeMap::new(),
+            freed: Vec::new(),
             workers: BTreeMap::new(),
             objects: Objects::default(),
             watches: Watches::default(),
@@ -333,14 +337,8 @@ impl Plan {
         if !object.doomed || awaited || self.watches.reads(key) {
             return;
         }
-        for worker in self
-            .objects
-            .remove(&key)
-            .expect("it was just there")
-            .holders
-        {
-            self.drops.entry(worker).or_default().push(key);
-        }
+        self.objects.remove(&key);
+        self.freed.push(key);
     }
 
     /// An object exists that did not: whoever waited only for it is ready.
@@ -351,18 +349,14 @@ impl Plan {
     }
 
     fn flush_drops(&mut self) {
-        for (worker, mut keys) in std::mem::take(&mut self.drops) {
-            keys.sort_unstable_by_key(by_table_version_block);
-            keys.dedup();
-            let mut ranges: Vec<KeyRange> = Vec::new();
-            for key in keys {
-                if !ranges.last_mut().is_some_and(|last| extend(last, key)) {
-                    ranges.push(key.into());
-                }
-            }
+        for (worker, keys) in std::mem::take(&mut self.drops) {
             if self.workers.contains_key(&worker) {
-                self.out.push(Action::Drop(worker, ranges));
+                self.out.push(Action::Drop(worker, joined(keys)));
             }
+        }
+        let freed = joined(std::mem::take(&mut self.freed));
+        for worker in self.workers.keys().filter(|_| !freed.is_empty()) {
+            self.out.push(Action::Drop(*worker, freed.clone()));
         }
     }
 
@@ -375,11 +369,7 @@ impl Plan {
                     .push(Action::Revoke(*worker, given.task, given.attempt));
             }
         }
-        for (key, holders) in self.objects.forget() {
-            holders
-                .into_iter()
-                .for_each(|worker| self.drops.entry(worker).or_default().push(key));
-        }
+        self.freed.extend(self.objects.forget());
         self.steps.clear();
         self.tasks.clear();
         self.watches = Watches::default();
@@ -391,6 +381,19 @@ impl Plan {
         self.forget();
         self.mood = Mood::Running;
     }
+}
+
+/// Keys in order, neighbouring blocks joined.
+fn joined(mut keys: Vec<ObjectKey>) -> Vec<KeyRange> {
+    keys.sort_unstable_by_key(by_table_version_block);
+    keys.dedup();
+    let mut ranges: Vec<KeyRange> = Vec::new();
+    for key in keys {
+        if !ranges.last_mut().is_some_and(|last| extend(last, key)) {
+            ranges.push(key.into());
+        }
+    }
+    ranges
 }
 
 /// An order in which neighbouring blocks of one version follow each other.

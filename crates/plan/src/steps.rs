@@ -71,7 +71,7 @@ pub(crate) struct Entry {
     pub live: Vec<Live>,
     /// Where it is listed as ready, if it is.
     pub place: Option<Place>,
-    /// Assignments so far.
+    /// The next attempt. Never one that an answer from before may carry.
     pub attempts: u32,
     /// Failures for passing reasons so far.
     pub failures: u32,

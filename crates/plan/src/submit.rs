@@ -77,7 +77,11 @@ impl Plan {
             missing,
             live: Vec::new(),
             place: None,
-            attempts: 0,
+            attempts: if again {
+                self.attempt_next
+            } else {
+                self.attempt_base
+            },
             failures: 0,
             avoid: Vec::new(),
             again,
@@ -206,9 +210,9 @@ impl Plan {
     /// Hands a task to a worker.
     pub(crate) fn give(&mut self, worker: WorkerId, id: TaskId) -> Option<crate::Assignment> {
         self.unlist(id);
-        let (now, base) = (self.now, self.attempt_base);
+        let now = self.now;
         let entry = self.tasks.get_mut(&id)?;
-        let attempt = base + entry.attempts;
+        let attempt = entry.attempts;
         entry.attempts += 1;
         entry.live.push(crate::steps::Live { worker, attempt });
         let task = Arc::clone(&entry.task);
