@@ -20,6 +20,7 @@ mod submit;
 mod waiting;
 
 pub use action::{Action, Assignment, Holder, Source};
+pub use estimate::{Estimate, Phase, Workload};
 pub use event::{Event, Profile, Tick, Wrote};
 pub use failure::{Failure, Refusal};
 pub use plan::Plan;
