@@ -17,7 +17,10 @@ pub struct AlignedBuf {
 impl AlignedBuf {
     /// `len` zero bytes.
     pub fn zeroed(len: usize) -> Self {
-        AlignedBuf { lines: vec![Line::zeroed(); len.div_ceil(64)], len }
+        AlignedBuf {
+            lines: vec![Line::zeroed(); len.div_ceil(64)],
+            len,
+        }
     }
 
     /// A copy of `bytes`.

@@ -4,7 +4,17 @@
 //! or a formula.
 
 pub mod buffer;
+pub mod cache;
+pub mod error;
+mod map;
+pub mod scratch;
+pub mod sealed;
+pub mod sums;
+pub mod writer;
 
 pub use buffer::AlignedBuf;
-pub mod sealed;
-pub use sealed::{Cache, IoMode, Sealed, Section, StoreError};
+pub use cache::Cache;
+pub use error::StoreError;
+pub use scratch::Scratch;
+pub use sealed::{IoMode, Sealed, Section, TypedSection};
+pub use writer::{Receiver, SealWriter};

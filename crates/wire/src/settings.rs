@@ -1,0 +1,81 @@
+//! Every figure of the transport, in one place, with what it was measured or chosen for (FINDINGS 4).
+
+use crate::proto::worker_client::WorkerClient;
+use crate::proto::worker_server::{Worker, WorkerServer};
+use std::time::Duration;
+use tonic::transport::{Channel, Endpoint, Server};
+
+/// HTTP/2 flow control window of one stream: 16 MiB, three to eight times the speed of the default.
+pub const STREAM_WINDOW_BYTES: u32 = 16 << 20;
+/// HTTP/2 flow control window of a connection.
+pub const CONNECTION_WINDOW_BYTES: u32 = 32 << 20;
+/// HTTP/2 frames: 1 MiB on both ends doubles the speed again. (Above 16 MiB - 1 the stack panics.)
+pub const FRAME_BYTES: u32 = 1 << 20;
+/// The largest message on either end: a chunk and its framing; control messages with many assignments stay below.
+pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// The channels to one peer, used in turn.
+pub const CHANNELS_PER_PEER: usize = 2;
+/// How long a connection may take to come about.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest pause between two chunks of one stream. A server's own timeout covers the start only.
+pub const CHUNK_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often an idle connection is probed.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a probe may stay unanswered.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a worker says that it lives.
+pub const HEARTBEAT: Duration = Duration::from_millis(500);
+/// Connections that a worker accepts at once: one coordinator, its peers and a few that look at its health.
+pub const CONNECTIONS_MAX: usize = 1024;
+/// Streams of one connection at once.
+pub const STREAMS_MAX: u32 = 256;
+/// The most bytes of headers.
+pub const HEADER_BYTES_MAX: u32 = 16 << 10;
+
+/// How a client connects.
+///
+/// # Errors
+/// Where the address is none.
+pub fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
+        .max_frame_size(FRAME_BYTES))
+}
+
+/// How a worker serves.
+pub fn server() -> Server {
+    Server::builder()
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES)
+        .max_concurrent_streams(STREAMS_MAX)
+        .concurrency_limit_per_connection(STREAMS_MAX as usize)
+        .load_shed(true)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
+        .http2_max_pending_accept_reset_streams(Some(64))
+}
+
+/// The client of a worker, with both limits set.
+pub fn client(channel: Channel) -> WorkerClient<Channel> {
+    WorkerClient::new(channel)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+/// The service of a worker, with both limits set.
+pub fn service<S: Worker>(worker: S) -> WorkerServer<S> {
+    WorkerServer::new(worker)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
