@@ -125,14 +125,13 @@ mod tests {
     use super::*;
 
     fn tree(leaves: &[Option<f64>]) -> Option<f64> {
-        match leaves {
-            [leaf] => *leaf,
-            _ => {
-                let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
-                match (tree(left), tree(right)) {
-                    (Some(l), Some(r)) => Some(l + r),
-                    (one, other) => one.or(other),
-                }
+        if let [leaf] = leaves {
+            *leaf
+        } else {
+            let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+            match (tree(left), tree(right)) {
+                (Some(l), Some(r)) => Some(l + r),
+                (one, other) => one.or(other),
             }
         }
     }

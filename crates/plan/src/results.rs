@@ -190,15 +190,14 @@ impl Plan {
                 return self.stop(failure);
             }
         }
-        if let Some((key, holder)) = suspect {
-            if self
+        if let Some((key, holder)) = suspect
+            && self
                 .objects
                 .get(&key)
                 .is_some_and(|object| object.holders.contains(&holder))
-            {
-                self.drops.entry(holder).or_default().push(key);
-                self.bereave(holder, vec![key]);
-            }
+        {
+            self.drops.entry(holder).or_default().push(key);
+            self.bereave(holder, vec![key]);
         }
         if self.mood == Mood::Running {
             self.requeue(id);
