@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod cluster;
+pub mod driver;
 pub mod failure;
 pub mod job;
 pub mod memory;

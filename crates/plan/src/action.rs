@@ -47,7 +47,7 @@ pub enum Action {
     Assign(WorkerId, Vec<Assignment>),
     /// Ask for a task back if it has not begun.
     Revoke(WorkerId, TaskId, u32),
-    /// A worker may drop these objects.
+    /// A worker is to drop these objects, whether it made them or pulled a copy; it need not have them.
     Drop(WorkerId, Vec<KeyRange>),
     /// A step is whole. Tell the program.
     StepDone(StepId, Reduced),

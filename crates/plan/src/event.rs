@@ -85,6 +85,8 @@ pub enum Event {
     },
     /// A delivered object is no longer needed.
     Free(KeyRange),
+    /// The shell waits for this object, to deliver it: if it is lost, it must be made again.
+    Wanted(ObjectKey),
     /// The program was restored from a checkpoint: forget all steps and every object that is not durable.
     /// `Durable` and `Submit` events follow.
     Restarted,

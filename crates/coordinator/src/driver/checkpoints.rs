@@ -1,0 +1,189 @@
+//! Checkpoints (DESIGN 3.7): a step of `persist` tasks while training goes on, then the manifest, then
+//! the plan learns what is durable. Never two at once; the last one always.
+
+use super::Commit;
+use plan::{Failure, Refusal};
+use std::collections::{BTreeMap, VecDeque};
+use tensor::{
+    Checkpoint, Digest, ObjectKey, Op, PartialSpec, Read, SealedRef, Step, StepId, Task, TaskId,
+};
+
+/// Ids of persist steps have the top bit set: programs number theirs from 0.
+const PERSIST: u64 = 1 << 63;
+/// The cost of persisting, in interactions, whatever the size: not worth moving between workers.
+const PERSIST_COST: u64 = 1_000;
+
+/// An object with its durable copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredObject {
+    /// As the program knows it.
+    pub key: ObjectKey,
+    /// As the depot of the model knows it.
+    pub sealed: SealedRef,
+    /// The bytes of one row.
+    pub row_bytes: u32,
+}
+
+/// A durable state of a program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resume {
+    /// What the manifest says.
+    pub checkpoint: Checkpoint,
+    /// Its objects.
+    pub objects: Vec<StoredObject>,
+}
+
+/// Which checkpoints are made, and how.
+pub struct Checkpoints<'a> {
+    /// A checkpoint after so many epochs; 0 for the last one only.
+    pub every_epochs: u32,
+    /// Writes the manifest.
+    pub commit: &'a mut Commit<'a>,
+}
+
+/// A persist step on its way.
+struct Persisting {
+    checkpoint: Checkpoint,
+    /// Objects that an earlier checkpoint has made durable.
+    known: Vec<StoredObject>,
+    /// The objects of its tasks, in order.
+    keys: Vec<ObjectKey>,
+}
+
+/// What is durable, and what is about to be.
+pub(super) struct Ledger {
+    /// The last durable state.
+    pub durable: Option<Resume>,
+    next: u64,
+    persisting: BTreeMap<StepId, Persisting>,
+    /// Persisted, and waiting for its manifest.
+    pub ready: VecDeque<Resume>,
+    /// A manifest is being written.
+    pub committing: bool,
+    last_epoch: u32,
+}
+
+impl Ledger {
+    pub(super) fn new(resume: Option<Resume>) -> Self {
+        let last_epoch = resume.as_ref().map_or(0, |resume| resume.checkpoint.epoch);
+        Ledger {
+            durable: resume,
+            next: PERSIST,
+            persisting: BTreeMap::new(),
+            ready: VecDeque::new(),
+            committing: false,
+            last_epoch,
+        }
+    }
+
+    /// Whether a checkpoint is in the making.
+    pub(super) fn busy(&self) -> bool {
+        self.committing || !self.persisting.is_empty() || !self.ready.is_empty()
+    }
+
+    /// The program offers a state: the step that makes its objects durable, if it is due.
+    pub(super) fn offer(&mut self, checkpoint: Checkpoint, every: u32, last: bool) -> Option<Step> {
+        let due =
+            every > 0 && checkpoint.epoch >= self.last_epoch.saturating_add(every) && !self.busy();
+        if !due && !last {
+            return None;
+        }
+        self.last_epoch = checkpoint.epoch;
+        let before = self.durable.iter().flat_map(|durable| &durable.objects);
+        let before: BTreeMap<ObjectKey, StoredObject> =
+            before.map(|object| (object.key, *object)).collect();
+        let all = checkpoint.objects.iter().flat_map(|range| range.keys());
+        let (known, keys): (Vec<ObjectKey>, Vec<ObjectKey>) =
+            all.partition(|key| before.contains_key(key));
+        let known = known.iter().map(|key| before[key]).collect();
+        let id = StepId(self.next);
+        self.next += 1;
+        let task = |(index, key): (usize, &ObjectKey)| Task {
+            id: TaskId {
+                step: id,
+                index: index as u32,
+            },
+            op: Op::persist(),
+            reads: vec![Read::whole(*key)],
+            writes: Vec::new(),
+            after: Vec::new(),
+            chain: None,
+            cost: PERSIST_COST,
+        };
+        let tasks = keys.iter().enumerate().map(task).collect();
+        self.persisting.insert(
+            id,
+            Persisting {
+                checkpoint,
+                known,
+                keys,
+            },
+        );
+        Some(Step {
+            id,
+            name: "checkpoint".to_owned(),
+            tasks,
+            partial: PartialSpec::Collect,
+            frees: Vec::new(),
+        })
+    }
+
+    /// Whether this is a step of ours.
+    pub(super) fn owns(step: StepId) -> bool {
+        step.0 >= PERSIST
+    }
+
+    /// A persist step is whole.
+    pub(super) fn persisted(&mut self, step: StepId, partials: &[Vec<u8>]) -> Result<(), Failure> {
+        let Some(Persisting {
+            checkpoint,
+            known: mut objects,
+            keys,
+        }) = self.persisting.remove(&step)
+        else {
+            return Ok(());
+        };
+        for (key, partial) in keys.into_iter().zip(partials) {
+            objects.push(stored(key, partial)?);
+        }
+        objects.sort_unstable_by_key(|object| object.key);
+        self.ready.push_back(Resume {
+            checkpoint,
+            objects,
+        });
+        Ok(())
+    }
+
+    /// The steps that were on their way are forgotten: the program rolls back.
+    pub(super) fn forget(&mut self) {
+        self.persisting.clear();
+        self.ready.clear();
+        self.last_epoch = self
+            .durable
+            .as_ref()
+            .map_or(0, |durable| durable.checkpoint.epoch);
+    }
+}
+
+/// Reads the partial of a persist task: digest, length and row length.
+fn stored(key: ObjectKey, partial: &[u8]) -> Result<StoredObject, Failure> {
+    let bad = || Failure::Refused {
+        refusal: Refusal::Bug,
+        sentence: format!(
+            "a worker persisted {key} with a receipt of {} bytes: please report this",
+            partial.len()
+        ),
+    };
+    let (digest, rest) = partial.split_first_chunk::<32>().ok_or_else(bad)?;
+    let (bytes, rest) = rest.split_first_chunk::<8>().ok_or_else(bad)?;
+    let row_bytes: [u8; 4] = rest.try_into().map_err(|_| bad())?;
+    let sealed = SealedRef {
+        digest: Digest(*digest),
+        bytes: u64::from_le_bytes(*bytes),
+    };
+    Ok(StoredObject {
+        key,
+        sealed,
+        row_bytes: u32::from_le_bytes(row_bytes),
+    })
+}

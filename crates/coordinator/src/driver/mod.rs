@@ -1,0 +1,94 @@
+//! Runs one program over workers: feeds `plan` what happens and does what it says.
+//!
+//! **Invariant:** nothing is decided here that changes a result. The only clock is tokio's, which a
+//! simulation replaces; the only way out is through the seams of [`Context`].
+
+mod checkpoints;
+mod crew;
+mod deliveries;
+mod run;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod trace;
+
+pub use checkpoints::{Checkpoints, Resume, StoredObject};
+pub use crew::{Crew, Heard};
+pub use tally::{Outcome, WorkerTally};
+pub use trace::Trace;
+
+use futures::future::BoxFuture;
+use plan::{Failure, Settings};
+use std::time::Duration;
+use tensor::{News, ObjectKey, Program};
+use tokio_util::sync::CancellationToken;
+
+/// What the driver tells while it runs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Report {
+    /// News of the program; after a roll-back an epoch is not told twice.
+    News(News),
+    /// A step was submitted: its name and its tasks.
+    Step(String, u64),
+    /// So many tasks are done, of so many that were submitted up to now.
+    Tasks {
+        /// Done.
+        done: u64,
+        /// Submitted.
+        submitted: u64,
+    },
+    /// A checkpoint of this epoch is durable.
+    Checkpoint(u32),
+    /// A line that people should see: a worker joined or was lost, a roll-back.
+    Note(String),
+}
+
+/// Hears reports.
+pub type Listener<'a> = dyn FnMut(Report) + Send + 'a;
+
+/// Takes a delivered object; called in the order of deliveries, once for each.
+pub type Sink<'a> = dyn FnMut(ObjectKey, exec::Held) -> Result<(), Failure> + Send + 'a;
+
+/// Makes a checkpoint durable: its bytes already are.
+pub type Commit<'a> = dyn FnMut(tensor::Checkpoint, Vec<StoredObject>) -> BoxFuture<'static, Result<(), Failure>>
+    + Send
+    + 'a;
+
+/// Everything around a program.
+pub struct Context<'a> {
+    /// Limits of patience and of queues.
+    pub settings: Settings,
+    /// How often time is looked at.
+    pub tick: Duration,
+    /// Durable objects that the program reads and that no checkpoint names: a stored model to be evaluated.
+    pub stored: Vec<StoredObject>,
+    /// Where to go on.
+    pub resume: Option<Resume>,
+    /// Which checkpoints to make, and how.
+    pub checkpoints: Checkpoints<'a>,
+    /// Hears reports.
+    pub listener: &'a mut Listener<'a>,
+    /// Takes what the program delivers.
+    pub sink: &'a mut Sink<'a>,
+    /// Cancelled by Ctrl-C: ends the run, a checkpoint in the making is completed.
+    pub cancel: CancellationToken,
+    /// Written if asked for.
+    pub trace: Option<Trace>,
+}
+
+/// Runs programs.
+pub struct Driver;
+
+impl Driver {
+    /// Runs a program to its end, restored to `context.resume` where there is one.
+    ///
+    /// # Errors
+    /// Where the plan stops the run, the program fails, or a checkpoint or a delivery does.
+    pub async fn run<C: Crew>(
+        program: &mut dyn Program,
+        crew: &mut C,
+        context: Context<'_>,
+    ) -> Result<Outcome, Failure> {
+        run::Run::new(program, crew, context).run().await
+    }
+}

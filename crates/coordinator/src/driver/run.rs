@@ -1,0 +1,463 @@
+//! The loop of a run: what is heard becomes events, what the plan answers is done.
+
+use super::checkpoints::{Ledger, Resume, StoredObject};
+use super::crew::{Crew, Heard};
+use super::deliveries::Deliveries;
+use super::{Context, Outcome, Report};
+use futures::future::BoxFuture;
+use plan::{Action, Assignment, Event, Failure, Plan, Refusal, Tick};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use tensor::{News, Program, ProgramError, Reduced, StepId, TaskId, Turn, WorkerId};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use wire::{FromWorker, ToWorker};
+
+/// Messages that are heard in one go, so that the tasks given in answer travel together.
+const BATCH: usize = 256;
+
+/// A manifest that is being written.
+type Committing = (Resume, BoxFuture<'static, Result<(), Failure>>);
+
+/// A program on its way.
+pub(super) struct Run<'a, C> {
+    program: &'a mut dyn Program,
+    crew: &'a mut C,
+    context: Context<'a>,
+    plan: Plan,
+    began: Instant,
+    ticker: Interval,
+    events: VecDeque<Event>,
+    /// Tasks to be sent at the end of a batch.
+    given: BTreeMap<WorkerId, Vec<Assignment>>,
+    ledger: Ledger,
+    committing: Option<Committing>,
+    deliveries: Deliveries,
+    /// When each worker joined, in microseconds since the run began.
+    joined: BTreeMap<WorkerId, u64>,
+    names: BTreeMap<StepId, (String, u64)>,
+    seen: BTreeSet<TaskId>,
+    outcome: Outcome,
+    submitted: u64,
+    done: u64,
+    epoch_told: u32,
+    finished: bool,
+    /// The plan asked for a roll-back, and it has not been made yet.
+    rolling: bool,
+}
+
+impl<'a, C: Crew> Run<'a, C> {
+    pub(super) fn new(
+        program: &'a mut dyn Program,
+        crew: &'a mut C,
+        mut context: Context<'a>,
+    ) -> Self {
+        let mut ticker = interval(context.tick);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Run {
+            program,
+            crew,
+            plan: Plan::new(context.settings),
+            began: Instant::now(),
+            ticker,
+            events: VecDeque::new(),
+            given: BTreeMap::new(),
+            ledger: Ledger::new(context.resume.take()),
+            committing: None,
+            deliveries: Deliveries::default(),
+            joined: BTreeMap::new(),
+            names: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            outcome: Outcome::default(),
+            submitted: 0,
+            done: 0,
+            epoch_told: 0,
+            finished: false,
+            rolling: false,
+            context,
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Result<Outcome, Failure> {
+        let result = self.steer().await;
+        self.outcome.seconds = self.began.elapsed().as_secs_f64();
+        self.outcome.coordinator_bytes = self.crew.served_bytes();
+        let traced = self
+            .context
+            .trace
+            .take()
+            .map_or(Ok(()), super::Trace::finish);
+        result.and(traced.map_err(trace_failed))?;
+        Ok(self.outcome)
+    }
+
+    async fn steer(&mut self) -> Result<(), Failure> {
+        self.course(false)?;
+        loop {
+            self.settle()?;
+            if self.rolling && self.committing.is_none() {
+                self.roll_back()?;
+                continue;
+            }
+            if self.is_over() {
+                return Ok(());
+            }
+            if !self.deliver().await? {
+                self.next().await?;
+            }
+        }
+    }
+
+    /// Begins the program, or begins it again from the last durable state.
+    fn course(&mut self, again: bool) -> Result<(), Failure> {
+        let durable = self.ledger.durable.as_ref();
+        if again || durable.is_some() {
+            let state = durable.map(|durable| durable.checkpoint.state.as_slice());
+            self.program.restore(state).map_err(program_failed)?;
+        }
+        let stored = durable
+            .iter()
+            .flat_map(|durable| &durable.objects)
+            .chain(&self.context.stored);
+        self.events.extend(stored.map(is_durable));
+        let turn = self.program.start().map_err(program_failed)?;
+        self.take(turn);
+        Ok(())
+    }
+
+    fn roll_back(&mut self) -> Result<(), Failure> {
+        self.rolling = false;
+        self.outcome.rollbacks += 1;
+        self.ledger.forget();
+        self.deliveries.forget();
+        (self.finished, self.submitted, self.done) = (false, 0, 0);
+        self.events.clear();
+        self.events.push_back(Event::Restarted);
+        self.course(true)
+    }
+
+    /// What the program wants: news are told, steps submitted, deliveries and checkpoints noted.
+    fn take(&mut self, turn: Turn) {
+        for news in turn.news {
+            let News::Epoch { epoch, .. } = news;
+            if epoch > self.epoch_told {
+                self.epoch_told = epoch;
+                (self.context.listener)(Report::News(news));
+            }
+        }
+        self.finished |= turn.finished;
+        // Before the steps: they may free what the checkpoint has to read.
+        let every = self.context.checkpoints.every_epochs;
+        let persist = turn
+            .checkpoint
+            .and_then(|offer| self.ledger.offer(offer, every, turn.finished));
+        for step in persist.into_iter().chain(turn.steps) {
+            let tasks = step.tasks.len() as u64;
+            self.submitted += tasks;
+            self.names.insert(step.id, (step.name.clone(), tasks));
+            (self.context.listener)(Report::Step(step.name.clone(), tasks));
+            self.events.push_back(Event::Submit(step));
+        }
+        for key in turn.deliver {
+            let wanted = self.deliveries.enqueue(key);
+            self.events.push_back(if wanted {
+                Event::Wanted(key)
+            } else {
+                Event::Free(key.into())
+            });
+        }
+    }
+
+    /// Tells the plan everything that happened, and does what it answers.
+    fn settle(&mut self) -> Result<(), Failure> {
+        let before = self.done;
+        while let Some(event) = self.events.pop_front() {
+            let now = Tick(self.began.elapsed().as_millis() as u64);
+            for action in self.plan.on(now, event) {
+                self.perform(action)?;
+            }
+        }
+        for (worker, tasks) in std::mem::take(&mut self.given) {
+            self.crew.send(worker, ToWorker::Assign(tasks));
+        }
+        if self.done > before {
+            (self.context.listener)(Report::Tasks {
+                done: self.done,
+                submitted: self.submitted,
+            });
+        }
+        if self.committing.is_none()
+            && let Some(resume) = self.ledger.ready.pop_front()
+        {
+            let commit = (self.context.checkpoints.commit)(
+                resume.checkpoint.clone(),
+                resume.objects.clone(),
+            );
+            self.ledger.committing = true;
+            self.committing = Some((resume, commit));
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, action: Action) -> Result<(), Failure> {
+        match action {
+            Action::Assign(worker, tasks) => self.given.entry(worker).or_default().extend(tasks),
+            Action::Revoke(worker, task, attempt) => {
+                self.send(worker, ToWorker::Revoke { task, attempt })
+            }
+            Action::Drop(worker, ranges) => self.send(worker, ToWorker::Drop(ranges)),
+            Action::Dismiss(worker) => {
+                self.given.remove(&worker);
+                self.note(format!(
+                    "{worker} is given up: it was silent for too long, or has nothing left to do"
+                ));
+                self.crew.dismiss(worker);
+            }
+            Action::RollBack(key) => {
+                self.given.clear();
+                self.note(format!(
+                    "{key} is lost: back to the last durable checkpoint"
+                ));
+                self.rolling = true;
+            }
+            Action::Stop(failure) => return Err(failure),
+            Action::StepDone(step, reduced) => self.step_done(step, reduced)?,
+        }
+        Ok(())
+    }
+
+    /// Sends behind the tasks that were given before.
+    fn send(&mut self, worker: WorkerId, message: ToWorker) {
+        if let Some(tasks) = self.given.remove(&worker) {
+            self.crew.send(worker, ToWorker::Assign(tasks));
+        }
+        self.crew.send(worker, message);
+    }
+
+    fn step_done(&mut self, step: StepId, reduced: Reduced) -> Result<(), Failure> {
+        self.names.remove(&step);
+        if Ledger::owns(step) {
+            let Reduced::Collect(partials) = reduced else {
+                return Ok(());
+            };
+            return self.ledger.persisted(step, &partials);
+        }
+        self.outcome.steps += 1;
+        if !self.outcome.cancelled {
+            let turn = self
+                .program
+                .completed(step, reduced)
+                .map_err(program_failed)?;
+            self.take(turn);
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        if !self.events.is_empty() || self.ledger.busy() || self.rolling {
+            return false;
+        }
+        self.outcome.cancelled
+            || (self.finished && self.plan.is_idle() && self.deliveries.is_empty())
+    }
+
+    /// Delivers the next object if it exists; false where there is none.
+    async fn deliver(&mut self) -> Result<bool, Failure> {
+        let Some((key, holder)) = self.deliveries.next(&self.plan)? else {
+            return Ok(false);
+        };
+        match self.crew.pull(holder, key).await {
+            Ok(held) => {
+                self.deliveries.delivered();
+                (self.context.sink)(key, held)?;
+                self.events.push_back(Event::Free(key.into()));
+            }
+            Err(why) => {
+                self.deliveries.failed(key, holder)?;
+                self.note(format!(
+                    "{key} could not be pulled from {holder}, trying again: {why}"
+                ));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits until something happens.
+    async fn next(&mut self) -> Result<(), Failure> {
+        let Run {
+            context,
+            committing,
+            crew,
+            ticker,
+            ..
+        } = &mut *self;
+        let commit = async {
+            match committing {
+                Some((_, commit)) => commit.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = context.cancel.cancelled(), if !self.outcome.cancelled => {
+                self.outcome.cancelled = true;
+                Ok(())
+            }
+            result = commit => self.committed(result),
+            heard = crew.next() => self.hear_all(heard).await,
+            _ = ticker.tick() => {
+                self.deliveries.paused = false;
+                self.events.push_back(Event::TimePassed);
+                Ok(())
+            }
+        }
+    }
+
+    /// Hears what is there already, so that what is given in answer travels together.
+    async fn hear_all(&mut self, first: Heard) -> Result<(), Failure> {
+        self.hear(first)?;
+        for _ in 1..BATCH {
+            tokio::select! {
+                biased;
+                heard = self.crew.next() => self.hear(heard)?,
+                () = std::future::ready(()) => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, heard: Heard) -> Result<(), Failure> {
+        let event = match heard {
+            Heard::Joined(worker, _) if self.joined.contains_key(&worker) => return Ok(()),
+            Heard::Joined(worker, profile) => {
+                self.joined
+                    .insert(worker, self.began.elapsed().as_micros() as u64);
+                if let Some(trace) = &mut self.context.trace {
+                    trace
+                        .joined(worker, profile.threads)
+                        .map_err(trace_failed)?;
+                }
+                Event::WorkerJoined(worker, profile)
+            }
+            Heard::Lost(worker, why) => {
+                self.note(format!("{worker} is lost: {why}"));
+                Event::WorkerLost(worker)
+            }
+            Heard::Said(worker, message) => match self.understand(worker, message)? {
+                Some(event) => event,
+                None => return Ok(()),
+            },
+        };
+        self.events.push_back(event);
+        Ok(())
+    }
+
+    fn understand(
+        &mut self,
+        worker: WorkerId,
+        message: FromWorker,
+    ) -> Result<Option<Event>, Failure> {
+        Ok(Some(match message {
+            FromWorker::Alive { .. } => Event::WorkerAlive(worker),
+            FromWorker::Draining => Event::WorkerDraining(worker),
+            FromWorker::Returned { task, attempt } => Event::TaskReturned {
+                worker,
+                task,
+                attempt,
+            },
+            FromWorker::Failed {
+                task,
+                attempt,
+                failure,
+            } => Event::TaskFailed {
+                worker,
+                task,
+                attempt,
+                failure,
+            },
+            FromWorker::Done(done) => {
+                self.outcome.count(worker, &done, &mut self.seen);
+                self.done += 1;
+                let opened = self.joined.get(&worker).copied().unwrap_or(0);
+                if let Some(trace) = &mut self.context.trace {
+                    let name = self
+                        .names
+                        .get(&done.task.step)
+                        .map_or("late", |(name, _)| name.as_str());
+                    trace
+                        .done(worker, opened, name, &done)
+                        .map_err(trace_failed)?;
+                }
+                let wire::Done {
+                    task,
+                    attempt,
+                    partial,
+                    wrote,
+                    ..
+                } = done;
+                Event::TaskDone {
+                    worker,
+                    task,
+                    attempt,
+                    partial,
+                    wrote,
+                }
+            }
+            // These belong to the opening and closing of sessions, which is the crew's.
+            FromWorker::Hello { .. }
+            | FromWorker::Opened
+            | FromWorker::Busy(_)
+            | FromWorker::Closed(_)
+            | FromWorker::Refused(_) => return Ok(None),
+        }))
+    }
+
+    fn committed(&mut self, result: Result<(), Failure>) -> Result<(), Failure> {
+        let (resume, _) = self
+            .committing
+            .take()
+            .expect("only a commit under way ends");
+        self.ledger.committing = false;
+        result?;
+        self.outcome.checkpoints += 1;
+        (self.context.listener)(Report::Checkpoint(resume.checkpoint.epoch));
+        // What the program has freed meanwhile must not come back to life.
+        let known = resume
+            .objects
+            .iter()
+            .filter(|object| self.plan.knows(&object.key));
+        self.events.extend(known.map(is_durable));
+        self.ledger.durable = Some(resume);
+        Ok(())
+    }
+
+    fn note(&mut self, line: String) {
+        (self.context.listener)(Report::Note(line));
+    }
+}
+
+fn is_durable(object: &StoredObject) -> Event {
+    let StoredObject {
+        key,
+        sealed,
+        row_bytes,
+    } = *object;
+    Event::Durable {
+        key,
+        digest: sealed.digest,
+        bytes: sealed.bytes,
+        row_bytes,
+    }
+}
+
+fn program_failed(error: ProgramError) -> Failure {
+    Failure::Refused {
+        refusal: Refusal::BadData,
+        sentence: error.sentence,
+    }
+}
+
+fn trace_failed(error: std::io::Error) -> Failure {
+    Failure::Refused {
+        refusal: Refusal::Io,
+        sentence: format!("the trace cannot be written: {error}"),
+    }
+}

@@ -1,0 +1,25 @@
+//! What a plan may be told, as one small struct.
+
+/// Limits of patience and of queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Tasks a worker may have at once, so that small tasks do not cost a round trip each.
+    pub depth: usize,
+    /// A worker that is silent for longer is dismissed and counts as lost.
+    pub lease_ms: u64,
+    /// With no worker for longer than this the run ends.
+    pub grace_ms: u64,
+    /// A task that failed this often for passing reasons ends the run.
+    pub attempts_max: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            depth: 8,
+            lease_ms: 10_000,
+            grace_ms: 300_000,
+            attempts_max: 6,
+        }
+    }
+}

@@ -1,0 +1,548 @@
+//! The plan as scripts: events in, actions out, one line each.
+//!
+//! Objects: `A3.1` is block 3 of table A at version 1, `A0-7.1` eight blocks, `sN` a sealed object. A step is
+//! `step ID KIND: reads>writes @cost ^chain &after; ... free OBJECTS`; kinds are `none`, `sum`, `collect`.
+
+use plan::{Action, Assignment, Event, Failure, Holder, Plan, Profile, Settings, Tick, Wrote};
+use std::fmt::Write;
+use std::sync::Arc;
+use tensor::{
+    BlockId, DepotId, Digest, KeyRange, ObjectKey, Op, OpFamily, PartialSpec, Read, Step, StepId,
+    TableId, Task, TaskId, WorkerId,
+};
+
+fn number<T: std::str::FromStr>(text: &str) -> T {
+    text.parse()
+        .unwrap_or_else(|_| panic!("`{text}` is no number"))
+}
+
+fn range(text: &str) -> KeyRange {
+    if let Some(number_) = text.strip_prefix('s') {
+        let digest = Digest([number(number_); 32]);
+        return ObjectKey::Sealed {
+            depot: DepotId::DATA,
+            digest,
+            bytes: 100,
+        }
+        .into();
+    }
+    let table = TableId(u16::from(text.as_bytes()[0] - b'A'));
+    let (blocks, version) = text[1..].split_once('.').expect("a version");
+    let version = number(version);
+    match blocks.split_once('-') {
+        Some((first, last)) => {
+            let first: u32 = number(first);
+            KeyRange::Blocks {
+                table,
+                first,
+                count: number::<u32>(last) - first + 1,
+                version,
+            }
+        }
+        None => ObjectKey::Block {
+            table,
+            block: BlockId(number(blocks)),
+            version,
+        }
+        .into(),
+    }
+}
+
+fn key(text: &str) -> ObjectKey {
+    range(text).keys().next().expect("a key")
+}
+
+fn worker(text: &str) -> WorkerId {
+    WorkerId(number(text.trim_start_matches('w')))
+}
+
+fn id(text: &str) -> TaskId {
+    let (step, index) = text.split_once('.').expect("STEP.INDEX");
+    TaskId {
+        step: StepId(number(step)),
+        index: number(index),
+    }
+}
+
+fn step(text: &str) -> Step {
+    let (head, rest) = text.split_once(':').expect("a colon");
+    let mut head = head.split_whitespace();
+    let id = StepId(number(head.next().expect("an id")));
+    let partial = match head.next() {
+        Some("sum") => PartialSpec::Sum,
+        Some("collect") => PartialSpec::Collect,
+        _ => PartialSpec::None,
+    };
+    let (tasks, frees) = rest.split_once("free").unwrap_or((rest, ""));
+    let tasks = tasks
+        .split(';')
+        .filter(|task| !task.trim().is_empty())
+        .enumerate();
+    Step {
+        id,
+        name: "script".to_owned(),
+        tasks: tasks
+            .map(|(index, text)| {
+                task(
+                    TaskId {
+                        step: id,
+                        index: index as u32,
+                    },
+                    text,
+                )
+            })
+            .collect(),
+        partial,
+        frees: frees.split_whitespace().map(range).collect(),
+    }
+}
+
+fn task(id_: TaskId, text: &str) -> Task {
+    let op = Op {
+        family: OpFamily::Probe,
+        version: 1,
+        body: Arc::from(&[][..]),
+    };
+    let mut task = Task {
+        id: id_,
+        op,
+        reads: Vec::new(),
+        writes: Vec::new(),
+        after: Vec::new(),
+        chain: None,
+        cost: 1,
+    };
+    let mut writing = false;
+    for word in text.replace('>', " > ").split_whitespace() {
+        match word.split_at(1) {
+            (">", _) => writing = true,
+            ("@", cost) => task.cost = number(cost),
+            ("^", chain) => task.chain = Some(number(chain)),
+            ("&", after) => task.after.push(id(after)),
+            _ if writing => task.writes.push(key(word)),
+            _ => task.reads.push(Read::whole(range(word))),
+        }
+    }
+    task
+}
+
+fn event(text: &str, writes: &dyn Fn(TaskId) -> Vec<ObjectKey>) -> Event {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let assigned = |text: &str| {
+        let (task, attempt) = text.split_once('#').unwrap_or((text, "0"));
+        (id(task), number::<u32>(attempt))
+    };
+    match words.as_slice() {
+        ["join", w, rest @ ..] => {
+            let threads = rest.first().map_or(1, |threads| number(threads));
+            Event::WorkerJoined(
+                worker(w),
+                Profile {
+                    threads,
+                    memory_bytes: 1 << 30,
+                },
+            )
+        }
+        ["lost", w] => Event::WorkerLost(worker(w)),
+        ["drain", w] => Event::WorkerDraining(worker(w)),
+        ["alive", w] => Event::WorkerAlive(worker(w)),
+        ["tick"] => Event::TimePassed,
+        ["restarted"] => Event::Restarted,
+        ["free", object] => Event::Free(range(object)),
+        ["wanted", object] => Event::Wanted(key(object)),
+        ["durable", object] => Event::Durable {
+            key: key(object),
+            digest: Digest::default(),
+            bytes: 8,
+            row_bytes: 8,
+        },
+        ["done", w, assignment, partial @ ..] => {
+            let (task, attempt) = assigned(assignment);
+            let values = partial
+                .iter()
+                .flat_map(|value| number::<f64>(value).to_le_bytes());
+            let wrote = writes(task)
+                .into_iter()
+                .map(|key| Wrote { key, bytes: 8 })
+                .collect();
+            Event::TaskDone {
+                worker: worker(w),
+                task,
+                attempt,
+                partial: values.collect(),
+                wrote,
+            }
+        }
+        ["returned", w, assignment] => {
+            let (task, attempt) = assigned(assignment);
+            Event::TaskReturned {
+                worker: worker(w),
+                task,
+                attempt,
+            }
+        }
+        ["failed", w, assignment, why @ ..] => {
+            let (task, attempt) = assigned(assignment);
+            let failure = match why {
+                ["unreachable", object, holder] => Failure::Unreachable {
+                    key: key(object),
+                    holder: worker(holder),
+                },
+                ["corrupt", object, holder] => Failure::Corrupt {
+                    key: key(object),
+                    holder: Some(worker(holder)),
+                },
+                ["refused"] => Failure::Refused {
+                    refusal: plan::Refusal::BadData,
+                    sentence: "bad row".to_owned(),
+                },
+                _ => Failure::Exhausted {
+                    sentence: "disk full".to_owned(),
+                },
+            };
+            Event::TaskFailed {
+                worker: worker(w),
+                task,
+                attempt,
+                failure,
+            }
+        }
+        _ => Event::Submit(step(
+            text.strip_prefix("step")
+                .unwrap_or_else(|| panic!("`{text}`?")),
+        )),
+    }
+}
+
+fn show_range(range: &KeyRange) -> String {
+    let one = |key: &ObjectKey| match key {
+        ObjectKey::Block {
+            table,
+            block,
+            version,
+        } => {
+            format!("{}{}.{version}", (b'A' + table.0 as u8) as char, block.0)
+        }
+        other => other.to_string(),
+    };
+    match range {
+        KeyRange::One(key) => one(key),
+        KeyRange::Blocks {
+            table,
+            first,
+            count,
+            version,
+        } => {
+            format!(
+                "{}{first}-{}.{version}",
+                (b'A' + table.0 as u8) as char,
+                first + count - 1
+            )
+        }
+    }
+}
+
+fn show_assignment(assignment: &Assignment) -> String {
+    let mut text = assignment.task.id.to_string();
+    if assignment.attempt > 0 {
+        write!(text, "#{}", assignment.attempt).expect("a string");
+    }
+    for source in &assignment.sources {
+        let holders = source.holders.iter().map(|holder| match holder {
+            Holder::Worker(worker) => worker.to_string(),
+            Holder::Durable { .. } => "depot".to_owned(),
+        });
+        let holders: Vec<String> = holders.collect();
+        write!(text, " {}<{}", show_range(&source.keys), holders.join("|")).expect("a string");
+    }
+    text
+}
+
+fn show(action: &Action) -> String {
+    match action {
+        Action::Assign(worker, tasks) => {
+            let tasks: Vec<String> = tasks.iter().map(show_assignment).collect();
+            format!("{worker}[{}]", tasks.join(", "))
+        }
+        Action::Revoke(worker, task, attempt) => format!("revoke {worker} {task}#{attempt}"),
+        Action::Drop(worker, ranges) => {
+            let ranges: Vec<String> = ranges.iter().map(show_range).collect();
+            format!("drop {worker} {}", ranges.join(" "))
+        }
+        Action::StepDone(step, reduced) => format!("step {} {reduced:?}", step.0),
+        Action::RollBack(key) => format!("roll back {}", show_range(&KeyRange::One(*key))),
+        Action::Dismiss(worker) => format!("dismiss {worker}"),
+        Action::Stop(failure) => format!("stop: {failure}"),
+    }
+}
+
+/// Feeds a script, lines `[tTICK] event`, to a plan with a depth of 4, a lease of 100 ms, a grace of 1 s
+/// and three attempts, and compares what it answers to each event that it answers at all.
+fn check(script: &str, expected: &str) {
+    let mut plan = Plan::new(Settings {
+        depth: 4,
+        lease_ms: 100,
+        grace_ms: 1_000,
+        attempts_max: 3,
+    });
+    let mut steps: Vec<Step> = Vec::new();
+    let (mut now, mut found) = (0, String::new());
+    for line in script
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+    {
+        let (time, text) = match line.split_once(' ') {
+            Some((time, text)) if time.starts_with('t') && time[1..].parse::<u64>().is_ok() => {
+                (number(&time[1..]), text)
+            }
+            _ => (now, line),
+        };
+        now = time;
+        let writes = |id: TaskId| {
+            let step = steps
+                .iter()
+                .find(|step| step.id == id.step)
+                .expect("a submitted step");
+            step.tasks[id.index as usize].writes.clone()
+        };
+        let event = event(text, &writes);
+        if let Event::Submit(step) = &event {
+            steps.push(step.clone());
+        }
+        let actions: Vec<String> = plan.on(Tick(now), event).iter().map(show).collect();
+        if !actions.is_empty() {
+            let head: Vec<&str> = text.split_whitespace().take(3).collect();
+            writeln!(found, "{}: {}", head.join(" "), actions.join("; ")).expect("a string");
+        }
+    }
+    let tidy = |text: &str| {
+        text.lines()
+            .map(str::trim)
+            .filter(|l| !l.is_empty())
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert_eq!(
+        tidy(&found),
+        tidy(expected),
+        "script:\n{script}\nfound:\n{found}"
+    );
+}
+
+#[test]
+fn a_step_is_dealt_reduced_and_freed() {
+    check(
+        "join w1
+         join w2
+         step 0 sum: s1>A0.1; s2>A1.1; s3>A2.1; s4>A3.1
+         step 1 none: A0-3.1>B0.1; A0-3.1>B1.1; A0-3.1>B2.1; A0-3.1>B3.1 free A0-3.1
+         done w1 0.0 1
+         done w2 0.2 4
+         done w2 0.3 8
+         done w1 0.1 2
+         done w1 1.0
+         done w1 1.1
+         done w2 1.2
+         done w2 1.3",
+        "step 0 sum:: w1[0.0, 0.1]; w2[0.2, 0.3]
+         done w1 0.1: step 0 Sum([15.0]); w1[1.0 A2-3.1<w2, 1.1 A2-3.1<w2]; w2[1.2 A0-1.1<w1, 1.3 A0-1.1<w1]
+         done w2 1.3: step 1 None; drop w1 A0-3.1; drop w2 A0-3.1",
+    );
+}
+
+#[test]
+fn long_tasks_go_first_and_inputs_attract() {
+    check(
+        "join w1
+         join w2
+         step 0 none: >A0.1 @5; >A1.1 @9; >A2.1 @7
+         done w1 0.1
+         done w2 0.2
+         done w2 0.0
+         step 1 none: A0.1>; A1.1>",
+        "step 0 none:: w1[0.1]; w2[0.2, 0.0]
+         done w2 0.0: step 0 None
+         step 1 none:: w1[1.1]; w2[1.0]",
+    );
+}
+
+#[test]
+fn chains_and_orders_hold() {
+    check(
+        "join w1
+         join w2
+         step 0 none: >A0.1 ^1; A0.1>A0.2 ^1; >B0.1 &0.1; >C0.1 ^2; >C0.2 ^2
+         done w1 0.0
+         done w2 0.3
+         done w2 0.4
+         done w1 0.1",
+        "step 0 none:: w1[0.0]; w2[0.3]
+         done w1 0.0: w1[0.1]
+         done w2 0.3: w2[0.4]
+         done w1 0.1: w1[0.2]",
+    );
+}
+
+#[test]
+fn an_idle_worker_gets_what_another_has_not_begun() {
+    check(
+        "join w1
+         step 0 none: >@900000; >@800000; >@700000
+         join w2
+         returned w1 0.2
+         t1 done w1 0.0
+         t2 done w2 0.2#1
+         t3 done w1 0.1",
+        "step 0 none:: w1[0.0, 0.1, 0.2]
+         join w2: revoke w1 0.2#0
+         returned w1 0.2: w2[0.2#1]
+         done w1 0.1: step 0 None",
+    );
+}
+
+#[test]
+fn a_slow_task_gets_a_second_attempt_and_the_first_result_wins() {
+    check(
+        "join w1
+         join w2
+         step 0 none: >A0.1 @10; >A1.1 @10; >A2.1 @10; >A3.1 @10
+         t10 done w1 0.0
+         t20 done w1 0.1
+         t30 done w2 0.2
+         t31 alive w1
+         t60 alive w1
+         t60 alive w2
+         t90 alive w1
+         t500 tick
+         t540 alive w1
+         t540 alive w2
+         t580 alive w1
+         t580 alive w2
+         t1200 tick
+         t1210 done w1 0.3#1
+         t1220 done w2 0.3#0",
+        "step 0 none:: w1[0.0, 0.1]; w2[0.2, 0.3]
+         tick: w1[0.3#1]
+         done w1 0.3#1: revoke w2 0.3#0; step 0 None
+         done w2 0.3#0: drop w2 A3.1",
+    );
+}
+
+#[test]
+fn what_a_lost_worker_held_is_made_again_or_the_run_rolls_back() {
+    check(
+        "join w1
+         join w2
+         durable B0.0
+         step 0 none: B0.0>A0.1; >A1.1; >A2.1; >A3.1
+         done w1 0.0
+         done w1 0.1
+         done w2 0.2
+         step 1 none: A0-3.1>C0.1 free A0-3.1 B0.0
+         lost w1
+         done w2 0.3
+         done w2 0.1#1
+         done w2 0.0#1
+         done w2 1.0
+         step 2 none: C0.1>D0.1
+         lost w2
+         lost w2
+         free D0.1
+         restarted
+         join w3
+         durable C0.1
+         step 2 none: C0.1>D0.1",
+        "step 0 none:: w1[0.0 B0.0<depot, 0.1]; w2[0.2, 0.3]
+         lost w1: w2[0.0#1 B0.0<depot, 0.1#1]
+         done w2 0.3: step 0 None
+         done w2 0.0#1: w2[1.0]
+         done w2 1.0: step 1 None; drop w2 A0-3.1 B0.0
+         step 2 none:: w2[2.0]
+         lost w2: roll back C0.1
+         step 2 none:: w3[2.0#2 C0.1<depot]",
+    );
+}
+
+#[test]
+fn leases_graces_and_drains() {
+    check(
+        "join w1
+         join w2
+         step 0 none: >A0.1 @2; >A1.1 @2; >A2.1; >A3.1
+         t40 alive w1
+         t80 alive w1
+         t101 tick
+         t120 drain w1
+         t140 done w1 0.0
+         t150 returned w1 0.1
+         t160 returned w1 0.2
+         t170 lost w1
+         t1000 tick
+         t1171 tick",
+        "step 0 none:: w1[0.0, 0.1]; w2[0.2, 0.3]
+         tick: dismiss w2; w1[0.2#1, 0.3#1]
+         drain w1: revoke w1 0.1#0; revoke w1 0.2#1; revoke w1 0.3#1
+         tick: stop: no worker has been there for 1 s: start workers, or check their addresses, and run again to resume",
+    );
+}
+
+#[test]
+fn failures_are_tried_elsewhere_and_end_the_run_when_they_must() {
+    check(
+        "join w1
+         join w2
+         step 0 none: >A0.1
+         failed w1 0.0 exhausted
+         failed w2 0.0#1 exhausted
+         failed w1 0.0#2 exhausted
+         step 1 none: >B0.1",
+        "step 0 none:: w1[0.0]
+         failed w1 0.0: w2[0.0#1]
+         failed w2 0.0#1: w1[0.0#2]
+         failed w1 0.0#2: stop: disk full",
+    );
+    check(
+        "join w1
+         join w2
+         step 0 none: >A0.1; >A1.1; >A2.1; >A3.1
+         done w1 0.0
+         done w1 0.1
+         done w2 0.2
+         done w2 0.3
+         step 1 none: A0-3.1>B0.1
+         failed w1 1.0 unreachable A2.1 w2
+         done w1 0.2#1
+         failed w2 1.0#1 refused",
+        "step 0 none:: w1[0.0, 0.1]; w2[0.2, 0.3]
+         done w2 0.3: step 0 None
+         step 1 none:: w1[1.0 A2-3.1<w2]
+         failed w1 1.0: drop w2 A2.1; w1[0.2#1]
+         done w1 0.2#1: w2[1.0#1 A0-2.1<w1]
+         failed w2 1.0#1: stop: bad row",
+    );
+}
+
+#[test]
+fn results_of_before_a_restart_are_refused() {
+    check(
+        "join w1
+         step 0 none: >A0.1
+         restarted
+         step 0 none: >A0.1
+         done w1 0.0#0
+         done w1 0.0#1",
+        "step 0 none:: w1[0.0]
+         restarted: revoke w1 0.0#0; drop w1 A0.1
+         step 0 none:: w1[0.0#1]
+         done w1 0.0#1: step 0 None",
+    );
+}
+
+#[test]
+fn a_read_that_nothing_writes_is_a_bug_and_no_hang() {
+    check(
+        "join w1\n step 0 none: A0.1>B0.1",
+        "step 0 none:: stop: step 0 (script) reads t0b0v1, which nothing has written and no earlier task writes: please report this",
+    );
+}
