@@ -69,7 +69,13 @@ impl Probe {
         {
             return None;
         }
-        let words: Vec<u64> = bytemuck::pod_collect_to_vec(&op.body);
+        let words: Vec<u64> = op
+            .body
+            .as_chunks()
+            .0
+            .iter()
+            .map(|word| u64::from_le_bytes(*word))
+            .collect();
         Some(match *words {
             [0] => Probe::Empty,
             [1, steps] => Probe::Burn(steps),
@@ -178,7 +184,12 @@ impl Running {
     }
 
     fn fold(&mut self, bytes: &[u8]) {
-        let values: Vec<f32> = bytemuck::pod_collect_to_vec(bytes);
+        let values: Vec<f32> = bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|value| f32::from_le_bytes(*value))
+            .collect();
         match self.probe {
             Probe::Mix => {
                 if self.blocks.is_empty() {

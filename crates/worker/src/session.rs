@@ -398,8 +398,7 @@ impl Worker {
             let message = tokio::select! {
                 biased;
                 message = inbox.recv() => message,
-                told = draining.wait_for(|on| *on), if !leaving => {
-                    drop(told);
+                () = told_to_leave(&mut draining), if !leaving => {
                     leaving = true;
                     session.give_back_all().await;
                     session.say(FromWorker::Draining).await;
@@ -428,6 +427,11 @@ impl Worker {
             }
         }
     }
+}
+
+async fn told_to_leave(draining: &mut watch::Receiver<bool>) {
+    // The sender lives as long as the worker.
+    let _ = draining.wait_for(|on| *on).await;
 }
 
 /// Makes the worker free again when its session is over, however that came.

@@ -41,8 +41,11 @@ impl proto::worker_server::Worker for Service {
             // The end of either side ends the session.
             while let Ok(Some(message)) = messages.message().await {
                 match ToWorker::try_from(message) {
-                    Ok(message) if link.to_worker.send(message).await.is_ok() => {}
-                    Ok(_) => break,
+                    Ok(message) => {
+                        if link.to_worker.send(message).await.is_err() {
+                            break;
+                        }
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "the session ends");
                         break;
@@ -63,8 +66,11 @@ impl proto::worker_server::Worker for Service {
         tokio::spawn(async move {
             while let Ok(Some(message)) = messages.message().await {
                 match StorageReply::try_from(message) {
-                    Ok(reply) if link.replies.send(reply).await.is_ok() => {}
-                    Ok(_) => break,
+                    Ok(reply) => {
+                        if link.replies.send(reply).await.is_err() {
+                            break;
+                        }
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "the storage stream ends");
                         break;
