@@ -4,13 +4,17 @@
 //! **Invariant:** synchronous, and nothing here waits for another process: whoever drives a task fetches
 //! what [`Need`] names and calls again.
 
+pub mod held;
 pub mod pool;
 pub mod probe;
+pub mod shelf;
 pub mod trouble;
 pub mod work;
 
+pub use held::HeldBytes;
 pub use pool::pool;
 pub use probe::Probe;
+pub use shelf::Shelf;
 pub use trouble::failure_of;
 pub use work::{Fetched, Held, Need, Output, Part, Put, Room, Want, Work};
 

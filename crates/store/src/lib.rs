@@ -3,18 +3,27 @@
 //! **Invariant:** only a file that was sealed here can be mapped; nothing here knows a manifest, an RPC
 //! or a formula.
 
+#[cfg(target_endian = "big")]
+compile_error!("sealed files are little-endian and are read without conversion");
+
+mod arrow_file;
 pub mod buffer;
 pub mod cache;
+pub mod dictionary;
 pub mod error;
+pub mod journal;
 mod map;
+pub mod partition;
 pub mod scratch;
 pub mod sealed;
+mod spool;
 pub mod sums;
 pub mod writer;
 
 pub use buffer::AlignedBuf;
 pub use cache::Cache;
 pub use error::StoreError;
+pub use journal::{Journal, Record};
 pub use scratch::Scratch;
 pub use sealed::{IoMode, Sealed, Section, TypedSection};
 pub use writer::{Receiver, SealWriter};

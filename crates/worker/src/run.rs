@@ -1,6 +1,5 @@
 //! One lane: takes an assignment, runs it through fetch and compute to its end, reports, takes the next.
 
-use crate::holding::held_bytes;
 use crate::seams::through;
 use crate::session::Session;
 use exec::{Fetched, Held, Need, Output, Put, Room, Want, Work, failure_of};
@@ -65,8 +64,9 @@ impl Session {
         let _running = self.running();
         let (task, attempt) = (assignment.task.id, assignment.attempt);
         let mut spans = Vec::new();
-        let report = match self.run_task(&assignment, &mut spans).await {
-            Ok(output) => FromWorker::Done(self.hand_on(lane, &assignment, output, spans)),
+        let ran = self.run_task(&assignment, &mut spans).await;
+        let report = match ran.and_then(|output| self.hand_on(lane, &assignment, output, spans)) {
+            Ok(done) => FromWorker::Done(done),
             Err(failure) => FromWorker::Failed {
                 task,
                 attempt,
@@ -83,23 +83,25 @@ impl Session {
         assignment: &Assignment,
         output: Output,
         spans: Vec<Span>,
-    ) -> Done {
+    ) -> Result<Done, Failure> {
         let wrote: Vec<Wrote> = output
             .objects
             .iter()
             .map(|(key, held)| Wrote {
                 key: *key,
-                bytes: held_bytes(held),
+                bytes: held.bytes(),
             })
             .collect();
         for (key, held) in output.objects {
-            self.holding.put(key, held);
+            self.holding
+                .put(key, held)
+                .map_err(|error| failure_of(error, Some(key)))?;
         }
         self.counters.task_done();
         if spans.iter().map(|span| span.length_us).sum::<u64>() > SAMPLE_MICROS {
             self.counters.sample_memory();
         }
-        Done {
+        Ok(Done {
             task: assignment.task.id,
             attempt: assignment.attempt,
             partial: output.partial,
@@ -110,7 +112,7 @@ impl Session {
             spans,
             peak_anonymous_bytes: self.counters.peak(),
             traffic: self.counters.traffic(),
-        }
+        })
     }
 
     async fn run_task(
