@@ -138,7 +138,7 @@ struct Running {
     row_bytes: u32,
 }
 
-pub(crate) fn begin(task: &Arc<Task>) -> Result<Box<dyn Work>, Failure> {
+pub(crate) fn begin(task: &Task) -> Result<Box<dyn Work>, Failure> {
     let probe = Probe::decode(&task.op).ok_or_else(|| unknown_op(task))?;
     let reads: Vec<ObjectKey> = task
         .reads
@@ -331,7 +331,7 @@ mod tests {
         writes: &[ObjectKey],
         fetch: impl Fn(&Want) -> Fetched,
     ) -> Output {
-        let task = Arc::new(Task {
+        let task = Task {
             id: TaskId {
                 step: StepId(0),
                 index: 0,
@@ -342,7 +342,7 @@ mod tests {
             after: vec![],
             chain: None,
             cost: 1,
-        });
+        };
         let mut work = begin(&task).unwrap();
         while let Need::Fetch(wants) = work.next_need().unwrap() {
             work.compute(wants.iter().map(&fetch).collect()).unwrap();

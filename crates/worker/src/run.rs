@@ -150,7 +150,7 @@ impl Session {
         let mut stage = {
             let begin = {
                 let task = Arc::clone(task);
-                move || guarded(&task, || advance(exec::begin(&task, room)?, None))
+                move || guarded(&task, || advance(exec::begin(&task, &room)?, None))
             };
             self.compute(begin, spans).await?
         };
@@ -256,5 +256,30 @@ fn sealed(cache: &Cache, held: Held, key: ObjectKey) -> Result<(store::Sealed, u
                 row_bytes,
             ))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tensor::{StepId, TaskId};
+
+    #[test]
+    fn a_panic_becomes_a_failure_that_names_the_task() {
+        let task = Task {
+            id: TaskId {
+                step: StepId(3),
+                index: 4,
+            },
+            op: exec::Probe::Empty.op(),
+            reads: vec![],
+            writes: vec![],
+            after: vec![],
+            chain: None,
+            cost: 1,
+        };
+        let failure = guarded::<()>(&task, || panic!("row {} is odd", 7)).unwrap_err();
+        assert_eq!(failure.refusal(), Refusal::Bug);
+        assert_eq!(failure.to_string(), "task 3.4 panicked: row 7 is odd");
     }
 }
