@@ -1,1 +1,3 @@
-//! coordinator
+//! The shell that feeds `plan` and does what it says; command line, progress, reports.
+
+pub mod cluster;
