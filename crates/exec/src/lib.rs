@@ -18,6 +18,7 @@ mod view;
 pub mod work;
 
 pub use held::HeldBytes;
+pub use model::Simd;
 pub use pool::pool;
 pub use probe::Probe;
 pub use shelf::Shelf;
