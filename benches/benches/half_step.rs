@@ -185,9 +185,9 @@ fn initial(rows: usize, rank: usize) -> Table {
     let mut state = rows as u64;
     let mut table = Table::zeroed(rows * width_of(rank));
     for row in table.write().chunks_mut(width_of(rank)) {
-        row[..rank]
-            .iter_mut()
-            .for_each(|x| *x = (uniform(&mut state) - 0.5) as f32 * 0.1);
+        for x in &mut row[..rank] {
+            *x = (uniform(&mut state) - 0.5) as f32 * 0.1;
+        }
     }
     table
 }
@@ -272,11 +272,13 @@ fn base(simd: Simd, threads: usize, width: usize, rank: usize, other: &[f32]) ->
             .collect()
     });
     let mut sum = vec![0.0; upper_len(width)];
-    partials
-        .iter()
-        .for_each(|(partial, _)| add(simd, &mut sum, partial));
+    for (partial, _) in &partials {
+        add(simd, &mut sum, partial);
+    }
     let mut base: Vec<f32> = sum.iter().map(|&x| x as f32).collect();
-    (rank..width).for_each(|k| base[upper_index(width, k, k)] = 1.0);
+    for k in rank..width {
+        base[upper_index(width, k, k)] = 1.0;
+    }
     (base, partials.iter().map(|(_, cpu)| cpu).sum())
 }
 

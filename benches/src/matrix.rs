@@ -62,6 +62,7 @@ impl Matrix {
     }
 
     /// The other orientation.
+    #[must_use]
     pub fn transposed(&self) -> Self {
         let mut offsets = vec![0; self.columns + 1];
         for &id in &self.ids {
