@@ -32,5 +32,8 @@ fn begin_model(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> {
 }
 
 fn refuse(sentence: String) -> Failure {
-    Failure::Refused { refusal: Refusal::Config, sentence }
+    Failure::Refused {
+        refusal: Refusal::Config,
+        sentence,
+    }
 }
