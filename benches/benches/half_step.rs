@@ -5,8 +5,8 @@
 
 use benches::matrix::{Matrix, uniform};
 use kernels::{
-    Base, CHUNK, Rows, Simd, Source, accumulate, add, batch_len, close, close_long, flush, gram, panel_len, solve,
-    solve_scratch, system_len, upper_index, upper_len, width_of,
+    Base, CHUNK, Rows, Simd, Source, accumulate, add, batch_len, close, close_long, flush, gram,
+    panel_len, solve, solve_scratch, system_len, upper_index, upper_len, width_of,
 };
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ const ROWS: usize = 256;
 /// Interactions summed in f64 before the binary tree.
 const SEGMENT: usize = 65_536;
 /// Row ids handed over beyond a chunk, to be prefetched.
-const LOOK_AHEAD: usize = 16;
+const LOOK_AHEAD: usize = 64;
 
 struct Options {
     users: usize,
@@ -37,9 +37,16 @@ impl Options {
     fn read() -> Self {
         let words: Vec<String> = std::env::args().collect();
         let large = words.iter().any(|word| word == "--bench");
-        let word = |name: &str| words.iter().position(|word| word == name).map(|at| words[at + 1].clone());
+        let word = |name: &str| {
+            words
+                .iter()
+                .position(|word| word == name)
+                .map(|at| words[at + 1].clone())
+        };
         let number = |name: &str, small: usize, big: usize| {
-            word(name).map_or(if large { big } else { small }, |word| word.parse().expect("a number"))
+            word(name).map_or(if large { big } else { small }, |word| {
+                word.parse().expect("a number")
+            })
         };
         Options {
             users: number("--users", 600, 200_000),
@@ -58,15 +65,23 @@ fn main() {
     let options = Options::read();
     let by_user = Matrix::generate(options.users, options.products, options.interactions);
     if let Some(file) = &options.dump {
-        let mut file = std::io::BufWriter::new(std::fs::File::create(file).expect("a file to write"));
+        let mut file =
+            std::io::BufWriter::new(std::fs::File::create(file).expect("a file to write"));
         by_user.write(&mut file).expect("the dump");
     }
     let by_product = by_user.transposed();
     let (simd, threads, width) = (options.simd, options.threads, width_of(options.rank));
-    println!("{} interactions, rank {}, {simd}, {threads} threads", by_user.ids.len(), options.rank);
+    println!(
+        "{} interactions, rank {}, {simd}, {threads} threads",
+        by_user.ids.len(),
+        options.rank
+    );
     let peak = peak(simd, threads);
     println!("multiply-add peak {peak:.0} GFLOP/s");
-    let (mut u, mut v) = (initial(by_user.rows(), options.rank), initial(by_product.rows(), options.rank));
+    let (mut u, mut v) = (
+        initial(by_user.rows(), options.rank),
+        initial(by_product.rows(), options.rank),
+    );
     let flops = flops(&by_user, options.rank) + flops(&by_product, options.rank);
     let mut losses = Vec::new();
     let mut seconds = Vec::new();
@@ -88,8 +103,15 @@ fn main() {
         );
     }
     seconds.sort_by(f64::total_cmp);
-    println!("median {:.3} s, digest {:016x}", seconds[seconds.len() / 2], digest(&[&u, &v]));
-    assert!(losses.windows(2).all(|pair| pair[1] <= pair[0]), "the objective rose");
+    println!(
+        "median {:.3} s, digest {:016x}",
+        seconds[seconds.len() / 2],
+        digest(&[&u, &v])
+    );
+    assert!(
+        losses.windows(2).all(|pair| pair[1] <= pair[0]),
+        "the objective rose"
+    );
 }
 
 /// Useful operations of one half-step: the triangle of every interaction, right-hand sides, Gram, Cholesky, solves.
@@ -100,19 +122,36 @@ fn flops(matrix: &Matrix, rank: usize) -> f64 {
     interactions + rows + matrix.columns as f64 * r * (r + 1.0)
 }
 
-/// GFLOP/s of all threads together, the best of five.
+/// GFLOP/s of all threads together by their processor time, the best of five.
 fn peak(simd: Simd, threads: usize) -> f64 {
-    const ROUNDS: u64 = 20_000_000;
-    let once = || {
-        let start = Instant::now();
-        let total: u64 = std::thread::scope(|scope| {
-            let probe = || kernels::peak::multiply_add(simd, ROUNDS / if cfg!(debug_assertions) { 1000 } else { 1 });
-            let started: Vec<_> = (0..threads).map(|_| scope.spawn(probe)).collect();
-            started.into_iter().map(|thread| thread.join().expect("a thread").0).sum()
-        });
-        total as f64 / start.elapsed().as_secs_f64() / 1e9
+    const ROUNDS: u64 = if cfg!(debug_assertions) {
+        20_000
+    } else {
+        20_000_000
     };
-    (0..5).map(|_| once()).fold(0.0, f64::max)
+    let one = || {
+        let (start, before) = (Instant::now(), processor_seconds());
+        let (done, sum) = kernels::peak::multiply_add(simd, ROUNDS);
+        assert!(sum.is_finite());
+        let spent = processor_seconds() - before;
+        done as f64
+            / if spent > 0.0 {
+                spent
+            } else {
+                start.elapsed().as_secs_f64()
+            }
+            / 1e9
+    };
+    let together = || -> f64 {
+        std::thread::scope(|scope| {
+            let started: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+            started
+                .into_iter()
+                .map(|thread| thread.join().expect("a thread"))
+                .sum()
+        })
+    };
+    (0..5).map(|_| together()).fold(0.0, f64::max)
 }
 
 /// Rows of a table start on a cache line: padding in front of a vector, which an aligned buffer would not need.
@@ -126,7 +165,11 @@ impl Table {
     fn zeroed(length: usize) -> Self {
         let numbers = vec![0.0; length + 16];
         let start = numbers.as_ptr().align_offset(64);
-        Table { numbers, start, length }
+        Table {
+            numbers,
+            start,
+            length,
+        }
     }
 
     fn read(&self) -> &[f32] {
@@ -142,7 +185,9 @@ fn initial(rows: usize, rank: usize) -> Table {
     let mut state = rows as u64;
     let mut table = Table::zeroed(rows * width_of(rank));
     for row in table.write().chunks_mut(width_of(rank)) {
-        row[..rank].iter_mut().for_each(|x| *x = (uniform(&mut state) - 0.5) as f32 * 0.1);
+        row[..rank]
+            .iter_mut()
+            .for_each(|x| *x = (uniform(&mut state) - 0.5) as f32 * 0.1);
     }
     table
 }
@@ -164,7 +209,11 @@ fn half_step(
 ) -> Spent {
     let start = Instant::now();
     let (base, gram_cpu) = base(simd, threads, width, rank, other.read());
-    let jobs: Vec<Mutex<&mut [f32]>> = out.write().chunks_mut(ROWS * width).map(Mutex::new).collect();
+    let jobs: Vec<Mutex<&mut [f32]>> = out
+        .write()
+        .chunks_mut(ROWS * width)
+        .map(Mutex::new)
+        .collect();
     let next = AtomicUsize::new(0);
     let work = || {
         let before = processor_seconds();
@@ -172,32 +221,60 @@ fn half_step(
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(job) = jobs.get(number) else { break };
-            rows.run(matrix, other.read(), number * ROWS, &mut job.lock().expect("one thread per job"));
+            rows.run(
+                matrix,
+                other.read(),
+                number * ROWS,
+                &mut job.lock().expect("one thread per job"),
+            );
         }
         processor_seconds() - before
     };
     let cpu: f64 = std::thread::scope(|scope| {
         let started: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        started.into_iter().map(|thread| thread.join().expect("a thread")).sum()
+        started
+            .into_iter()
+            .map(|thread| thread.join().expect("a thread"))
+            .sum()
     });
-    Spent { wall: start.elapsed().as_secs_f64(), cpu: cpu + gram_cpu }
+    Spent {
+        wall: start.elapsed().as_secs_f64(),
+        cpu: cpu + gram_cpu,
+    }
 }
 
 /// The Gram matrix with ones on the diagonal of the padding.
 fn base(simd: Simd, threads: usize, width: usize, rank: usize, other: &[f32]) -> (Vec<f32>, f64) {
-    let share = (other.len() / width).div_ceil(threads).next_multiple_of(CHUNK) * width;
+    let share = (other.len() / width)
+        .div_ceil(threads)
+        .next_multiple_of(CHUNK)
+        * width;
     let partials: Vec<(Vec<f64>, f64)> = std::thread::scope(|scope| {
         let one = |rows: &[f32]| {
             let before = processor_seconds();
             let mut sum = vec![0.0; upper_len(width)];
-            gram(simd, width, rows, &mut vec![0.0; upper_len(width)], &mut sum);
+            gram(
+                simd,
+                width,
+                rows,
+                &mut vec![0.0; upper_len(width)],
+                &mut sum,
+            );
             (sum, processor_seconds() - before)
         };
-        let started: Vec<_> = other.chunks(share).map(|rows| scope.spawn(move || one(rows))).collect();
-        started.into_iter().map(|thread| thread.join().expect("a thread")).collect()
+        let started: Vec<_> = other
+            .chunks(share)
+            .map(|rows| scope.spawn(move || one(rows)))
+            .collect();
+        started
+            .into_iter()
+            .map(|thread| thread.join().expect("a thread"))
+            .collect()
     });
     let mut sum = vec![0.0; upper_len(width)];
-    partials.iter().for_each(|(partial, _)| add(simd, &mut sum, partial));
+    partials
+        .iter()
+        .for_each(|(partial, _)| add(simd, &mut sum, partial));
     let mut base: Vec<f32> = sum.iter().map(|&x| x as f32).collect();
     (rank..width).for_each(|k| base[upper_index(width, k, k)] = 1.0);
     (base, partials.iter().map(|(_, cpu)| cpu).sum())
@@ -254,13 +331,25 @@ impl<'a> RowSolver<'a> {
 
     /// The closed system of one row into a slot.
     fn close_row(&mut self, matrix: &Matrix, other: &[f32], row: usize, slot: usize) {
-        let (length, range) = (system_len(self.width), matrix.offsets[row]..matrix.offsets[row + 1]);
-        let base = Base { upper: self.base, ridge: RIDGE, rhs: &self.zeros };
+        let (length, range) = (
+            system_len(self.width),
+            matrix.offsets[row]..matrix.offsets[row + 1],
+        );
         let simd = self.simd;
         self.chunk.write().fill(0.0);
         if range.len() <= CHUNK {
             self.add_chunk(matrix, other, range);
-            close(simd, base, self.chunk.read(), &mut self.systems.write()[slot * length..][..length]);
+            let base = Base {
+                upper: self.base,
+                ridge: RIDGE,
+                rhs: &self.zeros,
+            };
+            close(
+                simd,
+                base,
+                self.chunk.read(),
+                &mut self.systems.write()[slot * length..][..length],
+            );
             return;
         }
         let mut tree: Vec<(u32, Vec<f64>)> = Vec::new();
@@ -284,18 +373,44 @@ impl<'a> RowSolver<'a> {
         while tree.len() > 1 {
             fold(simd, &mut tree);
         }
+        let base = Base {
+            upper: self.base,
+            ridge: RIDGE,
+            rhs: &self.zeros,
+        };
         let sum = tree.first().map_or(&self.sum, |(_, sum)| sum);
-        close_long(simd, base, sum, &mut self.systems.write()[slot * length..][..length]);
+        close_long(
+            simd,
+            base,
+            sum,
+            &mut self.systems.write()[slot * length..][..length],
+        );
     }
 
     fn add_chunk(&mut self, matrix: &Matrix, other: &[f32], range: std::ops::Range<usize>) {
         self.weights.clear();
-        self.weights.extend(matrix.values[range.clone()].iter().map(|value| ALPHA * value));
+        self.weights.extend(
+            matrix.values[range.clone()]
+                .iter()
+                .map(|value| ALPHA * value),
+        );
         self.targets.clear();
-        self.targets.extend(self.weights.iter().map(|weight| 1.0 + weight));
+        self.targets
+            .extend(self.weights.iter().map(|weight| 1.0 + weight));
         let ids = &matrix.ids[range.start..(range.end + LOOK_AHEAD).min(matrix.ids.len())];
-        let sources = [Source { rows: Rows::contiguous(&[other], self.width), ids }];
-        accumulate(self.simd, &sources, &self.weights, &self.targets, &mut self.panel, self.chunk.write());
+        let blocks = [other];
+        let sources = [Source {
+            rows: Rows::contiguous(&blocks, self.width),
+            ids,
+        }];
+        accumulate(
+            self.simd,
+            &sources,
+            &self.weights,
+            &self.targets,
+            &mut self.panel,
+            self.chunk.write(),
+        );
     }
 }
 
@@ -311,7 +426,13 @@ fn fold(simd: Simd, tree: &mut Vec<(u32, Vec<f64>)>) {
 fn loss(simd: Simd, width: usize, matrix: &Matrix, u: &Table, v: &Table) -> f64 {
     let square = |table: &Table| {
         let mut sum = vec![0.0; upper_len(width)];
-        gram(simd, width, table.read(), &mut vec![0.0; upper_len(width)], &mut sum);
+        gram(
+            simd,
+            width,
+            table.read(),
+            &mut vec![0.0; upper_len(width)],
+            &mut sum,
+        );
         sum
     };
     let (gu, gv) = (square(u), square(v));
@@ -334,11 +455,17 @@ fn loss(simd: Simd, width: usize, matrix: &Matrix, u: &Table, v: &Table) -> f64 
 /// FNV-1a over the bits of the tables.
 fn digest(tables: &[&Table]) -> u64 {
     let numbers = tables.iter().flat_map(|table| table.read());
-    numbers.fold(0xCBF2_9CE4_8422_2325, |hash, x| (hash ^ u64::from(x.to_bits())).wrapping_mul(0x0100_0000_01B3))
+    numbers.fold(0xCBF2_9CE4_8422_2325, |hash, x| {
+        (hash ^ u64::from(x.to_bits())).wrapping_mul(0x0100_0000_01B3)
+    })
 }
 
 /// Processor seconds of this thread so far, where the system tells: what neighbours do not disturb.
 fn processor_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split(' ').next().and_then(|word| word.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
+    text.split(' ')
+        .next()
+        .and_then(|word| word.parse::<f64>().ok())
+        .unwrap_or(0.0)
+        / 1e9
 }

@@ -41,7 +41,9 @@ impl Matrix {
             row.clear();
             row.extend((0..count).map(|_| {
                 let place = uniform(&mut state) * total;
-                cumulative.partition_point(|&sum| sum < place).min(products - 1) as u32
+                cumulative
+                    .partition_point(|&sum| sum < place)
+                    .min(products - 1) as u32
             }));
             row.sort_unstable();
             row.dedup();
@@ -51,10 +53,16 @@ impl Matrix {
             }
             offsets.push(ids.len());
         }
-        Matrix { columns: products, offsets, ids, values }
+        Matrix {
+            columns: products,
+            offsets,
+            ids,
+            values,
+        }
     }
 
     /// The other orientation.
+    #[must_use]
     pub fn transposed(&self) -> Self {
         let mut offsets = vec![0; self.columns + 1];
         for &id in &self.ids {
@@ -73,7 +81,12 @@ impl Matrix {
                 *at += 1;
             }
         }
-        Matrix { columns: self.rows(), offsets, ids, values }
+        Matrix {
+            columns: self.rows(),
+            offsets,
+            ids,
+            values,
+        }
     }
 
     /// Rows, columns, interactions and offsets as u64, ids as u32, values as f32, little-endian: what the peers read.
@@ -81,7 +94,10 @@ impl Matrix {
     /// # Errors
     /// Those of the writer.
     pub fn write(&self, to: &mut impl Write) -> io::Result<()> {
-        for number in [self.rows(), self.columns, self.ids.len()].iter().chain(&self.offsets) {
+        for number in [self.rows(), self.columns, self.ids.len()]
+            .iter()
+            .chain(&self.offsets)
+        {
             to.write_all(&(*number as u64).to_le_bytes())?;
         }
         for id in &self.ids {

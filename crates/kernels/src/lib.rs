@@ -3,6 +3,14 @@
 //! **Invariant:** a kernel neither allocates, nor does I/O, nor starts a thread, nor fails. Every kernel gives
 //! the same bits on every instruction set: lanes run across outputs, the terms of one output are added in a fixed
 //! order, and only IEEE add, multiply, fused multiply-add, divide and square root are used.
+#![allow(
+    clippy::inline_always,
+    reason = "a vector's methods must be compiled inside the function that enables its instructions"
+)]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "tiles walk several arrays by one index, as their formulas do"
+)]
 
 pub mod cholesky;
 pub mod dot;

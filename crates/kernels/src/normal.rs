@@ -56,8 +56,8 @@ pub const fn panel_len(width: usize) -> usize {
 pub struct Source<'a> {
     /// The mode's factors.
     pub rows: Rows<'a>,
-    /// Row ids, one per interaction. There may be more than interactions: what follows (a dozen is enough) is
-    /// prefetched, so hand over the ids of the next row where they stand in memory anyway.
+    /// Row ids, one per interaction. There may be more than interactions: what follows (up to 64 of the first source)
+    /// is prefetched, so hand over the ids of the next row where they stand in memory anyway.
     pub ids: &'a [u32],
 }
 
@@ -146,7 +146,17 @@ impl Kernel for Accumulate<'_> {
                 pack::<V, 1>(interactions, column, panel, rhs);
                 column += LANES;
             }
-            syrk::<V>(width, &panel[..count * width], upper);
+            // While the panel is multiplied, the rows of the next one come nearer, some before each band.
+            let mut coming = sources[0].ids.iter().skip(first + count).take(PANEL);
+            let before_band = || {
+                for &id in coming.by_ref().take((8 * PANEL).div_ceil(width)) {
+                    let address = sources[0].rows.address(id);
+                    for column in (0..width).step_by(LANES) {
+                        V::prefetch_near(address.wrapping_add(column));
+                    }
+                }
+            };
+            syrk::<V>(width, &panel[..count * width], upper, before_band);
         }
     }
 }
@@ -214,52 +224,60 @@ fn load<V: Vector, const C: usize>(from: &[f32]) -> [V; C] {
     std::array::from_fn(|c| unsafe { V::load(from.as_ptr().add(c * LANES)) })
 }
 
-/// upper += Σ x xᵀ over the rows of the panel.
+/// upper += Σ x xᵀ over the rows of the panel, by bands of rows.
 #[inline(always)]
-fn syrk<V: Vector>(width: usize, panel: &[f32], upper: &mut [f32]) {
+fn syrk<V: Vector>(width: usize, panel: &[f32], upper: &mut [f32], mut before_band: impl FnMut()) {
     let terms = panel.len() / width;
     assert!(upper.len() == upper_len(width) && panel.len() == terms * width);
     for block in (0..width).step_by(LANES) {
         let columns = width - block;
         let out = upper[block_start(width, block / LANES)..][..LANES * columns].as_mut_ptr();
-        // SAFETY: `out` is the start of 16 rows of `columns` floats; a tile covers rows `row ..` and columns
-        // `block + column ..` inside them and inside the panel's rows.
+        // SAFETY: `out` is the start of 16 rows of `columns` floats, the bands' rows are among the 16, and a panel's
+        // row has `columns` floats from column `block` on.
         unsafe {
             let y = panel.as_ptr().add(block);
             if V::WIDE {
-                syrk_rows::<V, 8, 2>(terms, width, columns, y, out);
+                before_band();
+                band::<V, 8, 2>(terms, width, columns, 0, y, out);
+                before_band();
+                band::<V, 8, 2>(terms, width, columns, 8, y, out);
             } else {
-                syrk_rows::<V, 4, 1>(terms, width, columns, y, out);
+                // Of 16 registers of half a vector, 12 hold sums.
+                before_band();
+                band::<V, 6, 1>(terms, width, columns, 0, y, out);
+                before_band();
+                band::<V, 6, 1>(terms, width, columns, 6, y, out);
+                band::<V, 4, 1>(terms, width, columns, 12, y, out);
             }
         }
     }
 }
 
-/// One block row in tiles of R × 16 C, the rest in tiles of R × 16.
+/// R rows of a block row, from `row` on, in tiles of R × 16 C, the rest in tiles of R × 16.
 ///
 /// # Safety
-/// `y` points at `terms` rows of `columns` floats, `width` apart, `out` at 16 rows of `columns` floats.
+/// `y` points at `terms` rows of `columns` floats, `width` apart, `out` at 16 rows of `columns` floats, and
+/// row + R <= 16 <= `columns`, a multiple of 16.
 #[inline(always)]
-unsafe fn syrk_rows<V: Vector, const R: usize, const C: usize>(
+unsafe fn band<V: Vector, const R: usize, const C: usize>(
     terms: usize,
     width: usize,
     columns: usize,
+    row: usize,
     y: *const f32,
     out: *mut f32,
 ) {
-    for row in (0..LANES).step_by(R) {
-        let mut column = 0;
-        while column < columns {
-            // SAFETY: the tile lies inside the block row.
-            unsafe {
-                let (x, y, out) = (y.add(row), y.add(column), out.add(row * columns + column));
-                if column + C * LANES <= columns {
-                    add_outer::<V, R, C>(terms, width, x, y, columns, out);
-                    column += C * LANES;
-                } else {
-                    add_outer::<V, R, 1>(terms, width, x, y, columns, out);
-                    column += LANES;
-                }
+    let mut column = 0;
+    while column < columns {
+        // SAFETY: the tile lies inside the block row.
+        unsafe {
+            let (x, y, out) = (y.add(row), y.add(column), out.add(row * columns + column));
+            if column + C * LANES <= columns {
+                add_outer::<V, R, C>(terms, width, x, y, columns, out);
+                column += C * LANES;
+            } else {
+                add_outer::<V, R, 1>(terms, width, x, y, columns, out);
+                column += LANES;
             }
         }
     }
@@ -302,7 +320,7 @@ impl Kernel for Gram<'_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         for panel in self.rows.chunks(PANEL * self.width) {
-            syrk::<V>(self.width, panel, self.upper);
+            syrk::<V>(self.width, panel, self.upper, || ());
         }
     }
 }

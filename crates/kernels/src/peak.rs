@@ -19,7 +19,11 @@ impl Kernel for Peak {
     #[inline(always)]
     fn run<V: Vector>(self) -> (u64, f32) {
         // As many chains as fit in registers: 16 of one register, or 6 of two.
-        if V::WIDE { chains::<V, 16>(self.rounds) } else { chains::<V, 6>(self.rounds) }
+        if V::WIDE {
+            chains::<V, 16>(self.rounds)
+        } else {
+            chains::<V, 6>(self.rounds)
+        }
     }
 }
 

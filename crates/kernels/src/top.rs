@@ -13,7 +13,7 @@ use crate::{LANES, WIDTH_MAX};
 use std::cmp::Ordering;
 
 /// Products scored before selection: their panels stay in the second-level cache while all users pass.
-const STRIPE: usize = 256;
+const STRIPE: usize = 512;
 
 /// Users scored at a time.
 const USERS: usize = 8;
@@ -249,7 +249,8 @@ fn score_stripe<V: Vector>(width: usize, users: &[f32], panels: &[f32], scores: 
     }
 }
 
-/// Scores of R users, C panels at a time.
+/// Scores of R users, C panels at a time. The users' columns are first laid side by side, so that the innermost loop
+/// walks through one line of memory for them.
 #[inline(always)]
 fn score_tiles<V: Vector, const R: usize, const C: usize>(
     width: usize,
@@ -257,48 +258,44 @@ fn score_tiles<V: Vector, const R: usize, const C: usize>(
     panels: &[f32],
     scores: &mut [f32],
 ) {
-    let count = panels.len() / (LANES * width);
-    let mut panel = 0;
-    while panel < count {
-        if panel + C <= count {
-            score_tile::<V, R, C>(
-                width,
-                users,
-                &panels[panel * LANES * width..],
-                &mut scores[panel * LANES..],
-            );
-            panel += C;
+    let mut columns = [[0.0; R]; WIDTH_MAX];
+    for (t, user) in users.chunks_exact(width).take(R).enumerate() {
+        for (column, x) in columns.iter_mut().zip(user) {
+            column[t] = *x;
+        }
+    }
+    let users = &columns[..width];
+    let mut place = 0;
+    while place < panels.len() / width {
+        let (panels, scores) = (&panels[place * width..], &mut scores[place..]);
+        if panels.len() >= C * LANES * width {
+            score_tile::<V, R, C>(users, panels, scores);
+            place += C * LANES;
         } else {
-            score_tile::<V, R, 1>(
-                width,
-                users,
-                &panels[panel * LANES * width..],
-                &mut scores[panel * LANES..],
-            );
-            panel += 1;
+            score_tile::<V, R, 1>(users, panels, scores);
+            place += LANES;
         }
     }
 }
 
 #[inline(always)]
 fn score_tile<V: Vector, const R: usize, const C: usize>(
-    width: usize,
-    users: &[f32],
+    users: &[[f32; R]],
     panels: &[f32],
     scores: &mut [f32],
 ) {
-    assert!(users.len() >= R * width && panels.len() >= C * LANES * width);
+    let width = users.len();
+    assert!(panels.len() >= C * LANES * width);
     assert!(scores.len() >= (R - 1) * STRIPE + C * LANES);
     let mut sums = [[V::splat(0.0); C]; R];
-    for k in 0..width {
+    for (k, user) in users.iter().enumerate() {
         let mut columns = [V::splat(0.0); C];
         for c in 0..C {
             // SAFETY: column k of panel c lies inside C · 16 · width floats.
             columns[c] = unsafe { V::load(panels.as_ptr().add((c * width + k) * LANES)) };
         }
         for t in 0..R {
-            // SAFETY: inside R · width floats.
-            let factor = V::splat(unsafe { *users.as_ptr().add(t * width + k) });
+            let factor = V::splat(user[t]);
             for c in 0..C {
                 sums[t][c] = factor.fma(columns[c], sums[t][c]);
             }

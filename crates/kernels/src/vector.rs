@@ -27,6 +27,9 @@ pub(crate) trait Vector: Copy {
     /// Asks for the cache line at an address that need not be valid.
     fn prefetch(address: *const f32);
 
+    /// The same, into the second-level cache only.
+    fn prefetch_near(address: *const f32);
+
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
@@ -100,6 +103,9 @@ impl Vector for Portable {
 
     #[inline(always)]
     fn prefetch(_address: *const f32) {}
+
+    #[inline(always)]
+    fn prefetch_near(_address: *const f32) {}
 
     #[inline(always)]
     fn add(self, other: Self) -> Self {

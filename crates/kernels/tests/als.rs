@@ -185,9 +185,9 @@ fn backward_error(width: usize, system: &[f32], x: &[f32]) -> f64 {
             .fold(0.0_f64, |most, &number| most.max(f64::from(number.abs())))
     };
     let b = &system[upper_len(width)..];
-    for i in 0..width {
+    for (i, b) in b.iter().enumerate() {
         let product: f64 = (0..width).map(|j| entry(i, j) * f64::from(x[j])).sum();
-        worst = worst.max((f64::from(b[i]) - product).abs());
+        worst = worst.max((f64::from(*b) - product).abs());
         norm = norm.max((0..width).map(|j| entry(i, j).abs()).sum());
     }
     worst / (norm * largest(x) + largest(b))
@@ -325,7 +325,7 @@ fn padding_of_the_solution_is_zero() {
     let padded = |numbers: &mut [f32]| {
         numbers
             .chunks_mut(width)
-            .for_each(|row| row[rank..].fill(0.0))
+            .for_each(|row| row[rank..].fill(0.0));
     };
     padded(&mut case.first);
     padded(&mut case.base_rhs);

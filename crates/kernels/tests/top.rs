@@ -25,7 +25,11 @@ impl Case {
                 .flat_map(|row| (0..width).map(move |k| small(purpose, row, k as u32) / 3.0))
                 .collect()
         };
-        let masked = |u: usize, j: usize| Random::new(seed, 4, u as u32, j as u32).word(0) % 3 == 0;
+        let masked = |u: usize, j: usize| {
+            Random::new(seed, 4, u as u32, j as u32)
+                .word(0)
+                .is_multiple_of(3)
+        };
         Case {
             width,
             users: rows(0, users),

@@ -75,19 +75,14 @@ impl Batch<'_> {
     /// Sixteen neighbours of each system become sixteen vectors. Lanes without a system repeat the last one.
     #[inline(always)]
     fn load<V: Vector>(&mut self, systems: &[f32], count: usize) {
-        let length = system_len(self.width);
-        let square_at = |at: usize| -> [V; LANES] {
-            let mut square = std::array::from_fn(|lane| {
-                let from = &systems[lane.min(count - 1) * length + at..][..LANES];
-                // SAFETY: the slice has 16 floats.
-                unsafe { V::load(from.as_ptr()) }
-            });
-            V::transpose(&mut square);
-            square
-        };
         for row in 0..self.width {
             for column in (row / LANES * LANES..self.width).step_by(LANES) {
-                let square = square_at(upper_index(self.width, row, column));
+                let square = gathered::<V>(
+                    self.width,
+                    systems,
+                    count,
+                    upper_index(self.width, row, column),
+                );
                 for side in 0..LANES / SIDE {
                     let group = column / SIDE + side;
                     if row < SIDE * (group + 1) {
@@ -98,7 +93,7 @@ impl Batch<'_> {
             }
         }
         for column in (0..self.width).step_by(LANES) {
-            let square = square_at(upper_len(self.width) + column);
+            let square = gathered::<V>(self.width, systems, count, upper_len(self.width) + column);
             store_all(&square, &mut self.x[column * LANES..]);
         }
     }
@@ -283,6 +278,19 @@ fn subtract<V: Vector, const R: usize, const C: usize>(
             }
         }
     }
+}
+
+/// Sixteen neighbouring numbers of every system, as one vector per number.
+#[inline(always)]
+fn gathered<V: Vector>(width: usize, systems: &[f32], count: usize, at: usize) -> [V; LANES] {
+    let mut square = [V::splat(0.0); LANES];
+    for (lane, vector) in square.iter_mut().enumerate() {
+        let from = &systems[lane.min(count - 1) * system_len(width) + at..][..LANES];
+        // SAFETY: the slice has 16 floats.
+        *vector = unsafe { V::load(from.as_ptr()) };
+    }
+    V::transpose(&mut square);
+    square
 }
 
 /// The vector of a given number.

@@ -166,15 +166,14 @@ fn factor_block<V: Vector>(
         inverse[k] = 1.0 / pivot.sqrt();
         // SAFETY: rows of the square hold 16 floats.
         let row = unsafe { V::load(square[k].as_ptr()) }.mul(V::splat(inverse[k]));
+        // SAFETY: as above.
         unsafe { row.store(square[k].as_mut_ptr()) };
         for i in k + 1..LANES {
             let factor = V::splat(square[k][i]);
             // SAFETY: as above.
-            unsafe {
-                factor
-                    .fnma(row, V::load(square[i].as_ptr()))
-                    .store(square[i].as_mut_ptr())
-            };
+            let rest = factor.fnma(row, unsafe { V::load(square[i].as_ptr()) });
+            // SAFETY: as above.
+            unsafe { rest.store(square[i].as_mut_ptr()) };
         }
     }
     for k in 0..LANES {
