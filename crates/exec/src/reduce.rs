@@ -25,9 +25,12 @@ impl ReduceWork {
     /// # Errors
     /// Where the budget is too small, or the task's keys are not those of its op.
     pub fn new(task: &Task, op: ReduceOp, room: &Room) -> Result<Self, Failure> {
-        let keys: Vec<ObjectKey> =
-            (0..task.reads.len()).map(|place| key_at(task, place)).collect::<Result<_, _>>()?;
-        let [write] = task.writes[..] else { return Err(bug(task, "writes more or less than one sum")) };
+        let keys: Vec<ObjectKey> = (0..task.reads.len())
+            .map(|place| key_at(task, place))
+            .collect::<Result<_, _>>()?;
+        let [write] = task.writes[..] else {
+            return Err(bug(task, "writes more or less than one sum"));
+        };
         if keys.is_empty() || keys.len() > FAN_IN as usize {
             return Err(bug(task, "adds no objects, or too many"));
         }
@@ -37,7 +40,15 @@ impl ReduceWork {
         let span_bytes = 2 * keys.len() as u64 * row;
         fits(out + span_bytes, room.budget_bytes)?;
         let span = ((room.budget_bytes - out) / span_bytes.max(1)).clamp(1, op.rows.max(1));
-        Ok(ReduceWork { op, keys, write, span, out: None, next: 0, pieces: 0 })
+        Ok(ReduceWork {
+            op,
+            keys,
+            write,
+            span,
+            out: None,
+            next: 0,
+            pieces: 0,
+        })
     }
 }
 
@@ -47,8 +58,17 @@ impl Work for ReduceWork {
             return Ok(Need::Nothing);
         }
         let end = self.op.rows.min(self.next + self.span);
-        let part = if self.span == self.op.rows { Part::Whole } else { Part::Span(self.next..end) };
-        Ok(Need::Fetch(self.keys.iter().map(|&key| Want::Object(key, part.clone())).collect()))
+        let part = if self.span == self.op.rows {
+            Part::Whole
+        } else {
+            Part::Span(self.next..end)
+        };
+        Ok(Need::Fetch(
+            self.keys
+                .iter()
+                .map(|&key| Want::Object(key, part.clone()))
+                .collect(),
+        ))
     }
 
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
@@ -72,6 +92,10 @@ impl Work for ReduceWork {
     fn finish(self: Box<Self>) -> Result<Output, Failure> {
         let out = self.out.unwrap_or_else(|| AlignedBuf::zeroed(0));
         let objects = vec![(self.write, held(out, self.op.row_bytes as usize))];
-        Ok(Output { objects, pieces: self.pieces, ..Output::default() })
+        Ok(Output {
+            objects,
+            pieces: self.pieces,
+            ..Output::default()
+        })
     }
 }

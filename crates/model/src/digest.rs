@@ -15,7 +15,10 @@ const PART: usize = 1 << 16;
 impl<F: FnMut(&[u8])> DigestFeed<F> {
     /// A feed to `hash`.
     pub fn new(hash: F) -> Self {
-        DigestFeed { hash, packed: Vec::with_capacity(PART) }
+        DigestFeed {
+            hash,
+            packed: Vec::with_capacity(PART),
+        }
     }
 
     /// Begins a table: the length of its name (u32) and its name, then rows (u64) and rank (u32), little-endian.
@@ -65,7 +68,10 @@ mod tests {
         let plain = fed(&[&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]], 2);
         assert_eq!(plain.len(), 4 + 4 + 8 + 4 + 6 * 4);
         assert_eq!(&plain[4..8], b"user");
-        assert_eq!(plain, fed(&[&[1.0, 2.0, 0.0, 3.0, 4.0, 0.0], &[5.0, 6.0, 0.0]], 3));
+        assert_eq!(
+            plain,
+            fed(&[&[1.0, 2.0, 0.0, 3.0, 4.0, 0.0], &[5.0, 6.0, 0.0]], 3)
+        );
         assert_ne!(plain, fed(&[&[1.0, 2.0, 3.0, 4.0, 5.0, -6.0]], 2));
     }
 }

@@ -6,7 +6,9 @@ use kernels::{Rows, Simd, upper_index, upper_len};
 use model::als::half_step::{Factors, HalfStep};
 use model::als::sum::Desks;
 use model::als::time_mode::{TimePartial, packed_len, solve_times};
-use model::als::{Formula, HalfStepOp, Preset, Scaling, Settings, Tally, TimePartialOp, TimeSolveOp};
+use model::als::{
+    Formula, HalfStepOp, Preset, Scaling, Settings, Tally, TimePartialOp, TimeSolveOp,
+};
 use tensor::csr::Values;
 use tensor::{BlockId, CsrRef, Grid};
 
@@ -29,12 +31,29 @@ const COUNTS: [u64; 12] = [1000, 700, 257, 256, 255, 40, 17, 16, 3, 1, 0, 0];
 impl Problem {
     fn new(preset: Preset, rank: u32, bins: Option<u32>, counts: &[u64]) -> Self {
         let random = Random::new(7, 1, 0, 0);
-        let scaling = if preset == Preset::Hu { Scaling::Log } else { Scaling::Linear };
-        let settings =
-            Settings { rank, preset, scaling, epsilon: 0.5, regularization: 0.03, nu: 0.7, ..Settings::default() };
-        let formula = Formula { offset: if preset == Preset::Explicit { 1.5 } else { 0.0 }, ..Formula::of(&settings) };
+        let scaling = if preset == Preset::Hu {
+            Scaling::Log
+        } else {
+            Scaling::Linear
+        };
+        let settings = Settings {
+            rank,
+            preset,
+            scaling,
+            epsilon: 0.5,
+            regularization: 0.03,
+            nu: 0.7,
+            ..Settings::default()
+        };
+        let formula = Formula {
+            offset: if preset == Preset::Explicit { 1.5 } else { 0.0 },
+            ..Formula::of(&settings)
+        };
         let width = formula.width();
-        let columns = Grid { stride_log2: 8, rows: vec![90, 0, 120, 37] };
+        let columns = Grid {
+            stride_log2: 8,
+            rows: vec![90, 0, 120, 37],
+        };
         let mut problem = Problem {
             formula,
             rows: Grid::single(counts.len() as u32),
@@ -47,7 +66,11 @@ impl Problem {
             blocks: Vec::new(),
             time_rows: Vec::new(),
         };
-        let known: Vec<u32> = problem.columns.block_ids().flat_map(|block| problem.columns.row_ids(block)).collect();
+        let known: Vec<u32> = problem
+            .columns
+            .block_ids()
+            .flat_map(|block| problem.columns.row_ids(block))
+            .collect();
         let mut draw = 0;
         for &count in counts {
             let mut row: Vec<(u32, u32)> = (0..count)
@@ -73,7 +96,13 @@ impl Problem {
             }
             table
         };
-        problem.blocks = problem.columns.rows.iter().zip(0..).map(|(&rows, block)| table(block, rows)).collect();
+        problem.blocks = problem
+            .columns
+            .rows
+            .iter()
+            .zip(0..)
+            .map(|(&rows, block)| table(block, rows))
+            .collect();
         problem.time_rows = table(99, bins.unwrap_or(1));
         problem
     }
@@ -90,7 +119,8 @@ impl Problem {
 
     fn column(&self, id: u32) -> &[f32] {
         let (block, local) = self.columns.split(id);
-        &self.blocks[block.0 as usize][local as usize * self.formula.width()..][..self.formula.rank as usize]
+        &self.blocks[block.0 as usize][local as usize * self.formula.width()..]
+            [..self.formula.rank as usize]
     }
 
     fn time(&self, bin: u32) -> &[f32] {
@@ -99,10 +129,16 @@ impl Problem {
 
     /// z of an interaction, in f64.
     fn z(&self, position: usize) -> Vec<f64> {
-        let v = self.column(self.ids[position]).iter().map(|&x| f64::from(x));
+        let v = self
+            .column(self.ids[position])
+            .iter()
+            .map(|&x| f64::from(x));
         match self.bins {
             None => v.collect(),
-            Some(_) => v.zip(self.time(self.times[position])).map(|(v, &t)| v * f64::from(t)).collect(),
+            Some(_) => v
+                .zip(self.time(self.times[position]))
+                .map(|(v, &t)| v * f64::from(t))
+                .collect(),
         }
     }
 
@@ -121,8 +157,14 @@ impl Problem {
     }
 
     fn grams(&self) -> (Vec<f64>, Vec<f64>) {
-        let all = self.columns.block_ids().flat_map(|block| self.columns.row_ids(block));
-        (self.gram(all.map(|id| self.column(id))), self.gram((0..self.bins.unwrap_or(1)).map(|bin| self.time(bin))))
+        let all = self
+            .columns
+            .block_ids()
+            .flat_map(|block| self.columns.row_ids(block));
+        (
+            self.gram(all.map(|id| self.column(id))),
+            self.gram((0..self.bins.unwrap_or(1)).map(|bin| self.time(bin))),
+        )
     }
 
     /// The half-step on a pool, in pieces that end at `cuts`.
@@ -131,16 +173,27 @@ impl Problem {
         let (gram, time_gram) = self.grams();
         let base = self.formula.has_base();
         let time_base = base && self.bins.is_some();
-        let mut step = HalfStep::new(simd, &self.op(), BlockId(0), base.then_some(&gram), time_base.then_some(&time_gram));
+        let mut step = HalfStep::new(
+            simd,
+            &self.op(),
+            BlockId(0),
+            base.then_some(&gram),
+            time_base.then_some(&time_gram),
+        );
         let mut out = vec![0.0; (self.offsets.len() - 1) * width];
         let blocks: Vec<&[f32]> = self.blocks.iter().map(Vec::as_slice).collect();
         let columns = Rows::new(&blocks, self.columns.stride_log2, width);
         let time_block = [&self.time_rows[..]];
         let times = self.bins.map(|_| Rows::contiguous(&time_block, width));
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
         let desks = Desks::new(width, threads);
         self.in_pieces(cuts, |csr, first_row| {
-            pool.install(|| step.piece(csr, first_row, Factors { columns, times }, &desks, &mut out));
+            pool.install(|| {
+                step.piece(csr, first_row, Factors { columns, times }, &desks, &mut out)
+            });
         });
         (out, step.finish())
     }
@@ -154,8 +207,15 @@ impl Problem {
             let last = self.offsets.partition_point(|&offset| offset < end);
             let offsets = &self.offsets[first..=last];
             let times = self.bins.map(|_| &self.times[a..b]);
-            let csr =
-                CsrRef::new(offsets, start, &self.ids[a..b], times, Values::Each(&self.values[a..b]), limit).unwrap();
+            let csr = CsrRef::new(
+                offsets,
+                start,
+                &self.ids[a..b],
+                times,
+                Values::Each(&self.values[a..b]),
+                limit,
+            )
+            .unwrap();
             piece(csr, first as u32);
             start = end;
         }
@@ -172,8 +232,13 @@ impl Problem {
         for i in 0..rank {
             for j in 0..rank {
                 let at = upper_index(width, i.min(j), i.max(j));
-                let time = if self.bins.is_some() { time_gram[at] } else { 1.0 };
-                a[i * rank + j] = self.formula.alpha0 * gram[at] * time + if i == j { lambda } else { 0.0 };
+                let time = if self.bins.is_some() {
+                    time_gram[at]
+                } else {
+                    1.0
+                };
+                a[i * rank + j] =
+                    self.formula.alpha0 * gram[at] * time + if i == j { lambda } else { 0.0 };
             }
         }
         for position in range {
@@ -203,8 +268,18 @@ fn weights(formula: &Formula, y: f64) -> (f64, f64) {
 /// |A x − b| / (|A| |x| + |b|).
 fn backward_error(a: &[f64], b: &[f64], x: &[f32]) -> f64 {
     let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
-    let product = |row: &[f64]| row.iter().zip(x).map(|(a, &x)| a * f64::from(x)).sum::<f64>();
-    let residual = norm(&mut a.chunks_exact(b.len()).zip(b).map(|(row, b)| product(row) - b));
+    let product = |row: &[f64]| {
+        row.iter()
+            .zip(x)
+            .map(|(a, &x)| a * f64::from(x))
+            .sum::<f64>()
+    };
+    let residual = norm(
+        &mut a
+            .chunks_exact(b.len())
+            .zip(b)
+            .map(|(row, b)| product(row) - b),
+    );
     let size = norm(&mut a.iter().copied()) * norm(&mut x.iter().map(|&x| f64::from(x)));
     residual / (size + norm(&mut b.iter().copied()))
 }
@@ -227,31 +302,54 @@ fn rows_solve_the_normal_equations() {
                 let (x, padding) = x.split_at(rank as usize);
                 assert!(padding.iter().all(|x| x.to_bits() == 0));
                 if COUNTS[row] == 0 {
-                    assert!(x.iter().all(|x| x.to_bits() == 0), "a row without interactions is exactly zero");
+                    assert!(
+                        x.iter().all(|x| x.to_bits() == 0),
+                        "a row without interactions is exactly zero"
+                    );
                     continue;
                 }
                 let (a, b) = problem.equations(row);
                 let error = backward_error(&a, &b, x);
-                assert!(error <= 1e-6, "{preset:?} rank {rank} {bins:?} row {row}: {error:e}");
+                assert!(
+                    error <= 1e-6,
+                    "{preset:?} rank {rank} {bins:?} row {row}: {error:e}"
+                );
                 let x: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
                 let linear: f64 = b.iter().zip(&x).map(|(b, x)| b * x).sum();
-                let products = a.chunks_exact(x.len()).map(|row| row.iter().zip(&x).map(|(a, x)| a * x).sum::<f64>());
+                let products = a
+                    .chunks_exact(x.len())
+                    .map(|row| row.iter().zip(&x).map(|(a, x)| a * x).sum::<f64>());
                 fit += 2.0 * linear - products.zip(&x).map(|(ax, x)| ax * x).sum::<f64>();
             }
-            assert!((tally.fit - fit).abs() <= 1e-6 * fit.abs(), "fit {} is not {fit}", tally.fit);
+            assert!(
+                (tally.fit - fit).abs() <= 1e-6 * fit.abs(),
+                "fit {} is not {fit}",
+                tally.fit
+            );
         }
     }
 }
 
 #[test]
 fn neither_cuts_nor_threads_nor_instructions_change_a_bit() {
-    for (preset, rank, bins) in [(Preset::Hu, 20, None), (Preset::Explicit, 5, Some(4)), (Preset::Rendle, 40, None)] {
+    for (preset, rank, bins) in [
+        (Preset::Hu, 20, None),
+        (Preset::Explicit, 5, Some(4)),
+        (Preset::Rendle, 40, None),
+    ] {
         let problem = Problem::new(preset, rank, bins, &COUNTS);
         let (expected, tally) = problem.run(Simd::detect(), 1, &[]);
         let random = Random::new(3, 3, 0, 0);
-        for (round, simd) in Simd::available().collect::<Vec<_>>().into_iter().cycle().take(12).enumerate() {
-            let mut cuts: Vec<u64> =
-                (0..round).map(|i| u64::from(random.word((20 * round + i) as u32)) % problem.ids.len() as u64).collect();
+        for (round, simd) in Simd::available()
+            .collect::<Vec<_>>()
+            .into_iter()
+            .cycle()
+            .take(12)
+            .enumerate()
+        {
+            let mut cuts: Vec<u64> = (0..round)
+                .map(|i| u64::from(random.word((20 * round + i) as u32)) % problem.ids.len() as u64)
+                .collect();
             cuts.sort_unstable();
             cuts.dedup();
             cuts.retain(|&cut| cut > 0);
@@ -277,7 +375,11 @@ fn a_giant_row_is_shared_by_threads_and_cut_anywhere() {
         (4, vec![1, 65_535, 65_537, 131_072, 196_900, 200_000]),
         (1, vec![65_536, 197_842, 263_378, 290_000]),
     ] {
-        assert_eq!(bits(&problem.run(Simd::detect(), threads, &cuts).0), bits(&expected), "{threads} {cuts:?}");
+        assert_eq!(
+            bits(&problem.run(Simd::detect(), threads, &cuts).0),
+            bits(&expected),
+            "{threads} {cuts:?}"
+        );
     }
 }
 
@@ -285,10 +387,18 @@ fn a_giant_row_is_shared_by_threads_and_cut_anywhere() {
 fn a_singular_row_is_carried_by_its_id() {
     let mut problem = Problem::new(Preset::Explicit, 20, None, &COUNTS);
     problem.formula.regularization = 0.0;
-    problem.rows = Grid { stride_log2: 4, rows: vec![12] };
+    problem.rows = Grid {
+        stride_log2: 4,
+        rows: vec![12],
+    };
     let (_, tally) = problem.run(Simd::detect(), 2, &[]);
-    let failed = tally.failed.expect("seventeen interactions do not fix twenty numbers");
-    assert_eq!(failed.row, 6, "the first row with fewer interactions than columns");
+    let failed = tally
+        .failed
+        .expect("seventeen interactions do not fix twenty numbers");
+    assert_eq!(
+        failed.row, 6,
+        "the first row with fewer interactions than columns"
+    );
     assert!(failed.pivot >= 16);
 }
 
@@ -299,16 +409,26 @@ fn bins_are_solved_from_partials_of_blocks() {
         let width = problem.formula.width();
         let users: Vec<f32> = problem.run(Simd::detect(), 1, &[]).0;
         let partial = |simd, threads: usize, cuts: &[u64]| {
-            let op = TimePartialOp { formula: problem.formula, columns: problem.columns.clone(), bins: 6 };
+            let op = TimePartialOp {
+                formula: problem.formula,
+                columns: problem.columns.clone(),
+                bins: 6,
+            };
             let mut sums = TimePartial::new(simd, &op);
             let blocks: Vec<&[f32]> = problem.blocks.iter().map(Vec::as_slice).collect();
             let columns = Rows::new(&blocks, problem.columns.stride_log2, width);
             let user_block = [&users[..]];
             let user_rows = Rows::contiguous(&user_block, width);
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
             let desks = Desks::new(width, threads);
             problem.in_pieces(cuts, |csr, first_row| {
-                let factors = Factors { columns, times: None };
+                let factors = Factors {
+                    columns,
+                    times: None,
+                };
                 pool.install(|| sums.piece(csr, first_row, user_rows, factors, &desks));
             });
             let mut out = vec![0.0; 6 * packed_len(width)];
@@ -325,10 +445,14 @@ fn bins_are_solved_from_partials_of_blocks() {
         let mut b = vec![vec![0.0; rank]; 6];
         for row in 0..COUNTS.len() {
             for position in problem.offsets[row] as usize..problem.offsets[row + 1] as usize {
-                let (weight, target) = weights(&problem.formula, f64::from(problem.values[position]));
+                let (weight, target) =
+                    weights(&problem.formula, f64::from(problem.values[position]));
                 let v = problem.column(problem.ids[position]);
-                let z: Vec<f64> =
-                    v.iter().zip(&users[row * width..]).map(|(&v, &u)| f64::from(v) * f64::from(u)).collect();
+                let z: Vec<f64> = v
+                    .iter()
+                    .zip(&users[row * width..])
+                    .map(|(&v, &u)| f64::from(v) * f64::from(u))
+                    .collect();
                 let bin = problem.times[position] as usize;
                 for i in 0..rank {
                     b[bin][i] += target * z[i];
@@ -339,13 +463,24 @@ fn bins_are_solved_from_partials_of_blocks() {
         let user_gram = problem.gram(users.chunks_exact(width));
         let (gram, _) = problem.grams();
         let cells = 12.0 * problem.columns.rows_total() as f64;
-        let op = TimeSolveOp { formula: problem.formula, bins: 6, cells };
+        let op = TimeSolveOp {
+            formula: problem.formula,
+            bins: 6,
+            cells,
+        };
         let mut out = vec![1.0; 6 * width];
         let tally = solve_times(&op, &equations, Some((&user_gram, &gram)), &mut out);
         assert_eq!(tally.failed, None);
-        assert!(out[5 * width..].iter().all(|&t| t == 0.0), "a bin without interactions is exactly zero");
+        assert!(
+            out[5 * width..].iter().all(|&t| t == 0.0),
+            "a bin without interactions is exactly zero"
+        );
         for bin in 0..5 {
-            let count = problem.times.iter().filter(|&&time| time as usize == bin).count();
+            let count = problem
+                .times
+                .iter()
+                .filter(|&&time| time as usize == bin)
+                .count();
             let lambda = 0.03 * (count as f64 + problem.formula.alpha0 * cells).powf(0.7);
             for i in 0..rank {
                 for j in 0..rank {

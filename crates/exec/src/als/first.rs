@@ -29,7 +29,13 @@ impl TotalsWork {
     /// Where the task's keys are not those of its op.
     pub fn new(task: &Task, op: TotalsOp) -> Result<Self, Failure> {
         let first_id = op.rows.row_ids(BlockId(task.id.index)).start;
-        Ok(TotalsWork { op, first_id, key: key_at(task, 0)?, totals: None, pieces: 0 })
+        Ok(TotalsWork {
+            op,
+            first_id,
+            key: key_at(task, 0)?,
+            totals: None,
+            pieces: 0,
+        })
     }
 }
 
@@ -51,7 +57,9 @@ impl Work for TotalsWork {
             let piece = partition.piece(range.clone()).map_err(damaged)?;
             let rows = partition.rows_of(range.clone());
             let offsets = &partition.offsets()[rows.start..=rows.end];
-            let csr = piece.csr(offsets, 1 << 32).expect("a partition's own pieces are rows");
+            let csr = piece
+                .csr(offsets, 1 << 32)
+                .expect("a partition's own pieces are rows");
             totals.add(&self.op.formula, csr, self.first_id + rows.start as u32);
             partition.drop_behind(range);
             self.pieces += 1;
@@ -62,7 +70,11 @@ impl Work for TotalsWork {
 
     fn finish(self: Box<Self>) -> Result<Output, Failure> {
         let partial = self.totals.expect("everything is counted").encode();
-        Ok(Output { partial, pieces: self.pieces, ..Output::default() })
+        Ok(Output {
+            partial,
+            pieces: self.pieces,
+            ..Output::default()
+        })
     }
 }
 
@@ -82,8 +94,16 @@ impl InitWork {
     pub fn new(task: &Task, op: InitOp, room: &Room) -> Result<Self, Failure> {
         let block = block_written(task)?;
         let rows = u64::from(op.grid.rows[block.0 as usize]);
-        super::objects::fits(rows * 4 * u64::from(op.rank.next_multiple_of(16)), room.budget_bytes)?;
-        Ok(InitWork { op, block, writes: task.writes.clone(), room: room.clone() })
+        super::objects::fits(
+            rows * 4 * u64::from(op.rank.next_multiple_of(16)),
+            room.budget_bytes,
+        )?;
+        Ok(InitWork {
+            op,
+            block,
+            writes: task.writes.clone(),
+            room: room.clone(),
+        })
     }
 }
 
@@ -102,10 +122,22 @@ impl Work for InitWork {
         let mut out = AlignedBuf::zeroed(rows * width * 4);
         first_factors(&self.op, self.block, out.typed_mut());
         let gram = self.writes.get(1).map(|&key| {
-            (key, held_row(&self.room.pool.install(|| block_gram(self.room.simd, width, out.typed()))))
+            (
+                key,
+                held_row(
+                    &self
+                        .room
+                        .pool
+                        .install(|| block_gram(self.room.simd, width, out.typed())),
+                ),
+            )
         });
         let mut objects = vec![(self.writes[0], held(out, 4 * width))];
         objects.extend(gram);
-        Ok(Output { objects, pieces: 1, ..Output::default() })
+        Ok(Output {
+            objects,
+            pieces: 1,
+            ..Output::default()
+        })
     }
 }

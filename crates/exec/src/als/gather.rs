@@ -81,14 +81,24 @@ impl Gather {
 
     /// What to fetch before the first piece.
     pub fn first_wants(&self) -> Vec<Want> {
-        let keys = if self.takes_whole { &self.keys[..] } else { &[] };
-        keys.iter().map(|&key| Want::Object(key, Part::Whole)).collect()
+        let keys = if self.takes_whole {
+            &self.keys[..]
+        } else {
+            &[]
+        };
+        keys.iter()
+            .map(|&key| Want::Object(key, Part::Whole))
+            .collect()
     }
 
     /// Takes what [`Gather::first_wants`] named.
     pub fn take_first(&mut self, fetched: impl Iterator<Item = Fetched>) -> Result<(), Failure> {
         if self.takes_whole {
-            let blocks = self.keys.iter().zip(fetched).map(|(&key, fetched)| numbers(fetched, Some(key)));
+            let blocks = self
+                .keys
+                .iter()
+                .zip(fetched)
+                .map(|(&key, fetched)| numbers(fetched, Some(key)));
             self.whole = Some(blocks.collect::<Result<_, _>>()?);
         }
         Ok(())
@@ -103,19 +113,31 @@ impl Gather {
     ///
     /// # Errors
     /// Where the partition is damaged or names a row that the grid lacks.
-    pub fn plan(&mut self, partition: &Partition, start: u64) -> Result<(Planned, Vec<Want>), Failure> {
+    pub fn plan(
+        &mut self,
+        partition: &Partition,
+        start: u64,
+    ) -> Result<(Planned, Vec<Want>), Failure> {
         let end = partition.interactions();
         if self.takes_whole {
             let most = (self.budget / self.interaction_bytes).max(LEAST);
             let range = start..end.min(start.saturating_add(most));
-            return Ok((Planned { range, blocks: Vec::new() }, Vec::new()));
+            return Ok((
+                Planned {
+                    range,
+                    blocks: Vec::new(),
+                },
+                Vec::new(),
+            ));
         }
         let row_bytes = 4 * self.width as u64 + 4;
         self.ranks.clear();
         let mut stop = start;
         while stop < end {
             let next = end.min(stop + LEAST);
-            let columns = partition.columns(stop..next).map_err(|error| failure_of(error, None))?;
+            let columns = partition
+                .columns(stop..next)
+                .map_err(|error| failure_of(error, None))?;
             // A part is taken if it fits although all its columns were new, or if it is the first.
             let rows = (self.ranks.marked + (next - stop)).min(self.grid.rows_total());
             let bytes = rows * row_bytes + (next - start) * self.interaction_bytes;
@@ -136,7 +158,13 @@ impl Gather {
                 wants.push(Want::Object(key, Part::Rows(Arc::from(rows))));
             }
         }
-        Ok((Planned { range: start..stop, blocks }, wants))
+        Ok((
+            Planned {
+                range: start..stop,
+                blocks,
+            },
+            wants,
+        ))
     }
 
     /// Gives a piece, its factors and the first of its rows to `compute`.
@@ -150,7 +178,9 @@ impl Gather {
         fetched: Vec<Fetched>,
         compute: impl FnOnce(CsrRef<'_>, u32, Rows<'_>) -> T,
     ) -> Result<T, Failure> {
-        let piece = partition.piece(planned.range.clone()).map_err(|error| failure_of(error, None))?;
+        let piece = partition
+            .piece(planned.range.clone())
+            .map_err(|error| failure_of(error, None))?;
         let mut blocks: Vec<&[f32]> = vec![&[]; self.keys.len()];
         let gathered: Vec<Numbers>;
         let renumbered: Option<Vec<u32>>;
@@ -158,7 +188,10 @@ impl Gather {
             blocks = whole.iter().map(Numbers::typed).collect();
             renumbered = None;
         } else {
-            gathered = fetched.into_iter().map(|rows| numbers(rows, None)).collect::<Result<_, _>>()?;
+            gathered = fetched
+                .into_iter()
+                .map(|rows| numbers(rows, None))
+                .collect::<Result<_, _>>()?;
             for (&block, rows) in planned.blocks.iter().zip(&gathered) {
                 blocks[block] = rows.typed();
             }
@@ -167,7 +200,11 @@ impl Gather {
         let rows = partition.rows_of(planned.range.clone());
         let offsets = &partition.offsets()[rows.start..=rows.end];
         let csr = csr(&piece, offsets, renumbered.as_deref(), &self.grid)?;
-        Ok(compute(csr, rows.start as u32, Rows::new(&blocks, self.grid.stride_log2, self.width)))
+        Ok(compute(
+            csr,
+            rows.start as u32,
+            Rows::new(&blocks, self.grid.stride_log2, self.width),
+        ))
     }
 }
 
@@ -180,7 +217,14 @@ fn csr<'a>(
 ) -> Result<CsrRef<'a>, Failure> {
     let limit = u64::from(grid.blocks()) << grid.stride_log2;
     let columns = renumbered.unwrap_or(&piece.columns);
-    let csr = CsrRef::new(offsets, piece.base, columns, piece.times.as_deref(), piece.values.as_values(), limit);
+    let csr = CsrRef::new(
+        offsets,
+        piece.base,
+        columns,
+        piece.times.as_deref(),
+        piece.values.as_values(),
+        limit,
+    );
     csr.map_err(|error| bad_partition(&format!("does not fit its data set ({error})")))
 }
 
@@ -195,9 +239,18 @@ struct Ranks {
 
 impl Ranks {
     fn new(grid: &Grid) -> Self {
-        let words = grid.rows.iter().max().map_or(0, |&rows| rows.div_ceil(64) as usize);
+        let words = grid
+            .rows
+            .iter()
+            .max()
+            .map_or(0, |&rows| rows.div_ceil(64) as usize);
         let all = words * grid.rows.len();
-        Ranks { words, bits: vec![0; all], before: vec![0; all], marked: 0 }
+        Ranks {
+            words,
+            bits: vec![0; all],
+            before: vec![0; all],
+            marked: 0,
+        }
     }
 
     fn bytes(&self) -> u64 {
@@ -211,8 +264,14 @@ impl Ranks {
 
     fn mark(&mut self, grid: &Grid, id: u32) -> Result<(), Failure> {
         let (block, local) = grid.split(id);
-        if grid.rows.get(block.0 as usize).is_none_or(|&rows| local >= rows) {
-            return Err(bad_partition(&format!("names row {id}, which its data set lacks")));
+        if grid
+            .rows
+            .get(block.0 as usize)
+            .is_none_or(|&rows| local >= rows)
+        {
+            return Err(bad_partition(&format!(
+                "names row {id}, which its data set lacks"
+            )));
         }
         let word = &mut self.bits[block.0 as usize * self.words + local as usize / 64];
         let bit = 1 << (local % 64);
@@ -222,7 +281,11 @@ impl Ranks {
     }
 
     fn count(&mut self) {
-        for (bits, before) in self.bits.chunks(self.words.max(1)).zip(self.before.chunks_mut(self.words.max(1))) {
+        for (bits, before) in self
+            .bits
+            .chunks(self.words.max(1))
+            .zip(self.before.chunks_mut(self.words.max(1)))
+        {
             let mut sum = 0;
             for (bits, before) in bits.iter().zip(before) {
                 *before = sum;
@@ -233,7 +296,10 @@ impl Ranks {
 
     fn rows_of(&self, block: usize) -> Vec<u32> {
         let mut rows = Vec::new();
-        for (word, &bits) in self.bits[block * self.words..][..self.words].iter().enumerate() {
+        for (word, &bits) in self.bits[block * self.words..][..self.words]
+            .iter()
+            .enumerate()
+        {
             let mut bits = bits;
             while bits != 0 {
                 rows.push(word as u32 * 64 + bits.trailing_zeros());
@@ -247,14 +313,16 @@ impl Ranks {
     fn renumber(&self, grid: &Grid, ids: &[u32]) -> Vec<u32> {
         let mut out = vec![0; ids.len()];
         let part = LEAST as usize;
-        out.par_chunks_mut(part).zip(ids.par_chunks(part)).for_each(|(out, ids)| {
-            for (out, &id) in out.iter_mut().zip(ids) {
-                let (block, local) = grid.split(id);
-                let word = block.0 as usize * self.words + local as usize / 64;
-                let below = self.bits[word] & ((1 << (local % 64)) - 1);
-                *out = id - local + self.before[word] + below.count_ones();
-            }
-        });
+        out.par_chunks_mut(part)
+            .zip(ids.par_chunks(part))
+            .for_each(|(out, ids)| {
+                for (out, &id) in out.iter_mut().zip(ids) {
+                    let (block, local) = grid.split(id);
+                    let word = block.0 as usize * self.words + local as usize / 64;
+                    let below = self.bits[word] & ((1 << (local % 64)) - 1);
+                    *out = id - local + self.before[word] + below.count_ones();
+                }
+            });
         out
     }
 }
@@ -265,14 +333,24 @@ mod tests {
 
     #[test]
     fn ranks_number_the_marked_rows_of_each_block() {
-        let grid = Grid { stride_log2: 8, rows: vec![200, 0, 150] };
+        let grid = Grid {
+            stride_log2: 8,
+            rows: vec![200, 0, 150],
+        };
         let mut ranks = Ranks::new(&grid);
         let ids = [512 + 149, 3, 199, 64, 512, 3];
         ids.iter().for_each(|&id| ranks.mark(&grid, id).unwrap());
         ranks.count();
         assert_eq!(ranks.marked, 5);
-        assert_eq!([ranks.rows_of(0), ranks.rows_of(1), ranks.rows_of(2)], [vec![3, 64, 199], vec![], vec![0, 149]]);
+        assert_eq!(
+            [ranks.rows_of(0), ranks.rows_of(1), ranks.rows_of(2)],
+            [vec![3, 64, 199], vec![], vec![0, 149]]
+        );
         assert_eq!(ranks.renumber(&grid, &ids), [513, 0, 2, 1, 512, 0]);
-        assert!(ranks.mark(&grid, 200).is_err() && ranks.mark(&grid, 256).is_err() && ranks.mark(&grid, 5000).is_err());
+        assert!(
+            ranks.mark(&grid, 200).is_err()
+                && ranks.mark(&grid, 256).is_err()
+                && ranks.mark(&grid, 5000).is_err()
+        );
     }
 }

@@ -1,7 +1,9 @@
 //! A half-step on one block: pieces in, a new version of the block and its Gram partial out.
 
 use super::gather::{Gather, Planned};
-use super::objects::{Numbers, bad_partition, block_written, held, held_row, key_at, numbers, partition, read_at};
+use super::objects::{
+    Numbers, bad_partition, block_written, held, held_row, key_at, numbers, partition, read_at,
+};
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::als::gram::block_gram;
 use model::als::half_step::{Factors, HalfStep};
@@ -47,7 +49,9 @@ impl HalfStepWork {
         let block = block_written(task)?;
         let width = op.formula.width();
         let partition_key = key_at(task, 0)?;
-        let small_keys = (2..task.reads.len()).map(|place| key_at(task, place)).collect::<Result<_, _>>()?;
+        let small_keys = (2..task.reads.len())
+            .map(|place| key_at(task, place))
+            .collect::<Result<_, _>>()?;
         let rows = u64::from(op.rows.rows[block.0 as usize]);
         let threads = room.pool.current_num_threads();
         // A column takes four bytes, so the file bounds the longest row.
@@ -57,7 +61,14 @@ impl HalfStepWork {
         let fixed = HalfStep::bytes(width, rows, bytes / 4, threads)
             + rows * (4 * width as u64 + 8)
             + u64::from(op.bins.unwrap_or(0)) * 4 * width as u64;
-        let gather = Gather::new(&op.columns, read_at(task, 1)?, width, fixed, 0, room.budget_bytes)?;
+        let gather = Gather::new(
+            &op.columns,
+            read_at(task, 1)?,
+            width,
+            fixed,
+            0,
+            room.budget_bytes,
+        )?;
         Ok(HalfStepWork {
             op,
             block,
@@ -89,7 +100,11 @@ impl HalfStepWork {
         let time_gram = small.next_if(has_base && times.is_some());
         let block = self.block;
         if partition.rows() != self.op.rows.rows[block.0 as usize] {
-            let what = format!("of block {} has {} rows, its data set another number", block.0, partition.rows());
+            let what = format!(
+                "of block {} has {} rows, its data set another number",
+                block.0,
+                partition.rows()
+            );
             return Err(bad_partition(&what));
         }
         let grams = [&gram, &time_gram].map(|gram| gram.as_ref().map(Numbers::typed::<f64>));
@@ -97,7 +112,14 @@ impl HalfStepWork {
         let width = self.op.formula.width();
         let out = AlignedBuf::zeroed(partition.rows() as usize * width * 4);
         let desks = Desks::new(width, self.room.pool.current_num_threads());
-        self.started = Some(Started { partition, times, step, desks, out, next: 0 });
+        self.started = Some(Started {
+            partition,
+            times,
+            step,
+            desks,
+            out,
+            next: 0,
+        });
         if !self.gather.fetches_rows() {
             self.run_pieces()?;
         }
@@ -126,18 +148,36 @@ impl HalfStepWork {
 
     fn piece(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
         let planned = self.planned.take().expect("a piece was planned");
-        let Started { partition, times, step, desks, out, next } = self.started.as_mut().expect("started");
+        let Started {
+            partition,
+            times,
+            step,
+            desks,
+            out,
+            next,
+        } = self.started.as_mut().expect("started");
         let width = self.op.formula.width();
         let times: Option<[&[f32]; 1]> = times.as_ref().map(|times| [times.typed()]);
         let times = times.as_ref().map(|times| Rows::contiguous(times, width));
         let gather = &self.gather;
         self.room.pool.install(|| {
             gather.with_piece(partition, &planned, fetched, |csr, first_row, columns| {
-                step.piece(csr, first_row, Factors { columns, times }, desks, out.typed_mut());
+                step.piece(
+                    csr,
+                    first_row,
+                    Factors { columns, times },
+                    desks,
+                    out.typed_mut(),
+                );
             })
         })?;
         self.pieces += 1;
-        self.cut_rows += u64::from(partition.offsets().binary_search(&planned.range.end).is_err());
+        self.cut_rows += u64::from(
+            partition
+                .offsets()
+                .binary_search(&planned.range.end)
+                .is_err(),
+        );
         *next = planned.range.end;
         partition.drop_behind(planned.range);
         Ok(())
@@ -156,19 +196,37 @@ impl Work for HalfStepWork {
     }
 
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
-        if self.started.is_some() { self.piece(fetched) } else { self.start(fetched) }
+        if self.started.is_some() {
+            self.piece(fetched)
+        } else {
+            self.start(fetched)
+        }
     }
 
     fn finish(self: Box<Self>) -> Result<Output, Failure> {
         let Started { step, out, .. } = self.started.expect("everything is computed");
         let width = self.op.formula.width();
         let gram = self.writes.get(1).map(|&key| {
-            (key, held_row(&self.room.pool.install(|| block_gram(self.room.simd, width, out.typed()))))
+            (
+                key,
+                held_row(
+                    &self
+                        .room
+                        .pool
+                        .install(|| block_gram(self.room.simd, width, out.typed())),
+                ),
+            )
         });
         let mut objects = vec![(self.writes[0], held(out, 4 * width))];
         objects.extend(gram);
         let partial = step.finish().encode();
-        Ok(Output { objects, puts: Vec::new(), partial, pieces: self.pieces, cut_rows: self.cut_rows })
+        Ok(Output {
+            objects,
+            puts: Vec::new(),
+            partial,
+            pieces: self.pieces,
+            cut_rows: self.cut_rows,
+        })
     }
 }
 

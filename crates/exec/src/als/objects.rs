@@ -11,18 +11,27 @@ use tensor::{BlockId, ByteSize, KeyRange, ObjectKey, Task};
 
 /// A fault of the program or the shell that only a bug can make.
 pub fn bug(task: &Task, what: &str) -> Failure {
-    Failure::Refused { refusal: Refusal::Bug, sentence: format!("task {} {what}", task.id) }
+    Failure::Refused {
+        refusal: Refusal::Bug,
+        sentence: format!("task {} {what}", task.id),
+    }
 }
 
 /// A partition that is sound in itself, but not the one of this data set.
 pub fn bad_partition(what: &str) -> Failure {
     let sentence = format!("the partition {what}: ingest the data set again");
-    Failure::Refused { refusal: Refusal::BadData, sentence }
+    Failure::Refused {
+        refusal: Refusal::BadData,
+        sentence,
+    }
 }
 
 /// The keys of a read, by its place.
 pub fn read_at(task: &Task, place: usize) -> Result<KeyRange, Failure> {
-    task.reads.get(place).map(|read| read.keys).ok_or_else(|| bug(task, "reads fewer objects than its op"))
+    task.reads
+        .get(place)
+        .map(|read| read.keys)
+        .ok_or_else(|| bug(task, "reads fewer objects than its op"))
 }
 
 /// The one key of a read, by its place.
@@ -60,14 +69,19 @@ impl Numbers {
 /// What came for a whole object or for rows of it.
 pub fn numbers(fetched: Fetched, key: Option<ObjectKey>) -> Result<Numbers, Failure> {
     match fetched {
-        Fetched::Held(Held::Memory { buffer, .. }) | Fetched::Rows(buffer) => Ok(Numbers::Memory(buffer)),
+        Fetched::Held(Held::Memory { buffer, .. }) | Fetched::Rows(buffer) => {
+            Ok(Numbers::Memory(buffer))
+        }
         Fetched::Held(Held::File { file, .. }) => {
             let section = file.section(0..file.len());
-            Ok(Numbers::File(section.map_err(|error| failure_of(error, key))?))
+            Ok(Numbers::File(
+                section.map_err(|error| failure_of(error, key))?,
+            ))
         }
         Fetched::Sealed(_) | Fetched::Bytes(_) => Err(Failure::Refused {
             refusal: Refusal::Bug,
-            sentence: "a sealed file or bytes of an input came where an object was wanted".to_owned(),
+            sentence: "a sealed file or bytes of an input came where an object was wanted"
+                .to_owned(),
         }),
     }
 }
@@ -76,7 +90,10 @@ pub fn numbers(fetched: Fetched, key: Option<ObjectKey>) -> Result<Numbers, Fail
 pub fn partition(fetched: Fetched, key: ObjectKey) -> Result<Partition, Failure> {
     let Fetched::Sealed(file) = fetched else {
         let sentence = format!("{key} came, but not as a sealed file");
-        return Err(Failure::Refused { refusal: Refusal::Bug, sentence });
+        return Err(Failure::Refused {
+            refusal: Refusal::Bug,
+            sentence,
+        });
     };
     Sealed::advise_sequential(&file);
     Partition::open(file).map_err(|error| failure_of(error, Some(key)))
@@ -84,7 +101,10 @@ pub fn partition(fetched: Fetched, key: ObjectKey) -> Result<Partition, Failure>
 
 /// A buffer as an object whose rows have this many bytes.
 pub fn held(buffer: AlignedBuf, row_bytes: usize) -> Held {
-    Held::Memory { buffer: Arc::new(buffer), row_bytes: row_bytes as u32 }
+    Held::Memory {
+        buffer: Arc::new(buffer),
+        row_bytes: row_bytes as u32,
+    }
 }
 
 /// A vector of f64 as an object of one row.
@@ -99,5 +119,9 @@ pub fn fits(needed: u64, budget: u64) -> Result<(), Failure> {
         return Ok(());
     }
     let (needed, left) = (ByteSize(needed), ByteSize(budget));
-    Err(Failure::Budget { needed, left, enough: needed })
+    Err(Failure::Budget {
+        needed,
+        left,
+        enough: needed,
+    })
 }

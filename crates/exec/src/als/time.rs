@@ -1,7 +1,9 @@
 //! The time mode: a user block's part of the equations of all bins, and their solution.
 
 use super::gather::{Gather, Planned};
-use super::objects::{Numbers, bad_partition, fits, held, held_row, key_at, numbers, partition, read_at};
+use super::objects::{
+    Numbers, bad_partition, fits, held, held_row, key_at, numbers, partition, read_at,
+};
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::als::gram::block_gram;
 use model::als::half_step::Factors;
@@ -51,7 +53,14 @@ impl TimePartialWork {
         let sums = TimePartial::bytes(width, bins, bytes / 8, threads);
         let fixed = sums + bins * packed_len(width) as u64 * 8;
         let extra = TimePartial::PIECE_BYTES;
-        let gather = Gather::new(&op.columns, read_at(task, 2)?, width, fixed, extra, room.budget_bytes)?;
+        let gather = Gather::new(
+            &op.columns,
+            read_at(task, 2)?,
+            width,
+            fixed,
+            extra,
+            room.budget_bytes,
+        )?;
         let sums = Some(TimePartial::new(room.simd, &op));
         Ok(TimePartialWork {
             op,
@@ -76,8 +85,16 @@ impl TimePartialWork {
         }
         let users = numbers(next(), Some(self.keys[1]))?;
         self.gather.take_first(fetched)?;
-        let desks = Desks::new(self.op.formula.width(), self.room.pool.current_num_threads());
-        self.started = Some(Started { partition, users, desks, next: 0 });
+        let desks = Desks::new(
+            self.op.formula.width(),
+            self.room.pool.current_num_threads(),
+        );
+        self.started = Some(Started {
+            partition,
+            users,
+            desks,
+            next: 0,
+        });
         if !self.gather.fetches_rows() {
             while self.plan()?.is_some() {
                 self.piece(Vec::new())?;
@@ -100,7 +117,12 @@ impl TimePartialWork {
 
     fn piece(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
         let planned = self.planned.take().expect("a piece was planned");
-        let Started { partition, users, desks, next } = self.started.as_mut().expect("started");
+        let Started {
+            partition,
+            users,
+            desks,
+            next,
+        } = self.started.as_mut().expect("started");
         let sums = self.sums.as_mut().expect("not finished");
         let users: [&[f32]; 1] = [users.typed()];
         let users = Rows::contiguous(&users, self.op.formula.width());
@@ -110,7 +132,16 @@ impl TimePartialWork {
                 let times = csr.times().unwrap_or_default();
                 let fits = times.iter().all(|&bin| bin < bins);
                 if fits {
-                    sums.piece(csr, first_row, users, Factors { columns, times: None }, desks);
+                    sums.piece(
+                        csr,
+                        first_row,
+                        users,
+                        Factors {
+                            columns,
+                            times: None,
+                        },
+                        desks,
+                    );
                 }
                 fits
             })
@@ -119,7 +150,12 @@ impl TimePartialWork {
             return Err(bad_partition("names a time bin that its data set lacks"));
         }
         self.pieces += 1;
-        self.cut_rows += u64::from(partition.offsets().binary_search(&planned.range.end).is_err());
+        self.cut_rows += u64::from(
+            partition
+                .offsets()
+                .binary_search(&planned.range.end)
+                .is_err(),
+        );
         *next = planned.range.end;
         partition.drop_behind(planned.range);
         Ok(())
@@ -131,21 +167,37 @@ impl Work for TimePartialWork {
         if self.started.is_some() {
             return Ok(self.plan()?.map_or(Need::Nothing, Need::Fetch));
         }
-        let mut wants: Vec<Want> = self.keys.iter().map(|&key| Want::Object(key, Part::Whole)).collect();
+        let mut wants: Vec<Want> = self
+            .keys
+            .iter()
+            .map(|&key| Want::Object(key, Part::Whole))
+            .collect();
         wants.extend(self.gather.first_wants());
         Ok(Need::Fetch(wants))
     }
 
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
-        if self.started.is_some() { self.piece(fetched) } else { self.start(fetched) }
+        if self.started.is_some() {
+            self.piece(fetched)
+        } else {
+            self.start(fetched)
+        }
     }
 
     fn finish(mut self: Box<Self>) -> Result<Output, Failure> {
         let row_bytes = packed_len(self.op.formula.width()) * 8;
         let mut out = AlignedBuf::zeroed(self.op.bins as usize * row_bytes);
-        self.sums.take().expect("finished once").finish(out.typed_mut());
+        self.sums
+            .take()
+            .expect("finished once")
+            .finish(out.typed_mut());
         let objects = vec![(self.writes[0], held(out, row_bytes))];
-        Ok(Output { objects, pieces: self.pieces, cut_rows: self.cut_rows, ..Output::default() })
+        Ok(Output {
+            objects,
+            pieces: self.pieces,
+            cut_rows: self.cut_rows,
+            ..Output::default()
+        })
     }
 }
 
@@ -164,13 +216,22 @@ impl TimeSolveWork {
     /// # Errors
     /// Where the budget is too small, or the task's keys are not those of its op.
     pub fn new(task: &Task, op: TimeSolveOp, room: &Room) -> Result<Self, Failure> {
-        let keys = (0..task.reads.len()).map(|place| key_at(task, place)).collect::<Result<_, _>>()?;
+        let keys = (0..task.reads.len())
+            .map(|place| key_at(task, place))
+            .collect::<Result<_, _>>()?;
         let (width, rank) = (op.formula.width() as u64, u64::from(op.formula.rank));
         let threads = room.pool.current_num_threads() as u64;
         let bins = u64::from(op.bins);
-        let needed = bins * (packed_len(width as usize) as u64 * 8 + width * 4) + threads * rank * rank * 16;
+        let needed =
+            bins * (packed_len(width as usize) as u64 * 8 + width * 4) + threads * rank * rank * 16;
         fits(needed, room.budget_bytes)?;
-        Ok(TimeSolveWork { op, room: room.clone(), keys, writes: task.writes.clone(), solved: None })
+        Ok(TimeSolveWork {
+            op,
+            room: room.clone(),
+            keys,
+            writes: task.writes.clone(),
+            solved: None,
+        })
     }
 }
 
@@ -179,11 +240,20 @@ impl Work for TimeSolveWork {
         if self.solved.is_some() {
             return Ok(Need::Nothing);
         }
-        Ok(Need::Fetch(self.keys.iter().map(|&key| Want::Object(key, Part::Whole)).collect()))
+        Ok(Need::Fetch(
+            self.keys
+                .iter()
+                .map(|&key| Want::Object(key, Part::Whole))
+                .collect(),
+        ))
     }
 
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
-        let came = self.keys.iter().zip(fetched).map(|(&key, fetched)| numbers(fetched, Some(key)));
+        let came = self
+            .keys
+            .iter()
+            .zip(fetched)
+            .map(|(&key, fetched)| numbers(fetched, Some(key)));
         let came: Vec<Numbers> = came.collect::<Result<_, _>>()?;
         let mut out = AlignedBuf::zeroed(self.op.bins as usize * self.op.formula.width() * 4);
         let grams = match &came[1..] {
@@ -191,7 +261,10 @@ impl Work for TimeSolveWork {
             _ => None,
         };
         let (op, equations) = (&self.op, came[0].typed());
-        let tally = self.room.pool.install(|| solve_times(op, equations, grams, out.typed_mut()));
+        let tally = self
+            .room
+            .pool
+            .install(|| solve_times(op, equations, grams, out.typed_mut()));
         self.solved = Some((out, tally));
         Ok(())
     }
@@ -200,10 +273,23 @@ impl Work for TimeSolveWork {
         let (out, tally) = self.solved.expect("everything is computed");
         let width = self.op.formula.width();
         let gram = self.writes.get(1).map(|&key| {
-            (key, held_row(&self.room.pool.install(|| block_gram(self.room.simd, width, out.typed()))))
+            (
+                key,
+                held_row(
+                    &self
+                        .room
+                        .pool
+                        .install(|| block_gram(self.room.simd, width, out.typed())),
+                ),
+            )
         });
         let mut objects = vec![(self.writes[0], held(out, 4 * width))];
         objects.extend(gram);
-        Ok(Output { objects, partial: tally.encode(), pieces: 1, ..Output::default() })
+        Ok(Output {
+            objects,
+            partial: tally.encode(),
+            pieces: 1,
+            ..Output::default()
+        })
     }
 }

@@ -47,7 +47,11 @@ impl Totals {
                 self.interactions += 1;
                 if formula.forbids(value) {
                     let (user, product) = (first_id + row as u32, csr.columns()[position]);
-                    self.forbidden.get_or_insert(Forbidden { user, product, value });
+                    self.forbidden.get_or_insert(Forbidden {
+                        user,
+                        product,
+                        value,
+                    });
                     continue;
                 }
                 self.values += f64::from(value);

@@ -16,7 +16,10 @@ pub fn block_gram(simd: Simd, width: usize, rows: &[f32]) -> Vec<f64> {
     };
     let mut segments: Vec<Vec<f64>> = rows.par_chunks(SEGMENT_ROWS * width).map(segment).collect();
     tree(simd, &mut segments);
-    segments.into_iter().next().unwrap_or_else(|| vec![0.0; upper_len(width)])
+    segments
+        .into_iter()
+        .next()
+        .unwrap_or_else(|| vec![0.0; upper_len(width)])
 }
 
 fn tree(simd: Simd, segments: &mut [Vec<f64>]) {

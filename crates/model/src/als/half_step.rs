@@ -8,12 +8,13 @@ use super::ops::{FailedRow, HalfStepOp, Tally};
 use super::sum::{Desk, Desks, Interactions, SEGMENT, Sum};
 use crate::reduce::tree_sum;
 use kernels::{
-    Base, CHUNK, Rows, Simd, Source, accumulate, batch_len, close, close_long, solve, system_len, upper_index, upper_len,
+    Base, CHUNK, Rows, Simd, Source, accumulate, batch_len, close, close_long, solve, system_len,
+    upper_index, upper_len,
 };
 use rayon::prelude::*;
 use std::ops::Range;
-use tensor::{BlockId, CsrRef};
 use tensor::csr::Values;
+use tensor::{BlockId, CsrRef};
 
 /// Interactions (and as many rows' worth of solving) that one thread takes at a time.
 const SHARE: u64 = 8_192;
@@ -80,14 +81,27 @@ impl HalfStep {
         };
         let ids = op.rows.row_ids(block);
         let notes = vec![Note::default(); ids.len()];
-        HalfStep { equations, first_id: ids.start, open: None, notes, failed: None }
+        HalfStep {
+            equations,
+            first_id: ids.start,
+            open: None,
+            notes,
+            failed: None,
+        }
     }
 
     /// Bytes that it holds between pieces, for a block of `rows` rows whose longest has `longest` interactions.
     pub fn bytes(width: usize, rows: u64, longest: u64, threads: usize) -> u64 {
         let notes = rows * std::mem::size_of::<Note>() as u64;
-        let parts = if longest > SEGMENT { 2 * threads as u64 + 1 } else { 2 };
-        notes + 4 * system_len(width) as u64 + parts * Sum::bytes(width, longest) + threads as u64 * Desk::bytes(width)
+        let parts = if longest > SEGMENT {
+            2 * threads as u64 + 1
+        } else {
+            2
+        };
+        notes
+            + 4 * system_len(width) as u64
+            + parts * Sum::bytes(width, longest)
+            + threads as u64 * Desk::bytes(width)
     }
 
     /// Solves the rows of the block that end in this piece, and keeps the sum of the one that does not. `csr` holds
@@ -96,7 +110,14 @@ impl HalfStep {
     ///
     /// # Panics
     /// Where pieces do not follow each other, or an id has no factors.
-    pub fn piece(&mut self, csr: CsrRef<'_>, first_row: u32, factors: Factors<'_>, desks: &Desks, out: &mut [f32]) {
+    pub fn piece(
+        &mut self,
+        csr: CsrRef<'_>,
+        first_row: u32,
+        factors: Factors<'_>,
+        desks: &Desks,
+        out: &mut [f32],
+    ) {
         let width = self.equations.width;
         let mut jobs: Vec<Job<'_>> = Vec::new();
         let mut long = Vec::new();
@@ -111,14 +132,25 @@ impl HalfStep {
             let noted;
             (noted, notes) = notes.split_at_mut(skipped + count);
             next = rows.end;
-            let job = Job { rows: rows.clone(), out: &mut ours[skipped * width..], notes: &mut noted[skipped..] };
-            if count == 1 && is_long(&csr, rows.start) { long.push(job) } else { jobs.push(job) }
+            let job = Job {
+                rows: rows.clone(),
+                out: &mut ours[skipped * width..],
+                notes: &mut noted[skipped..],
+            };
+            if count == 1 && is_long(&csr, rows.start) {
+                long.push(job)
+            } else {
+                jobs.push(job)
+            }
         }
         let equations = &self.equations;
         let mut failed = Vec::new();
         for job in long {
             let row = job.rows.start;
-            let open = self.open.take().filter(|(open, _)| *open == first_row + row as u32);
+            let open = self
+                .open
+                .take()
+                .filter(|(open, _)| *open == first_row + row as u32);
             let sum = open.map_or_else(Sum::default, |(_, sum)| sum);
             assert_eq!(sum.count(), csr.row_start(row), "pieces follow each other");
             let outcome = equations.long_row(&csr, row, factors, desks, sum, job);
@@ -128,11 +160,20 @@ impl HalfStep {
             }
         }
         let short = jobs.into_par_iter().with_max_len(1);
-        failed.par_extend(short.filter_map(|job| desks.at(|desk| equations.short_rows(&csr, factors, job, desk))));
+        failed.par_extend(
+            short.filter_map(|job| desks.at(|desk| equations.short_rows(&csr, factors, job, desk))),
+        );
         if let Some((row, pivot)) = failed.into_iter().min() {
             let row = self.first_id + first_row + row as u32;
-            let failed = FailedRow { row, pivot: pivot as u32 };
-            self.failed = Some(self.failed.map_or(failed, |before| if before.row < row { before } else { failed }));
+            let failed = FailedRow {
+                row,
+                pivot: pivot as u32,
+            };
+            self.failed =
+                Some(self.failed.map_or(
+                    failed,
+                    |before| if before.row < row { before } else { failed },
+                ));
         }
     }
 
@@ -141,9 +182,16 @@ impl HalfStep {
     /// # Panics
     /// Where the last piece left a row open.
     pub fn finish(self) -> Tally {
-        assert!(self.open.is_none(), "the pieces reach to the end of the block");
+        assert!(
+            self.open.is_none(),
+            "the pieces reach to the end of the block"
+        );
         let sum = |of: fn(&Note) -> f64| tree_sum(&self.notes.iter().map(of).collect::<Vec<_>>());
-        Tally { fit: sum(|note| note.fit), regularization: sum(|note| note.regularization), failed: self.failed }
+        Tally {
+            fit: sum(|note| note.fit),
+            regularization: sum(|note| note.regularization),
+            failed: self.failed,
+        }
     }
 }
 
@@ -199,7 +247,10 @@ fn base(formula: &Formula, grams: &[Option<&[f64]>]) -> Vec<f32> {
     let mut base = vec![0.0; upper_len(width)];
     if formula.has_base() {
         let grams: Vec<&[f64]> = grams.iter().copied().flatten().collect();
-        assert!(!grams.is_empty() && grams.iter().all(|gram| gram.len() == base.len()), "Grams of the width");
+        assert!(
+            !grams.is_empty() && grams.iter().all(|gram| gram.len() == base.len()),
+            "Grams of the width"
+        );
         for (i, base) in base.iter_mut().enumerate() {
             *base = (formula.alpha0 * grams.iter().map(|gram| gram[i]).product::<f64>()) as f32;
         }
@@ -224,17 +275,40 @@ struct RowItems<'a> {
 impl Interactions for RowItems<'_> {
     fn add_to(&self, range: Range<usize>, desk: &mut Desk, system: &mut [f32]) {
         let (start, count) = (self.first + range.start, range.len());
-        let Desk { panel, weights, targets, .. } = desk;
-        for (e, (weight, target)) in weights.iter_mut().zip(targets.iter_mut()).take(count).enumerate() {
+        let Desk {
+            panel,
+            weights,
+            targets,
+            ..
+        } = desk;
+        for (e, (weight, target)) in weights
+            .iter_mut()
+            .zip(targets.iter_mut())
+            .take(count)
+            .enumerate()
+        {
             let term = self.formula.term(self.values.at(start + e));
             (*weight, *target) = (term.weight, term.target);
         }
-        let columns = Source { rows: self.factors.columns, ids: &self.columns[start..] };
+        let columns = Source {
+            rows: self.factors.columns,
+            ids: &self.columns[start..],
+        };
         let (weights, targets) = (&weights[..count], &targets[..count]);
         match (self.factors.times, self.times) {
             (Some(rows), Some(times)) => {
-                let times = Source { rows, ids: &times[start..] };
-                accumulate(self.simd, &[columns, times], weights, targets, panel, system);
+                let times = Source {
+                    rows,
+                    ids: &times[start..],
+                };
+                accumulate(
+                    self.simd,
+                    &[columns, times],
+                    weights,
+                    targets,
+                    panel,
+                    system,
+                );
             }
             _ => accumulate(self.simd, &[columns], weights, targets, panel, system),
         }
@@ -255,11 +329,16 @@ impl Equations {
     }
 
     fn ridge(&self, csr: &CsrRef<'_>, row: usize) -> f32 {
-        self.formula.row_regularization(csr.row_count(row), self.cells)
+        self.formula
+            .row_regularization(csr.row_count(row), self.cells)
     }
 
     fn closing(&self, ridge: f32) -> Base<'_> {
-        Base { upper: &self.base, ridge, rhs: &self.zeros }
+        Base {
+            upper: &self.base,
+            ridge,
+            rhs: &self.zeros,
+        }
     }
 
     /// A row that is cut, or shared by all threads.
@@ -283,7 +362,10 @@ impl Equations {
         desks.at(|desk| {
             let slot = &mut desk.batch[..system_len(self.width)];
             close_long(self.simd, self.closing(ridge), &total, slot);
-            Outcome::Solved(self.solve(1, &[ridge], desk, job.out, job.notes).map(|(_, pivot)| pivot))
+            Outcome::Solved(
+                self.solve(1, &[ridge], desk, job.out, job.notes)
+                    .map(|(_, pivot)| pivot),
+            )
         })
     }
 
@@ -306,7 +388,13 @@ impl Equations {
             let count = csr.row(row).len();
             if count > 0 {
                 let ridge = self.ridge(csr, row);
-                self.short_row(&self.items(csr, factors, row), count, ridge, waiting.len(), desk);
+                self.short_row(
+                    &self.items(csr, factors, row),
+                    count,
+                    ridge,
+                    waiting.len(),
+                    desk,
+                );
                 waiting.push(row);
                 ridges.push(ridge);
             }
@@ -315,7 +403,8 @@ impl Equations {
                 failed = failed.or(here.map(|(system, pivot)| (waiting[system], pivot)));
                 for (place, &row) in waiting.iter().enumerate() {
                     let row = row - job.rows.start;
-                    job.out[row * width..][..width].copy_from_slice(&outs[place * width..][..width]);
+                    job.out[row * width..][..width]
+                        .copy_from_slice(&outs[place * width..][..width]);
                     job.notes[row] = notes[place];
                 }
                 waiting.clear();
@@ -327,13 +416,25 @@ impl Equations {
     }
 
     /// Puts the equations of a row into a place of the desk's batch.
-    fn short_row(&self, items: &RowItems<'_>, count: usize, ridge: f32, place: usize, desk: &mut Desk) {
+    fn short_row(
+        &self,
+        items: &RowItems<'_>,
+        count: usize,
+        ridge: f32,
+        place: usize,
+        desk: &mut Desk,
+    ) {
         let length = system_len(self.width);
         let mut chunk = std::mem::take(&mut desk.chunk);
         chunk.fill(0.0);
         if count <= CHUNK {
             items.add_to(0..count, desk, &mut chunk);
-            close(self.simd, self.closing(ridge), &chunk, &mut desk.batch[place * length..][..length]);
+            close(
+                self.simd,
+                self.closing(ridge),
+                &chunk,
+                &mut desk.batch[place * length..][..length],
+            );
         } else {
             let mut sum = std::mem::take(&mut desk.sum);
             sum.fill(0.0);
@@ -341,7 +442,12 @@ impl Equations {
                 items.add_to(start..count.min(start + CHUNK), desk, &mut chunk);
                 kernels::flush(self.simd, &mut chunk, &mut sum);
             }
-            close_long(self.simd, self.closing(ridge), &sum, &mut desk.batch[place * length..][..length]);
+            close_long(
+                self.simd,
+                self.closing(ridge),
+                &sum,
+                &mut desk.batch[place * length..][..length],
+            );
             desk.sum = sum;
         }
         desk.chunk = chunk;
@@ -366,8 +472,15 @@ impl Equations {
             let x = &mut outs[place * width..][..width];
             x.copy_from_slice(&batch[place * length + upper_len(width)..][..width]);
             let squares: f64 = x.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-            let fit = if self.closes_epoch { fit(width, &desk.copy[place * length..][..length], x) } else { 0.0 };
-            notes[place] = Note { fit, regularization: f64::from(ridges[place]) * squares };
+            let fit = if self.closes_epoch {
+                fit(width, &desk.copy[place * length..][..length], x)
+            } else {
+                0.0
+            };
+            notes[place] = Note {
+                fit,
+                regularization: f64::from(ridges[place]) * squares,
+            };
         }
         failed.map(|failed| (failed.system, failed.pivot))
     }
@@ -377,7 +490,11 @@ impl Equations {
 fn fit(width: usize, system: &[f32], x: &[f32]) -> f64 {
     const LANES: usize = kernels::LANES;
     let (mut upper, rhs) = system.split_at(upper_len(width));
-    let linear: f64 = rhs.iter().zip(x).map(|(&b, &x)| f64::from(b) * f64::from(x)).sum();
+    let linear: f64 = rhs
+        .iter()
+        .zip(x)
+        .map(|(&b, &x)| f64::from(b) * f64::from(x))
+        .sum();
     let mut quadratic = 0.0;
     for (k, &xk) in x.iter().enumerate() {
         let from = k / LANES * LANES;

@@ -59,7 +59,10 @@ impl Desk {
 
     /// Bytes of a desk.
     pub fn bytes(width: usize) -> u64 {
-        let floats = panel_len(width) + (3 + 2 * batch_len(width)) * system_len(width) + kernels::solve_scratch(width) + 4 * CHUNK;
+        let floats = panel_len(width)
+            + (3 + 2 * batch_len(width)) * system_len(width)
+            + kernels::solve_scratch(width)
+            + 4 * CHUNK;
         4 * floats as u64
     }
 }
@@ -70,7 +73,11 @@ pub struct Desks(Vec<Mutex<Desk>>);
 impl Desks {
     /// Desks for rows of this width.
     pub fn new(width: usize, threads: usize) -> Self {
-        Desks((0..threads.max(1)).map(|_| Mutex::new(Desk::new(width))).collect())
+        Desks(
+            (0..threads.max(1))
+                .map(|_| Mutex::new(Desk::new(width)))
+                .collect(),
+        )
     }
 
     /// How many.
@@ -110,11 +117,24 @@ impl Sum {
     /// Bytes that an open sum may hold, its tree over `interactions` included.
     pub fn bytes(width: usize, interactions: u64) -> u64 {
         let levels = u64::from((interactions / SEGMENT + 1).ilog2()) + 1;
-        system_len(width) as u64 * (4 + 8 + if interactions > SEGMENT { 8 * levels } else { 0 })
+        system_len(width) as u64
+            * (4 + 8
+                + if interactions > SEGMENT {
+                    8 * levels
+                } else {
+                    0
+                })
     }
 
     /// Adds the first `count` interactions at hand, in order, on this thread.
-    pub fn extend(&mut self, simd: Simd, width: usize, items: &dyn Interactions, count: usize, desk: &mut Desk) {
+    pub fn extend(
+        &mut self,
+        simd: Simd,
+        width: usize,
+        items: &dyn Interactions,
+        count: usize,
+        desk: &mut Desk,
+    ) {
         let mut done = 0;
         while done < count {
             let room = (SEGMENT - self.count % SEGMENT) as usize;
@@ -136,13 +156,24 @@ impl Sum {
     ) {
         let mut done = 0;
         while done < count {
-            let (chunk, segment) = (std::mem::take(&mut self.chunk), std::mem::take(&mut self.segment));
-            let mut carried = Some(Sum { count: self.count, chunk, segment, nodes: Vec::new() });
+            let (chunk, segment) = (
+                std::mem::take(&mut self.chunk),
+                std::mem::take(&mut self.segment),
+            );
+            let mut carried = Some(Sum {
+                count: self.count,
+                chunk,
+                segment,
+                nodes: Vec::new(),
+            });
             let mut position = self.count;
             let mut parts = Vec::new();
             while done < count && parts.len() < 2 * desks.count() {
                 let part = ((SEGMENT - position % SEGMENT) as usize).min(count - done);
-                let sum = carried.take().unwrap_or_else(|| Sum { count: position, ..Sum::default() });
+                let sum = carried.take().unwrap_or_else(|| Sum {
+                    count: position,
+                    ..Sum::default()
+                });
                 parts.push((done..done + part, sum));
                 done += part;
                 position += part as u64;
@@ -214,7 +245,9 @@ impl Sum {
         if !self.segment.is_empty() {
             subtrees.push(self.segment);
         }
-        let Some(mut total) = subtrees.pop() else { return vec![0.0; system_len(width)] };
+        let Some(mut total) = subtrees.pop() else {
+            return vec![0.0; system_len(width)];
+        };
         while let Some(mut left) = subtrees.pop() {
             add(simd, &mut left, &total);
             total = left;

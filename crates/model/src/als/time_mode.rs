@@ -30,7 +30,11 @@ pub struct TimePartial {
 impl TimePartial {
     /// Nothing added yet.
     pub fn new(simd: Simd, op: &TimePartialOp) -> Self {
-        TimePartial { simd, formula: op.formula, sums: vec![Sum::default(); op.bins as usize] }
+        TimePartial {
+            simd,
+            formula: op.formula,
+            sums: vec![Sum::default(); op.bins as usize],
+        }
     }
 
     /// Bytes that it holds between pieces, for a block of so many interactions.
@@ -78,7 +82,10 @@ impl TimePartial {
             let items = items(bin);
             sum.extend_on_all(simd, width, &items, items.order.len(), desks);
         }
-        let short = sums.par_iter_mut().enumerate().filter(|(bin, _)| !is_long(*bin));
+        let short = sums
+            .par_iter_mut()
+            .enumerate()
+            .filter(|(bin, _)| !is_long(*bin));
         short.for_each(|(bin, sum)| {
             let items = items(bin);
             desks.at(|desk| sum.extend(simd, width, &items, items.order.len(), desk));
@@ -92,8 +99,16 @@ impl TimePartial {
     /// Where `out` has another length.
     pub fn finish(self, out: &mut [f64]) {
         let width = self.formula.width();
-        assert_eq!(out.len(), self.sums.len() * packed_len(width), "equations of all bins");
-        for (sum, out) in self.sums.into_iter().zip(out.chunks_exact_mut(packed_len(width))) {
+        assert_eq!(
+            out.len(),
+            self.sums.len() * packed_len(width),
+            "equations of all bins"
+        );
+        for (sum, out) in self
+            .sums
+            .into_iter()
+            .zip(out.chunks_exact_mut(packed_len(width)))
+        {
             let (system, count) = out.split_at_mut(system_len(width));
             count[0] = sum.count() as f64;
             system.copy_from_slice(&sum.total(self.simd, width));
@@ -139,7 +154,13 @@ struct BinItems<'a> {
 impl Interactions for BinItems<'_> {
     fn add_to(&self, range: Range<usize>, desk: &mut Desk, system: &mut [f32]) {
         let count = range.len();
-        let Desk { panel, weights, targets, ids: [products, users], .. } = desk;
+        let Desk {
+            panel,
+            weights,
+            targets,
+            ids: [products, users],
+            ..
+        } = desk;
         for (e, &position) in self.order[range].iter().enumerate() {
             let position = position as usize;
             let term = self.formula.term(self.values.at(position));
@@ -148,10 +169,23 @@ impl Interactions for BinItems<'_> {
         }
         debug_assert!(count <= CHUNK);
         let sources = [
-            Source { rows: self.products, ids: &products[..count] },
-            Source { rows: self.users, ids: &users[..count] },
+            Source {
+                rows: self.products,
+                ids: &products[..count],
+            },
+            Source {
+                rows: self.users,
+                ids: &users[..count],
+            },
         ];
-        accumulate(self.simd, &sources, &weights[..count], &targets[..count], panel, system);
+        accumulate(
+            self.simd,
+            &sources,
+            &weights[..count],
+            &targets[..count],
+            panel,
+            system,
+        );
     }
 }
 
@@ -166,27 +200,51 @@ pub fn solve_times(
     out: &mut [f32],
 ) -> Tally {
     let width = op.formula.width();
-    assert_eq!(equations.len(), op.bins as usize * packed_len(width), "equations of all bins");
+    assert_eq!(
+        equations.len(),
+        op.bins as usize * packed_len(width),
+        "equations of all bins"
+    );
     assert_eq!(out.len(), op.bins as usize * width, "a row per bin");
     let base: Vec<f64> = match grams {
-        Some((users, products)) if op.formula.has_base() => {
-            users.iter().zip(products).map(|(u, p)| op.formula.alpha0 * u * p).collect()
-        }
+        Some((users, products)) if op.formula.has_base() => users
+            .iter()
+            .zip(products)
+            .map(|(u, p)| op.formula.alpha0 * u * p)
+            .collect(),
         _ => vec![0.0; upper_len(width)],
     };
-    let bins = equations.par_chunks_exact(packed_len(width)).zip(out.par_chunks_exact_mut(width));
-    let solved: Vec<Result<(f64, f64), usize>> =
-        bins.map(|(equations, out)| solve_bin(op, equations, &base, out)).collect();
+    let bins = equations
+        .par_chunks_exact(packed_len(width))
+        .zip(out.par_chunks_exact_mut(width));
+    let solved: Vec<Result<(f64, f64), usize>> = bins
+        .map(|(equations, out)| solve_bin(op, equations, &base, out))
+        .collect();
     let failed = solved.iter().zip(0..).find_map(|(bin, row)| {
-        bin.err().map(|pivot| FailedRow { row, pivot: pivot as u32 })
+        bin.err().map(|pivot| FailedRow {
+            row,
+            pivot: pivot as u32,
+        })
     });
-    let notes: Vec<(f64, f64)> = solved.into_iter().map(|bin| bin.unwrap_or_default()).collect();
+    let notes: Vec<(f64, f64)> = solved
+        .into_iter()
+        .map(|bin| bin.unwrap_or_default())
+        .collect();
     let sum = |of: fn(&(f64, f64)) -> f64| tree_sum(&notes.iter().map(of).collect::<Vec<_>>());
-    Tally { fit: sum(|note| note.0), regularization: sum(|note| note.1), failed }
+    Tally {
+        fit: sum(|note| note.0),
+        regularization: sum(|note| note.1),
+        failed,
+    }
 }
 
 /// One bin; returns its fit and regularization, or the pivot that failed.
-fn solve_bin(op: &TimeSolveOp, equations: &[f64], base: &[f64], out: &mut [f32]) -> Result<(f64, f64), usize> {
+fn solve_bin(
+    op: &TimeSolveOp,
+    equations: &[f64],
+    base: &[f64],
+    out: &mut [f32],
+) -> Result<(f64, f64), usize> {
     let (width, rank) = (op.formula.width(), op.formula.rank as usize);
     let count = equations[system_len(width)] as u64;
     if count == 0 {
@@ -198,15 +256,23 @@ fn solve_bin(op: &TimeSolveOp, equations: &[f64], base: &[f64], out: &mut [f32])
         let i = upper_index(width, row.min(column), row.max(column));
         base[i] + equations[i] + if row == column { ridge } else { 0.0 }
     };
-    let matrix: Vec<f64> = (0..rank * rank).map(|i| entry(i / rank, i % rank)).collect();
+    let matrix: Vec<f64> = (0..rank * rank)
+        .map(|i| entry(i / rank, i % rank))
+        .collect();
     let rhs = &equations[upper_len(width)..][..rank];
     let solution = cholesky_solve(rank, matrix.clone(), rhs.to_vec())?;
     out.fill(0.0);
-    out.iter_mut().zip(&solution).for_each(|(out, &x)| *out = x as f32);
+    out.iter_mut()
+        .zip(&solution)
+        .for_each(|(out, &x)| *out = x as f32);
     // The fit of what is kept, rounded to f32.
     let x: Vec<f64> = out[..rank].iter().map(|&x| f64::from(x)).collect();
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    let quadratic: f64 = x.iter().zip(matrix.chunks_exact(rank)).map(|(&xk, row)| xk * dot(row, &x)).sum();
+    let quadratic: f64 = x
+        .iter()
+        .zip(matrix.chunks_exact(rank))
+        .map(|(&xk, row)| xk * dot(row, &x))
+        .sum();
     Ok((2.0 * dot(rhs, &x) - quadratic, ridge * dot(&x, &x)))
 }
 
@@ -215,9 +281,16 @@ fn cholesky_solve(n: usize, mut a: Vec<f64>, mut b: Vec<f64>) -> Result<Vec<f64>
     let dot = |x: &[f64], y: &[f64]| -> f64 {
         let mut sums = [0.0; LANES];
         let (x_whole, y_whole) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
-        let rest: f64 = x_whole.remainder().iter().zip(y_whole.remainder()).map(|(x, y)| x * y).sum();
+        let rest: f64 = x_whole
+            .remainder()
+            .iter()
+            .zip(y_whole.remainder())
+            .map(|(x, y)| x * y)
+            .sum();
         for (x, y) in x_whole.zip(y_whole) {
-            sums.iter_mut().zip(x.iter().zip(y)).for_each(|(sum, (x, y))| *sum += x * y);
+            sums.iter_mut()
+                .zip(x.iter().zip(y))
+                .for_each(|(sum, (x, y))| *sum += x * y);
         }
         sums.iter().sum::<f64>() + rest
     };
@@ -238,7 +311,10 @@ fn cholesky_solve(n: usize, mut a: Vec<f64>, mut b: Vec<f64>) -> Result<Vec<f64>
     for i in (0..n).rev() {
         b[i] /= a[i * n + i];
         let x = b[i];
-        b[..i].iter_mut().zip(&a[i * n..][..i]).for_each(|(b, l)| *b -= l * x);
+        b[..i]
+            .iter_mut()
+            .zip(&a[i * n..][..i])
+            .for_each(|(b, l)| *b -= l * x);
     }
     Ok(b)
 }
@@ -251,8 +327,14 @@ mod tests {
     fn small_systems_are_solved_and_singular_ones_named() {
         let a = vec![4.0, 2.0, 2.0, 5.0];
         let x = cholesky_solve(2, a, vec![10.0, 17.0]).unwrap();
-        assert!((x[0] - 1.0).abs() < 1e-15 && (x[1] - 3.0).abs() < 1e-15, "{x:?}");
-        assert_eq!(cholesky_solve(2, vec![1.0, 1.0, 1.0, 1.0], vec![1.0, 1.0]), Err(1));
+        assert!(
+            (x[0] - 1.0).abs() < 1e-15 && (x[1] - 3.0).abs() < 1e-15,
+            "{x:?}"
+        );
+        assert_eq!(
+            cholesky_solve(2, vec![1.0, 1.0, 1.0, 1.0], vec![1.0, 1.0]),
+            Err(1)
+        );
     }
 
     #[test]
