@@ -32,13 +32,19 @@ pub struct Interval(pub f64, pub f64);
 
 /// A Poisson(1) draw from 32 uniform bits, by inversion.
 fn poisson(bits: u32) -> u32 {
-    CUMULATIVE.iter().take_while(|&&bound| bits >= bound).count() as u32
+    CUMULATIVE
+        .iter()
+        .take_while(|&&bound| bits >= bound)
+        .count() as u32
 }
 
 /// How often a replicate draws a user.
 pub fn weight(seed: u64, user_hash: u64, replicate: u32) -> u32 {
     let key = mix(seed ^ mix(user_hash ^ 0x9e37_79b9_7f4a_7c15));
-    poisson((mix(key.wrapping_add(u64::from(replicate).wrapping_mul(0xd1b5_4a32_d192_ed03))) >> 32) as u32)
+    poisson(
+        (mix(key.wrapping_add(u64::from(replicate).wrapping_mul(0xd1b5_4a32_d192_ed03))) >> 32)
+            as u32,
+    )
 }
 
 /// The finaliser of MurmurHash3: every input bit flips every output bit with probability one half.
@@ -51,15 +57,24 @@ pub fn mix(mut bits: u64) -> u64 {
 /// Adds `rows` (one vector of `width` figures a user, hashes beside them) to the weighted sums of every replicate:
 /// `sums` is replicates x width.
 pub fn accumulate(seed: u64, hashes: &[u64], rows: &[f64], width: usize, sums: &mut [f64]) {
-    assert_eq!(hashes.len() * width, rows.len(), "one row of figures a user");
-    sums.par_chunks_mut(width).enumerate().for_each(|(replicate, sums)| {
-        for (&hash, row) in hashes.iter().zip(rows.chunks_exact(width)) {
-            match weight(seed, hash, replicate as u32) {
-                0 => {}
-                times => sums.iter_mut().zip(row).for_each(|(sum, figure)| *sum += f64::from(times) * figure),
+    assert_eq!(
+        hashes.len() * width,
+        rows.len(),
+        "one row of figures a user"
+    );
+    sums.par_chunks_mut(width)
+        .enumerate()
+        .for_each(|(replicate, sums)| {
+            for (&hash, row) in hashes.iter().zip(rows.chunks_exact(width)) {
+                match weight(seed, hash, replicate as u32) {
+                    0 => {}
+                    times => sums
+                        .iter_mut()
+                        .zip(row)
+                        .for_each(|(sum, figure)| *sum += f64::from(times) * figure),
+                }
             }
-        }
-    });
+        });
 }
 
 /// The percentile interval of a statistic over replicates; those in which it is not defined (NaN) are left out.
@@ -85,8 +100,9 @@ mod tests {
 
     #[test]
     fn draws_have_mean_and_variance_one() {
-        let draws: Vec<f64> =
-            (0..200_000_u64).map(|user| f64::from(weight(7, mix(user), (user % 500) as u32))).collect();
+        let draws: Vec<f64> = (0..200_000_u64)
+            .map(|user| f64::from(weight(7, mix(user), (user % 500) as u32)))
+            .collect();
         let mean = draws.iter().sum::<f64>() / draws.len() as f64;
         let variance = draws.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / draws.len() as f64;
         assert!((mean - 1.0).abs() < 0.01, "{mean}");
@@ -100,7 +116,9 @@ mod tests {
         // Figures 0 or 1 with p = 0.3 over 2,000 users: standard error sqrt(.3 * .7 / 2000).
         let users = 2000_u64;
         let hashes: Vec<u64> = (0..users).map(mix).collect();
-        let rows: Vec<f64> = (0..users).flat_map(|u| [1.0, f64::from(u8::from(u % 10 < 3))]).collect();
+        let rows: Vec<f64> = (0..users)
+            .flat_map(|u| [1.0, f64::from(u8::from(u % 10 < 3))])
+            .collect();
         let mut sums = vec![0.0; 1000 * 2];
         accumulate(3, &hashes, &rows, 2, &mut sums);
         let found = interval(sums.chunks_exact(2).map(|s| s[1] / s[0]).collect(), 0.95).unwrap();
@@ -123,6 +141,9 @@ mod tests {
     #[test]
     fn an_interval_needs_two_samples() {
         assert_eq!(interval(vec![f64::NAN, 1.0], 0.95), None);
-        assert_eq!(interval(vec![3.0, 1.0, 2.0, f64::NAN], 0.0), Some(Interval(2.0, 2.0)));
+        assert_eq!(
+            interval(vec![3.0, 1.0, 2.0, f64::NAN], 0.0),
+            Some(Interval(2.0, 2.0))
+        );
     }
 }

@@ -6,8 +6,13 @@
 use serde::{Deserialize, Serialize};
 
 /// The measures of a list, in the order in which every vector of sums holds them.
-pub const MEASURES: [Measure; 5] =
-    [Measure::Recall, Measure::Ndcg, Measure::Map, Measure::Precision, Measure::MeanPopularity];
+pub const MEASURES: [Measure; 5] = [
+    Measure::Recall,
+    Measure::Ndcg,
+    Measure::Map,
+    Measure::Precision,
+    Measure::MeanPopularity,
+];
 
 /// What is measured of a list cut at k.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -88,13 +93,20 @@ mod tests {
     use proptest::prelude::*;
 
     fn list(products: &[u32]) -> Vec<Listed> {
-        products.iter().map(|&product| Listed { product, popularity: product * 10 }).collect()
+        products
+            .iter()
+            .map(|&product| Listed {
+                product,
+                popularity: product * 10,
+            })
+            .collect()
     }
 
     #[test]
     fn figures_worked_by_hand() {
         // Hits at ranks 1 and 3 of four relevant ones, k = 4.
-        let [recall, ndcg, map, precision, popularity] = measure(&list(&[7, 1, 3, 2]), &[3, 5, 7, 9], 4);
+        let [recall, ndcg, map, precision, popularity] =
+            measure(&list(&[7, 1, 3, 2]), &[3, 5, 7, 9], 4);
         assert_eq!((recall, precision, popularity), (0.5, 0.5, 32.5));
         assert!((map - (1.0 + 2.0 / 3.0) / 4.0).abs() < 1e-15);
         let ideal = 1.0 + 1.0 / 3_f64.log2() + 0.5 + 1.0 / 5_f64.log2();

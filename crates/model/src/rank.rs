@@ -38,7 +38,11 @@ pub struct Entry<S> {
 impl<S: Score> Entry<S> {
     /// `Less` where this one is the better.
     pub fn rank(&self, other: &Self) -> Ordering {
-        let ties = || self.tie.cmp(&other.tie).then(self.product.cmp(&other.product));
+        let ties = || {
+            self.tie
+                .cmp(&other.tie)
+                .then(self.product.cmp(&other.product))
+        };
         other.score.order(&self.score).then_with(ties)
     }
 }
@@ -53,7 +57,10 @@ pub struct Best<S> {
 impl<S: Score> Best<S> {
     /// None so far.
     pub fn new(k: u32) -> Self {
-        Best { k: k as usize, entries: Vec::with_capacity(k as usize) }
+        Best {
+            k: k as usize,
+            entries: Vec::with_capacity(k as usize),
+        }
     }
 
     /// Keeps the entry if it is among the best k.
@@ -64,7 +71,9 @@ impl<S: Score> Best<S> {
                 _ => return,
             };
         }
-        let place = self.entries.partition_point(|kept| kept.rank(&entry) == Ordering::Less);
+        let place = self
+            .entries
+            .partition_point(|kept| kept.rank(&entry) == Ordering::Less);
         self.entries.insert(place, entry);
     }
 

@@ -32,13 +32,18 @@ pub struct Stretch<'a> {
 impl<'a> Stretch<'a> {
     /// The stretch cut into parts of at most [`PART`] products.
     pub fn parts(self) -> impl Iterator<Item = Stretch<'a>> {
-        let parts = self.products.chunks(PART).zip(self.factors.chunks(PART * self.width));
-        (0_u32..).zip(parts).map(move |(index, (products, factors))| Stretch {
-            first: self.first + index * PART as u32,
-            products,
-            factors,
-            width: self.width,
-        })
+        let parts = self
+            .products
+            .chunks(PART)
+            .zip(self.factors.chunks(PART * self.width));
+        (0_u32..)
+            .zip(parts)
+            .map(move |(index, (products, factors))| Stretch {
+                first: self.first + index * PART as u32,
+                products,
+                factors,
+                width: self.width,
+            })
     }
 }
 
@@ -55,7 +60,13 @@ pub struct Packed {
 impl Packed {
     /// Nothing, for factors of a width.
     pub fn new(width: usize) -> Self {
-        Packed { width, panels: Vec::new(), rows: Vec::new(), ties: Vec::new(), places: Vec::new() }
+        Packed {
+            width,
+            panels: Vec::new(),
+            rows: Vec::new(),
+            ties: Vec::new(),
+            places: Vec::new(),
+        }
     }
 
     /// Bytes of one, with the scratch of as many threads.
@@ -65,22 +76,51 @@ impl Packed {
 
     /// Takes the candidates of a part.
     pub fn fill(&mut self, simd: Simd, part: &Stretch<'_>) {
-        assert_eq!(part.products.len() * self.width, part.factors.len(), "a row of factors a product");
-        let candidates = || (0_u32..).zip(part.products).filter(|(_, row)| row.popularity > 0);
+        assert_eq!(
+            part.products.len() * self.width,
+            part.factors.len(),
+            "a row of factors a product"
+        );
+        let candidates = || {
+            (0_u32..)
+                .zip(part.products)
+                .filter(|(_, row)| row.popularity > 0)
+        };
         self.places.clear();
         self.places.extend(candidates().map(|(place, _)| place));
         self.rows.clear();
-        self.rows.extend(self.places.iter().map(|place| part.first + place));
+        self.rows
+            .extend(self.places.iter().map(|place| part.first + place));
         self.ties.clear();
         self.ties.extend(candidates().map(|(_, row)| row.tie));
-        self.panels.resize(top::packed_len(self.width, self.rows.len()), 0.0);
-        top::pack_products(simd, Rows::contiguous(&[part.factors], self.width), &self.places, &mut self.panels);
+        self.panels
+            .resize(top::packed_len(self.width, self.rows.len()), 0.0);
+        top::pack_products(
+            simd,
+            Rows::contiguous(&[part.factors], self.width),
+            &self.places,
+            &mut self.panels,
+        );
     }
 
     /// Offers them to users: a row of factors, a mask of rising row ids and `k` places each.
-    pub fn offer(&self, simd: Simd, users: &[f32], masks: &[&[u32]], k: usize, best: &mut [Ranked]) {
-        let products = Products { packed: &self.panels, rows: &self.rows, ties: &self.ties, biases: None };
-        let chunks = users.par_chunks(USERS * self.width).zip(masks.par_chunks(USERS));
+    pub fn offer(
+        &self,
+        simd: Simd,
+        users: &[f32],
+        masks: &[&[u32]],
+        k: usize,
+        best: &mut [Ranked],
+    ) {
+        let products = Products {
+            packed: &self.panels,
+            rows: &self.rows,
+            ties: &self.ties,
+            biases: None,
+        };
+        let chunks = users
+            .par_chunks(USERS * self.width)
+            .zip(masks.par_chunks(USERS));
         chunks.zip(best.par_chunks_mut(USERS * k)).for_each_init(
             || vec![0.0; top::rank_scratch()],
             |scratch, ((users, masks), best)| {

@@ -29,8 +29,15 @@ impl Recommended {
 
     /// From a row.
     pub fn from_row(row: [u8; Self::ROW_BYTES]) -> Self {
-        let word = |place: usize| u32::from_le_bytes([row[place], row[place + 1], row[place + 2], row[place + 3]]);
-        Recommended { user: word(0), rank: word(4), product: word(8), score: f32::from_bits(word(12)) }
+        let word = |place: usize| {
+            u32::from_le_bytes([row[place], row[place + 1], row[place + 2], row[place + 3]])
+        };
+        Recommended {
+            user: word(0),
+            rank: word(4),
+            product: word(8),
+            score: f32::from_bits(word(12)),
+        }
     }
 
     /// All rows of an object; a last one that is cut is left out.
@@ -45,7 +52,12 @@ mod tests {
 
     #[test]
     fn rows_go_both_ways() {
-        let rows = [1_u32, 2, 3].map(|user| Recommended { user, rank: 7, product: u32::MAX, score: -0.5 });
+        let rows = [1_u32, 2, 3].map(|user| Recommended {
+            user,
+            rank: 7,
+            product: u32::MAX,
+            score: -0.5,
+        });
         let object: Vec<u8> = rows.iter().flat_map(|row| row.to_row()).collect();
         assert_eq!(Recommended::rows(&object).collect::<Vec<_>>(), rows);
         assert_eq!(Recommended::rows(&object[..40]).count(), 2);

@@ -25,8 +25,16 @@ struct Once {
 
 impl Once {
     fn of(task: &Task) -> Self {
-        let keys = task.reads.iter().flat_map(|read| read.keys.keys()).collect();
-        Once { keys: Some(keys), writes: task.writes.clone(), output: Output::default() }
+        let keys = task
+            .reads
+            .iter()
+            .flat_map(|read| read.keys.keys())
+            .collect();
+        Once {
+            keys: Some(keys),
+            writes: task.writes.clone(),
+            output: Output::default(),
+        }
     }
 
     fn next_need(&mut self) -> Need {
@@ -37,9 +45,18 @@ impl Once {
     }
 
     fn write<T: bytemuck::NoUninit>(&mut self, rows: &[T]) -> Result<(), Failure> {
-        let key = *self.writes.first().ok_or_else(|| bug("the task has nowhere to write to".to_owned()))?;
+        let key = *self
+            .writes
+            .first()
+            .ok_or_else(|| bug("the task has nowhere to write to".to_owned()))?;
         let buffer = Arc::new(AlignedBuf::copy_of(bytemuck::cast_slice(rows)));
-        self.output.objects.push((key, Held::Memory { buffer, row_bytes: size_of::<T>() as u32 }));
+        self.output.objects.push((
+            key,
+            Held::Memory {
+                buffer,
+                row_bytes: size_of::<T>() as u32,
+            },
+        ));
         Ok(())
     }
 }
@@ -53,13 +70,19 @@ pub(crate) struct ProductsWork {
 
 impl ProductsWork {
     pub(crate) fn new(task: &Task, recent: bool, room: &Room) -> Self {
-        ProductsWork { once: Once::of(task), recent, piece: piece_of(room) }
+        ProductsWork {
+            once: Once::of(task),
+            recent,
+            piece: piece_of(room),
+        }
     }
 
     fn popularity(&mut self, fetched: Option<Fetched>) -> Result<Vec<u32>, Failure> {
         let block = partition(fetched)?;
         let mut distinct = DistinctUsers::new(block.rows() as usize);
-        self.once.output.pieces += walk(&block, self.piece, 1 << 32, false, |csr, first| distinct.absorb(csr, first))?;
+        self.once.output.pieces += walk(&block, self.piece, 1 << 32, false, |csr, first| {
+            distinct.absorb(csr, first)
+        })?;
         Ok(distinct.counts())
     }
 }
@@ -72,15 +95,27 @@ impl Work for ProductsWork {
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
         let mut fetched = fetched.into_iter();
         let popularity = self.popularity(fetched.next())?;
-        let recent =
-            if self.recent { self.popularity(fetched.next())? } else { vec![0; popularity.len()] };
+        let recent = if self.recent {
+            self.popularity(fetched.next())?
+        } else {
+            vec![0; popularity.len()]
+        };
         let ids = dictionary(fetched.next())?;
         if ids.rows() != popularity.len() || recent.len() != popularity.len() {
-            return Err(bug(format!("{} products have {} ids and {} counts", recent.len(), ids.rows(), popularity.len())));
+            return Err(bug(format!(
+                "{} products have {} ids and {} counts",
+                recent.len(),
+                ids.rows(),
+                popularity.len()
+            )));
         }
         let described = ids.iter().zip(&popularity).zip(&recent);
         let rows: Vec<ProductRow> = described
-            .map(|((id, &popularity), &recent)| ProductRow { tie: hash_of(id), popularity, recent })
+            .map(|((id, &popularity), &recent)| ProductRow {
+                tie: hash_of(id),
+                popularity,
+                recent,
+            })
             .collect();
         let candidates = popularity.iter().filter(|&&users| users > 0).count();
         self.once.output.partial = partial(&[candidates as f64]);
@@ -100,7 +135,10 @@ pub(crate) struct ValuesWork {
 
 impl ValuesWork {
     pub(crate) fn new(task: &Task, room: &Room) -> Self {
-        ValuesWork { once: Once::of(task), piece: piece_of(room) }
+        ValuesWork {
+            once: Once::of(task),
+            piece: piece_of(room),
+        }
     }
 }
 
@@ -112,7 +150,9 @@ impl Work for ValuesWork {
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
         let block = partition(fetched.into_iter().next())?;
         let mut range = ValueRange::EMPTY;
-        self.once.output.pieces = walk(&block, self.piece, 1 << 32, true, |csr, _| range.absorb(csr))?;
+        self.once.output.pieces = walk(&block, self.piece, 1 << 32, true, |csr, _| {
+            range.absorb(csr)
+        })?;
         self.once.output.partial = collected(&range);
         Ok(())
     }
@@ -132,7 +172,12 @@ pub(crate) struct OffsetsWork {
 
 impl OffsetsWork {
     pub(crate) fn new(task: &Task, mean: f64, damping: f64, room: &Room) -> Self {
-        OffsetsWork { once: Once::of(task), mean, damping, piece: piece_of(room) }
+        OffsetsWork {
+            once: Once::of(task),
+            mean,
+            damping,
+            piece: piece_of(room),
+        }
     }
 }
 
@@ -144,7 +189,9 @@ impl Work for OffsetsWork {
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
         let block = partition(fetched.into_iter().next())?;
         let mut sums = RowOffsets::new(block.rows() as usize, self.mean);
-        self.once.output.pieces = walk(&block, self.piece, 1 << 32, true, |csr, first| sums.absorb(csr, first))?;
+        self.once.output.pieces = walk(&block, self.piece, 1 << 32, true, |csr, first| {
+            sums.absorb(csr, first)
+        })?;
         let offsets: Vec<f32> = sums.offsets(self.damping).collect();
         self.once.write(&offsets)
     }

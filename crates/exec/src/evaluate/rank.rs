@@ -63,9 +63,14 @@ impl RankWork {
         let factors = reads.range()?;
         let time = op.time_row.map(|_| reads.one()).transpose()?;
         let products = reads.range()?;
-        let sealed = (0..3 + usize::from(op.mask)).map(|_| reads.one()).collect::<Result<_, _>>()?;
+        let sealed = (0..3 + usize::from(op.mask))
+            .map(|_| reads.one())
+            .collect::<Result<_, _>>()?;
         let ObjectKey::Block { block, .. } = users else {
-            return Err(bug(format!("task {} reads no block of users first", task.id)));
+            return Err(bug(format!(
+                "task {} reads no block of users first",
+                task.id
+            )));
         };
         let packed = Packed::new(op.width as usize);
         let found = Sums::new(&op);
@@ -95,7 +100,11 @@ impl RankWork {
     /// What does not depend on the groups and pieces.
     fn fixed_bytes(&self, seen_max: usize) -> u64 {
         let wanted = self.op.layout.k_max() as usize + seen_max;
-        let popular = if self.op.layout.rankers.len() > 1 { model::popularity::Popular::bytes(wanted) } else { 0 };
+        let popular = if self.op.layout.rankers.len() > 1 {
+            model::popularity::Popular::bytes(wanted)
+        } else {
+            0
+        };
         let packed = Packed::bytes(self.op.width as usize, self.room.pool.current_num_threads());
         packed + popular + self.found.bytes()
     }
@@ -103,7 +112,11 @@ impl RankWork {
     fn open(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
         let mut fetched = fetched.into_iter();
         let train = partition(fetched.next())?;
-        let mask = if self.op.mask { Some(partition(fetched.next())?) } else { None };
+        let mask = if self.op.mask {
+            Some(partition(fetched.next())?)
+        } else {
+            None
+        };
         let held_out = partition(fetched.next())?;
         let hashes: Vec<u64> = dictionary(fetched.next())?.iter().map(hash_of).collect();
         let time = match (self.op.time_row, fetched.next()) {
@@ -111,17 +124,41 @@ impl RankWork {
             _ => None,
         };
         let rows = self.op.users.rows[self.block.0 as usize] as usize;
-        let counts = [train.rows() as usize, held_out.rows() as usize, hashes.len()];
-        if counts.iter().chain(mask.as_ref().map(|m| m.rows() as usize).as_ref()).any(|&count| count != rows) {
-            return Err(bug(format!("block {} has {rows} users, its objects have {counts:?}", self.block.0)));
+        let counts = [
+            train.rows() as usize,
+            held_out.rows() as usize,
+            hashes.len(),
+        ];
+        if counts
+            .iter()
+            .chain(mask.as_ref().map(|m| m.rows() as usize).as_ref())
+            .any(|&count| count != rows)
+        {
+            return Err(bug(format!(
+                "block {} has {rows} users, its objects have {counts:?}",
+                self.block.0
+            )));
         }
-        let opened = Opened { train, mask, held_out, hashes, time };
+        let opened = Opened {
+            train,
+            mask,
+            held_out,
+            hashes,
+            time,
+        };
         let seen_max = (0..rows).map(|row| opened.seen(row)).max().unwrap_or(0) as usize;
         let (fixed, budget) = (self.fixed_bytes(seen_max), self.room.budget_bytes);
-        let left = budget.checked_sub(fixed).ok_or_else(|| short_by(fixed, budget))?;
+        let left = budget
+            .checked_sub(fixed)
+            .ok_or_else(|| short_by(fixed, budget))?;
         self.groups = groups(&self.op, &opened, left / 2)?;
-        self.pieces =
-            Some(Pieces::plan(self.factors, self.products, &self.op.products, self.op.width as usize, left / 2)?);
+        self.pieces = Some(Pieces::plan(
+            self.factors,
+            self.products,
+            &self.op.products,
+            self.op.width as usize,
+            left / 2,
+        )?);
         self.baselines = Some(Baselines::new(&self.op.layout, seen_max));
         self.opened = Some(opened);
         self.next_group()
@@ -130,11 +167,18 @@ impl RankWork {
     /// Makes the next group that holds anybody.
     fn next_group(&mut self) -> Result<(), Failure> {
         let limit = limit_of(&self.op.products);
-        let opened = self.opened.as_ref().ok_or_else(|| bug("groups before partitions".to_owned()))?;
+        let opened = self
+            .opened
+            .as_ref()
+            .ok_or_else(|| bug("groups before partitions".to_owned()))?;
         while let Some(rows) = self.groups.pop_front() {
             let train = RowsOf::read(&opened.train, rows.clone(), true)?;
             let held_out = RowsOf::read(&opened.held_out, rows.clone(), false)?;
-            let mask = opened.mask.as_ref().map(|mask| RowsOf::read(mask, rows.clone(), false)).transpose()?;
+            let mask = opened
+                .mask
+                .as_ref()
+                .map(|mask| RowsOf::read(mask, rows.clone(), false))
+                .transpose()?;
             let train = train.csr(&opened.train, limit)?;
             let held_out = held_out.csr(&opened.held_out, limit)?;
             let mask = match (&mask, &opened.mask) {
@@ -148,7 +192,15 @@ impl RankWork {
                     continue;
                 }
                 let (place, op) = (row - rows.start, &self.op);
-                let person = Person::new(hash, &train, mask.as_ref(), &held_out, place, op.own, &op.layout);
+                let person = Person::new(
+                    hash,
+                    &train,
+                    mask.as_ref(),
+                    &held_out,
+                    place,
+                    op.own,
+                    &op.layout,
+                );
                 self.found.leave_out(op, &person);
                 if person.counts_in_any(&op.layout) {
                     people.push(person);
@@ -157,7 +209,12 @@ impl RankWork {
             }
             if !people.is_empty() {
                 let group = Group::new(&self.op.layout, people);
-                self.open = Some(Open { group, rows: chosen.into(), factors: Vec::new(), piece: 0 });
+                self.open = Some(Open {
+                    group,
+                    rows: chosen.into(),
+                    factors: Vec::new(),
+                    piece: 0,
+                });
                 return Ok(());
             }
         }
@@ -165,8 +222,13 @@ impl RankWork {
     }
 
     fn absorb(&mut self, mut fetched: Vec<Fetched>) -> Result<(), Failure> {
-        let mut open = self.open.take().ok_or_else(|| bug("products before users".to_owned()))?;
-        let (Some(pieces), Some(opened), Some(baselines)) = (&self.pieces, &self.opened, &mut self.baselines) else {
+        let mut open = self
+            .open
+            .take()
+            .ok_or_else(|| bug("products before users".to_owned()))?;
+        let (Some(pieces), Some(opened), Some(baselines)) =
+            (&self.pieces, &self.opened, &mut self.baselines)
+        else {
             return Err(bug("products before partitions".to_owned()));
         };
         if open.piece == 0 {
@@ -186,7 +248,8 @@ impl RankWork {
                 if first_pass {
                     baselines.absorb(&op.layout, stretch.first, stretch.products);
                 }
-                open.group.absorb(&op.layout, simd, &open.factors, &stretch, packed);
+                open.group
+                    .absorb(&op.layout, simd, &open.factors, &stretch, packed);
             }
         });
         self.pieces_done += 1;
@@ -203,7 +266,9 @@ impl RankWork {
             self.baselines_closed = true;
         }
         let found = &mut self.found;
-        self.room.pool.install(|| found.add(op, open.group.measure(&op.layout, baselines)));
+        self.room
+            .pool
+            .install(|| found.add(op, open.group.measure(&op.layout, baselines)));
         self.next_group()
     }
 }
@@ -225,7 +290,12 @@ fn groups(op: &RankOp, opened: &Opened, budget: u64) -> Result<VecDeque<Range<us
     let layout = &op.layout;
     let (tasks, k) = (layout.tasks.len() as u64, u64::from(layout.k_max()));
     let lists = tasks * layout.rankers.len() as u64 * (k * 8 + 24);
-    let fixed = 200 + u64::from(op.width) * 8 + tasks * k * 24 + k * 40 + lists + layout.width() as u64 * 16;
+    let fixed = 200
+        + u64::from(op.width) * 8
+        + tasks * k * 24
+        + k * 40
+        + lists
+        + layout.width() as u64 * 16;
     let (mut groups, mut start, mut bytes) = (VecDeque::new(), 0, 0);
     for row in 0..opened.hashes.len() {
         let needed = fixed + opened.seen(row) * 28 + opened.held_out(row) * 12;
@@ -246,7 +316,9 @@ fn groups(op: &RankOp, opened: &Opened, budget: u64) -> Result<VecDeque<Range<us
 pub(crate) fn time_row(table: &RowBytes, row: u32, width: u32) -> Result<Vec<f32>, Failure> {
     let range = row as usize * width as usize..(row as usize + 1) * width as usize;
     let found = table.typed::<f32>().get(range);
-    found.map(<[f32]>::to_vec).ok_or_else(|| bug(format!("the table of bins has no row {row}")))
+    found
+        .map(<[f32]>::to_vec)
+        .ok_or_else(|| bug(format!("the table of bins has no row {row}")))
 }
 
 impl Work for RankWork {
@@ -255,7 +327,9 @@ impl Work for RankWork {
             let sealed = self.sealed.iter().copied();
             return Ok(Need::Fetch(sealed.chain(self.time).map(whole).collect()));
         };
-        let Some(open) = &self.open else { return Ok(Need::Nothing) };
+        let Some(open) = &self.open else {
+            return Ok(Need::Nothing);
+        };
         let mut wants = Vec::new();
         if open.piece == 0 {
             wants.push(Want::Object(self.users, Part::Rows(open.rows.clone())));
@@ -267,7 +341,11 @@ impl Work for RankWork {
     }
 
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
-        if self.pieces.is_none() { self.open(fetched) } else { self.absorb(fetched) }
+        if self.pieces.is_none() {
+            self.open(fetched)
+        } else {
+            self.absorb(fetched)
+        }
     }
 
     fn finish(self: Box<Self>) -> Result<Output, Failure> {
@@ -279,16 +357,28 @@ impl Work for RankWork {
             values.push(held(&self.found.covered, self.found.words * 8));
         }
         if values.len() != self.writes.len() {
-            return Err(bug(format!("{} objects for {} writes", values.len(), self.writes.len())));
+            return Err(bug(format!(
+                "{} objects for {} writes",
+                values.len(),
+                self.writes.len()
+            )));
         }
         let objects = self.writes.iter().copied().zip(values).collect();
         let partial = partial(&[self.found.sums, self.found.left_out].concat());
-        Ok(Output { objects, partial, pieces: self.pieces_done, ..Output::default() })
+        Ok(Output {
+            objects,
+            partial,
+            pieces: self.pieces_done,
+            ..Output::default()
+        })
     }
 }
 
 fn held<T: bytemuck::NoUninit>(rows: &[T], row_bytes: usize) -> Held {
-    Held::Memory { buffer: Arc::new(AlignedBuf::copy_of(bytemuck::cast_slice(rows))), row_bytes: row_bytes as u32 }
+    Held::Memory {
+        buffer: Arc::new(AlignedBuf::copy_of(bytemuck::cast_slice(rows))),
+        row_bytes: row_bytes as u32,
+    }
 }
 
 /// What a block adds up to.
@@ -304,7 +394,11 @@ struct Sums {
 impl Sums {
     fn new(op: &RankOp) -> Self {
         let width = op.layout.width();
-        let words = if op.coverage { op.products.rows_total().div_ceil(64) as usize } else { 0 };
+        let words = if op.coverage {
+            op.products.rows_total().div_ceil(64) as usize
+        } else {
+            0
+        };
         let starts = op.products.rows.iter().scan(0, |sum, &rows| {
             *sum += u64::from(rows);
             Some(*sum - u64::from(rows))
@@ -334,15 +428,27 @@ impl Sums {
     fn add(&mut self, op: &RankOp, measured: Measured) {
         let width = op.layout.width();
         for figures in measured.figures.chunks_exact(width) {
-            self.sums.iter_mut().zip(figures).for_each(|(sum, figure)| *sum += figure);
+            self.sums
+                .iter_mut()
+                .zip(figures)
+                .for_each(|(sum, figure)| *sum += figure);
         }
-        model::bootstrap::accumulate(op.seed, &measured.hashes, &measured.figures, width, &mut self.replicates);
+        model::bootstrap::accumulate(
+            op.seed,
+            &measured.hashes,
+            &measured.figures,
+            width,
+            &mut self.replicates,
+        );
         if !op.coverage {
             return;
         }
         let per_person = op.layout.tasks.len() * op.layout.rankers.len();
         for (place, list) in measured.lists.iter().enumerate() {
-            let (task, ranker) = (place % per_person / op.layout.rankers.len(), place % op.layout.rankers.len());
+            let (task, ranker) = (
+                place % per_person / op.layout.rankers.len(),
+                place % op.layout.rankers.len(),
+            );
             for (index, &k) in op.layout.ks.iter().enumerate() {
                 let start = op.layout.list(task, ranker, index) * self.words;
                 for listed in list.iter().take(k as usize) {

@@ -88,14 +88,27 @@ impl RatingsWork {
             (Some(row), Some(table)) => Some(time_row(&RowBytes::of(table)?, row, self.op.width)?),
             (Some(_), None) => return Err(bug("no table of bins came".to_owned())),
             (None, first) => {
-                fetched = first.into_iter().chain(fetched).collect::<Vec<_>>().into_iter();
+                fetched = first
+                    .into_iter()
+                    .chain(fetched)
+                    .collect::<Vec<_>>()
+                    .into_iter();
                 None
             }
         };
         let offsets: Vec<RowBytes> = fetched.map(RowBytes::of).collect::<Result<_, _>>()?;
         let table = self.op.products.rows_total() * 4;
-        let left = self.room.budget_bytes.checked_sub(table).ok_or_else(|| short_by(table, self.room.budget_bytes))?;
-        let opened = Opened { train, held_out, offsets, time };
+        let left = self
+            .room
+            .budget_bytes
+            .checked_sub(table)
+            .ok_or_else(|| short_by(table, self.room.budget_bytes))?;
+        let opened = Opened {
+            train,
+            held_out,
+            offsets,
+            time,
+        };
         self.groups = groups(&self.op, &opened, left)?;
         self.opened = Some(opened);
         self.next_group()
@@ -103,7 +116,10 @@ impl RatingsWork {
 
     /// Finds the users and products of the next group that has any.
     fn next_group(&mut self) -> Result<(), Failure> {
-        let opened = self.opened.as_ref().ok_or_else(|| bug("groups before partitions".to_owned()))?;
+        let opened = self
+            .opened
+            .as_ref()
+            .ok_or_else(|| bug("groups before partitions".to_owned()))?;
         while let Some(rows) = self.groups.pop_front() {
             let held_out = RowsOf::read(&opened.held_out, rows.clone(), false)?;
             let held_out = held_out.csr(&opened.held_out, limit_of(&self.op.products))?;
@@ -115,15 +131,25 @@ impl RatingsWork {
                     self.sums.left_out += columns.len() as f64;
                 } else if !columns.is_empty() {
                     users.push(row as u32);
-                    products.extend(columns.iter().filter(|&&p| opened.offset(&self.op.products, p).is_some()));
-                    self.sums.left_out +=
-                        columns.iter().filter(|&&p| opened.offset(&self.op.products, p).is_none()).count() as f64;
+                    products.extend(
+                        columns
+                            .iter()
+                            .filter(|&&p| opened.offset(&self.op.products, p).is_some()),
+                    );
+                    self.sums.left_out += columns
+                        .iter()
+                        .filter(|&&p| opened.offset(&self.op.products, p).is_none())
+                        .count() as f64;
                 }
             }
             products.sort_unstable();
             products.dedup();
             if !users.is_empty() && !products.is_empty() {
-                self.group = Some(Group { rows, users: users.into(), products });
+                self.group = Some(Group {
+                    rows,
+                    users: users.into(),
+                    products,
+                });
                 return Ok(());
             }
         }
@@ -136,7 +162,11 @@ impl RatingsWork {
         };
         let width = self.op.width as usize;
         let mut fetched = fetched.into_iter().map(RowBytes::of);
-        let mut users = fetched.next().ok_or_else(|| bug("no users came".to_owned()))??.typed::<f32>().to_vec();
+        let mut users = fetched
+            .next()
+            .ok_or_else(|| bug("no users came".to_owned()))??
+            .typed::<f32>()
+            .to_vec();
         if let Some(time) = &opened.time {
             at_time(&mut users, time);
         }
@@ -147,24 +177,42 @@ impl RatingsWork {
         let limit = limit_of(&self.op.products);
         let train = RowsOf::read(&opened.train, group.rows.clone(), true)?;
         let held_out = RowsOf::read(&opened.held_out, group.rows.clone(), true)?;
-        let (train, held_out) = (train.csr(&opened.train, limit)?, held_out.csr(&opened.held_out, limit)?);
+        let (train, held_out) = (
+            train.csr(&opened.train, limit)?,
+            held_out.csr(&opened.held_out, limit)?,
+        );
         let (op, simd) = (&self.op, self.room.simd);
         let one = |(place, &user): (usize, &u32)| {
             let (mut sums, row) = (RatingSums::default(), user as usize - group.rows.start);
             let known = |product: u32| opened.offset(&op.products, product);
-            let bias = user_offset(&train, row, op.mean, op.damping, |product| known(product).unwrap_or(0.0));
+            let bias = user_offset(&train, row, op.mean, op.damping, |product| {
+                known(product).unwrap_or(0.0)
+            });
             for position in held_out.row(row) {
                 let product = held_out.columns()[position];
-                let Some(product_offset) = known(product) else { continue };
-                let Ok(slot) = group.products.binary_search(&product) else { continue };
+                let Some(product_offset) = known(product) else {
+                    continue;
+                };
+                let Ok(slot) = group.products.binary_search(&product) else {
+                    continue;
+                };
                 let factors = &products[slot * width..(slot + 1) * width];
-                let predicted = dot(simd, &users[place * width..(place + 1) * width], factors) + op.offset;
+                let predicted =
+                    dot(simd, &users[place * width..(place + 1) * width], factors) + op.offset;
                 let bias_only = op.mean + bias.unwrap_or(0.0) + f64::from(product_offset);
-                sums.add(f64::from(held_out.values().at(position)), f64::from(predicted), bias_only, op.range);
+                sums.add(
+                    f64::from(held_out.values().at(position)),
+                    f64::from(predicted),
+                    bias_only,
+                    op.range,
+                );
             }
             sums
         };
-        let each: Vec<RatingSums> = self.room.pool.install(|| group.users.par_iter().enumerate().map(one).collect());
+        let each: Vec<RatingSums> = self
+            .room
+            .pool
+            .install(|| group.users.par_iter().enumerate().map(one).collect());
         each.iter().for_each(|sums| self.sums.join(sums));
         self.pieces += 1;
         self.next_group()
@@ -176,7 +224,10 @@ impl Opened {
     fn offset(&self, grid: &Grid, product: u32) -> Option<f32> {
         let (block, local) = grid.split(product);
         let offsets: &[f32] = self.offsets.get(block.0 as usize)?.typed();
-        offsets.get(local as usize).copied().filter(|offset| !offset.is_nan())
+        offsets
+            .get(local as usize)
+            .copied()
+            .filter(|offset| !offset.is_nan())
     }
 }
 
@@ -206,26 +257,47 @@ impl Work for RatingsWork {
     fn next_need(&mut self) -> Result<Need, Failure> {
         let keys = self.keys.clone()?;
         if self.opened.is_none() {
-            let sealed = [keys.train, keys.held_out].into_iter().chain(keys.time).chain(keys.offsets.keys());
+            let sealed = [keys.train, keys.held_out]
+                .into_iter()
+                .chain(keys.time)
+                .chain(keys.offsets.keys());
             return Ok(Need::Fetch(sealed.map(whole).collect()));
         }
-        let Some(group) = &self.group else { return Ok(Need::Nothing) };
+        let Some(group) = &self.group else {
+            return Ok(Need::Nothing);
+        };
         let mut wants = vec![Want::Object(keys.users, Part::Rows(group.users.clone()))];
         let blocks: Vec<ObjectKey> = keys.factors.keys().collect();
-        for rows in group.products.chunk_by(|a, b| self.op.products.split(*a).0 == self.op.products.split(*b).0) {
+        for rows in group
+            .products
+            .chunk_by(|a, b| self.op.products.split(*a).0 == self.op.products.split(*b).0)
+        {
             let (block, _) = self.op.products.split(rows[0]);
-            let key = blocks.get(block.0 as usize).ok_or_else(|| bug(format!("no block {} of V", block.0)))?;
-            let local: Vec<u32> = rows.iter().map(|&row| self.op.products.split(row).1).collect();
+            let key = blocks
+                .get(block.0 as usize)
+                .ok_or_else(|| bug(format!("no block {} of V", block.0)))?;
+            let local: Vec<u32> = rows
+                .iter()
+                .map(|&row| self.op.products.split(row).1)
+                .collect();
             wants.push(Want::Object(*key, Part::Rows(local.into())));
         }
         Ok(Need::Fetch(wants))
     }
 
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
-        if self.opened.is_none() { self.open(fetched) } else { self.predict(fetched) }
+        if self.opened.is_none() {
+            self.open(fetched)
+        } else {
+            self.predict(fetched)
+        }
     }
 
     fn finish(self: Box<Self>) -> Result<Output, Failure> {
-        Ok(Output { partial: partial(&self.sums.to_vec()), pieces: self.pieces, ..Output::default() })
+        Ok(Output {
+            partial: partial(&self.sums.to_vec()),
+            pieces: self.pieces,
+            ..Output::default()
+        })
     }
 }

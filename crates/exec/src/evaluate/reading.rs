@@ -27,20 +27,31 @@ impl<'a> Reads<'a> {
     pub(crate) fn range(&mut self) -> Result<KeyRange, Failure> {
         let read = self.task.reads.get(self.next);
         self.next += 1;
-        let missing = || bug(format!("task {} has fewer reads than its op needs", self.task.id));
+        let missing = || {
+            bug(format!(
+                "task {} has fewer reads than its op needs",
+                self.task.id
+            ))
+        };
         read.map(|read| read.keys).ok_or_else(missing)
     }
 
     /// The next read, of one object.
     pub(crate) fn one(&mut self) -> Result<ObjectKey, Failure> {
         let range = self.range()?;
-        range.keys().next().ok_or_else(|| bug(format!("task {} reads an empty range", self.task.id)))
+        range
+            .keys()
+            .next()
+            .ok_or_else(|| bug(format!("task {} reads an empty range", self.task.id)))
     }
 }
 
 /// Our bug, as a failure.
 pub(crate) fn bug(sentence: String) -> Failure {
-    Failure::Refused { refusal: Refusal::Bug, sentence }
+    Failure::Refused {
+        refusal: Refusal::Bug,
+        sentence,
+    }
 }
 
 /// All of an object.
@@ -58,12 +69,18 @@ pub(crate) enum RowBytes {
 impl RowBytes {
     pub(crate) fn of(fetched: Fetched) -> Result<Self, Failure> {
         match fetched {
-            Fetched::Rows(buffer) | Fetched::Held(Held::Memory { buffer, .. }) => Ok(RowBytes::Buffer(buffer)),
+            Fetched::Rows(buffer) | Fetched::Held(Held::Memory { buffer, .. }) => {
+                Ok(RowBytes::Buffer(buffer))
+            }
             Fetched::Held(Held::File { file, .. }) | Fetched::Sealed(file) => {
-                let section = file.section(0..file.len()).map_err(|error| trouble(&file, error))?;
+                let section = file
+                    .section(0..file.len())
+                    .map_err(|error| trouble(&file, error))?;
                 Ok(RowBytes::Section(Arc::new(section)))
             }
-            Fetched::Bytes(_) => Err(bug("an input file came where rows were asked for".to_owned())),
+            Fetched::Bytes(_) => Err(bug(
+                "an input file came where rows were asked for".to_owned()
+            )),
         }
     }
 
@@ -78,16 +95,24 @@ impl RowBytes {
 /// A partition that came.
 pub(crate) fn partition(fetched: Option<Fetched>) -> Result<Partition, Failure> {
     match fetched {
-        Some(Fetched::Sealed(file)) => Partition::open(file.clone()).map_err(|error| trouble(&file, error)),
-        _ => Err(bug("no sealed partition came where one was asked for".to_owned())),
+        Some(Fetched::Sealed(file)) => {
+            Partition::open(file.clone()).map_err(|error| trouble(&file, error))
+        }
+        _ => Err(bug(
+            "no sealed partition came where one was asked for".to_owned()
+        )),
     }
 }
 
 /// A dictionary that came.
 pub(crate) fn dictionary(fetched: Option<Fetched>) -> Result<Dictionary, Failure> {
     match fetched {
-        Some(Fetched::Sealed(file)) => Dictionary::open(file.clone()).map_err(|error| trouble(&file, error)),
-        _ => Err(bug("no sealed dictionary came where one was asked for".to_owned())),
+        Some(Fetched::Sealed(file)) => {
+            Dictionary::open(file.clone()).map_err(|error| trouble(&file, error))
+        }
+        _ => Err(bug(
+            "no sealed dictionary came where one was asked for".to_owned()
+        )),
     }
 }
 
@@ -114,26 +139,41 @@ pub(crate) struct RowsOf {
 }
 
 impl RowsOf {
-    pub(crate) fn read(partition: &Partition, rows: Range<usize>, with_values: bool) -> Result<Self, Failure> {
+    pub(crate) fn read(
+        partition: &Partition,
+        rows: Range<usize>,
+        with_values: bool,
+    ) -> Result<Self, Failure> {
         let offsets = partition.offsets()[rows.start..=rows.end].to_vec();
         let range = offsets[0]..offsets[offsets.len() - 1];
         read_range(partition, range, with_values).map(|piece| RowsOf { piece, offsets })
     }
 
     pub(crate) fn csr(&self, partition: &Partition, limit: u64) -> Result<CsrRef<'_>, Failure> {
-        self.piece.csr(&self.offsets, limit).map_err(|error| malformed(partition, &error))
+        self.piece
+            .csr(&self.offsets, limit)
+            .map_err(|error| malformed(partition, &error))
     }
 }
 
 /// The columns of a range of interactions, and their values where they are wanted.
-pub(crate) fn read_range(partition: &Partition, range: Range<u64>, with_values: bool) -> Result<Piece, Failure> {
+pub(crate) fn read_range(
+    partition: &Partition,
+    range: Range<u64>,
+    with_values: bool,
+) -> Result<Piece, Failure> {
     let read = || {
         let values = if with_values {
             partition.values(range.clone())?
         } else {
             PartitionValues::All(1.0)
         };
-        Ok(Piece { base: range.start, columns: partition.columns(range.clone())?, times: None, values })
+        Ok(Piece {
+            base: range.start,
+            columns: partition.columns(range.clone())?,
+            times: None,
+            values,
+        })
     };
     read().map_err(|error| trouble(partition.file(), error))
 }
@@ -153,7 +193,9 @@ pub(crate) fn walk(
 ) -> Result<u64, Failure> {
     let (mut start, mut pieces) = (0, 0);
     while start < partition.interactions() {
-        let end = partition.interactions().min(start + interactions_max.max(1));
+        let end = partition
+            .interactions()
+            .min(start + interactions_max.max(1));
         let rows = partition.rows_of(start..end);
         let piece = read_range(partition, start..end, with_values)?;
         let csr = piece
@@ -168,11 +210,16 @@ pub(crate) fn walk(
 
 fn malformed(partition: &Partition, error: &tensor::CsrError) -> Failure {
     let path = partition.file().path().display();
-    Failure::Refused { refusal: Refusal::BadData, sentence: format!("partition {path}: {error}") }
+    Failure::Refused {
+        refusal: Refusal::BadData,
+        sentence: format!("partition {path}: {error}"),
+    }
 }
-
 
 /// Numbers as a partial.
 pub(crate) fn partial(numbers: &[f64]) -> Vec<u8> {
-    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+    numbers
+        .iter()
+        .flat_map(|number| number.to_le_bytes())
+        .collect()
 }

@@ -60,9 +60,14 @@ impl RecommendWork {
         let factors = reads.range()?;
         let time = op.time_row.map(|_| reads.one()).transpose()?;
         let products = reads.range()?;
-        let sealed = (0..=op.masks).map(|_| reads.one()).collect::<Result<_, _>>()?;
+        let sealed = (0..=op.masks)
+            .map(|_| reads.one())
+            .collect::<Result<_, _>>()?;
         let (ObjectKey::Block { block, .. }, Some(&write)) = (users, task.writes.first()) else {
-            return Err(bug(format!("task {} reads no block of users or writes nothing", task.id)));
+            return Err(bug(format!(
+                "task {} reads no block of users or writes nothing",
+                task.id
+            )));
         };
         let rows = op.users.rows.get(block.0 as usize).copied().unwrap_or(0);
         Ok(RecommendWork {
@@ -103,22 +108,35 @@ impl RecommendWork {
             self.time_row = Some(time_row(&RowBytes::of(table)?, row, self.op.width)?);
         }
         let rows = self.op.users.rows[self.block.0 as usize];
-        if self.partitions.iter().any(|p| p.rows() != rows) || self.chosen.last().is_some_and(|&last| last >= rows) {
-            return Err(bug(format!("block {} has {rows} users, its partitions have other rows", self.block.0)));
+        if self.partitions.iter().any(|p| p.rows() != rows)
+            || self.chosen.last().is_some_and(|&last| last >= rows)
+        {
+            return Err(bug(format!(
+                "block {} has {rows} users, its partitions have other rows",
+                self.block.0
+            )));
         }
         let all = self.chosen.len();
         let train = &self.partitions[0];
         self.chosen.retain(|&row| Self::count(train, row) > 0);
         self.without_training = (all - self.chosen.len()) as u64;
-        let output = self.chosen.len() as u64 * u64::from(self.op.k) * Recommended::ROW_BYTES as u64;
+        let output =
+            self.chosen.len() as u64 * u64::from(self.op.k) * Recommended::ROW_BYTES as u64;
         let threads = self.room.pool.current_num_threads();
         // The rows are made once and copied once into the object.
         let fixed = 2 * output + Packed::bytes(self.op.width as usize, threads);
         let budget = self.room.budget_bytes;
-        let left = budget.checked_sub(fixed).ok_or_else(|| short_by(fixed, budget))?;
+        let left = budget
+            .checked_sub(fixed)
+            .ok_or_else(|| short_by(fixed, budget))?;
         self.cut(left / 2)?;
-        self.pieces =
-            Some(Pieces::plan(self.factors, self.products, &self.op.products, self.op.width as usize, left / 2)?);
+        self.pieces = Some(Pieces::plan(
+            self.factors,
+            self.products,
+            &self.op.products,
+            self.op.width as usize,
+            left / 2,
+        )?);
         self.next_group()
     }
 
@@ -126,7 +144,11 @@ impl RecommendWork {
     fn cut(&mut self, budget: u64) -> Result<(), Failure> {
         let (mut start, mut bytes) = (0, 0);
         for (place, &row) in self.chosen.iter().enumerate() {
-            let seen: u64 = self.partitions.iter().map(|partition| Self::count(partition, row)).sum();
+            let seen: u64 = self
+                .partitions
+                .iter()
+                .map(|partition| Self::count(partition, row))
+                .sum();
             let needed = 100 + u64::from(self.op.width) * 8 + u64::from(self.op.k) * 16 + seen * 12;
             if needed > budget {
                 return Err(short_by(2 * needed, budget));
@@ -144,7 +166,9 @@ impl RecommendWork {
     }
 
     fn next_group(&mut self) -> Result<(), Failure> {
-        let Some(places) = self.groups.pop_front() else { return Ok(()) };
+        let Some(places) = self.groups.pop_front() else {
+            return Ok(());
+        };
         let rows = &self.chosen[places];
         let mut masks = vec![Vec::new(); rows.len()];
         let first = usize::from(!self.op.exclude_train);
@@ -159,7 +183,13 @@ impl RecommendWork {
             mask.dedup();
         });
         let best = vec![Ranked::NONE; rows.len() * self.op.k as usize];
-        self.group = Some(Group { rows: rows.into(), masks, factors: Vec::new(), best, piece: 0 });
+        self.group = Some(Group {
+            rows: rows.into(),
+            masks,
+            factors: Vec::new(),
+            best,
+            piece: 0,
+        });
         Ok(())
     }
 
@@ -202,14 +232,20 @@ impl RecommendWork {
     /// The lists of a group, as rows of the object.
     fn keep(&mut self, mut group: Group) {
         let first = self.op.users.row_ids(self.block).start;
-        for (&row, best) in group.rows.iter().zip(group.best.chunks_exact_mut(self.op.k as usize)) {
+        for (&row, best) in group
+            .rows
+            .iter()
+            .zip(group.best.chunks_exact_mut(self.op.k as usize))
+        {
             let taken = finish(best);
-            let listed = (1_u32..).zip(&best[..taken]).map(|(rank, place)| Recommended {
-                user: first + row,
-                rank,
-                product: place.row,
-                score: place.score + self.op.offset,
-            });
+            let listed = (1_u32..)
+                .zip(&best[..taken])
+                .map(|(rank, place)| Recommended {
+                    user: first + row,
+                    rank,
+                    product: place.row,
+                    score: place.score + self.op.offset,
+                });
             self.found.extend(listed.flat_map(Recommended::to_row));
             self.served += 1;
         }
@@ -222,7 +258,9 @@ impl Work for RecommendWork {
             let sealed = self.sealed.iter().copied();
             return Ok(Need::Fetch(sealed.chain(self.time).map(whole).collect()));
         };
-        let Some(group) = &self.group else { return Ok(Need::Nothing) };
+        let Some(group) = &self.group else {
+            return Ok(Need::Nothing);
+        };
         let mut wants = Vec::new();
         if group.piece == 0 {
             wants.push(Want::Object(self.users, Part::Rows(group.rows.clone())));
@@ -234,14 +272,30 @@ impl Work for RecommendWork {
     }
 
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
-        if self.pieces.is_none() { self.open(fetched) } else { self.absorb(fetched) }
+        if self.pieces.is_none() {
+            self.open(fetched)
+        } else {
+            self.absorb(fetched)
+        }
     }
 
     fn finish(self: Box<Self>) -> Result<Output, Failure> {
         let buffer = Arc::new(AlignedBuf::copy_of(&self.found));
-        let held = Held::Memory { buffer, row_bytes: Recommended::ROW_BYTES as u32 };
+        let held = Held::Memory {
+            buffer,
+            row_bytes: Recommended::ROW_BYTES as u32,
+        };
         let rows = self.found.len() / Recommended::ROW_BYTES;
-        let partial = partial(&[self.served as f64, rows as f64, self.without_training as f64]);
-        Ok(Output { objects: vec![(self.write, held)], partial, pieces: self.pieces_done, ..Output::default() })
+        let partial = partial(&[
+            self.served as f64,
+            rows as f64,
+            self.without_training as f64,
+        ]);
+        Ok(Output {
+            objects: vec![(self.write, held)],
+            partial,
+            pieces: self.pieces_done,
+            ..Output::default()
+        })
     }
 }

@@ -88,7 +88,11 @@ impl Layout {
     pub fn model_of(&self, position: usize) -> usize {
         let counted = self.counted_of(position);
         let per_ranker = self.ks.len() * MEASURES.len();
-        if position == counted { position } else { counted + 1 + (position - counted - 1) % per_ranker }
+        if position == counted {
+            position
+        } else {
+            counted + 1 + (position - counted - 1) % per_ranker
+        }
     }
 }
 
@@ -109,7 +113,10 @@ mod tests {
             assert_eq!(layout.list(task, ranker, k), task * 6 + ranker * 2 + k);
             for measure in 0..MEASURES.len() {
                 assert_eq!(layout.counted_of(first + measure), layout.counted(task));
-                assert_eq!(layout.model_of(first + measure), layout.figures(task, 0, k) + measure);
+                assert_eq!(
+                    layout.model_of(first + measure),
+                    layout.figures(task, 0, k) + measure
+                );
                 seen.push(first + measure);
             }
         }

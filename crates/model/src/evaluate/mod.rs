@@ -207,7 +207,9 @@ impl Input {
 
     /// The partitions that mask beyond train.
     pub fn mask(&self) -> Option<&Partitions> {
-        self.validation.as_ref().filter(|_| self.part == SplitPart::Test)
+        self.validation
+            .as_ref()
+            .filter(|_| self.part == SplitPart::Test)
     }
 }
 
@@ -216,7 +218,11 @@ impl Input {
 pub fn recent_spec(train: &tensor::ViewSpec, bins: u32) -> Option<tensor::ViewSpec> {
     let kept = train.bins.clone()?;
     let first = kept.end.saturating_sub(bins).max(kept.start);
-    Some(tensor::ViewSpec { bins: Some(first..kept.end), collapse_time: true, ..train.clone() })
+    Some(tensor::ViewSpec {
+        bins: Some(first..kept.end),
+        collapse_time: true,
+        ..train.clone()
+    })
 }
 
 /// The hash of an original id: breaks ties in rankings, draws the sample of users and their bootstrap weights.

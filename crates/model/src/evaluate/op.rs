@@ -100,7 +100,11 @@ pub struct Sample {
 impl Sample {
     /// About `wanted` of `users` users; all of them where fewer.
     pub fn of(seed: u64, wanted: u64, users: u64) -> Self {
-        let limit = if wanted >= users { u64::MAX } else { (u128::from(u64::MAX) * u128::from(wanted) / u128::from(users)) as u64 };
+        let limit = if wanted >= users {
+            u64::MAX
+        } else {
+            (u128::from(u64::MAX) * u128::from(wanted) / u128::from(users)) as u64
+        };
         Sample { seed, limit }
     }
 
@@ -144,14 +148,19 @@ pub struct Intervals {
 impl Intervals {
     /// From weighted sums of every replicate, replicates x layout.
     pub fn of(layout: &Layout, replicates: &[f64], level: f64) -> Self {
-        let samples = |of: &dyn Fn(&[f64]) -> f64| replicates.chunks_exact(layout.width()).map(of).collect();
+        let samples =
+            |of: &dyn Fn(&[f64]) -> f64| replicates.chunks_exact(layout.width()).map(of).collect();
         let mut found = Intervals::default();
         for position in 0..layout.width() {
             let (counted, model) = (layout.counted_of(position), layout.model_of(position));
             let mean = |sums: &[f64], position: usize| sums[position] / sums[counted];
             let difference = |sums: &[f64]| mean(sums, model) - mean(sums, position);
-            found.figures.push(interval(samples(&|sums| mean(sums, position)), level));
-            found.differences.push(interval(samples(&difference), level));
+            found
+                .figures
+                .push(interval(samples(&|sums| mean(sums, position)), level));
+            found
+                .differences
+                .push(interval(samples(&difference), level));
         }
         found
     }
@@ -173,7 +182,9 @@ mod tests {
     #[test]
     fn a_sample_has_about_the_size_asked_for() {
         let sample = Sample::of(4, 1000, 20_000);
-        let drawn = (0..20_000_u64).filter(|&user| sample.holds(mix(user))).count();
+        let drawn = (0..20_000_u64)
+            .filter(|&user| sample.holds(mix(user)))
+            .count();
         assert!((900..1100).contains(&drawn), "{drawn}");
         let all = Sample::of(4, 20_001, 20_000);
         assert!((0..20_000_u64).all(|user| all.holds(mix(user))));

@@ -15,7 +15,8 @@ use crate::op::Op;
 use crate::reduce::Reduction;
 use std::collections::BTreeMap;
 use tensor::{
-    KeyRange, PartialSpec, Program, ProgramError, Read, Reduced, SplitPart, Step, StepId, Task, TaskId, Turn,
+    KeyRange, PartialSpec, Program, ProgramError, Read, Reduced, SplitPart, Step, StepId, Task,
+    TaskId, Turn,
 };
 
 /// The number of the reduction of the bootstrap sums.
@@ -48,9 +49,21 @@ impl Evaluate {
         let mut rankers = vec![Ranker::Model, Ranker::Popularity];
         rankers.extend(input.recent.as_ref().map(|_| Ranker::PopularityRecent));
         rankers.push(Ranker::OwnCount);
-        let layout = Layout { tasks: settings.tasks.clone(), rankers, ks: settings.ks.clone() };
+        let layout = Layout {
+            tasks: settings.tasks.clone(),
+            rankers,
+            ks: settings.ks.clone(),
+        };
         let (waiting, reduced) = (0, BTreeMap::new());
-        Ok(Evaluate { settings, input, layout, range: None, waiting, reduced, found: None })
+        Ok(Evaluate {
+            settings,
+            input,
+            layout,
+            range: None,
+            waiting,
+            reduced,
+            found: None,
+        })
     }
 
     /// The result, once the program has finished.
@@ -65,12 +78,24 @@ impl Evaluate {
 
     fn bootstrap(&self) -> Reduction {
         let row_bytes = (self.layout.width() * size_of::<f64>()) as u32;
-        let (leaves, rows) = (self.input.user.grid.blocks(), u64::from(self.settings.replicates));
-        Reduction { id: BOOTSTRAP, leaves, rows, row_bytes }
+        let (leaves, rows) = (
+            self.input.user.grid.blocks(),
+            u64::from(self.settings.replicates),
+        );
+        Reduction {
+            id: BOOTSTRAP,
+            leaves,
+            rows,
+            row_bytes,
+        }
     }
 
     fn summary_step(&self) -> StepId {
-        let levels = if self.settings.replicates > 0 { self.bootstrap().levels() } else { 0 };
+        let levels = if self.settings.replicates > 0 {
+            self.bootstrap().levels()
+        } else {
+            0
+        };
         StepId(RANK_STEP.0 + 1 + u64::from(levels))
     }
 
@@ -95,12 +120,21 @@ impl Evaluate {
             coverage: true,
         };
         let mut steps = vec![
-            steps::products(PRODUCTS_STEP, &input.product, &input.train, input.recent.as_ref(), 0),
+            steps::products(
+                PRODUCTS_STEP,
+                &input.product,
+                &input.train,
+                input.recent.as_ref(),
+                0,
+            ),
             steps::rank(RANK_STEP, input, input.relevant()?, op, self.bootstrap(), 0),
         ];
         steps[1].frees = vec![blocks_of(PRODUCTS, &input.product.grid, 0)];
         if self.settings.replicates > 0 {
-            steps.extend(self.bootstrap().steps(StepId(RANK_STEP.0 + 1), "add replicates"));
+            steps.extend(
+                self.bootstrap()
+                    .steps(StepId(RANK_STEP.0 + 1), "add replicates"),
+            );
         }
         steps.push(self.summary());
         Ok(steps)
@@ -110,15 +144,23 @@ impl Evaluate {
     fn summary(&self) -> Step {
         let id = self.summary_step();
         let covered = blocks_of(COVERED, &self.input.user.grid, 0);
-        let coverage = EvaluateOp::Coverage { lists: self.layout.lists() as u32 };
+        let coverage = EvaluateOp::Coverage {
+            lists: self.layout.lists() as u32,
+        };
         let mut parts = vec![(coverage, KeyRange::from(covered))];
         if self.settings.replicates > 0 {
-            let intervals = EvaluateOp::Intervals { layout: self.layout.clone(), level: self.settings.level };
+            let intervals = EvaluateOp::Intervals {
+                layout: self.layout.clone(),
+                level: self.settings.level,
+            };
             parts.push((intervals, self.bootstrap().root().into()));
         }
         let frees = parts.iter().map(|(_, keys)| *keys).collect();
         let task = |(index, (op, keys)): (usize, (EvaluateOp, KeyRange))| Task {
-            id: TaskId { step: id, index: index as u32 },
+            id: TaskId {
+                step: id,
+                index: index as u32,
+            },
             op: Op::Evaluate(op).encode(),
             reads: vec![Read::whole(keys)],
             writes: Vec::new(),
@@ -127,7 +169,13 @@ impl Evaluate {
             cost: 1 + self.layout.width() as u64 * u64::from(self.settings.replicates),
         };
         let tasks = parts.into_iter().enumerate().map(task).collect();
-        Step { id, name: "summarise".to_owned(), tasks, partial: PartialSpec::Collect, frees }
+        Step {
+            id,
+            name: "summarise".to_owned(),
+            tasks,
+            partial: PartialSpec::Collect,
+            frees,
+        }
     }
 
     fn ratings_steps(&self, range: ValueRange) -> Result<Vec<Step>, SettingsError> {
@@ -151,7 +199,9 @@ impl Evaluate {
         let blocks: Vec<ValueRange> = collected(reduced).map(decode).collect::<Result<_, _>>()?;
         let range = ValueRange::join(&blocks);
         if range.count == 0.0 {
-            return Err(ProgramError { sentence: "the training part holds no interaction to compare with".to_owned() });
+            return Err(ProgramError {
+                sentence: "the training part holds no interaction to compare with".to_owned(),
+            });
         }
         self.range = Some(range);
         self.ratings_steps(range).map_err(refused)
@@ -164,29 +214,52 @@ impl Evaluate {
         };
         if let Some(range) = self.range {
             let sums = RatingSums::from_slice(sums(RATINGS_STEP));
-            return Ok(Evaluation::of_ratings(self.input.part, &sums, (range.least, range.largest)));
+            return Ok(Evaluation::of_ratings(
+                self.input.part,
+                &sums,
+                (range.least, range.largest),
+            ));
         }
         let candidates = sums(PRODUCTS_STEP).first().map_or(0, |&count| count as u64);
-        let mut parts = self.reduced.get(&self.summary_step()).into_iter().flat_map(collected);
+        let mut parts = self
+            .reduced
+            .get(&self.summary_step())
+            .into_iter()
+            .flat_map(collected);
         let covered: Vec<u64> = parts.next().map(decode).transpose()?.unwrap_or_default();
         let intervals: Intervals = parts.next().map(decode).transpose()?.unwrap_or_default();
         let (part, ranked) = (self.input.part, sums(RANK_STEP));
-        Ok(Evaluation::of_lists(part, &self.settings, &self.layout, ranked, candidates, &covered, &intervals))
+        Ok(Evaluation::of_lists(
+            part,
+            &self.settings,
+            &self.layout,
+            ranked,
+            candidates,
+            &covered,
+            &intervals,
+        ))
     }
 }
 
 fn collected(reduced: &Reduced) -> impl Iterator<Item = &[u8]> {
-    let parts = if let Reduced::Collect(parts) = reduced { parts.as_slice() } else { &[] };
+    let parts = if let Reduced::Collect(parts) = reduced {
+        parts.as_slice()
+    } else {
+        &[]
+    };
     parts.iter().map(Vec::as_slice)
 }
 
 fn decode<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ProgramError> {
-    postcard::from_bytes(bytes)
-        .map_err(|error| ProgramError { sentence: format!("the result of a task of the evaluation is damaged: {error}") })
+    postcard::from_bytes(bytes).map_err(|error| ProgramError {
+        sentence: format!("the result of a task of the evaluation is damaged: {error}"),
+    })
 }
 
 fn refused(error: SettingsError) -> ProgramError {
-    ProgramError { sentence: error.to_string() }
+    ProgramError {
+        sentence: error.to_string(),
+    }
 }
 
 impl Program for Evaluate {

@@ -21,8 +21,12 @@ pub struct ValueRange {
 
 impl ValueRange {
     /// Of nothing.
-    pub const EMPTY: ValueRange =
-        ValueRange { count: 0.0, sum: 0.0, least: f32::INFINITY, largest: f32::NEG_INFINITY };
+    pub const EMPTY: ValueRange = ValueRange {
+        count: 0.0,
+        sum: 0.0,
+        least: f32::INFINITY,
+        largest: f32::NEG_INFINITY,
+    };
 
     /// Adds the values of some rows, in order.
     pub fn absorb(&mut self, block: &CsrRef<'_>) {
@@ -41,14 +45,24 @@ impl ValueRange {
         ValueRange {
             count: blocks.iter().map(|block| block.count).sum(),
             sum: tree_sum(&sums),
-            least: blocks.iter().map(|block| block.least).fold(f32::INFINITY, f32::min),
-            largest: blocks.iter().map(|block| block.largest).fold(f32::NEG_INFINITY, f32::max),
+            least: blocks
+                .iter()
+                .map(|block| block.least)
+                .fold(f32::INFINITY, f32::min),
+            largest: blocks
+                .iter()
+                .map(|block| block.largest)
+                .fold(f32::NEG_INFINITY, f32::max),
         }
     }
 
     /// The mean; 0 of nothing.
     pub fn mean(&self) -> f64 {
-        if self.count > 0.0 { self.sum / self.count } else { 0.0 }
+        if self.count > 0.0 {
+            self.sum / self.count
+        } else {
+            0.0
+        }
     }
 }
 
@@ -62,7 +76,10 @@ pub struct RowOffsets {
 impl RowOffsets {
     /// Of a block of `rows` products.
     pub fn new(rows: usize, mean: f64) -> Self {
-        RowOffsets { mean, sums: vec![(0.0, 0); rows] }
+        RowOffsets {
+            mean,
+            sums: vec![(0.0, 0); rows],
+        }
     }
 
     /// Adds the piece that follows; its row 0 is the block's row `first`.
@@ -79,7 +96,11 @@ impl RowOffsets {
     /// The shrunk offset of each product, NaN where it has no value.
     pub fn offsets(&self, damping: f64) -> impl Iterator<Item = f32> {
         let offset = move |&(sum, count): &(f64, u64)| {
-            if count > 0 { (sum / (count as f64 + damping)) as f32 } else { f32::NAN }
+            if count > 0 {
+                (sum / (count as f64 + damping)) as f32
+            } else {
+                f32::NAN
+            }
         };
         self.sums.iter().map(offset)
     }
@@ -96,7 +117,9 @@ pub fn user_offset(
     let positions = train.row(row);
     let count = positions.len() as f64;
     let rest = |position: usize| {
-        f64::from(train.values().at(position)) - mean - f64::from(product_offset(train.columns()[position]))
+        f64::from(train.values().at(position))
+            - mean
+            - f64::from(product_offset(train.columns()[position]))
     };
     (count > 0.0).then(|| positions.map(rest).sum::<f64>() / (count + damping))
 }
@@ -120,7 +143,10 @@ impl RatingSums {
     /// As a task's partial.
     pub fn to_vec(self) -> Vec<f64> {
         let errors = [self.clipped, self.unclipped, self.bias_only];
-        [self.count, self.left_out].into_iter().chain(errors.into_iter().flatten()).collect()
+        [self.count, self.left_out]
+            .into_iter()
+            .chain(errors.into_iter().flatten())
+            .collect()
     }
 
     /// From the reduced partials; empty where there was no task.
@@ -153,14 +179,21 @@ impl RatingSums {
 
     /// Adds those of the user who follows.
     pub fn join(&mut self, other: &RatingSums) {
-        let both = self.to_vec().into_iter().zip(other.to_vec()).map(|(sum, term)| sum + term);
+        let both = self
+            .to_vec()
+            .into_iter()
+            .zip(other.to_vec())
+            .map(|(sum, term)| sum + term);
         *self = Self::from_slice(&both.collect::<Vec<_>>());
     }
 
     /// The means, or zeros over nothing.
     pub fn ratings(&self, range: (f32, f32)) -> Ratings {
         let count = self.count.max(1.0);
-        let errors = |sums: [f64; 2]| Errors { rmse: (sums[0] / count).sqrt(), mae: sums[1] / count };
+        let errors = |sums: [f64; 2]| Errors {
+            rmse: (sums[0] / count).sqrt(),
+            mae: sums[1] / count,
+        };
         let clipped = errors(self.clipped);
         Ratings {
             rmse: clipped.rmse,
@@ -186,7 +219,10 @@ mod tests {
         let mut range = ValueRange::EMPTY;
         range.absorb(&block);
         let joined = ValueRange::join(&[range, ValueRange::EMPTY]);
-        assert_eq!((joined.mean(), joined.least, joined.largest), (3.5, 2.0, 5.0));
+        assert_eq!(
+            (joined.mean(), joined.least, joined.largest),
+            (3.5, 2.0, 5.0)
+        );
         let mut sums = RowOffsets::new(2, 3.0);
         sums.absorb(&block, 0);
         let products: Vec<f32> = sums.offsets(2.0).collect();
@@ -201,7 +237,19 @@ mod tests {
         sums.add(2.0, 2.0, 0.0, (1.0, 5.0));
         let found = RatingSums::from_slice(&sums.to_vec()).ratings((1.0, 5.0));
         assert_eq!((found.rmse, found.mae), (0.5_f64.sqrt(), 0.5));
-        assert_eq!(found.unclipped, Errors { rmse: 2_f64.sqrt(), mae: 1.0 });
-        assert_eq!(found.bias_only, Errors { rmse: 1.0, mae: 1.0 });
+        assert_eq!(
+            found.unclipped,
+            Errors {
+                rmse: 2_f64.sqrt(),
+                mae: 1.0
+            }
+        );
+        assert_eq!(
+            found.bias_only,
+            Errors {
+                rmse: 1.0,
+                mae: 1.0
+            }
+        );
     }
 }

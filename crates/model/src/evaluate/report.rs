@@ -113,7 +113,10 @@ impl Evaluation {
 
     /// Of values.
     pub fn of_ratings(part: SplitPart, sums: &RatingSums, range: (f32, f32)) -> Self {
-        Evaluation { ratings: Some(sums.ratings(range)), ..Self::empty(part) }
+        Evaluation {
+            ratings: Some(sums.ratings(range)),
+            ..Self::empty(part)
+        }
     }
 
     /// Of lists: `sums` as [`crate::evaluate::RankOp`] leaves them, `covered` products by list.
@@ -132,7 +135,9 @@ impl Evaluation {
             (found.level, found.replicates) = (Some(settings.level), Some(settings.replicates));
         }
         for (task, ranking) in layout.tasks.iter().enumerate() {
-            found.users.insert(ranking.name().to_owned(), users_counted(layout, sums, task));
+            found
+                .users
+                .insert(ranking.name().to_owned(), users_counted(layout, sums, task));
             for ranker in 0..layout.rankers.len() {
                 found.add_list(layout, sums, (task, ranker), candidates, covered, intervals);
             }
@@ -154,7 +159,10 @@ impl Evaluation {
         for (index, &k) in layout.ks.iter().enumerate() {
             let figures = entry(&mut self.tasks, place);
             if let Some(&products) = covered.get(layout.list(task, ranker, index)) {
-                figures.insert(format!("coverage@{k}"), share(products as f64, candidates as f64));
+                figures.insert(
+                    format!("coverage@{k}"),
+                    share(products as f64, candidates as f64),
+                );
             }
             for (measure, position) in MEASURES.iter().zip(layout.figures(task, ranker, index)..) {
                 let figure = share(sums[position], users);
@@ -165,15 +173,27 @@ impl Evaluation {
                 if ranker > 0 {
                     let difference = share(sums[layout.model_of(position)], users) - figure;
                     let interval = intervals.differences.get(position).copied().flatten();
-                    entry(&mut self.differences, place).insert(measure.at(k), Difference { difference, interval });
+                    entry(&mut self.differences, place).insert(
+                        measure.at(k),
+                        Difference {
+                            difference,
+                            interval,
+                        },
+                    );
                 }
             }
         }
     }
 }
 
-fn entry<'a, T>(map: &'a mut ByTask<Figures<T>>, (task, ranker): (&str, &str)) -> &'a mut Figures<T> {
-    map.entry(task.to_owned()).or_default().entry(ranker.to_owned()).or_default()
+fn entry<'a, T>(
+    map: &'a mut ByTask<Figures<T>>,
+    (task, ranker): (&str, &str),
+) -> &'a mut Figures<T> {
+    map.entry(task.to_owned())
+        .or_default()
+        .entry(ranker.to_owned())
+        .or_default()
 }
 
 fn users_counted(layout: &Layout, sums: &[f64], task: usize) -> UsersCounted {

@@ -25,15 +25,30 @@ impl SampledEvaluation {
     ///
     /// # Errors
     /// Where the settings cannot be honoured, or the held-out part does not exist.
-    pub fn new(settings: Settings, input: Input, last_bin: Option<u32>, users: u64) -> Result<Self, SettingsError> {
+    pub fn new(
+        settings: Settings,
+        input: Input,
+        last_bin: Option<u32>,
+        users: u64,
+    ) -> Result<Self, SettingsError> {
         settings.check()?;
         let held_out = input.relevant()?.clone();
         let sample = Sample::of(settings.seed, users, input.user.grid.rows_total());
-        Ok(SampledEvaluation { settings, input, held_out, last_bin, sample })
+        Ok(SampledEvaluation {
+            settings,
+            input,
+            held_out,
+            last_bin,
+            sample,
+        })
     }
 
     fn layout(&self) -> Layout {
-        Layout { tasks: self.settings.tasks.clone(), rankers: vec![Ranker::Model], ks: self.settings.ks.clone() }
+        Layout {
+            tasks: self.settings.tasks.clone(),
+            rankers: vec![Ranker::Model],
+            ks: self.settings.ks.clone(),
+        }
     }
 }
 
@@ -46,15 +61,26 @@ impl Factors {
             let bins = time.grid.rows_total().max(1) as u32;
             (time.block(0), last_bin.unwrap_or(bins - 1))
         });
-        Some(Factors { users: users.keys(), products: products.keys(), time, width: users.width, offset })
+        Some(Factors {
+            users: users.keys(),
+            products: products.keys(),
+            time,
+            width: users.width,
+            offset,
+        })
     }
 }
 
 impl Sampler for SampledEvaluation {
     fn steps(&self, tables: &[TableVersion], first: StepId) -> Vec<Step> {
-        let factors = Factors::of(tables, self.last_bin, 0.0).expect("training writes users and products");
+        let factors =
+            Factors::of(tables, self.last_bin, 0.0).expect("training writes users and products");
         let version = tables.iter().map(|table| table.version).max().unwrap_or(0);
-        let input = Input { factors, recent: None, ..self.input.clone() };
+        let input = Input {
+            factors,
+            recent: None,
+            ..self.input.clone()
+        };
         let op = RankOp {
             users: input.user.grid.clone(),
             products: input.product.grid.clone(),
@@ -68,7 +94,12 @@ impl Sampler for SampledEvaluation {
             replicates: 0,
             coverage: false,
         };
-        let none = Reduction { id: 0, leaves: 0, rows: 0, row_bytes: 8 };
+        let none = Reduction {
+            id: 0,
+            leaves: 0,
+            rows: 0,
+            row_bytes: 8,
+        };
         let ranked = StepId(first.0 + 1);
         let mut steps = vec![
             steps::products(first, &input.product, &input.train, None, version),
@@ -80,17 +111,35 @@ impl Sampler for SampledEvaluation {
 
     /// `new_products recall@20` and the like, then the number of users behind them.
     fn metrics(&self, reduced: Vec<Reduced>) -> Vec<(String, f64)> {
-        let Some(Reduced::Sum(sums)) = reduced.get(1) else { return Vec::new() };
+        let Some(Reduced::Sum(sums)) = reduced.get(1) else {
+            return Vec::new();
+        };
         if sums.is_empty() {
             return Vec::new();
         }
-        let settings = Settings { replicates: 0, ..self.settings.clone() };
-        let found =
-            Evaluation::of_lists(self.input.part, &settings, &self.layout(), sums, 0, &[], &Default::default());
+        let settings = Settings {
+            replicates: 0,
+            ..self.settings.clone()
+        };
+        let found = Evaluation::of_lists(
+            self.input.part,
+            &settings,
+            &self.layout(),
+            sums,
+            0,
+            &[],
+            &Default::default(),
+        );
         let figures = found.tasks.iter().flat_map(|(task, rankers)| {
-            rankers.values().flatten().map(move |(figure, value)| (format!("{task} {figure}"), *value))
+            rankers
+                .values()
+                .flatten()
+                .map(move |(figure, value)| (format!("{task} {figure}"), *value))
         });
-        let users = found.users.iter().map(|(task, users)| (format!("{task} users"), users.counted as f64));
+        let users = found
+            .users
+            .iter()
+            .map(|(task, users)| (format!("{task} users"), users.counted as f64));
         figures.chain(users).collect()
     }
 }

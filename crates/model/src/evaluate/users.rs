@@ -10,8 +10,8 @@ use crate::metrics::{Listed, MEASURES, measure};
 use crate::popularity::Popular;
 use crate::rank::{Best, Entry};
 use crate::score::{Packed, Stretch};
-use kernels::top::{self, Ranked};
 use kernels::Simd;
+use kernels::top::{self, Ranked};
 use rayon::prelude::*;
 use tensor::csr::{CsrRef, Values};
 
@@ -46,8 +46,19 @@ impl Person {
         }
         let mut relevant = held_out.columns()[held_out.row(row)].to_vec();
         relevant.dedup();
-        let unseen = relevant.iter().copied().filter(|product| seen.binary_search(product).is_err()).collect();
-        Person { hash, own, seen, relevant, unseen, own_best: Best::new(layout.k_max()) }
+        let unseen = relevant
+            .iter()
+            .copied()
+            .filter(|product| seen.binary_search(product).is_err())
+            .collect();
+        Person {
+            hash,
+            own,
+            seen,
+            relevant,
+            unseen,
+            own_best: Best::new(layout.k_max()),
+        }
     }
 
     /// The hash of the original id.
@@ -93,10 +104,18 @@ impl Person {
     fn absorb_own(&mut self, first: u32, products: &[ProductRow]) {
         let end = u64::from(first) + products.len() as u64;
         let start = self.own.partition_point(|&(product, _)| product < first);
-        for &(product, count) in self.own[start..].iter().take_while(|own| u64::from(own.0) < end) {
+        for &(product, count) in self.own[start..]
+            .iter()
+            .take_while(|own| u64::from(own.0) < end)
+        {
             let row = products[(product - first) as usize];
             let score = (count, row.popularity);
-            self.own_best.offer(Entry { score, tie: row.tie, product, popularity: row.popularity });
+            self.own_best.offer(Entry {
+                score,
+                tie: row.tie,
+                product,
+                popularity: row.popularity,
+            });
         }
     }
 }
@@ -131,17 +150,26 @@ pub struct Baselines {
 impl Baselines {
     /// Empty, for masks of at most `seen_max` products.
     pub fn new(layout: &Layout, seen_max: usize) -> Self {
-        let wanted = if layout.rankers.len() > 1 { layout.k_max() as usize + seen_max } else { 0 };
-        Baselines { popular: Popular::new(wanted), recent: Popular::new(wanted) }
+        let wanted = if layout.rankers.len() > 1 {
+            layout.k_max() as usize + seen_max
+        } else {
+            0
+        };
+        Baselines {
+            popular: Popular::new(wanted),
+            recent: Popular::new(wanted),
+        }
     }
 
     /// Adds a stretch of products.
     pub fn absorb(&mut self, layout: &Layout, first: u32, products: &[ProductRow]) {
         if layout.rankers.contains(&Ranker::Popularity) {
-            self.popular.absorb(first, products, |row| (row.popularity, 0));
+            self.popular
+                .absorb(first, products, |row| (row.popularity, 0));
         }
         if layout.rankers.contains(&Ranker::PopularityRecent) {
-            self.recent.absorb(first, products, |row| (row.recent, row.popularity));
+            self.recent
+                .absorb(first, products, |row| (row.recent, row.popularity));
         }
     }
 
@@ -168,31 +196,53 @@ impl Group {
         let places = people.len() * layout.k_max() as usize;
         let best = vec![vec![Ranked::NONE; places]; layout.tasks.len()];
         let popularity = vec![Vec::new(); people.len()];
-        Group { people, best, popularity }
+        Group {
+            people,
+            best,
+            popularity,
+        }
     }
 
     /// Scores a stretch of products for all persons and keeps the best. `users` holds a row of factors each, already at
     /// the time that scores.
-    pub fn absorb(&mut self, layout: &Layout, simd: Simd, users: &[f32], stretch: &Stretch<'_>, packed: &mut Packed) {
+    pub fn absorb(
+        &mut self,
+        layout: &Layout,
+        simd: Simd,
+        users: &[f32],
+        stretch: &Stretch<'_>,
+        packed: &mut Packed,
+    ) {
         let k = layout.k_max() as usize;
         for part in stretch.parts() {
             packed.fill(simd, &part);
             for (task, ranking) in layout.tasks.iter().enumerate() {
-                let masks: Vec<&[u32]> = self.people.iter().map(|person| person.masked(*ranking)).collect();
+                let masks: Vec<&[u32]> = self
+                    .people
+                    .iter()
+                    .map(|person| person.masked(*ranking))
+                    .collect();
                 packed.offer(simd, users, &masks, k, &mut self.best[task]);
             }
         }
         let own = layout.rankers.contains(&Ranker::OwnCount);
         let (first, products) = (stretch.first, stretch.products);
         let best = &self.best;
-        let each = self.people.par_iter_mut().zip(&mut self.popularity).enumerate();
-        each.with_min_len(64).for_each(|(place, (person, popularity))| {
-            if own {
-                person.absorb_own(first, products);
-            }
-            let listed = best.iter().flat_map(|best| &best[place * k..(place + 1) * k]);
-            remember(listed, first, products, popularity);
-        });
+        let each = self
+            .people
+            .par_iter_mut()
+            .zip(&mut self.popularity)
+            .enumerate();
+        each.with_min_len(64)
+            .for_each(|(place, (person, popularity))| {
+                if own {
+                    person.absorb_own(first, products);
+                }
+                let listed = best
+                    .iter()
+                    .flat_map(|best| &best[place * k..(place + 1) * k]);
+                remember(listed, first, products, popularity);
+            });
     }
 
     /// Sorts the lists, once all products were absorbed, and measures them.
@@ -215,12 +265,20 @@ fn remember<'a>(
     known: &mut Vec<(u32, u32)>,
 ) {
     let popularity = |row: u32| {
-        let here = row.checked_sub(first).and_then(|place| products.get(place as usize));
-        let before = || known.binary_search_by_key(&row, |&(row, _)| row).map_or(0, |place| known[place].1);
+        let here = row
+            .checked_sub(first)
+            .and_then(|place| products.get(place as usize));
+        let before = || {
+            known
+                .binary_search_by_key(&row, |&(row, _)| row)
+                .map_or(0, |place| known[place].1)
+        };
         here.map_or_else(before, |product| product.popularity)
     };
-    let mut kept: Vec<(u32, u32)> =
-        listed.filter(|place| place.is_some()).map(|place| (place.row, popularity(place.row))).collect();
+    let mut kept: Vec<(u32, u32)> = listed
+        .filter(|place| place.is_some())
+        .map(|place| (place.row, popularity(place.row)))
+        .collect();
     kept.sort_unstable();
     kept.dedup();
     *known = kept;
@@ -241,7 +299,12 @@ fn measure_all(layout: &Layout, group: &Group, baselines: &Baselines) -> Measure
     let one = |(place, person): (usize, &Person)| {
         let mut figures = vec![0.0; layout.width()];
         let mut lists = vec![Vec::new(); layout.tasks.len() * layout.rankers.len()];
-        for (task, &ranking) in layout.tasks.iter().enumerate().filter(|(_, ranking)| person.counts_in(**ranking)) {
+        for (task, &ranking) in layout
+            .tasks
+            .iter()
+            .enumerate()
+            .filter(|(_, ranking)| person.counts_in(**ranking))
+        {
             figures[layout.counted(task)] = 1.0;
             for (ranker, &by) in layout.rankers.iter().enumerate() {
                 let list = match by {
@@ -259,7 +322,10 @@ fn measure_all(layout: &Layout, group: &Group, baselines: &Baselines) -> Measure
         (figures, lists)
     };
     let each: Vec<_> = group.people.par_iter().enumerate().map(one).collect();
-    let mut measured = Measured { hashes: group.people.iter().map(Person::hash).collect(), ..Measured::default() };
+    let mut measured = Measured {
+        hashes: group.people.iter().map(Person::hash).collect(),
+        ..Measured::default()
+    };
     for (figures, lists) in each {
         measured.figures.extend(figures);
         measured.lists.extend(lists);
@@ -273,15 +339,28 @@ impl Group {
         let known = &self.popularity[place];
         let listed = |ranked: &Ranked| {
             let found = known.binary_search_by_key(&ranked.row, |&(row, _)| row);
-            Listed { product: ranked.row, popularity: found.map_or(0, |place| known[place].1) }
+            Listed {
+                product: ranked.row,
+                popularity: found.map_or(0, |place| known[place].1),
+            }
         };
         let places = &self.best[task][place * k..(place + 1) * k];
-        places.iter().take_while(|ranked| ranked.is_some()).map(listed).collect()
+        places
+            .iter()
+            .take_while(|ranked| ranked.is_some())
+            .map(listed)
+            .collect()
     }
 }
 
 impl Baselines {
-    fn list(&self, layout: &Layout, person: &Person, ranking: RankingTask, by: Ranker) -> Vec<Listed> {
+    fn list(
+        &self,
+        layout: &Layout,
+        person: &Person,
+        ranking: RankingTask,
+        by: Ranker,
+    ) -> Vec<Listed> {
         let k = layout.k_max();
         let masked = person.masked(ranking);
         let mut list = Vec::with_capacity(k as usize);
@@ -289,7 +368,9 @@ impl Baselines {
             Ranker::Model => {}
             Ranker::Popularity => self.popular.fill(masked, k, &mut list),
             Ranker::PopularityRecent => self.recent.fill(masked, k, &mut list),
-            Ranker::OwnCount if ranking == RankingTask::NewProducts => self.popular.fill(masked, k, &mut list),
+            Ranker::OwnCount if ranking == RankingTask::NewProducts => {
+                self.popular.fill(masked, k, &mut list)
+            }
             Ranker::OwnCount => {
                 list.extend(person.own_best.entries().iter().map(listed));
                 let own: Vec<u32> = person.own.iter().map(|&(product, _)| product).collect();
@@ -301,5 +382,8 @@ impl Baselines {
 }
 
 fn listed<S>(entry: &Entry<S>) -> Listed {
-    Listed { product: entry.product, popularity: entry.popularity }
+    Listed {
+        product: entry.product,
+        popularity: entry.popularity,
+    }
 }

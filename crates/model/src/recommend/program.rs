@@ -4,11 +4,12 @@
 use crate::evaluate::steps::{self, block_of, blocks_of};
 use crate::evaluate::{Factors, PRODUCTS};
 use crate::op::Op;
-use crate::recommend::op::RecommendOp;
 use crate::recommend::RECOMMENDED;
+use crate::recommend::op::RecommendOp;
 use std::collections::BTreeMap;
 use tensor::{
-    Axis, PartialSpec, Partitions, Program, ProgramError, Read, Reduced, Step, StepId, Task, TaskId, Turn,
+    Axis, PartialSpec, Partitions, Program, ProgramError, Read, Reduced, Step, StepId, Task,
+    TaskId, Turn,
 };
 
 /// User blocks of one step.
@@ -31,7 +32,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { k: 20, exclude_train: true, exclude_held_out: true, users: None }
+        Settings {
+            k: 20,
+            exclude_train: true,
+            exclude_held_out: true,
+            users: None,
+        }
     }
 }
 
@@ -100,7 +106,11 @@ impl Recommend {
                 let mut chosen: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
                 for &user in users {
                     let (block, local) = grid.split(user);
-                    if grid.rows.get(block.0 as usize).is_none_or(|&rows| local >= rows) {
+                    if grid
+                        .rows
+                        .get(block.0 as usize)
+                        .is_none_or(|&rows| local >= rows)
+                    {
                         return Err(SettingsError::User(user));
                     }
                     chosen.entry(block.0).or_default().push(local);
@@ -113,7 +123,15 @@ impl Recommend {
             }
         };
         let waiting = BTreeMap::new();
-        Ok(Recommend { settings, input, chosen, submitted: 0, delivered: 0, waiting, served: Served::default() })
+        Ok(Recommend {
+            settings,
+            input,
+            chosen,
+            submitted: 0,
+            delivered: 0,
+            waiting,
+            served: Served::default(),
+        })
     }
 
     /// What was done, once the program has finished.
@@ -126,11 +144,20 @@ impl Recommend {
     }
 
     fn blocks(&self, group: u32) -> std::ops::Range<u32> {
-        group * BLOCKS_PER_STEP..self.input.user.grid.blocks().min((group + 1) * BLOCKS_PER_STEP)
+        group * BLOCKS_PER_STEP
+            ..self
+                .input
+                .user
+                .grid
+                .blocks()
+                .min((group + 1) * BLOCKS_PER_STEP)
     }
 
     fn op(&self, block: u32) -> RecommendOp {
-        let chosen = self.chosen.as_ref().map(|chosen| chosen.get(&block).cloned().unwrap_or_default());
+        let chosen = self
+            .chosen
+            .as_ref()
+            .map(|chosen| chosen.get(&block).cloned().unwrap_or_default());
         RecommendOp {
             users: self.input.user.grid.clone(),
             products: self.input.product.grid.clone(),
@@ -139,7 +166,11 @@ impl Recommend {
             offset: self.input.factors.offset,
             k: self.settings.k,
             exclude_train: self.settings.exclude_train,
-            masks: if self.settings.exclude_held_out { self.input.held_out.len() as u32 } else { 0 },
+            masks: if self.settings.exclude_held_out {
+                self.input.held_out.len() as u32
+            } else {
+                0
+            },
             chosen,
         }
     }
@@ -147,8 +178,15 @@ impl Recommend {
     fn step(&self, group: u32) -> Step {
         let id = StepId(1 + u64::from(group));
         let grid = &self.input.user.grid;
-        let shared = self.chosen.is_none().then(|| Op::Recommend(self.op(0)).encode());
-        let masks = if self.settings.exclude_held_out { self.input.held_out.as_slice() } else { &[] };
+        let shared = self
+            .chosen
+            .is_none()
+            .then(|| Op::Recommend(self.op(0)).encode());
+        let masks = if self.settings.exclude_held_out {
+            self.input.held_out.as_slice()
+        } else {
+            &[]
+        };
         let task = |(index, block): (usize, u32)| {
             let place = block as usize;
             let mut reads = vec![
@@ -156,14 +194,30 @@ impl Recommend {
                 Read::whole(self.input.factors.products),
             ];
             reads.extend(self.input.factors.time.map(|(key, _)| Read::whole(key)));
-            reads.push(Read::whole(blocks_of(PRODUCTS, &self.input.product.grid, 0)));
+            reads.push(Read::whole(blocks_of(
+                PRODUCTS,
+                &self.input.product.grid,
+                0,
+            )));
             reads.push(steps::sealed(self.input.train.user_major[place].object));
-            reads.extend(masks.iter().map(|mask| steps::sealed(mask.user_major[place].object)));
-            let users = self.chosen.as_ref().map_or(grid.rows[place] as usize, |c| c.get(&block).map_or(0, Vec::len));
-            let scored = u64::from(self.input.factors.width) * self.input.product.grid.rows_total() / 64;
+            reads.extend(
+                masks
+                    .iter()
+                    .map(|mask| steps::sealed(mask.user_major[place].object)),
+            );
+            let users = self.chosen.as_ref().map_or(grid.rows[place] as usize, |c| {
+                c.get(&block).map_or(0, Vec::len)
+            });
+            let scored =
+                u64::from(self.input.factors.width) * self.input.product.grid.rows_total() / 64;
             Task {
-                id: TaskId { step: id, index: index as u32 },
-                op: shared.clone().unwrap_or_else(|| Op::Recommend(self.op(block)).encode()),
+                id: TaskId {
+                    step: id,
+                    index: index as u32,
+                },
+                op: shared
+                    .clone()
+                    .unwrap_or_else(|| Op::Recommend(self.op(block)).encode()),
                 reads,
                 writes: vec![block_of(blocks_of(RECOMMENDED, grid, 0), block)],
                 after: Vec::new(),
@@ -172,9 +226,18 @@ impl Recommend {
             }
         };
         let tasks = self.blocks(group).enumerate().map(task).collect();
-        let frees =
-            if group + 1 == self.groups() { vec![blocks_of(PRODUCTS, &self.input.product.grid, 0)] } else { Vec::new() };
-        Step { id, name: "recommend".to_owned(), tasks, partial: PartialSpec::Sum, frees }
+        let frees = if group + 1 == self.groups() {
+            vec![blocks_of(PRODUCTS, &self.input.product.grid, 0)]
+        } else {
+            Vec::new()
+        };
+        Step {
+            id,
+            name: "recommend".to_owned(),
+            tasks,
+            partial: PartialSpec::Sum,
+            frees,
+        }
     }
 
     fn submit(&mut self, turn: &mut Turn) {
@@ -188,7 +251,13 @@ impl Recommend {
 impl Program for Recommend {
     fn start(&mut self) -> Result<Turn, ProgramError> {
         let mut turn = Turn::default();
-        turn.steps.push(steps::products(StepId(0), &self.input.product, &self.input.train, None, 0));
+        turn.steps.push(steps::products(
+            StepId(0),
+            &self.input.product,
+            &self.input.train,
+            None,
+            0,
+        ));
         self.submit(&mut turn);
         Ok(turn)
     }
@@ -198,13 +267,24 @@ impl Program for Recommend {
         if step == StepId(0) {
             return Ok(turn);
         }
-        let sums = if let Reduced::Sum(sums) = reduced { sums } else { Vec::new() };
+        let sums = if let Reduced::Sum(sums) = reduced {
+            sums
+        } else {
+            Vec::new()
+        };
         let at = |place: usize| sums.get(place).map_or(0, |&sum| sum as u64);
-        let served = Served { users: at(0), rows: at(1), without_training: at(2) };
+        let served = Served {
+            users: at(0),
+            rows: at(1),
+            without_training: at(2),
+        };
         self.waiting.insert(step.0 as u32 - 1, served);
         while let Some(served) = self.waiting.remove(&self.delivered) {
             let recommended = blocks_of(RECOMMENDED, &self.input.user.grid, 0);
-            turn.deliver.extend(self.blocks(self.delivered).map(|block| block_of(recommended, block)));
+            turn.deliver.extend(
+                self.blocks(self.delivered)
+                    .map(|block| block_of(recommended, block)),
+            );
             self.served.users += served.users;
             self.served.rows += served.rows;
             self.served.without_training += served.without_training;

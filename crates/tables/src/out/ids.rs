@@ -21,10 +21,22 @@ impl Ids {
     ///
     /// # Errors
     /// Where a dictionary does not fit the grid.
-    pub fn new(column: String, kind: IdKind, grid: Grid, blocks: Vec<Dictionary>) -> Result<Self, OutError> {
-        let fits = |(rows, block): (&u32, &Dictionary)| block.rows() == *rows as usize && block.kind() == kind;
+    pub fn new(
+        column: String,
+        kind: IdKind,
+        grid: Grid,
+        blocks: Vec<Dictionary>,
+    ) -> Result<Self, OutError> {
+        let fits = |(rows, block): (&u32, &Dictionary)| {
+            block.rows() == *rows as usize && block.kind() == kind
+        };
         if grid.rows.len() == blocks.len() && grid.rows.iter().zip(&blocks).all(fits) {
-            Ok(Ids { column, kind, grid, blocks })
+            Ok(Ids {
+                column,
+                kind,
+                grid,
+                blocks,
+            })
         } else {
             Err(OutError::Dictionary { column })
         }
@@ -56,7 +68,12 @@ impl Ids {
     /// # Errors
     /// [`OutError::Row`] where a row is not in use.
     pub fn array(&self, rows: impl Iterator<Item = u32>) -> Result<ArrayRef, OutError> {
-        let ids = rows.map(|row| self.get(row).ok_or_else(|| OutError::Row { column: self.column.clone(), row }));
+        let ids = rows.map(|row| {
+            self.get(row).ok_or_else(|| OutError::Row {
+                column: self.column.clone(),
+                row,
+            })
+        });
         Ok(match self.kind {
             IdKind::Int64 => {
                 let column: Result<Int64Array, OutError> = ids.map(|id| id.map(int64)).collect();
@@ -81,17 +98,33 @@ impl Ids {
 // Dictionaries hold ids of one kind, checked when `Ids` was made: the other kinds do not occur.
 
 fn int64(id: IdRef<'_>) -> Option<i64> {
-    if let IdRef::Int64(id) = id { Some(id) } else { None }
+    if let IdRef::Int64(id) = id {
+        Some(id)
+    } else {
+        None
+    }
 }
 
 fn uint64(id: IdRef<'_>) -> Option<u64> {
-    if let IdRef::UInt64(id) = id { Some(id) } else { None }
+    if let IdRef::UInt64(id) = id {
+        Some(id)
+    } else {
+        None
+    }
 }
 
 fn utf8(id: IdRef<'_>) -> Option<&str> {
-    if let IdRef::Utf8(id) = id { Some(id) } else { None }
+    if let IdRef::Utf8(id) = id {
+        Some(id)
+    } else {
+        None
+    }
 }
 
 fn binary(id: IdRef<'_>) -> Option<&[u8]> {
-    if let IdRef::Binary(id) = id { Some(id) } else { None }
+    if let IdRef::Binary(id) = id {
+        Some(id)
+    } else {
+        None
+    }
 }

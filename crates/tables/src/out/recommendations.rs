@@ -41,7 +41,9 @@ pub enum OutError {
         error: ParquetError,
     },
     /// Not a row of the data set.
-    #[error("row {row} has no id in the column {column}: the recommendations are of another data set")]
+    #[error(
+        "row {row} has no id in the column {column}: the recommendations are of another data set"
+    )]
     Row {
         /// The column of the input.
         column: String,
@@ -74,26 +76,45 @@ impl RecommendationsWriter {
     /// # Errors
     /// Where the directory cannot be written.
     pub fn create(path: &Path, users: Ids, products: Ids) -> Result<Self, OutError> {
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(directory).map_err(|error| OutError::Io { path: directory.to_owned(), error })?;
+        let directory = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        fs::create_dir_all(directory).map_err(|error| OutError::Io {
+            path: directory.to_owned(),
+            error,
+        })?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let temporary = directory.join(format!(".{name}.{}.part", std::process::id()));
-        let file = File::create(&temporary).map_err(|error| OutError::Io { path: temporary.clone(), error })?;
+        let file = File::create(&temporary).map_err(|error| OutError::Io {
+            path: temporary.clone(),
+            error,
+        })?;
         let schema = Arc::new(schema(&users, &products));
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(GROUP_ROWS))
             .set_created_by(concat!("strata ", env!("CARGO_PKG_VERSION")).to_owned())
             .build();
-        let mut made =
-            RecommendationsWriter { writer: None, users, products, schema, path: path.to_owned(), temporary, rows: 0 };
+        let mut made = RecommendationsWriter {
+            writer: None,
+            users,
+            products,
+            schema,
+            path: path.to_owned(),
+            temporary,
+            rows: 0,
+        };
         let writer = ArrowWriter::try_new(file, made.schema.clone(), Some(properties));
         made.writer = Some(writer.map_err(|error| made.parquet(error))?);
         Ok(made)
     }
 
     fn parquet(&self, error: ParquetError) -> OutError {
-        OutError::Parquet { path: self.path.clone(), error }
+        OutError::Parquet {
+            path: self.path.clone(),
+            error,
+        }
     }
 
     /// Adds the recommendations of a user block, as delivered: rows of [`Recommended`].
@@ -105,9 +126,13 @@ impl RecommendationsWriter {
             let rows: Vec<Recommended> = Recommended::rows(rows).collect();
             let columns: Vec<ArrayRef> = vec![
                 self.users.array(rows.iter().map(|row| row.user))?,
-                Arc::new(UInt32Array::from_iter_values(rows.iter().map(|row| row.rank))),
+                Arc::new(UInt32Array::from_iter_values(
+                    rows.iter().map(|row| row.rank),
+                )),
                 self.products.array(rows.iter().map(|row| row.product))?,
-                Arc::new(Float32Array::from_iter_values(rows.iter().map(|row| row.score))),
+                Arc::new(Float32Array::from_iter_values(
+                    rows.iter().map(|row| row.score),
+                )),
             ];
             let batch = RecordBatch::try_new(self.schema.clone(), columns);
             let written = match (&mut self.writer, batch) {
@@ -126,13 +151,20 @@ impl RecommendationsWriter {
     /// # Errors
     /// Where it cannot be written out or renamed.
     pub fn finish(mut self) -> Result<u64, OutError> {
-        let Some(writer) = self.writer.take() else { return Ok(self.rows) };
+        let Some(writer) = self.writer.take() else {
+            return Ok(self.rows);
+        };
         let file = writer.into_inner().map_err(|error| self.parquet(error))?;
-        let io = |error| OutError::Io { path: self.path.clone(), error };
+        let io = |error| OutError::Io {
+            path: self.path.clone(),
+            error,
+        };
         file.sync_all().map_err(io)?;
         fs::rename(&self.temporary, &self.path).map_err(io)?;
         let directory = self.temporary.parent().unwrap_or(Path::new("."));
-        File::open(directory).and_then(|directory| directory.sync_all()).map_err(io)?;
+        File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(io)?;
         Ok(self.rows)
     }
 }
@@ -148,7 +180,11 @@ impl Drop for RecommendationsWriter {
 fn schema(users: &Ids, products: &Ids) -> Schema {
     let free = |name: &str| {
         let taken = users.column() == name || products.column() == name;
-        if taken { format!("{name}_") } else { name.to_owned() }
+        if taken {
+            format!("{name}_")
+        } else {
+            name.to_owned()
+        }
     };
     Schema::new(vec![
         Field::new(users.column(), users.data_type(), false),
@@ -174,20 +210,44 @@ mod tests {
             ids.iter().for_each(|id| writer.push(*id).unwrap());
             Dictionary::open(writer.seal().unwrap()).unwrap()
         };
-        let grid = Grid { stride_log2: 2, rows: blocks.iter().map(|ids| ids.len() as u32).collect() };
-        Ids::new(column.to_owned(), kind, grid, blocks.iter().map(dictionary).collect()).unwrap()
+        let grid = Grid {
+            stride_log2: 2,
+            rows: blocks.iter().map(|ids| ids.len() as u32).collect(),
+        };
+        Ids::new(
+            column.to_owned(),
+            kind,
+            grid,
+            blocks.iter().map(dictionary).collect(),
+        )
+        .unwrap()
     }
 
     fn object(rows: &[(u32, u32, u32, f32)]) -> Vec<u8> {
-        let row = |&(user, rank, product, score): &(u32, u32, u32, f32)| Recommended { user, rank, product, score };
+        let row = |&(user, rank, product, score): &(u32, u32, u32, f32)| Recommended {
+            user,
+            rank,
+            product,
+            score,
+        };
         rows.iter().flat_map(|found| row(found).to_row()).collect()
     }
 
     fn world() -> (tempfile::TempDir, Ids, Ids) {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::open(&directory.path().join("cache"), 1 << 24, IoMode::Mmap).unwrap();
-        let users = ids(&cache, "rank", IdKind::Int64, &[&[IdRef::Int64(-7), IdRef::Int64(5)], &[IdRef::Int64(9)]]);
-        let products = ids(&cache, "sku", IdKind::Utf8, &[&[IdRef::Utf8("tea")], &[IdRef::Utf8("Öl")]]);
+        let users = ids(
+            &cache,
+            "rank",
+            IdKind::Int64,
+            &[&[IdRef::Int64(-7), IdRef::Int64(5)], &[IdRef::Int64(9)]],
+        );
+        let products = ids(
+            &cache,
+            "sku",
+            IdKind::Utf8,
+            &[&[IdRef::Utf8("tea")], &[IdRef::Utf8("Öl")]],
+        );
         (directory, users, products)
     }
 
@@ -196,24 +256,52 @@ mod tests {
         let (directory, users, products) = world();
         let path = directory.path().join("deep/recommendations.parquet");
         let mut writer = RecommendationsWriter::create(&path, users, products).unwrap();
-        writer.write(&object(&[(0, 1, 4, 0.5), (0, 2, 0, 0.25)])).unwrap();
+        writer
+            .write(&object(&[(0, 1, 4, 0.5), (0, 2, 0, 0.25)]))
+            .unwrap();
         writer.write(&object(&[])).unwrap();
         writer.write(&object(&[(4, 1, 0, 1.5)])).unwrap();
         assert!(!path.exists(), "nothing half-written has the name");
         assert_eq!(writer.finish().unwrap(), 3);
 
-        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap()).unwrap().build().unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap())
+            .unwrap()
+            .build()
+            .unwrap();
         let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
         let batch = arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap();
-        let names: Vec<&str> = batch.schema_ref().fields().iter().map(|field| field.name().as_str()).collect();
+        let names: Vec<&str> = batch
+            .schema_ref()
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
         assert_eq!(names, ["rank", "rank_", "sku", "score"]);
-        assert_eq!(batch.column(0).as_primitive::<Int64Type>().values(), &[-7, -7, 9]);
-        assert_eq!(batch.column(1).as_primitive::<UInt32Type>().values(), &[1, 2, 1]);
-        let skus: Vec<_> = batch.column(2).as_string::<i32>().iter().flatten().collect();
+        assert_eq!(
+            batch.column(0).as_primitive::<Int64Type>().values(),
+            &[-7, -7, 9]
+        );
+        assert_eq!(
+            batch.column(1).as_primitive::<UInt32Type>().values(),
+            &[1, 2, 1]
+        );
+        let skus: Vec<_> = batch
+            .column(2)
+            .as_string::<i32>()
+            .iter()
+            .flatten()
+            .collect();
         assert_eq!(skus, ["Öl", "tea", "tea"]);
-        assert_eq!(batch.column(3).as_primitive::<Float32Type>().values(), &[0.5, 0.25, 1.5]);
+        assert_eq!(
+            batch.column(3).as_primitive::<Float32Type>().values(),
+            &[0.5, 0.25, 1.5]
+        );
         assert_eq!(batch.column(3).null_count(), 0);
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no temporary file is left");
+        assert_eq!(
+            fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            1,
+            "no temporary file is left"
+        );
     }
 
     #[test]
@@ -221,7 +309,9 @@ mod tests {
         let (directory, users, products) = world();
         let path = directory.path().join("out/recommendations.parquet");
         let mut writer = RecommendationsWriter::create(&path, users, products).unwrap();
-        let error = writer.write(&object(&[(1, 1, 0, 0.5), (2, 1, 0, 0.5)])).unwrap_err();
+        let error = writer
+            .write(&object(&[(1, 1, 0, 0.5), (2, 1, 0, 0.5)]))
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             "row 2 has no id in the column rank: the recommendations are of another data set"
