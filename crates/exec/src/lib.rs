@@ -25,5 +25,8 @@ pub fn begin(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> {
 }
 
 fn refuse(sentence: String) -> Failure {
-    Failure::Refused { refusal: Refusal::Config, sentence }
+    Failure::Refused {
+        refusal: Refusal::Config,
+        sentence,
+    }
 }
