@@ -13,7 +13,9 @@ use store::dictionary::Dictionary;
 use store::partition::Partition;
 use store::{Cache, IoMode};
 use tables::survey::InMemory;
-use tables::{Ingest, OnBadRow, ScanSpec, Survey, TablesError, ValueRule, interaction_hash, survey};
+use tables::{
+    Ingest, OnBadRow, ScanSpec, Survey, TablesError, ValueRule, interaction_hash, survey,
+};
 use tensor::{Axis, DataSet, Duplicates, Grid, PartitionRef, Partitions, ReadAt, TimeBin};
 
 /// A budget that everything fits.
@@ -65,8 +67,9 @@ pub fn parquet_of(columns: Vec<(&str, ArrayRef)>, group_rows: usize) -> Bytes {
         columns.into_iter().map(|(name, array)| (name, array, true)),
     )
     .unwrap();
-    let properties =
-        WriterProperties::builder().set_max_row_group_row_count(Some(group_rows)).build();
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(group_rows))
+        .build();
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
@@ -95,7 +98,10 @@ pub type Input = (String, Arc<dyn ReadAt>);
 /// Files in memory, `file-0.parquet` and so on.
 pub fn inputs(files: &[Bytes]) -> Vec<Input> {
     let named = |(i, bytes): (usize, &Bytes)| {
-        (format!("file-{i}.parquet"), Arc::new(InMemory(bytes.clone())) as Arc<dyn ReadAt>)
+        (
+            format!("file-{i}.parquet"),
+            Arc::new(InMemory(bytes.clone())) as Arc<dyn ReadAt>,
+        )
     };
     files.iter().enumerate().map(named).collect()
 }
@@ -103,7 +109,12 @@ pub fn inputs(files: &[Bytes]) -> Vec<Input> {
 fn room(directory: &Path, budget_bytes: u64, mode: IoMode) -> exec::Room {
     exec::Room {
         budget_bytes,
-        pool: Arc::new(rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap()),
+        pool: Arc::new(
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(2)
+                .build()
+                .unwrap(),
+        ),
         cache: Arc::new(Cache::open_unsynced(directory, 8 << 30, mode).unwrap()),
     }
 }
@@ -131,15 +142,22 @@ pub fn try_ingest_with(
     mode: IoMode,
     backwards: bool,
 ) -> Result<Ingested, String> {
-    let found: Survey = survey(files, spec, budget_bytes).map_err(|error: TablesError| error.to_string())?;
+    let found: Survey =
+        survey(files, spec, budget_bytes).map_err(|error: TablesError| error.to_string())?;
     let directory = tempfile::tempdir().unwrap();
     let mut world = World::new(room(directory.path(), budget_bytes, mode));
     world.inputs = files.iter().map(|(_, file)| file.clone()).collect();
     world.backwards = backwards;
     let mut program = Ingest::new(found, spec.clone());
-    world.run(&mut program, &exec::begin).map_err(|error: InlineError| error.to_string())?;
+    world
+        .run(&mut program, &exec::begin)
+        .map_err(|error: InlineError| error.to_string())?;
     assert!(world.objects.is_empty(), "intermediate objects are freed");
-    Ok(Ingested { world, data: program.into_data_set().unwrap(), _directory: directory })
+    Ok(Ingested {
+        world,
+        data: program.into_data_set().unwrap(),
+        _directory: directory,
+    })
 }
 
 /// Surveys and ingests what is not refused.
@@ -169,7 +187,11 @@ impl Ingested {
             let dictionary = Dictionary::open(self.world.sealed[&sealed.digest].clone()).unwrap();
             assert_eq!(dictionary.kind(), axis.id_kind);
             assert_eq!(dictionary.rows() as u32, axis.grid.rows[block.0 as usize]);
-            ids.extend(axis.grid.row_ids(block).zip(dictionary.iter().map(|id| id.to_string())));
+            ids.extend(
+                axis.grid
+                    .row_ids(block)
+                    .zip(dictionary.iter().map(|id| id.to_string())),
+            );
         }
         ids
     }
@@ -183,10 +205,16 @@ impl Ingested {
             assert_eq!(partition.interactions(), reference.interactions);
             let piece = partition.whole().unwrap();
             for (local, row) in grid.row_ids(block).enumerate() {
-                let range = partition.offsets()[local] as usize..partition.offsets()[local + 1] as usize;
+                let range =
+                    partition.offsets()[local] as usize..partition.offsets()[local + 1] as usize;
                 for at in range {
                     let time = piece.times.as_deref().map_or(0, |times| times[at]);
-                    found.push((row, piece.columns[at], time, piece.values.as_values().at(at)));
+                    found.push((
+                        row,
+                        piece.columns[at],
+                        time,
+                        piece.values.as_values().at(at),
+                    ));
                 }
             }
         }
@@ -198,10 +226,14 @@ impl Ingested {
     pub fn rows(&self, partitions: &Partitions) -> BTreeMap<(u32, u32, u32), f32> {
         let users = self.read_side(&self.data.user.grid, &partitions.user_major);
         let products = self.read_side(&self.data.product.grid, &partitions.product_major);
-        let by_user: BTreeMap<_, _> =
-            users.iter().map(|&(row, column, time, value)| ((row, column, time), value)).collect();
-        let by_product: BTreeMap<_, _> =
-            products.iter().map(|&(row, column, time, value)| ((column, row, time), value)).collect();
+        let by_user: BTreeMap<_, _> = users
+            .iter()
+            .map(|&(row, column, time, value)| ((row, column, time), value))
+            .collect();
+        let by_product: BTreeMap<_, _> = products
+            .iter()
+            .map(|&(row, column, time, value)| ((column, row, time), value))
+            .collect();
         assert_eq!(by_user.len(), users.len(), "duplicates are combined");
         assert_eq!(by_user, by_product);
         assert_eq!(by_user.len() as u64, partitions.interactions);
@@ -212,7 +244,8 @@ impl Ingested {
     pub fn named(&self, partitions: &Partitions) -> BTreeMap<(String, String, u32), f32> {
         let (users, products) = (self.ids(&self.data.user), self.ids(&self.data.product));
         let rows = self.rows(partitions).into_iter();
-        rows.map(|((u, p, t), value)| ((users[&u].clone(), products[&p].clone(), t), value)).collect()
+        rows.map(|((u, p, t), value)| ((users[&u].clone(), products[&p].clone(), t), value))
+            .collect()
     }
 }
 
@@ -227,7 +260,11 @@ pub fn naive(
     let first = rows.iter().map(|row| bin(row.seconds)).min().unwrap();
     let mut all: BTreeMap<(String, String, u32), Vec<f64>> = BTreeMap::new();
     for row in rows {
-        let key = (user_name(row.user), product_name(row.product), (bin(row.seconds) - first) as u32);
+        let key = (
+            user_name(row.user),
+            product_name(row.product),
+            (bin(row.seconds) - first) as u32,
+        );
         all.entry(key).or_default().push(row.value);
     }
     let combine = |values: Vec<f64>| match duplicates {
@@ -236,6 +273,7 @@ pub fn naive(
         Duplicates::Last => values[values.len() - 1] as f32,
         Duplicates::Count => values.len() as f32,
     };
-    all.into_iter().map(|(key, values)| (key, combine(values))).collect()
+    all.into_iter()
+        .map(|(key, values)| (key, combine(values)))
+        .collect()
 }
-

@@ -1,10 +1,11 @@
 //! Ingest against a naive computation in memory, over every type of column.
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BinaryViewArray, Date32Array, Date64Array, Decimal128Array, DictionaryArray,
-    FixedSizeBinaryArray, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, LargeBinaryArray,
-    LargeStringArray, StringArray, StringViewArray, TimestampMicrosecondArray, TimestampMillisecondArray,
-    TimestampNanosecondArray, TimestampSecondArray, UInt16Array, UInt64Array,
+    ArrayRef, BinaryArray, BinaryViewArray, Date32Array, Date64Array, Decimal128Array,
+    DictionaryArray, FixedSizeBinaryArray, Float32Array, Float64Array, Int8Array, Int16Array,
+    Int32Array, Int64Array, LargeBinaryArray, LargeStringArray, StringArray, StringViewArray,
+    TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
+    TimestampSecondArray, UInt16Array, UInt64Array,
 };
 use arrow::datatypes::Int16Type;
 use bytes::Bytes;
@@ -21,7 +22,9 @@ fn text(id: i64) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold("0x".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+    bytes
+        .iter()
+        .fold("0x".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 fn id_columns() -> Vec<IdColumn> {
@@ -37,33 +40,94 @@ fn id_columns() -> Vec<IdColumn> {
     let plain = |id: i64| id.to_string();
     let coded = |id: i64| hex(&id.to_be_bytes());
     vec![
-        ("int16", |ids| Arc::new(ids.iter().map(|&id| Some(id as i16)).collect::<Int16Array>()), plain),
-        ("int32", |ids| Arc::new(ids.iter().map(|&id| Some(id as i32)).collect::<Int32Array>()), plain),
-        ("int64", |ids| Arc::new(Int64Array::from(ids.to_vec())), plain),
+        (
+            "int16",
+            |ids| {
+                Arc::new(
+                    ids.iter()
+                        .map(|&id| Some(id as i16))
+                        .collect::<Int16Array>(),
+                )
+            },
+            plain,
+        ),
+        (
+            "int32",
+            |ids| {
+                Arc::new(
+                    ids.iter()
+                        .map(|&id| Some(id as i32))
+                        .collect::<Int32Array>(),
+                )
+            },
+            plain,
+        ),
+        (
+            "int64",
+            |ids| Arc::new(Int64Array::from(ids.to_vec())),
+            plain,
+        ),
         (
             "uint16",
-            |ids| Arc::new(ids.iter().map(|&id| Some((id + 50) as u16)).collect::<UInt16Array>()),
+            |ids| {
+                Arc::new(
+                    ids.iter()
+                        .map(|&id| Some((id + 50) as u16))
+                        .collect::<UInt16Array>(),
+                )
+            },
             |id| (id + 50).to_string(),
         ),
         (
             "uint64",
-            |ids| Arc::new(ids.iter().map(|&id| Some(u64::MAX - (id + 50) as u64)).collect::<UInt64Array>()),
+            |ids| {
+                Arc::new(
+                    ids.iter()
+                        .map(|&id| Some(u64::MAX - (id + 50) as u64))
+                        .collect::<UInt64Array>(),
+                )
+            },
             |id| (u64::MAX - (id + 50) as u64).to_string(),
         ),
         ("utf8", |ids| Arc::new(StringArray::from(texts(ids))), text),
-        ("large utf8", |ids| Arc::new(LargeStringArray::from(texts(ids))), text),
-        ("utf8 view", |ids| Arc::new(StringViewArray::from(texts(ids))), text),
+        (
+            "large utf8",
+            |ids| Arc::new(LargeStringArray::from(texts(ids))),
+            text,
+        ),
+        (
+            "utf8 view",
+            |ids| Arc::new(StringViewArray::from(texts(ids))),
+            text,
+        ),
         (
             "dictionary",
             |ids| {
                 let texts = texts(ids);
-                Arc::new(texts.iter().map(String::as_str).collect::<DictionaryArray<Int16Type>>())
+                Arc::new(
+                    texts
+                        .iter()
+                        .map(String::as_str)
+                        .collect::<DictionaryArray<Int16Type>>(),
+                )
             },
             text,
         ),
-        ("binary", |ids| Arc::new(BinaryArray::from(slices(&binary(ids)))), coded),
-        ("large binary", |ids| Arc::new(LargeBinaryArray::from(slices(&binary(ids)))), coded),
-        ("binary view", |ids| Arc::new(BinaryViewArray::from(slices(&binary(ids)))), coded),
+        (
+            "binary",
+            |ids| Arc::new(BinaryArray::from(slices(&binary(ids)))),
+            coded,
+        ),
+        (
+            "large binary",
+            |ids| Arc::new(LargeBinaryArray::from(slices(&binary(ids)))),
+            coded,
+        ),
+        (
+            "binary view",
+            |ids| Arc::new(BinaryViewArray::from(slices(&binary(ids)))),
+            coded,
+        ),
         (
             "fixed binary",
             |ids| Arc::new(FixedSizeBinaryArray::try_from_iter(binary(ids).into_iter()).unwrap()),
@@ -79,7 +143,10 @@ fn times(rows: &[Row]) -> Vec<i64> {
 fn file_of(rows: &[Row], user: &IdColumn, product: &IdColumn) -> Bytes {
     let users: Vec<i64> = rows.iter().map(|row| row.user).collect();
     let products: Vec<i64> = rows.iter().map(|row| row.product).collect();
-    let days: Date32Array = rows.iter().map(|row| Some((row.seconds / DAY) as i32)).collect();
+    let days: Date32Array = rows
+        .iter()
+        .map(|row| Some((row.seconds / DAY) as i32))
+        .collect();
     let values: Float32Array = rows.iter().map(|row| Some(row.value as f32)).collect();
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("v", Arc::new(values)),
@@ -95,16 +162,42 @@ fn every_type_of_id_gives_the_naive_data_set() {
     let columns = id_columns();
     for (number, user) in columns.iter().enumerate() {
         let product = &columns[(number + 5) % columns.len()];
-        let duplicates = [Duplicates::Sum, Duplicates::Max, Duplicates::Last, Duplicates::Count][number % 4];
-        let (first, second) = (some_rows(900, number as u64), some_rows(500, 77 + number as u64));
-        let files = inputs(&[file_of(&first, user, product), file_of(&second, user, product)]);
-        let spec = ScanSpec { duplicates, ..spec() };
+        let duplicates = [
+            Duplicates::Sum,
+            Duplicates::Max,
+            Duplicates::Last,
+            Duplicates::Count,
+        ][number % 4];
+        let (first, second) = (
+            some_rows(900, number as u64),
+            some_rows(500, 77 + number as u64),
+        );
+        let files = inputs(&[
+            file_of(&first, user, product),
+            file_of(&second, user, product),
+        ]);
+        let spec = ScanSpec {
+            duplicates,
+            ..spec()
+        };
         let found = ingest(&files, &spec);
         let rows = [first, second].concat();
-        let expected = naive(&rows, |s| TimeBin::Week.index(s), duplicates, user.2, product.2);
+        let expected = naive(
+            &rows,
+            |s| TimeBin::Week.index(s),
+            duplicates,
+            user.2,
+            product.2,
+        );
         let (part, partitions) = &found.data.parts[0];
         assert_eq!((*part, found.data.parts.len()), (SplitPart::Train, 1));
-        assert_eq!(found.named(partitions), expected, "{} x {}", user.0, product.0);
+        assert_eq!(
+            found.named(partitions),
+            expected,
+            "{} x {}",
+            user.0,
+            product.0
+        );
         assert_eq!(found.data.input_rows, 1400);
         assert!(found.data.bad_rows.is_empty());
     }
@@ -118,7 +211,9 @@ fn rows_are_dealt_by_count_and_then_by_id() {
         let rows = some_rows(3000, 5);
         let found = ingest(&inputs(&[file_of(&rows, column, &columns[2])]), &spec());
         let mut counts: BTreeMap<i64, u64> = BTreeMap::new();
-        rows.iter().for_each(|row| *counts.entry(row.user).or_default() += 1);
+        for row in &rows {
+            *counts.entry(row.user).or_default() += 1;
+        }
         let mut ranked: Vec<(i64, u64)> = counts.into_iter().collect();
         // Typed order: numbers by number (descending in the unsigned column), text and binary by bytes.
         let by_id = |a: &i64, b: &i64| match column.0 {
@@ -132,7 +227,12 @@ fn rows_are_dealt_by_count_and_then_by_id() {
         assert_eq!(*grid, Grid::deal(ranked.len() as u64, 3000).unwrap());
         let ids = found.ids(&found.data.user);
         for (rank, (id, _)) in ranked.iter().enumerate() {
-            assert_eq!(ids[&grid.dealt_row(rank as u64)], (column.2)(*id), "{} rank {rank}", column.0);
+            assert_eq!(
+                ids[&grid.dealt_row(rank as u64)],
+                (column.2)(*id),
+                "{} rank {rank}",
+                column.0
+            );
         }
     }
 }
@@ -141,24 +241,71 @@ fn rows_are_dealt_by_count_and_then_by_id() {
 fn every_type_of_time_gives_its_bins() {
     let rows = some_rows(400, 3);
     let seconds = times(&rows);
-    let shift = |factor: i64, rest: i64| seconds.iter().map(|s| s * factor + rest).collect::<Vec<i64>>();
+    let shift = |factor: i64, rest: i64| {
+        seconds
+            .iter()
+            .map(|s| s * factor + rest)
+            .collect::<Vec<i64>>()
+    };
     let columns: Vec<(&str, ArrayRef)> = vec![
-        ("date32", Arc::new(seconds.iter().map(|s| Some((s / DAY) as i32)).collect::<Date32Array>())),
+        (
+            "date32",
+            Arc::new(
+                seconds
+                    .iter()
+                    .map(|s| Some((s / DAY) as i32))
+                    .collect::<Date32Array>(),
+            ),
+        ),
         ("date64", Arc::new(Date64Array::from(shift(1000, 0)))),
         ("s", Arc::new(TimestampSecondArray::from(shift(1, 0)))),
-        ("ms", Arc::new(TimestampMillisecondArray::from(shift(1000, 999)))),
-        ("us", Arc::new(TimestampMicrosecondArray::from(shift(1_000_000, 1)).with_timezone("Asia/Tokyo"))),
-        ("ns", Arc::new(TimestampNanosecondArray::from(shift(1_000_000_000, 7)).with_timezone("+05:30"))),
+        (
+            "ms",
+            Arc::new(TimestampMillisecondArray::from(shift(1000, 999))),
+        ),
+        (
+            "us",
+            Arc::new(
+                TimestampMicrosecondArray::from(shift(1_000_000, 1)).with_timezone("Asia/Tokyo"),
+            ),
+        ),
+        (
+            "ns",
+            Arc::new(
+                TimestampNanosecondArray::from(shift(1_000_000_000, 7)).with_timezone("+05:30"),
+            ),
+        ),
         ("int64", Arc::new(Int64Array::from(shift(1, 0)))),
-        ("uint64", Arc::new(seconds.iter().map(|&s| Some(s as u64)).collect::<UInt64Array>())),
+        (
+            "uint64",
+            Arc::new(
+                seconds
+                    .iter()
+                    .map(|&s| Some(s as u64))
+                    .collect::<UInt64Array>(),
+            ),
+        ),
     ];
     let ids = &id_columns()[2];
     let users: Vec<i64> = rows.iter().map(|row| row.user).collect();
     let products: Vec<i64> = rows.iter().map(|row| row.product).collect();
     for (number, (name, times)) in columns.into_iter().enumerate() {
-        let bin = [TimeBin::Day, TimeBin::Week, TimeBin::Month, TimeBin::Quarter, TimeBin::Hour][number % 5];
-        let file = parquet_of(vec![("u", ids.1(&users)), ("p", ids.1(&products)), ("t", times)], 1000);
-        let spec = ScanSpec { value: None, time_bin: bin, ..spec() };
+        let bin = [
+            TimeBin::Day,
+            TimeBin::Week,
+            TimeBin::Month,
+            TimeBin::Quarter,
+            TimeBin::Hour,
+        ][number % 5];
+        let file = parquet_of(
+            vec![("u", ids.1(&users)), ("p", ids.1(&products)), ("t", times)],
+            1000,
+        );
+        let spec = ScanSpec {
+            value: None,
+            time_bin: bin,
+            ..spec()
+        };
         let found = ingest(&inputs(&[file]), &spec);
         let expected = naive(&rows, |s| bin.index(s), Duplicates::Count, ids.2, ids.2);
         assert_eq!(found.named(&found.data.parts[0].1), expected, "{name}");
@@ -168,7 +315,11 @@ fn every_type_of_time_gives_its_bins() {
         let first = bin.index(*seconds.iter().min().unwrap());
         assert_eq!(axis.first_bin, first, "{name}");
         assert_eq!(i64::from(axis.bins), bin.index(*last) - first + 1, "{name}");
-        assert_eq!(axis.last_is_partial, bin.is_partial(bin.index(*last), *last, unit), "{name}");
+        assert_eq!(
+            axis.last_is_partial,
+            bin.is_partial(bin.index(*last), *last, unit),
+            "{name}"
+        );
     }
 }
 
@@ -177,13 +328,25 @@ fn integers_are_bins_where_there_is_no_width() {
     let ids = Int64Array::from(vec![1, 1, 2, 2]);
     let bins = Int8Array::from(vec![-3, 4, 4, 4]);
     let file = parquet_of(
-        vec![("u", Arc::new(ids.clone())), ("p", Arc::new(ids)), ("t", Arc::new(bins))],
+        vec![
+            ("u", Arc::new(ids.clone())),
+            ("p", Arc::new(ids)),
+            ("t", Arc::new(bins)),
+        ],
         10,
     );
-    let spec = ScanSpec { value: None, time_bin: TimeBin::None, duplicates: Duplicates::Count, ..spec() };
+    let spec = ScanSpec {
+        value: None,
+        time_bin: TimeBin::None,
+        duplicates: Duplicates::Count,
+        ..spec()
+    };
     let found = ingest(&inputs(&[file]), &spec);
     let axis = found.data.time.as_ref().unwrap();
-    assert_eq!((axis.first_bin, axis.bins, axis.last_is_partial), (-3, 8, false));
+    assert_eq!(
+        (axis.first_bin, axis.bins, axis.last_is_partial),
+        (-3, 8, false)
+    );
     let key = |id: &str, bin| (id.to_owned(), id.to_owned(), bin);
     let expected = BTreeMap::from([(key("1", 0), 1.0), (key("1", 7), 1.0), (key("2", 7), 2.0)]);
     assert_eq!(found.named(&found.data.parts[0].1), expected);
@@ -195,16 +358,32 @@ fn every_type_of_value_is_read() {
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("int8", Arc::new(Int8Array::from(vec![2, 3, -4]))),
         ("uint64", Arc::new(UInt64Array::from(vec![2, 3, 4]))),
-        ("float32", Arc::new(Float32Array::from(vec![2.0, 3.0, -4.0]))),
-        ("float64", Arc::new(Float64Array::from(vec![2.0, 3.0, -4.0]))),
+        (
+            "float32",
+            Arc::new(Float32Array::from(vec![2.0, 3.0, -4.0])),
+        ),
+        (
+            "float64",
+            Arc::new(Float64Array::from(vec![2.0, 3.0, -4.0])),
+        ),
         (
             "decimal",
-            Arc::new(Decimal128Array::from(vec![200, 300, -400]).with_precision_and_scale(9, 2).unwrap()),
+            Arc::new(
+                Decimal128Array::from(vec![200, 300, -400])
+                    .with_precision_and_scale(9, 2)
+                    .unwrap(),
+            ),
         ),
     ];
     for (name, values) in columns {
         let file = parquet_of(vec![("u", ids()), ("p", ids()), ("v", values)], 2);
-        let found = ingest(&inputs(&[file]), &ScanSpec { time: None, ..spec() });
+        let found = ingest(
+            &inputs(&[file]),
+            &ScanSpec {
+                time: None,
+                ..spec()
+            },
+        );
         let last = if name == "uint64" { 4.0 } else { -4.0 };
         let key = |id: &str| (id.to_owned(), id.to_owned(), 0);
         let expected = BTreeMap::from([(key("1"), 5.0), (key("2"), last)]);

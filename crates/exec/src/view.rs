@@ -16,7 +16,12 @@ pub(crate) struct ViewWork {
 
 impl ViewWork {
     pub(crate) fn new(op: ViewOp, task: &Task, room: &Room) -> Self {
-        ViewWork { op, reads: task.reads.clone(), room: room.clone(), output: None }
+        ViewWork {
+            op,
+            reads: task.reads.clone(),
+            room: room.clone(),
+            output: None,
+        }
     }
 }
 
@@ -29,7 +34,9 @@ impl Work for ViewWork {
             KeyRange::One(key) => Ok(Want::Object(key, Part::Whole)),
             KeyRange::Blocks { .. } => Err(bug("a view reads sealed partitions")),
         };
-        Ok(Need::Fetch(self.reads.iter().map(want).collect::<Result<_, _>>()?))
+        Ok(Need::Fetch(
+            self.reads.iter().map(want).collect::<Result<_, _>>()?,
+        ))
     }
 
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
@@ -37,7 +44,9 @@ impl Work for ViewWork {
             .into_iter()
             .map(|fetched| match fetched {
                 Fetched::Sealed(file) => Ok(file),
-                _ => Err(bug("a view was handed something else than a sealed partition")),
+                _ => Err(bug(
+                    "a view was handed something else than a sealed partition",
+                )),
             })
             .collect::<Result<Vec<_>, _>>()?;
         let (op, cache) = (&self.op, &self.room.cache);
@@ -50,11 +59,17 @@ impl Work for ViewWork {
                 })
                 .collect()
         });
-        let mut output = Output { pieces: 1, ..Output::default() };
+        let mut output = Output {
+            pieces: 1,
+            ..Output::default()
+        };
         let mut report = SealReport::default();
         for derived in derived {
             let (file, partition) = derived.map_err(failure)?;
-            output.puts.push(Put { depot: DepotId::DATA, file });
+            output.puts.push(Put {
+                depot: DepotId::DATA,
+                file,
+            });
             report.partitions.push(partition);
         }
         output.partial = op::encode(&report);
@@ -63,6 +78,7 @@ impl Work for ViewWork {
     }
 
     fn finish(self: Box<Self>) -> Result<Output, Failure> {
-        self.output.ok_or_else(|| bug("a view ends before it began"))
+        self.output
+            .ok_or_else(|| bug("a view ends before it began"))
     }
 }

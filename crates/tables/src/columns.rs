@@ -119,7 +119,12 @@ impl ColumnKinds {
         if let Some(column) = &spec.value {
             let found = typed("value", column)?;
             if !is_value(found) {
-                return Err(wrong("value", column, found, "an integer, float or decimal column"));
+                return Err(wrong(
+                    "value",
+                    column,
+                    found,
+                    "an integer, float or decimal column",
+                ));
             }
         }
         Ok(kinds)
@@ -129,7 +134,13 @@ impl ColumnKinds {
     ///
     /// # Errors
     /// The first column of another kind.
-    pub fn agree(&self, first: &str, other: &Self, file: &str, spec: &ScanSpec) -> Result<(), TablesError> {
+    pub fn agree(
+        &self,
+        first: &str,
+        other: &Self,
+        file: &str,
+        spec: &ScanSpec,
+    ) -> Result<(), TablesError> {
         let words = |kinds: &Self| {
             [
                 (Some(spec.user.as_str()), Some(id_word(kinds.user))),
@@ -160,7 +171,10 @@ fn data_type<'a>(
     role: &'static str,
     column: &str,
 ) -> Result<&'a DataType, TablesError> {
-    let mut fields = schema.fields().iter().filter(|field| field.name() == column);
+    let mut fields = schema
+        .fields()
+        .iter()
+        .filter(|field| field.name() == column);
     match (fields.next(), fields.next()) {
         (Some(field), None) => Ok(field.data_type()),
         (Some(_), Some(_)) => Err(TablesError::AmbiguousColumn {
@@ -169,13 +183,20 @@ fn data_type<'a>(
             role,
         }),
         (None, _) => {
-            let names: Vec<String> =
-                schema.fields().iter().map(|field| format!("`{}`", field.name())).collect();
+            let names: Vec<String> = schema
+                .fields()
+                .iter()
+                .map(|field| format!("`{}`", field.name()))
+                .collect();
             Err(TablesError::MissingColumn {
                 file: file.to_owned(),
                 column: column.to_owned(),
                 role,
-                known: if names.is_empty() { "no columns".to_owned() } else { names.join(", ") },
+                known: if names.is_empty() {
+                    "no columns".to_owned()
+                } else {
+                    names.join(", ")
+                },
             })
         }
     }
@@ -207,7 +228,10 @@ pub fn integers(
         let array = cast_to(array, &DataType::Int64)?;
         let typed = array.as_primitive::<Int64Type>();
         if typed.null_count() == 0 {
-            typed.values().iter().for_each(|&id| sink(Some(ordered_from_i64(id))));
+            typed
+                .values()
+                .iter()
+                .for_each(|&id| sink(Some(ordered_from_i64(id))));
         } else {
             typed.iter().for_each(|id| sink(id.map(ordered_from_i64)));
         }
@@ -222,13 +246,25 @@ pub fn integers(
 pub fn texts(array: &ArrayRef, sink: impl FnMut(Option<&[u8]>)) -> Result<(), TablesError> {
     match array.data_type() {
         DataType::Utf8 => {
-            array.as_string::<i32>().iter().map(|id| id.map(str::as_bytes)).for_each(sink);
+            array
+                .as_string::<i32>()
+                .iter()
+                .map(|id| id.map(str::as_bytes))
+                .for_each(sink);
         }
         DataType::LargeUtf8 => {
-            array.as_string::<i64>().iter().map(|id| id.map(str::as_bytes)).for_each(sink);
+            array
+                .as_string::<i64>()
+                .iter()
+                .map(|id| id.map(str::as_bytes))
+                .for_each(sink);
         }
         DataType::Utf8View => {
-            array.as_string_view().iter().map(|id| id.map(str::as_bytes)).for_each(sink);
+            array
+                .as_string_view()
+                .iter()
+                .map(|id| id.map(str::as_bytes))
+                .for_each(sink);
         }
         DataType::Binary => array.as_binary::<i32>().iter().for_each(sink),
         DataType::LargeBinary => array.as_binary::<i64>().iter().for_each(sink),
@@ -269,7 +305,11 @@ impl Times {
             _ => cast_to(array, &DataType::Int64)?,
         };
         let numbers = numbers.as_primitive::<Int64Type>().clone();
-        Ok(Times { numbers, per_second, seconds_each })
+        Ok(Times {
+            numbers,
+            per_second,
+            seconds_each,
+        })
     }
 
     /// The seconds, or the bin number, of a row.
@@ -277,7 +317,11 @@ impl Times {
         let numbers = &self.numbers;
         numbers.is_valid(row).then(|| {
             let number = numbers.value(row);
-            if self.per_second == 1 { number * self.seconds_each } else { number.div_euclid(self.per_second) }
+            if self.per_second == 1 {
+                number * self.seconds_each
+            } else {
+                number.div_euclid(self.per_second)
+            }
         })
     }
 }
@@ -291,7 +335,11 @@ impl Reals {
     /// # Errors
     /// Where the decoder gave another type than the schema promised.
     pub fn of(array: &ArrayRef) -> Result<Self, TablesError> {
-        Ok(Reals(cast_to(array, &DataType::Float64)?.as_primitive::<Float64Type>().clone()))
+        Ok(Reals(
+            cast_to(array, &DataType::Float64)?
+                .as_primitive::<Float64Type>()
+                .clone(),
+        ))
     }
 
     /// The value of a row.
@@ -316,6 +364,10 @@ mod tests {
         let ids = [i64::MIN, -5, -1, 0, 1, i64::MAX];
         let ordered: Vec<u64> = ids.iter().map(|&id| ordered_from_i64(id)).collect();
         assert!(ordered.is_sorted());
-        assert!(ids.iter().zip(&ordered).all(|(&id, &o)| i64_from_ordered(o) == id));
+        assert!(
+            ids.iter()
+                .zip(&ordered)
+                .all(|(&id, &o)| i64_from_ordered(o) == id)
+        );
     }
 }

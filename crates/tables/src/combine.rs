@@ -107,10 +107,14 @@ impl PartitionBuild {
     }
 
     fn close(&mut self) -> Result<(), TablesError> {
-        let Some((local, column, time, combined)) = self.open.take() else { return Ok(()) };
+        let Some((local, column, time, combined)) = self.open.take() else {
+            return Ok(());
+        };
         let value = combined.value();
         if value.is_infinite() {
-            return Err(TablesError::ValueOverflow { column: self.value_column.clone() });
+            return Err(TablesError::ValueOverflow {
+                column: self.value_column.clone(),
+            });
         }
         self.rows_until(local)?;
         self.columns.push(column);
@@ -133,7 +137,8 @@ impl PartitionBuild {
 
     fn flush(&mut self) -> Result<(), TablesError> {
         if !self.columns.is_empty() {
-            self.writer.push_all(&self.columns, &self.times, Values::Each(&self.values))?;
+            self.writer
+                .push_all(&self.columns, &self.times, Values::Each(&self.values))?;
             self.columns.clear();
             self.times.clear();
             self.values.clear();
@@ -199,8 +204,14 @@ impl UnitMerge {
         )?;
         let share = budget_bytes / (3 * unit.runs.len().max(1) as u64);
         let bytes = share.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
-        let cursor = |run: &RecordRun| Cursor { run: *run, asked: 0, words: Vec::new(), at: 0 };
-        let starved = (0..unit.runs.len() as u32).filter(|&run| unit.runs[run as usize].records > 0);
+        let cursor = |run: &RecordRun| Cursor {
+            run: *run,
+            asked: 0,
+            words: Vec::new(),
+            at: 0,
+        };
+        let starved =
+            (0..unit.runs.len() as u32).filter(|&run| unit.runs[run as usize].records > 0);
         Ok(UnitMerge {
             starved: starved.collect(),
             cursors: unit.runs.iter().map(cursor).collect(),
@@ -256,7 +267,9 @@ impl UnitMerge {
     /// Where a combined value overflows or the disk is full.
     pub fn advance(&mut self) -> Result<(), TablesError> {
         for run in std::mem::take(&mut self.starved) {
-            let key = self.key(run).ok_or(TablesError::Malformed("a run of records ends early"))?;
+            let key = self
+                .key(run)
+                .ok_or(TablesError::Malformed("a run of records ends early"))?;
             self.heap.push(Reverse(key));
         }
         let words = self.shape.words();
@@ -293,7 +306,8 @@ impl UnitMerge {
         };
         let row = (key >> 96) as u32;
         let local = (u64::from(row) & ((1_u64 << self.unit.stride_log2) - 1)) as u32;
-        self.build.push(local, (key >> 64) as u32, (key >> 32) as u32, value)
+        self.build
+            .push(local, (key >> 64) as u32, (key >> 32) as u32, value)
     }
 
     /// Seals the partition, once nothing is wanted.
@@ -308,6 +322,8 @@ impl UnitMerge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use store::IoMode;
+    use store::partition::Partition;
 
     #[test]
     fn each_rule_combines_in_order() {
@@ -330,5 +346,63 @@ mod tests {
         combined.add(1.0);
         combined.add(1.0);
         assert_eq!(combined.value(), 16_777_218.0);
+    }
+
+    #[test]
+    fn runs_are_merged_in_order_a_chunk_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::open_unsynced(directory.path(), 1 << 30, IoMode::Pread).unwrap();
+        let shape = Shape {
+            time: true,
+            value: true,
+        };
+        // Two runs of the same 8 rows x 200 columns; `Last` keeps what the second run says.
+        let run = |value: f64| -> Vec<u32> {
+            let bits = value.to_bits();
+            let record = |i: u32| [32 + i / 200, i % 200, 3, bits as u32, (bits >> 32) as u32];
+            (0..1600).flat_map(record).collect()
+        };
+        let runs = [run(1.5), run(2.5)];
+        let places = [0, 1].map(|split| RecordRun {
+            split,
+            start: 0,
+            records: 1600,
+        });
+        let unit = SealUnit {
+            orientation: Mode::Product,
+            block: 2,
+            rows: 10,
+            stride_log2: 4,
+            runs: places.to_vec(),
+        };
+        for (duplicates, expected) in [(Duplicates::Last, 2.5), (Duplicates::Sum, 4.0)] {
+            let op = SealOp {
+                units: vec![],
+                shape,
+                duplicates,
+                value_column: "v".into(),
+            };
+            let mut merge = UnitMerge::new(unit.clone(), &op, &cache, 1).unwrap();
+            let mut fetches = 0;
+            loop {
+                let wants = merge.wants();
+                if wants.is_empty() {
+                    break;
+                }
+                fetches += wants.len();
+                for (run, split, range) in wants {
+                    let words = range.start as usize * 5..range.end as usize * 5;
+                    merge.feed(run, &runs[split as usize][words]);
+                }
+                merge.advance().unwrap();
+            }
+            assert!(fetches > 10, "{fetches} fetches");
+            let (file, reference) = merge.finish().unwrap();
+            assert_eq!((reference.rows, reference.interactions), (10, 1600));
+            let partition = Partition::open(file).unwrap();
+            assert_eq!(partition.constant_value(), Some(expected));
+            assert_eq!(partition.offsets()[8], 1600);
+            assert_eq!(&partition.columns(198..202).unwrap()[..], [198, 199, 0, 1]);
+        }
     }
 }

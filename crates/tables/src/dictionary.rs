@@ -53,13 +53,15 @@ impl IdSink for Gathered {
     }
 
     fn id(&mut self, id: &[u8], count: u64) -> Result<(), TablesError> {
-        self.buffer.extend_from_slice(&(id.len() as u32).to_le_bytes());
+        self.buffer
+            .extend_from_slice(&(id.len() as u32).to_le_bytes());
         self.buffer.extend_from_slice(id);
         if self.buffer.len() >= WRITE_BYTES {
             self.ids.append(&self.buffer)?;
             self.buffer.clear();
         }
-        self.ranks.push(u128::from(!count) << 64 | u128::from(self.next), &[])?;
+        self.ranks
+            .push(u128::from(!count) << 64 | u128::from(self.next), &[])?;
         self.next += 1;
         Ok(())
     }
@@ -101,7 +103,13 @@ impl DictionaryBuild {
             runs,
         };
         let merge = IdMerge::new(&op.runs, fixed, budget_bytes / 4);
-        Ok(DictionaryBuild { op, cache: cache.clone(), budget_bytes, merge, gathered })
+        Ok(DictionaryBuild {
+            op,
+            cache: cache.clone(),
+            budget_bytes,
+            merge,
+            gathered,
+        })
     }
 
     /// See [`IdMerge::wants`].
@@ -127,10 +135,18 @@ impl DictionaryBuild {
     /// # Errors
     /// Where the rows are more than ids, or the disk is full.
     pub fn finish(self) -> Result<Built, TablesError> {
-        let DictionaryBuild { op, cache, budget_bytes, mut gathered, .. } = self;
+        let DictionaryBuild {
+            op,
+            cache,
+            budget_bytes,
+            mut gathered,
+            ..
+        } = self;
         let ids = gathered.next;
-        let grid = Grid::deal(ids, op.interactions)
-            .map_err(|source| TablesError::Grid { column: op.column.clone(), source })?;
+        let grid = Grid::deal(ids, op.interactions).map_err(|source| TablesError::Grid {
+            column: op.column.clone(),
+            source,
+        })?;
         gathered.ids.append(&std::mem::take(&mut gathered.buffer))?;
         let mut runs: Vec<Members> = Vec::new();
         let mut start = 0;
@@ -142,9 +158,20 @@ impl DictionaryBuild {
         }
         let ordinals = gathered.ordinals.finish()?;
         let mut rows = Slots::zeroed(&cache, start, budget_bytes / 8)?;
-        let mut dealt = Dealt::new(&grid, gathered.ranks.sorted()?, &cache, ids, budget_bytes / 4)?;
+        let mut dealt = Dealt::new(
+            &grid,
+            gathered.ranks.sorted()?,
+            &cache,
+            ids,
+            budget_bytes / 4,
+        )?;
         let mut by_row = Sorter::new(&cache, budget_bytes / 4);
-        let mut reader = IdReader { ids: gathered.ids, read: 0, buffer: Vec::new(), at: 0 };
+        let mut reader = IdReader {
+            ids: gathered.ids,
+            read: 0,
+            buffer: Vec::new(),
+            at: 0,
+        };
         let mut first = 0;
         while let Some(chunk) = dealt.next_chunk()? {
             for &row in &chunk {
@@ -157,7 +184,11 @@ impl DictionaryBuild {
         }
         let files = seal(&grid, by_row.sorted()?, op.id_kind, &cache)?;
         let blocks = files.iter().map(Sealed::reference).collect();
-        Ok(Built { files, rows: rows.finish()?, report: DictionaryReport { ids, blocks } })
+        Ok(Built {
+            files,
+            rows: rows.finish()?,
+            report: DictionaryReport { ids, blocks },
+        })
     }
 }
 
@@ -196,7 +227,10 @@ impl Dealt {
         let mut sorter = Sorter::new(cache, budget_bytes);
         each(&mut |ordinal, row| sorter.push(u128::from(ordinal) << 32 | u128::from(row), &[]))?;
         let chunk = (budget_bytes / 4).max(1 << 10) as usize;
-        Ok(Dealt::Chunks { sorted: sorter.sorted()?, chunk })
+        Ok(Dealt::Chunks {
+            sorted: sorter.sorted()?,
+            chunk,
+        })
     }
 
     fn next_chunk(&mut self) -> Result<Option<Vec<u32>>, TablesError> {
@@ -237,7 +271,9 @@ impl Members {
             let inside = part.partition_point(|&ordinal| u64::from(ordinal) < limit);
             let is_last = inside < part.len();
             part.truncate(inside);
-            part.iter_mut().for_each(|ordinal| *ordinal = chunk[(u64::from(*ordinal) - first) as usize]);
+            for ordinal in &mut part {
+                *ordinal = chunk[(u64::from(*ordinal) - first) as usize];
+            }
             rows.put(self.next, &part)?;
             self.next += inside as u64;
             if is_last {
@@ -295,8 +331,9 @@ fn seal(
     for block in grid.block_ids() {
         let mut writer = DictionaryWriter::create(cache, kind)?;
         for row in grid.row_ids(block) {
-            let (key, id) =
-                by_row.next_record()?.ok_or(TablesError::Malformed("a row has no id"))?;
+            let (key, id) = by_row
+                .next_record()?
+                .ok_or(TablesError::Malformed("a row has no id"))?;
             if key != u128::from(row) {
                 return Err(TablesError::Malformed("a row has no id"));
             }
@@ -321,4 +358,109 @@ fn typed_id(kind: IdKind, id: &[u8]) -> Result<IdRef<'_>, TablesError> {
         ),
         IdKind::Binary => IdRef::Binary(id),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{IdRun, IdRunPlace};
+    use std::collections::{BTreeMap, BTreeSet};
+    use store::IoMode;
+    use store::dictionary::Dictionary;
+    use tensor::Mode;
+
+    /// Runs of texts; the counts follow from the text and the run.
+    fn runs() -> Vec<BTreeMap<String, u32>> {
+        let run = |run: u64| {
+            let ids: BTreeSet<u64> = (0..9000).map(|i| (i * i * 7 + run * i) % 30_011).collect();
+            ids.into_iter()
+                .map(|id| (format!("id-{id}"), 1 + (id + run) as u32 % 5))
+                .collect()
+        };
+        (0..4).map(run).collect()
+    }
+
+    fn build(runs: &[BTreeMap<String, u32>], cache: &Cache, budget_bytes: u64) -> Built {
+        let mut bytes = Vec::new();
+        let mut places = Vec::new();
+        for run in runs {
+            let start = bytes.len() as u64;
+            for (id, count) in run {
+                bytes.extend_from_slice(&count.to_le_bytes());
+                bytes.extend_from_slice(&(id.len() as u32).to_le_bytes());
+                bytes.extend_from_slice(id.as_bytes());
+            }
+            let run = IdRun {
+                ids: run.len() as u32,
+                bytes: bytes.len() as u64 - start,
+            };
+            places.push(IdRunPlace {
+                split: 0,
+                start,
+                run,
+            });
+        }
+        let op = DictionaryOp {
+            mode: Mode::User,
+            column: "u".into(),
+            id_kind: IdKind::Utf8,
+            runs: places,
+            interactions: 1_000_000,
+        };
+        let mut build = DictionaryBuild::new(op, cache, budget_bytes).unwrap();
+        loop {
+            let wants = build.wants();
+            if wants.is_empty() {
+                return build.finish().unwrap();
+            }
+            for (run, _, range) in wants {
+                build.feed(run, &bytes[range.start as usize..range.end as usize]);
+            }
+            build.advance().unwrap();
+        }
+    }
+
+    #[test]
+    fn rows_follow_counts_in_any_budget() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::open_unsynced(directory.path(), 1 << 30, IoMode::Pread).unwrap();
+        let runs = runs();
+        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+        for (id, count) in runs.iter().flatten() {
+            *counts.entry(id).or_default() += u64::from(*count);
+        }
+        let mut ranked: Vec<(&str, u64)> = counts.into_iter().collect();
+        ranked.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+        let grid = Grid::deal(ranked.len() as u64, 1_000_000).unwrap();
+        let rows: BTreeMap<&str, u32> = ranked
+            .iter()
+            .enumerate()
+            .map(|(rank, (id, _))| (*id, grid.dealt_row(rank as u64)))
+            .collect();
+        for budget_bytes in [1 << 30, 1] {
+            let built = build(&runs, &cache, budget_bytes);
+            assert_eq!(matches!(built.rows, Spooled::File(_)), budget_bytes == 1);
+            assert_eq!(built.report.ids, ranked.len() as u64);
+            let mut at = 0;
+            for run in &runs {
+                let mut found = vec![0; run.len()];
+                built.rows.read_numbers(at, &mut found).unwrap();
+                at += run.len() as u64;
+                assert!(
+                    run.keys()
+                        .zip(found)
+                        .all(|(id, row)| rows[id.as_str()] == row)
+                );
+            }
+            for (block, file) in grid.block_ids().zip(&built.files) {
+                let dictionary = Dictionary::open(file.clone()).unwrap();
+                for (row, id) in grid.row_ids(block).zip(dictionary.iter()) {
+                    let IdRef::Utf8(id) = id else {
+                        panic!("a text id")
+                    };
+                    assert_eq!(rows[id], row);
+                }
+            }
+        }
+    }
 }

@@ -100,13 +100,15 @@ pub enum TablesError {
         second: &'static str,
     },
     /// There is nothing to ingest.
-    #[error("{what} without a row: nothing to ingest")]
+    #[error("{what}: nothing to ingest")]
     Empty {
-        /// The files.
+        /// The files, and that they have no rows.
         what: String,
     },
     /// Every row is bad.
-    #[error("none of the {rows} rows can be used ({reasons}): check the columns that the job names")]
+    #[error(
+        "none of the {rows} rows can be used ({reasons}): check the columns that the job names"
+    )]
     NothingLeft {
         /// Rows read.
         rows: u64,
@@ -173,7 +175,9 @@ pub enum TablesError {
     #[error("{0}")]
     Split(String),
     /// The op of a task cannot be opened.
-    #[error("this worker cannot open a task of tables, version {found}: use the same version everywhere")]
+    #[error(
+        "this worker cannot open a task of tables, version {found}: use the same version everywhere"
+    )]
     OpVersion {
         /// The version found.
         found: u16,
@@ -206,6 +210,9 @@ impl TablesError {
             .trim_start_matches("Parquet error: ")
             .trim_start_matches("EOF: ")
             .to_owned();
-        TablesError::Corrupt { file: file.to_owned(), reason }
+        TablesError::Corrupt {
+            file: file.to_owned(),
+            reason,
+        }
     }
 }

@@ -43,7 +43,11 @@ impl Interner {
 
     /// Distinct ids.
     pub fn len(&self) -> usize {
-        if self.is_number() { self.numbers.len() } else { self.ends.len() }
+        if self.is_number() {
+            self.numbers.len()
+        } else {
+            self.ends.len()
+        }
     }
 
     /// Whether there are none.
@@ -121,7 +125,11 @@ impl Interner {
 
     fn text_at(&self, local: u32) -> &[u8] {
         let local = local as usize;
-        let start = if local == 0 { 0 } else { self.ends[local - 1] as usize };
+        let start = if local == 0 {
+            0
+        } else {
+            self.ends[local - 1] as usize
+        };
         &self.bytes[start..self.ends[local] as usize]
     }
 
@@ -150,8 +158,9 @@ impl Interner {
     pub fn ordered(&self, counts: &[u32]) -> Vec<u32> {
         let used = (0..self.len() as u32).filter(|&local| counts[local as usize] > 0);
         if self.is_number() {
-            let mut keyed: Vec<(u64, u32)> =
-                used.map(|local| (self.numbers[local as usize], local)).collect();
+            let mut keyed: Vec<(u64, u32)> = used
+                .map(|local| (self.numbers[local as usize], local))
+                .collect();
             keyed.sort_unstable();
             keyed.into_iter().map(|(_, local)| local).collect()
         } else {
@@ -199,12 +208,22 @@ mod tests {
     #[test]
     fn locals_follow_first_sight_and_runs_follow_ids() {
         let mut interner = Interner::new(IdKind::Int64);
-        let array: ArrayRef = Arc::new(Int32Array::from(vec![Some(5), Some(-2), None, Some(5), Some(9)]));
+        let array: ArrayRef = Arc::new(Int32Array::from(vec![
+            Some(5),
+            Some(-2),
+            None,
+            Some(5),
+            Some(9),
+        ]));
         let mut locals = Vec::new();
         interner.intern(&array, &mut locals).unwrap();
         assert_eq!(locals, [0, 1, NULL, 0, 2]);
         assert_eq!(interner.ordered(&[2, 1, 1]), [1, 0, 2]);
-        assert_eq!(interner.ordered(&[2, 0, 1]), [0, 2], "an id whose rows were all bad is left out");
+        assert_eq!(
+            interner.ordered(&[2, 0, 1]),
+            [0, 2],
+            "an id whose rows were all bad is left out"
+        );
     }
 
     #[test]
@@ -215,7 +234,12 @@ mod tests {
         let mut locals = Vec::new();
         interner.intern(&array, &mut locals).unwrap();
         assert_eq!(interner.len(), 7000);
-        assert!(locals.iter().enumerate().all(|(i, &local)| local as usize == i % 7000));
+        assert!(
+            locals
+                .iter()
+                .enumerate()
+                .all(|(i, &local)| local as usize == i % 7000)
+        );
         interner.clear();
         assert!(interner.is_empty());
     }

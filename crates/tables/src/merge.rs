@@ -46,8 +46,14 @@ impl Cursor {
             rest.get(at..at + 4)
                 .map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
         };
-        let length = if fixed { Some(8) } else { word(4).map(|length| length as usize) };
-        let (Some(count), Some(length)) = (word(0), length) else { return false };
+        let length = if fixed {
+            Some(8)
+        } else {
+            word(4).map(|length| length as usize)
+        };
+        let (Some(count), Some(length)) = (word(0), length) else {
+            return false;
+        };
         if rest.len() < head + length {
             self.lacks = (head + length) as u64;
             return false;
@@ -214,7 +220,9 @@ impl IdMerge {
 
     fn is_less(&self, a: usize, b: usize) -> bool {
         let (a, b) = (self.heap[a], self.heap[b]);
-        let order = self.cursors[a as usize].id().cmp(self.cursors[b as usize].id());
+        let order = self.cursors[a as usize]
+            .id()
+            .cmp(self.cursors[b as usize].id());
         order.then(a.cmp(&b)) == Ordering::Less
     }
 
@@ -291,7 +299,9 @@ mod tests {
                 .iter()
                 .map(|run| {
                     let mut bytes = vec![];
-                    run.iter().for_each(|id| text_entry(id, 1 + id.len() as u32, &mut bytes));
+                    for id in run {
+                        text_entry(id, 1 + id.len() as u32, &mut bytes);
+                    }
                     bytes
                 })
                 .collect();

@@ -254,7 +254,11 @@ pub struct SealReport {
 impl Op {
     /// As a task carries it.
     pub fn encode(&self) -> tensor::Op {
-        tensor::Op { family: OpFamily::Tables, version: VERSION, body: Arc::from(encode(self)) }
+        tensor::Op {
+            family: OpFamily::Tables,
+            version: VERSION,
+            body: Arc::from(encode(self)),
+        }
     }
 
     /// Opens what [`Op::encode`] made.

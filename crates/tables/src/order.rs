@@ -18,7 +18,13 @@ pub struct Translated {
 
 impl Translated {
     /// Of records with local ranks; `users` and `products` are the rows of those.
-    pub fn new(records: &[u32], shape: Shape, users: &[u32], products: &[u32], first_bin: i64) -> Self {
+    pub fn new(
+        records: &[u32],
+        shape: Shape,
+        users: &[u32],
+        products: &[u32],
+        first_bin: i64,
+    ) -> Self {
         let records = records.chunks_exact(shape.words());
         let count = records.len();
         let mut translated = Translated {
@@ -44,10 +50,16 @@ impl Translated {
 
     /// The records sorted by (row, column, time, place in the file), and where each block begins.
     pub fn ordered(&self, by_user: bool, blocks: Blocks) -> Ordered {
-        let (rows, columns) =
-            if by_user { (&self.users, &self.products) } else { (&self.products, &self.users) };
+        let (rows, columns) = if by_user {
+            (&self.users, &self.products)
+        } else {
+            (&self.products, &self.users)
+        };
         let order = order(rows, columns, &self.times);
-        let shape = Shape { time: !self.times.is_empty(), value: !self.values.is_empty() };
+        let shape = Shape {
+            time: !self.times.is_empty(),
+            value: !self.values.is_empty(),
+        };
         let mut words = Vec::with_capacity(order.len() * shape.words());
         let mut starts = vec![0_u32; blocks.count as usize + 1];
         for &place in &order {
@@ -131,11 +143,17 @@ mod tests {
 
     #[test]
     fn blocks_begin_where_their_rows_do() {
-        let shape = Shape { time: true, value: false };
+        let shape = Shape {
+            time: true,
+            value: false,
+        };
         // (user, product, absolute bin)
         let records = [0, 1, 100, 1, 0, 101, 0, 0, 100];
         let translated = Translated::new(&records, shape, &[9, 2], &[4, 5], 100);
-        let blocks = Blocks { count: 3, stride_log2: 2 };
+        let blocks = Blocks {
+            count: 3,
+            stride_log2: 2,
+        };
         let ordered = translated.ordered(true, blocks);
         assert_eq!(ordered.words, [2, 4, 1, 9, 4, 0, 9, 5, 0]);
         assert_eq!(ordered.starts, [0, 1, 1, 3]);

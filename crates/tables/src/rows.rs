@@ -105,7 +105,9 @@ impl Rows {
                 }
                 Err(reason) => {
                     *self.report.bad.entry(reason).or_default() += 1;
-                    self.report.first_bad.get_or_insert((self.next_row + row as u64, reason));
+                    self.report
+                        .first_bad
+                        .get_or_insert((self.next_row + row as u64, reason));
                 }
             }
         }
@@ -175,8 +177,11 @@ impl Rows {
                 records.extend_from_slice(&[bits as u32, (bits >> 32) as u32]);
             }
         }
-        let segment =
-            Segment { records: self.users.len() as u32, users: user_run, products: product_run };
+        let segment = Segment {
+            records: self.users.len() as u32,
+            users: user_run,
+            products: product_run,
+        };
         self.report.segments.push(segment);
         self.users.clear();
         self.products.clear();
@@ -184,7 +189,12 @@ impl Rows {
         self.values.clear();
         users.clear();
         products.clear();
-        Some(Closed { segment, users: user_bytes, products: product_bytes, records })
+        Some(Closed {
+            segment,
+            users: user_bytes,
+            products: product_bytes,
+            records,
+        })
     }
 }
 
@@ -216,7 +226,9 @@ fn check_value(value: f64, rule: ValueRule) -> Result<(), BadReason> {
 /// Writes the run of a mode's ids and turns the rows' local numbers into ranks in it.
 fn encode_ids(ids: &Interner, locals: &mut [u32]) -> (IdRun, Vec<u8>) {
     let mut counts = vec![0_u32; ids.len()];
-    locals.iter().for_each(|&local| counts[local as usize] += 1);
+    for &local in locals.iter() {
+        counts[local as usize] += 1;
+    }
     let ordered = ids.ordered(&counts);
     let mut run = Vec::with_capacity(ids.id_bytes() + 8 * ordered.len());
     let mut ranks = vec![0_u32; ids.len()];
@@ -224,8 +236,16 @@ fn encode_ids(ids: &Interner, locals: &mut [u32]) -> (IdRun, Vec<u8>) {
         ids.write_entry(local, counts[local as usize], &mut run);
         ranks[local as usize] = rank as u32;
     }
-    locals.iter_mut().for_each(|local| *local = ranks[*local as usize]);
-    (IdRun { ids: ordered.len() as u32, bytes: run.len() as u64 }, run)
+    for local in locals {
+        *local = ranks[*local as usize];
+    }
+    (
+        IdRun {
+            ids: ordered.len() as u32,
+            bytes: run.len() as u64,
+        },
+        run,
+    )
 }
 
 #[cfg(test)]
@@ -236,7 +256,11 @@ mod tests {
     fn values_are_told_apart_by_reason() {
         let cases = [
             (f64::NAN, ValueRule::Finite, Err(BadReason::NanValue)),
-            (f64::NEG_INFINITY, ValueRule::Finite, Err(BadReason::InfiniteValue)),
+            (
+                f64::NEG_INFINITY,
+                ValueRule::Finite,
+                Err(BadReason::InfiniteValue),
+            ),
             (1e300, ValueRule::Finite, Err(BadReason::ValueOutOfRange)),
             (-1.0, ValueRule::Finite, Ok(())),
             (-1.0, ValueRule::NonNegative, Err(BadReason::ForbiddenValue)),
@@ -254,6 +278,9 @@ mod tests {
         assert_eq!(absolute_bin(-1, TimeBin::Day, integer), Ok(-1));
         assert_eq!(absolute_bin(17, TimeBin::None, integer), Ok(17));
         assert_eq!(absolute_bin(17, TimeBin::None, Some(TimeKind::Date)), Ok(0));
-        assert_eq!(absolute_bin(1 << 40, TimeBin::None, integer), Err(BadReason::TimeOutOfRange));
+        assert_eq!(
+            absolute_bin(1 << 40, TimeBin::None, integer),
+            Err(BadReason::TimeOutOfRange)
+        );
     }
 }

@@ -34,7 +34,13 @@ impl Sorter {
     pub fn new(cache: &Cache, budget_bytes: u64) -> Self {
         let budget_bytes = usize::try_from(budget_bytes).unwrap_or(usize::MAX);
         let budget_bytes = budget_bytes.clamp(64 << 10, 2 << 30);
-        Sorter { cache: cache.clone(), budget_bytes, entries: Vec::new(), payloads: Vec::new(), runs: Vec::new() }
+        Sorter {
+            cache: cache.clone(),
+            budget_bytes,
+            entries: Vec::new(),
+            payloads: Vec::new(),
+            runs: Vec::new(),
+        }
     }
 
     /// Takes a record.
@@ -48,7 +54,11 @@ impl Sorter {
             self.spill()?;
         }
         let start = self.payloads.len() as u32;
-        self.entries.push(Entry { key, start, length: payload.len() as u32 });
+        self.entries.push(Entry {
+            key,
+            start,
+            length: payload.len() as u32,
+        });
         self.payloads.extend_from_slice(payload);
         Ok(())
     }
@@ -81,7 +91,11 @@ impl Sorter {
         if self.runs.is_empty() {
             self.entries.sort_unstable_by_key(|entry| entry.key);
             let (entries, payloads) = (self.entries, self.payloads);
-            return Ok(Sorted(Source::Memory { entries, payloads, next: 0 }));
+            return Ok(Sorted(Source::Memory {
+                entries,
+                payloads,
+                next: 0,
+            }));
         }
         self.spill()?;
         (self.entries, self.payloads) = (Vec::new(), Vec::new());
@@ -89,13 +103,24 @@ impl Sorter {
         let mut runs = Vec::new();
         let mut heap = BinaryHeap::new();
         for (number, scratch) in self.runs.into_iter().enumerate() {
-            let mut run = Run { scratch, chunk, read: 0, buffer: Vec::new(), at: 0, length: 0 };
+            let mut run = Run {
+                scratch,
+                chunk,
+                read: 0,
+                buffer: Vec::new(),
+                at: 0,
+                length: 0,
+            };
             if let Some(key) = run.advance()? {
                 heap.push(Reverse((key, number)));
             }
             runs.push(run);
         }
-        Ok(Sorted(Source::Runs { runs, heap, given: None }))
+        Ok(Sorted(Source::Runs {
+            runs,
+            heap,
+            given: None,
+        }))
     }
 }
 
@@ -123,7 +148,8 @@ impl Run {
         let kept = self.buffer.len();
         let more = (self.chunk.max(needed) - kept).min((self.scratch.len() - self.read) as usize);
         self.buffer.resize(kept + more, 0);
-        self.scratch.read_into(self.read, &mut self.buffer[kept..])?;
+        self.scratch
+            .read_into(self.read, &mut self.buffer[kept..])?;
         self.read += more as u64;
         if self.buffer.len() < needed {
             return Err(TablesError::Malformed("a run of a sort ends early"));
@@ -150,8 +176,16 @@ impl Run {
 pub struct Sorted(Source);
 
 enum Source {
-    Memory { entries: Vec<Entry>, payloads: Vec<u8>, next: usize },
-    Runs { runs: Vec<Run>, heap: BinaryHeap<Reverse<(u128, usize)>>, given: Option<usize> },
+    Memory {
+        entries: Vec<Entry>,
+        payloads: Vec<u8>,
+        next: usize,
+    },
+    Runs {
+        runs: Vec<Run>,
+        heap: BinaryHeap<Reverse<(u128, usize)>>,
+        given: Option<usize>,
+    },
 }
 
 impl Sorted {
@@ -161,7 +195,11 @@ impl Sorted {
     /// Where a run cannot be read.
     pub fn next_record(&mut self) -> Result<Option<(u128, &[u8])>, TablesError> {
         match &mut self.0 {
-            Source::Memory { entries, payloads, next } => {
+            Source::Memory {
+                entries,
+                payloads,
+                next,
+            } => {
                 let entry = entries.get(*next);
                 *next += 1;
                 Ok(entry.map(|entry| (entry.key, payload_of(payloads, entry))))
@@ -172,7 +210,9 @@ impl Sorted {
                 {
                     heap.push(Reverse((key, run)));
                 }
-                let Some(Reverse((key, run))) = heap.pop() else { return Ok(None) };
+                let Some(Reverse((key, run))) = heap.pop() else {
+                    return Ok(None);
+                };
                 *given = Some(run);
                 let run = &runs[run];
                 Ok(Some((key, &run.buffer[run.at - run.length..run.at])))
@@ -198,7 +238,10 @@ mod tests {
         let mut expected = records.to_vec();
         expected.sort();
         for (key, payload) in expected {
-            assert_eq!(sorted.next_record().unwrap(), Some((key, payload.as_slice())));
+            assert_eq!(
+                sorted.next_record().unwrap(),
+                Some((key, payload.as_slice()))
+            );
         }
         assert_eq!(sorted.next_record().unwrap(), None);
     }
@@ -221,6 +264,9 @@ mod tests {
 
     #[test]
     fn a_payload_longer_than_the_budget_passes() {
-        check(&[(2, vec![7; 300_000]), (1, vec![8; 200_000]), (3, vec![])], 1);
+        check(
+            &[(2, vec![7; 300_000]), (1, vec![8; 200_000]), (3, vec![])],
+            1,
+        );
     }
 }

@@ -115,10 +115,13 @@ impl ScanSpec {
     pub fn roles(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let time = self.time.as_deref().map(|column| ("time", column));
         let value = self.value.as_deref().map(|column| ("value", column));
-        [("user", self.user.as_str()), ("product", self.product.as_str())]
-            .into_iter()
-            .chain(time)
-            .chain(value)
+        [
+            ("user", self.user.as_str()),
+            ("product", self.product.as_str()),
+        ]
+        .into_iter()
+        .chain(time)
+        .chain(value)
     }
 
     /// Whether values are read at all.
@@ -139,11 +142,17 @@ impl ScanSpec {
         let roles: Vec<_> = self.roles().collect();
         for (i, (second, column)) in roles.iter().enumerate() {
             if let Some((first, _)) = roles[..i].iter().find(|(_, other)| other == column) {
-                return Err(TablesError::SameColumn { column: (*column).to_owned(), first, second });
+                return Err(TablesError::SameColumn {
+                    column: (*column).to_owned(),
+                    first,
+                    second,
+                });
             }
         }
         if !self.parts.is_empty() && self.parts.len() != files {
-            return Err(TablesError::Malformed("a part must be given for every file or for none"));
+            return Err(TablesError::Malformed(
+                "a part must be given for every file or for none",
+            ));
         }
         Ok(())
     }
@@ -168,7 +177,10 @@ mod tests {
         };
         assert!(spec(None).check(1).is_ok());
         let sentence = spec(Some("p")).check(1).unwrap_err().to_string();
-        assert_eq!(sentence, "column `p` is named both as product and as time: name another column");
+        assert_eq!(
+            sentence,
+            "column `p` is named both as product and as time: name another column"
+        );
         let roles: Vec<_> = spec(Some("t")).roles().map(|(role, _)| role).collect();
         assert_eq!(roles, ["user", "product", "time", "value"]);
     }

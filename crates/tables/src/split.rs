@@ -86,12 +86,24 @@ pub fn split_specs(
         SplitSettings::Bins { validation, test } => {
             let [train, validation, test] = bin_ranges(data, validation, test)?;
             let by = |bins| view(SplitPart::Train, Some(bins), None);
-            Ok(Splits { train: by(train), validation: by(validation), test: by(test) })
+            Ok(Splits {
+                train: by(train),
+                validation: by(validation),
+                test: by(test),
+            })
         }
-        SplitSettings::Hash { seed, validation, test } => {
+        SplitSettings::Hash {
+            seed,
+            validation,
+            test,
+        } => {
             let [train, validation, test] = hash_ranges(validation, test)?;
             let by = |range| view(SplitPart::Train, None, Some((seed, range)));
-            Ok(Splits { train: by(train), validation: by(validation), test: by(test) })
+            Ok(Splits {
+                train: by(train),
+                validation: by(validation),
+                test: by(test),
+            })
         }
         SplitSettings::Given => Ok(Splits {
             train: view(SplitPart::Train, None, None),
@@ -116,7 +128,11 @@ fn bin_ranges(data: &DataSet, validation: u32, test: u32) -> Result<[Range<u32>;
         )));
     }
     let (first_test, first_validation) = (whole - test, whole - test - validation);
-    Ok([0..first_validation, first_validation..first_test, first_test..whole])
+    Ok([
+        0..first_validation,
+        first_validation..first_test,
+        first_test..whole,
+    ])
 }
 
 fn hash_ranges(validation: f64, test: f64) -> Result<[Range<u64>; 3], TablesError> {
@@ -129,7 +145,11 @@ fn hash_ranges(validation: f64, test: f64) -> Result<[Range<u64>; 3], TablesErro
     // 2^64 as f64; the product is rounded once and saturates.
     let cut = |share: f64| (share * 18_446_744_073_709_551_616.0) as u64;
     let (first_validation, first_test) = (cut(1.0 - test - validation), cut(1.0 - test));
-    Ok([0..first_validation, first_validation..first_test, first_test..u64::MAX])
+    Ok([
+        0..first_validation,
+        first_validation..first_test,
+        first_test..u64::MAX,
+    ])
 }
 
 #[cfg(test)]
@@ -149,7 +169,10 @@ mod tests {
             }
         }
         for (count, share) in counts.into_iter().zip([0.7, 0.1, 0.2]) {
-            assert!((f64::from(count) / 30_000.0 - share).abs() < 0.01, "{counts:?}");
+            assert!(
+                (f64::from(count) / 30_000.0 - share).abs() < 0.01,
+                "{counts:?}"
+            );
         }
         assert!(is_in(&ranges[2], u64::MAX));
         let none = hash_ranges(0.1, 0.0).unwrap();
@@ -165,6 +188,7 @@ mod tests {
 
     #[test]
     fn the_hash_is_frozen() {
+        assert_eq!(interaction_hash(1, 2, 3, 4), 0x5a57_7598_d609_98e3);
         assert_ne!(interaction_hash(1, 2, 3, 4), interaction_hash(1, 3, 2, 4));
         assert_ne!(interaction_hash(1, 2, 3, 4), interaction_hash(2, 2, 3, 4));
         assert_ne!(interaction_hash(1, 2, 3, 4), interaction_hash(1, 2, 3, 5));

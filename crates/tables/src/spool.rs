@@ -1,7 +1,7 @@
 //! Intermediate bytes that stay in memory while they are few and go to an unnamed sealed file when they are not.
 
 use crate::error::TablesError;
-use store::{AlignedBuf, Cache, Sealed, SealWriter};
+use store::{AlignedBuf, Cache, SealWriter, Sealed};
 
 /// Bytes in the making.
 pub struct Spool {
@@ -24,7 +24,12 @@ impl Spool {
     /// Keeps up to `limit_bytes` in memory.
     pub fn new(cache: &Cache, limit_bytes: u64) -> Self {
         let limit_bytes = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
-        Spool { cache: cache.clone(), limit_bytes, memory: Vec::new(), file: None }
+        Spool {
+            cache: cache.clone(),
+            limit_bytes,
+            memory: Vec::new(),
+            file: None,
+        }
     }
 
     /// Adds bytes at the end.
@@ -63,7 +68,7 @@ pub enum Slots {
     /// Few.
     Memory(Vec<u32>),
     /// Many.
-    File(SealWriter),
+    File(Box<SealWriter>),
 }
 
 impl Slots {
@@ -77,7 +82,7 @@ impl Slots {
         }
         let mut file = cache.writer()?;
         file.reserve(count * 4)?;
-        Ok(Slots::File(file))
+        Ok(Slots::File(Box::new(file)))
     }
 
     /// Puts numbers at a place.

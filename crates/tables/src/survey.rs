@@ -103,35 +103,69 @@ pub fn survey(
             _ => kinds = Some(found),
         }
         let leaves = leaves_in_use(&arrow, spec);
-        plan_splits(name, index as u32, &arrow, &leaves, budget_bytes, &mut splits)?;
+        plan_splits(
+            name,
+            index as u32,
+            &arrow,
+            &leaves,
+            budget_bytes,
+            &mut splits,
+        )?;
         chunks.push(chunk_ranges(name, file.bytes, arrow.metadata(), &leaves)?);
         seen.push(file);
     }
     let rows: u64 = seen.iter().map(|file| file.rows).sum();
     let Some(kinds) = kinds.filter(|_| rows > 0) else {
-        let names: Vec<&str> = files.iter().take(3).map(|(name, _)| name.as_str()).collect();
-        let what = match files.len() {
-            0 => "no file given, so input".to_owned(),
-            1..=3 => names.join(", "),
-            more => format!("{} and {} more files", names.join(", "), more - 3),
+        let names: Vec<&str> = files
+            .iter()
+            .take(3)
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let what = match names.as_slice() {
+            [] => "no input file is given".to_owned(),
+            [one] => format!("{one} has no rows"),
+            _ if files.len() > 3 => {
+                format!(
+                    "{} and {} more files have no rows",
+                    names.join(", "),
+                    files.len() - 3
+                )
+            }
+            _ => format!("{} have no rows", names.join(", ")),
         };
         return Err(TablesError::Empty { what });
     };
     let lineage = lineage(files, spec, &seen, &chunks)?;
-    let largest = splits.iter().map(|split| split.row_group_bytes_max).max().unwrap_or(0);
-    Ok(Survey { files: seen, kinds, splits, lineage, scan_bytes_max: largest + SCAN_FIXED_BYTES })
+    let largest = splits
+        .iter()
+        .map(|split| split.row_group_bytes_max)
+        .max()
+        .unwrap_or(0);
+    Ok(Survey {
+        files: seen,
+        kinds,
+        splits,
+        lineage,
+        scan_bytes_max: largest + SCAN_FIXED_BYTES,
+    })
 }
 
 /// The bytes that end every Parquet file: the length of the metadata and the magic word.
 const TAIL_BYTES: u64 = 8;
 
-fn read_footer(name: &str, reader: &dyn ReadAt) -> Result<(InputFile, ParquetMetaData), TablesError> {
+fn read_footer(
+    name: &str,
+    reader: &dyn ReadAt,
+) -> Result<(InputFile, ParquetMetaData), TablesError> {
     let bytes = reader.len();
     let read = |range: Range<u64>| {
         let mut buffer = vec![0; (range.end - range.start) as usize];
         reader
             .read_at(range.start, &mut buffer)
-            .map_err(|source| TablesError::Read { file: name.to_owned(), source })?;
+            .map_err(|source| TablesError::Read {
+                file: name.to_owned(),
+                source,
+            })?;
         Ok::<_, TablesError>(buffer)
     };
     if bytes < 4 + TAIL_BYTES {
@@ -139,16 +173,34 @@ fn read_footer(name: &str, reader: &dyn ReadAt) -> Result<(InputFile, ParquetMet
     }
     let tail = read(bytes - TAIL_BYTES..bytes)?;
     if &tail[4..] != b"PAR1" {
-        return Err(TablesError::corrupt(name, "it does not end with the word PAR1"));
+        return Err(TablesError::corrupt(
+            name,
+            "it does not end with the word PAR1",
+        ));
     }
     let length = u64::from(u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]));
     if length + TAIL_BYTES + 4 > bytes {
-        return Err(TablesError::corrupt(name, "its metadata are longer than the file"));
+        return Err(TablesError::corrupt(
+            name,
+            "its metadata are longer than the file",
+        ));
     }
     let footer = bytes - TAIL_BYTES - length..bytes - TAIL_BYTES;
     let metadata = parse_footer(name, &read(footer.clone())?)?;
-    let rows = metadata.row_groups().iter().map(|group| group.num_rows().max(0) as u64).sum();
-    Ok((InputFile { name: name.to_owned(), bytes, footer, rows }, metadata))
+    let rows = metadata
+        .row_groups()
+        .iter()
+        .map(|group| group.num_rows().max(0) as u64)
+        .sum();
+    Ok((
+        InputFile {
+            name: name.to_owned(),
+            bytes,
+            footer,
+            rows,
+        },
+        metadata,
+    ))
 }
 
 /// Parses footer metadata.
@@ -156,14 +208,18 @@ fn read_footer(name: &str, reader: &dyn ReadAt) -> Result<(InputFile, ParquetMet
 /// # Errors
 /// Where they are damaged.
 pub fn parse_footer(name: &str, footer: &[u8]) -> Result<ParquetMetaData, TablesError> {
-    ParquetMetaDataReader::decode_metadata(footer).map_err(|error| TablesError::corrupt(name, error))
+    ParquetMetaDataReader::decode_metadata(footer)
+        .map_err(|error| TablesError::corrupt(name, error))
 }
 
 /// Metadata with their arrow schema.
 ///
 /// # Errors
 /// Where the schema is damaged.
-pub fn arrow_metadata(name: &str, metadata: ParquetMetaData) -> Result<ArrowReaderMetadata, TablesError> {
+pub fn arrow_metadata(
+    name: &str,
+    metadata: ParquetMetaData,
+) -> Result<ArrowReaderMetadata, TablesError> {
     ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::default())
         .map_err(|error| TablesError::corrupt(name, error))
 }
@@ -177,12 +233,19 @@ pub fn leaf_of(arrow: &ArrowReaderMetadata, column: &str) -> Option<usize> {
 }
 
 fn leaves_in_use(arrow: &ArrowReaderMetadata, spec: &ScanSpec) -> Vec<usize> {
-    let in_use = spec.roles().filter(|(role, _)| *role != "value" || spec.reads_values());
-    in_use.filter_map(|(_, column)| leaf_of(arrow, column)).collect()
+    let in_use = spec
+        .roles()
+        .filter(|(role, _)| *role != "value" || spec.reads_values());
+    in_use
+        .filter_map(|(_, column)| leaf_of(arrow, column))
+        .collect()
 }
 
 fn group_bytes(group: &RowGroupMetaData, leaves: &[usize]) -> u64 {
-    leaves.iter().map(|&leaf| group.column(leaf).compressed_size().max(0) as u64).sum()
+    leaves
+        .iter()
+        .map(|&leaf| group.column(leaf).compressed_size().max(0) as u64)
+        .sum()
 }
 
 fn plan_splits(
@@ -257,8 +320,14 @@ fn lineage(
     hasher.update(env!("CARGO_PKG_VERSION").as_bytes());
     hasher.update(b"\0");
     let encoded = postcard::to_stdvec(spec).map_err(|_| TablesError::Malformed("a spec"))?;
-    hasher.update(&(encoded.len() as u64).to_le_bytes()).update(&encoded);
-    let total: u64 = chunks.iter().flatten().map(|range| range.end - range.start).sum();
+    hasher
+        .update(&(encoded.len() as u64).to_le_bytes())
+        .update(&encoded);
+    let total: u64 = chunks
+        .iter()
+        .flatten()
+        .map(|range| range.end - range.start)
+        .sum();
     for (index, ((name, reader), file)) in files.iter().zip(seen).enumerate() {
         hasher.update(&file.bytes.to_le_bytes());
         hash_range(name, reader.as_ref(), file.footer.clone(), &mut hasher)?;
@@ -295,7 +364,10 @@ fn hash_range(
         let part = &mut buffer[..length as usize];
         reader
             .read_at(start, part)
-            .map_err(|source| TablesError::Read { file: name.to_owned(), source })?;
+            .map_err(|source| TablesError::Read {
+                file: name.to_owned(),
+                source,
+            })?;
         hasher.update(part);
         start += length;
     }

@@ -9,8 +9,8 @@ use crate::split::{interaction_hash, is_in};
 use store::partition::Partition;
 use store::{Cache, Sealed};
 use tensor::{
-    DataSet, DepotId, Duplicates, Grid, Mode, PartialSpec, PartitionRef, Partitions, Program, ProgramError, Read,
-    Reduced, Step, StepId, Task, TaskId, Turn, View, ViewSpec,
+    DataSet, DepotId, Duplicates, Grid, Mode, PartialSpec, PartitionRef, Partitions, Program,
+    ProgramError, Read, Reduced, Step, StepId, Task, TaskId, Turn, View, ViewSpec,
 };
 
 /// Bytes of memory per interaction of a piece, where files are read by positioned reads: column, time, value.
@@ -71,10 +71,15 @@ fn keeps(spec: &ViewSpec, unit: &ViewUnit, local: u32, column: u32, time: u32) -
     if spec.bins.as_ref().is_some_and(|bins| !bins.contains(&time)) {
         return false;
     }
-    let Some((seed, range)) = &spec.hash else { return true };
+    let Some((seed, range)) = &spec.hash else {
+        return true;
+    };
     let row = unit.first_row + local;
-    let (user, product) =
-        if unit.orientation == Mode::User { (row, column) } else { (column, row) };
+    let (user, product) = if unit.orientation == Mode::User {
+        (row, column)
+    } else {
+        (column, row)
+    };
     is_in(range, interaction_hash(*seed, user, product, time))
 }
 
@@ -99,13 +104,15 @@ impl BuildViews {
 
     fn source(&self, spec: &ViewSpec) -> Result<&Partitions, ProgramError> {
         let found = self.data.parts.iter().find(|(part, _)| *part == spec.part);
-        found.map(|(_, partitions)| partitions).ok_or_else(|| ProgramError {
-            sentence: format!(
-                "the data set has no {:?} part: give files for it, or split by bins or by hash",
-                spec.part
-            )
-            .to_lowercase(),
-        })
+        found
+            .map(|(_, partitions)| partitions)
+            .ok_or_else(|| ProgramError {
+                sentence: format!(
+                    "the data set has no {:?} part: give files for it, or split by bins or by hash",
+                    spec.part
+                )
+                .to_lowercase(),
+            })
     }
 
     fn is_whole(&self, spec: &ViewSpec) -> bool {
@@ -117,23 +124,31 @@ impl BuildViews {
         let spec = &self.specs[number];
         let source = self.source(spec)?;
         let units = units(&self.data, source);
-        let tasks = units.chunks(UNITS_PER_TASK).enumerate().map(|(index, units)| {
-            let op = Op::View(ViewOp {
-                spec: spec.clone(),
-                units: units.to_vec(),
-                duplicates: self.data.duplicates,
+        let tasks = units
+            .chunks(UNITS_PER_TASK)
+            .enumerate()
+            .map(|(index, units)| {
+                let op = Op::View(ViewOp {
+                    spec: spec.clone(),
+                    units: units.to_vec(),
+                    duplicates: self.data.duplicates,
+                });
+                let reads = units
+                    .iter()
+                    .map(|unit| Read::whole(unit.source.object.key(DepotId::DATA)));
+                Task {
+                    id: TaskId {
+                        step: StepId(number as u64),
+                        index: index as u32,
+                    },
+                    op: op.encode(),
+                    reads: reads.collect(),
+                    writes: vec![],
+                    after: vec![],
+                    chain: None,
+                    cost: units.iter().map(|unit| 1 + unit.source.interactions).sum(),
+                }
             });
-            let reads = units.iter().map(|unit| Read::whole(unit.source.object.key(DepotId::DATA)));
-            Task {
-                id: TaskId { step: StepId(number as u64), index: index as u32 },
-                op: op.encode(),
-                reads: reads.collect(),
-                writes: vec![],
-                after: vec![],
-                chain: None,
-                cost: units.iter().map(|unit| 1 + unit.source.interactions).sum(),
-            }
-        });
         Ok(Step {
             id: StepId(number as u64),
             name: format!("view {}", number + 1),
@@ -155,15 +170,16 @@ fn units(data: &DataSet, source: &Partitions) -> Vec<ViewUnit> {
         partitions.iter().enumerate().map(unit).collect::<Vec<_>>()
     };
     let mut units = side(Mode::User, &data.user.grid, &source.user_major);
-    units.extend(side(Mode::Product, &data.product.grid, &source.product_major));
+    units.extend(side(
+        Mode::Product,
+        &data.product.grid,
+        &source.product_major,
+    ));
     units
 }
 
 /// Partitions of both orientations from reports in the order of [`units`].
-pub(crate) fn gather(
-    reports: Vec<Vec<u8>>,
-    user_blocks: u32,
-) -> Result<Partitions, TablesError> {
+pub(crate) fn gather(reports: Vec<Vec<u8>>, user_blocks: u32) -> Result<Partitions, TablesError> {
     let mut all = Vec::new();
     for report in reports {
         all.extend(op::decode::<SealReport>(&report)?.partitions);
@@ -175,9 +191,15 @@ pub(crate) fn gather(
     let count = |side: &[PartitionRef]| side.iter().map(|one| one.interactions).sum::<u64>();
     let interactions = count(&all);
     if interactions != count(&product_major) {
-        return Err(TablesError::Malformed("the orientations differ in interactions"));
+        return Err(TablesError::Malformed(
+            "the orientations differ in interactions",
+        ));
     }
-    Ok(Partitions { user_major: all, product_major, interactions })
+    Ok(Partitions {
+        user_major: all,
+        product_major,
+        interactions,
+    })
 }
 
 impl Program for BuildViews {
@@ -187,7 +209,10 @@ impl Program for BuildViews {
             let spec = &self.specs[number];
             if self.is_whole(spec) {
                 let partitions = self.source(spec)?.clone();
-                self.built[number] = Some(View { spec: spec.clone(), partitions });
+                self.built[number] = Some(View {
+                    spec: spec.clone(),
+                    partitions,
+                });
             } else {
                 turn.steps.push(self.step(number)?);
             }
@@ -201,8 +226,14 @@ impl Program for BuildViews {
         let partitions =
             collected(reduced).and_then(|reports| gather(reports, self.data.user.grid.blocks()));
         let partitions = partitions.map_err(refuse)?;
-        self.built[number] = Some(View { spec: self.specs[number].clone(), partitions });
-        Ok(Turn { finished: self.built.iter().all(Option::is_some), ..Turn::default() })
+        self.built[number] = Some(View {
+            spec: self.specs[number].clone(),
+            partitions,
+        });
+        Ok(Turn {
+            finished: self.built.iter().all(Option::is_some),
+            ..Turn::default()
+        })
     }
 
     fn encode(&self) -> Vec<u8> {

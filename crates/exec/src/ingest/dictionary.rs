@@ -34,9 +34,16 @@ impl Work for DictionaryWork {
         self.asked.clear();
         for (run, split, range) in self.build.wants() {
             self.asked.push(run);
-            wants.push(Want::Object(of_split(&self.read, split)?, Part::Span(range)));
+            wants.push(Want::Object(
+                of_split(&self.read, split)?,
+                Part::Span(range),
+            ));
         }
-        Ok(if wants.is_empty() { Need::Nothing } else { Need::Fetch(wants) })
+        Ok(if wants.is_empty() {
+            Need::Nothing
+        } else {
+            Need::Fetch(wants)
+        })
     }
 
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
@@ -49,7 +56,10 @@ impl Work for DictionaryWork {
 
     fn finish(self: Box<Self>) -> Result<Output, Failure> {
         let built = self.build.finish().map_err(failure)?;
-        let put = |file| Put { depot: DepotId::DATA, file };
+        let put = |file| Put {
+            depot: DepotId::DATA,
+            file,
+        };
         Ok(Output {
             objects: vec![(self.write, held(built.rows, 4))],
             puts: built.files.into_iter().map(put).collect(),

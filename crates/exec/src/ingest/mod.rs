@@ -25,7 +25,9 @@ pub(crate) fn begin(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> 
         Op::View(op) => (op.units.len(), 0),
     };
     if (task.reads.len(), task.writes.len()) != (reads, writes) {
-        return Err(bug("a task of tables reads or writes other objects than its op"));
+        return Err(bug(
+            "a task of tables reads or writes other objects than its op",
+        ));
     }
     Ok(match op {
         Op::Scan(op) => Box::new(scan::ScanWork::new(op, task, room)?),
@@ -46,19 +48,28 @@ pub(crate) fn failure(error: TablesError) -> Failure {
     };
     match error {
         TablesError::Store(error) => failure_of(error, None),
-        error => Failure::Refused { refusal, sentence: error.to_string() },
+        error => Failure::Refused {
+            refusal,
+            sentence: error.to_string(),
+        },
     }
 }
 
 /// A contract between our own parts is broken.
 pub(crate) fn bug(sentence: &str) -> Failure {
-    Failure::Refused { refusal: Refusal::Bug, sentence: sentence.to_owned() }
+    Failure::Refused {
+        refusal: Refusal::Bug,
+        sentence: sentence.to_owned(),
+    }
 }
 
 /// Spooled bytes as an object of rows.
 fn held(spooled: Spooled, row_bytes: u32) -> Held {
     match spooled {
-        Spooled::Memory(buffer) => Held::Memory { buffer: Arc::new(buffer), row_bytes },
+        Spooled::Memory(buffer) => Held::Memory {
+            buffer: Arc::new(buffer),
+            row_bytes,
+        },
         Spooled::File(file) => Held::File { file, row_bytes },
     }
 }
@@ -66,10 +77,19 @@ fn held(spooled: Spooled, row_bytes: u32) -> Held {
 /// The object of a split among those that a task reads together.
 fn of_split(read: &Read, split: u32) -> Result<ObjectKey, Failure> {
     match read.keys {
-        KeyRange::Blocks { table, first: 0, count, version } if split < count => {
-            Ok(ObjectKey::Block { table, block: BlockId(split), version })
-        }
-        _ => Err(bug("a task of tables does not read the split that its op names")),
+        KeyRange::Blocks {
+            table,
+            first: 0,
+            count,
+            version,
+        } if split < count => Ok(ObjectKey::Block {
+            table,
+            block: BlockId(split),
+            version,
+        }),
+        _ => Err(bug(
+            "a task of tables does not read the split that its op names",
+        )),
     }
 }
 

@@ -48,8 +48,11 @@ impl ScanWork {
 
     fn keep(&mut self, closed: Option<Closed>) -> Result<(), Failure> {
         let Some(closed) = closed else { return Ok(()) };
-        let parts: [&[u8]; 3] =
-            [&closed.users, &closed.products, bytemuck::cast_slice(&closed.records)];
+        let parts: [&[u8]; 3] = [
+            &closed.users,
+            &closed.products,
+            bytemuck::cast_slice(&closed.records),
+        ];
         for (spool, bytes) in self.spools.iter_mut().zip(parts) {
             spool.append(bytes).map_err(failure)?;
         }
@@ -73,7 +76,10 @@ impl ScanWork {
         loop {
             self.keep(scan.close_if_full())?;
             let (users, products) = (&mut scan.user_side, &mut scan.product_side);
-            let (users, products) = self.room.pool.join(|| users.advance(), || products.advance());
+            let (users, products) = self
+                .room
+                .pool
+                .join(|| users.advance(), || products.advance());
             let (users, products) = (users.map_err(failure)?, products.map_err(failure)?);
             if !users && !products || !scan.combine().map_err(failure)? {
                 return Ok(());
@@ -96,17 +102,19 @@ impl Work for ScanWork {
             Fetched::Bytes(bytes) => Ok(bytes),
             _ => Err(bug("a scan was handed something else than bytes")),
         };
-        let mut data = fetched.into_iter().map(bytes).collect::<Result<Vec<Bytes>, _>>()?;
+        let mut data = fetched
+            .into_iter()
+            .map(bytes)
+            .collect::<Result<Vec<Bytes>, _>>()?;
         self.wants.clear();
-        let mut scan = match self.scan.take() {
-            Some(mut scan) => {
-                scan.push(data).map_err(failure)?;
-                scan
-            }
-            None => {
-                let footer = data.pop().ok_or_else(|| bug("a scan was handed no footer"))?;
-                SplitScan::new(&self.op, &footer).map_err(failure)?
-            }
+        let mut scan = if let Some(mut scan) = self.scan.take() {
+            scan.push(data).map_err(failure)?;
+            scan
+        } else {
+            let footer = data
+                .pop()
+                .ok_or_else(|| bug("a scan was handed no footer"))?;
+            SplitScan::new(&self.op, &footer).map_err(failure)?
         };
         self.decode(&mut scan)?;
         self.scan = Some(scan);
@@ -114,16 +122,27 @@ impl Work for ScanWork {
     }
 
     fn finish(mut self: Box<Self>) -> Result<Output, Failure> {
-        let scan = self.scan.take().ok_or_else(|| bug("a scan ends before it began"))?;
+        let scan = self
+            .scan
+            .take()
+            .ok_or_else(|| bug("a scan ends before it began"))?;
         let (last, report) = scan.finish().map_err(failure)?;
         self.keep(last)?;
         let spec = &self.op.spec;
-        let shape = Shape { time: spec.time.is_some(), value: spec.reads_values() };
+        let shape = Shape {
+            time: spec.time.is_some(),
+            value: spec.reads_values(),
+        };
         let widths = [1, 1, shape.row_bytes()];
-        let mut output =
-            Output { partial: op::encode(&report), pieces: self.pieces, ..Output::default() };
+        let mut output = Output {
+            partial: op::encode(&report),
+            pieces: self.pieces,
+            ..Output::default()
+        };
         for ((key, spool), width) in self.writes.iter().zip(self.spools).zip(widths) {
-            output.objects.push((*key, held(spool.finish().map_err(failure)?, width)));
+            output
+                .objects
+                .push((*key, held(spool.finish().map_err(failure)?, width)));
         }
         Ok(output)
     }

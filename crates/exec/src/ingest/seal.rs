@@ -5,8 +5,8 @@ use crate::{Fetched, Need, Output, Part, Put, Room, Want, Work};
 use plan::Failure;
 use rayon::prelude::*;
 use tables::combine::UnitMerge;
-use tables::op::{self, SealOp, SealReport};
 use tables::ingest::USER_MAJOR;
+use tables::op::{self, SealOp, SealReport};
 use tensor::{DepotId, KeyRange, Mode, ObjectKey, Read, Task};
 
 pub(super) struct SealWork {
@@ -40,7 +40,10 @@ impl SealWork {
             KeyRange::Blocks { table, .. } => (table == USER_MAJOR) == is_user,
             KeyRange::One(_) => false,
         });
-        of_split(read.ok_or_else(|| bug("a seal task does not read its orientation"))?, split)
+        of_split(
+            read.ok_or_else(|| bug("a seal task does not read its orientation"))?,
+            split,
+        )
     }
 }
 
@@ -56,9 +59,16 @@ impl Work for SealWork {
         self.asked.clear();
         for (number, run, orientation, split, range) in named {
             self.asked.push((number, run));
-            wants.push(Want::Object(self.object(orientation, split)?, Part::Span(range)));
+            wants.push(Want::Object(
+                self.object(orientation, split)?,
+                Part::Span(range),
+            ));
         }
-        Ok(if wants.is_empty() { Need::Nothing } else { Need::Fetch(wants) })
+        Ok(if wants.is_empty() {
+            Need::Nothing
+        } else {
+            Need::Fetch(wants)
+        })
     }
 
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
@@ -67,24 +77,36 @@ impl Work for SealWork {
             self.units[unit].1.feed(run, rows(fetched)?.typed());
         }
         let units = &mut self.units;
-        let advanced: Vec<_> = self
-            .room
-            .pool
-            .install(|| units.par_iter_mut().map(|(_, unit)| unit.advance()).collect());
-        advanced.into_iter().try_for_each(|result| result.map_err(failure))
+        let advanced: Vec<_> = self.room.pool.install(|| {
+            units
+                .par_iter_mut()
+                .map(|(_, unit)| unit.advance())
+                .collect()
+        });
+        advanced
+            .into_iter()
+            .try_for_each(|result| result.map_err(failure))
     }
 
     fn finish(self: Box<Self>) -> Result<Output, Failure> {
         let units = self.units;
-        let sealed: Vec<_> = self
-            .room
-            .pool
-            .install(|| units.into_par_iter().map(|(_, unit)| unit.finish()).collect());
-        let mut output = Output { pieces: self.pieces, ..Output::default() };
+        let sealed: Vec<_> = self.room.pool.install(|| {
+            units
+                .into_par_iter()
+                .map(|(_, unit)| unit.finish())
+                .collect()
+        });
+        let mut output = Output {
+            pieces: self.pieces,
+            ..Output::default()
+        };
         let mut report = SealReport::default();
         for sealed in sealed {
             let (file, partition) = sealed.map_err(failure)?;
-            output.puts.push(Put { depot: DepotId::DATA, file });
+            output.puts.push(Put {
+                depot: DepotId::DATA,
+                file,
+            });
             report.partitions.push(partition);
         }
         output.partial = op::encode(&report);

@@ -39,13 +39,18 @@ impl ShuffleWork {
         let KeyRange::One(key) = self.reads[read].keys else {
             return Err(bug("a shuffle reads single objects"));
         };
-        Ok(Want::Object(key, Part::Span(start..start + u64::from(count))))
+        Ok(Want::Object(
+            key,
+            Part::Span(start..start + u64::from(count)),
+        ))
     }
 }
 
 impl Work for ShuffleWork {
     fn next_need(&mut self) -> Result<Need, Failure> {
-        let Some(segment) = self.op.segments.get(self.next) else { return Ok(Need::Nothing) };
+        let Some(segment) = self.op.segments.get(self.next) else {
+            return Ok(Need::Nothing);
+        };
         Ok(Need::Fetch(vec![
             self.span(0, self.first_record, segment.records)?,
             self.span(1, segment.users.0, segment.users.1)?,
@@ -54,13 +59,21 @@ impl Work for ShuffleWork {
     }
 
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
-        let fetched = fetched.into_iter().map(rows).collect::<Result<Vec<_>, _>>()?;
+        let fetched = fetched
+            .into_iter()
+            .map(rows)
+            .collect::<Result<Vec<_>, _>>()?;
         let [records, users, products] = fetched.as_slice() else {
             return Err(bug("a shuffle was handed other objects than it asked for"));
         };
         let op = &self.op;
-        let translated =
-            Translated::new(records.typed(), op.shape, users.typed(), products.typed(), op.first_bin);
+        let translated = Translated::new(
+            records.typed(),
+            op.shape,
+            users.typed(),
+            products.typed(),
+            op.first_bin,
+        );
         drop(fetched);
         let (by_user, by_product) = self.room.pool.join(
             || translated.ordered(true, op.user),
@@ -68,7 +81,9 @@ impl Work for ShuffleWork {
         );
         drop(translated);
         let mut keep = |side: usize, ordered: Ordered| {
-            self.spools[side].append(bytemuck::cast_slice(&ordered.words)).map_err(failure)?;
+            self.spools[side]
+                .append(bytemuck::cast_slice(&ordered.words))
+                .map_err(failure)?;
             Ok::<_, Failure>(ordered.starts)
         };
         self.report.user_major.push(keep(0, by_user)?);
@@ -86,7 +101,9 @@ impl Work for ShuffleWork {
         };
         let width = self.op.shape.row_bytes();
         for (key, spool) in self.writes.iter().zip(self.spools) {
-            output.objects.push((*key, held(spool.finish().map_err(failure)?, width)));
+            output
+                .objects
+                .push((*key, held(spool.finish().map_err(failure)?, width)));
         }
         Ok(output)
     }
