@@ -18,9 +18,9 @@ fn bytes(seed: u8, len: usize) -> Vec<u8> {
 
 fn seal(cache: &Cache, bytes: &[u8]) -> Sealed {
     let mut writer = cache.writer().unwrap();
-    bytes
-        .chunks(77_777)
-        .for_each(|piece| writer.append(piece).unwrap());
+    for piece in bytes.chunks(77_777) {
+        writer.append(piece).unwrap();
+    }
     writer.seal().unwrap()
 }
 
@@ -155,7 +155,6 @@ fn damage_is_found_in_the_chunk_that_is_touched() {
         }
         assert!(sealed.section(2 * CHUNK_BYTES..3 * CHUNK_BYTES).is_ok());
         assert!(sealed.check().is_err());
-        cache.discard(sealed.digest());
         assert!(cache.find(sealed.reference()).unwrap().is_none());
         let again = seal(&cache, &contents);
         assert!(again.check().is_ok(), "another copy takes its place");
@@ -374,7 +373,9 @@ proptest! {
         let cache = Cache::open_unsynced(directory.path(), u64::MAX, mode).unwrap();
         let contents = bytes(9, len);
         let mut writer = cache.writer().unwrap();
-        contents.chunks(piece).for_each(|piece| writer.append(piece).unwrap());
+        for piece in contents.chunks(piece) {
+            writer.append(piece).unwrap();
+        }
         let sealed = writer.seal().unwrap();
         prop_assert_eq!(sealed.digest(), digest(&contents));
         let start = at.index(len + 1);
