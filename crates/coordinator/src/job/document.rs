@@ -122,7 +122,7 @@ fn unknown(section: &str, path: &str, name: &str) -> String {
             (None, Some(near)) => {
                 format!("unknown section or key `{name}`: did you mean `{near}`?")
             }
-            (None, None) => {
+            (_, None) => {
                 let known: Vec<String> = sections.map(|known| format!("[{known}]")).collect();
                 format!("unknown section `{name}`: there are {}", known.join(", "))
             }
