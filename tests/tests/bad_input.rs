@@ -27,12 +27,22 @@ struct Case {
 }
 
 fn of_arguments(arguments: &'static str, code: i32, message: &'static str) -> Case {
-    Case { job: GOOD.to_owned(), arguments, code, message }
+    Case {
+        job: GOOD.to_owned(),
+        arguments,
+        code,
+        message,
+    }
 }
 
 /// `config` reads and checks a job, and needs nothing of it.
 fn of_job(job: impl Into<String>, message: &'static str) -> Case {
-    Case { job: job.into(), arguments: "config job.toml", code: 78, message }
+    Case {
+        job: job.into(),
+        arguments: "config job.toml",
+        code: 78,
+        message,
+    }
 }
 
 fn plus(more: &str) -> String {
@@ -50,7 +60,11 @@ fn cases() -> Vec<Case> {
 
 fn of_the_command_line() -> Vec<Case> {
     vec![
-        of_arguments("", 64, "no verb is given: `coordinator --help` lists them, `demo` is a start"),
+        of_arguments(
+            "",
+            64,
+            "no verb is given: `coordinator --help` lists them, `demo` is a start",
+        ),
         of_arguments(
             "rum job.toml",
             64,
@@ -69,16 +83,32 @@ fn of_the_command_line() -> Vec<Case> {
             "unexpected argument '--wokers' found: a similar argument exists: '--workers'; `coordinator --help` \
              explains the command line",
         ),
-        of_arguments("run absent.toml", 64, "there is no job file absent.toml: give the path of a TOML file"),
+        of_arguments(
+            "run absent.toml",
+            64,
+            "there is no job file absent.toml: give the path of a TOML file",
+        ),
         of_arguments("run .", 64, ". is a directory, not a job file"),
-        of_arguments("config --set model.rank", 64, "--set model.rank has no `=`: write --set SECTION.KEY=VALUE"),
-        of_arguments("config --set rank=3", 64, "--set rank: there is no setting `rank`: did you mean `model.rank`?"),
+        of_arguments(
+            "config --set model.rank",
+            64,
+            "--set model.rank has no `=`: write --set SECTION.KEY=VALUE",
+        ),
+        of_arguments(
+            "config --set rank=3",
+            64,
+            "--set rank: there is no setting `rank`: did you mean `model.rank`?",
+        ),
         of_arguments(
             "config --set model.rank=0",
             64,
             "--set model.rank must be a whole number from 1 to 512, not 0",
         ),
-        of_arguments("config --threads 0", 64, "--threads must be a whole number from 1 to 4096, not 0"),
+        of_arguments(
+            "config --threads 0",
+            64,
+            "--threads must be a whole number from 1 to 4096, not 0",
+        ),
         of_arguments(
             "config --io map",
             64,
@@ -121,7 +151,11 @@ fn of_addresses_and_budgets() -> Vec<Case> {
             78,
             "--workers: workers have no scheme `http`: give a number, HOST:PORT,... or dns://SERVICE:PORT",
         ),
-        of_arguments("config --workers a:1,a:1", 78, "--workers: the worker a:1 is named twice"),
+        of_arguments(
+            "config --workers a:1,a:1",
+            78,
+            "--workers: the worker a:1 is named twice",
+        ),
         of_arguments(
             "config --workers a:1 --threads 2",
             78,
@@ -146,8 +180,14 @@ fn of_addresses_and_budgets() -> Vec<Case> {
 
 fn of_keys() -> Vec<Case> {
     vec![
-        of_job(plus("[model]\nrnak = 8\n"), "job.toml:10:1: unknown key `rnak` in [model]: did you mean `rank`?"),
-        of_job(plus("[modle]\nrank = 8\n"), "job.toml:9:2: unknown section `modle`: did you mean `[model]`?"),
+        of_job(
+            plus("[model]\nrnak = 8\n"),
+            "job.toml:10:1: unknown key `rnak` in [model]: did you mean `rank`?",
+        ),
+        of_job(
+            plus("[modle]\nrank = 8\n"),
+            "job.toml:9:2: unknown section `modle`: did you mean `[model]`?",
+        ),
         of_job(
             plus("[split]\nrank = 8\n"),
             "job.toml:10:1: unknown key `rank` in [split]: did you mean `model.rank`?",
@@ -174,7 +214,10 @@ fn of_keys() -> Vec<Case> {
             "job.toml:10:10: `model.preset` must be \"explicit\", \"hu\" or \"rendle\", not \"hue\": did you mean \
              \"hu\"?",
         ),
-        of_job("model = 3\n", "job.toml:1:9: `model` is a section: write `[model]` above its keys"),
+        of_job(
+            "model = 3\n",
+            "job.toml:1:9: `model` is a section: write `[model]` above its keys",
+        ),
     ]
 }
 
@@ -242,7 +285,12 @@ fn of_contradictions() -> Vec<Case> {
 }
 
 fn of_needs() -> Vec<Case> {
-    let of = |job: &str, arguments, message| Case { job: job.to_owned(), arguments, code: 78, message };
+    let of = |job: &str, arguments, message| Case {
+        job: job.to_owned(),
+        arguments,
+        code: 78,
+        message,
+    };
     vec![
         of(
             "[model]\nrank = 8\n",
@@ -251,7 +299,11 @@ fn of_needs() -> Vec<Case> {
              user ids; `input.product` is missing: give the column of product ids; `output.data` is missing: give the \
              place of the data set",
         ),
-        of(GOOD, "recommend job.toml", "`output.recommend.file` is missing: give the Parquet file to write"),
+        of(
+            GOOD,
+            "recommend job.toml",
+            "`output.recommend.file` is missing: give the Parquet file to write",
+        ),
         of(
             GOOD,
             "evaluate job.toml",
@@ -272,9 +324,16 @@ fn run(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Ou
 /// The message and the code in the object on stdout.
 fn failure(output: &Output) -> (String, i64) {
     let text = String::from_utf8_lossy(&output.stdout);
-    let object: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}"));
-    let message = object["error"]["message"].as_str().unwrap_or_default().to_owned();
-    (message, object["error"]["exit_code"].as_i64().unwrap_or_default())
+    let object: serde_json::Value =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}"));
+    let message = object["error"]["message"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    (
+        message,
+        object["error"]["exit_code"].as_i64().unwrap_or_default(),
+    )
 }
 
 #[test]
@@ -291,8 +350,13 @@ fn every_mistake_has_its_sentence_and_its_code() {
         let output = run(&directory, &arguments, &[]);
         let (message, code) = failure(&output);
         let message = message.replace(&*directory.to_string_lossy(), "{dir}");
-        if (message.as_str(), code, output.status.code()) != (case.message, i64::from(case.code), Some(case.code)) {
-            wrong.push(format!("{}\n  found    {code} {message}\n  expected {} {}", case.arguments, case.code, case.message));
+        if (message.as_str(), code, output.status.code())
+            != (case.message, i64::from(case.code), Some(case.code))
+        {
+            wrong.push(format!(
+                "{}\n  found    {code} {message}\n  expected {} {}",
+                case.arguments, case.code, case.message
+            ));
         }
         let left = fs::read_dir(&directory).unwrap().count();
         assert_eq!(left, 1, "{}: something was left behind", case.arguments);
@@ -304,8 +368,16 @@ fn every_mistake_has_its_sentence_and_its_code() {
 fn the_environment_is_checked_like_the_rest() {
     let scratch = tempfile::tempdir().unwrap();
     for (name, value, expected) in [
-        ("STRATA_MEMROY", "1GiB", "STRATA_MEMROY in the environment sets nothing: did you mean STRATA_MEMORY?"),
-        ("STRATA_MODEL_RANK", "many", "STRATA_MODEL_RANK must be a whole number from 1 to 512, not many"),
+        (
+            "STRATA_MEMROY",
+            "1GiB",
+            "STRATA_MEMROY in the environment sets nothing: did you mean STRATA_MEMORY?",
+        ),
+        (
+            "STRATA_MODEL_RANK",
+            "many",
+            "STRATA_MODEL_RANK must be a whole number from 1 to 512, not many",
+        ),
     ] {
         let output = run(scratch.path(), &["config", "--json"], &[(name, value)]);
         assert_eq!(failure(&output), (expected.to_owned(), 78));
@@ -317,12 +389,18 @@ fn files_that_are_no_jobs_are_told_apart() {
     let scratch = tempfile::tempdir().unwrap();
     fs::write(scratch.path().join("bytes.toml"), [0xff, 0xfe, 0x00]).unwrap();
     let output = run(scratch.path(), &["run", "bytes.toml", "--json"], &[]);
-    assert_eq!(failure(&output), ("the job file bytes.toml is not UTF-8 text".to_owned(), 78));
+    assert_eq!(
+        failure(&output),
+        ("the job file bytes.toml is not UTF-8 text".to_owned(), 78)
+    );
 
     fs::write(scratch.path().join("broken.toml"), "[input\n").unwrap();
     let output = run(scratch.path(), &["run", "broken.toml", "--json"], &[]);
     let (message, code) = failure(&output);
-    assert!(message.starts_with("broken.toml:1:7: this is not TOML"), "{message}");
+    assert!(
+        message.starts_with("broken.toml:1:7: this is not TOML"),
+        "{message}"
+    );
     assert_eq!(code, 78);
 }
 
@@ -334,7 +412,11 @@ fn people_see_the_line_and_a_caret() {
     assert_eq!(output.status.code(), Some(78));
     assert!(output.stdout.is_empty());
     let shown = String::from_utf8_lossy(&output.stderr);
-    for part in ["job.toml:2:1: unknown key `rnak` in [model]: did you mean `rank`?", "rnak = 8", "^^^^"] {
+    for part in [
+        "job.toml:2:1: unknown key `rnak` in [model]: did you mean `rank`?",
+        "rnak = 8",
+        "^^^^",
+    ] {
         assert!(shown.contains(part), "{part}\n{shown}");
     }
 }
@@ -342,18 +424,41 @@ fn people_see_the_line_and_a_caret() {
 #[test]
 fn the_later_layer_wins_and_says_so() {
     let scratch = tempfile::tempdir().unwrap();
-    fs::write(scratch.path().join("job.toml"), "[model]\nrank = 8\nepochs = 3\nnu = 0.5\n").unwrap();
+    fs::write(
+        scratch.path().join("job.toml"),
+        "[model]\nrank = 8\nepochs = 3\nnu = 0.5\n",
+    )
+    .unwrap();
     let arguments = ["--json", "--set", "model.epochs=5", "config", "job.toml"];
-    let output = run(scratch.path(), &arguments, &[("STRATA_MODEL_EPOCHS", "4"), ("STRATA_MODEL_NU", "0.25")]);
+    let output = run(
+        scratch.path(),
+        &arguments,
+        &[("STRATA_MODEL_EPOCHS", "4"), ("STRATA_MODEL_NU", "0.25")],
+    );
     let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((object["verb"].as_str(), object["error"].as_str()), (Some("config"), None));
+    assert_eq!(
+        (object["verb"].as_str(), object["error"].as_str()),
+        (Some("config"), None)
+    );
     let setting = |key: &str| {
         let settings = object["settings"].as_array().unwrap();
-        let setting = settings.iter().find(|setting| setting["key"] == key).unwrap();
-        (setting["value"].to_string(), setting["origin"].as_str().unwrap().to_owned())
+        let setting = settings
+            .iter()
+            .find(|setting| setting["key"] == key)
+            .unwrap();
+        (
+            setting["value"].to_string(),
+            setting["origin"].as_str().unwrap().to_owned(),
+        )
     };
     assert_eq!(setting("model.rank"), ("8".into(), "job.toml:2".into()));
-    assert_eq!(setting("model.nu"), ("0.25".into(), "STRATA_MODEL_NU".into()));
-    assert_eq!(setting("model.epochs"), ("5".into(), "--set model.epochs".into()));
+    assert_eq!(
+        setting("model.nu"),
+        ("0.25".into(), "STRATA_MODEL_NU".into())
+    );
+    assert_eq!(
+        setting("model.epochs"),
+        ("5".into(), "--set model.epochs".into())
+    );
     assert_eq!(setting("model.alpha"), ("1.0".into(), "default".into()));
 }

@@ -192,7 +192,7 @@ impl Failure {
         };
         let handler = GraphicalReportHandler::new_themed(theme)
             .with_width(120)
-            .with_context_lines(0);
+            .with_context_lines(1);
         let mut shown = String::new();
         for complaint in &self.complaints {
             if complaint.place.is_none() {

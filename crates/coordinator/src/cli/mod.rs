@@ -53,7 +53,10 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
     let settings = check::settings(&merged, needs(&invocation.command), faults)?;
     // With `--json` only errors reach stderr, unless a log was asked for.
     let quiet = invocation.json && !merged.is_given("run.log");
-    start_log(if quiet { "error" } else { &settings.run.log }, invocation.json)?;
+    start_log(
+        if quiet { "error" } else { &settings.run.log },
+        invocation.json,
+    )?;
     let output = match &invocation.command {
         Command::Config { .. } => VerbOutput::Config {
             settings: crate::job::describe::list(&merged),

@@ -114,10 +114,9 @@ fn unknown(section: &str, path: &str, name: &str) -> String {
             .iter()
             .map(|(known, _)| *known)
             .filter(|known| !known.contains('.'));
-        return match (
-            keys::nearest_word(sections.clone(), name),
-            keys::nearest(name),
-        ) {
+        let is_key = keys::KEYS.iter().any(|key| key.name() == name);
+        let section = keys::nearest_word(sections.clone(), name).filter(|_| !is_key);
+        return match (section, keys::nearest(name)) {
             (Some(near), _) => format!("unknown section `{name}`: did you mean `[{near}]`?"),
             (None, Some(near)) => {
                 format!("unknown section or key `{name}`: did you mean `{near}`?")

@@ -179,9 +179,21 @@ mod tests {
 
     #[test]
     fn what_a_verb_found_stands_at_the_top() {
-        let train = TrainReport { digest: "ab".into(), ..TrainReport::default() };
-        let body = VerbOutput::Run(Box::new(RunReport { train, ..RunReport::default() }));
-        let report = Report { verb: "run", version: "0", seconds: 1.5, peak_anonymous_bytes: 7, body: &body };
+        let train = TrainReport {
+            digest: "ab".into(),
+            ..TrainReport::default()
+        };
+        let body = VerbOutput::Run(Box::new(RunReport {
+            train,
+            ..RunReport::default()
+        }));
+        let report = Report {
+            verb: "run",
+            version: "0",
+            seconds: 1.5,
+            peak_anonymous_bytes: 7,
+            body: &body,
+        };
         let object = serde_json::to_value(&report).unwrap();
         assert_eq!(object["verb"], "run");
         assert_eq!(object["digest"], "ab");
@@ -194,7 +206,10 @@ mod tests {
     fn lines_for_people_are_not_for_programs() {
         let mut fields = serde_json::Map::new();
         fields.insert("blocks".into(), 64.into());
-        let body = VerbOutput::Described { fields, lines: vec!["64 blocks".into()] };
+        let body = VerbOutput::Described {
+            fields,
+            lines: vec!["64 blocks".into()],
+        };
         assert_eq!(serde_json::to_string(&body).unwrap(), r#"{"blocks":64}"#);
     }
 }

@@ -204,14 +204,23 @@ mod tests {
         }))
         .unwrap();
         let shown = evaluation_lines(&evaluation);
-        let words: Vec<Vec<&str>> = shown.iter().map(|line| line.split_whitespace().collect()).collect();
+        let words: Vec<Vec<&str>> = shown
+            .iter()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
         assert_eq!(words[0], ["new", "products,", "1,234", "users"]);
         assert_eq!(words[1], ["model", "popularity"]);
-        assert_eq!(words[2], ["recall@5", "0.3000", "[0.2500,", "0.3500]", "0.1000"]);
+        assert_eq!(
+            words[2],
+            ["recall@5", "0.3000", "[0.2500,", "0.3500]", "0.1000"]
+        );
         assert_eq!(words[3], ["recall@10", "0.4000", "0.2000"]);
     }
 
     fn evaluation_lines(evaluation: &Evaluation) -> Vec<String> {
-        super::evaluation(evaluation).lines().map(str::to_owned).collect()
+        super::evaluation(evaluation)
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 }
