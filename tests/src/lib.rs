@@ -1,1 +1,7 @@
-//! tests
+//! What tests share: worlds that pretend, and laws that check.
+//!
+//! **Invariant:** only code here and in `tests/tests` pretends; nothing here is linked into a binary.
+
+pub mod generate;
+pub mod inline;
+pub mod process;

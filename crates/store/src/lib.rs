@@ -3,12 +3,19 @@
 //! **Invariant:** only a file that was sealed here can be mapped; nothing here knows a manifest, an RPC
 //! or a formula.
 
+#[cfg(target_endian = "big")]
+compile_error!("sealed files are little-endian and are read without conversion");
+
+mod arrow_file;
 pub mod buffer;
 pub mod cache;
+pub mod dictionary;
 pub mod error;
 mod map;
+pub mod partition;
 pub mod scratch;
 pub mod sealed;
+mod spool;
 pub mod sums;
 pub mod writer;
 

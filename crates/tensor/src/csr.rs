@@ -88,22 +88,50 @@ impl<'a> CsrRef<'a> {
         }
         let end = base + columns.len() as u64;
         if offsets[0] > base || offsets[offsets.len() - 1] < end {
-            return Err(CsrError::Offsets { row: offsets.len() - 1 });
+            return Err(CsrError::Offsets {
+                row: offsets.len() - 1,
+            });
         }
         let expected = columns.len();
         if let Some(found) = times.map(<[u32]>::len).filter(|&found| found != expected) {
-            return Err(CsrError::Length { array: "time", found, expected });
+            return Err(CsrError::Length {
+                array: "time",
+                found,
+                expected,
+            });
         }
         if let Values::Each(values) = values
             && values.len() != expected
         {
-            return Err(CsrError::Length { array: "value", found: values.len(), expected });
+            return Err(CsrError::Length {
+                array: "value",
+                found: values.len(),
+                expected,
+            });
         }
-        if columns.iter().map(|&column| u64::from(column)).max().is_some_and(|largest| largest >= column_limit) {
-            let position = columns.iter().position(|&column| u64::from(column) >= column_limit).unwrap_or(0);
-            return Err(CsrError::Column { position, column: columns[position], limit: column_limit });
+        if columns
+            .iter()
+            .map(|&column| u64::from(column))
+            .max()
+            .is_some_and(|largest| largest >= column_limit)
+        {
+            let position = columns
+                .iter()
+                .position(|&column| u64::from(column) >= column_limit)
+                .unwrap_or(0);
+            return Err(CsrError::Column {
+                position,
+                column: columns[position],
+                limit: column_limit,
+            });
         }
-        Ok(CsrRef { offsets, base, columns, times, values })
+        Ok(CsrRef {
+            offsets,
+            base,
+            columns,
+            times,
+            values,
+        })
     }
 
     /// Rows touched, whole or cut.
@@ -158,9 +186,18 @@ mod tests {
         let offsets = [0, 4, 4, 10];
         let columns = [7, 8, 1, 2, 3];
         let csr = CsrRef::new(&offsets, 2, &columns, None, Values::All(1.0), 9).unwrap();
-        assert_eq!((csr.row(0), csr.row_start(0), csr.row_count(0)), (0..2, 2, 4));
-        assert_eq!((csr.row(1), csr.row_start(1), csr.row_count(1)), (2..2, 0, 0));
-        assert_eq!((csr.row(2), csr.row_start(2), csr.row_count(2)), (2..5, 0, 6));
+        assert_eq!(
+            (csr.row(0), csr.row_start(0), csr.row_count(0)),
+            (0..2, 2, 4)
+        );
+        assert_eq!(
+            (csr.row(1), csr.row_start(1), csr.row_count(1)),
+            (2..2, 0, 0)
+        );
+        assert_eq!(
+            (csr.row(2), csr.row_start(2), csr.row_count(2)),
+            (2..5, 0, 6)
+        );
     }
 
     #[test]
@@ -171,6 +208,13 @@ mod tests {
         assert_eq!(wrong(&[], &[]), CsrError::Offsets { row: 0 });
         assert_eq!(wrong(&[0, 2, 1], &[0]), CsrError::Offsets { row: 1 });
         assert_eq!(wrong(&[0, 1], &[0, 1]), CsrError::Offsets { row: 1 });
-        assert_eq!(wrong(&[0, 2], &[0, 5]), CsrError::Column { position: 1, column: 5, limit: 5 });
+        assert_eq!(
+            wrong(&[0, 2], &[0, 5]),
+            CsrError::Column {
+                position: 1,
+                column: 5,
+                limit: 5
+            }
+        );
     }
 }

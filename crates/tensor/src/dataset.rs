@@ -21,7 +21,11 @@ pub struct SealedRef {
 impl SealedRef {
     /// The key under which tasks read it.
     pub fn key(self, depot: DepotId) -> ObjectKey {
-        ObjectKey::Sealed { depot, digest: self.digest, bytes: self.bytes }
+        ObjectKey::Sealed {
+            depot,
+            digest: self.digest,
+            bytes: self.bytes,
+        }
     }
 }
 

@@ -44,23 +44,36 @@ impl Grid {
         let by_rows = rows.div_ceil(u64::from(BLOCK_ROWS_MAX));
         let blocks = by_work.max(by_rows).max(u64::from(BLOCKS_MIN));
         let stride = (2 * rows.div_ceil(blocks).max(1)).next_power_of_two();
-        let overflow = || GridError { rows, blocks: u32::try_from(blocks).unwrap_or(u32::MAX), stride };
+        let overflow = || GridError {
+            rows,
+            blocks: u32::try_from(blocks).unwrap_or(u32::MAX),
+            stride,
+        };
         if blocks.checked_mul(stride).is_none_or(|ids| ids > 1 << 32) {
             return Err(overflow());
         }
         let mut counts = vec![(rows / blocks) as u32; blocks as usize];
         // The last, partial pass of the snake starts at the end that its parity says.
         let (full_passes, rest) = (rows / blocks, (rows % blocks) as usize);
-        let partial: Range<usize> =
-            if full_passes % 2 == 0 { 0..rest } else { counts.len() - rest..counts.len() };
+        let partial: Range<usize> = if full_passes % 2 == 0 {
+            0..rest
+        } else {
+            counts.len() - rest..counts.len()
+        };
         counts[partial].iter_mut().for_each(|count| *count += 1);
-        Ok(Grid { stride_log2: stride.trailing_zeros() as u8, rows: counts })
+        Ok(Grid {
+            stride_log2: stride.trailing_zeros() as u8,
+            rows: counts,
+        })
     }
 
     /// One block that holds `rows` rows: the grid of time and context, whose row ids are the bins themselves.
     pub fn single(rows: u32) -> Self {
         let stride = u64::from(rows).max(1).next_power_of_two();
-        Grid { stride_log2: stride.trailing_zeros() as u8, rows: vec![rows] }
+        Grid {
+            stride_log2: stride.trailing_zeros() as u8,
+            rows: vec![rows],
+        }
     }
 
     /// How many blocks.
@@ -88,7 +101,11 @@ impl Grid {
     pub fn dealt_row(&self, rank: u64) -> u32 {
         let blocks = self.rows.len() as u64;
         let (pass, place) = (rank / blocks, rank % blocks);
-        let block = if pass.is_multiple_of(2) { place } else { blocks - 1 - place };
+        let block = if pass.is_multiple_of(2) {
+            place
+        } else {
+            blocks - 1 - place
+        };
         ((block << self.stride_log2) + pass) as u32
     }
 
@@ -118,7 +135,10 @@ mod tests {
             assert_eq!(grid.rows_total(), rows);
             let mut ids: Vec<u32> = (0..rows).map(|rank| grid.dealt_row(rank)).collect();
             ids.sort_unstable();
-            let expected: Vec<u32> = grid.block_ids().flat_map(|block| grid.row_ids(block)).collect();
+            let expected: Vec<u32> = grid
+                .block_ids()
+                .flat_map(|block| grid.row_ids(block))
+                .collect();
             assert_eq!(ids, expected, "{rows} rows");
         }
     }

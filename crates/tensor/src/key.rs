@@ -71,8 +71,16 @@ pub enum ObjectKey {
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ObjectKey::Block { table, block, version } => write!(f, "t{}b{}v{version}", table.0, block.0),
-            ObjectKey::Partial { reduction, level, index } => write!(f, "p{reduction}l{level}i{index}"),
+            ObjectKey::Block {
+                table,
+                block,
+                version,
+            } => write!(f, "t{}b{}v{version}", table.0, block.0),
+            ObjectKey::Partial {
+                reduction,
+                level,
+                index,
+            } => write!(f, "p{reduction}l{level}i{index}"),
             ObjectKey::Sealed { digest, .. } => write!(f, "s{}", digest.short()),
         }
     }
@@ -106,9 +114,16 @@ impl KeyRange {
         };
         (0..count).map(move |i| match self {
             KeyRange::One(key) => key,
-            KeyRange::Blocks { table, first, version, .. } => {
-                ObjectKey::Block { table, block: BlockId(first + i), version }
-            }
+            KeyRange::Blocks {
+                table,
+                first,
+                version,
+                ..
+            } => ObjectKey::Block {
+                table,
+                block: BlockId(first + i),
+                version,
+            },
         })
     }
 }

@@ -19,7 +19,8 @@ pub mod time;
 
 pub use csr::{CsrError, CsrRef};
 pub use dataset::{
-    Axis, DataSet, Duplicates, IdKind, PartitionRef, Partitions, SealedRef, SplitPart, TimeAxis, View, ViewSpec,
+    Axis, DataSet, Duplicates, IdKind, PartitionRef, Partitions, SealedRef, SplitPart, TimeAxis,
+    View, ViewSpec,
 };
 pub use digest::Digest;
 pub use grid::{Grid, GridError};

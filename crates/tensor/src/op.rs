@@ -31,6 +31,10 @@ impl Op {
     /// The worker's own op that makes the one object it reads durable in the depot of the model and
     /// returns, as its partial, the 32 bytes of the digest, then the length and the bytes of a row (u64, u32, little-endian).
     pub fn persist() -> Self {
-        Op { family: OpFamily::Builtin, version: 1, body: Arc::from(&b"persist"[..]) }
+        Op {
+            family: OpFamily::Builtin,
+            version: 1,
+            body: Arc::from(&b"persist"[..]),
+        }
     }
 }

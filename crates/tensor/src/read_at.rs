@@ -23,7 +23,9 @@ impl ReadAt for [u8] {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let start = usize::try_from(offset).map_err(io::Error::other)?;
-        let source = start.checked_add(buffer.len()).and_then(|end| self.get(start..end));
+        let source = start
+            .checked_add(buffer.len())
+            .and_then(|end| self.get(start..end));
         buffer.copy_from_slice(source.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }

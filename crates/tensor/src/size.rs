@@ -31,16 +31,28 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<Self, SizeError> {
         let wrong = || SizeError(text.to_owned());
-        let compact: String = text.chars().filter(|c| !c.is_whitespace() && *c != '_').collect();
-        let split = compact.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(compact.len());
+        let compact: String = text
+            .chars()
+            .filter(|c| !c.is_whitespace() && *c != '_')
+            .collect();
+        let split = compact
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(compact.len());
         let (number, unit) = compact.split_at(split);
         let unit = unit.to_ascii_lowercase();
-        let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+        let (_, factor) = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or_else(wrong)?;
         if let Ok(whole) = number.parse::<u64>() {
             return whole.checked_mul(*factor).map(ByteSize).ok_or_else(wrong);
         }
         let bytes = number.parse::<f64>().map_err(|_| wrong())? * *factor as f64;
-        if bytes.is_finite() && bytes < u64::MAX as f64 { Ok(ByteSize(bytes as u64)) } else { Err(wrong()) }
+        if bytes.is_finite() && bytes < u64::MAX as f64 {
+            Ok(ByteSize(bytes as u64))
+        } else {
+            Err(wrong())
+        }
     }
 }
 
@@ -67,9 +79,13 @@ mod tests {
 
     #[test]
     fn sizes_are_read_and_shown() {
-        for (text, bytes) in
-            [("256MiB", 256 << 20), ("8 GB", 8_000_000_000), ("4096", 4096), ("1.5gib", 3 << 29), ("0", 0)]
-        {
+        for (text, bytes) in [
+            ("256MiB", 256 << 20),
+            ("8 GB", 8_000_000_000),
+            ("4096", 4096),
+            ("1.5gib", 3 << 29),
+            ("0", 0),
+        ] {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
         }
         for text in ["", "MiB", "12 parsecs", "-1", "99999999TiB", "nan"] {

@@ -37,12 +37,18 @@ pub struct Read {
 impl Read {
     /// A read of all of it.
     pub fn whole(keys: impl Into<KeyRange>) -> Self {
-        Read { keys: keys.into(), rows_only: false }
+        Read {
+            keys: keys.into(),
+            rows_only: false,
+        }
     }
 
     /// A read of rows that the op names piece by piece.
     pub fn rows(keys: impl Into<KeyRange>) -> Self {
-        Read { keys: keys.into(), rows_only: true }
+        Read {
+            keys: keys.into(),
+            rows_only: true,
+        }
     }
 }
 

@@ -55,7 +55,8 @@ impl TimeBin {
 
     /// Whether a bin reaches past the last datum, known to a precision of `unit_seconds` (a day for dates).
     pub fn is_partial(self, index: i64, last_seconds: i64, unit_seconds: i64) -> bool {
-        self.end(index).is_some_and(|end| last_seconds + unit_seconds < end)
+        self.end(index)
+            .is_some_and(|end| last_seconds + unit_seconds < end)
     }
 }
 
@@ -65,7 +66,8 @@ fn months(days: i64) -> i64 {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let march_month = (5 * day_of_year + 2) / 153;
     (year_of_era + era * 400) * 12 + march_month + 2 - 1970 * 12
@@ -102,16 +104,32 @@ mod tests {
     #[test]
     fn weeks_start_on_monday() {
         let monday = 4 * DAY; // 1970-01-05
-        assert_eq!(TimeBin::Week.index(monday), TimeBin::Week.index(monday + 6 * DAY));
-        assert_eq!(TimeBin::Week.index(monday - 1) + 1, TimeBin::Week.index(monday));
+        assert_eq!(
+            TimeBin::Week.index(monday),
+            TimeBin::Week.index(monday + 6 * DAY)
+        );
+        assert_eq!(
+            TimeBin::Week.index(monday - 1) + 1,
+            TimeBin::Week.index(monday)
+        );
     }
 
     #[test]
     fn a_bin_ends_where_the_next_begins() {
-        for bin in [TimeBin::Hour, TimeBin::Day, TimeBin::Week, TimeBin::Month, TimeBin::Quarter] {
+        for bin in [
+            TimeBin::Hour,
+            TimeBin::Day,
+            TimeBin::Week,
+            TimeBin::Month,
+            TimeBin::Quarter,
+        ] {
             for index in [-700, -1, 0, 1, 575, 2000] {
                 let end = bin.end(index).unwrap();
-                assert_eq!((bin.index(end - 1), bin.index(end)), (index, index + 1), "{bin:?} {index}");
+                assert_eq!(
+                    (bin.index(end - 1), bin.index(end)),
+                    (index, index + 1),
+                    "{bin:?} {index}"
+                );
             }
         }
     }

@@ -40,6 +40,11 @@ impl Chunk {
         Chunk { data, crc32c }
     }
 
+    /// Its length.
+    pub fn bytes(&self) -> usize {
+        self.data.len()
+    }
+
     /// The claimed checksum.
     pub fn crc32c(&self) -> u32 {
         self.crc32c

@@ -36,28 +36,6 @@ pub struct Peer {
     pub address: String,
 }
 
-/// How sealed files are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Io {
-    /// Through a map.
-    Mmap,
-    /// By positioned reads.
-    Pread,
-}
-
-/// The instructions kernels may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Simd {
-    /// The widest the machine has.
-    Auto,
-    /// AVX-512.
-    Avx512,
-    /// AVX2 and FMA.
-    Avx2,
-    /// Plain Rust.
-    Portable,
-}
-
 /// A job begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
@@ -75,10 +53,6 @@ pub struct Open {
     pub depots: Vec<(DepotId, Reach)>,
     /// The other workers, as far as they are known.
     pub peers: Vec<Peer>,
-    /// `None`: as the worker was started.
-    pub io: Option<Io>,
-    /// `None`: as the worker was started.
-    pub simd: Option<Simd>,
     /// How often to say [`FromWorker::Alive`].
     pub heartbeat_ms: u32,
 }

@@ -3,7 +3,7 @@
 use super::keys::{attempt, depot, digest, encode_attempt, encode_digest};
 use super::{Malformed, all, each, required, unknown};
 use crate::message::{
-    Done, FromWorker, Input, Io, Open, Peer, Phase, Reach, Simd, Span, ToWorker, Totals, Traffic,
+    Done, FromWorker, Input, Open, Peer, Phase, Reach, Span, ToWorker, Totals, Traffic,
 };
 use crate::proto;
 use plan::{Profile, Wrote};
@@ -70,50 +70,6 @@ impl TryFrom<proto::Input> for Input {
     }
 }
 
-impl From<Option<Io>> for proto::Io {
-    fn from(io: Option<Io>) -> Self {
-        match io {
-            None => proto::Io::Unspecified,
-            Some(Io::Mmap) => proto::Io::Mmap,
-            Some(Io::Pread) => proto::Io::Pread,
-        }
-    }
-}
-
-impl From<Option<Simd>> for proto::Simd {
-    fn from(simd: Option<Simd>) -> Self {
-        match simd {
-            None => proto::Simd::Unspecified,
-            Some(Simd::Auto) => proto::Simd::Auto,
-            Some(Simd::Avx512) => proto::Simd::Avx512,
-            Some(Simd::Avx2) => proto::Simd::Avx2,
-            Some(Simd::Portable) => proto::Simd::Portable,
-        }
-    }
-}
-
-fn io(number: i32) -> Result<Option<Io>, Malformed> {
-    Ok(
-        match proto::Io::try_from(number).map_err(|_| unknown("io", number))? {
-            proto::Io::Unspecified => None,
-            proto::Io::Mmap => Some(Io::Mmap),
-            proto::Io::Pread => Some(Io::Pread),
-        },
-    )
-}
-
-fn simd(number: i32) -> Result<Option<Simd>, Malformed> {
-    Ok(
-        match proto::Simd::try_from(number).map_err(|_| unknown("simd", number))? {
-            proto::Simd::Unspecified => None,
-            proto::Simd::Auto => Some(Simd::Auto),
-            proto::Simd::Avx512 => Some(Simd::Avx512),
-            proto::Simd::Avx2 => Some(Simd::Avx2),
-            proto::Simd::Portable => Some(Simd::Portable),
-        },
-    )
-}
-
 impl From<Open> for proto::Open {
     fn from(open: Open) -> Self {
         proto::Open {
@@ -131,8 +87,6 @@ impl From<Open> for proto::Open {
                 })
                 .collect(),
             peers: all(open.peers),
-            io: proto::Io::from(open.io).into(),
-            simd: proto::Simd::from(open.simd).into(),
             heartbeat_ms: open.heartbeat_ms,
         }
     }
@@ -154,8 +108,6 @@ impl TryFrom<proto::Open> for Open {
             inputs: each(open.inputs)?,
             depots: depots.collect::<Result<_, Malformed>>()?,
             peers: each(open.peers)?,
-            io: io(open.io)?,
-            simd: simd(open.simd)?,
             heartbeat_ms: open.heartbeat_ms,
         })
     }

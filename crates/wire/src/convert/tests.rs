@@ -2,7 +2,7 @@
 
 use super::Malformed;
 use crate::message::{
-    Done, FromWorker, Input, Io, Open, Peer, Phase, Pull, PullPart, PullReply, Reach, Simd, Span,
+    Done, FromWorker, Input, Open, Peer, Phase, Pull, PullPart, PullReply, Reach, Span,
     StorageReply, StorageRequest, ToWorker, Totals, Traffic,
 };
 use crate::{Chunk, proto};
@@ -108,8 +108,7 @@ fn failures() -> Vec<Failure> {
         Refusal::BadData,
         Refusal::Unavailable,
         Refusal::Bug,
-        Refusal::Io,
-        Refusal::TryAgain,
+        Refusal::Refusal::TryAgain,
         Refusal::Permission,
         Refusal::Config,
     ] {
@@ -121,7 +120,7 @@ fn failures() -> Vec<Failure> {
     failures
 }
 
-fn open(io: Option<Io>, simd: Option<Simd>) -> Open {
+fn open() -> Open {
     Open {
         term: 4,
         run: digest(1),
@@ -145,8 +144,6 @@ fn open(io: Option<Io>, simd: Option<Simd>) -> Open {
             worker: WorkerId(0),
             address: "127.0.0.1:7000".into(),
         }],
-        io,
-        simd,
         heartbeat_ms: 500,
     }
 }
@@ -161,17 +158,7 @@ fn traffic() -> Vec<Traffic> {
 
 #[test]
 fn what_goes_to_a_worker_comes_back() {
-    for io in [None, Some(Io::Mmap), Some(Io::Pread)] {
-        for simd in [
-            None,
-            Some(Simd::Auto),
-            Some(Simd::Avx512),
-            Some(Simd::Avx2),
-            Some(Simd::Portable),
-        ] {
-            check::<ToWorker, proto::ToWorker>(ToWorker::Open(open(io, simd)));
-        }
-    }
+    check::<ToWorker, proto::ToWorker>(ToWorker::Open(open()));
     let source = Source {
         keys: keys()[0].into(),
         holders: vec![

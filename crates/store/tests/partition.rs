@@ -1,0 +1,316 @@
+//! The sealed partition and the sealed dictionary: what was written is read, by us and by Arrow's own reader, and a
+//! malformed file is an error.
+
+use proptest::prelude::*;
+use std::io::Cursor;
+use store::dictionary::{Dictionary, DictionaryWriter, IdRef};
+use store::partition::{Partition, PartitionValues, PartitionWriter};
+use store::{Cache, IoMode, Sealed, StoreError};
+use tensor::{BlockId, IdKind, Mode};
+
+type Row = Vec<(u32, u32, f32)>;
+
+fn cache(mode: IoMode) -> (tempfile::TempDir, Cache) {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = Cache::open_unsynced(directory.path(), u64::MAX, mode).unwrap();
+    (directory, cache)
+}
+
+fn write(cache: &Cache, rows: &[Row], has_time: bool) -> Sealed {
+    let mut writer = PartitionWriter::create(cache, Mode::Product, BlockId(7), has_time).unwrap();
+    for row in rows {
+        for &(column, time, value) in row {
+            writer.push(column, time, value).unwrap();
+        }
+        writer.end_row().unwrap();
+    }
+    let (sealed, reference) = writer.seal().unwrap();
+    assert_eq!(reference.object, sealed.reference());
+    assert_eq!(
+        reference.interactions,
+        rows.iter().map(|row| row.len() as u64).sum::<u64>()
+    );
+    sealed
+}
+
+fn read(partition: &Partition) -> Vec<Row> {
+    let piece = partition.whole().unwrap();
+    let csr = piece.csr(partition.offsets(), 1 << 32).unwrap();
+    (0..csr.rows())
+        .map(|row| {
+            csr.row(row)
+                .map(|i| {
+                    (
+                        csr.columns()[i],
+                        csr.times().map_or(0, |times| times[i]),
+                        csr.values().at(i),
+                    )
+                })
+                .collect()
+        })
+        .collect()
+}
+
+fn rows(seed: u64, count: usize, equal: bool) -> Vec<Row> {
+    let mut state = seed;
+    let mut next = move || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as u32
+    };
+    (0..count)
+        .map(|_| {
+            let mut row: Vec<_> = (0..next() % 40)
+                .map(|_| (next() % 5000, next() % 53))
+                .collect();
+            row.sort_unstable();
+            row.into_iter()
+                .map(|(c, t)| (c, t, if equal { 2.5 } else { next() as f32 }))
+                .collect()
+        })
+        .collect()
+}
+
+#[test]
+fn what_was_written_is_read() {
+    for mode in [IoMode::Mmap, IoMode::Pread] {
+        let (_directory, cache) = cache(mode);
+        for equal in [true, false] {
+            let rows = rows(1, 300, equal);
+            let partition = Partition::open(write(&cache, &rows, true)).unwrap();
+            assert_eq!(
+                (partition.rows(), partition.orientation(), partition.block()),
+                (300, Mode::Product, BlockId(7))
+            );
+            assert_eq!(partition.constant_value(), equal.then_some(2.5));
+            assert_eq!(
+                partition.bytes_per_interaction(),
+                if equal { 8 } else { 12 }
+            );
+            assert_eq!(read(&partition), rows);
+        }
+        let timeless: Vec<Row> = rows(2, 50, true)
+            .into_iter()
+            .map(|row| row.into_iter().map(|(c, _, v)| (c, 0, v)).collect())
+            .collect();
+        let partition = Partition::open(write(&cache, &timeless, false)).unwrap();
+        assert!(!partition.has_time() && partition.times(0..1).unwrap().is_none());
+        assert_eq!(read(&partition), timeless);
+        for rows in [vec![], vec![vec![], vec![]]] {
+            let partition = Partition::open(write(&cache, &rows, true)).unwrap();
+            assert_eq!((partition.interactions(), read(&partition)), (0, rows));
+        }
+    }
+}
+
+#[test]
+fn long_columns_go_through_scratch_files_and_values_that_differ_late_are_kept() {
+    let (_directory, cache) = cache(IoMode::Pread);
+    let mut writer = PartitionWriter::create(&cache, Mode::User, BlockId(0), true).unwrap();
+    let count = 700_000_u32;
+    for column in 0..count {
+        writer
+            .push(
+                column,
+                column % 53,
+                if column == count - 1 { 9.0 } else { 1.0 },
+            )
+            .unwrap();
+        if column % 1000 == 999 {
+            writer.end_row().unwrap();
+        }
+    }
+    let (sealed, _) = writer.seal().unwrap();
+    let partition = Partition::open(sealed).unwrap();
+    let range = 262_100..600_000_u64;
+    let piece = partition.piece(range.clone()).unwrap();
+    assert!(
+        piece
+            .columns
+            .iter()
+            .copied()
+            .eq(range.start as u32..range.end as u32)
+    );
+    assert!(
+        piece
+            .times
+            .unwrap()
+            .iter()
+            .copied()
+            .eq((range.start as u32..range.end as u32).map(|c| c % 53))
+    );
+    match partition
+        .values(u64::from(count) - 2..u64::from(count))
+        .unwrap()
+    {
+        PartitionValues::Each(values) => assert_eq!(&*values, [1.0, 9.0]),
+        PartitionValues::All(_) => panic!("the last value differs"),
+    }
+    assert_eq!(partition.rows_of(999..1001), 0..2);
+    assert_eq!(partition.rows_of(1000..2000), 1..2);
+    assert!(partition.columns(0..u64::from(count) + 1).is_err());
+    partition.prefetch(0..count.into());
+    partition.drop_behind(0..count.into());
+    assert_eq!(partition.columns(5..6).unwrap()[0], 5);
+}
+
+#[test]
+fn the_bytes_do_not_depend_on_how_they_were_pushed() {
+    let (_directory, cache) = cache(IoMode::Mmap);
+    let rows = rows(3, 100, false);
+    let by_one = write(&cache, &rows, true);
+    let mut writer = PartitionWriter::create(&cache, Mode::Product, BlockId(7), true).unwrap();
+    for row in &rows {
+        let columns: Vec<u32> = row.iter().map(|i| i.0).collect();
+        let times: Vec<u32> = row.iter().map(|i| i.1).collect();
+        let values: Vec<f32> = row.iter().map(|i| i.2).collect();
+        writer
+            .push_all(&columns, &times, tensor::csr::Values::Each(&values))
+            .unwrap();
+        writer.end_row().unwrap();
+    }
+    assert_eq!(writer.seal().unwrap().0.digest(), by_one.digest());
+}
+
+#[test]
+fn arrow_reads_it_too() {
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::{Float32Type, UInt32Type};
+    let (_directory, cache) = cache(IoMode::Mmap);
+    let rows = rows(4, 20, false);
+    let sealed = write(&cache, &rows, true);
+    let bytes = sealed.section(0..sealed.len()).unwrap().to_vec();
+    let mut reader = arrow::ipc::reader::FileReader::try_new(Cursor::new(&bytes), None).unwrap();
+    let batch = reader.next().unwrap().unwrap();
+    assert!(reader.next().is_none());
+    let list = batch.column(0).as_list::<i64>();
+    for (row, expected) in rows.iter().enumerate() {
+        let entry = list.value(row);
+        let entry = entry.as_struct();
+        let columns = entry
+            .column_by_name("column")
+            .unwrap()
+            .as_primitive::<UInt32Type>();
+        let values = entry
+            .column_by_name("value")
+            .unwrap()
+            .as_primitive::<Float32Type>();
+        assert_eq!(entry.len(), expected.len());
+        assert!(
+            expected
+                .iter()
+                .enumerate()
+                .all(|(i, e)| (columns.value(i), values.value(i)) == (e.0, e.2))
+        );
+    }
+    let mut stream =
+        arrow::ipc::reader::StreamReader::try_new(Cursor::new(&bytes[8..]), None).unwrap();
+    assert_eq!(
+        stream.next().unwrap().unwrap().num_rows(),
+        20,
+        "it is a stream behind its first eight bytes"
+    );
+}
+
+#[test]
+fn an_open_row_is_refused() {
+    let (_directory, cache) = cache(IoMode::Mmap);
+    let mut writer = PartitionWriter::create(&cache, Mode::User, BlockId(0), false).unwrap();
+    writer.push(1, 0, 1.0).unwrap();
+    assert!(matches!(writer.seal(), Err(StoreError::Malformed { .. })));
+}
+
+#[test]
+fn dictionaries_keep_every_kind_of_id() {
+    let text = ["", "a", "Zürich", "日本"];
+    let bytes: [&[u8]; 3] = [&[], &[0, 255], b"x"];
+    let cases: [(IdKind, Vec<IdRef>); 5] = [
+        (
+            IdKind::Int64,
+            vec![
+                IdRef::Int64(i64::MIN),
+                IdRef::Int64(-1),
+                IdRef::Int64(i64::MAX),
+            ],
+        ),
+        (
+            IdKind::UInt64,
+            vec![IdRef::UInt64(u64::MAX), IdRef::UInt64(0)],
+        ),
+        (IdKind::Utf8, text.map(IdRef::Utf8).to_vec()),
+        (IdKind::Binary, bytes.map(IdRef::Binary).to_vec()),
+        (IdKind::Utf8, vec![]),
+    ];
+    for mode in [IoMode::Mmap, IoMode::Pread] {
+        let (_directory, cache) = cache(mode);
+        for (kind, ids) in &cases {
+            let mut writer = DictionaryWriter::create(&cache, *kind).unwrap();
+            ids.iter().for_each(|&id| writer.push(id).unwrap());
+            let sealed = writer.seal().unwrap();
+            let dictionary = Dictionary::open(sealed.clone()).unwrap();
+            assert_eq!((dictionary.kind(), dictionary.rows()), (*kind, ids.len()));
+            assert!(dictionary.iter().eq(ids.iter().copied()));
+            assert_eq!(dictionary.get(ids.len() as u32), None);
+            let bytes = sealed.section(0..sealed.len()).unwrap().to_vec();
+            let mut reader =
+                arrow::ipc::reader::FileReader::try_new(Cursor::new(bytes), None).unwrap();
+            assert_eq!(reader.next().unwrap().unwrap().num_rows(), ids.len());
+            assert!(
+                Partition::open(sealed).is_err(),
+                "a dictionary is no partition"
+            );
+        }
+    }
+}
+
+/// Seals damaged bytes anew, so that their sums are right and only the format can object.
+fn reseal(cache: &Cache, bytes: &[u8]) -> Sealed {
+    let mut writer = cache.writer().unwrap();
+    writer.append(bytes).unwrap();
+    writer.seal_unnamed().unwrap()
+}
+
+/// Opens and reads everything: whatever the answer, it is no panic.
+fn exercise(sealed: Sealed) {
+    if let Ok(partition) = Partition::open(sealed.clone())
+        && let Ok(piece) = partition.whole()
+    {
+        let _ = piece.csr(partition.offsets(), 5000);
+    }
+    if let Ok(dictionary) = Dictionary::open(sealed) {
+        assert!(dictionary.iter().count() <= dictionary.rows());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn a_malformed_file_is_an_error_and_never_a_panic(
+        partition: bool,
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 1..6),
+        cut in prop::option::weighted(0.2, any::<prop::sample::Index>()),
+    ) {
+        let (_directory, cache) = cache(IoMode::Mmap);
+        let sealed = if partition {
+            write(&cache, &rows(5, 3, false), true)
+        } else {
+            let mut writer = DictionaryWriter::create(&cache, IdKind::Utf8).unwrap();
+            for id in ["ä", "bc", "d"] {
+                writer.push(IdRef::Utf8(id)).unwrap();
+            }
+            writer.seal().unwrap()
+        };
+        let mut bytes = sealed.section(0..sealed.len()).unwrap().to_vec();
+        let footer = bytes.len().saturating_sub(700);
+        for (place, byte, near_the_end) in flips {
+            let at = if near_the_end { footer + place.index(bytes.len() - footer) } else { place.index(bytes.len()) };
+            bytes[at] ^= byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        exercise(reseal(&cache, &bytes));
+    }
+}

@@ -1,0 +1,106 @@
+//! The two executors: threads of their own, and in place.
+
+use crate::seams::{Executor, Job};
+use exec::pool::Pool;
+use plan::{Failure, Refusal};
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Threads that read and write files, so that a slow disk does not hold up what computes.
+const FILE_THREADS: usize = 2;
+
+/// Jobs run on threads that tokio does not know.
+#[derive(Debug)]
+pub struct Threads {
+    compute: Sender<Job>,
+    file: Sender<Job>,
+    pool: Pool,
+}
+
+impl Threads {
+    /// A pool of `threads` for kernels, and `lanes` threads that run tasks: more than one lets tasks that
+    /// do not divide their rows run side by side.
+    ///
+    /// # Errors
+    /// Where the system gives no more threads.
+    pub fn start(threads: usize, lanes: usize) -> Result<Self, Failure> {
+        let short = |error: io::Error| Failure::Refused {
+            refusal: Refusal::TryAgain,
+            sentence: format!("no thread can be started ({error}): give fewer with --threads"),
+        };
+        Ok(Threads {
+            compute: serve("task", lanes).map_err(short)?,
+            file: serve("file", FILE_THREADS).map_err(short)?,
+            pool: exec::pool(threads)?,
+        })
+    }
+}
+
+/// Threads that take jobs from one channel, and end when its sender is dropped.
+fn serve(name: &str, count: usize) -> io::Result<Sender<Job>> {
+    let (jobs, queue) = channel::<Job>();
+    let queue = Arc::new(Mutex::new(queue));
+    for i in 0..count.max(1) {
+        let queue = Arc::clone(&queue);
+        std::thread::Builder::new()
+            .name(format!("{name}-{i}"))
+            .spawn(move || {
+                while let Some(job) = next(&queue) {
+                    job();
+                }
+            })?;
+    }
+    Ok(jobs)
+}
+
+fn next(queue: &Mutex<Receiver<Job>>) -> Option<Job> {
+    queue
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .recv()
+        .ok()
+}
+
+impl Executor for Threads {
+    fn compute(&self, job: Job) {
+        // The threads outlive the sender, so there is always a receiver.
+        let _ = self.compute.send(job);
+    }
+
+    fn file(&self, job: Job) {
+        let _ = self.file.send(job);
+    }
+
+    fn pool(&self) -> Pool {
+        Arc::clone(&self.pool)
+    }
+}
+
+/// Jobs run at once, where they are handed over: for simulations, which own time and order.
+#[derive(Debug)]
+pub struct Inline(Pool);
+
+impl Inline {
+    /// With a pool of one thread for ops that ask for one.
+    ///
+    /// # Errors
+    /// Where not even that can be started.
+    pub fn new() -> Result<Self, Failure> {
+        Ok(Inline(exec::pool(1)?))
+    }
+}
+
+impl Executor for Inline {
+    fn compute(&self, job: Job) {
+        job();
+    }
+
+    fn file(&self, job: Job) {
+        job();
+    }
+
+    fn pool(&self) -> Pool {
+        Arc::clone(&self.0)
+    }
+}

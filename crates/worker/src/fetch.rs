@@ -1,0 +1,283 @@
+//! Getting what a task names: from this worker, from peers, from a depot, from the user's files.
+
+use crate::holding::{Holding, held_bytes, pack, row_bytes};
+use crate::seams::{PeerLink, PullError};
+use crate::session::Session;
+use exec::{Fetched, Held, Part, Want, failure_of};
+use futures::future::try_join_all;
+use plan::{Assignment, Failure, Holder, Refusal};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tensor::{DepotId, KeyRange, ObjectKey, SealedRef, WorkerId};
+use tokio::sync::Mutex as AsyncMutex;
+use wire::{Pull, PullPart};
+
+/// Two lanes that want one object fetch it once.
+#[derive(Debug, Default)]
+pub struct Flights(Mutex<BTreeMap<ObjectKey, Arc<AsyncMutex<()>>>>);
+
+impl Flights {
+    fn of(&self, key: ObjectKey) -> Arc<AsyncMutex<()>> {
+        Arc::clone(
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(key)
+                .or_default(),
+        )
+    }
+
+    fn landed(&self, key: ObjectKey) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&key);
+    }
+}
+
+fn covers(range: KeyRange, key: ObjectKey) -> bool {
+    match (range, key) {
+        (KeyRange::One(one), key) => one == key,
+        (
+            KeyRange::Blocks {
+                table,
+                first,
+                count,
+                version,
+            },
+            ObjectKey::Block {
+                table: t,
+                block,
+                version: v,
+            },
+        ) => t == table && v == version && block.0.checked_sub(first).is_some_and(|at| at < count),
+        (KeyRange::Blocks { .. }, _) => false,
+    }
+}
+
+impl Session {
+    /// Everything wanted, in order; fetched side by side.
+    pub(crate) async fn fetch(
+        &self,
+        assignment: &Assignment,
+        wants: Vec<Want>,
+    ) -> Result<Vec<Fetched>, Failure> {
+        try_join_all(
+            wants
+                .into_iter()
+                .map(|want| self.fetch_one(assignment, want)),
+        )
+        .await
+    }
+
+    async fn fetch_one(&self, assignment: &Assignment, want: Want) -> Result<Fetched, Failure> {
+        match want {
+            Want::Input(input, range) => {
+                Ok(Fetched::Bytes(self.storage.read_input(input, range).await?))
+            }
+            Want::Object(
+                ObjectKey::Sealed {
+                    depot,
+                    digest,
+                    bytes,
+                },
+                Part::Whole,
+            ) => {
+                let key = ObjectKey::Sealed {
+                    depot,
+                    digest,
+                    bytes,
+                };
+                Ok(Fetched::Sealed(
+                    self.sealed(key, depot, SealedRef { digest, bytes }).await?,
+                ))
+            }
+            Want::Object(key @ ObjectKey::Sealed { .. }, _) => Err(Failure::Refused {
+                refusal: Refusal::Bug,
+                sentence: format!(
+                    "rows of {key} were asked for, but a sealed object has no rows of its own"
+                ),
+            }),
+            Want::Object(key, Part::Whole) => Ok(Fetched::Held(self.whole(assignment, key).await?)),
+            Want::Object(key, Part::Rows(rows)) => {
+                self.rows(assignment, key, PullPart::Rows(rows)).await
+            }
+            Want::Object(key, Part::Span(span)) => {
+                self.rows(assignment, key, PullPart::Span(span)).await
+            }
+        }
+    }
+
+    async fn sealed(
+        &self,
+        key: ObjectKey,
+        depot: DepotId,
+        object: SealedRef,
+    ) -> Result<store::Sealed, Failure> {
+        let flight = self.flights.of(key);
+        let _alone = flight.lock().await;
+        let file = self.storage.sealed(depot, object).await;
+        self.flights.landed(key);
+        file
+    }
+
+    /// A whole object, kept for the next task that reads it.
+    pub(crate) async fn whole(
+        &self,
+        assignment: &Assignment,
+        key: ObjectKey,
+    ) -> Result<Held, Failure> {
+        if let Some(held) = self.holding.any(key) {
+            return Ok(held);
+        }
+        let flight = self.flights.of(key);
+        let _alone = flight.lock().await;
+        if let Some(held) = self.holding.any(key) {
+            return Ok(held);
+        }
+        let held = self.from_holders(assignment, key, PullPart::Whole).await;
+        self.flights.landed(key);
+        let held = held?;
+        self.holding.copied(key, held.clone());
+        Ok(held)
+    }
+
+    async fn rows(
+        &self,
+        assignment: &Assignment,
+        key: ObjectKey,
+        part: PullPart,
+    ) -> Result<Fetched, Failure> {
+        let held = match self.holding.any(key) {
+            Some(held) => packed(&held, &part, key)?,
+            None => self.from_holders(assignment, key, part).await?,
+        };
+        match held {
+            Held::Memory { buffer, .. } => Ok(Fetched::Rows(buffer)),
+            // Packed rows are always in memory.
+            Held::File { .. } => Err(no_such_row(key)),
+        }
+    }
+
+    /// From the first holder that gives it.
+    async fn from_holders(
+        &self,
+        assignment: &Assignment,
+        key: ObjectKey,
+        part: PullPart,
+    ) -> Result<Held, Failure> {
+        let sources = assignment
+            .sources
+            .iter()
+            .filter(|source| covers(source.keys, key));
+        let mut failure = Failure::Unreachable {
+            key,
+            holder: self.me,
+        };
+        for holder in sources.flat_map(|source| &source.holders) {
+            failure = match *holder {
+                Holder::Worker(worker) if worker == self.me => match self.holding.any(key) {
+                    Some(held) => return packed(&held, &part, key),
+                    None => Failure::Unreachable {
+                        key,
+                        holder: worker,
+                    },
+                },
+                Holder::Worker(worker) => match self.pull(worker, key, part.clone()).await {
+                    Ok(held) => return Ok(held),
+                    Err(PullError::Corrupt) => Failure::Corrupt {
+                        key,
+                        holder: Some(worker),
+                    },
+                    Err(error) => {
+                        tracing::info!(%key, %worker, %error, "a pull failed");
+                        Failure::Unreachable {
+                            key,
+                            holder: worker,
+                        }
+                    }
+                },
+                Holder::Durable {
+                    digest,
+                    bytes,
+                    row_bytes,
+                } => {
+                    let object = SealedRef { digest, bytes };
+                    let sealed = ObjectKey::Sealed {
+                        depot: DepotId::MODEL,
+                        digest,
+                        bytes,
+                    };
+                    match self.sealed(sealed, DepotId::MODEL, object).await {
+                        Ok(file) => return packed(&Held::File { file, row_bytes }, &part, key),
+                        Err(failure) => failure,
+                    }
+                }
+            };
+        }
+        Err(failure)
+    }
+
+    async fn pull(
+        &self,
+        worker: WorkerId,
+        key: ObjectKey,
+        part: PullPart,
+    ) -> Result<Held, PullError> {
+        let link: Arc<dyn PeerLink> = self
+            .link(worker)
+            .ok_or_else(|| PullError::Unreachable("its address is not known".into()))?;
+        let _room = self
+            .pulls
+            .acquire()
+            .await
+            .map_err(|_| PullError::Unreachable("the session is over".into()))?;
+        let held = link
+            .pull(Pull {
+                run: self.run,
+                term: self.term,
+                key,
+                puller: self.me,
+                part,
+            })
+            .await?;
+        self.counters.received(worker, held_bytes(&held));
+        Ok(held)
+    }
+}
+
+fn no_such_row(key: ObjectKey) -> Failure {
+    Failure::Refused {
+        refusal: Refusal::Bug,
+        sentence: format!("a row beyond the end of {key} was asked for"),
+    }
+}
+
+/// The wanted part of what is at hand; the whole costs nothing.
+fn packed(held: &Held, part: &PullPart, key: ObjectKey) -> Result<Held, Failure> {
+    if *part == PullPart::Whole {
+        return Ok(held.clone());
+    }
+    let rows = pack(held, part)
+        .map_err(|error| failure_of(error, Some(key)))?
+        .ok_or_else(|| no_such_row(key))?;
+    Ok(Held::Memory {
+        buffer: Arc::new(rows),
+        row_bytes: row_bytes(held),
+    })
+}
+
+/// What this worker serves to a peer.
+pub(crate) fn serve(holding: &Holding, pull: &Pull) -> Result<Held, PullError> {
+    let held = holding.own(pull.key).ok_or(PullError::Missing)?;
+    if pull.part == PullPart::Whole {
+        return Ok(held);
+    }
+    let rows = pack(&held, &pull.part)
+        .map_err(|_| PullError::Corrupt)?
+        .ok_or(PullError::Missing)?;
+    Ok(Held::Memory {
+        buffer: Arc::new(rows),
+        row_bytes: row_bytes(&held),
+    })
+}

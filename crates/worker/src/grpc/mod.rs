@@ -1,0 +1,7 @@
+//! A worker behind gRPC, and peers reached by it.
+
+pub mod dial;
+pub mod serve;
+
+pub use dial::{Connect, GrpcDialer, tcp};
+pub use serve::Service;

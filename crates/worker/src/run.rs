@@ -1,0 +1,258 @@
+//! One lane: takes an assignment, runs it through fetch and compute to its end, reports, takes the next.
+
+use crate::holding::held_bytes;
+use crate::seams::through;
+use crate::session::Session;
+use exec::{Fetched, Held, Need, Output, Put, Room, Want, Work, failure_of};
+use plan::{Assignment, Failure, Refusal, Wrote};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use store::Cache;
+use tensor::{DepotId, KeyRange, ObjectKey, Op, OpFamily, Task};
+use tokio::time::Instant;
+use wire::{Done, FromWorker, Phase, Span};
+
+/// A task that ran longer than this is worth a look at the memory of the process.
+const SAMPLE_MICROS: u64 = 1000;
+
+/// Where a task stands between two jobs of the executor.
+enum Stage {
+    Wants(Box<dyn Work>, Vec<Want>),
+    Finished(Output),
+}
+
+/// Calls a task until it needs something or has finished, so that a small task costs one hop.
+fn advance(mut work: Box<dyn Work>, fetched: Option<Vec<Fetched>>) -> Result<Stage, Failure> {
+    if let Some(fetched) = fetched {
+        work.compute(fetched)?;
+    }
+    loop {
+        match work.next_need()? {
+            Need::Fetch(wants) if wants.is_empty() => work.compute(Vec::new())?,
+            Need::Fetch(wants) => return Ok(Stage::Wants(work, wants)),
+            Need::Nothing => return work.finish().map(Stage::Finished),
+        }
+    }
+}
+
+/// A panic is a bug of ours; it must not take the worker with it.
+fn guarded<T>(task: &Task, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        Err(Failure::Refused {
+            refusal: Refusal::Bug,
+            sentence: format!("task {} panicked: {}", task.id, said(panic.as_ref())),
+        })
+    })
+}
+
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a word")
+}
+
+impl Session {
+    /// Runs assignments until the session ends (the lane is then dropped).
+    pub(crate) async fn lane(self: Arc<Self>, lane: u32) {
+        loop {
+            let assignment = self.queue.next().await;
+            self.run_and_report(lane, assignment).await;
+        }
+    }
+
+    async fn run_and_report(&self, lane: u32, assignment: Assignment) {
+        let _running = self.running();
+        let (task, attempt) = (assignment.task.id, assignment.attempt);
+        let mut spans = Vec::new();
+        let report = match self.run_task(&assignment, &mut spans).await {
+            Ok(output) => FromWorker::Done(self.hand_on(lane, &assignment, output, spans)),
+            Err(failure) => FromWorker::Failed {
+                task,
+                attempt,
+                failure,
+            },
+        };
+        self.say(report).await;
+    }
+
+    /// Shelves what was written and makes the report.
+    fn hand_on(
+        &self,
+        lane: u32,
+        assignment: &Assignment,
+        output: Output,
+        spans: Vec<Span>,
+    ) -> Done {
+        let wrote: Vec<Wrote> = output
+            .objects
+            .iter()
+            .map(|(key, held)| Wrote {
+                key: *key,
+                bytes: held_bytes(held),
+            })
+            .collect();
+        for (key, held) in output.objects {
+            self.holding.put(key, held);
+        }
+        self.counters.task_done();
+        if spans.iter().map(|span| span.length_us).sum::<u64>() > SAMPLE_MICROS {
+            self.counters.sample_memory();
+        }
+        Done {
+            task: assignment.task.id,
+            attempt: assignment.attempt,
+            partial: output.partial,
+            wrote,
+            pieces: output.pieces,
+            cut_rows: output.cut_rows,
+            lane,
+            spans,
+            peak_anonymous_bytes: self.counters.peak(),
+            traffic: self.counters.traffic(),
+        }
+    }
+
+    async fn run_task(
+        &self,
+        assignment: &Assignment,
+        spans: &mut Vec<Span>,
+    ) -> Result<Output, Failure> {
+        let task = &assignment.task;
+        let mut output = if task.op.family == OpFamily::Builtin {
+            self.persist(assignment, spans).await?
+        } else {
+            self.run_work(assignment, spans).await?
+        };
+        if !output.puts.is_empty() {
+            let start = Instant::now();
+            for Put { depot, file } in output.puts.drain(..) {
+                self.storage.put(depot, &file).await?;
+            }
+            spans.push(self.span(Phase::Send, start));
+        }
+        Ok(output)
+    }
+
+    async fn run_work(
+        &self,
+        assignment: &Assignment,
+        spans: &mut Vec<Span>,
+    ) -> Result<Output, Failure> {
+        let task = &assignment.task;
+        let room = Room {
+            budget_bytes: self.room_bytes,
+            pool: self.executor.pool(),
+            cache: Arc::clone(&self.storage.cache),
+        };
+        let mut stage = {
+            let begin = {
+                let task = Arc::clone(task);
+                move || guarded(&task, || advance(exec::begin(&task, room)?, None))
+            };
+            self.compute(begin, spans).await?
+        };
+        loop {
+            match stage {
+                Stage::Finished(output) => return Ok(output),
+                Stage::Wants(work, wants) => {
+                    let start = Instant::now();
+                    let fetched = self.fetch(assignment, wants).await?;
+                    spans.push(self.span(Phase::Fetch, start));
+                    let task = Arc::clone(task);
+                    stage = self
+                        .compute(
+                            move || guarded(&task, || advance(work, Some(fetched))),
+                            spans,
+                        )
+                        .await?;
+                }
+            }
+        }
+    }
+
+    /// Runs a job on the compute threads. The span counts from when it began there.
+    async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+        spans: &mut Vec<Span>,
+    ) -> Result<T, Failure> {
+        let timed = move || {
+            let start = Instant::now();
+            (start, work())
+        };
+        let done = through(|job| self.executor.compute(job), timed).await;
+        let (start, result) = done.ok_or_else(|| Failure::Exhausted {
+            sentence: "the worker is ending".into(),
+        })?;
+        spans.push(self.span(Phase::Compute, start));
+        result
+    }
+
+    fn span(&self, phase: Phase, start: Instant) -> Span {
+        Span {
+            phase,
+            start_us: start.saturating_duration_since(self.opened).as_micros() as u64,
+            length_us: start.elapsed().as_micros() as u64,
+        }
+    }
+
+    /// [`Op::persist`]: seals the one object that the task reads and hands it over to be put.
+    async fn persist(
+        &self,
+        assignment: &Assignment,
+        spans: &mut Vec<Span>,
+    ) -> Result<Output, Failure> {
+        let task = &assignment.task;
+        let key = match task.reads[..] {
+            [read] if task.op == Op::persist() && task.writes.is_empty() => match read.keys {
+                KeyRange::One(key) => Some(key),
+                blocks @ KeyRange::Blocks { count: 1, .. } => blocks.keys().next(),
+                KeyRange::Blocks { .. } => None,
+            },
+            _ => None,
+        };
+        let key = key.ok_or_else(|| exec::unknown_op(task))?;
+        let start = Instant::now();
+        let held = self.whole(assignment, key).await?;
+        spans.push(self.span(Phase::Fetch, start));
+        let cache = Arc::clone(&self.storage.cache);
+        let (file, row_bytes) = {
+            let task = Arc::clone(task);
+            let seal = move || guarded(&task, || sealed(&cache, held, key));
+            let done = through(|job| self.executor.file(job), seal).await;
+            done.ok_or_else(|| Failure::Exhausted {
+                sentence: "the worker is ending".into(),
+            })??
+        };
+        let mut partial = file.digest().0.to_vec();
+        partial.extend_from_slice(&file.len().to_le_bytes());
+        partial.extend_from_slice(&row_bytes.to_le_bytes());
+        Ok(Output {
+            puts: vec![Put {
+                depot: DepotId::MODEL,
+                file,
+            }],
+            partial,
+            ..Output::default()
+        })
+    }
+}
+
+/// An object as a sealed file; one that was spilled is a file already.
+fn sealed(cache: &Cache, held: Held, key: ObjectKey) -> Result<(store::Sealed, u32), Failure> {
+    match held {
+        Held::File { file, row_bytes } => Ok((file, row_bytes)),
+        Held::Memory { buffer, row_bytes } => {
+            let sealing = || {
+                let mut writer = cache.writer()?;
+                writer.append(buffer.bytes())?;
+                writer.seal()
+            };
+            Ok((
+                sealing().map_err(|error| failure_of(error, Some(key)))?,
+                row_bytes,
+            ))
+        }
+    }
+}

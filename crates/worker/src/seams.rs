@@ -1,0 +1,61 @@
+//! What is injected: where jobs run, and how peers are reached.
+
+use exec::Held;
+use exec::pool::Pool;
+use futures::future::BoxFuture;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use wire::{Peer, Pull};
+
+/// Something to be run elsewhere.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// Where jobs run: threads of their own in a daemon, in place in a simulation.
+pub trait Executor: Send + Sync {
+    /// Runs a job that computes. Never waits for it.
+    fn compute(&self, job: Job);
+    /// Runs a job that reads or writes files.
+    fn file(&self, job: Job);
+    /// The threads that kernels divide rows over.
+    fn pool(&self) -> Pool;
+}
+
+/// Runs a closure through one of the executor's two ways and waits for its result without blocking.
+/// `None` if the executor is gone.
+pub async fn through<T: Send + 'static>(
+    way: impl FnOnce(Job),
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (tell, told) = oneshot::channel();
+    way(Box::new(move || {
+        // The receiver is gone where the session ended meanwhile: nobody wants the result.
+        let _ = tell.send(work());
+    }));
+    told.await.ok()
+}
+
+/// Why a peer did not give an object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PullError {
+    /// It does not hold it (any more).
+    #[error("the peer does not hold it")]
+    Missing,
+    /// Its copy, or what arrived, is damaged.
+    #[error("what came is damaged")]
+    Corrupt,
+    /// It does not answer.
+    #[error("the peer does not answer: {0}")]
+    Unreachable(String),
+}
+
+/// A way to one peer.
+pub trait PeerLink: Send + Sync {
+    /// Fetches an object, or packed rows of it.
+    fn pull(&self, pull: Pull) -> BoxFuture<'static, Result<Held, PullError>>;
+}
+
+/// Opens ways to peers.
+pub trait Dialer: Send + Sync {
+    /// A way to this peer; it may turn out not to answer.
+    fn peer(&self, peer: &Peer) -> Arc<dyn PeerLink>;
+}

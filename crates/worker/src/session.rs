@@ -1,0 +1,441 @@
+//! A worker and its one session: a job from its opening to its end.
+
+use crate::counters::Counters;
+use crate::fetch::{Flights, serve};
+use crate::holding::Holding;
+use crate::memory::Split;
+use crate::queue::Queue;
+use crate::seams::{Dialer, Executor, PeerLink, PullError, through};
+use crate::storage::{Served, Storage};
+use exec::Held;
+use plan::{Failure, Profile, Refusal};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use store::Cache;
+use tensor::{Digest, WorkerId};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use wire::{
+    ENGINE, FromWorker, Open, Peer, Pull, PullPart, StorageReply, StorageRequest, ToWorker,
+};
+
+/// Messages that may wait in a link. Control messages are small.
+const LINK_MESSAGES: usize = 1024;
+/// Storage messages that may wait; each may be a chunk of 1 MiB.
+const STORAGE_MESSAGES: usize = 8;
+/// How long a coordinator may take to say `Open` after it connected.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The coordinator's end of a session.
+#[derive(Debug)]
+pub struct Link {
+    /// To the worker. Dropping it ends the session.
+    pub to_worker: mpsc::Sender<ToWorker>,
+    /// From the worker; ends with the session.
+    pub from_worker: mpsc::Receiver<FromWorker>,
+}
+
+/// The coordinator's end of a session's storage stream.
+#[derive(Debug)]
+pub struct StorageLink {
+    /// Answers; the first must be [`StorageReply::Attach`].
+    pub replies: mpsc::Sender<StorageReply>,
+    /// What the worker asks.
+    pub requests: mpsc::Receiver<StorageRequest>,
+}
+
+/// How a worker is set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Threads of the compute pool, as told to the coordinator.
+    pub threads: u32,
+    /// `--memory`.
+    pub memory_bytes: u64,
+    /// Tasks in progress at once. Two let one fetch while another computes.
+    pub lanes: u32,
+}
+
+/// A worker: serves one job at a time, and outlives jobs. Cheap to clone.
+#[derive(Clone)]
+pub struct Worker(Arc<Shared>);
+
+struct Shared {
+    settings: Settings,
+    split: Split,
+    cache: Arc<Cache>,
+    executor: Arc<dyn Executor>,
+    dialer: Arc<dyn Dialer>,
+    /// Whether a coordinator is connected.
+    taken: AtomicBool,
+    session: Mutex<Option<Arc<Session>>>,
+    draining: watch::Sender<bool>,
+    /// Told whenever a session ends.
+    ended: Notify,
+}
+
+/// What belongs to one job. Dropped with it, and its memory with it.
+pub(crate) struct Session {
+    pub(crate) run: Digest,
+    pub(crate) term: u64,
+    pub(crate) me: WorkerId,
+    pub(crate) opened: Instant,
+    pub(crate) room_bytes: u64,
+    pub(crate) queue: Queue,
+    pub(crate) holding: Holding,
+    pub(crate) flights: Flights,
+    pub(crate) pulls: Semaphore,
+    pub(crate) storage: Storage,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) executor: Arc<dyn Executor>,
+    dialer: Arc<dyn Dialer>,
+    links: Mutex<BTreeMap<WorkerId, (Peer, Arc<dyn PeerLink>)>>,
+    served: watch::Sender<Option<Arc<Served>>>,
+    out: mpsc::Sender<FromWorker>,
+    busy_lanes: AtomicUsize,
+}
+
+/// A task in progress, counted until dropped.
+pub(crate) struct Running<'a>(&'a AtomicUsize);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Session {
+    pub(crate) fn running(&self) -> Running<'_> {
+        self.busy_lanes.fetch_add(1, SeqCst);
+        Running(&self.busy_lanes)
+    }
+
+    /// The coordinator may be gone; its session is then about to end anyway.
+    pub(crate) async fn say(&self, message: FromWorker) {
+        let _ = self.out.send(message).await;
+    }
+
+    pub(crate) fn link(&self, peer: WorkerId) -> Option<Arc<dyn PeerLink>> {
+        lock(&self.links)
+            .get(&peer)
+            .map(|(_, link)| Arc::clone(link))
+    }
+
+    fn meet(&self, peers: Vec<Peer>) {
+        let mut links = lock(&self.links);
+        let mut known = std::mem::take(&mut *links);
+        for peer in peers.into_iter().filter(|peer| peer.worker != self.me) {
+            let old = known.remove(&peer.worker).filter(|(old, _)| *old == peer);
+            let link = old.map_or_else(|| self.dialer.peer(&peer), |(_, link)| link);
+            links.insert(peer.worker, (peer, link));
+        }
+    }
+
+    async fn heartbeats(self: Arc<Self>, every: Duration) {
+        loop {
+            let anonymous_bytes = self.counters.sample_memory();
+            self.say(FromWorker::Alive { anonymous_bytes }).await;
+            sleep(every).await;
+        }
+    }
+
+    async fn give_back_all(&self) {
+        for waiting in self.queue.take_all() {
+            self.say(FromWorker::Returned {
+                task: waiting.task.id,
+                attempt: waiting.attempt,
+            })
+            .await;
+        }
+    }
+}
+
+impl Worker {
+    /// A free worker.
+    pub fn new(
+        settings: Settings,
+        cache: Arc<Cache>,
+        executor: Arc<dyn Executor>,
+        dialer: Arc<dyn Dialer>,
+    ) -> Self {
+        Worker(Arc::new(Shared {
+            settings,
+            split: Split::of(settings.memory_bytes),
+            cache,
+            executor,
+            dialer,
+            taken: AtomicBool::new(false),
+            session: Mutex::new(None),
+            draining: watch::Sender::new(false),
+            ended: Notify::new(),
+        }))
+    }
+
+    /// A coordinator connects. What it finds is said on the link: `Hello`, or `Busy` and the end.
+    pub fn connect(&self) -> Link {
+        let (to_worker, inbox) = mpsc::channel(LINK_MESSAGES);
+        let (out, from_worker) = mpsc::channel(LINK_MESSAGES);
+        let worker = self.clone();
+        tokio::spawn(async move { worker.serve(inbox, out).await });
+        Link {
+            to_worker,
+            from_worker,
+        }
+    }
+
+    /// A storage stream opens; it is tied to the session that its first message names.
+    pub fn connect_storage(&self) -> StorageLink {
+        let (replies, mut inbox) = mpsc::channel(STORAGE_MESSAGES);
+        let (out, requests) = mpsc::channel(STORAGE_MESSAGES);
+        let worker = self.clone();
+        tokio::spawn(async move {
+            let Some(StorageReply::Attach { run, term }) = inbox.recv().await else {
+                return;
+            };
+            let Some(session) = worker.session(run, term) else {
+                return;
+            };
+            let served = Arc::new(Served::new(out));
+            session.served.send_replace(Some(Arc::clone(&served)));
+            drop(session);
+            while let Some(reply) = inbox.recv().await {
+                served.deliver(reply);
+            }
+            served.ended();
+            if let Some(session) = worker.session(run, term) {
+                session.served.send_if_modified(|now| {
+                    let mine = now.as_ref().is_some_and(|now| Arc::ptr_eq(now, &served));
+                    if mine {
+                        *now = None;
+                    }
+                    mine
+                });
+            }
+        });
+        StorageLink { replies, requests }
+    }
+
+    fn session(&self, run: Digest, term: u64) -> Option<Arc<Session>> {
+        lock(&self.0.session)
+            .clone()
+            .filter(|session| session.run == run && session.term == term)
+    }
+
+    /// What a peer asked for, packed where it asked for rows.
+    ///
+    /// # Errors
+    /// Where it is not held, or not readable.
+    pub async fn pulled(&self, pull: &Pull) -> Result<Held, PullError> {
+        let session = self
+            .session(pull.run, pull.term)
+            .ok_or(PullError::Missing)?;
+        if pull.part == PullPart::Whole {
+            return serve(&session.holding, pull);
+        }
+        let pull = pull.clone();
+        let packing = move || serve(&session.holding, &pull);
+        let packed = through(|job| self.0.executor.file(job), packing).await;
+        packed.unwrap_or_else(|| Err(PullError::Unreachable("it is ending".into())))
+    }
+
+    /// Bytes that went to a peer.
+    pub fn count_sent(&self, pull: &Pull, bytes: u64) {
+        if let Some(session) = self.session(pull.run, pull.term) {
+            session.counters.sent(pull.puller, bytes);
+        }
+    }
+
+    /// Objects held now, made and copied: none between jobs.
+    pub fn holds(&self) -> (usize, usize) {
+        lock(&self.0.session)
+            .as_ref()
+            .map_or((0, 0), |session| session.holding.counts())
+    }
+
+    /// The most bytes that a peer's object may have to be taken in.
+    pub fn memory_bytes(&self) -> u64 {
+        self.0.settings.memory_bytes
+    }
+
+    /// The worker is to leave: no new job, no new task; what it holds stays readable.
+    pub fn drain(&self) {
+        self.0.draining.send_replace(true);
+    }
+
+    /// Until no job is open, or the grace has passed.
+    pub async fn drained(&self, grace: Duration) {
+        let free = async {
+            loop {
+                let ended = self.0.ended.notified();
+                if !self.0.taken.load(SeqCst) {
+                    return;
+                }
+                ended.await;
+            }
+        };
+        let _ = timeout(grace, free).await;
+    }
+
+    async fn serve(self, mut inbox: mpsc::Receiver<ToWorker>, out: mpsc::Sender<FromWorker>) {
+        if *self.0.draining.borrow() {
+            let _ = out
+                .send(FromWorker::Busy(
+                    "this worker is leaving: use another".into(),
+                ))
+                .await;
+            return;
+        }
+        if self.0.taken.swap(true, SeqCst) {
+            let run = lock(&self.0.session)
+                .as_ref()
+                .map(|session| session.run.short());
+            let job = run.map_or_else(
+                || "another coordinator".to_owned(),
+                |run| format!("run {run}"),
+            );
+            let sentence =
+                format!("this worker serves {job}: wait until that is done, or use another worker");
+            let _ = out.send(FromWorker::Busy(sentence)).await;
+            return;
+        }
+        let free = Free(&self);
+        let profile = Profile {
+            threads: self.0.settings.threads,
+            memory_bytes: self.0.settings.memory_bytes,
+        };
+        let _ = out
+            .send(FromWorker::Hello {
+                engine: ENGINE.to_owned(),
+                profile,
+            })
+            .await;
+        if let Ok(Some(ToWorker::Open(open))) = timeout(OPEN_TIMEOUT, inbox.recv()).await {
+            if open.engine == ENGINE {
+                self.run_session(open, &mut inbox, &out, free).await;
+            } else {
+                let sentence = format!(
+                    "the coordinator is of engine version {}, the worker of {ENGINE}: run the same everywhere",
+                    open.engine
+                );
+                let refusal = Failure::Refused {
+                    refusal: Refusal::Config,
+                    sentence,
+                };
+                let _ = out.send(FromWorker::Refused(refusal)).await;
+            }
+        }
+    }
+
+    fn begin(&self, open: &Open, out: mpsc::Sender<FromWorker>) -> Arc<Session> {
+        let shared = &self.0;
+        let counters = Arc::new(Counters::default());
+        let served = watch::Sender::new(None);
+        Arc::new(Session {
+            run: open.run,
+            term: open.term,
+            me: open.worker,
+            opened: Instant::now(),
+            room_bytes: shared.split.room_bytes / u64::from(shared.settings.lanes.max(1)),
+            queue: Queue::default(),
+            holding: Holding::new(shared.split.copies_bytes),
+            flights: Flights::default(),
+            pulls: Semaphore::new(shared.split.pulls_max()),
+            storage: Storage {
+                served: served.subscribe(),
+                inputs: open.inputs.clone(),
+                cache: Arc::clone(&shared.cache),
+                executor: Arc::clone(&shared.executor),
+                counters: Arc::clone(&counters),
+            },
+            counters,
+            executor: Arc::clone(&shared.executor),
+            dialer: Arc::clone(&shared.dialer),
+            links: Mutex::default(),
+            served,
+            out,
+            busy_lanes: AtomicUsize::new(0),
+        })
+    }
+
+    async fn run_session(
+        &self,
+        open: Open,
+        inbox: &mut mpsc::Receiver<ToWorker>,
+        out: &mpsc::Sender<FromWorker>,
+        free: Free<'_>,
+    ) {
+        let session = self.begin(&open, out.clone());
+        session.meet(open.peers);
+        *lock(&self.0.session) = Some(Arc::clone(&session));
+        session.say(FromWorker::Opened).await;
+        let mut tasks = JoinSet::new();
+        let every = Duration::from_millis(open.heartbeat_ms.max(10).into());
+        tasks.spawn(Arc::clone(&session).heartbeats(every));
+        for lane in 0..self.0.settings.lanes.max(1) {
+            tasks.spawn(Arc::clone(&session).lane(lane));
+        }
+        let closed = self.converse(&session, inbox).await;
+        tasks.shutdown().await;
+        let totals = session.counters.totals();
+        *lock(&self.0.session) = None;
+        drop((session, free));
+        if closed {
+            let _ = out.send(FromWorker::Closed(totals)).await;
+        }
+    }
+
+    /// Does what the coordinator says until it closes (true) or is gone.
+    async fn converse(&self, session: &Arc<Session>, inbox: &mut mpsc::Receiver<ToWorker>) -> bool {
+        let mut draining = self.0.draining.subscribe();
+        let mut leaving = false;
+        loop {
+            let message = tokio::select! {
+                biased;
+                message = inbox.recv() => message,
+                told = draining.wait_for(|on| *on), if !leaving => {
+                    drop(told);
+                    leaving = true;
+                    session.give_back_all().await;
+                    session.say(FromWorker::Draining).await;
+                    continue;
+                }
+            };
+            match message {
+                None => return false,
+                Some(ToWorker::Close) => return true,
+                Some(ToWorker::Open(_)) => {
+                    tracing::warn!("a second Open in one session is ignored");
+                }
+                Some(ToWorker::Peers(peers)) => session.meet(peers),
+                Some(ToWorker::Assign(assignments)) => {
+                    session.queue.push(assignments);
+                    if leaving {
+                        session.give_back_all().await;
+                    }
+                }
+                Some(ToWorker::Revoke { task, attempt }) => {
+                    if session.queue.revoke(task, attempt) {
+                        session.say(FromWorker::Returned { task, attempt }).await;
+                    }
+                }
+                Some(ToWorker::Drop(keys)) => session.holding.drop_keys(&keys),
+            }
+        }
+    }
+}
+
+/// Makes the worker free again when its session is over, however that came.
+struct Free<'a>(&'a Worker);
+
+impl Drop for Free<'_> {
+    fn drop(&mut self) {
+        self.0.0.taken.store(false, SeqCst);
+        self.0.0.ended.notify_waiters();
+    }
+}

@@ -1,0 +1,118 @@
+//! Real processes: the two binaries as a user starts them, their JSON answers, and how to kill them.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// How long a process may take before a test says that it hangs.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The path of one of our binaries, built beside the running test by `cargo test --workspace`.
+///
+/// # Panics
+/// Where it was not built: run the tests of the whole workspace, or `cargo build --bins` first.
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let folder = test.parent().and_then(Path::parent).expect("tests run from target/PROFILE/deps");
+    let path = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(path.exists(), "{name} is not built: run `cargo build --bins` or `cargo test --workspace`");
+    path
+}
+
+/// A command for the coordinator, without the caller's `STRATA_*` settings.
+pub fn coordinator() -> Command {
+    let mut command = Command::new(binary("coordinator"));
+    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("STRATA_")) {
+        command.env_remove(key);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// The JSON object that a successful command prints.
+///
+/// # Panics
+/// Where it fails, with all that it said.
+pub fn json_of(command: &mut Command) -> Value {
+    let output = command.output().expect("the coordinator starts");
+    parse(&output)
+}
+
+/// The JSON object of a finished process.
+///
+/// # Panics
+/// Where it failed or printed something else.
+pub fn parse(output: &Output) -> Value {
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}\nstdout: {stdout}\nstderr: {stderr}", output.status);
+    serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}\nstdout: {stdout}\nstderr: {stderr}"))
+}
+
+/// A worker daemon that dies with the test.
+pub struct Daemon {
+    child: Child,
+    /// Where it listens.
+    pub address: String,
+}
+
+impl Daemon {
+    /// Starts a daemon on a free loopback port, with its own data directory and further arguments.
+    ///
+    /// # Panics
+    /// Where it does not say where it listens.
+    pub fn start(data: &Path, arguments: &[&str]) -> Daemon {
+        let mut child = Command::new(binary("worker"))
+            .args(["--listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .args(arguments)
+            // A daemon sees neither the job's inputs nor its outputs by their relative paths.
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the worker starts");
+        let (sender, receiver) = mpsc::channel();
+        let lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let address = line.split_whitespace().find(|word| word.starts_with("127.0.0.1:"));
+                if let Some(address) = address {
+                    let _ = sender.send(address.trim_end_matches(['.', ',', ')']).to_owned());
+                }
+            }
+        });
+        let address = receiver.recv_timeout(PATIENCE).expect("the worker says where it listens");
+        Daemon { child, address }
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The addresses of daemons as `--workers` takes them.
+pub fn addresses(daemons: &[Daemon]) -> String {
+    daemons.iter().map(|daemon| daemon.address.as_str()).collect::<Vec<_>>().join(",")
+}
+
+/// The folder of the bundled purchases.
+pub fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/complete-journey")
+}
