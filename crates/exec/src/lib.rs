@@ -19,20 +19,17 @@ pub use trouble::failure_of;
 pub use work::{Fetched, Held, Need, Output, Part, Put, Room, Want, Work};
 
 use plan::{Failure, Refusal};
-use std::sync::Arc;
 use tensor::{OpFamily, Task};
 
-/// Opens a task's op and makes it ready to run.
+/// Opens a task: decodes its op and checks that what it reads and writes is what the op expects.
 ///
 /// # Errors
-/// Where the op is of a family or version that this build does not know, or is malformed.
-pub fn begin(task: &Arc<Task>, room: Room) -> Result<Box<dyn Work>, Failure> {
+/// Where the op is unknown, or its smallest piece does not fit the room.
+pub fn begin(task: &Task, _room: &Room) -> Result<Box<dyn Work>, Failure> {
     match task.op.family {
         OpFamily::Probe => probe::begin(task),
-        OpFamily::Builtin | OpFamily::Model | OpFamily::Tables => {
-            drop(room);
-            Err(unknown_op(task))
-        }
+        // The worker's own ops never come here.
+        OpFamily::Builtin | OpFamily::Model | OpFamily::Tables => Err(unknown_op(task)),
     }
 }
 

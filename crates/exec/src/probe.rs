@@ -69,7 +69,13 @@ impl Probe {
         {
             return None;
         }
-        let words: Vec<u64> = bytemuck::pod_collect_to_vec(&op.body);
+        let words: Vec<u64> = op
+            .body
+            .as_chunks()
+            .0
+            .iter()
+            .map(|word| u64::from_le_bytes(*word))
+            .collect();
         Some(match *words {
             [0] => Probe::Empty,
             [1, steps] => Probe::Burn(steps),
@@ -132,7 +138,7 @@ struct Running {
     row_bytes: u32,
 }
 
-pub(crate) fn begin(task: &Arc<Task>) -> Result<Box<dyn Work>, Failure> {
+pub(crate) fn begin(task: &Task) -> Result<Box<dyn Work>, Failure> {
     let probe = Probe::decode(&task.op).ok_or_else(|| unknown_op(task))?;
     let reads: Vec<ObjectKey> = task
         .reads
@@ -178,7 +184,12 @@ impl Running {
     }
 
     fn fold(&mut self, bytes: &[u8]) {
-        let values: Vec<f32> = bytemuck::pod_collect_to_vec(bytes);
+        let values: Vec<f32> = bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|value| f32::from_le_bytes(*value))
+            .collect();
         match self.probe {
             Probe::Mix => {
                 if self.blocks.is_empty() {
@@ -320,7 +331,7 @@ mod tests {
         writes: &[ObjectKey],
         fetch: impl Fn(&Want) -> Fetched,
     ) -> Output {
-        let task = Arc::new(Task {
+        let task = Task {
             id: TaskId {
                 step: StepId(0),
                 index: 0,
@@ -331,7 +342,7 @@ mod tests {
             after: vec![],
             chain: None,
             cost: 1,
-        });
+        };
         let mut work = begin(&task).unwrap();
         while let Need::Fetch(wants) = work.next_need().unwrap() {
             work.compute(wants.iter().map(&fetch).collect()).unwrap();

@@ -1,6 +1,6 @@
 //! Getting what a task names: from this worker, from peers, from a depot, from the user's files.
 
-use crate::holding::{Holding, held_bytes, pack, row_bytes};
+use crate::holding::{Holding, pack};
 use crate::seams::{PeerLink, PullError};
 use crate::session::Session;
 use exec::{Fetched, Held, Part, Want, failure_of};
@@ -8,6 +8,7 @@ use futures::future::try_join_all;
 use plan::{Assignment, Failure, Holder, Refusal};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use store::StoreError;
 use tensor::{DepotId, KeyRange, ObjectKey, SealedRef, WorkerId};
 use tokio::sync::Mutex as AsyncMutex;
 use wire::{Pull, PullPart};
@@ -155,7 +156,7 @@ impl Session {
         match held {
             Held::Memory { buffer, .. } => Ok(Fetched::Rows(buffer)),
             // Packed rows are always in memory.
-            Held::File { .. } => Err(no_such_row(key)),
+            Held::File { .. } => Err(Failure::Corrupt { key, holder: None }),
         }
     }
 
@@ -241,43 +242,21 @@ impl Session {
                 part,
             })
             .await?;
-        self.counters.received(worker, held_bytes(&held));
+        self.counters.received(worker, held.bytes());
         Ok(held)
-    }
-}
-
-fn no_such_row(key: ObjectKey) -> Failure {
-    Failure::Refused {
-        refusal: Refusal::Bug,
-        sentence: format!("a row beyond the end of {key} was asked for"),
     }
 }
 
 /// The wanted part of what is at hand; the whole costs nothing.
 fn packed(held: &Held, part: &PullPart, key: ObjectKey) -> Result<Held, Failure> {
-    if *part == PullPart::Whole {
-        return Ok(held.clone());
-    }
-    let rows = pack(held, part)
-        .map_err(|error| failure_of(error, Some(key)))?
-        .ok_or_else(|| no_such_row(key))?;
-    Ok(Held::Memory {
-        buffer: Arc::new(rows),
-        row_bytes: row_bytes(held),
-    })
+    pack(held, part).map_err(|error| failure_of(error, Some(key)))
 }
 
 /// What this worker serves to a peer.
 pub(crate) fn serve(holding: &Holding, pull: &Pull) -> Result<Held, PullError> {
     let held = holding.own(pull.key).ok_or(PullError::Missing)?;
-    if pull.part == PullPart::Whole {
-        return Ok(held);
-    }
-    let rows = pack(&held, &pull.part)
-        .map_err(|_| PullError::Corrupt)?
-        .ok_or(PullError::Missing)?;
-    Ok(Held::Memory {
-        buffer: Arc::new(rows),
-        row_bytes: row_bytes(&held),
+    pack(&held, &pull.part).map_err(|error| match error {
+        StoreError::Beyond { .. } => PullError::Missing,
+        _ => PullError::Corrupt,
     })
 }

@@ -1,84 +1,37 @@
 //! The objects that a worker has at hand in a session: those it made, and copies of those it pulled.
 
+use crate::memory::Split;
 use crate::seams::{Dialer, PeerLink, PullError};
 use crate::session::Worker;
-use exec::Held;
+use exec::{Held, Part, Shelf};
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use store::{AlignedBuf, StoreError};
+use store::{Cache, StoreError};
 use tensor::{KeyRange, ObjectKey, WorkerId};
 use wire::{Peer, Pull, PullPart};
 
-/// Length of an object in bytes.
-pub fn held_bytes(held: &Held) -> u64 {
-    match held {
-        Held::Memory { buffer, .. } => buffer.len() as u64,
-        Held::File { file, .. } => file.len(),
+/// Rows as `exec` names them.
+fn part_of(part: &PullPart) -> Part {
+    match part {
+        PullPart::Whole => Part::Whole,
+        PullPart::Rows(rows) => Part::Rows(Arc::clone(rows)),
+        PullPart::Span(span) => Part::Span(span.clone()),
     }
 }
 
-/// The bytes of a row.
-pub fn row_bytes(held: &Held) -> u32 {
-    match held {
-        Held::Memory { row_bytes, .. } | Held::File { row_bytes, .. } => *row_bytes,
-    }
-}
-
-fn memory_bytes(held: &Held) -> u64 {
-    match held {
-        Held::Memory { buffer, .. } => buffer.len() as u64,
-        Held::File { .. } => 0,
-    }
-}
-
-/// Packs rows of an object. `None` where a row lies beyond its end.
+/// Packs rows of an object.
 ///
 /// # Errors
-/// Where a spilled copy cannot be read back.
-pub fn pack(held: &Held, part: &PullPart) -> Result<Option<AlignedBuf>, StoreError> {
-    let row = u64::from(row_bytes(held));
-    let rows = if row == 0 { 0 } else { held_bytes(held) / row };
-    let mut spans: Vec<Range<u64>> = Vec::new();
-    match part {
-        PullPart::Whole => spans.push(0..rows),
-        PullPart::Span(span) => spans.push(span.clone()),
-        PullPart::Rows(rows) => {
-            for &row in rows
-                .iter()
-                .map(|r| u64::from(*r))
-                .collect::<Vec<_>>()
-                .iter()
-            {
-                match spans.last_mut() {
-                    Some(last) if last.end == row => last.end += 1,
-                    _ => spans.push(row..row + 1),
-                }
-            }
-        }
+/// [`StoreError::Beyond`] for a row beyond its end, or where a spilled copy cannot be read back.
+pub fn pack(held: &Held, part: &PullPart) -> Result<Held, StoreError> {
+    if *part == PullPart::Whole {
+        return Ok(held.clone());
     }
-    if spans
-        .iter()
-        .any(|span| span.start > span.end || span.end > rows)
-    {
-        return Ok(None);
-    }
-    let bytes: u64 = spans.iter().map(|span| (span.end - span.start) * row).sum();
-    let mut packed = AlignedBuf::zeroed(bytes as usize);
-    let mut rest = packed.bytes_mut();
-    for span in spans {
-        let (from, len) = (span.start * row, ((span.end - span.start) * row) as usize);
-        let (here, behind) = rest.split_at_mut(len);
-        match held {
-            Held::Memory { buffer, .. } => {
-                here.copy_from_slice(&buffer.bytes()[from as usize..from as usize + len])
-            }
-            Held::File { file, .. } => file.read_into(from, here)?,
-        }
-        rest = behind;
-    }
-    Ok(Some(packed))
+    Ok(Held::Memory {
+        buffer: Arc::new(held.part(&part_of(part))?),
+        row_bytes: held.row_bytes(),
+    })
 }
 
 /// A copy of what a peer made.
@@ -89,95 +42,97 @@ struct Copy {
 }
 
 #[derive(Debug, Default)]
-struct Shelves {
-    own: BTreeMap<ObjectKey, Held>,
-    copies: BTreeMap<ObjectKey, Copy>,
-    copies_bytes: u64,
+struct Copies {
+    of: BTreeMap<ObjectKey, Copy>,
+    bytes: u64,
     uses: u64,
 }
 
 /// What a worker has at hand.
-#[derive(Debug)]
 pub struct Holding {
-    shelves: Mutex<Shelves>,
+    own: Shelf,
+    copies: Mutex<Copies>,
     copies_bytes_max: u64,
 }
 
 impl Holding {
-    /// Nothing yet; copies beyond the bound go, the least recently used first.
-    pub fn new(copies_bytes_max: u64) -> Self {
+    /// Nothing yet. What is made beyond its part of the memory is spilled into the cache; copies beyond
+    /// theirs go, the least recently used first.
+    pub fn new(split: &Split, cache: Arc<Cache>) -> Self {
         Holding {
-            shelves: Mutex::default(),
-            copies_bytes_max,
+            own: Shelf::new(split.shelf_bytes, cache),
+            copies: Mutex::default(),
+            copies_bytes_max: split.copies_bytes,
         }
     }
 
-    fn shelves(&self) -> MutexGuard<'_, Shelves> {
-        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    fn copies(&self) -> MutexGuard<'_, Copies> {
+        self.copies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps what a task made. Made twice, it is the same bytes: the first stays.
-    pub fn put(&self, key: ObjectKey, held: Held) {
-        self.shelves().own.entry(key).or_insert(held);
+    /// Keeps what a task made. Made twice, it is the same bytes.
+    ///
+    /// # Errors
+    /// Where something must be spilled and the disk is full.
+    pub fn put(&self, key: ObjectKey, held: Held) -> Result<(), StoreError> {
+        self.own.put(key, held)
     }
 
     /// What this worker made; this is what peers may pull.
     pub fn own(&self, key: ObjectKey) -> Option<Held> {
-        self.shelves().own.get(&key).cloned()
+        self.own.get(key)
     }
 
     /// What this worker made or copied.
     pub fn any(&self, key: ObjectKey) -> Option<Held> {
-        let mut shelves = self.shelves();
-        if let Some(own) = shelves.own.get(&key) {
-            return Some(own.clone());
-        }
-        shelves.uses += 1;
-        let uses = shelves.uses;
-        let copy = shelves.copies.get_mut(&key)?;
-        copy.used = uses;
-        Some(copy.held.clone())
+        self.own(key).or_else(|| {
+            let mut copies = self.copies();
+            copies.uses += 1;
+            let uses = copies.uses;
+            let copy = copies.of.get_mut(&key)?;
+            copy.used = uses;
+            Some(copy.held.clone())
+        })
     }
 
     /// Keeps a copy as long as there is room.
     pub fn copied(&self, key: ObjectKey, held: Held) {
-        let bytes = memory_bytes(&held);
-        let mut shelves = self.shelves();
-        if bytes > self.copies_bytes_max || shelves.copies.contains_key(&key) {
+        let bytes = held.anonymous_bytes();
+        let mut copies = self.copies();
+        if bytes > self.copies_bytes_max || copies.of.contains_key(&key) {
             return;
         }
-        shelves.uses += 1;
-        shelves.copies_bytes += bytes;
-        let used = shelves.uses;
-        shelves.copies.insert(key, Copy { held, used });
-        while shelves.copies_bytes > self.copies_bytes_max {
-            let oldest = shelves
-                .copies
+        copies.uses += 1;
+        copies.bytes += bytes;
+        let used = copies.uses;
+        copies.of.insert(key, Copy { held, used });
+        while copies.bytes > self.copies_bytes_max {
+            let oldest = copies
+                .of
                 .iter()
                 .min_by_key(|(_, copy)| copy.used)
                 .map(|(key, _)| *key);
-            let Some(gone) = oldest.and_then(|key| shelves.copies.remove(&key)) else {
+            let Some(gone) = oldest.and_then(|key| copies.of.remove(&key)) else {
                 break;
             };
-            shelves.copies_bytes -= memory_bytes(&gone.held);
+            copies.bytes -= gone.held.anonymous_bytes();
         }
     }
 
     /// Forgets objects, made or copied.
     pub fn drop_keys(&self, ranges: &[KeyRange]) {
-        let mut shelves = self.shelves();
+        ranges.iter().for_each(|range| self.own.drop_keys(*range));
+        let mut copies = self.copies();
         for key in ranges.iter().flat_map(|range| range.keys()) {
-            shelves.own.remove(&key);
-            if let Some(copy) = shelves.copies.remove(&key) {
-                shelves.copies_bytes -= memory_bytes(&copy.held);
+            if let Some(copy) = copies.of.remove(&key) {
+                copies.bytes -= copy.held.anonymous_bytes();
             }
         }
     }
 
     /// How many objects are held, made and copied.
     pub fn counts(&self) -> (usize, usize) {
-        let shelves = self.shelves();
-        (shelves.own.len(), shelves.copies.len())
+        (self.own.len(), self.copies().of.len())
     }
 }
 
@@ -231,7 +186,7 @@ impl PeerLink for LocalPeer {
                 return Err(PullError::Unreachable("it has left".into()));
             };
             let held = worker.pulled(&pull).await?;
-            worker.count_sent(&pull, held_bytes(&held));
+            worker.count_sent(&pull, held.bytes());
             Ok(held)
         })
     }

@@ -1,6 +1,5 @@
 //! One lane: takes an assignment, runs it through fetch and compute to its end, reports, takes the next.
 
-use crate::holding::held_bytes;
 use crate::seams::through;
 use crate::session::Session;
 use exec::{Fetched, Held, Need, Output, Put, Room, Want, Work, failure_of};
@@ -65,8 +64,9 @@ impl Session {
         let _running = self.running();
         let (task, attempt) = (assignment.task.id, assignment.attempt);
         let mut spans = Vec::new();
-        let report = match self.run_task(&assignment, &mut spans).await {
-            Ok(output) => FromWorker::Done(self.hand_on(lane, &assignment, output, spans)),
+        let ran = self.run_task(&assignment, &mut spans).await;
+        let report = match ran.and_then(|output| self.hand_on(lane, &assignment, output, spans)) {
+            Ok(done) => FromWorker::Done(done),
             Err(failure) => FromWorker::Failed {
                 task,
                 attempt,
@@ -83,23 +83,25 @@ impl Session {
         assignment: &Assignment,
         output: Output,
         spans: Vec<Span>,
-    ) -> Done {
+    ) -> Result<Done, Failure> {
         let wrote: Vec<Wrote> = output
             .objects
             .iter()
             .map(|(key, held)| Wrote {
                 key: *key,
-                bytes: held_bytes(held),
+                bytes: held.bytes(),
             })
             .collect();
         for (key, held) in output.objects {
-            self.holding.put(key, held);
+            self.holding
+                .put(key, held)
+                .map_err(|error| failure_of(error, Some(key)))?;
         }
         self.counters.task_done();
         if spans.iter().map(|span| span.length_us).sum::<u64>() > SAMPLE_MICROS {
             self.counters.sample_memory();
         }
-        Done {
+        Ok(Done {
             task: assignment.task.id,
             attempt: assignment.attempt,
             partial: output.partial,
@@ -110,7 +112,7 @@ impl Session {
             spans,
             peak_anonymous_bytes: self.counters.peak(),
             traffic: self.counters.traffic(),
-        }
+        })
     }
 
     async fn run_task(
@@ -148,7 +150,7 @@ impl Session {
         let mut stage = {
             let begin = {
                 let task = Arc::clone(task);
-                move || guarded(&task, || advance(exec::begin(&task, room)?, None))
+                move || guarded(&task, || advance(exec::begin(&task, &room)?, None))
             };
             self.compute(begin, spans).await?
         };
@@ -254,5 +256,30 @@ fn sealed(cache: &Cache, held: Held, key: ObjectKey) -> Result<(store::Sealed, u
                 row_bytes,
             ))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tensor::{StepId, TaskId};
+
+    #[test]
+    fn a_panic_becomes_a_failure_that_names_the_task() {
+        let task = Task {
+            id: TaskId {
+                step: StepId(3),
+                index: 4,
+            },
+            op: exec::Probe::Empty.op(),
+            reads: vec![],
+            writes: vec![],
+            after: vec![],
+            chain: None,
+            cost: 1,
+        };
+        let failure = guarded::<()>(&task, || panic!("row {} is odd", 7)).unwrap_err();
+        assert_eq!(failure.refusal(), Refusal::Bug);
+        assert_eq!(failure.to_string(), "task 3.4 panicked: row 7 is odd");
     }
 }

@@ -6,7 +6,7 @@ use crate::holding::Holding;
 use crate::memory::Split;
 use crate::queue::Queue;
 use crate::seams::{Dialer, Executor, PeerLink, PullError, through};
-use crate::storage::{Served, Storage};
+use crate::storage::{Served, Storage, open_depots};
 use exec::Held;
 use plan::{Failure, Profile, Refusal};
 use std::collections::BTreeMap;
@@ -332,22 +332,24 @@ impl Worker {
         }
     }
 
-    fn begin(&self, open: &Open, out: mpsc::Sender<FromWorker>) -> Arc<Session> {
+    fn begin(&self, open: &Open, out: mpsc::Sender<FromWorker>) -> Result<Arc<Session>, Failure> {
+        let direct = open_depots(&open.depots)?;
         let shared = &self.0;
         let counters = Arc::new(Counters::default());
         let served = watch::Sender::new(None);
-        Arc::new(Session {
+        Ok(Arc::new(Session {
             run: open.run,
             term: open.term,
             me: open.worker,
             opened: Instant::now(),
             room_bytes: shared.split.room_bytes / u64::from(shared.settings.lanes.max(1)),
             queue: Queue::default(),
-            holding: Holding::new(shared.split.copies_bytes),
+            holding: Holding::new(&shared.split, Arc::clone(&shared.cache)),
             flights: Flights::default(),
             pulls: Semaphore::new(shared.split.pulls_max()),
             storage: Storage {
                 served: served.subscribe(),
+                direct,
                 inputs: open.inputs.clone(),
                 cache: Arc::clone(&shared.cache),
                 executor: Arc::clone(&shared.executor),
@@ -360,7 +362,7 @@ impl Worker {
             served,
             out,
             busy_lanes: AtomicUsize::new(0),
-        })
+        }))
     }
 
     async fn run_session(
@@ -370,7 +372,13 @@ impl Worker {
         out: &mpsc::Sender<FromWorker>,
         free: Free<'_>,
     ) {
-        let session = self.begin(&open, out.clone());
+        let session = match self.begin(&open, out.clone()) {
+            Ok(session) => session,
+            Err(failure) => {
+                let _ = out.send(FromWorker::Refused(failure)).await;
+                return;
+            }
+        };
         session.meet(open.peers);
         *lock(&self.0.session) = Some(Arc::clone(&session));
         session.say(FromWorker::Opened).await;
@@ -398,8 +406,7 @@ impl Worker {
             let message = tokio::select! {
                 biased;
                 message = inbox.recv() => message,
-                told = draining.wait_for(|on| *on), if !leaving => {
-                    drop(told);
+                () = told_to_leave(&mut draining), if !leaving => {
                     leaving = true;
                     session.give_back_all().await;
                     session.say(FromWorker::Draining).await;
@@ -428,6 +435,11 @@ impl Worker {
             }
         }
     }
+}
+
+async fn told_to_leave(draining: &mut watch::Receiver<bool>) {
+    // The sender lives as long as the worker.
+    let _ = draining.wait_for(|on| *on).await;
 }
 
 /// Makes the worker free again when its session is over, however that came.

@@ -4,6 +4,7 @@
 use crate::counters::Counters;
 use crate::seams::{Executor, through};
 use bytes::{Bytes, BytesMut};
+use depot::{Depot, DepotError};
 use exec::failure_of;
 use plan::{Failure, Refusal};
 use std::collections::BTreeMap;
@@ -175,6 +176,8 @@ fn refused(refusal: Refusal, sentence: String) -> Failure {
 pub struct Storage {
     /// The stream that the coordinator opens shortly after the session.
     pub served: watch::Receiver<Option<Arc<Served>>>,
+    /// Depots that this worker reaches itself; the others are served.
+    pub direct: BTreeMap<DepotId, Arc<Depot>>,
     /// The session's input files.
     pub inputs: Vec<Input>,
     /// Where sealed objects are staged.
@@ -252,6 +255,13 @@ impl Storage {
         if let Some(file) = self.file(move || cache.find(object).map_err(of)).await? {
             return Ok(file);
         }
+        if let Some(direct) = self.direct.get(&depot) {
+            self.counters.stored(object.bytes);
+            return direct
+                .fetch(object, &self.cache)
+                .await
+                .map_err(|error| depot_failure(error, Some(key)));
+        }
         let served = self.served().await?;
         let cache = Arc::clone(&self.cache);
         let mut receiver = self
@@ -279,8 +289,45 @@ impl Storage {
     /// What the depot says.
     pub async fn put(&self, depot: DepotId, file: &Sealed) -> Result<(), Failure> {
         self.counters.stored(file.len());
+        if let Some(direct) = self.direct.get(&depot) {
+            return direct
+                .put(file)
+                .await
+                .map_err(|error| depot_failure(error, None));
+        }
         self.served().await?.put(depot, file).await
     }
+}
+
+/// What a depot's errors mean to the plan.
+pub fn depot_failure(error: DepotError, key: Option<ObjectKey>) -> Failure {
+    let refusal = match (error, key) {
+        (DepotError::Store(error), key) => return failure_of(error, key),
+        (DepotError::Damaged { .. }, Some(key)) => return Failure::Corrupt { key, holder: None },
+        (error @ (DepotError::Unavailable { .. } | DepotError::Abandoned), _) => {
+            return exhausted(error.to_string());
+        }
+        (error @ DepotError::Url { .. }, _) => (Refusal::Config, error.to_string()),
+        (error @ DepotError::Denied { .. }, _) => (Refusal::Permission, error.to_string()),
+        (error, _) => (Refusal::Io, error.to_string()),
+    };
+    refused(refusal.0, refusal.1)
+}
+
+/// Opens the depots that are reached directly.
+///
+/// # Errors
+/// Where a URL is none of a depot.
+pub fn open_depots(depots: &[(DepotId, Reach)]) -> Result<BTreeMap<DepotId, Arc<Depot>>, Failure> {
+    let direct = depots.iter().filter_map(|(id, reach)| match reach {
+        Reach::Url(url) => Some((*id, url)),
+        Reach::Served => None,
+    });
+    let open = |(id, url): (DepotId, &String)| {
+        let depot = Depot::open(url).map_err(|error| depot_failure(error, None))?;
+        Ok((id, Arc::new(depot)))
+    };
+    direct.map(open).collect()
 }
 
 fn pieces(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {

@@ -1,6 +1,7 @@
 //! A worker behind gRPC, and peers reached by it.
 
 pub mod dial;
+pub mod remote;
 pub mod serve;
 
 pub use dial::{Connect, GrpcDialer, tcp};

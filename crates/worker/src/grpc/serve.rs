@@ -1,6 +1,5 @@
 //! The service: pumps between the streams of the wire and the links of a worker.
 
-use crate::holding::{held_bytes, row_bytes};
 use crate::seams::PullError;
 use crate::session::Worker;
 use bytes::Bytes;
@@ -41,8 +40,11 @@ impl proto::worker_server::Worker for Service {
             // The end of either side ends the session.
             while let Ok(Some(message)) = messages.message().await {
                 match ToWorker::try_from(message) {
-                    Ok(message) if link.to_worker.send(message).await.is_ok() => {}
-                    Ok(_) => break,
+                    Ok(message) => {
+                        if link.to_worker.send(message).await.is_err() {
+                            break;
+                        }
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "the session ends");
                         break;
@@ -63,8 +65,11 @@ impl proto::worker_server::Worker for Service {
         tokio::spawn(async move {
             while let Ok(Some(message)) = messages.message().await {
                 match StorageReply::try_from(message) {
-                    Ok(reply) if link.replies.send(reply).await.is_ok() => {}
-                    Ok(_) => break,
+                    Ok(reply) => {
+                        if link.replies.send(reply).await.is_err() {
+                            break;
+                        }
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "the storage stream ends");
                         break;
@@ -85,12 +90,12 @@ impl proto::worker_server::Worker for Service {
         let replies: Out<proto::PullReply> = match self.0.pulled(&pull).await {
             Ok(held) => {
                 let head = PullReply::Head {
-                    bytes: held_bytes(&held),
-                    row_bytes: row_bytes(&held),
+                    bytes: held.bytes(),
+                    row_bytes: held.row_bytes(),
                 };
                 let worker = self.0.clone();
                 let content =
-                    (0..held_bytes(&held).div_ceil(CHUNK_BYTES_MAX as u64)).map(move |index| {
+                    (0..held.bytes().div_ceil(CHUNK_BYTES_MAX as u64)).map(move |index| {
                         let reply = chunk(&held, index);
                         if let PullReply::Content(chunk) = &reply {
                             worker.count_sent(&pull, chunk.bytes() as u64);
@@ -122,7 +127,7 @@ impl AsRef<[u8]> for Buffer {
 
 fn chunk(held: &Held, index: u64) -> PullReply {
     let start = index * CHUNK_BYTES_MAX as u64;
-    let end = held_bytes(held).min(start + CHUNK_BYTES_MAX as u64);
+    let end = held.bytes().min(start + CHUNK_BYTES_MAX as u64);
     let data = match held {
         Held::Memory { buffer, .. } => {
             Bytes::from_owner(Buffer(Arc::clone(buffer))).slice(start as usize..end as usize)

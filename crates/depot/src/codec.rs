@@ -1,0 +1,495 @@
+//! Manifests to bytes and back: a magic number, the BLAKE3 of the message, the message. Whatever the bytes, decoding
+//! ends in a manifest or in a reason.
+
+use crate::manifest::{
+    Body, Checkpoint, CheckpointObject, Manifest, Model, ModelTable, Versioned, ViewOf,
+};
+use crate::messages as m;
+use prost::Message;
+use tensor::{
+    Axis, BlockId, DataSet, DepotId, Digest, Duplicates, Grid, IdKind, Mode, ObjectKey,
+    PartitionRef, Partitions, SealedRef, SplitPart, TableId, TimeAxis, TimeBin, View, ViewSpec,
+};
+
+/// Its last digit is the version of the frame.
+const MAGIC: &[u8; 8] = b"STRAMAN1";
+const HEAD_BYTES: usize = 8 + 32;
+
+type Reason = String;
+
+// What is stored is the place in the list, from 1: 0 is an absent field.
+const ID_KINDS: [IdKind; 4] = [IdKind::Int64, IdKind::UInt64, IdKind::Utf8, IdKind::Binary];
+const TIME_BINS: [TimeBin; 6] = [
+    TimeBin::Hour,
+    TimeBin::Day,
+    TimeBin::Week,
+    TimeBin::Month,
+    TimeBin::Quarter,
+    TimeBin::None,
+];
+const DUPLICATES: [Duplicates; 4] = [
+    Duplicates::Sum,
+    Duplicates::Max,
+    Duplicates::Last,
+    Duplicates::Count,
+];
+const SPLIT_PARTS: [SplitPart; 3] = [SplitPart::Train, SplitPart::Validation, SplitPart::Test];
+
+pub(crate) fn encode(manifest: &Manifest) -> Vec<u8> {
+    let message = m::ManifestMessage {
+        number: manifest.number,
+        term: manifest.term,
+        predecessor: manifest.predecessor.map_or_else(Vec::new, from_digest),
+        body: Some(from_body(&manifest.body)),
+    };
+    let message = message.encode_to_vec();
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + message.len());
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(blake3::hash(&message).as_bytes());
+    bytes.extend_from_slice(&message);
+    bytes
+}
+
+pub(crate) fn decode(bytes: &[u8]) -> Result<Manifest, Reason> {
+    let Some((head, message)) = bytes.split_at_checked(HEAD_BYTES) else {
+        return Err(format!("it has only {} bytes", bytes.len()));
+    };
+    if head[..8] != *MAGIC {
+        return Err("it does not begin as a manifest that this version reads".to_owned());
+    }
+    if head[8..] != *blake3::hash(message).as_bytes() {
+        return Err("its bytes are not those that were written".to_owned());
+    }
+    let message = m::ManifestMessage::decode(message).map_err(|error| error.to_string())?;
+    let predecessor = if message.predecessor.is_empty() {
+        None
+    } else {
+        Some(digest(&message.predecessor)?)
+    };
+    let body = body(
+        message
+            .body
+            .ok_or("it records nothing that this version knows")?,
+    )?;
+    Ok(Manifest {
+        number: message.number,
+        term: message.term,
+        predecessor,
+        body,
+    })
+}
+
+fn code<T: PartialEq>(list: &[T], value: &T) -> u32 {
+    list.iter()
+        .position(|entry| entry == value)
+        .map_or(0, |place| place as u32 + 1)
+}
+
+fn value<T: Copy>(list: &[T], code: u32, what: &str) -> Result<T, Reason> {
+    let place = (code as usize).checked_sub(1);
+    place
+        .and_then(|place| list.get(place))
+        .copied()
+        .ok_or_else(|| format!("its {what} has the unknown code {code}"))
+}
+
+fn from_digest(digest: Digest) -> Vec<u8> {
+    digest.0.to_vec()
+}
+
+fn digest(bytes: &[u8]) -> Result<Digest, Reason> {
+    bytes
+        .try_into()
+        .map(Digest)
+        .map_err(|_| format!("a hash has {} bytes", bytes.len()))
+}
+
+fn required<T>(value: Option<T>, what: &str) -> Result<T, Reason> {
+    value.ok_or_else(|| format!("it has no {what}"))
+}
+
+fn each<A, B>(list: Vec<A>, convert: impl Fn(A) -> Result<B, Reason>) -> Result<Vec<B>, Reason> {
+    list.into_iter().map(convert).collect()
+}
+
+fn from_sealed(object: &SealedRef) -> m::SealedMessage {
+    m::SealedMessage {
+        digest: from_digest(object.digest),
+        bytes: object.bytes,
+    }
+}
+
+fn sealed(message: m::SealedMessage) -> Result<SealedRef, Reason> {
+    Ok(SealedRef {
+        digest: digest(&message.digest)?,
+        bytes: message.bytes,
+    })
+}
+
+fn from_partitions(partitions: &Partitions) -> m::PartitionsMessage {
+    let list = |list: &[PartitionRef]| {
+        list.iter()
+            .map(|partition| m::PartitionMessage {
+                object: Some(from_sealed(&partition.object)),
+                rows: partition.rows,
+                interactions: partition.interactions,
+            })
+            .collect()
+    };
+    m::PartitionsMessage {
+        user_major: list(&partitions.user_major),
+        product_major: list(&partitions.product_major),
+        interactions: partitions.interactions,
+    }
+}
+
+fn partitions(message: Option<m::PartitionsMessage>) -> Result<Partitions, Reason> {
+    let message = required(message, "partitions")?;
+    let one = |partition: m::PartitionMessage| {
+        Ok(PartitionRef {
+            object: sealed(required(partition.object, "object of a partition")?)?,
+            rows: partition.rows,
+            interactions: partition.interactions,
+        })
+    };
+    Ok(Partitions {
+        user_major: each(message.user_major, one)?,
+        product_major: each(message.product_major, one)?,
+        interactions: message.interactions,
+    })
+}
+
+fn from_grid(grid: &Grid) -> m::GridMessage {
+    m::GridMessage {
+        stride_log2: grid.stride_log2.into(),
+        rows: grid.rows.clone(),
+    }
+}
+
+fn grid(message: Option<m::GridMessage>) -> Result<Grid, Reason> {
+    let message = required(message, "grid")?;
+    let ids = 1_u64
+        .checked_shl(message.stride_log2)
+        .filter(|_| message.stride_log2 <= 32);
+    let fits = ids.is_some_and(|stride| {
+        message.rows.iter().all(|&rows| u64::from(rows) <= stride)
+            && (message.rows.len() as u64)
+                .checked_mul(stride)
+                .is_some_and(|ids| ids <= 1 << 32)
+    });
+    if !fits {
+        return Err("its grid does not fit row ids of 32 bits".to_owned());
+    }
+    Ok(Grid {
+        stride_log2: message.stride_log2 as u8,
+        rows: message.rows,
+    })
+}
+
+fn from_axis(axis: &Axis) -> m::AxisMessage {
+    m::AxisMessage {
+        column: axis.column.clone(),
+        id_kind: code(&ID_KINDS, &axis.id_kind),
+        grid: Some(from_grid(&axis.grid)),
+        dictionary: axis.dictionary.iter().map(from_sealed).collect(),
+    }
+}
+
+fn axis(message: Option<m::AxisMessage>) -> Result<Axis, Reason> {
+    let message = required(message, "axis")?;
+    Ok(Axis {
+        column: message.column,
+        id_kind: value(&ID_KINDS, message.id_kind, "kind of ids")?,
+        grid: grid(message.grid)?,
+        dictionary: each(message.dictionary, sealed)?,
+    })
+}
+
+fn from_data_set(data: &DataSet) -> m::DataSetMessage {
+    m::DataSetMessage {
+        lineage: from_digest(data.lineage),
+        user: Some(from_axis(&data.user)),
+        product: Some(from_axis(&data.product)),
+        time: data.time.as_ref().map(|time| m::TimeAxisMessage {
+            column: time.column.clone(),
+            bin: code(&TIME_BINS, &time.bin),
+            first_bin: time.first_bin,
+            bins: time.bins,
+            last_is_partial: time.last_is_partial,
+        }),
+        value_column: data.value_column.clone(),
+        duplicates: code(&DUPLICATES, &data.duplicates),
+        parts: data
+            .parts
+            .iter()
+            .map(|(part, partitions)| m::PartMessage {
+                part: code(&SPLIT_PARTS, part),
+                partitions: Some(from_partitions(partitions)),
+            })
+            .collect(),
+        input_rows: data.input_rows,
+        bad_rows: data
+            .bad_rows
+            .iter()
+            .map(|(reason, &rows)| m::BadRowsMessage {
+                reason: reason.clone(),
+                rows,
+            })
+            .collect(),
+    }
+}
+
+fn data_set(message: m::DataSetMessage) -> Result<DataSet, Reason> {
+    let time = message.time.map(|time| {
+        Ok::<_, Reason>(TimeAxis {
+            column: time.column,
+            bin: value(&TIME_BINS, time.bin, "time bin")?,
+            first_bin: time.first_bin,
+            bins: time.bins,
+            last_is_partial: time.last_is_partial,
+        })
+    });
+    Ok(DataSet {
+        lineage: digest(&message.lineage)?,
+        user: axis(message.user)?,
+        product: axis(message.product)?,
+        time: time.transpose()?,
+        value_column: message.value_column,
+        duplicates: value(&DUPLICATES, message.duplicates, "rule for duplicates")?,
+        parts: each(message.parts, |part| {
+            Ok((
+                value(&SPLIT_PARTS, part.part, "part")?,
+                partitions(part.partitions)?,
+            ))
+        })?,
+        input_rows: message.input_rows,
+        bad_rows: message
+            .bad_rows
+            .into_iter()
+            .map(|bad| (bad.reason, bad.rows))
+            .collect(),
+    })
+}
+
+fn from_view(view: &ViewOf) -> m::ViewMessage {
+    let spec = &view.view.spec;
+    m::ViewMessage {
+        lineage: from_digest(view.lineage),
+        spec_hash: from_digest(view.spec_hash),
+        part: code(&SPLIT_PARTS, &spec.part),
+        bins: spec.bins.as_ref().map(|bins| m::BinsMessage {
+            start: bins.start,
+            end: bins.end,
+        }),
+        hash: spec.hash.as_ref().map(|(seed, range)| m::HashMessage {
+            seed: *seed,
+            start: range.start,
+            end: range.end,
+        }),
+        collapse_time: spec.collapse_time,
+        partitions: Some(from_partitions(&view.view.partitions)),
+    }
+}
+
+fn view(message: m::ViewMessage) -> Result<ViewOf, Reason> {
+    let spec = ViewSpec {
+        part: value(&SPLIT_PARTS, message.part, "part")?,
+        bins: message.bins.map(|bins| bins.start..bins.end),
+        hash: message.hash.map(|hash| (hash.seed, hash.start..hash.end)),
+        collapse_time: message.collapse_time,
+    };
+    Ok(ViewOf {
+        lineage: digest(&message.lineage)?,
+        spec_hash: digest(&message.spec_hash)?,
+        view: View {
+            spec,
+            partitions: partitions(message.partitions)?,
+        },
+    })
+}
+
+fn from_key(key: &ObjectKey) -> m::KeyMessage {
+    match *key {
+        ObjectKey::Block {
+            table,
+            block,
+            version,
+        } => m::KeyMessage::Block(m::BlockKeyMessage {
+            table: table.0.into(),
+            block: block.0,
+            version,
+        }),
+        ObjectKey::Partial {
+            reduction,
+            level,
+            index,
+        } => m::KeyMessage::Partial(m::PartialKeyMessage {
+            reduction,
+            level: level.into(),
+            index,
+        }),
+        ObjectKey::Sealed {
+            depot,
+            digest,
+            bytes,
+        } => m::KeyMessage::Sealed(m::SealedKeyMessage {
+            depot: depot.0.into(),
+            object: Some(from_sealed(&SealedRef { digest, bytes })),
+        }),
+    }
+}
+
+fn key(message: m::KeyMessage) -> Result<ObjectKey, Reason> {
+    let small = |what: &str, value: u32| format!("a key has the impossible {what} {value}");
+    Ok(match message {
+        m::KeyMessage::Block(key) => ObjectKey::Block {
+            table: TableId(
+                key.table
+                    .try_into()
+                    .map_err(|_| small("table", key.table))?,
+            ),
+            block: BlockId(key.block),
+            version: key.version,
+        },
+        m::KeyMessage::Partial(key) => ObjectKey::Partial {
+            reduction: key.reduction,
+            level: key
+                .level
+                .try_into()
+                .map_err(|_| small("level", key.level))?,
+            index: key.index,
+        },
+        m::KeyMessage::Sealed(key) => {
+            let depot = DepotId(
+                key.depot
+                    .try_into()
+                    .map_err(|_| small("depot", key.depot))?,
+            );
+            sealed(required(key.object, "object of a key")?)?.key(depot)
+        }
+    })
+}
+
+fn from_checkpoint(checkpoint: &Checkpoint) -> m::CheckpointMessage {
+    m::CheckpointMessage {
+        run: from_digest(checkpoint.run),
+        epoch: checkpoint.epoch,
+        program: checkpoint.program.clone(),
+        state: checkpoint.state.clone(),
+        objects: checkpoint
+            .objects
+            .iter()
+            .map(|object| m::CheckpointObjectMessage {
+                object: Some(from_sealed(&object.object)),
+                row_bytes: object.row_bytes,
+                key: Some(from_key(&object.key)),
+            })
+            .collect(),
+        finished: checkpoint.finished,
+    }
+}
+
+fn checkpoint(message: m::CheckpointMessage) -> Result<Checkpoint, Reason> {
+    Ok(Checkpoint {
+        run: digest(&message.run)?,
+        epoch: message.epoch,
+        program: message.program,
+        state: message.state,
+        objects: each(message.objects, |object| {
+            Ok(CheckpointObject {
+                key: key(required(object.key, "key of an object")?)?,
+                object: sealed(required(object.object, "object of a checkpoint")?)?,
+                row_bytes: object.row_bytes,
+            })
+        })?,
+        finished: message.finished,
+    })
+}
+
+fn from_model(model: &Model) -> m::ModelMessage {
+    let versioned = |from: &Versioned| {
+        Some(m::VersionedMessage {
+            version: from.version,
+            bytes: from.bytes.clone(),
+        })
+    };
+    m::ModelMessage {
+        run: from_digest(model.run),
+        kind: model.kind.clone(),
+        scorer: versioned(&model.scorer),
+        settings: versioned(&model.settings),
+        tables: model
+            .tables
+            .iter()
+            .map(|table| m::TableMessage {
+                name: table.name.clone(),
+                mode: code(&Mode::ALL, &table.mode),
+                rank: table.rank,
+                width: table.width,
+                grid: Some(from_grid(&table.grid)),
+                blocks: table.blocks.iter().map(from_sealed).collect(),
+            })
+            .collect(),
+        lineage: from_digest(model.lineage),
+        factors: from_digest(model.factors),
+    }
+}
+
+fn model(message: m::ModelMessage) -> Result<Model, Reason> {
+    let versioned = |message: Option<m::VersionedMessage>, what: &str| {
+        required(message, what).map(|found| Versioned {
+            version: found.version,
+            bytes: found.bytes,
+        })
+    };
+    Ok(Model {
+        run: digest(&message.run)?,
+        kind: message.kind,
+        scorer: versioned(message.scorer, "scorer")?,
+        settings: versioned(message.settings, "settings")?,
+        tables: each(message.tables, |table| {
+            let grid = grid(table.grid)?;
+            if table.rank > table.width || table.blocks.len() != grid.rows.len() {
+                return Err(format!("its table {} does not fit its grid", table.name));
+            }
+            Ok(ModelTable {
+                mode: value(&Mode::ALL, table.mode, "mode")?,
+                rank: table.rank,
+                width: table.width,
+                grid,
+                blocks: each(table.blocks, sealed)?,
+                name: table.name,
+            })
+        })?,
+        lineage: digest(&message.lineage)?,
+        factors: digest(&message.factors)?,
+    })
+}
+
+fn from_body(body: &Body) -> m::BodyMessage {
+    match body {
+        Body::Term { run } => m::BodyMessage::Term(m::TermMessage {
+            run: run.map_or_else(Vec::new, from_digest),
+        }),
+        Body::DataSet(data) => m::BodyMessage::DataSet(from_data_set(data)),
+        Body::View(view) => m::BodyMessage::View(from_view(view)),
+        Body::Checkpoint(checkpoint) => m::BodyMessage::Checkpoint(from_checkpoint(checkpoint)),
+        Body::Model(model) => m::BodyMessage::Model(from_model(model)),
+    }
+}
+
+fn body(message: m::BodyMessage) -> Result<Body, Reason> {
+    Ok(match message {
+        m::BodyMessage::Term(term) => Body::Term {
+            run: if term.run.is_empty() {
+                None
+            } else {
+                Some(digest(&term.run)?)
+            },
+        },
+        m::BodyMessage::DataSet(message) => Body::DataSet(data_set(message)?),
+        m::BodyMessage::View(message) => Body::View(view(message)?),
+        m::BodyMessage::Checkpoint(message) => Body::Checkpoint(checkpoint(message)?),
+        m::BodyMessage::Model(message) => Body::Model(model(message)?),
+    })
+}

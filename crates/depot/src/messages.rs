@@ -1,0 +1,278 @@
+//! The manifest as it is stored: protobuf messages. Tags are never reused; a field that is added later must have a
+//! meaning when it is absent.
+
+use prost::Message;
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ManifestMessage {
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(uint64, tag = "2")]
+    pub term: u64,
+    #[prost(bytes = "vec", tag = "3")]
+    pub predecessor: Vec<u8>,
+    #[prost(oneof = "BodyMessage", tags = "10, 11, 12, 13, 14")]
+    pub body: Option<BodyMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(crate) enum BodyMessage {
+    #[prost(message, tag = "10")]
+    Term(TermMessage),
+    #[prost(message, tag = "11")]
+    DataSet(DataSetMessage),
+    #[prost(message, tag = "12")]
+    View(ViewMessage),
+    #[prost(message, tag = "13")]
+    Checkpoint(CheckpointMessage),
+    #[prost(message, tag = "14")]
+    Model(ModelMessage),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TermMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SealedMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    pub digest: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct PartitionMessage {
+    #[prost(message, optional, tag = "1")]
+    pub object: Option<SealedMessage>,
+    #[prost(uint32, tag = "2")]
+    pub rows: u32,
+    #[prost(uint64, tag = "3")]
+    pub interactions: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct PartitionsMessage {
+    #[prost(message, repeated, tag = "1")]
+    pub user_major: Vec<PartitionMessage>,
+    #[prost(message, repeated, tag = "2")]
+    pub product_major: Vec<PartitionMessage>,
+    #[prost(uint64, tag = "3")]
+    pub interactions: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct GridMessage {
+    #[prost(uint32, tag = "1")]
+    pub stride_log2: u32,
+    #[prost(uint32, repeated, tag = "2")]
+    pub rows: Vec<u32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct AxisMessage {
+    #[prost(string, tag = "1")]
+    pub column: String,
+    #[prost(uint32, tag = "2")]
+    pub id_kind: u32,
+    #[prost(message, optional, tag = "3")]
+    pub grid: Option<GridMessage>,
+    #[prost(message, repeated, tag = "4")]
+    pub dictionary: Vec<SealedMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TimeAxisMessage {
+    #[prost(string, tag = "1")]
+    pub column: String,
+    #[prost(uint32, tag = "2")]
+    pub bin: u32,
+    #[prost(sint64, tag = "3")]
+    pub first_bin: i64,
+    #[prost(uint32, tag = "4")]
+    pub bins: u32,
+    #[prost(bool, tag = "5")]
+    pub last_is_partial: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct PartMessage {
+    #[prost(uint32, tag = "1")]
+    pub part: u32,
+    #[prost(message, optional, tag = "2")]
+    pub partitions: Option<PartitionsMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct BadRowsMessage {
+    #[prost(string, tag = "1")]
+    pub reason: String,
+    #[prost(uint64, tag = "2")]
+    pub rows: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct DataSetMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    pub lineage: Vec<u8>,
+    #[prost(message, optional, tag = "2")]
+    pub user: Option<AxisMessage>,
+    #[prost(message, optional, tag = "3")]
+    pub product: Option<AxisMessage>,
+    #[prost(message, optional, tag = "4")]
+    pub time: Option<TimeAxisMessage>,
+    #[prost(string, optional, tag = "5")]
+    pub value_column: Option<String>,
+    #[prost(uint32, tag = "6")]
+    pub duplicates: u32,
+    #[prost(message, repeated, tag = "7")]
+    pub parts: Vec<PartMessage>,
+    #[prost(uint64, tag = "8")]
+    pub input_rows: u64,
+    #[prost(message, repeated, tag = "9")]
+    pub bad_rows: Vec<BadRowsMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct BinsMessage {
+    #[prost(uint32, tag = "1")]
+    pub start: u32,
+    #[prost(uint32, tag = "2")]
+    pub end: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct HashMessage {
+    #[prost(uint64, tag = "1")]
+    pub seed: u64,
+    #[prost(uint64, tag = "2")]
+    pub start: u64,
+    #[prost(uint64, tag = "3")]
+    pub end: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ViewMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    pub lineage: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub spec_hash: Vec<u8>,
+    #[prost(uint32, tag = "3")]
+    pub part: u32,
+    #[prost(message, optional, tag = "4")]
+    pub bins: Option<BinsMessage>,
+    #[prost(message, optional, tag = "5")]
+    pub hash: Option<HashMessage>,
+    #[prost(bool, tag = "6")]
+    pub collapse_time: bool,
+    #[prost(message, optional, tag = "7")]
+    pub partitions: Option<PartitionsMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct BlockKeyMessage {
+    #[prost(uint32, tag = "1")]
+    pub table: u32,
+    #[prost(uint32, tag = "2")]
+    pub block: u32,
+    #[prost(uint64, tag = "3")]
+    pub version: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct PartialKeyMessage {
+    #[prost(uint64, tag = "1")]
+    pub reduction: u64,
+    #[prost(uint32, tag = "2")]
+    pub level: u32,
+    #[prost(uint32, tag = "3")]
+    pub index: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SealedKeyMessage {
+    #[prost(uint32, tag = "1")]
+    pub depot: u32,
+    #[prost(message, optional, tag = "2")]
+    pub object: Option<SealedMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(crate) enum KeyMessage {
+    #[prost(message, tag = "10")]
+    Block(BlockKeyMessage),
+    #[prost(message, tag = "11")]
+    Partial(PartialKeyMessage),
+    #[prost(message, tag = "12")]
+    Sealed(SealedKeyMessage),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct CheckpointObjectMessage {
+    #[prost(message, optional, tag = "1")]
+    pub object: Option<SealedMessage>,
+    #[prost(uint32, tag = "2")]
+    pub row_bytes: u32,
+    #[prost(oneof = "KeyMessage", tags = "10, 11, 12")]
+    pub key: Option<KeyMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct CheckpointMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    pub epoch: u32,
+    #[prost(string, tag = "3")]
+    pub program: String,
+    #[prost(bytes = "vec", tag = "4")]
+    pub state: Vec<u8>,
+    #[prost(message, repeated, tag = "5")]
+    pub objects: Vec<CheckpointObjectMessage>,
+    #[prost(bool, tag = "6")]
+    pub finished: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct VersionedMessage {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TableMessage {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(uint32, tag = "2")]
+    pub mode: u32,
+    #[prost(uint32, tag = "3")]
+    pub rank: u32,
+    #[prost(uint32, tag = "4")]
+    pub width: u32,
+    #[prost(message, optional, tag = "5")]
+    pub grid: Option<GridMessage>,
+    #[prost(message, repeated, tag = "6")]
+    pub blocks: Vec<SealedMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ModelMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: Vec<u8>,
+    #[prost(string, tag = "2")]
+    pub kind: String,
+    #[prost(message, optional, tag = "3")]
+    pub scorer: Option<VersionedMessage>,
+    #[prost(message, optional, tag = "4")]
+    pub settings: Option<VersionedMessage>,
+    #[prost(message, repeated, tag = "5")]
+    pub tables: Vec<TableMessage>,
+    #[prost(bytes = "vec", tag = "6")]
+    pub lineage: Vec<u8>,
+    #[prost(bytes = "vec", tag = "7")]
+    pub factors: Vec<u8>,
+}
