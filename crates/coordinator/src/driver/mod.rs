@@ -13,7 +13,7 @@ mod tests;
 mod trace;
 
 pub use checkpoints::{Checkpoints, Resume, StoredObject};
-pub use crew::{Crew, Heard};
+pub use crew::Crew;
 pub use tally::{Outcome, WorkerTally};
 pub use trace::Trace;
 
