@@ -288,7 +288,7 @@ fn a_process_that_is_killed_while_it_writes() {
     let mut scratch = cache.scratch().unwrap();
     scratch.append(&bytes(1, 300_000)).unwrap();
     fs::write(cache.directory().join("ready"), b"").unwrap();
-    std::thread::sleep(std::time::Duration::from_secs(600));
+    std::thread::sleep(std::time::Duration::from_mins(10));
 }
 
 #[test]
