@@ -1,8 +1,7 @@
 //! The data set and its views: found in the depot, or made.
 
-use super::engine::{Engine, Stage, key_of, open_inputs};
-use super::places::failed;
-use crate::cluster::Source;
+use super::engine::{Engine, Stage, failed, key_of};
+use super::input::{self, LocalFile};
 use crate::failure::Failure;
 use crate::job::files;
 use crate::job::settings::{self, ModelTime, OnBadRow, Preset};
@@ -57,16 +56,7 @@ pub fn refused(error: TablesError) -> Failure {
 /// # Errors
 /// Where the input is bad, or the depot holds the data of another input.
 pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
-    let (spec, opened) = input(engine)?;
-    let named: Vec<(String, Arc<dyn ReadAt>)> = opened
-        .iter()
-        .map(|(name, file)| (name.clone(), Arc::clone(file) as Arc<dyn ReadAt>))
-        .collect();
-    let budget = engine.worker_memory() / ROOM_SHARE;
-    let (surveyed, spec) = tokio::task::spawn_blocking(move || (tables::survey(&named, &spec, budget), spec))
-        .await
-        .map_err(|error| Failure::new(Refusal::Bug, error.to_string()))?;
-    let survey = surveyed.map_err(refused)?;
+    let (survey, spec, opened) = survey(engine).await?;
     let depot = engine.depot(DepotId::DATA)?;
     if let Some((_, data)) = depot.latest_data_set(Some(survey.lineage)).await.map_err(failed)? {
         engine.console.observer().note("the data set is there and of the same input: it is used as it is");
@@ -82,15 +72,30 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
     let term = depot.claim_term(None).await.map_err(failed)?;
     let lineage = survey.lineage;
     let mut program = Ingest::new(survey, spec);
-    let sources = opened.into_iter().map(|(_, file)| file as Arc<dyn Source>).collect();
-    let stage = Stage { inputs: sources, ..Stage::plain("ingest", key_of(&[b"ingest", &lineage.0]), term) };
+    let inputs = opened.iter().map(|file| file.served()).collect();
+    let stage = Stage { inputs, ..Stage::plain("ingest", key_of(&[b"ingest", &lineage.0]), term) };
     engine.run(&mut program, stage).await?;
     let data = program.into_data_set().ok_or_else(|| unfinished("ingest"))?;
     depot.commit(term, Body::DataSet(data.clone())).await.map_err(failed)?;
     Ok(Ingested { report: report(&data, false), data })
 }
 
-fn input(engine: &Engine<'_>) -> Result<(ScanSpec, Vec<(String, Arc<crate::cluster::LocalFile>)>), Failure> {
+/// Reads the footers of the job's input files and hashes what decides the data set.
+///
+/// # Errors
+/// Where a file is not what the job says.
+pub async fn survey(engine: &Engine<'_>) -> Result<(tables::Survey, ScanSpec, Vec<Arc<LocalFile>>), Failure> {
+    let (spec, opened) = inputs(engine)?;
+    let named: Vec<(String, Arc<dyn ReadAt>)> =
+        opened.iter().map(|file| (file.name(), Arc::clone(file) as Arc<dyn ReadAt>)).collect();
+    let budget = engine.worker_memory() / ROOM_SHARE;
+    let (surveyed, spec) = tokio::task::spawn_blocking(move || (tables::survey(&named, &spec, budget), spec))
+        .await
+        .map_err(|error| Failure::new(Refusal::Bug, error.to_string()))?;
+    Ok((surveyed.map_err(refused)?, spec, opened))
+}
+
+fn inputs(engine: &Engine<'_>) -> Result<(ScanSpec, Vec<Arc<LocalFile>>), Failure> {
     let settings = engine.settings;
     let mut locations = files::expand("input.files", &settings.input.files)?;
     let mut parts = vec![SplitPart::Train; locations.len()];
@@ -123,7 +128,8 @@ fn input(engine: &Engine<'_>) -> Result<(ScanSpec, Vec<(String, Arc<crate::clust
         },
         parts: if all_train { Vec::new() } else { parts },
     };
-    Ok((spec, open_inputs(&locations)?))
+    let opened: Result<Vec<_>, _> = locations.iter().map(input::open).collect();
+    Ok((spec, opened?))
 }
 
 fn report(data: &DataSet, reused: bool) -> IngestReport {
@@ -166,6 +172,13 @@ pub async fn stored(engine: &Engine<'_>) -> Result<DataSet, Failure> {
         let sentence = format!("{} holds no data set: run `coordinator ingest` with this job first", depot.url());
         Failure::new(Refusal::Unavailable, sentence)
     })
+}
+
+impl Views {
+    /// The last bin that training sees, where the split is by bins.
+    pub fn last_bin(&self) -> Option<u32> {
+        self.train_spec.bins.as_ref().map(|bins| bins.end - 1)
+    }
 }
 
 /// The views of the job's split, those that are missing built.

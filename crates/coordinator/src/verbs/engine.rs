@@ -1,13 +1,12 @@
 //! What all verbs share: depots, a cache, and one way to run a program over the workers.
 
-use super::places::{Served, failed};
-use crate::cluster::{Cluster, Dial, Embedding, LocalFile, Members, Places, Session, Source, Store, Tcp};
+use crate::cluster::{Cluster, Embedded, InputFile, Job};
 use crate::driver::{Checkpoints, Context, Driver, Outcome, Report, Resume, StoredObject, Trace};
 use crate::failure::Failure;
 use crate::job::settings::{Io, Location, Settings, Simd, Workers};
 use crate::output::Console;
 use crate::progress::Unit;
-use depot::Depot;
+use depot::{Depot, DepotError};
 use exec::Held;
 use futures::future::BoxFuture;
 use plan::Refusal;
@@ -23,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 const CACHE_BYTES: u64 = u64::MAX;
 /// How often the plan looks at time.
 const TICK: Duration = Duration::from_millis(100);
+/// How long workers may take to say goodbye.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A hash of named parts, for run keys.
 pub fn key_of(parts: &[&[u8]]) -> Digest {
@@ -43,7 +44,7 @@ pub struct Stage<'a> {
     /// The leadership number.
     pub term: u64,
     /// Input files.
-    pub inputs: Vec<Arc<dyn Source>>,
+    pub inputs: Vec<InputFile>,
     /// Durable objects that the program reads.
     pub stored: Vec<StoredObject>,
     /// Where it goes on.
@@ -90,6 +91,7 @@ pub struct Engine<'a> {
     cancel: CancellationToken,
     depots: Mutex<BTreeMap<DepotId, Arc<Depot>>>,
     peaks: Mutex<BTreeMap<String, u64>>,
+    scratch: PathBuf,
     /// Removed with the engine where the job names no scratch directory.
     _scratch: Option<tempfile::TempDir>,
 }
@@ -101,11 +103,7 @@ impl<'a> Engine<'a> {
     /// Where the scratch directory cannot be used.
     pub fn start(settings: &'a Settings, console: &'a Console, cancel: CancellationToken) -> Result<Self, Failure> {
         let (directory, scratch) = scratch(settings)?;
-        let mode = match settings.run.io {
-            Io::Mmap => IoMode::Mmap,
-            Io::Pread => IoMode::Pread,
-        };
-        let cache = Cache::open_unsynced(&directory, CACHE_BYTES, mode)
+        let cache = Cache::open_unsynced(&directory.join("coordinator"), CACHE_BYTES, io_mode(settings.run.io))
             .map_err(|error| Failure::new(Refusal::Io, error.to_string()))?;
         Ok(Engine {
             settings,
@@ -114,6 +112,7 @@ impl<'a> Engine<'a> {
             cancel,
             depots: Mutex::default(),
             peaks: Mutex::default(),
+            scratch: directory,
             _scratch: scratch,
         })
     }
@@ -144,11 +143,6 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// The path of the kernels in embedded workers.
-    pub fn simd_name(&self) -> String {
-        simd(self.settings.run.simd).map_or_else(|_| "none".to_owned(), |simd| simd.path().name().to_owned())
-    }
-
     /// The most anonymous memory of this process in each phase so far.
     pub fn peaks(&self) -> BTreeMap<String, u64> {
         self.peaks.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -161,23 +155,7 @@ impl<'a> Engine<'a> {
     pub async fn run(&self, program: &mut dyn Program, stage: Stage<'_>) -> Result<Outcome, Failure> {
         self.console.observer().begin(stage.name, Unit::Tasks, None);
         self.console.memory().take_phase_bytes();
-        let session = Session {
-            term: stage.term,
-            run: stage.run,
-            places: Arc::new(Places::new(stage.inputs, self.stores()?)),
-            io: Some(match self.settings.run.io {
-                Io::Mmap => wire::message::Io::Mmap,
-                Io::Pread => wire::message::Io::Pread,
-            }),
-            simd: Some(match self.settings.run.simd {
-                Simd::Auto => wire::Simd::Auto,
-                Simd::Avx512 => wire::Simd::Avx512,
-                Simd::Avx2 => wire::Simd::Avx2,
-                Simd::Portable => wire::Simd::Portable,
-            }),
-        };
-        let members = self.members().await?;
-        let mut cluster = Cluster::open(members, session)?;
+        let mut cluster = self.cluster(stage.run, stage.term, stage.inputs).await?;
         let observer = self.console.observer();
         let mut hear = stage.news;
         let mut listener = |report: Report| match report {
@@ -215,8 +193,7 @@ impl<'a> Engine<'a> {
             trace: self.trace(stage.name)?,
         };
         let outcome = Driver::run(program, &mut cluster, context).await;
-        let troubles = cluster.troubles();
-        cluster.close().await;
+        cluster.close(CLOSE_PATIENCE).await;
         let peak = self.console.memory().take_phase_bytes();
         self.peaks.lock().unwrap_or_else(PoisonError::into_inner).insert(stage.name.to_owned(), peak);
         match outcome {
@@ -224,45 +201,50 @@ impl<'a> Engine<'a> {
                 self.console.observer().end(&format!("{} tasks in {:.1} s", outcome.tasks_run, outcome.seconds));
                 Ok(outcome)
             }
-            Err(failure) => Err(with_troubles(failure.into(), &troubles)),
+            Err(failure) => Err(failure.into()),
         }
     }
 
-    fn stores(&self) -> Result<BTreeMap<DepotId, Arc<dyn Store>>, Failure> {
-        let mut stores: BTreeMap<DepotId, Arc<dyn Store>> = BTreeMap::new();
+    /// Opens a session with the workers of the job.
+    async fn cluster(&self, run: Digest, term: u64, inputs: Vec<InputFile>) -> Result<Cluster, Failure> {
         let output = &self.settings.output;
+        let mut depots = Vec::new();
         for (id, location) in [(DepotId::DATA, &output.data), (DepotId::MODEL, &output.model)] {
             if location.is_some() {
-                let served = Served { depot: self.depot(id)?, cache: Arc::clone(&self.cache) };
-                stores.insert(id, Arc::new(served));
+                depots.push((id, self.depot(id)?.url().to_owned()));
             }
         }
-        Ok(stores)
+        let job = Job { term, run, inputs, depots, heartbeat: wire::settings::HEARTBEAT };
+        let memory = self.worker_memory();
+        let cluster = match &self.settings.run.workers {
+            Workers::Embedded(workers) => {
+                let embedded = Embedded {
+                    workers: *workers,
+                    threads: self.threads(),
+                    memory_bytes: memory,
+                    scratch: self.scratch.clone(),
+                    disk_bytes: CACHE_BYTES,
+                    io: io_mode(self.settings.run.io),
+                    simd: simd(self.settings.run.simd)?,
+                };
+                Cluster::embed(job, &embedded).await
+            }
+            Workers::Addresses(addresses) => Cluster::dial(job, addresses, memory).await,
+            Workers::Dns { service, port } => {
+                Cluster::dial(job, &[format!("dns://{service}:{port}")], memory).await
+            }
+        };
+        Ok(cluster?)
     }
 
-    async fn members(&self) -> Result<Members, Failure> {
-        let tcp: Arc<dyn Dial> = Arc::new(Tcp);
-        match &self.settings.run.workers {
-            Workers::Embedded(workers) => {
-                let cores = std::thread::available_parallelism().map_or(1, usize::from) as u32;
-                let shared = (cores / (*workers).max(1)).max(1);
-                let threads = self.settings.run.threads.unwrap_or(shared);
-                let cache = Arc::clone(&self.cache);
-                Ok(Members::Embedded(Embedding::threads(*workers, threads, self.worker_memory(), cache)))
-            }
-            Workers::Addresses(addresses) => Ok(Members::Daemons(addresses.clone(), tcp)),
-            Workers::Dns { service, port } => {
-                let found = tokio::net::lookup_host((service.as_str(), *port)).await;
-                let unknown = |reason: String| {
-                    Failure::new(Refusal::Unavailable, format!("dns://{service}:{port} cannot be resolved: {reason}"))
-                };
-                let mut addresses: Vec<String> =
-                    found.map_err(|error| unknown(error.to_string()))?.map(|address| address.to_string()).collect();
-                addresses.sort();
-                addresses.dedup();
-                Ok(Members::Daemons(addresses, tcp))
-            }
-        }
+    /// Compute threads of each worker of this process: the cores, shared out, unless the job says.
+    pub fn threads(&self) -> u32 {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as u32;
+        let workers = match &self.settings.run.workers {
+            Workers::Embedded(workers) => (*workers).max(1),
+            Workers::Addresses(_) | Workers::Dns { .. } => 1,
+        };
+        self.settings.run.threads.unwrap_or((cores / workers).max(1))
     }
 
     fn trace(&self, name: &str) -> Result<Option<Trace>, Failure> {
@@ -306,28 +288,24 @@ pub fn simd(setting: Simd) -> Result<kernels::Simd, Failure> {
     kernels::Simd::new(path).map_err(|error| Failure::new(Refusal::Config, error.to_string()))
 }
 
-/// Opens local input files; what only this process sees reaches the workers through it.
-///
-/// # Errors
-/// Where a file cannot be opened.
-pub fn open_inputs(locations: &[Location]) -> Result<Vec<(String, Arc<LocalFile>)>, Failure> {
-    let open = |location: &Location| match location {
-        Location::Path(path) => Ok((path.display().to_string(), Arc::new(LocalFile::open(path)?))),
-        Location::Url(url) => {
-            let sentence = format!("{url}: input under a URL is not in this version: copy the files to a local directory");
-            Err(Failure::new(Refusal::Config, sentence))
-        }
+/// What a depot said, as the end of a verb.
+pub fn failed(error: DepotError) -> Failure {
+    let refusal = match error {
+        DepotError::Url { .. } => Refusal::Config,
+        DepotError::Superseded { .. } => Refusal::TryAgain,
+        DepotError::Damaged { .. } | DepotError::Missing { .. } | DepotError::Manifest { .. } => Refusal::BadData,
+        _ => Refusal::Io,
     };
-    locations.iter().map(open).collect()
+    Failure::new(refusal, error.to_string())
+}
+
+fn io_mode(io: Io) -> IoMode {
+    match io {
+        Io::Mmap => IoMode::Mmap,
+        Io::Pread => IoMode::Pread,
+    }
 }
 
 fn nobody(what: &str) -> plan::Failure {
     plan::Failure::Refused { refusal: Refusal::Bug, sentence: format!("a program asked for more than its verb gives: nobody {what}") }
-}
-
-fn with_troubles(mut failure: Failure, troubles: &[String]) -> Failure {
-    if let (Some(first), false) = (failure.complaints.first_mut(), troubles.is_empty()) {
-        first.sentence = format!("{}; {}", first.sentence, troubles.join("; "));
-    }
-    failure
 }

@@ -7,8 +7,8 @@ mod describe;
 mod engine;
 mod estimate;
 mod ids;
+mod input;
 mod measure;
-mod places;
 mod serve_lists;
 mod stored_model;
 mod train;
@@ -79,11 +79,11 @@ async fn run(
     match command {
         Command::Inspect { at } => return describe::inspect(at).await,
         Command::Verify { at } => return describe::verify(at, console).await,
-        Command::Plan { .. } => return estimate::estimate(settings),
         _ => {}
     }
     let engine = Engine::start(settings, console, cancel)?;
     match command {
+        Command::Plan { .. } => estimate::estimate(&engine).await,
         Command::Ingest { .. } => Ok(VerbOutput::Ingest(data::ingest(&engine).await?.report)),
         Command::Train { .. } => {
             let data = data::stored(&engine).await?;
@@ -101,7 +101,7 @@ async fn run(
             Ok(VerbOutput::Recommend(serve_lists::recommend(&engine, &data, &views, &model).await?))
         }
         Command::Demo | Command::Run { .. } => whole_path(&engine).await,
-        Command::Plan { .. } | Command::Inspect { .. } | Command::Verify { .. } | Command::Config { .. } => {
+        Command::Inspect { .. } | Command::Verify { .. } | Command::Config { .. } => {
             Err(Failure::new(Refusal::Bug, format!("the verb `{}` does not come here", command.name())))
         }
     }
