@@ -47,7 +47,13 @@ impl Document {
         let text = Arc::new(text);
         let mut document = Self::default();
         match DeTable::parse(&text.content) {
-            Ok(table) => document.walk("", table.get_ref(), &text),
+            Ok(table) => {
+                document.walk("", table.get_ref(), &text);
+                // Tables come sorted by key; people read from the top.
+                let start =
+                    |complaint: &Complaint| complaint.place.as_ref().map(|place| place.span.start);
+                document.complaints.sort_by_key(start);
+            }
             Err(error) => {
                 let at_end = text.content.len()..text.content.len();
                 let span = error.span().unwrap_or(at_end);
