@@ -290,13 +290,21 @@ pub fn simd(setting: Simd) -> Result<kernels::Simd, Failure> {
 
 /// What a depot said, as the end of a verb.
 pub fn failed(error: DepotError) -> Failure {
-    let refusal = match error {
+    Failure::new(kind(&error), error.to_string())
+}
+
+/// What a depot said, as the end of a run.
+pub fn refused(error: &DepotError) -> plan::Failure {
+    plan::Failure::Refused { refusal: kind(error), sentence: error.to_string() }
+}
+
+fn kind(error: &DepotError) -> Refusal {
+    match error {
         DepotError::Url { .. } => Refusal::Config,
         DepotError::Superseded { .. } => Refusal::TryAgain,
         DepotError::Damaged { .. } | DepotError::Missing { .. } | DepotError::Manifest { .. } => Refusal::BadData,
         _ => Refusal::Io,
-    };
-    Failure::new(refusal, error.to_string())
+    }
 }
 
 fn io_mode(io: Io) -> IoMode {

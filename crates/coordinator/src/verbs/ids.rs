@@ -4,7 +4,7 @@ use super::engine::{Engine, failed};
 use crate::failure::Failure;
 use plan::Refusal;
 use store::dictionary::{Dictionary, IdRef};
-use tables::out::Ids;
+use tables::out::ids::Ids;
 use tensor::{Axis, DataSet, DepotId};
 
 /// The ids of a mode.

@@ -48,7 +48,7 @@ pub async fn recommend(
         Recommend::new(settings, input).map_err(|error| Failure::new(Refusal::Config, error.to_string()))?;
     let sink = |_: ObjectKey, held: exec::Held| {
         let refused = |sentence: String| plan::Failure::Refused { refusal: Refusal::Io, sentence };
-        let bytes = held.to_vec().map_err(|error| refused(error.to_string()))?;
+        let bytes = held.whole().map_err(|error| refused(error.to_string()))?;
         writer.write(&bytes).map_err(|error| refused(error.to_string()))
     };
     let run = key_of(&[b"recommend", &model.manifest.run.0]);

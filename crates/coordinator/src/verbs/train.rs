@@ -1,7 +1,7 @@
 //! Trains a model, or finds the one that the same run made before.
 
 use super::data::Views;
-use super::engine::{Engine, Stage, failed, key_of, simd};
+use super::engine::{Engine, Stage, failed, key_of, refused, simd};
 use super::ids;
 use super::stored_model::{Record, StoredModel, digest_of};
 use crate::driver::{Outcome, Resume, StoredObject};
@@ -184,7 +184,7 @@ fn committer(
                 objects: objects.iter().map(named).collect(),
                 finished: false,
             };
-            depot.commit(term, Body::Checkpoint(body)).await.map_err(|error| plan::Failure::from(failed(error)))?;
+            depot.commit(term, Body::Checkpoint(body)).await.map_err(|error| refused(&error))?;
             *kept.lock().unwrap_or_else(PoisonError::into_inner) = objects;
             Ok(())
         })

@@ -140,7 +140,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
     };
     let cache = Cache::open(&arguments.data, arguments.disk.0, mode)
         .map_err(|error| exec::failure_of(error, None))?;
-    let simd: exec::Simd = arguments.simd.parse().map_err(|error: exec::SimdError| refused(Refusal::Config, error.to_string()))?;
+    let simd = arguments.simd.parse::<exec::Simd>().map_err(|error| refused(Refusal::Config, error.to_string()))?;
     let settings = Settings {
         threads,
         memory_bytes: arguments.memory.0,
