@@ -64,7 +64,8 @@ impl Small {
         };
         let (all_users, all_products) = (rows_of(&users), rows_of(&products));
         let mut numbers = Numbers(7);
-        let (mut train, mut validation, mut test, mut recent) = Default::default();
+        let (mut train, mut validation, mut test) = (Cells::new(), Cells::new(), Cells::new());
+        let mut recent = Cells::new();
         for (place, &user) in all_users.iter().enumerate() {
             // Every ninth user has no training, every seventh nothing held out; the last five products are cold.
             let cells = |count: u64, products: usize, numbers: &mut Numbers, into: &mut Cells| {
@@ -554,19 +555,20 @@ fn budgets_threads_and_ways_of_reading_change_no_figure() {
         .evaluate(settings())
         .unwrap();
     for (threads, mode) in [(1, IoMode::Pread), (3, IoMode::Mmap)] {
-        let mut budget = 64 << 10;
-        let (found, pieces) = loop {
-            let mut bed = Bed::new(&small, budget, threads, mode);
-            bed.world.backwards = threads == 3;
+        let mut bed = Bed::new(&small, 64 << 10, threads, mode);
+        bed.world.backwards = threads == 3;
+        let found = loop {
+            bed.world.pieces = 0;
             match bed.evaluate(settings()) {
-                Ok(found) => break (found, bed.world.pieces),
+                Ok(found) => break found,
                 Err(InlineError::Task(Failure::Budget { needed, left, .. })) => {
                     assert!(needed > left);
-                    budget += 4 << 10;
+                    bed.world.room.budget_bytes += 4 << 10;
                 }
                 Err(error) => panic!("{error}"),
             }
         };
+        let (budget, pieces) = (bed.world.room.budget_bytes, bed.world.pieces);
         assert!(budget > 64 << 10, "a small budget is refused");
         assert!(
             pieces > 100,
@@ -788,15 +790,17 @@ fn recommendations_are_the_best_of_a_full_sort_without_what_was_seen() {
         assert_eq!(program.served().rows, expected.len() as u64);
         assert!(program.served().without_training > 0);
 
-        let mut budget = 64 << 10;
+        let mut bed = Bed::new(&small, 64 << 10, 1, IoMode::Pread);
         let tight = loop {
-            let mut bed = Bed::new(&small, budget, 1, IoMode::Pread);
             match recommended(&mut bed, settings.clone()) {
                 Ok((rows, _)) => break rows,
-                Err(InlineError::Task(Failure::Budget { .. })) => budget += 2 << 10,
+                Err(InlineError::Task(Failure::Budget { .. })) => {
+                    bed.world.room.budget_bytes += 4 << 10;
+                }
                 Err(error) => panic!("{error}"),
             }
         };
+        let budget = bed.world.room.budget_bytes;
         assert_eq!(tight, expected, "in the tightest budget, {budget} bytes");
     }
 }

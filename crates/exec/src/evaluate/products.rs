@@ -81,7 +81,7 @@ impl ProductsWork {
         let block = partition(fetched)?;
         let mut distinct = DistinctUsers::new(block.rows() as usize);
         self.once.output.pieces += walk(&block, self.piece, 1 << 32, false, |csr, first| {
-            distinct.absorb(csr, first)
+            distinct.absorb(csr, first);
         })?;
         Ok(distinct.counts())
     }
@@ -151,7 +151,7 @@ impl Work for ValuesWork {
         let block = partition(fetched.into_iter().next())?;
         let mut range = ValueRange::EMPTY;
         self.once.output.pieces = walk(&block, self.piece, 1 << 32, true, |csr, _| {
-            range.absorb(csr)
+            range.absorb(csr);
         })?;
         self.once.output.partial = collected(&range);
         Ok(())
@@ -190,7 +190,7 @@ impl Work for OffsetsWork {
         let block = partition(fetched.into_iter().next())?;
         let mut sums = RowOffsets::new(block.rows() as usize, self.mean);
         self.once.output.pieces = walk(&block, self.piece, 1 << 32, true, |csr, first| {
-            sums.absorb(csr, first)
+            sums.absorb(csr, first);
         })?;
         let offsets: Vec<f32> = sums.offsets(self.damping).collect();
         self.once.write(&offsets)

@@ -364,7 +364,7 @@ impl Work for RankWork {
             )));
         }
         let objects = self.writes.iter().copied().zip(values).collect();
-        let partial = partial(&[self.found.sums, self.found.left_out].concat());
+        let partial = partial(&[self.found.totals, self.found.left_out].concat());
         Ok(Output {
             objects,
             partial,
@@ -383,7 +383,7 @@ fn held<T: bytemuck::NoUninit>(rows: &[T], row_bytes: usize) -> Held {
 
 /// What a block adds up to.
 struct Sums {
-    sums: Vec<f64>,
+    totals: Vec<f64>,
     left_out: Vec<f64>,
     replicates: Vec<f64>,
     covered: Vec<u64>,
@@ -404,7 +404,7 @@ impl Sums {
             Some(*sum - u64::from(rows))
         });
         Sums {
-            sums: vec![0.0; width],
+            totals: vec![0.0; width],
             left_out: vec![0.0; 2 * op.layout.tasks.len()],
             replicates: vec![0.0; op.replicates as usize * width],
             covered: vec![0; op.layout.lists() * words],
@@ -414,7 +414,7 @@ impl Sums {
     }
 
     fn bytes(&self) -> u64 {
-        ((self.replicates.len() + self.covered.len() + self.sums.len()) * 8 * 2) as u64
+        ((self.replicates.len() + self.covered.len() + self.totals.len()) * 8 * 2) as u64
     }
 
     fn leave_out(&mut self, op: &RankOp, person: &Person) {
@@ -428,7 +428,7 @@ impl Sums {
     fn add(&mut self, op: &RankOp, measured: Measured) {
         let width = op.layout.width();
         for figures in measured.figures.chunks_exact(width) {
-            self.sums
+            self.totals
                 .iter_mut()
                 .zip(figures)
                 .for_each(|(sum, figure)| *sum += figure);

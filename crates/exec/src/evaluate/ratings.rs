@@ -213,7 +213,9 @@ impl RatingsWork {
             .room
             .pool
             .install(|| group.users.par_iter().enumerate().map(one).collect());
-        each.iter().for_each(|sums| self.sums.join(sums));
+        for sums in &each {
+            self.sums.join(sums);
+        }
         self.pieces += 1;
         self.next_group()
     }

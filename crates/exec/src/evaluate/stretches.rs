@@ -23,7 +23,7 @@ pub(crate) struct Pieces {
     products: Vec<ObjectKey>,
     grid: Grid,
     width: usize,
-    pieces: Vec<Vec<Span>>,
+    spans: Vec<Vec<Span>>,
 }
 
 /// The stretches of a piece that came.
@@ -83,7 +83,7 @@ impl Pieces {
             products,
             grid: grid.clone(),
             width,
-            pieces,
+            spans: pieces,
         })
     }
 
@@ -94,7 +94,7 @@ impl Pieces {
 
     /// How many.
     pub(crate) fn len(&self) -> usize {
-        self.pieces.len()
+        self.spans.len()
     }
 
     /// What a piece needs.
@@ -113,12 +113,12 @@ impl Pieces {
                 Want::Object(self.products[block], part(span)),
             ]
         };
-        self.pieces[piece].iter().flat_map(want).collect()
+        self.spans[piece].iter().flat_map(want).collect()
     }
 
     /// The piece that its wants brought.
     pub(crate) fn load(&self, piece: usize, fetched: Vec<Fetched>) -> Result<Loaded, Failure> {
-        let spans = &self.pieces[piece];
+        let spans = &self.spans[piece];
         if fetched.len() != 2 * spans.len() {
             return Err(bug(format!(
                 "{} objects came where {} were asked for",
@@ -190,7 +190,7 @@ mod tests {
                 .map(|s| (s.block, s.rows.clone(), s.whole))
                 .collect()
         };
-        plan.pieces.iter().map(spans).collect()
+        plan.spans.iter().map(spans).collect()
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::evaluate::reading::{Reads, RowBytes, RowsOf, bug, limit_of, partial, 
 use crate::evaluate::stretches::{Loaded, Pieces, short_by};
 use crate::work::{Fetched, Held, Need, Output, Part, Room, Want, Work};
 use model::recommend::RecommendOp;
-use model::score::{Packed, Ranked, at_time, finish};
+use model::score::{Packed, Ranked, Stretch, at_time, finish};
 use plan::Failure;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -178,10 +178,10 @@ impl RecommendWork {
                 mask.extend_from_slice(seen.csr(partition, limit_of(&self.op.products))?.columns());
             }
         }
-        masks.iter_mut().for_each(|mask| {
+        for mask in &mut masks {
             mask.sort_unstable();
             mask.dedup();
-        });
+        }
         let best = vec![Ranked::NONE; rows.len() * self.op.k as usize];
         self.group = Some(Group {
             rows: rows.into(),
@@ -211,7 +211,7 @@ impl RecommendWork {
         let masks: Vec<&[u32]> = group.masks.iter().map(Vec::as_slice).collect();
         let (factors, best) = (&group.factors, &mut group.best);
         self.room.pool.install(|| {
-            for part in loaded.stretches().flat_map(|stretch| stretch.parts()) {
+            for part in loaded.stretches().flat_map(Stretch::parts) {
                 packed.fill(simd, &part);
                 packed.offer(simd, factors, &masks, k, best);
             }

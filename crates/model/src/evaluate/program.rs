@@ -147,7 +147,7 @@ impl Evaluate {
         let coverage = EvaluateOp::Coverage {
             lists: self.layout.lists() as u32,
         };
-        let mut parts = vec![(coverage, KeyRange::from(covered))];
+        let mut parts = vec![(coverage, covered)];
         if self.settings.replicates > 0 {
             let intervals = EvaluateOp::Intervals {
                 layout: self.layout.clone(),

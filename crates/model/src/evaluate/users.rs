@@ -369,7 +369,7 @@ impl Baselines {
             Ranker::Popularity => self.popular.fill(masked, k, &mut list),
             Ranker::PopularityRecent => self.recent.fill(masked, k, &mut list),
             Ranker::OwnCount if ranking == RankingTask::NewProducts => {
-                self.popular.fill(masked, k, &mut list)
+                self.popular.fill(masked, k, &mut list);
             }
             Ranker::OwnCount => {
                 list.extend(person.own_best.entries().iter().map(listed));
