@@ -3,6 +3,7 @@
 //! **Invariant:** the bits of a row depend on its interactions in canonical order and on nothing else: not
 //! on threads, pieces, or what else is in the block.
 
+mod equations;
 pub mod first;
 pub mod formula;
 pub mod gram;
