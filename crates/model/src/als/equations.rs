@@ -94,15 +94,12 @@ impl Interactions for RowItems<'_> {
             targets,
             ..
         } = desk;
-        for (e, (weight, target)) in weights
-            .iter_mut()
-            .zip(targets.iter_mut())
-            .take(count)
-            .enumerate()
-        {
-            let term = self.formula.term(self.values.at(start + e));
-            (*weight, *target) = (term.weight, term.target);
-        }
+        self.formula.terms(
+            self.values,
+            start,
+            &mut weights[..count],
+            &mut targets[..count],
+        );
         let columns = Source {
             rows: self.factors.columns,
             ids: &self.columns[start..],
@@ -292,7 +289,8 @@ impl Equations {
         let (width, length) = (self.width, system_len(self.width));
         let batch = &mut desk.batch[..count * length];
         if self.closes_epoch {
-            desk.copy[..count * length].copy_from_slice(batch);
+            desk.copy.clear();
+            desk.copy.extend_from_slice(batch);
         }
         let failed = solve(self.simd, width, batch, &mut desk.solver);
         for place in 0..count {

@@ -52,7 +52,7 @@ impl Desk {
             chunk: vec![0.0; system],
             sum: vec![0.0; system],
             batch: vec![0.0; batch_len(width) * system],
-            copy: vec![0.0; batch_len(width) * system],
+            copy: Vec::new(),
             solver: vec![0.0; kernels::solve_scratch(width)],
         }
     }
