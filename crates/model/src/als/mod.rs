@@ -8,6 +8,7 @@ pub mod first;
 pub mod formula;
 pub mod gram;
 pub mod half_step;
+pub mod lines;
 pub mod ops;
 pub mod program;
 pub mod schedule;
