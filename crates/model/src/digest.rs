@@ -58,7 +58,9 @@ mod tests {
         let mut bytes = Vec::new();
         let mut feed = DigestFeed::new(|some: &[u8]| bytes.extend_from_slice(some));
         feed.table(Mode::User, 3, 2);
-        parts.iter().for_each(|part| feed.rows(part, 2, width));
+        for part in parts {
+            feed.rows(part, 2, width);
+        }
         drop(feed);
         bytes
     }

@@ -92,7 +92,9 @@ impl Problem {
             let mut table = vec![0.0; rows as usize * width];
             for (row, id) in table.chunks_exact_mut(width).zip(0..) {
                 Random::new(9, 2, step, id).fill_normal(&mut row[..rank as usize]);
-                row.iter_mut().for_each(|x| *x *= 0.3);
+                for x in row {
+                    *x *= 0.3;
+                }
             }
             table
         };
@@ -192,7 +194,7 @@ impl Problem {
         let desks = Desks::new(width, threads);
         self.in_pieces(cuts, |csr, first_row| {
             pool.install(|| {
-                step.piece(csr, first_row, Factors { columns, times }, &desks, &mut out)
+                step.piece(csr, first_row, Factors { columns, times }, &desks, &mut out);
             });
         });
         (out, step.finish())

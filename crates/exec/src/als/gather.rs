@@ -339,7 +339,9 @@ mod tests {
         };
         let mut ranks = Ranks::new(&grid);
         let ids = [512 + 149, 3, 199, 64, 512, 3];
-        ids.iter().for_each(|&id| ranks.mark(&grid, id).unwrap());
+        for &id in &ids {
+            ranks.mark(&grid, id).unwrap();
+        }
         ranks.count();
         assert_eq!(ranks.marked, 5);
         assert_eq!(

@@ -23,7 +23,9 @@ pub fn first_factors(op: &InitOp, block: BlockId, out: &mut [f32]) {
             First::Ones => row.fill(1.0),
             First::Normal { seed, mode, scale } => {
                 Random::new(seed, PURPOSE + mode_number(mode), 0, id).fill_normal(row);
-                row.iter_mut().for_each(|x| *x *= scale);
+                for x in row {
+                    *x *= scale;
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::settings::{Preset, Scaling, Settings};
 use serde::{Deserialize, Serialize};
+use tensor::csr::Values;
 
 /// The settings that decide the equations, frozen for a run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,6 +98,50 @@ impl Formula {
         }
     }
 
+    /// Weights and targets of consecutive interactions, `weights.len()` of them from `start` on: [`Formula::term`] for
+    /// each, with the choice of the preset outside of the loop.
+    pub fn terms(
+        &self,
+        values: Values<'_>,
+        start: usize,
+        weights: &mut [f32],
+        targets: &mut [f32],
+    ) {
+        let values = match values {
+            Values::All(value) => {
+                let term = self.term(value);
+                weights.fill(term.weight);
+                targets.fill(term.target);
+                return;
+            }
+            Values::Each(values) => &values[start..start + weights.len()],
+        };
+        match (self.preset, self.scaling) {
+            (Preset::Rendle, _) => {
+                weights.fill(1.0);
+                targets.fill(1.0);
+            }
+            (Preset::Explicit, _) => {
+                weights.fill(1.0);
+                for (target, value) in targets.iter_mut().zip(values) {
+                    *target = value - self.offset;
+                }
+            }
+            (Preset::Hu, Scaling::Linear) => {
+                for ((weight, target), &value) in weights.iter_mut().zip(targets).zip(values) {
+                    let above = self.alpha * f64::from(value);
+                    (*weight, *target) = (above as f32, (self.alpha0 + above) as f32);
+                }
+            }
+            (Preset::Hu, Scaling::Log) => {
+                for ((weight, target), &value) in weights.iter_mut().zip(targets).zip(values) {
+                    let term = self.term(value);
+                    (*weight, *target) = (term.weight, term.target);
+                }
+            }
+        }
+    }
+
     /// Whether the preset has no meaning for a value: weights may not be negative.
     pub fn forbids(&self, value: f32) -> bool {
         !value.is_finite() || (self.preset == Preset::Hu && value < 0.0)
@@ -170,6 +215,33 @@ mod tests {
                     (ours - theirs).abs() <= 1e-14 * theirs,
                     "{x}^{y}: {ours} {theirs}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn many_terms_are_the_single_ones() {
+        let values = [0.5, 1.0, 3.0, 0.1, 7.0];
+        for preset in [Preset::Explicit, Preset::Hu, Preset::Rendle] {
+            for scaling in [Scaling::Linear, Scaling::Log] {
+                let settings = Settings {
+                    preset,
+                    scaling,
+                    alpha: 0.3,
+                    ..Settings::default()
+                };
+                let formula = Formula {
+                    offset: 0.7,
+                    ..Formula::of(&settings)
+                };
+                for source in [Values::Each(&values), Values::All(0.3)] {
+                    let (mut weights, mut targets) = ([0.0; 3], [0.0; 3]);
+                    formula.terms(source, 1, &mut weights, &mut targets);
+                    for e in 0..3 {
+                        let term = formula.term(source.at(e + 1));
+                        assert_eq!((weights[e], targets[e]), (term.weight, term.target));
+                    }
+                }
             }
         }
     }

@@ -3,10 +3,12 @@
 //! **Invariant:** the bits of a row depend on its interactions in canonical order and on nothing else: not
 //! on threads, pieces, or what else is in the block.
 
+mod equations;
 pub mod first;
 pub mod formula;
 pub mod gram;
 pub mod half_step;
+pub mod lines;
 pub mod ops;
 pub mod program;
 pub mod schedule;

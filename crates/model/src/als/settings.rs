@@ -282,14 +282,15 @@ mod tests {
 
     #[test]
     fn what_cannot_be_honoured_is_named() {
-        let cases: [(&str, fn(&mut Settings)); 9] = [
+        type Spoil = fn(&mut Settings);
+        let cases: [(&str, Spoil); 9] = [
             ("rank", |s| s.rank = 513),
             ("epochs", |s| s.epochs = 0),
             ("alpha", |s| s.alpha = f64::NAN),
             ("regularization", |s| s.regularization = -1.0),
             ("nu", |s| s.nu = 3.0),
             ("alpha0", |s| {
-                (s.preset, s.alpha0) = (Preset::Explicit, Some(1.0))
+                (s.preset, s.alpha0) = (Preset::Explicit, Some(1.0));
             }),
             ("alpha0", |s| s.alpha0 = Some(0.0)),
             ("hold_time", |s| s.hold_time = true),

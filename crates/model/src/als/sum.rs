@@ -4,6 +4,7 @@
 //! **Invariant:** a sum may be cut and carried at any interaction, and its segments may be added up by any number of
 //! threads, without changing a bit.
 
+use super::lines::Lines;
 use kernels::{CHUNK, Simd, add, batch_len, flush, panel_len, system_len};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -21,7 +22,7 @@ pub trait Interactions: Sync {
 /// What one thread computes with.
 pub struct Desk {
     /// Gathered rows.
-    pub panel: Vec<f32>,
+    pub panel: Lines,
     /// Weights of a chunk.
     pub weights: Vec<f32>,
     /// Targets of a chunk.
@@ -29,15 +30,15 @@ pub struct Desk {
     /// Row ids of a chunk, where they must be gathered: one list per source.
     pub ids: [Vec<u32>; 2],
     /// A system that is summed in one chunk.
-    pub chunk: Vec<f32>,
+    pub chunk: Lines,
     /// A system that is summed in one segment.
     pub sum: Vec<f64>,
     /// Systems ready to be solved together.
-    pub batch: Vec<f32>,
+    pub batch: Lines,
     /// Their copy, to measure the solutions by.
     pub copy: Vec<f32>,
     /// Scratch of the solver.
-    pub solver: Vec<f32>,
+    pub solver: Lines,
 }
 
 impl Desk {
@@ -45,15 +46,15 @@ impl Desk {
     pub fn new(width: usize) -> Self {
         let system = system_len(width);
         Desk {
-            panel: vec![0.0; panel_len(width)],
+            panel: Lines::zeroed(panel_len(width)),
             weights: vec![0.0; CHUNK],
             targets: vec![0.0; CHUNK],
             ids: [vec![0; CHUNK], vec![0; CHUNK]],
-            chunk: vec![0.0; system],
+            chunk: Lines::zeroed(system),
             sum: vec![0.0; system],
-            batch: vec![0.0; batch_len(width) * system],
-            copy: vec![0.0; batch_len(width) * system],
-            solver: vec![0.0; kernels::solve_scratch(width)],
+            batch: Lines::zeroed(batch_len(width) * system),
+            copy: Vec::new(),
+            solver: Lines::zeroed(kernels::solve_scratch(width)),
         }
     }
 

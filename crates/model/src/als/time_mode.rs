@@ -119,7 +119,9 @@ impl TimePartial {
 /// Positions of a piece sorted by bin, stably, and where each bin begins.
 fn by_bin(times: &[u32], bins: usize) -> (Vec<usize>, Vec<u32>) {
     let mut starts = vec![0; bins + 1];
-    times.iter().for_each(|&bin| starts[bin as usize + 1] += 1);
+    for &bin in times {
+        starts[bin as usize + 1] += 1;
+    }
     (0..bins).for_each(|bin| starts[bin + 1] += starts[bin]);
     let mut next = starts.clone();
     let mut order = vec![0; times.len()];
@@ -226,10 +228,7 @@ pub fn solve_times(
             pivot: pivot as u32,
         })
     });
-    let notes: Vec<(f64, f64)> = solved
-        .into_iter()
-        .map(|bin| bin.unwrap_or_default())
-        .collect();
+    let notes: Vec<(f64, f64)> = solved.into_iter().map(Result::unwrap_or_default).collect();
     let sum = |of: fn(&(f64, f64)) -> f64| tree_sum(&notes.iter().map(of).collect::<Vec<_>>());
     Tally {
         fit: sum(|note| note.0),
