@@ -1,9 +1,9 @@
 //! Keeps a session with one daemon: dial, open, carry messages, dial again when it is lost.
 
+use super::Session;
 use super::dial::Dial;
 use super::registry::Registry;
 use super::serve;
-use super::Session;
 use exec::Held;
 use plan::Profile;
 use std::sync::Arc;
@@ -14,7 +14,9 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Channel;
-use wire::{ENGINE, FromWorker, Open, Pull, PullReply, StorageReply, StorageRequest, ToWorker, proto};
+use wire::{
+    ENGINE, FromWorker, Open, Pull, PullReply, StorageReply, StorageRequest, ToWorker, proto,
+};
 
 /// The first pause before a lost daemon is dialled again; doubled up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_millis(100);
@@ -50,7 +52,12 @@ enum Ended {
     Refused(String),
 }
 
-async fn serve_one(address: &str, channel: Channel, session: &Session, registry: &Registry) -> Ended {
+async fn serve_one(
+    address: &str,
+    channel: Channel,
+    session: &Session,
+    registry: &Registry,
+) -> Ended {
     let (outbox, inbox) = mpsc::unbounded_channel::<ToWorker>();
     let outgoing = UnboundedReceiverStream::new(inbox).map(proto::ToWorker::from);
     let mut client = wire::settings::client(channel.clone());
@@ -84,9 +91,9 @@ async fn serve_one(address: &str, channel: Channel, session: &Session, registry:
 fn hello(first: Result<FromWorker, String>) -> Result<Profile, Ended> {
     match first {
         Ok(FromWorker::Hello { engine, profile }) if engine == ENGINE => Ok(profile),
-        Ok(FromWorker::Hello { engine, .. }) => {
-            Err(Ended::Refused(format!("runs engine {engine}, this is {ENGINE}: install the same version on both")))
-        }
+        Ok(FromWorker::Hello { engine, .. }) => Err(Ended::Refused(format!(
+            "runs engine {engine}, this is {ENGINE}: install the same version on both"
+        ))),
         Ok(FromWorker::Busy(sentence)) => Err(Ended::NotOpened(sentence)),
         Ok(_) => Err(Ended::NotOpened("it did not say Hello".to_owned())),
         Err(reason) => Err(Ended::NotOpened(reason)),
@@ -132,7 +139,9 @@ async fn listen(
 
 async fn next(incoming: &mut tonic::Streaming<proto::FromWorker>) -> Result<FromWorker, String> {
     match incoming.message().await {
-        Ok(Some(message)) => FromWorker::try_from(message).map_err(|malformed| malformed.to_string()),
+        Ok(Some(message)) => {
+            FromWorker::try_from(message).map_err(|malformed| malformed.to_string())
+        }
         Ok(None) => Err("it ended the session".to_owned()),
         Err(status) => Err(status.message().to_owned()),
     }
@@ -141,31 +150,44 @@ async fn next(incoming: &mut tonic::Streaming<proto::FromWorker>) -> Result<From
 /// Opens the storage stream and answers what the worker asks on it.
 async fn storage(channel: Channel, session: Session) {
     let (replies, outgoing) = mpsc::channel::<StorageReply>(serve::REPLIES_MAX);
-    let attach = StorageReply::Attach { run: session.run, term: session.term };
+    let attach = StorageReply::Attach {
+        run: session.run,
+        term: session.term,
+    };
     if replies.send(attach).await.is_err() {
         return;
     }
-    let outgoing = tokio_stream::wrappers::ReceiverStream::new(outgoing).map(proto::StorageReply::from);
+    let outgoing =
+        tokio_stream::wrappers::ReceiverStream::new(outgoing).map(proto::StorageReply::from);
     match wire::settings::client(channel).storage(outgoing).await {
         Ok(response) => {
             // A malformed request ends the stream: the worker is of another making.
-            let requests = response.into_inner().map_while(|message| StorageRequest::try_from(message.ok()?).ok());
+            let requests = response
+                .into_inner()
+                .map_while(|message| StorageRequest::try_from(message.ok()?).ok());
             serve::answer(requests, replies, session.places).await;
         }
-        Err(status) => tracing::warn!(reason = status.message(), "a worker opened no storage stream"),
+        Err(status) => tracing::warn!(
+            reason = status.message(),
+            "a worker opened no storage stream"
+        ),
     }
 }
 
 /// Pulls an object whole.
 pub async fn pull(channel: Channel, pull: Pull) -> Result<Held, String> {
     let request = proto::PullRequest::from(pull);
-    let replies = wire::settings::client(channel).pull(request).await.map_err(|status| status.message().to_owned())?;
+    let replies = wire::settings::client(channel)
+        .pull(request)
+        .await
+        .map_err(|status| status.message().to_owned())?;
     let mut replies = replies.into_inner();
     let (mut buffer, mut filled, mut row) = (AlignedBuf::zeroed(0), 0, 0);
-    while let Some(reply) = tokio::time::timeout(wire::settings::CHUNK_IDLE_TIMEOUT, replies.message())
-        .await
-        .map_err(|_| "it fell silent while sending".to_owned())?
-        .map_err(|status| status.message().to_owned())?
+    while let Some(reply) =
+        tokio::time::timeout(wire::settings::CHUNK_IDLE_TIMEOUT, replies.message())
+            .await
+            .map_err(|_| "it fell silent while sending".to_owned())?
+            .map_err(|status| status.message().to_owned())?
     {
         match PullReply::try_from(reply).map_err(|malformed| malformed.to_string())? {
             PullReply::Head { bytes, row_bytes } => {
@@ -174,7 +196,9 @@ pub async fn pull(channel: Channel, pull: Pull) -> Result<Held, String> {
             PullReply::Content(chunk) => {
                 let data = chunk.verified().map_err(|damaged| damaged.to_string())?;
                 let place = buffer.bytes_mut().get_mut(filled..filled + data.len());
-                place.ok_or("it sent more than it announced")?.copy_from_slice(&data);
+                place
+                    .ok_or("it sent more than it announced")?
+                    .copy_from_slice(&data);
                 filled += data.len();
             }
             PullReply::Missing => return Err("it does not hold the object".to_owned()),
@@ -184,5 +208,8 @@ pub async fn pull(channel: Channel, pull: Pull) -> Result<Held, String> {
     if filled < buffer.len() {
         return Err("it sent less than it announced".to_owned());
     }
-    Ok(Held::Memory { buffer: Arc::new(buffer), row_bytes: row })
+    Ok(Held::Memory {
+        buffer: Arc::new(buffer),
+        row_bytes: row,
+    })
 }

@@ -39,7 +39,13 @@ impl Embedding {
         let executor = |threads: u32, lanes: u32| -> Result<Arc<dyn Executor>, Failure> {
             Ok(Arc::new(Threads::start(threads as usize, lanes as usize)?))
         };
-        Embedding { workers, threads, memory_bytes, cache, executor }
+        Embedding {
+            workers,
+            threads,
+            memory_bytes,
+            cache,
+            executor,
+        }
     }
 }
 
@@ -60,8 +66,11 @@ impl Crew {
         let peers = LocalPeers::default();
         let mut workers = BTreeMap::new();
         for _ in 0..embedding.workers.max(1) {
-            let settings =
-                Settings { threads: embedding.threads, memory_bytes: embedding.memory_bytes, lanes: LANES };
+            let settings = Settings {
+                threads: embedding.threads,
+                memory_bytes: embedding.memory_bytes,
+                lanes: LANES,
+            };
             let executor = (embedding.executor)(embedding.threads, LANES)?;
             let dialer: Arc<dyn Dialer> = Arc::new(peers.clone());
             let worker = Worker::new(settings, Arc::clone(&embedding.cache), executor, dialer);
@@ -70,14 +79,23 @@ impl Crew {
             workers.insert(id, worker.clone());
             tasks.spawn(keep(id, worker, session.clone(), registry.clone()));
         }
-        Ok(Crew { workers, term: session.term })
+        Ok(Crew {
+            workers,
+            term: session.term,
+        })
     }
 
     /// Pulls an object from one of them.
     pub async fn pull(&self, worker: WorkerId, mut pull: Pull) -> Result<Held, String> {
         pull.term = self.term;
-        let worker = self.workers.get(&worker).ok_or_else(|| format!("{worker} is gone"))?;
-        worker.pulled(&pull).await.map_err(|error| error.to_string())
+        let worker = self
+            .workers
+            .get(&worker)
+            .ok_or_else(|| format!("{worker} is gone"))?;
+        worker
+            .pulled(&pull)
+            .await
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -107,7 +125,12 @@ async fn keep(id: WorkerId, worker: Worker, session: Session, registry: Registry
         Some(FromWorker::Refused(failure)) => {
             return registry.trouble(&format!("embedded worker {id}"), failure.to_string());
         }
-        _ => return registry.trouble(&format!("embedded worker {id}"), "did not open the session".to_owned()),
+        _ => {
+            return registry.trouble(
+                &format!("embedded worker {id}"),
+                "did not open the session".to_owned(),
+            );
+        }
     }
     let storage = tokio::spawn(storage(worker, session));
     let (outbox, mut inbox) = mpsc::unbounded_channel();
@@ -131,8 +154,16 @@ async fn keep(id: WorkerId, worker: Worker, session: Session, registry: Registry
 
 async fn storage(worker: Worker, session: Session) {
     let link = worker.connect_storage();
-    let attach = StorageReply::Attach { run: session.run, term: session.term };
+    let attach = StorageReply::Attach {
+        run: session.run,
+        term: session.term,
+    };
     if link.replies.send(attach).await.is_ok() {
-        serve::answer(ReceiverStream::new(link.requests), link.replies, session.places).await;
+        serve::answer(
+            ReceiverStream::new(link.requests),
+            link.replies,
+            session.places,
+        )
+        .await;
     }
 }

@@ -77,16 +77,30 @@ impl Cluster {
         let (mut crew, mut dialler) = (None, None);
         match members {
             Members::Embedded(embedding) => {
-                crew = Some(embedded::Crew::start(&embedding, &session, &registry, &mut tasks)?);
+                crew = Some(embedded::Crew::start(
+                    &embedding, &session, &registry, &mut tasks,
+                )?);
             }
             Members::Daemons(addresses, dial) => {
                 for address in addresses {
-                    tasks.spawn(daemon::keep(address, Arc::clone(&dial), session.clone(), registry.clone()));
+                    tasks.spawn(daemon::keep(
+                        address,
+                        Arc::clone(&dial),
+                        session.clone(),
+                        registry.clone(),
+                    ));
                 }
                 dialler = Some(dial);
             }
         }
-        Ok(Cluster { registry, events, session, embedded: crew, dial: dialler, tasks })
+        Ok(Cluster {
+            registry,
+            events,
+            session,
+            embedded: crew,
+            dial: dialler,
+            tasks,
+        })
     }
 
     /// Sends a message; to a worker that is gone it is ignored. Never waits.
@@ -129,7 +143,10 @@ impl Cluster {
         if let Some(crew) = &self.embedded {
             return crew.pull(worker, pull).await;
         }
-        let address = self.registry.address(worker).ok_or_else(|| format!("{worker} is gone"))?;
+        let address = self
+            .registry
+            .address(worker)
+            .ok_or_else(|| format!("{worker} is gone"))?;
         let dial = self.dial.as_ref().ok_or("no way to dial")?;
         daemon::pull(dial.connect(&address).await?, pull).await
     }

@@ -30,7 +30,10 @@ pub struct Registry {
 
 impl Registry {
     pub fn new(tell: mpsc::UnboundedSender<ClusterEvent>) -> Self {
-        Registry { state: Arc::default(), tell }
+        Registry {
+            state: Arc::default(),
+            tell,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -46,12 +49,21 @@ impl Registry {
 
     /// The peers that a new worker is told of.
     pub fn peers(&self) -> Vec<Peer> {
-        let peer = |(worker, member): (&WorkerId, &Member)| Peer { worker: *worker, address: member.address.clone() };
+        let peer = |(worker, member): (&WorkerId, &Member)| Peer {
+            worker: *worker,
+            address: member.address.clone(),
+        };
         self.state().members.iter().map(peer).collect()
     }
 
     /// A worker opened the session: everybody learns of it.
-    pub fn join(&self, worker: WorkerId, address: String, profile: Profile, outbox: mpsc::UnboundedSender<ToWorker>) {
+    pub fn join(
+        &self,
+        worker: WorkerId,
+        address: String,
+        profile: Profile,
+        outbox: mpsc::UnboundedSender<ToWorker>,
+    ) {
         {
             let mut state = self.state();
             state.troubles.remove(&address);
@@ -80,7 +92,11 @@ impl Registry {
     }
 
     pub fn troubles(&self) -> Vec<String> {
-        self.state().troubles.iter().map(|(address, reason)| format!("{address}: {reason}")).collect()
+        self.state()
+            .troubles
+            .iter()
+            .map(|(address, reason)| format!("{address}: {reason}"))
+            .collect()
     }
 
     /// Ends a worker's session by closing its outbox.
@@ -89,7 +105,10 @@ impl Registry {
     }
 
     pub fn address(&self, worker: WorkerId) -> Option<String> {
-        self.state().members.get(&worker).map(|member| member.address.clone())
+        self.state()
+            .members
+            .get(&worker)
+            .map(|member| member.address.clone())
     }
 
     pub fn send(&self, worker: WorkerId, message: ToWorker) {

@@ -53,11 +53,18 @@ impl LocalFile {
                 std::io::ErrorKind::NotFound => Refusal::BadData,
                 _ => Refusal::Io,
             };
-            Failure::Refused { refusal, sentence: format!("{name} cannot be opened: {error}") }
+            Failure::Refused {
+                refusal,
+                sentence: format!("{name} cannot be opened: {error}"),
+            }
         };
         let file = File::open(path).map_err(fail)?;
         let bytes = file.metadata().map_err(fail)?.len();
-        Ok(LocalFile { file: Arc::new(file), name, bytes })
+        Ok(LocalFile {
+            file: Arc::new(file),
+            name,
+            bytes,
+        })
     }
 }
 
@@ -89,7 +96,8 @@ impl Source for LocalFile {
         Box::pin(async move {
             let read = move || {
                 let mut buffer = vec![0; (range.end - range.start) as usize];
-                file.read_exact_at(&mut buffer, range.start).map(|()| Bytes::from(buffer))
+                file.read_exact_at(&mut buffer, range.start)
+                    .map(|()| Bytes::from(buffer))
             };
             let failed = |error: &dyn std::fmt::Display| Failure::Refused {
                 refusal: Refusal::Io,
@@ -111,7 +119,11 @@ pub trait Store: Send + Sync {
     /// Whether daemons reach the URL as this process does.
     fn is_shared(&self) -> bool;
     /// Reads a range of an object.
-    fn read(&self, object: tensor::Digest, range: Range<u64>) -> BoxFuture<'static, Result<Bytes, Failure>>;
+    fn read(
+        &self,
+        object: tensor::Digest,
+        range: Range<u64>,
+    ) -> BoxFuture<'static, Result<Bytes, Failure>>;
     /// Begins to receive an object into a local cache.
     ///
     /// # Errors
@@ -134,28 +146,56 @@ pub struct Places {
 impl Places {
     /// Inputs and depots.
     pub fn new(inputs: Vec<Arc<dyn Source>>, depots: BTreeMap<DepotId, Arc<dyn Store>>) -> Self {
-        Places { inputs, depots, served: AtomicU64::new(0) }
+        Places {
+            inputs,
+            depots,
+            served: AtomicU64::new(0),
+        }
     }
 
     /// Inputs as daemons reach them.
     pub fn inputs_for_daemons(&self) -> Vec<Input> {
-        self.inputs.iter().map(|input| Input { reach: input.reach(), bytes: input.bytes() }).collect()
+        self.inputs
+            .iter()
+            .map(|input| Input {
+                reach: input.reach(),
+                bytes: input.bytes(),
+            })
+            .collect()
     }
 
     /// Inputs as workers in this process reach them.
     pub fn inputs_embedded(&self) -> Vec<Input> {
-        self.inputs.iter().map(|input| Input { reach: input.reach_embedded(), bytes: input.bytes() }).collect()
+        self.inputs
+            .iter()
+            .map(|input| Input {
+                reach: input.reach_embedded(),
+                bytes: input.bytes(),
+            })
+            .collect()
     }
 
     /// Depots as daemons reach them.
     pub fn depots_for_daemons(&self) -> Vec<(DepotId, Reach)> {
-        let reach = |store: &Arc<dyn Store>| if store.is_shared() { Reach::Url(store.url()) } else { Reach::Served };
-        self.depots.iter().map(|(depot, store)| (*depot, reach(store))).collect()
+        let reach = |store: &Arc<dyn Store>| {
+            if store.is_shared() {
+                Reach::Url(store.url())
+            } else {
+                Reach::Served
+            }
+        };
+        self.depots
+            .iter()
+            .map(|(depot, store)| (*depot, reach(store)))
+            .collect()
     }
 
     /// Depots as workers in this process reach them.
     pub fn depots_embedded(&self) -> Vec<(DepotId, Reach)> {
-        self.depots.iter().map(|(depot, store)| (*depot, Reach::Url(store.url()))).collect()
+        self.depots
+            .iter()
+            .map(|(depot, store)| (*depot, Reach::Url(store.url())))
+            .collect()
     }
 
     /// Bytes that went through this process.
@@ -183,18 +223,30 @@ pub async fn answer(
                 let reader = source.map(|source| move |part| source.read(part));
                 read(id, range, reader, &replies, &places, &slots);
             }
-            StorageRequest::ReadObject { id, depot, digest, range } => {
+            StorageRequest::ReadObject {
+                id,
+                depot,
+                digest,
+                range,
+            } => {
                 let store = places.depots.get(&depot).cloned();
                 let reader = store.map(|store| move |part| store.read(digest, part));
                 read(id, range, reader, &replies, &places, &slots);
             }
-            StorageRequest::Put { id, depot, digest, bytes } => {
+            StorageRequest::Put {
+                id,
+                depot,
+                digest,
+                bytes,
+            } => {
                 let put = Put::begin(&places, depot, SealedRef { digest, bytes });
                 proceed(id, put, &mut puts, &replies).await;
             }
             StorageRequest::Content { id, chunk } => {
                 // Content of a put that failed before is passed over: its failure was told.
-                let Some(put) = puts.remove(&id) else { continue };
+                let Some(put) = puts.remove(&id) else {
+                    continue;
+                };
                 places.count(chunk.clone().unverified().len());
                 proceed(id, put.take(chunk), &mut puts, &replies).await;
             }
@@ -213,25 +265,41 @@ impl Put {
     fn begin(places: &Places, depot: DepotId, object: SealedRef) -> Result<Self, Failure> {
         let store = places.depots.get(&depot).cloned().ok_or_else(unknown)?;
         let receiver = store.receive(object)?;
-        Ok(Put { store, receiver, left: object.bytes })
+        Ok(Put {
+            store,
+            receiver,
+            left: object.bytes,
+        })
     }
 
     fn take(mut self, chunk: Chunk) -> Result<Self, Failure> {
-        let refused = |sentence: String| Failure::Refused { refusal: Refusal::Io, sentence };
-        let data = chunk.verified().map_err(|damaged| refused(damaged.to_string()))?;
+        let refused = |sentence: String| Failure::Refused {
+            refusal: Refusal::Io,
+            sentence,
+        };
+        let data = chunk
+            .verified()
+            .map_err(|damaged| refused(damaged.to_string()))?;
         self.left = self
             .left
             .checked_sub(data.len() as u64)
             .ok_or_else(|| refused("a worker sent more than it announced".to_owned()))?;
-        self.receiver.append(&data).map_err(|error| refused(error.to_string()))?;
+        self.receiver
+            .append(&data)
+            .map_err(|error| refused(error.to_string()))?;
         Ok(self)
     }
 
     async fn finish(self) -> Result<(), Failure> {
-        let refused = |sentence: String| Failure::Refused { refusal: Refusal::Io, sentence };
+        let refused = |sentence: String| Failure::Refused {
+            refusal: Refusal::Io,
+            sentence,
+        };
         let seal = tokio::task::spawn_blocking(move || self.receiver.finish());
         let sealed = seal.await.map_err(|error| refused(error.to_string()))?;
-        self.store.put(sealed.map_err(|error| refused(error.to_string()))?).await
+        self.store
+            .put(sealed.map_err(|error| refused(error.to_string()))?)
+            .await
     }
 }
 
@@ -258,7 +326,10 @@ async fn proceed(
 }
 
 fn unknown() -> Failure {
-    Failure::Refused { refusal: Refusal::Bug, sentence: "a worker asked for a place that the session does not have".to_owned() }
+    Failure::Refused {
+        refusal: Refusal::Bug,
+        sentence: "a worker asked for a place that the session does not have".to_owned(),
+    }
 }
 
 /// Reads a range chunk by chunk, beside other requests.
@@ -277,7 +348,12 @@ fn read<R>(
         // The semaphore is never closed.
         let _slot = slots.acquire_owned().await;
         let Some(reader) = reader else {
-            let _ = replies.send(StorageReply::Failed { id, failure: unknown() }).await;
+            let _ = replies
+                .send(StorageReply::Failed {
+                    id,
+                    failure: unknown(),
+                })
+                .await;
             return;
         };
         let mut start = range.start;
@@ -286,7 +362,10 @@ fn read<R>(
             let reply = match reader(start..end).await {
                 Ok(bytes) => {
                     places.count(bytes.len());
-                    StorageReply::Content { id, chunk: Chunk::new(bytes) }
+                    StorageReply::Content {
+                        id,
+                        chunk: Chunk::new(bytes),
+                    }
                 }
                 Err(failure) => StorageReply::Failed { id, failure },
             };

@@ -84,10 +84,10 @@ impl Driver {
     ///
     /// # Errors
     /// Where the plan stops the run, the program fails, or a checkpoint or a delivery does.
-    pub async fn run<C: Crew>(
-        program: &mut dyn Program,
-        crew: &mut C,
-        context: Context<'_>,
+    pub async fn run<'a, C: Crew>(
+        program: &'a mut dyn Program,
+        crew: &'a mut C,
+        context: Context<'a>,
     ) -> Result<Outcome, Failure> {
         run::Run::new(program, crew, context).run().await
     }

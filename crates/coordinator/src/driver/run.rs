@@ -283,6 +283,7 @@ impl<'a, C: Crew> Run<'a, C> {
 
     /// Waits until something happens.
     async fn next(&mut self) -> Result<(), Failure> {
+        let cancelled = self.outcome.cancelled;
         let Run {
             context,
             committing,
@@ -298,7 +299,7 @@ impl<'a, C: Crew> Run<'a, C> {
         };
         tokio::select! {
             biased;
-            () = context.cancel.cancelled(), if !self.outcome.cancelled => {
+            () = context.cancel.cancelled(), if !cancelled => {
                 self.outcome.cancelled = true;
                 Ok(())
             }
