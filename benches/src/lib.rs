@@ -1,1 +1,3 @@
-//! benches
+//! What the benches share: the generated matrix.
+
+pub mod matrix;

@@ -40,21 +40,44 @@ pub fn purchases(path: &Path, shape: &Shape) {
             // The square of a uniform draw: low products are popular.
             let uniform = (draw >> 40) as f64 / (1_u64 << 24) as f64;
             let product = (uniform * uniform * shape.products as f64) as i64;
-            rows.push((user, product, moment(draw & 0xFFFF), 1.0 + (draw % 4) as f32));
+            rows.push((
+                user,
+                product,
+                moment(draw & 0xFFFF),
+                1.0 + (draw % 4) as f32,
+            ));
         }
     }
     for turn in 0..shape.heavy {
-        rows.push((shape.users, turn % shape.products, moment(mix(turn as u64)), 1.0));
+        rows.push((
+            shape.users,
+            turn % shape.products,
+            moment(mix(turn as u64)),
+            1.0,
+        ));
     }
     let columns: Vec<(&str, ArrayRef)> = vec![
-        ("user", Arc::new(rows.iter().map(|row| row.0).collect::<Int64Array>())),
-        ("product", Arc::new(rows.iter().map(|row| row.1).collect::<Int64Array>())),
-        ("seconds", Arc::new(rows.iter().map(|row| row.2).collect::<Int64Array>())),
-        ("value", Arc::new(rows.iter().map(|row| row.3).collect::<Float32Array>())),
+        (
+            "user",
+            Arc::new(rows.iter().map(|row| row.0).collect::<Int64Array>()),
+        ),
+        (
+            "product",
+            Arc::new(rows.iter().map(|row| row.1).collect::<Int64Array>()),
+        ),
+        (
+            "seconds",
+            Arc::new(rows.iter().map(|row| row.2).collect::<Int64Array>()),
+        ),
+        (
+            "value",
+            Arc::new(rows.iter().map(|row| row.3).collect::<Float32Array>()),
+        ),
     ];
     let batch = RecordBatch::try_from_iter(columns).expect("columns of one length");
     let file = File::create(path).expect("the test's folder can be written");
-    let mut writer = ArrowWriter::try_new(file, batch.schema(), None).expect("a schema that Parquet has");
+    let mut writer =
+        ArrowWriter::try_new(file, batch.schema(), None).expect("a schema that Parquet has");
     writer.write(&batch).expect("rows are written");
     writer.close().expect("the footer is written");
 }

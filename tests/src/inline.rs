@@ -171,7 +171,7 @@ impl World {
                     Part::Rows(rows) => {
                         Fetched::Rows(pack(held, rows.iter().map(|&row| u64::from(row))))
                     }
-                    Part::Span(span) => Fetched::Rows(pack(held, span.clone())),
+                    Part::Span(span) => Fetched::Rows(pack_span(held, span)),
                 }
             }
             Want::Input(file, range) => {
@@ -210,6 +210,19 @@ fn all_bytes(held: &Held) -> Vec<u8> {
             .expect("sealed files can be read")
             .to_vec(),
     }
+}
+
+fn pack_span(held: &Held, rows: &std::ops::Range<u64>) -> Arc<AlignedBuf> {
+    let width = row_bytes(held) as u64;
+    let range = rows.start * width..rows.end * width;
+    Arc::new(match held {
+        Held::Memory { buffer, .. } => {
+            AlignedBuf::copy_of(&buffer.bytes()[range.start as usize..range.end as usize])
+        }
+        Held::File { file, .. } => {
+            AlignedBuf::copy_of(&file.section(range).expect("sealed files can be read"))
+        }
+    })
 }
 
 fn pack(held: &Held, rows: impl Iterator<Item = u64>) -> Arc<AlignedBuf> {

@@ -3,5 +3,6 @@
 //! **Invariant:** only code here and in `tests/tests` pretends; nothing here is linked into a binary.
 
 pub mod generate;
+pub mod ingested;
 pub mod inline;
 pub mod process;

@@ -16,9 +16,15 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Where it was not built: run the tests of the whole workspace, or `cargo build --bins` first.
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
-    let folder = test.parent().and_then(Path::parent).expect("tests run from target/PROFILE/deps");
+    let folder = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("tests run from target/PROFILE/deps");
     let path = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    assert!(path.exists(), "{name} is not built: run `cargo build --bins` or `cargo test --workspace`");
+    assert!(
+        path.exists(),
+        "{name} is not built: run `cargo build --bins` or `cargo test --workspace`"
+    );
     path
 }
 
@@ -46,9 +52,17 @@ pub fn json_of(command: &mut Command) -> Value {
 /// # Panics
 /// Where it failed or printed something else.
 pub fn parse(output: &Output) -> Value {
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{}\nstdout: {stdout}\nstderr: {stderr}", output.status);
-    serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}\nstdout: {stdout}\nstderr: {stderr}"))
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(
+        output.status.success(),
+        "{}\nstdout: {stdout}\nstderr: {stderr}",
+        output.status
+    );
+    serde_json::from_str(&stdout)
+        .unwrap_or_else(|error| panic!("{error}\nstdout: {stdout}\nstderr: {stderr}"))
 }
 
 /// A worker daemon that dies with the test.
@@ -79,13 +93,17 @@ impl Daemon {
         let lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                let address = line.split_whitespace().find(|word| word.starts_with("127.0.0.1:"));
+                let address = line
+                    .split_whitespace()
+                    .find(|word| word.starts_with("127.0.0.1:"));
                 if let Some(address) = address {
                     let _ = sender.send(address.trim_end_matches(['.', ',', ')']).to_owned());
                 }
             }
         });
-        let address = receiver.recv_timeout(PATIENCE).expect("the worker says where it listens");
+        let address = receiver
+            .recv_timeout(PATIENCE)
+            .expect("the worker says where it listens");
         Daemon { child, address }
     }
 
@@ -109,7 +127,11 @@ impl Drop for Daemon {
 
 /// The addresses of daemons as `--workers` takes them.
 pub fn addresses(daemons: &[Daemon]) -> String {
-    daemons.iter().map(|daemon| daemon.address.as_str()).collect::<Vec<_>>().join(",")
+    daemons
+        .iter()
+        .map(|daemon| daemon.address.as_str())
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// The folder of the bundled purchases.

@@ -1,4 +1,13 @@
 //! The shell that feeds `plan` and does what it says; command line, progress, reports.
 
+pub mod cli;
 pub mod cluster;
 pub mod driver;
+pub mod failure;
+pub mod job;
+pub mod memory;
+pub mod output;
+pub mod progress;
+pub mod verbs;
+
+pub use failure::Failure;

@@ -26,7 +26,7 @@ pub enum DepotError {
         /// What was tried, as in "could not be *read*".
         doing: &'static str,
         /// What the store said.
-        source: object_store::Error,
+        source: Box<object_store::Error>,
     },
     /// We may not.
     #[error(

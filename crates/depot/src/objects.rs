@@ -238,7 +238,9 @@ impl Depot {
         let mut parts = std::pin::pin!(self.parts(object));
         while let Some(part) = parts.next().await {
             match part {
-                Ok(part) => drop(hasher.update(&part)),
+                Ok(part) => {
+                    hasher.update(&part);
+                }
                 Err(DepotError::Missing { .. }) => return Ok(None),
                 Err(error) => return Err(error),
             }

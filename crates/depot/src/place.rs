@@ -112,7 +112,7 @@ impl Depot {
                 url,
                 path,
                 doing,
-                source,
+                source: Box::new(source),
             },
         }
     }

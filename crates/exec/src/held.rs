@@ -131,7 +131,7 @@ impl Held {
         match part {
             Part::Whole => self.read(0, packed.bytes_mut())?,
             Part::Span(span) => {
-                self.read(span.start * u64::from(self.row_bytes()), packed.bytes_mut())?
+                self.read(span.start * u64::from(self.row_bytes()), packed.bytes_mut())?;
             }
             Part::Rows(rows) => self.gather(rows, packed.bytes_mut())?,
         }

@@ -4,14 +4,21 @@
 //! **Invariant:** synchronous, and nothing here waits for another process: whoever drives a task fetches
 //! what [`Need`] names and calls again.
 
+pub mod als;
+mod evaluate;
 pub mod held;
+mod ingest;
 pub mod pool;
 pub mod probe;
+mod recommend;
+pub mod reduce;
 pub mod shelf;
 pub mod trouble;
+mod view;
 pub mod work;
 
 pub use held::HeldBytes;
+pub use model::Simd;
 pub use pool::pool;
 pub use probe::Probe;
 pub use shelf::Shelf;
@@ -24,12 +31,23 @@ use tensor::{OpFamily, Task};
 /// Opens a task: decodes its op and checks that what it reads and writes is what the op expects.
 ///
 /// # Errors
-/// Where the op is unknown, or its smallest piece does not fit the room.
-pub fn begin(task: &Task, _room: &Room) -> Result<Box<dyn Work>, Failure> {
+/// Where the op is of a family or version that this build does not know, or is malformed, or its
+/// smallest piece does not fit the room.
+pub fn begin(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> {
     match task.op.family {
+        OpFamily::Model => begin_model(task, room),
+        OpFamily::Tables => ingest::begin(task, room),
         OpFamily::Probe => probe::begin(task),
-        // The worker's own ops never come here.
-        OpFamily::Builtin | OpFamily::Model | OpFamily::Tables => Err(unknown_op(task)),
+        OpFamily::Builtin => Err(unknown_op(task)),
+    }
+}
+
+fn begin_model(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> {
+    match model::Op::decode(&task.op).map_err(|_| unknown_op(task))? {
+        model::Op::Als(op) => als::begin(task, op, room),
+        model::Op::Evaluate(op) => evaluate::begin(task, op, room),
+        model::Op::Recommend(op) => recommend::begin(task, op, room),
+        model::Op::Reduce(op) => Ok(Box::new(reduce::ReduceWork::new(task, op, room)?)),
     }
 }
 

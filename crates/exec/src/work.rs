@@ -99,6 +99,8 @@ pub struct Room {
     pub budget_bytes: u64,
     /// The compute threads.
     pub pool: Arc<rayon::ThreadPool>,
+    /// The instructions that kernels use; they change no bit.
+    pub simd: model::Simd,
     /// The worker's directory for sealed files and runs in the making.
     pub cache: Arc<store::Cache>,
 }

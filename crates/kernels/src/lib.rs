@@ -1,1 +1,46 @@
-//! kernels
+//! The inner loops: slices in, slices out.
+//!
+//! **Invariant:** a kernel neither allocates, nor does I/O, nor starts a thread, nor fails. Every kernel gives
+//! the same bits on every instruction set: lanes run across outputs, the terms of one output are added in a fixed
+//! order, and only IEEE add, multiply, fused multiply-add, divide and square root are used.
+#![allow(
+    clippy::inline_always,
+    reason = "a vector's methods must be compiled inside the function that enables its instructions"
+)]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "tiles walk several arrays by one index, as their formulas do"
+)]
+
+pub mod cholesky;
+pub mod dot;
+pub mod normal;
+pub mod peak;
+pub mod random;
+pub mod rows;
+pub mod simd;
+mod tile;
+pub mod top;
+mod vector;
+
+pub use cholesky::{FailedPivot, batch_len, solve, solve_scratch};
+pub use dot::dot;
+pub use normal::{
+    Base, CHUNK, Source, accumulate, add, close, close_long, flush, gram, panel_len, system_len,
+    upper_index, upper_len,
+};
+pub use random::Random;
+pub use rows::Rows;
+pub use simd::{Path, Simd, SimdError};
+pub use top::{Products, Ranked, finish, pack_products, packed_len, rank, rank_scratch};
+
+/// Lanes of a vector, and the number that every width is a multiple of.
+pub const LANES: usize = 16;
+
+/// The largest width the solvers take.
+pub const WIDTH_MAX: usize = 512;
+
+/// The rank padded with zeros to whole vectors: the length of a factor row in memory.
+pub const fn width_of(rank: usize) -> usize {
+    rank.next_multiple_of(LANES)
+}

@@ -1,1 +1,21 @@
-//! model
+//! Each algorithm as a program of steps and its ops as pure functions on views; their settings and
+//! their versioned encoding.
+//!
+//! **Invariant:** pure. No I/O, no clock, no thread but those of the pool that a caller installed, and no
+//! result that depends on how many there are.
+
+pub mod als;
+pub mod bootstrap;
+pub mod digest;
+pub mod evaluate;
+pub mod metrics;
+pub mod op;
+pub mod popularity;
+pub mod rank;
+pub mod recommend;
+pub mod reduce;
+pub mod score;
+
+pub use digest::DigestFeed;
+pub use kernels::Simd;
+pub use op::{Op, OpError};

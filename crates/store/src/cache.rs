@@ -124,7 +124,7 @@ impl Cache {
         self.0.state().used
     }
 
-    /// Opens a file by its content; `None` where it is not here (or was, but torn).
+    /// Opens a file by its content; `None` where it is not here (or was, but torn, or found damaged).
     ///
     /// # Errors
     /// Where the file is here but cannot be opened.
@@ -137,8 +137,12 @@ impl Cache {
             return Ok(None);
         };
         entry.last_turn = turn;
-        if let Some(open) = entry.open.upgrade() {
-            return Ok(Some(Sealed::from_shared(open)));
+        if let Some(open) = entry.open.upgrade().map(Sealed::from_shared) {
+            if open.is_damaged() {
+                shared.forget(&mut state, object.digest);
+                return Ok(None);
+            }
+            return Ok(Some(open));
         }
         let path = shared.path(object.digest);
         let Some(sums) = Sums::read(&sums::path_of(&path), object.digest, object.bytes) else {

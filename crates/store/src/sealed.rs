@@ -7,7 +7,7 @@ use crate::buffer::AlignedBuf;
 use crate::cache::Reservation;
 use crate::error::StoreError;
 use crate::map::{Hint, Map, advise_file};
-use crate::sums::{CHUNK_BYTES, Sums};
+use crate::sums::{self, CHUNK_BYTES, Sums};
 use bytemuck::AnyBitPattern;
 use std::fs::File;
 use std::io;
@@ -16,7 +16,7 @@ use std::ops::{Deref, Range};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tensor::{Digest, ReadAt, SealedRef};
 
 /// How sealed files are read.
@@ -40,6 +40,7 @@ pub(crate) struct SealedFile {
     map: Option<Map>,
     /// One bit a chunk: checked since it was opened.
     checked: Vec<AtomicU64>,
+    damaged: AtomicBool,
     /// What a file without a name takes of the cache, given back when the last clone is gone.
     _reservation: Option<Reservation>,
 }
@@ -71,18 +72,25 @@ impl Sealed {
             _ => None,
         };
         let checked = sums.chunks.chunks(64).map(|_| AtomicU64::new(0)).collect();
+        let damaged = AtomicBool::new(false);
         Ok(Sealed(Arc::new(SealedFile {
             sums,
             path,
             file,
             map,
             checked,
+            damaged,
             _reservation: reservation,
         })))
     }
 
     pub(crate) fn shared(&self) -> &Arc<SealedFile> {
         &self.0
+    }
+
+    /// Whether damage was found in it.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.0.damaged.load(Ordering::Relaxed)
     }
 
     pub(crate) fn from_shared(file: Arc<SealedFile>) -> Self {
@@ -259,23 +267,22 @@ impl Sealed {
 
     /// `buffer` is as long as the chunk.
     fn read_whole_chunk(&self, chunk: u64, buffer: &mut [u8]) -> Result<(), StoreError> {
-        let damaged = || StoreError::Damaged {
-            file: self.0.path.clone(),
-            digest: self.0.sums.digest,
-            chunk,
-        };
-        self.0
-            .file
-            .read_exact_at(buffer, chunk * CHUNK_BYTES)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => damaged(),
-                _ => StoreError::io(&self.0.path, "read")(error),
-            })?;
-        if crc32c::crc32c(buffer) == self.0.sums.chunks[chunk as usize] {
-            Ok(())
-        } else {
-            Err(damaged())
+        let read = self.0.file.read_exact_at(buffer, chunk * CHUNK_BYTES);
+        match read {
+            Ok(()) if crc32c::crc32c(buffer) == self.0.sums.chunks[chunk as usize] => return Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                return Err(StoreError::io(&self.0.path, "read")(error));
+            }
+            _ => {}
         }
+        // Without its sums nobody opens it again: the cache fetches another copy.
+        self.0.damaged.store(true, Ordering::Relaxed);
+        let _ = std::fs::remove_file(sums::path_of(&self.0.path));
+        Err(StoreError::Damaged {
+            file: self.0.path.clone(),
+            digest: self.digest(),
+            chunk,
+        })
     }
 
     fn read_checked(&self, offset: u64, buffer: &mut [u8]) -> Result<(), StoreError> {

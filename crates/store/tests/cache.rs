@@ -18,9 +18,9 @@ fn bytes(seed: u8, len: usize) -> Vec<u8> {
 
 fn seal(cache: &Cache, bytes: &[u8]) -> Sealed {
     let mut writer = cache.writer().unwrap();
-    bytes
-        .chunks(77_777)
-        .for_each(|piece| writer.append(piece).unwrap());
+    for piece in bytes.chunks(77_777) {
+        writer.append(piece).unwrap();
+    }
     writer.seal().unwrap()
 }
 
@@ -155,7 +155,6 @@ fn damage_is_found_in_the_chunk_that_is_touched() {
         }
         assert!(sealed.section(2 * CHUNK_BYTES..3 * CHUNK_BYTES).is_ok());
         assert!(sealed.check().is_err());
-        cache.discard(sealed.digest());
         assert!(cache.find(sealed.reference()).unwrap().is_none());
         let again = seal(&cache, &contents);
         assert!(again.check().is_ok(), "another copy takes its place");
@@ -274,34 +273,70 @@ fn unnamed_files_and_scratch_give_their_room_back() {
     }
 }
 
+const KILLED_IN: &str = "STRATA_TEST_KILLED_IN";
+
+/// Not a test by itself: what the next one runs in a process of its own, and kills.
+#[test]
+fn a_process_that_is_killed_while_it_writes() {
+    let Some(directory) = std::env::var_os(KILLED_IN) else {
+        return;
+    };
+    let cache = Cache::open_unsynced(Path::new(&directory), u64::MAX, IoMode::Mmap).unwrap();
+    seal(&cache, b"whole");
+    let mut writer = cache.writer().unwrap();
+    writer.append(&bytes(1, 300_000)).unwrap();
+    let mut scratch = cache.scratch().unwrap();
+    scratch.append(&bytes(1, 300_000)).unwrap();
+    fs::write(cache.directory().join("ready"), b"").unwrap();
+    std::thread::sleep(std::time::Duration::from_mins(10));
+}
+
 #[test]
 fn a_killed_process_leaves_nothing_that_counts() {
     let directory = tempfile::tempdir().unwrap();
-    let kept = {
-        let cache = Cache::open_unsynced(directory.path(), u64::MAX, IoMode::Mmap).unwrap();
-        let kept = seal(&cache, b"whole").reference();
-        let mut writer = cache.writer().unwrap();
-        writer.append(&bytes(1, 300_000)).unwrap();
-        // Killed here: nothing is dropped. The lock goes with the process, so it is let go by hand.
-        std::mem::forget(writer);
-        fs::write(
-            directory.path().join(format!("{}.sums", Digest([1; 32]))),
-            b"torn",
-        )
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_process_that_is_killed_while_it_writes"])
+        .env(KILLED_IN, directory.path())
+        .stdout(std::process::Stdio::null())
+        .spawn()
         .unwrap();
-        fs::write(directory.path().join("notes.txt"), b"not ours").unwrap();
-        fs::remove_file(directory.path().join("lock")).unwrap();
-        kept
-    };
+    while !directory.path().join("ready").exists() {
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "the child ended before it was killed"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(
+        names(directory.path())
+            .iter()
+            .any(|name| name.starts_with("making-")),
+        "it was killed while it wrote"
+    );
+    fs::write(
+        directory.path().join(format!("{}.sums", Digest([1; 32]))),
+        b"torn",
+    )
+    .unwrap();
+
     let cache = Cache::open_unsynced(directory.path(), u64::MAX, IoMode::Mmap).unwrap();
-    let name = kept.digest.to_string();
+    let name = digest(b"whole").to_string();
     assert_eq!(
         names(directory.path()),
-        [name.clone(), format!("{name}.sums"), "notes.txt".to_owned()]
+        [name.clone(), format!("{name}.sums"), "ready".to_owned()]
     );
+    let kept = SealedRef {
+        digest: digest(b"whole"),
+        bytes: 5,
+    };
     assert_eq!(
-        (cache.used_bytes(), cache.find(kept).unwrap().unwrap().len()),
-        (5, 5)
+        (
+            cache.used_bytes(),
+            &cache.find(kept).unwrap().unwrap().section(0..5).unwrap()[..]
+        ),
+        (5, &b"whole"[..])
     );
 }
 
@@ -374,7 +409,9 @@ proptest! {
         let cache = Cache::open_unsynced(directory.path(), u64::MAX, mode).unwrap();
         let contents = bytes(9, len);
         let mut writer = cache.writer().unwrap();
-        contents.chunks(piece).for_each(|piece| writer.append(piece).unwrap());
+        for piece in contents.chunks(piece) {
+            writer.append(piece).unwrap();
+        }
         let sealed = writer.seal().unwrap();
         prop_assert_eq!(sealed.digest(), digest(&contents));
         let start = at.index(len + 1);

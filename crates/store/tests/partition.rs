@@ -246,7 +246,9 @@ fn dictionaries_keep_every_kind_of_id() {
         let (_directory, cache) = cache(mode);
         for (kind, ids) in &cases {
             let mut writer = DictionaryWriter::create(&cache, *kind).unwrap();
-            ids.iter().for_each(|&id| writer.push(id).unwrap());
+            for &id in ids {
+                writer.push(id).unwrap();
+            }
             let sealed = writer.seal().unwrap();
             let dictionary = Dictionary::open(sealed.clone()).unwrap();
             assert_eq!((dictionary.kind(), dictionary.rows()), (*kind, ids.len()));

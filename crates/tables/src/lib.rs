@@ -1,1 +1,31 @@
-//! tables
+//! Parquet in and out: scanning users' files, ids, time bins, sorted runs, merged blocks, derived views.
+//!
+//! **Invariant:** files are read through byte ranges that somebody else fetched; every stage works in bounded
+//! memory; the bytes of a data set follow from the files and the [`ScanSpec`] alone.
+
+pub mod columns;
+pub mod combine;
+pub mod dictionary;
+pub mod error;
+pub mod ingest;
+pub mod intern;
+pub mod merge;
+pub mod op;
+pub mod order;
+pub mod out;
+pub mod rows;
+pub mod scan;
+pub mod sort;
+pub mod spec;
+pub mod split;
+pub mod spool;
+pub mod survey;
+pub mod view;
+
+pub use error::{ErrorKind, TablesError};
+pub use ingest::Ingest;
+pub use op::Op;
+pub use spec::{BadReason, OnBadRow, ScanSpec, ValueRule};
+pub use split::{SplitSettings, Splits, interaction_hash, split_specs};
+pub use survey::{Survey, survey};
+pub use view::BuildViews;

@@ -25,8 +25,6 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a worker says that it lives.
 pub const HEARTBEAT: Duration = Duration::from_millis(500);
-/// Connections that a worker accepts at once: one coordinator, its peers and a few that look at its health.
-pub const CONNECTIONS_MAX: usize = 1024;
 /// Streams of one connection at once.
 pub const STREAMS_MAX: u32 = 256;
 /// The most bytes of headers.
@@ -53,7 +51,6 @@ pub fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
 /// How a worker serves.
 pub fn server() -> Server {
     Server::builder()
-        .tcp_nodelay(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES)

@@ -144,6 +144,7 @@ impl Session {
         let task = &assignment.task;
         let room = Room {
             budget_bytes: self.room_bytes,
+            simd: self.simd,
             pool: self.executor.pool(),
             cache: Arc::clone(&self.storage.cache),
         };

@@ -7,7 +7,7 @@ use crate::memory::Split;
 use crate::queue::Queue;
 use crate::seams::{Dialer, Executor, PeerLink, PullError, through};
 use crate::storage::{Served, Storage, open_depots};
-use exec::Held;
+use exec::{Held, Simd};
 use plan::{Failure, Profile, Refusal};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -56,6 +56,8 @@ pub struct Settings {
     pub memory_bytes: u64,
     /// Tasks in progress at once. Two let one fetch while another computes.
     pub lanes: u32,
+    /// The instructions that kernels use; they change no bit.
+    pub simd: Simd,
 }
 
 /// A worker: serves one job at a time, and outlives jobs. Cheap to clone.
@@ -83,6 +85,7 @@ pub(crate) struct Session {
     pub(crate) me: WorkerId,
     pub(crate) opened: Instant,
     pub(crate) room_bytes: u64,
+    pub(crate) simd: Simd,
     pub(crate) queue: Queue,
     pub(crate) holding: Holding,
     pub(crate) flights: Flights,
@@ -342,6 +345,7 @@ impl Worker {
             term: open.term,
             me: open.worker,
             opened: Instant::now(),
+            simd: shared.settings.simd,
             room_bytes: shared.split.room_bytes / u64::from(shared.settings.lanes.max(1)),
             queue: Queue::default(),
             holding: Holding::new(&shared.split, Arc::clone(&shared.cache)),

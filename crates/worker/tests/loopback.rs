@@ -14,14 +14,13 @@ use tensor::{
 };
 use tokio::net::TcpListener;
 use tokio::time::timeout;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, Streaming};
 use wire::settings::{endpoint, server, service};
 use wire::{
     Chunk, Done, ENGINE, FromWorker, Open, Peer, PullReply, Reach, StorageReply, StorageRequest,
     ToWorker, proto,
 };
-use worker::grpc::{GrpcDialer, Service, remote, tcp};
+use worker::grpc::{GrpcDialer, Service, incoming, remote, tcp};
 use worker::{Link, Settings, Threads, Worker};
 
 const ROWS: u32 = 40_000;
@@ -39,7 +38,7 @@ async fn serve<S: proto::worker_server::Worker>(worker: S) -> String {
     let address = listener.local_addr().unwrap().to_string();
     let serving = server()
         .add_service(service(worker))
-        .serve_with_incoming(TcpListenerStream::new(listener));
+        .serve_with_incoming(incoming(listener));
     tokio::spawn(serving);
     address
 }

@@ -1,188 +1,433 @@
-//! The workers of one program's session: daemons that were dialled, or workers embedded in this process,
-//! behind one interface.
+//! The workers of a run: embedded in this process or daemons that it dials, heard and spoken to in one way.
 //!
-//! **Invariant:** nothing here decides anything about tasks; it opens sessions, carries messages, serves
-//! files that only this process sees, and says who came and who went.
+//! **Invariant:** decides nothing. A worker that comes back has a new number; one that is lost is dialled
+//! again for as long as the run lasts.
 
-mod daemon;
-mod dial;
-mod embedded;
-mod registry;
+mod member;
 mod serve;
 
-pub use dial::{Dial, Tcp};
-pub use embedded::Embedding;
-pub use serve::{LocalFile, Places, Source, Store};
+pub use serve::InputFile;
 
-use plan::Profile;
-use registry::Registry;
-use std::sync::Arc;
-use tensor::{Digest, ObjectKey, WorkerId};
-use tokio::sync::mpsc;
-use wire::{FromWorker, ToWorker, Totals};
+use depot::Depot;
+use exec::Held;
+use member::Place;
+use plan::{Failure, Profile, Refusal};
+use serve::Files;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use store::{Cache, IoMode};
+use tensor::{DepotId, Digest, ObjectKey, WorkerId};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use wire::{FromWorker, Input, Peer, Pull, PullPart, Reach, ToWorker};
+use worker::grpc::{Connect, GrpcDialer};
+use worker::storage::{depot_failure, open_depots};
+use worker::{Dialer, LocalPeers, Settings, Threads, Worker};
 
-/// What happens among the workers.
-#[derive(Debug)]
-pub enum ClusterEvent {
-    /// A worker opened the session and is idle.
+/// As whom the coordinator pulls objects that leave the engine.
+const COORDINATOR: WorkerId = WorkerId(u32::MAX);
+/// Tasks in progress at once on an embedded worker: one fetches while another computes.
+const LANES: u32 = 2;
+/// How often a name is resolved again, to find workers that were added.
+const RESOLVE_EVERY: Duration = Duration::from_secs(5);
+
+/// Something about a worker.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Heard {
+    /// Its session is open: it can be given tasks.
     Joined(WorkerId, Profile),
-    /// A worker said something.
+    /// It said something.
     Said(WorkerId, FromWorker),
-    /// A worker is gone, with all that it held in memory, and why.
+    /// Its session is over; the sentence says why.
     Lost(WorkerId, String),
 }
 
-/// Who is to compute.
-pub enum Members {
-    /// So many workers in this process.
-    Embedded(Embedding),
-    /// Daemons at these addresses, `HOST:PORT`; those that are lost are dialled again.
-    Daemons(Vec<String>, Arc<dyn Dial>),
-}
-
-/// What the session is about.
-#[derive(Clone)]
-pub struct Session {
+/// What workers are told when a session is opened.
+#[derive(Clone, Debug)]
+pub struct Job {
     /// The leadership number.
     pub term: u64,
     /// The run key.
     pub run: Digest,
-    /// Where inputs and depots are.
-    pub places: Arc<Places>,
-    /// `None`: as the workers were started.
-    pub io: Option<wire::message::Io>,
-    /// `None`: as the workers were started.
-    pub simd: Option<wire::Simd>,
+    /// The user's files, in the order in which ops number them.
+    pub inputs: Vec<InputFile>,
+    /// URLs or paths of the depots.
+    pub depots: Vec<(DepotId, String)>,
+    /// How often workers say that they live.
+    pub heartbeat: Duration,
 }
 
-/// One session with all workers.
+impl Job {
+    /// Local files are served to daemons, which may be on other machines.
+    fn inputs(&self, remote: bool) -> Vec<Input> {
+        let reach = |file: &InputFile| {
+            if remote {
+                Reach::Served
+            } else {
+                Reach::Url(file.path.to_string_lossy().into_owned())
+            }
+        };
+        self.inputs
+            .iter()
+            .map(|file| Input {
+                reach: reach(file),
+                bytes: file.bytes,
+            })
+            .collect()
+    }
+
+    fn depots(&self, remote: bool) -> Vec<(DepotId, Reach)> {
+        let reach = |url: &str| {
+            if remote && is_local(url) {
+                Reach::Served
+            } else {
+                Reach::Url(url.to_owned())
+            }
+        };
+        self.depots
+            .iter()
+            .map(|(id, url)| (*id, reach(url)))
+            .collect()
+    }
+}
+
+/// Whether only this machine sees a depot.
+fn is_local(url: &str) -> bool {
+    url.split_once("://")
+        .is_none_or(|(scheme, _)| matches!(scheme, "file" | "memory"))
+}
+
+/// Workers in this process.
+#[derive(Clone, Debug)]
+pub struct Embedded {
+    /// How many.
+    pub workers: u32,
+    /// Compute threads of each.
+    pub threads: u32,
+    /// Memory of each.
+    pub memory_bytes: u64,
+    /// A directory for their caches, one below it for each.
+    pub scratch: PathBuf,
+    /// The most each cache may hold.
+    pub disk_bytes: u64,
+    /// How sealed files are read.
+    pub io: IoMode,
+    /// The instructions of the kernels.
+    pub simd: exec::Simd,
+}
+
+struct Member {
+    peer: Peer,
+    to: mpsc::UnboundedSender<ToWorker>,
+}
+
+struct Shared {
+    job: Job,
+    files: Arc<Files>,
+    connect: Connect,
+    local: LocalPeers,
+    heard: mpsc::UnboundedSender<Heard>,
+    next: AtomicU32,
+    closing: AtomicBool,
+    members: Mutex<BTreeMap<WorkerId, Member>>,
+}
+
+impl Shared {
+    fn members(&self) -> MutexGuard<'_, BTreeMap<WorkerId, Member>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_id(&self) -> WorkerId {
+        WorkerId(self.next.fetch_add(1, Relaxed))
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Relaxed)
+    }
+
+    /// The cluster may have been dropped: nobody listens then.
+    fn tell(&self, heard: Heard) {
+        let _ = self.heard.send(heard);
+    }
+
+    fn peers(&self) -> Vec<Peer> {
+        self.members()
+            .values()
+            .map(|member| member.peer.clone())
+            .collect()
+    }
+
+    /// Everybody learns of everybody, before any task can name a new holder.
+    fn joined(&self, id: WorkerId, peer: Peer, to: mpsc::UnboundedSender<ToWorker>) {
+        self.members().insert(id, Member { peer, to });
+        self.introduce();
+    }
+
+    fn left(&self, id: WorkerId) {
+        self.members().remove(&id);
+        self.introduce();
+    }
+
+    fn introduce(&self) {
+        let peers = self.peers();
+        for member in self.members().values() {
+            let _ = member.to.send(ToWorker::Peers(peers.clone()));
+        }
+    }
+}
+
+/// The workers of one run. Dropping it ends their sessions.
 pub struct Cluster {
-    registry: Registry,
-    events: mpsc::UnboundedReceiver<ClusterEvent>,
-    session: Session,
-    embedded: Option<embedded::Crew>,
-    dial: Option<Arc<dyn Dial>>,
-    tasks: tokio::task::JoinSet<()>,
+    shared: Arc<Shared>,
+    heard: mpsc::UnboundedReceiver<Heard>,
+    dialer: Arc<dyn Dialer>,
+    keepers: JoinSet<()>,
 }
 
 impl Cluster {
-    /// Opens a session; workers join one by one as [`ClusterEvent::Joined`] tells.
-    ///
-    /// # Errors
-    /// Where an embedded worker cannot be started.
-    pub fn open(members: Members, session: Session) -> Result<Self, plan::Failure> {
-        let (tell, events) = mpsc::unbounded_channel();
-        let registry = Registry::new(tell);
-        let mut tasks = tokio::task::JoinSet::new();
-        let (mut crew, mut dialler) = (None, None);
-        match members {
-            Members::Embedded(embedding) => {
-                crew = Some(embedded::Crew::start(
-                    &embedding, &session, &registry, &mut tasks,
-                )?);
-            }
-            Members::Daemons(addresses, dial) => {
-                for address in addresses {
-                    tasks.spawn(daemon::keep(
-                        address,
-                        Arc::clone(&dial),
-                        session.clone(),
-                        registry.clone(),
-                    ));
-                }
-                dialler = Some(dial);
-            }
+    fn new(job: Job, connect: Connect) -> Result<Self, Failure> {
+        let mut depots = BTreeMap::new();
+        for (id, url) in &job.depots {
+            let depot = Depot::open(url).map_err(|error| depot_failure(error, None))?;
+            depots.insert(*id, Arc::new(depot));
         }
+        let files = Arc::new(Files::new(job.inputs.clone(), depots)?);
+        let (tell, heard) = mpsc::unbounded_channel();
+        let local = LocalPeers::default();
+        let shared = Arc::new(Shared {
+            job,
+            files,
+            connect,
+            local: local.clone(),
+            heard: tell,
+            next: AtomicU32::new(0),
+            closing: AtomicBool::new(false),
+            members: Mutex::default(),
+        });
         Ok(Cluster {
-            registry,
-            events,
-            session,
-            embedded: crew,
-            dial: dialler,
-            tasks,
+            shared,
+            heard,
+            dialer: Arc::new(local),
+            keepers: JoinSet::new(),
         })
     }
 
-    /// Sends a message; to a worker that is gone it is ignored. Never waits.
-    pub fn send(&mut self, worker: WorkerId, message: ToWorker) {
-        self.registry.send(worker, message);
+    fn keep(&mut self, place: Place) -> oneshot::Receiver<Result<(), String>> {
+        let (first, tried) = oneshot::channel();
+        self.keepers
+            .spawn(member::keep(Arc::clone(&self.shared), place, first));
+        tried
     }
 
-    /// Sends a message to every worker.
-    pub fn broadcast(&mut self, message: &ToWorker) {
-        self.registry.broadcast(message);
+    /// Starts workers in this process, each with threads and a cache of its own.
+    ///
+    /// # Errors
+    /// Where a cache or a depot cannot be opened, or threads cannot be started.
+    pub async fn embed(job: Job, embedded: &Embedded) -> Result<Self, Failure> {
+        // Checked here, so that a wrong URL is told at once and not once for each worker.
+        open_depots(&job.depots(false))?;
+        let mut cluster = Self::new(job, worker::grpc::tcp())?;
+        let mut tried = Vec::new();
+        for number in 0..embedded.workers.max(1) {
+            let directory = embedded.scratch.join(format!("worker-{number}"));
+            let cache = Cache::open(&directory, embedded.disk_bytes, embedded.io)
+                .map_err(|error| exec::failure_of(error, None))?;
+            let threads = Threads::start(embedded.threads as usize, LANES as usize)?;
+            let settings = Settings {
+                threads: embedded.threads,
+                memory_bytes: embedded.memory_bytes,
+                lanes: LANES,
+                simd: embedded.simd,
+            };
+            let dialer = Arc::new(cluster.shared.local.clone());
+            let worker = Worker::new(settings, Arc::new(cache), Arc::new(threads), dialer);
+            tried.push(("embedded".to_owned(), cluster.keep(Place::Here(worker))));
+        }
+        some_joined(tried).await?;
+        Ok(cluster)
     }
 
-    /// What happens next. Safe to cancel.
-    pub async fn next(&mut self) -> ClusterEvent {
-        match self.events.recv().await {
-            Some(event) => event,
-            // The registry holds a sender, so the channel cannot end.
+    /// Dials daemons: `HOST:PORT` each, or `dns://SERVICE:PORT` for all addresses that a name has.
+    /// Those that do not answer are dialled again as long as the run lasts.
+    ///
+    /// # Errors
+    /// Where none of them can be had now.
+    pub async fn dial(job: Job, addresses: &[String], memory_bytes: u64) -> Result<Self, Failure> {
+        Self::dial_by(job, addresses, memory_bytes, worker::grpc::tcp()).await
+    }
+
+    /// As [`Cluster::dial`], over connections that the caller makes: a simulation's.
+    ///
+    /// # Errors
+    /// As [`Cluster::dial`].
+    pub async fn dial_by(
+        job: Job,
+        addresses: &[String],
+        memory_bytes: u64,
+        connect: Connect,
+    ) -> Result<Self, Failure> {
+        let mut cluster = Self::new(job, Arc::clone(&connect))?;
+        cluster.dialer = Arc::new(GrpcDialer::new(connect, memory_bytes));
+        let mut tried = Vec::new();
+        for address in addresses {
+            if let Some(service) = address.strip_prefix("dns://") {
+                for found in resolve(service).await? {
+                    tried.push((found.clone(), cluster.keep(Place::There(found.clone()))));
+                }
+                let shared = Arc::clone(&cluster.shared);
+                let known = tried.iter().map(|(address, _)| address.clone()).collect();
+                cluster
+                    .keepers
+                    .spawn(watch(shared, service.to_owned(), known));
+            } else {
+                tried.push((address.clone(), cluster.keep(Place::There(address.clone()))));
+            }
+        }
+        some_joined(tried).await?;
+        Ok(cluster)
+    }
+
+    /// Sends a message without waiting; one to a worker that is gone is lost without a word.
+    pub fn send(&self, worker: WorkerId, message: ToWorker) {
+        if let Some(member) = self.shared.members().get(&worker) {
+            let _ = member.to.send(message);
+        }
+    }
+
+    /// Ends the session of a worker. [`Heard::Lost`] does not follow; it may join again.
+    pub fn dismiss(&self, worker: WorkerId) {
+        self.shared.members().remove(&worker);
+    }
+
+    /// Waits for the next thing that happens. Dropping the wait loses nothing.
+    pub async fn next(&mut self) -> Heard {
+        match self.heard.recv().await {
+            Some(heard) => heard,
+            // Not reached: `shared` holds a sender as long as the cluster lives.
             None => std::future::pending().await,
         }
     }
 
-    /// Ends the session of one worker; `Lost` does not follow.
-    pub fn dismiss(&mut self, worker: WorkerId) {
-        self.registry.remove(worker);
-    }
-
-    /// Pulls a whole object from a worker.
-    ///
-    /// # Errors
-    /// Where the worker is gone or does not hold it.
-    pub async fn pull(&self, worker: WorkerId, key: ObjectKey) -> Result<exec::Held, String> {
-        let pull = wire::Pull {
-            run: self.session.run,
-            term: self.session.term,
+    /// Pulls a whole object from a holder; where that fails, a sentence says why.
+    pub async fn pull(&self, worker: WorkerId, key: ObjectKey) -> Result<Held, String> {
+        let peer = self
+            .shared
+            .members()
+            .get(&worker)
+            .map(|member| member.peer.clone());
+        let peer = peer.ok_or_else(|| format!("{worker} is gone"))?;
+        let (run, term) = (self.shared.job.run, self.shared.job.term);
+        let pull = Pull {
+            run,
+            term,
             key,
-            // No worker has this number: what the coordinator takes is not exchange between workers.
-            puller: WorkerId(u32::MAX),
-            part: wire::PullPart::Whole,
+            puller: COORDINATOR,
+            part: PullPart::Whole,
         };
-        if let Some(crew) = &self.embedded {
-            return crew.pull(worker, pull).await;
+        let held = self.dialer.peer(&peer).pull(pull).await;
+        let held =
+            held.map_err(|error| format!("{key} could not be had from {worker}: {error}"))?;
+        if !peer.address.is_empty() {
+            self.shared.files.bytes.fetch_add(held.bytes(), Relaxed);
         }
-        let address = self
-            .registry
-            .address(worker)
-            .ok_or_else(|| format!("{worker} is gone"))?;
-        let dial = self.dial.as_ref().ok_or("no way to dial")?;
-        daemon::pull(dial.connect(&address).await?, pull).await
+        Ok(held)
     }
 
-    /// The last reason why each address could not be reached or was lost.
-    pub fn troubles(&self) -> Vec<String> {
-        self.registry.troubles()
-    }
-
-    /// Bytes of ranged reads and puts that went through this process for workers that see less than it.
+    /// Bulk bytes that went through the coordinator so far: served reads and puts, and pulled objects.
     pub fn served_bytes(&self) -> u64 {
-        self.session.places.served_bytes()
+        self.shared.files.bytes.load(Relaxed)
     }
 
-    /// Closes the session with every worker and collects what they did.
-    pub async fn close(mut self) -> Vec<(WorkerId, Totals)> {
-        let mut waiting = self.registry.close();
+    /// Ends all sessions in good order and gives each worker a moment to say its totals, which are
+    /// returned as they come.
+    pub async fn close(mut self, patience: Duration) -> Vec<(WorkerId, wire::Totals)> {
+        self.shared.closing.store(true, Relaxed);
+        let mut open: Vec<WorkerId> = self.shared.members().keys().copied().collect();
+        open.iter()
+            .for_each(|worker| self.send(*worker, ToWorker::Close));
         let mut totals = Vec::new();
-        let deadline = tokio::time::sleep(std::time::Duration::from_secs(10));
-        tokio::pin!(deadline);
-        while !waiting.is_empty() {
-            tokio::select! {
-                biased;
-                event = self.next() => match event {
-                    ClusterEvent::Said(worker, FromWorker::Closed(total)) => {
-                        waiting.remove(&worker);
+        let closing = async {
+            while !open.is_empty() {
+                match self.heard.recv().await {
+                    Some(Heard::Said(worker, FromWorker::Closed(total))) => {
                         totals.push((worker, total));
+                        open.retain(|other| *other != worker);
                     }
-                    ClusterEvent::Lost(worker, _) => { waiting.remove(&worker); }
-                    _ => {}
-                },
-                () = &mut deadline => break,
+                    Some(Heard::Lost(worker, _)) => open.retain(|other| *other != worker),
+                    Some(_) => {}
+                    None => break,
+                }
             }
-        }
-        totals.sort_by_key(|(worker, _)| *worker);
-        self.tasks.shutdown().await;
+        };
+        // Who has not answered by then is left alone: its session ends with the connection.
+        let _ = tokio::time::timeout(patience, closing).await;
         totals
+    }
+}
+
+type Tried = Vec<(String, oneshot::Receiver<Result<(), String>>)>;
+
+/// Waits for every first attempt; one that went well is enough.
+async fn some_joined(tried: Tried) -> Result<(), Failure> {
+    let mut reasons = Vec::new();
+    let mut joined = 0;
+    for (address, tried) in tried {
+        match tried.await {
+            Ok(Ok(())) => joined += 1,
+            Ok(Err(why)) => reasons.push(format!("{address}: {why}")),
+            Err(_) => reasons.push(format!("{address}: given up")),
+        }
+    }
+    if joined > 0 {
+        reasons
+            .iter()
+            .for_each(|reason| tracing::warn!("a worker cannot be used yet: {reason}"));
+        return Ok(());
+    }
+    let sentence = format!(
+        "no worker can be used ({}): start workers, or wait for them",
+        reasons.join("; ")
+    );
+    Err(Failure::Refused {
+        refusal: Refusal::Unavailable,
+        sentence,
+    })
+}
+
+async fn resolve(service: &str) -> Result<Vec<String>, Failure> {
+    let found = tokio::net::lookup_host(service)
+        .await
+        .map_err(|error| Failure::Refused {
+            refusal: Refusal::Unavailable,
+            sentence: format!("dns://{service} cannot be resolved: {error}"),
+        })?;
+    let mut addresses: Vec<String> = found.map(|address| address.to_string()).collect();
+    addresses.sort();
+    addresses.dedup();
+    Ok(addresses)
+}
+
+/// Dials addresses that a name gets later.
+async fn watch(shared: Arc<Shared>, service: String, mut known: Vec<String>) {
+    let mut keepers = JoinSet::new();
+    loop {
+        tokio::time::sleep(RESOLVE_EVERY).await;
+        let found = resolve(&service).await.unwrap_or_default();
+        for address in found
+            .into_iter()
+            .filter(|address| !known.contains(address))
+            .collect::<Vec<_>>()
+        {
+            let (first, _) = oneshot::channel();
+            keepers.spawn(member::keep(
+                Arc::clone(&shared),
+                Place::There(address.clone()),
+                first,
+            ));
+            known.push(address);
+        }
     }
 }

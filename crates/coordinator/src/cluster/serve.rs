@@ -1,379 +1,217 @@
-//! Where inputs and depots are, and the answers to workers that see less of them than this process does.
+//! Files that only the coordinator sees, served to a worker on a stream: ranged reads of the user's files
+//! and of local depots, and puts.
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use depot::{Depot, DepotError};
+use futures::stream;
 use plan::{Failure, Refusal};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use store::Receiver;
-use tensor::{DepotId, SealedRef};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use tensor::{DepotId, Digest, SealedRef};
 use tokio::sync::{Semaphore, mpsc};
-use tokio_stream::{Stream, StreamExt};
-use wire::{CHUNK_BYTES_MAX, Chunk, Input, Reach, StorageReply, StorageRequest};
+use tokio::task::JoinSet;
+use wire::{Chunk, StorageReply, StorageRequest};
+use worker::seams::{Executor, through};
+use worker::storage::depot_failure;
+use worker::{StorageLink, Threads};
 
-/// Replies that wait for the transport: with chunks of 1 MiB, also the megabytes they may take.
-pub const REPLIES_MAX: usize = 8;
-/// Requests of one worker that are answered at once.
-const REQUESTS_MAX: usize = 4;
+/// Reads under way at once for all workers together: each holds a few MiB.
+const READS_MAX: usize = 8;
+/// Chunks of a put that may wait for the depot.
+const PUT_CHUNKS: usize = 4;
 
-/// Bytes that can be read by range without blocking the caller.
-pub trait Source: Send + Sync {
-    /// Length in bytes.
-    fn bytes(&self) -> u64;
-    /// How a daemon reaches it.
-    fn reach(&self) -> Reach;
-    /// How a worker in this process reaches it.
-    fn reach_embedded(&self) -> Reach;
-    /// Reads a range.
-    fn read(&self, range: Range<u64>) -> BoxFuture<'static, Result<Bytes, Failure>>;
+/// One of the user's files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputFile {
+    /// Where it lies on this machine.
+    pub path: PathBuf,
+    /// Its length.
+    pub bytes: u64,
 }
 
-/// A local file, which daemons cannot see.
-pub struct LocalFile {
-    file: Arc<File>,
-    name: String,
-    bytes: u64,
+/// What can be served.
+pub(super) struct Files {
+    pub(super) inputs: Vec<InputFile>,
+    pub(super) depots: BTreeMap<DepotId, Arc<Depot>>,
+    /// Bytes that went through here.
+    pub(super) bytes: AtomicU64,
+    reads: Semaphore,
+    threads: Threads,
 }
 
-impl LocalFile {
-    /// Opens it.
-    ///
-    /// # Errors
-    /// With a sentence that names it.
-    pub fn open(path: &Path) -> Result<Self, Failure> {
-        let name = path.display().to_string();
-        let fail = |error: std::io::Error| {
-            let refusal = match error.kind() {
-                std::io::ErrorKind::PermissionDenied => Refusal::Permission,
-                std::io::ErrorKind::NotFound => Refusal::BadData,
-                _ => Refusal::Io,
-            };
-            Failure::Refused {
-                refusal,
-                sentence: format!("{name} cannot be opened: {error}"),
-            }
-        };
-        let file = File::open(path).map_err(fail)?;
-        let bytes = file.metadata().map_err(fail)?.len();
-        Ok(LocalFile {
-            file: Arc::new(file),
-            name,
-            bytes,
-        })
-    }
-}
-
-impl tensor::ReadAt for LocalFile {
-    fn len(&self) -> u64 {
-        self.bytes
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
-        self.file.read_exact_at(buffer, offset)
-    }
-}
-
-impl Source for LocalFile {
-    fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    fn reach(&self) -> Reach {
-        Reach::Served
-    }
-
-    fn reach_embedded(&self) -> Reach {
-        Reach::Url(self.name.clone())
-    }
-
-    fn read(&self, range: Range<u64>) -> BoxFuture<'static, Result<Bytes, Failure>> {
-        let (file, name) = (Arc::clone(&self.file), self.name.clone());
-        Box::pin(async move {
-            let read = move || {
-                let mut buffer = vec![0; (range.end - range.start) as usize];
-                file.read_exact_at(&mut buffer, range.start)
-                    .map(|()| Bytes::from(buffer))
-            };
-            let failed = |error: &dyn std::fmt::Display| Failure::Refused {
-                refusal: Refusal::Io,
-                sentence: format!("{name} cannot be read: {error}"),
-            };
-            match tokio::task::spawn_blocking(read).await {
-                Ok(Ok(bytes)) => Ok(bytes),
-                Ok(Err(error)) => Err(failed(&error)),
-                Err(error) => Err(failed(&error)),
-            }
-        })
-    }
-}
-
-/// A depot as a session needs it.
-pub trait Store: Send + Sync {
-    /// Its URL or path.
-    fn url(&self) -> String;
-    /// Whether daemons reach the URL as this process does.
-    fn is_shared(&self) -> bool;
-    /// Reads a range of an object.
-    fn read(
-        &self,
-        object: tensor::Digest,
-        range: Range<u64>,
-    ) -> BoxFuture<'static, Result<Bytes, Failure>>;
-    /// Begins to receive an object into a local cache.
-    ///
-    /// # Errors
-    /// Where the cache has no room.
-    fn receive(&self, object: SealedRef) -> Result<Receiver, Failure>;
-    /// Makes a received object durable.
-    fn put(&self, object: store::Sealed) -> BoxFuture<'static, Result<(), Failure>>;
-}
-
-/// The inputs and depots of a session.
-#[derive(Default)]
-pub struct Places {
-    /// The user's files, in the order that ops number them.
-    pub inputs: Vec<Arc<dyn Source>>,
-    /// The durable places.
-    pub depots: BTreeMap<DepotId, Arc<dyn Store>>,
-    served: AtomicU64,
-}
-
-impl Places {
-    /// Inputs and depots.
-    pub fn new(inputs: Vec<Arc<dyn Source>>, depots: BTreeMap<DepotId, Arc<dyn Store>>) -> Self {
-        Places {
+impl Files {
+    pub(super) fn new(
+        inputs: Vec<InputFile>,
+        depots: BTreeMap<DepotId, Arc<Depot>>,
+    ) -> Result<Self, Failure> {
+        let threads = Threads::start(1, 1)?;
+        Ok(Files {
             inputs,
             depots,
-            served: AtomicU64::new(0),
-        }
-    }
-
-    /// Inputs as daemons reach them.
-    pub fn inputs_for_daemons(&self) -> Vec<Input> {
-        self.inputs
-            .iter()
-            .map(|input| Input {
-                reach: input.reach(),
-                bytes: input.bytes(),
-            })
-            .collect()
-    }
-
-    /// Inputs as workers in this process reach them.
-    pub fn inputs_embedded(&self) -> Vec<Input> {
-        self.inputs
-            .iter()
-            .map(|input| Input {
-                reach: input.reach_embedded(),
-                bytes: input.bytes(),
-            })
-            .collect()
-    }
-
-    /// Depots as daemons reach them.
-    pub fn depots_for_daemons(&self) -> Vec<(DepotId, Reach)> {
-        let reach = |store: &Arc<dyn Store>| {
-            if store.is_shared() {
-                Reach::Url(store.url())
-            } else {
-                Reach::Served
-            }
-        };
-        self.depots
-            .iter()
-            .map(|(depot, store)| (*depot, reach(store)))
-            .collect()
-    }
-
-    /// Depots as workers in this process reach them.
-    pub fn depots_embedded(&self) -> Vec<(DepotId, Reach)> {
-        self.depots
-            .iter()
-            .map(|(depot, store)| (*depot, Reach::Url(store.url())))
-            .collect()
-    }
-
-    /// Bytes that went through this process.
-    pub fn served_bytes(&self) -> u64 {
-        self.served.load(Ordering::Relaxed)
-    }
-
-    fn count(&self, bytes: usize) {
-        self.served.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-}
-
-/// Answers the requests of one worker until its stream ends.
-pub async fn answer(
-    mut requests: impl Stream<Item = StorageRequest> + Unpin,
-    replies: mpsc::Sender<StorageReply>,
-    places: Arc<Places>,
-) {
-    let slots = Arc::new(Semaphore::new(REQUESTS_MAX));
-    let mut puts: BTreeMap<u64, Put> = BTreeMap::new();
-    while let Some(request) = requests.next().await {
-        match request {
-            StorageRequest::ReadInput { id, input, range } => {
-                let source = places.inputs.get(input as usize).cloned();
-                let reader = source.map(|source| move |part| source.read(part));
-                read(id, range, reader, &replies, &places, &slots);
-            }
-            StorageRequest::ReadObject {
-                id,
-                depot,
-                digest,
-                range,
-            } => {
-                let store = places.depots.get(&depot).cloned();
-                let reader = store.map(|store| move |part| store.read(digest, part));
-                read(id, range, reader, &replies, &places, &slots);
-            }
-            StorageRequest::Put {
-                id,
-                depot,
-                digest,
-                bytes,
-            } => {
-                let put = Put::begin(&places, depot, SealedRef { digest, bytes });
-                proceed(id, put, &mut puts, &replies).await;
-            }
-            StorageRequest::Content { id, chunk } => {
-                // Content of a put that failed before is passed over: its failure was told.
-                let Some(put) = puts.remove(&id) else {
-                    continue;
-                };
-                places.count(chunk.clone().unverified().len());
-                proceed(id, put.take(chunk), &mut puts, &replies).await;
-            }
-        }
-    }
-}
-
-/// An object on its way in.
-struct Put {
-    store: Arc<dyn Store>,
-    receiver: Receiver,
-    left: u64,
-}
-
-impl Put {
-    fn begin(places: &Places, depot: DepotId, object: SealedRef) -> Result<Self, Failure> {
-        let store = places.depots.get(&depot).cloned().ok_or_else(unknown)?;
-        let receiver = store.receive(object)?;
-        Ok(Put {
-            store,
-            receiver,
-            left: object.bytes,
+            bytes: AtomicU64::new(0),
+            reads: Semaphore::new(READS_MAX),
+            threads,
         })
     }
 
-    fn take(mut self, chunk: Chunk) -> Result<Self, Failure> {
-        let refused = |sentence: String| Failure::Refused {
-            refusal: Refusal::Io,
-            sentence,
-        };
-        let data = chunk
-            .verified()
-            .map_err(|damaged| refused(damaged.to_string()))?;
-        self.left = self
-            .left
-            .checked_sub(data.len() as u64)
-            .ok_or_else(|| refused("a worker sent more than it announced".to_owned()))?;
-        self.receiver
-            .append(&data)
-            .map_err(|error| refused(error.to_string()))?;
-        Ok(self)
-    }
-
-    async fn finish(self) -> Result<(), Failure> {
-        let refused = |sentence: String| Failure::Refused {
-            refusal: Refusal::Io,
-            sentence,
-        };
-        let seal = tokio::task::spawn_blocking(move || self.receiver.finish());
-        let sealed = seal.await.map_err(|error| refused(error.to_string()))?;
-        self.store
-            .put(sealed.map_err(|error| refused(error.to_string()))?)
-            .await
-    }
-}
-
-/// Keeps a put that goes on, finishes one that is whole, tells a failure.
-async fn proceed(
-    id: u64,
-    put: Result<Put, Failure>,
-    puts: &mut BTreeMap<u64, Put>,
-    replies: &mpsc::Sender<StorageReply>,
-) {
-    let reply = match put {
-        Ok(put) if put.left > 0 => {
-            puts.insert(id, put);
+    /// Answers one worker until its stream ends.
+    pub(super) async fn serve(self: Arc<Self>, mut link: StorageLink, attach: StorageReply) {
+        let replies = link.replies;
+        if replies.send(attach).await.is_err() {
             return;
         }
-        Ok(put) => match put.finish().await {
-            Ok(()) => StorageReply::Stored { id },
-            Err(failure) => StorageReply::Failed { id, failure },
-        },
-        Err(failure) => StorageReply::Failed { id, failure },
-    };
-    // The worker is gone where nobody takes the reply.
-    let _ = replies.send(reply).await;
-}
-
-fn unknown() -> Failure {
-    Failure::Refused {
-        refusal: Refusal::Bug,
-        sentence: "a worker asked for a place that the session does not have".to_owned(),
-    }
-}
-
-/// Reads a range chunk by chunk, beside other requests.
-fn read<R>(
-    id: u64,
-    range: Range<u64>,
-    reader: Option<R>,
-    replies: &mpsc::Sender<StorageReply>,
-    places: &Arc<Places>,
-    slots: &Arc<Semaphore>,
-) where
-    R: Fn(Range<u64>) -> BoxFuture<'static, Result<Bytes, Failure>> + Send + Sync + 'static,
-{
-    let (replies, places, slots) = (replies.clone(), Arc::clone(places), Arc::clone(slots));
-    tokio::spawn(async move {
-        // The semaphore is never closed.
-        let _slot = slots.acquire_owned().await;
-        let Some(reader) = reader else {
-            let _ = replies
-                .send(StorageReply::Failed {
+        let mut puts: BTreeMap<u64, mpsc::Sender<Chunk>> = BTreeMap::new();
+        // Dropped with this future: what is under way for a lost worker ends with it.
+        let mut answers = JoinSet::new();
+        while let Some(request) = link.requests.recv().await {
+            while answers.try_join_next().is_some() {}
+            let (files, replies) = (Arc::clone(&self), replies.clone());
+            match request {
+                StorageRequest::ReadInput { id, input, range } => {
+                    answers.spawn(async move {
+                        let _turn = files.reads.acquire().await;
+                        let content = files.input(input, range).await;
+                        files.answer(id, content, &replies).await;
+                    });
+                }
+                StorageRequest::ReadObject {
                     id,
-                    failure: unknown(),
-                })
-                .await;
-            return;
-        };
-        let mut start = range.start;
-        while start < range.end {
-            let end = range.end.min(start + CHUNK_BYTES_MAX as u64);
-            let reply = match reader(start..end).await {
-                Ok(bytes) => {
-                    places.count(bytes.len());
-                    StorageReply::Content {
-                        id,
-                        chunk: Chunk::new(bytes),
+                    depot,
+                    digest,
+                    range,
+                } => {
+                    answers.spawn(async move {
+                        let _turn = files.reads.acquire().await;
+                        let content = files.object(depot, digest, range).await;
+                        files.answer(id, content, &replies).await;
+                    });
+                }
+                StorageRequest::Put {
+                    id,
+                    depot,
+                    digest,
+                    bytes,
+                } => {
+                    let (chunks, content) = mpsc::channel(PUT_CHUNKS);
+                    puts.retain(|_, put| !put.is_closed());
+                    puts.insert(id, chunks);
+                    answers.spawn(async move {
+                        let reply =
+                            match files.put(depot, SealedRef { digest, bytes }, content).await {
+                                Ok(()) => StorageReply::Stored { id },
+                                Err(failure) => StorageReply::Failed { id, failure },
+                            };
+                        // A worker that is gone needs no answer.
+                        let _ = replies.send(reply).await;
+                    });
+                }
+                StorageRequest::Content { id, chunk } => {
+                    if let Some(put) = puts.get(&id) {
+                        // An object that is there already is stored without looking at the content.
+                        let _ = put.send(chunk).await;
                     }
                 }
-                Err(failure) => StorageReply::Failed { id, failure },
-            };
-            let failed = matches!(reply, StorageReply::Failed { .. });
-            if replies.send(reply).await.is_err() || failed {
-                return;
             }
-            start = end;
         }
-    });
+    }
+
+    async fn answer(
+        &self,
+        id: u64,
+        content: Result<Bytes, Failure>,
+        replies: &mpsc::Sender<StorageReply>,
+    ) {
+        match content {
+            Ok(content) => {
+                self.bytes.fetch_add(content.len() as u64, Relaxed);
+                for chunk in Chunk::cut(content) {
+                    if replies
+                        .send(StorageReply::Content { id, chunk })
+                        .await
+                        .is_err()
+                    {
+                        return;
+                    }
+                }
+            }
+            Err(failure) => {
+                let _ = replies.send(StorageReply::Failed { id, failure }).await;
+            }
+        }
+    }
+
+    async fn input(&self, number: u32, range: Range<u64>) -> Result<Bytes, Failure> {
+        let path = self
+            .inputs
+            .get(number as usize)
+            .map(|input| input.path.clone());
+        let path = path.ok_or_else(|| unknown(format!("input {number}")))?;
+        let reading = move || {
+            let mut bytes = vec![0; (range.end - range.start) as usize];
+            let read =
+                File::open(&path).and_then(|file| file.read_exact_at(&mut bytes, range.start));
+            read.map(|()| Bytes::from(bytes))
+                .map_err(|error| Failure::Refused {
+                    refusal: Refusal::Io,
+                    sentence: format!("{} could not be read: {error}", path.display()),
+                })
+        };
+        let read = through(|job| self.threads.file(job), reading).await;
+        read.unwrap_or_else(|| Err(unknown("a coordinator that is ending".to_owned())))
+    }
+
+    fn depot(&self, depot: DepotId) -> Result<&Arc<Depot>, Failure> {
+        self.depots
+            .get(&depot)
+            .ok_or_else(|| unknown(format!("depot {}", depot.0)))
+    }
+
+    async fn object(
+        &self,
+        depot: DepotId,
+        digest: Digest,
+        range: Range<u64>,
+    ) -> Result<Bytes, Failure> {
+        let read = self.depot(depot)?.read(digest, range).await;
+        read.map_err(|error| depot_failure(error, None))
+    }
+
+    async fn put(
+        &self,
+        depot: DepotId,
+        object: SealedRef,
+        content: mpsc::Receiver<Chunk>,
+    ) -> Result<(), Failure> {
+        // A damaged chunk ends the stream: nothing becomes visible, and the worker may put again.
+        let parts = stream::unfold((content, object.bytes), |(mut content, left)| async move {
+            if left == 0 {
+                return None;
+            }
+            let part = match content.recv().await.map(Chunk::verified) {
+                Some(Ok(data)) => Ok(data),
+                Some(Err(_)) | None => Err(DepotError::Abandoned),
+            };
+            let left = part
+                .as_ref()
+                .map_or(0, |data: &Bytes| left.saturating_sub(data.len() as u64));
+            Some((part, (content, left)))
+        });
+        self.bytes.fetch_add(object.bytes, Relaxed);
+        self.depot(depot)?
+            .put_stream(object, parts)
+            .await
+            .map_err(|error| depot_failure(error, None))
+    }
+}
+
+fn unknown(what: String) -> Failure {
+    Failure::Refused {
+        refusal: Refusal::Bug,
+        sentence: format!("a worker asked for {what}, which is not served"),
+    }
 }

@@ -1,6 +1,6 @@
 //! The workers as the driver sees them: a seam, so that a cluster and a test's fake are the same to it.
 
-use crate::cluster::{Cluster, ClusterEvent};
+use crate::cluster::{Cluster, Heard};
 use exec::Held;
 use std::future::Future;
 use tensor::{ObjectKey, WorkerId};
@@ -15,10 +15,14 @@ pub trait Crew {
     fn dismiss(&mut self, worker: WorkerId);
 
     /// Waits for the next thing that happens. Dropping the wait loses nothing.
-    fn next(&mut self) -> impl Future<Output = ClusterEvent>;
+    fn next(&mut self) -> impl Future<Output = Heard>;
 
     /// Pulls a whole object from a holder; where that fails, a sentence says why.
-    fn pull(&self, worker: WorkerId, key: ObjectKey) -> impl Future<Output = Result<Held, String>>;
+    fn pull(
+        &self,
+        worker: WorkerId,
+        key: ObjectKey,
+    ) -> impl Future<Output = Result<Held, String>>;
 
     /// Bulk bytes that went through the coordinator so far.
     fn served_bytes(&self) -> u64;
@@ -33,7 +37,7 @@ impl Crew for Cluster {
         Cluster::dismiss(self, worker);
     }
 
-    fn next(&mut self) -> impl Future<Output = ClusterEvent> {
+    fn next(&mut self) -> impl Future<Output = Heard> {
         Cluster::next(self)
     }
 

@@ -4,7 +4,7 @@ use super::checkpoints::{Ledger, Resume, StoredObject};
 use super::crew::Crew;
 use super::deliveries::Deliveries;
 use super::{Context, Outcome, Report};
-use crate::cluster::ClusterEvent;
+use crate::cluster::Heard;
 use futures::future::BoxFuture;
 use plan::{Action, Assignment, Event, Failure, Plan, Refusal, Tick};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -314,7 +314,7 @@ impl<'a, C: Crew> Run<'a, C> {
     }
 
     /// Hears what is there already, so that what is given in answer travels together.
-    async fn hear_all(&mut self, first: ClusterEvent) -> Result<(), Failure> {
+    async fn hear_all(&mut self, first: Heard) -> Result<(), Failure> {
         self.hear(first)?;
         for _ in 1..BATCH {
             tokio::select! {
@@ -326,10 +326,10 @@ impl<'a, C: Crew> Run<'a, C> {
         Ok(())
     }
 
-    fn hear(&mut self, heard: ClusterEvent) -> Result<(), Failure> {
+    fn hear(&mut self, heard: Heard) -> Result<(), Failure> {
         let event = match heard {
-            ClusterEvent::Joined(worker, _) if self.joined.contains_key(&worker) => return Ok(()),
-            ClusterEvent::Joined(worker, profile) => {
+            Heard::Joined(worker, _) if self.joined.contains_key(&worker) => return Ok(()),
+            Heard::Joined(worker, profile) => {
                 self.joined
                     .insert(worker, self.began.elapsed().as_micros() as u64);
                 if let Some(trace) = &mut self.context.trace {
@@ -339,11 +339,11 @@ impl<'a, C: Crew> Run<'a, C> {
                 }
                 Event::WorkerJoined(worker, profile)
             }
-            ClusterEvent::Lost(worker, why) => {
+            Heard::Lost(worker, why) => {
                 self.note(format!("{worker} is lost: {why}"));
                 Event::WorkerLost(worker)
             }
-            ClusterEvent::Said(worker, message) => match self.understand(worker, message)? {
+            Heard::Said(worker, message) => match self.understand(worker, message)? {
                 Some(event) => event,
                 None => return Ok(()),
             },

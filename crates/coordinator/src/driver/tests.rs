@@ -2,7 +2,7 @@
 //! after a given number of results.
 
 use super::*;
-use crate::cluster::ClusterEvent;
+use crate::cluster::Heard;
 use plan::{Assignment, Holder, Profile, Wrote};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
@@ -150,7 +150,7 @@ type Depot = Arc<Mutex<BTreeMap<Digest, f32>>>;
 
 
 struct Fake {
-    events: VecDeque<ClusterEvent>,
+    events: VecDeque<Heard>,
     held: BTreeMap<WorkerId, BTreeMap<ObjectKey, f32>>,
     depot: Depot,
     joined: u32,
@@ -180,7 +180,7 @@ impl Fake {
         let worker = WorkerId(self.joined);
         self.joined += 1;
         self.held.insert(worker, BTreeMap::new());
-        self.events.push_back(ClusterEvent::Joined(
+        self.events.push_back(Heard::Joined(
             worker,
             Profile {
                 threads: 1,
@@ -266,12 +266,12 @@ impl Fake {
                 })
             }
         };
-        self.events.push_back(ClusterEvent::Said(worker, message));
+        self.events.push_back(Heard::Said(worker, message));
         self.results += 1;
         if self.deaths.remove(&self.results) {
             self.held.remove(&worker);
             self.events
-                .push_back(ClusterEvent::Lost(worker, "killed".to_owned()));
+                .push_back(Heard::Lost(worker, "killed".to_owned()));
             self.join();
         }
     }
@@ -304,7 +304,7 @@ impl Crew for Fake {
         self.held.remove(&worker);
     }
 
-    fn next(&mut self) -> impl Future<Output = ClusterEvent> {
+    fn next(&mut self) -> impl Future<Output = Heard> {
         // Inside the future: one that is dropped before it is polled must lose nothing.
         async move {
             match self.events.pop_front() {
@@ -383,7 +383,7 @@ fn run(
             };
         let mut listener = |report: Report| match report {
             Report::News(News::Epoch { epoch, .. }) => epochs.push(epoch),
-            Report::Checkpoint(epoch) if Some(epoch) == cancel_at => cancel.cancel(),
+            Report::Checkpoint(epoch) if cancel_at.is_some_and(|at| epoch >= at) => cancel.cancel(),
             _ => {}
         };
         let mut sink = |key: ObjectKey, held: exec::Held| {

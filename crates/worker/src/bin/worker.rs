@@ -1,2 +1,235 @@
-//! worker
-fn main() {}
+//! The daemon: listens, serves one job at a time, outlives jobs, drains on SIGTERM.
+
+use clap::Parser;
+use plan::{Failure, Refusal};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Cache, IoMode};
+use tensor::ByteSize;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use wire::settings::{server, service};
+use worker::grpc::{GrpcDialer, Service, incoming, tcp};
+use worker::{Settings, Threads, Worker};
+
+/// Below this there is no room for a block and its neighbours.
+const MEMORY_MIN: ByteSize = ByteSize(256 << 20);
+/// How long a worker that is to leave stays readable for the others.
+const GRACE: Duration = Duration::from_secs(30);
+/// 128 + 15, as a shell reports a process that SIGTERM ended.
+const TERMINATED: u8 = 143;
+/// 128 + 2, likewise for Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+/// Serves jobs of a Strata coordinator: computes tasks, holds blocks in memory, hands them to its peers.
+///
+/// A worker keeps nothing that cannot be made or fetched again: its directory may be wiped between runs.
+/// On SIGTERM it finishes the tasks in progress, stays readable until the coordinator lets it go (30
+/// seconds at most) and exits with 143.
+#[derive(Debug, Parser)]
+#[command(name = "worker", version)]
+struct Arguments {
+    /// Where to listen, as in 127.0.0.1:7001; port 0 takes any free one. The address is printed on stderr.
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "STRATA_LISTEN",
+        default_value = "127.0.0.1:0"
+    )]
+    listen: String,
+
+    /// A directory of this worker alone, for sealed files and spilled blocks; made if it is not there.
+    #[arg(long, value_name = "DIR", env = "STRATA_DATA")]
+    data: PathBuf,
+
+    /// The anonymous memory it may use, as in 8GiB; at least 256MiB.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "STRATA_MEMORY",
+        default_value = "2GiB"
+    )]
+    memory: ByteSize,
+
+    /// The most its directory may hold; what is needed least recently goes first.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "STRATA_DISK",
+        default_value = "100GiB"
+    )]
+    disk: ByteSize,
+
+    /// Compute threads; without it, one for each core.
+    #[arg(long, value_name = "N", env = "STRATA_THREADS", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    threads: Option<u32>,
+
+    /// How sealed files are read. The results are the same.
+    #[arg(long, value_name = "MODE", default_value = "mmap", value_parser = ["mmap", "pread"])]
+    io: String,
+
+    /// The instructions of the kernels. The results are the same.
+    #[arg(long, value_name = "PATH", default_value = "auto", value_parser = ["auto", "avx512", "avx2", "portable"])]
+    simd: String,
+
+    /// Listen beyond loopback although nothing is encrypted and nobody is asked who he is.
+    #[arg(long, env = "STRATA_INSECURE")]
+    insecure: bool,
+
+    /// What to log on stderr, as in info or worker=debug.
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "STRATA_LOG",
+        default_value = "info"
+    )]
+    log: String,
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors. If stderr is closed there is nobody to tell.
+            let _ = error.print();
+            let usage = if error.use_stderr() {
+                Refusal::Usage.exit_code()
+            } else {
+                0
+            };
+            return ExitCode::from(usage);
+        }
+    };
+    match run(arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprintln!("worker: {failure}");
+            ExitCode::from(failure.refusal().exit_code())
+        }
+    }
+}
+
+fn refused(refusal: Refusal, sentence: String) -> Failure {
+    Failure::Refused { refusal, sentence }
+}
+
+fn run(arguments: Arguments) -> Result<u8, Failure> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&arguments.log)
+        .map_err(|error| refused(Refusal::Usage, format!("--log {}: {error}", arguments.log)))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    if arguments.memory < MEMORY_MIN {
+        let sentence = format!(
+            "--memory {} is too little: give {MEMORY_MIN} or more",
+            arguments.memory
+        );
+        return Err(refused(Refusal::Config, sentence));
+    }
+    let threads = arguments.threads.unwrap_or_else(|| {
+        std::thread::available_parallelism().map_or(1, |count| count.get() as u32)
+    });
+    let mode = if arguments.io == "pread" {
+        IoMode::Pread
+    } else {
+        IoMode::Mmap
+    };
+    let cache = Cache::open(&arguments.data, arguments.disk.0, mode)
+        .map_err(|error| exec::failure_of(error, None))?;
+    let simd = arguments.simd.parse::<exec::Simd>().map_err(|error| refused(Refusal::Config, error.to_string()))?;
+    let settings = Settings {
+        threads,
+        memory_bytes: arguments.memory.0,
+        lanes: 2,
+        simd,
+    };
+    let executor = Arc::new(Threads::start(threads as usize, settings.lanes as usize)?);
+    let dialer = Arc::new(GrpcDialer::new(tcp(), arguments.memory.0));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            refused(
+                Refusal::TryAgain,
+                format!("no thread can be started: {error}"),
+            )
+        })?;
+    runtime.block_on(async {
+        let worker = Worker::new(settings, Arc::new(cache), executor, dialer);
+        listen(&arguments, worker).await
+    })
+}
+
+async fn bind(arguments: &Arguments) -> Result<(TcpListener, SocketAddr), Failure> {
+    let cannot = |error: std::io::Error| {
+        let sentence = format!(
+            "--listen {}: {error}: give another address or port",
+            arguments.listen
+        );
+        refused(Refusal::Unavailable, sentence)
+    };
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(&arguments.listen)
+        .await
+        .map_err(cannot)?
+        .collect();
+    if !arguments.insecure && addresses.iter().any(|address| !address.ip().is_loopback()) {
+        let sentence = format!(
+            "--listen {} is reachable from other machines, and nothing would be encrypted: listen on 127.0.0.1, or \
+             give --insecure on a network you trust",
+            arguments.listen
+        );
+        return Err(refused(Refusal::Config, sentence));
+    }
+    let listener = TcpListener::bind(&addresses[..]).await.map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
+    Ok((listener, address))
+}
+
+async fn listen(arguments: &Arguments, worker: Worker) -> Result<u8, Failure> {
+    let (listener, address) = bind(arguments).await?;
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health
+        .set_serving::<wire::proto::worker_server::WorkerServer<Service>>()
+        .await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(wire::proto::DESCRIPTORS)
+        .build_v1()
+        .map_err(|error| {
+            refused(
+                Refusal::Bug,
+                format!("the reflection service does not start: {error}"),
+            )
+        })?;
+    let serving = server()
+        .add_service(health_service)
+        .add_service(reflection)
+        .add_service(service(Service::new(worker.clone())))
+        .serve_with_incoming(incoming(listener));
+    let mut serving = tokio::spawn(serving);
+    let no_signals =
+        |error: std::io::Error| refused(Refusal::Bug, format!("signals cannot be caught: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    eprintln!("worker: listening on {address}");
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => return Ok(INTERRUPTED),
+        ended = &mut serving => {
+            let why = ended.map_or_else(|e| e.to_string(), |r| r.err().map_or(String::new(), |e| e.to_string()));
+            return Err(refused(Refusal::Io, format!("listening on {address} ended: {why}")));
+        }
+    }
+    health
+        .set_not_serving::<wire::proto::worker_server::WorkerServer<Service>>()
+        .await;
+    worker.drain();
+    worker.drained(GRACE).await;
+    // The runtime ends with this function, and with it what still streams.
+    Ok(TERMINATED)
+}

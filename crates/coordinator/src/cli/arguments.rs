@@ -1,0 +1,379 @@
+//! The grammar of the command line. Flags that set something come from the registry of settings.
+
+use crate::cli::help;
+use crate::failure::Failure;
+use crate::job::describe;
+use crate::job::keys::KEYS;
+use crate::job::merge::Given;
+use crate::job::settings::Location;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, builder::StyledStr};
+use plan::Refusal;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// The bundled data, the whole path.
+    Demo,
+    /// Everything the job names.
+    Run {
+        /// The job file.
+        job: PathBuf,
+    },
+    /// What it would take.
+    Plan {
+        /// The job file.
+        job: PathBuf,
+    },
+    /// Parquet in, a sealed data set out.
+    Ingest {
+        /// The job file.
+        job: PathBuf,
+    },
+    /// A model from a data set.
+    Train {
+        /// The job file.
+        job: PathBuf,
+    },
+    /// A model against the test part.
+    Evaluate {
+        /// The job file.
+        job: PathBuf,
+    },
+    /// Products for every user.
+    Recommend {
+        /// The job file.
+        job: PathBuf,
+    },
+    /// What a data set or a model is.
+    Inspect {
+        /// Where it is.
+        at: Location,
+    },
+    /// Whether every object of it is whole.
+    Verify {
+        /// Where it is.
+        at: Location,
+    },
+    /// The merged settings.
+    Config {
+        /// The job file.
+        job: Option<PathBuf>,
+    },
+}
+
+impl Command {
+    /// The verb.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Command::Demo => "demo",
+            Command::Run { .. } => "run",
+            Command::Plan { .. } => "plan",
+            Command::Ingest { .. } => "ingest",
+            Command::Train { .. } => "train",
+            Command::Evaluate { .. } => "evaluate",
+            Command::Recommend { .. } => "recommend",
+            Command::Inspect { .. } => "inspect",
+            Command::Verify { .. } => "verify",
+            Command::Config { .. } => "config",
+        }
+    }
+
+    /// The job file that was named.
+    pub fn job(&self) -> Option<&Path> {
+        match self {
+            Command::Run { job }
+            | Command::Plan { job }
+            | Command::Ingest { job }
+            | Command::Train { job }
+            | Command::Evaluate { job }
+            | Command::Recommend { job } => Some(job),
+            Command::Config { job } => job.as_deref(),
+            Command::Demo | Command::Inspect { .. } | Command::Verify { .. } => None,
+        }
+    }
+}
+
+/// One command line.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// What to do.
+    pub command: Command,
+    /// Whether stdout gets one JSON object.
+    pub json: bool,
+    /// The settings given by flags.
+    pub given: Given,
+}
+
+/// What the arguments ask for.
+#[derive(Debug)]
+pub enum Parsed {
+    /// A verb.
+    Invocation(Box<Invocation>),
+    /// Help, the version, or the page of settings.
+    Print(String),
+}
+
+/// Reads the arguments, the program's name first.
+pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, Failure> {
+    let matches = match grammar().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => {
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                    Ok(Parsed::Print(error.render().to_string()))
+                }
+                ErrorKind::MissingSubcommand
+                | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Err(Failure::new(
+                    Refusal::Usage,
+                    "no verb is given: `coordinator --help` lists them, `demo` is a start",
+                )),
+                _ => Err(Failure::new(
+                    Refusal::Usage,
+                    one_sentence(&error.render().to_string()),
+                )),
+            };
+        }
+    };
+    let Some((verb, of_verb)) = matches.subcommand() else {
+        return Err(Failure::new(
+            Refusal::Usage,
+            "no verb is given: `coordinator --help` lists them",
+        ));
+    };
+    if verb == "config" && of_verb.get_flag("describe") {
+        return Ok(Parsed::Print(describe::page()));
+    }
+    let job = || {
+        of_verb
+            .get_one::<PathBuf>("job")
+            .cloned()
+            .unwrap_or_default()
+    };
+    let at = || {
+        let text = of_verb
+            .get_one::<String>("at")
+            .map(String::as_str)
+            .unwrap_or_default();
+        Location::new(text, Path::new(""))
+    };
+    let command = match verb {
+        "demo" => Command::Demo,
+        "run" => Command::Run { job: job() },
+        "plan" => Command::Plan { job: job() },
+        "ingest" => Command::Ingest { job: job() },
+        "train" => Command::Train { job: job() },
+        "evaluate" => Command::Evaluate { job: job() },
+        "recommend" => Command::Recommend { job: job() },
+        "inspect" => Command::Inspect { at: at() },
+        "verify" => Command::Verify { at: at() },
+        _ => Command::Config {
+            job: of_verb.get_one::<PathBuf>("job").cloned(),
+        },
+    };
+    let given = Given {
+        environment: Vec::new(),
+        flags: flags(of_verb)?,
+    };
+    Ok(Parsed::Invocation(Box::new(Invocation {
+        command,
+        json: of_verb.get_flag("json"),
+        given,
+    })))
+}
+
+/// The settings that flags give: those of `--set` first, then the short ones, so that the more special flag wins.
+fn flags(matches: &ArgMatches) -> Result<Vec<(String, String, String)>, Failure> {
+    let mut flags = Vec::new();
+    for text in matches.get_many::<String>("set").into_iter().flatten() {
+        let Some((path, value)) = text.split_once('=') else {
+            let sentence = format!("--set {text} has no `=`: write --set SECTION.KEY=VALUE");
+            return Err(Failure::new(Refusal::Usage, sentence));
+        };
+        let path = path.trim();
+        flags.push((
+            format!("--set {path}"),
+            path.to_owned(),
+            value.trim().to_owned(),
+        ));
+    }
+    for key in KEYS {
+        let Some(flag) = key.flag else { continue };
+        if let Some(value) = matches.get_one::<String>(flag) {
+            flags.push((format!("--{flag}"), key.path.to_owned(), value.clone()));
+        }
+    }
+    Ok(flags)
+}
+
+/// clap's message without its word "error", its usage and its hint about help: one sentence, tips in brackets.
+fn one_sentence(rendered: &str) -> String {
+    let mut words: Vec<&str> = Vec::new();
+    for line in rendered
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+    {
+        if line.starts_with("Usage:") || line.starts_with("For more information") {
+            break;
+        }
+        words.push(line.trim_start_matches("error: "));
+    }
+    let sentence = words.join(" ").replace(" tip: ", ": ");
+    format!("{sentence}; `coordinator --help` explains the command line")
+}
+
+/// The whole grammar.
+pub fn grammar() -> clap::Command {
+    let job = || {
+        Arg::new("job")
+            .value_name("JOB.toml")
+            .required(true)
+            .value_parser(clap::value_parser!(PathBuf))
+            .help("The job file")
+    };
+    let at = || {
+        Arg::new("at")
+            .value_name("PLACE")
+            .required(true)
+            .help("A data set or a model: a path or a URL")
+    };
+    let verb = |name: &'static str| {
+        let (about, examples) = help::of_verb(name);
+        clap::Command::new(name)
+            .about(about)
+            .after_help(StyledStr::from(examples))
+    };
+    let mut grammar = clap::Command::new("coordinator")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(help::ABOUT)
+        .after_help(help::AFTER)
+        .subcommand_required(true)
+        .disable_help_subcommand(false)
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .global(true)
+                .action(ArgAction::SetTrue)
+                .help(help::JSON),
+        )
+        .arg(
+            Arg::new("set")
+                .long("set")
+                .global(true)
+                .action(ArgAction::Append)
+                .value_name("SECTION.KEY=VALUE")
+                .help("Any setting, as in --set model.rank=32; repeatable"),
+        );
+    for key in KEYS {
+        let Some(flag) = key.flag else { continue };
+        let default = key
+            .default
+            .map(|default| format!(" [default: {default}]"))
+            .unwrap_or_default();
+        grammar = grammar.arg(
+            Arg::new(flag)
+                .long(flag)
+                .global(true)
+                .value_name(help::value_name(flag))
+                .help(format!("{}{default}", key.help)),
+        );
+    }
+    grammar
+        .subcommand(verb("demo"))
+        .subcommand(verb("run").arg(job()))
+        .subcommand(verb("plan").arg(job()))
+        .subcommand(verb("ingest").arg(job()))
+        .subcommand(verb("train").arg(job()))
+        .subcommand(verb("evaluate").arg(job()))
+        .subcommand(verb("recommend").arg(job()))
+        .subcommand(verb("inspect").arg(at()))
+        .subcommand(verb("verify").arg(at()))
+        .subcommand(
+            verb("config").arg(job().required(false)).arg(
+                Arg::new("describe")
+                    .long("describe")
+                    .action(ArgAction::SetTrue)
+                    .help("Print what every setting does, as docs/settings.md"),
+            ),
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Parsed, Failure> {
+        parse(line.split_whitespace().map(OsString::from).collect())
+    }
+
+    #[test]
+    fn the_grammar_is_sound() {
+        grammar().debug_assert();
+    }
+
+    #[test]
+    fn flags_stand_before_or_after_the_verb() {
+        for line in [
+            "coordinator --workers 2 --json run j.toml --set model.rank=8",
+            "coordinator run --workers 2 j.toml --set model.rank=8 --json",
+        ] {
+            let Ok(Parsed::Invocation(invocation)) = parsed(line) else {
+                panic!("{line}")
+            };
+            assert_eq!(
+                invocation.command,
+                Command::Run {
+                    job: "j.toml".into()
+                }
+            );
+            assert!(invocation.json);
+            let paths: Vec<&str> = invocation
+                .given
+                .flags
+                .iter()
+                .map(|(_, path, _)| path.as_str())
+                .collect();
+            assert_eq!(paths, ["model.rank", "run.workers"]);
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_one_sentence() {
+        for (line, sentence) in [
+            ("coordinator", "no verb is given"),
+            (
+                "coordinator rum j.toml",
+                "unrecognized subcommand 'rum': a similar subcommand exists: 'run'",
+            ),
+            (
+                "coordinator run",
+                "the following required arguments were not provided: <JOB.toml>",
+            ),
+            (
+                "coordinator run j.toml --wokers 2",
+                "unexpected argument '--wokers' found: a similar argument exists",
+            ),
+            ("coordinator run j.toml --set rank", "--set rank has no `=`"),
+        ] {
+            let failure = parsed(line).expect_err(line);
+            assert_eq!(failure.exit_code(), 64);
+            assert!(failure.message().starts_with(sentence), "{line}: {failure}");
+            assert!(!failure.message().contains('\n'));
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_no_failures() {
+        for line in [
+            "coordinator --help",
+            "coordinator run --help",
+            "coordinator --version",
+            "coordinator config --describe",
+        ] {
+            assert!(matches!(parsed(line), Ok(Parsed::Print(_))), "{line}");
+        }
+    }
+}

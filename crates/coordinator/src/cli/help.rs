@@ -1,0 +1,90 @@
+//! The texts of `--help`.
+
+/// The first paragraph.
+pub const ABOUT: &str = "Factorizes purchases (users x products x time) that fit neither in memory nor on one machine, \
+and says how good the result is.";
+
+/// What `--json` does.
+pub const JSON: &str = "Print one JSON object on stdout and nothing but errors on stderr";
+
+/// What stands below the flags.
+pub const AFTER: &str = "\
+Start here:
+  coordinator demo                              the bundled purchases, from Parquet to recommendations
+  coordinator plan job.toml                     memory, disk and time that a job would take
+  coordinator run job.toml                      all of it; after a kill the same command goes on where it was
+  coordinator --workers 4 run job.toml          four workers inside this process
+  coordinator --workers a:7070,b:7070 run job.toml
+                                                daemons, started by `worker --listen ADDR --data DIR`
+  coordinator config job.toml                   every setting and where it came from
+  coordinator config --describe                 what every setting does
+
+Settings are merged from the job file, STRATA_* variables and flags; the later wins.
+
+Exit codes: 64 usage, 65 bad data, 69 unavailable, 70 a bug of ours, 74 I/O, 75 try again, 77 permission,
+78 settings, 130 and 143 stopped by a signal (the run can be resumed).";
+
+/// What a verb does, and examples of it.
+pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
+    match verb {
+        "demo" => (
+            "Run the bundled job on two embedded workers: ingest, train, evaluate, recommend",
+            "Examples:\n  coordinator demo\n  coordinator --json demo\n  coordinator demo --set model.rank=16",
+        ),
+        "run" => (
+            "Do everything the job names: ingest, train, evaluate, recommend; resumable",
+            "What is done already is not done again. After a kill, the same command goes on from the last checkpoint.\n\n\
+             Examples:\n  coordinator run job.toml\n  coordinator --workers 10.0.0.7:7070,10.0.0.8:7070 run job.toml\n  \
+             coordinator --memory 2GiB --json run job.toml",
+        ),
+        "plan" => (
+            "Say what a job would take: blocks, memory, disk, traffic, time, and the smallest budget that would do",
+            "Nothing is written.\n\nExamples:\n  coordinator plan job.toml\n  coordinator --workers 4 --memory 8GiB plan job.toml",
+        ),
+        "ingest" => (
+            "Read Parquet and seal the data set at `output.data`",
+            "Examples:\n  coordinator ingest job.toml\n  coordinator ingest job.toml --set input.on_bad_row=skip",
+        ),
+        "train" => (
+            "Train the model at `output.model` on a sealed data set; resumable",
+            "Examples:\n  coordinator train job.toml\n  coordinator train job.toml --set model.rank=128 --set output.model=model-128",
+        ),
+        "evaluate" => (
+            "Score the model on the test part, beside its baselines",
+            "Examples:\n  coordinator evaluate job.toml\n  coordinator evaluate job.toml --set evaluate.k=5,10",
+        ),
+        "recommend" => (
+            "Write the best products for every user to a Parquet file",
+            "Examples:\n  coordinator recommend job.toml\n  coordinator recommend job.toml --set output.recommend.top=100",
+        ),
+        "inspect" => (
+            "Say what a data set or a model is",
+            "Examples:\n  coordinator inspect target/demo/data\n  coordinator inspect s3://bucket/model",
+        ),
+        "verify" => (
+            "Hash every object of a data set or a model again",
+            "Ends with 74 and the name of the object if one is damaged or missing.\n\n\
+             Examples:\n  coordinator verify target/demo/data\n  coordinator verify target/demo/model",
+        ),
+        _ => (
+            "Show the merged settings and where each came from",
+            "Examples:\n  coordinator config job.toml\n  STRATA_MODEL_RANK=32 coordinator --memory 1GiB config job.toml\n  \
+             coordinator config --describe",
+        ),
+    }
+}
+
+/// The placeholder of a flag.
+pub fn value_name(flag: &str) -> &'static str {
+    match flag {
+        "workers" => "N|HOST:PORT,...|dns://SERVICE:PORT",
+        "memory" => "SIZE",
+        "threads" => "N",
+        "scratch" => "DIR",
+        "trace" => "FILE",
+        "log" => "FILTER",
+        "io" => "mmap|pread",
+        "simd" => "auto|avx512|avx2|portable",
+        _ => "VALUE",
+    }
+}

@@ -1,0 +1,169 @@
+//! The command line: arguments in, one verb run, an exit code out.
+
+pub mod arguments;
+pub mod help;
+
+pub use arguments::{Command, Invocation};
+
+use crate::failure::Failure;
+use crate::job::check::{self, Needs};
+use crate::job::document::Document;
+use crate::job::merge::{Faults, Given, Merged};
+use crate::job::settings::Settings;
+use crate::output::{Console, VerbOutput};
+use crate::verbs;
+use arguments::Parsed;
+use plan::Refusal;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// The job of `demo`, seen from the top of the source tree.
+const DEMO_JOB: &str = "examples/complete-journey/job.toml";
+
+/// All that `main` does.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // The wish for JSON must be known even where the arguments make no sense.
+    let json = arguments.iter().any(|argument| argument == "--json");
+    let done = match arguments::parse(arguments) {
+        Ok(Parsed::Print(text)) => {
+            print(&text);
+            Ok(())
+        }
+        Ok(Parsed::Invocation(invocation)) => run(*invocation),
+        Err(failure) => Err(failure),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => ExitCode::from(Console::fail(json, &failure)),
+    }
+}
+
+/// Prints to stdout; a reader that went away early (`| head`) is no failure.
+fn print(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+fn run(invocation: Invocation) -> Result<(), Failure> {
+    let console = Console::new(invocation.json);
+    let (merged, faults) = load(&invocation.command, invocation.given)?;
+    let settings = check::settings(&merged, needs(&invocation.command), faults)?;
+    // With `--json` only errors reach stderr, unless a log was asked for.
+    let quiet = invocation.json && !merged.is_given("run.log");
+    start_log(
+        if quiet { "error" } else { &settings.run.log },
+        invocation.json,
+    )?;
+    let output = match &invocation.command {
+        Command::Config { .. } => VerbOutput::Config {
+            settings: crate::job::describe::list(&merged),
+        },
+        command => verbs::dispatch(command, &settings, &console)?,
+    };
+    console.finish(invocation.command.name(), &output)
+}
+
+/// Reads and merges; the environment is read here and nowhere else.
+fn load(command: &Command, mut given: Given) -> Result<(Merged, Faults), Failure> {
+    given.environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let job = match command {
+        Command::Demo => Some(demo_job()?),
+        other => other.job().map(Path::to_path_buf),
+    };
+    let document = job.as_deref().map(Document::open).transpose()?;
+    let mut faults = Faults::default();
+    let mut merged = Merged::new(document, &given, &mut faults);
+    if matches!(command, Command::Demo) {
+        merged.prefer("run.workers", "2", "demo");
+    }
+    Ok((merged, faults))
+}
+
+/// The bundled job: in the source tree we stand in, beside the program's source tree, or installed beside it.
+fn demo_job() -> Result<PathBuf, Failure> {
+    let here = PathBuf::from(".");
+    let mut roots = vec![here];
+    if let Ok(program) = std::env::current_exe() {
+        roots.extend(
+            program
+                .ancestors()
+                .skip(1)
+                .flat_map(|parent| [parent.to_path_buf(), parent.join("share/strata")]),
+        );
+    }
+    roots.iter().map(|root| root.join(DEMO_JOB)).find(|job| job.is_file()).ok_or_else(|| {
+        let sentence =
+            format!("the demo reads {DEMO_JOB} of the source tree, which is not here: start it from the top of the tree");
+        Failure::new(Refusal::Unavailable, sentence)
+    })
+}
+
+fn needs(command: &Command) -> Needs {
+    let none = Needs::default();
+    match command {
+        Command::Demo | Command::Run { .. } => Needs {
+            input: true,
+            data: true,
+            model: true,
+            ..none
+        },
+        Command::Plan { .. } => Needs {
+            input: true,
+            ..none
+        },
+        Command::Ingest { .. } => Needs {
+            input: true,
+            data: true,
+            ..none
+        },
+        Command::Train { .. } => Needs {
+            data: true,
+            model: true,
+            ..none
+        },
+        Command::Evaluate { .. } => Needs {
+            data: true,
+            model: true,
+            test: true,
+            ..none
+        },
+        Command::Recommend { .. } => Needs {
+            data: true,
+            model: true,
+            recommend: true,
+            ..none
+        },
+        Command::Inspect { .. } | Command::Verify { .. } | Command::Config { .. } => none,
+    }
+}
+
+fn start_log(filter: &str, json: bool) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        Failure::new(
+            Refusal::Config,
+            format!("`run.log` \"{filter}\" is no filter of a log: {error}"),
+        )
+    })?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // A second start in one process (tests) keeps the first log.
+    let _ = if json {
+        lines.json().try_init()
+    } else {
+        lines.with_target(false).try_init()
+    };
+    Ok(())
+}
+
+/// The settings of a job file alone, for tests and tools that embed the coordinator.
+pub fn settings_of(job: &Path, given: Given, needs: Needs) -> Result<Settings, Failure> {
+    let mut faults = Faults::default();
+    let merged = Merged::new(Some(Document::open(job)?), &given, &mut faults);
+    check::settings(&merged, needs, faults)
+}

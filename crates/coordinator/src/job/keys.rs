@@ -1,0 +1,540 @@
+//! The registry: every setting once, with its type, its default and what it is for.
+//!
+//! **Invariant:** whatever names a setting (the job file, `STRATA_*`, flags, `--help`, `config`,
+//! `docs/settings.md`, the suggestions for a misspelt key) reads it from [`KEYS`].
+
+use crate::job::value::Shape;
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Where it stands in the job file, as in `model.rank`.
+    pub path: &'static str,
+    /// What values it takes.
+    pub shape: Shape,
+    /// The value that holds where none is given, as it would be written on a command line.
+    pub default: Option<&'static str>,
+    /// The flag that sets it, where there is a short one; `--set PATH=VALUE` sets any.
+    pub flag: Option<&'static str>,
+    /// What it does, and what holds where neither value nor default is given.
+    pub help: &'static str,
+}
+
+impl Key {
+    /// The table of the job file, as in `model` or `output.recommend`.
+    pub fn section(&self) -> &'static str {
+        self.path
+            .rsplit_once('.')
+            .map_or("", |(section, _)| section)
+    }
+
+    /// The name inside its table.
+    pub fn name(&self) -> &'static str {
+        self.path
+            .rsplit_once('.')
+            .map_or(self.path, |(_, name)| name)
+    }
+
+    /// The variable of the environment: `STRATA_MEMORY` for `run.memory`, `STRATA_MODEL_RANK` for `model.rank`.
+    pub fn variable(&self) -> String {
+        let path = self.path.strip_prefix("run.").unwrap_or(self.path);
+        format!(
+            "{ENV_PREFIX}{}",
+            path.replace('.', "_").to_ascii_uppercase()
+        )
+    }
+}
+
+/// What the variables of the environment begin with.
+pub const ENV_PREFIX: &str = "STRATA_";
+
+/// The sections in the order of a job file, each with its purpose.
+pub const SECTIONS: &[(&str, &str)] = &[
+    ("input", "What to read."),
+    (
+        "split",
+        "What is held out. By bins, by hash or by given files, as the keys say; without keys nothing is held out.",
+    ),
+    ("model", "What to train."),
+    (
+        "output",
+        "Where the results go: a path, or a URL (`file://`, `s3://`, `gs://`, `az://`).",
+    ),
+    (
+        "output.recommend",
+        "The products to recommend to every user; without `file` none are written.",
+    ),
+    ("evaluate", "How held-out interactions are scored."),
+    (
+        "run",
+        "The machine. Nothing in this section changes a bit of the results.",
+    ),
+];
+
+const fn text(path: &'static str, help: &'static str) -> Key {
+    Key {
+        path,
+        shape: Shape::Text,
+        default: None,
+        flag: None,
+        help,
+    }
+}
+
+const fn texts(path: &'static str, help: &'static str) -> Key {
+    Key {
+        path,
+        shape: Shape::Texts,
+        default: None,
+        flag: None,
+        help,
+    }
+}
+
+const fn choice(
+    path: &'static str,
+    known: &'static [&'static str],
+    later: &'static [&'static str],
+    default: &'static str,
+    help: &'static str,
+) -> Key {
+    Key {
+        path,
+        shape: Shape::Choice { known, later },
+        default: Some(default),
+        flag: None,
+        help,
+    }
+}
+
+const fn count(
+    path: &'static str,
+    least: u64,
+    most: u64,
+    default: Option<&'static str>,
+    help: &'static str,
+) -> Key {
+    Key {
+        path,
+        shape: Shape::Count { least, most },
+        default,
+        flag: None,
+        help,
+    }
+}
+
+const fn real(
+    path: &'static str,
+    least: f64,
+    most: f64,
+    default: Option<&'static str>,
+    help: &'static str,
+) -> Key {
+    Key {
+        path,
+        shape: Shape::Real { least, most },
+        default,
+        flag: None,
+        help,
+    }
+}
+
+const fn with_flag(key: Key, flag: &'static str) -> Key {
+    Key {
+        flag: Some(flag),
+        ..key
+    }
+}
+
+const fn with_default(key: Key, default: &'static str) -> Key {
+    Key {
+        default: Some(default),
+        ..key
+    }
+}
+
+const MANY: u64 = i64::MAX as u64;
+
+/// Every setting, in the order of a job file.
+pub const KEYS: &[Key] = &[
+    texts(
+        "input.files",
+        "Parquet files, directories of them, globs (`*`, `?`, `**`), or URLs. Needed to ingest.",
+    ),
+    text(
+        "input.user",
+        "The column of user ids: integers, text or bytes. Needed to ingest.",
+    ),
+    text(
+        "input.product",
+        "The column of product ids: integers, text or bytes. Needed to ingest.",
+    ),
+    text(
+        "input.time",
+        "The column of times: dates, timestamps, or integers (seconds since 1970 UTC). Absent: no time.",
+    ),
+    choice(
+        "input.time_bin",
+        &["hour", "day", "week", "month", "quarter", "none"],
+        &[],
+        "week",
+        "The width of a bin of time, in UTC; weeks start on Monday. Read only where `time` names a column.",
+    ),
+    text(
+        "input.value",
+        "The column of values: integers, floats or decimals. Absent: every row counts 1.",
+    ),
+    choice(
+        "input.duplicates",
+        &["sum", "max", "last", "count"],
+        &[],
+        "count",
+        "What becomes of several rows of one user, product and bin. `count` counts rows and reads no values.",
+    ),
+    choice(
+        "input.on_bad_row",
+        &["reject", "skip"],
+        &[],
+        "reject",
+        "Null ids, values that are not finite or not allowed, unreadable times: fail at the first, or leave out and count.",
+    ),
+    count(
+        "split.validation_bins",
+        0,
+        100_000,
+        None,
+        "Whole bins before the test bins that are held out for validation.",
+    ),
+    count(
+        "split.test_bins",
+        0,
+        100_000,
+        None,
+        "The last whole bins, held out for the test. A partial last bin is dropped.",
+    ),
+    real(
+        "split.validation_fraction",
+        0.0,
+        0.9,
+        None,
+        "The share of interactions, by hash, held out for validation.",
+    ),
+    real(
+        "split.test_fraction",
+        0.0,
+        0.9,
+        None,
+        "The share of interactions, by hash, held out for the test.",
+    ),
+    texts(
+        "split.validation_files",
+        "Files whose rows are the validation part.",
+    ),
+    texts("split.test_files", "Files whose rows are the test part."),
+    count(
+        "split.seed",
+        0,
+        MANY,
+        Some("0"),
+        "The seed of a split by hash.",
+    ),
+    choice(
+        "model.kind",
+        &["als"],
+        &[
+            "sgd", "line", "gcn", "lightgcn", "ucmf", "spectral", "filter",
+        ],
+        "als",
+        "The algorithm.",
+    ),
+    choice(
+        "model.time",
+        &["ignore", "factor"],
+        &["decay"],
+        "ignore",
+        "`ignore` factorizes users x products, `factor` users x products x time.",
+    ),
+    choice(
+        "model.preset",
+        &["explicit", "hu", "rendle"],
+        &["full"],
+        "hu",
+        "How interactions weigh: `explicit` fits values, `hu` and `rendle` fit implicit feedback against all unobserved cells.",
+    ),
+    count(
+        "model.rank",
+        1,
+        512,
+        Some("64"),
+        "The length of a factor row.",
+    ),
+    count(
+        "model.epochs",
+        1,
+        100_000,
+        Some("15"),
+        "Passes over all modes.",
+    ),
+    real(
+        "model.regularization",
+        0.0,
+        1e12,
+        Some("0.01"),
+        "Lambda. Row i gets lambda times (its count)^nu.",
+    ),
+    real(
+        "model.nu",
+        0.0,
+        2.0,
+        Some("1.0"),
+        "The power of the count in the regularization: 1 scales by frequency, 0 is plain.",
+    ),
+    real(
+        "model.alpha",
+        0.0,
+        1e12,
+        Some("1.0"),
+        "`hu`: the weight of an interaction is alpha times its value, above that of an unobserved cell.",
+    ),
+    real(
+        "model.alpha0",
+        0.0,
+        1e12,
+        None,
+        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`; `explicit` has none.",
+    ),
+    real(
+        "model.epsilon",
+        1e-12,
+        1e12,
+        None,
+        "`hu`: weights are alpha log(1 + value / epsilon). Absent: they are linear.",
+    ),
+    real(
+        "model.init",
+        1e-12,
+        1e3,
+        Some("0.1"),
+        "The standard deviation of the first factors, times the square root of the rank.",
+    ),
+    count(
+        "model.seed",
+        0,
+        MANY,
+        Some("0"),
+        "The seed of everything random.",
+    ),
+    real(
+        "model.tolerance",
+        0.0,
+        1.0,
+        Some("0.0"),
+        "Training ends early when an epoch lowers the objective by a smaller share. 0: never.",
+    ),
+    Key {
+        path: "model.hold_time",
+        shape: Shape::Flag,
+        default: Some("false"),
+        flag: None,
+        help: "Keeps the time factors at ones, for comparing the tensor with the matrix.",
+    },
+    Key {
+        path: "model.center",
+        shape: Shape::Flag,
+        default: Some("true"),
+        flag: None,
+        help: "`explicit`: fit the distance of values from their mean over the training part.",
+    },
+    text(
+        "output.data",
+        "The data set: sealed partitions, dictionaries, manifests. Needed by every verb that reads or makes it.",
+    ),
+    text(
+        "output.model",
+        "The model: checkpoints, factors, manifests. Needed to train and by what follows.",
+    ),
+    count(
+        "output.recommend.top",
+        1,
+        10_000,
+        Some("20"),
+        "Products for each user.",
+    ),
+    text(
+        "output.recommend.file",
+        "The Parquet file: user, rank, product, score, in the ids of the input.",
+    ),
+    choice(
+        "output.recommend.seen",
+        &["exclude", "include"],
+        &[],
+        "exclude",
+        "Whether products that the user has already had are left out.",
+    ),
+    Key {
+        path: "evaluate.k",
+        shape: Shape::Counts {
+            least: 1,
+            most: 10_000,
+        },
+        default: Some("10,20,50"),
+        flag: None,
+        help: "The lengths of the lists that are scored.",
+    },
+    count(
+        "evaluate.replicates",
+        0,
+        10_000,
+        Some("200"),
+        "Bootstrap replicates over users for the intervals. 0: none.",
+    ),
+    with_flag(
+        with_default(
+            text(
+                "run.workers",
+                "A number of workers inside this process, addresses of daemons (HOST:PORT,...), or dns://SERVICE:PORT.",
+            ),
+            "1",
+        ),
+        "workers",
+    ),
+    Key {
+        path: "run.memory",
+        shape: Shape::Size,
+        default: None,
+        flag: Some("memory"),
+        help: "The memory of each process, as in 8GiB; at least 256MiB. Absent: 60 % of what the machine or its cgroup allows.",
+    },
+    with_flag(
+        count(
+            "run.threads",
+            1,
+            4096,
+            None,
+            "Compute threads of each embedded worker. Absent: the cores, shared out.",
+        ),
+        "threads",
+    ),
+    with_flag(
+        choice(
+            "run.io",
+            &["mmap", "pread"],
+            &[],
+            "mmap",
+            "How sealed files are read.",
+        ),
+        "io",
+    ),
+    with_flag(
+        choice(
+            "run.simd",
+            &["auto", "avx512", "avx2", "portable"],
+            &[],
+            "auto",
+            "The instructions of the kernels; `auto` takes the widest that the machine has.",
+        ),
+        "simd",
+    ),
+    with_flag(
+        text(
+            "run.scratch",
+            "The directory for caches and spilled blocks of embedded workers. Absent: one in the temporary directory, removed at the end.",
+        ),
+        "scratch",
+    ),
+    count(
+        "run.checkpoint_epochs",
+        1,
+        100_000,
+        Some("1"),
+        "A checkpoint every so many epochs; the last epoch always has one.",
+    ),
+    with_flag(
+        text(
+            "run.trace",
+            "Write what every worker did and when to this file, for a viewer of Chrome traces.",
+        ),
+        "trace",
+    ),
+    with_flag(
+        with_default(
+            text(
+                "run.log",
+                "What to log to stderr: error, warn, info, debug, trace, or a filter such as `warn,plan=debug`.",
+            ),
+            "warn",
+        ),
+        "log",
+    ),
+];
+
+/// The setting at a path.
+pub fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// Whether a path is a table of the job file.
+pub fn is_section(path: &str) -> bool {
+    SECTIONS.iter().any(|(name, _)| *name == path)
+}
+
+/// What the user may have meant by a path that is no setting.
+pub fn nearest(path: &str) -> Option<&'static str> {
+    let (section, name) = path.rsplit_once('.').unwrap_or(("", path));
+    if let Some(elsewhere) = KEYS.iter().find(|key| key.name() == name) {
+        return Some(elsewhere.path);
+    }
+    let likeness = |key: &Key| {
+        let same_section = if key.section() == section { 0.1 } else { 0.0 };
+        strsim::normalized_damerau_levenshtein(key.name(), name) + same_section
+    };
+    let best = KEYS
+        .iter()
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(best) >= 0.55).then_some(best.path)
+}
+
+/// The nearest of a few words, if it is near.
+pub fn nearest_word<'a>(words: impl IntoIterator<Item = &'a str>, word: &str) -> Option<&'a str> {
+    let likeness = |candidate: &str| strsim::normalized_damerau_levenshtein(candidate, word);
+    let best = words
+        .into_iter()
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(best) >= 0.5).then_some(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_key_stands_once_in_a_known_section_with_a_default_of_its_type() {
+        let mut seen = BTreeSet::new();
+        for key in KEYS {
+            assert!(
+                seen.insert(key.path) && seen.insert(key.variable().leak()),
+                "{} stands twice",
+                key.path
+            );
+            assert!(is_section(key.section()), "{}", key.path);
+            if let Some(default) = key.default {
+                key.shape
+                    .read_text(default)
+                    .unwrap_or_else(|why| panic!("{}: {why}", key.path));
+            }
+        }
+    }
+
+    #[test]
+    fn the_nearest_key_is_suggested() {
+        assert_eq!(nearest("model.rnak"), Some("model.rank"));
+        assert_eq!(
+            nearest("model.regularisation"),
+            Some("model.regularization")
+        );
+        assert_eq!(nearest("input.rank"), Some("model.rank"));
+        assert_eq!(nearest("input.usr"), Some("input.user"));
+        assert_eq!(nearest("model.zzzzzz"), None);
+    }
+}

@@ -1,0 +1,16 @@
+//! The job: settings from a TOML file, the environment and flags.
+//!
+//! **Invariant:** text is parsed, checked together and frozen here; verbs see typed [`Settings`] only.
+
+pub mod check;
+pub mod describe;
+pub mod document;
+pub mod files;
+pub mod keys;
+pub mod merge;
+pub mod settings;
+pub mod value;
+
+pub use check::Needs;
+pub use merge::{Faults, Given, Merged};
+pub use settings::Settings;

@@ -1,0 +1,360 @@
+//! The settings, typed: what the verbs are given.
+//!
+//! **Invariant:** plain data, checked together before any verb sees it; nothing in here reads a file.
+
+use serde::Serialize;
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+use tensor::{ByteSize, Duplicates, TimeBin};
+
+/// A path or a URL.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(untagged)]
+pub enum Location {
+    /// Of the local file system, absolute or relative to where the process runs.
+    Path(PathBuf),
+    /// With a scheme other than `file`.
+    Url(String),
+}
+
+impl Location {
+    /// Reads a path or a URL; a relative path starts at `base`.
+    pub fn new(text: &str, base: &Path) -> Self {
+        match text.split_once("://") {
+            Some(("file", path)) => Location::Path(tidy(&base.join(path))),
+            Some(_) => Location::Url(text.to_owned()),
+            None => Location::Path(tidy(&base.join(text))),
+        }
+    }
+
+    /// The path, if it is local.
+    pub fn as_path(&self) -> Option<&Path> {
+        match self {
+            Location::Path(path) => Some(path),
+            Location::Url(_) => None,
+        }
+    }
+
+    /// The scheme of a URL.
+    pub fn scheme(&self) -> Option<&str> {
+        match self {
+            Location::Path(_) => None,
+            Location::Url(url) => url.split_once("://").map(|(scheme, _)| scheme),
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Location::Path(path) => path.display().fmt(f),
+            Location::Url(url) => f.write_str(url),
+        }
+    }
+}
+
+/// Takes `.` and `name/..` out of a path. The base is canonical, so that a link in it cannot mislead.
+fn tidy(path: &Path) -> PathBuf {
+    let mut tidied = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir
+                if matches!(tidied.components().next_back(), Some(Component::Normal(_))) =>
+            {
+                tidied.pop();
+            }
+            other => tidied.push(other),
+        }
+    }
+    if tidied.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        tidied
+    }
+}
+
+/// `[input]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Input {
+    /// Files, directories, globs and URLs, not yet expanded.
+    pub files: Vec<Location>,
+    /// The column of user ids; empty where the job does not ingest.
+    pub user: String,
+    /// The column of product ids; empty where the job does not ingest.
+    pub product: String,
+    /// The column of times.
+    pub time: Option<String>,
+    /// The width of a bin.
+    pub time_bin: TimeBin,
+    /// The column of values.
+    pub value: Option<String>,
+    /// What becomes of duplicates.
+    pub duplicates: Duplicates,
+    /// What becomes of bad rows.
+    pub on_bad_row: OnBadRow,
+}
+
+/// What becomes of rows that cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBadRow {
+    /// The first one ends the ingest.
+    Reject,
+    /// They are left out and counted by reason.
+    Skip,
+}
+
+/// `[split]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "by", rename_all = "lowercase")]
+pub enum Split {
+    /// Nothing is held out.
+    None,
+    /// The last whole bins.
+    Bins {
+        /// Before the test bins.
+        validation: u32,
+        /// At the end.
+        test: u32,
+    },
+    /// A share of the interactions.
+    Hash {
+        /// Share for validation.
+        validation: f64,
+        /// Share for the test.
+        test: f64,
+        /// The seed.
+        seed: u64,
+    },
+    /// Files of their own.
+    Given {
+        /// Not yet expanded.
+        validation: Vec<Location>,
+        /// Not yet expanded.
+        test: Vec<Location>,
+    },
+}
+
+impl Split {
+    /// Whether there is a test part.
+    pub fn has_test(&self) -> bool {
+        match self {
+            Split::None => false,
+            Split::Bins { test, .. } => *test > 0,
+            Split::Hash { test, .. } => *test > 0.0,
+            Split::Given { test, .. } => !test.is_empty(),
+        }
+    }
+
+    /// Whether there is a validation part.
+    pub fn has_validation(&self) -> bool {
+        match self {
+            Split::None => false,
+            Split::Bins { validation, .. } => *validation > 0,
+            Split::Hash { validation, .. } => *validation > 0.0,
+            Split::Given { validation, .. } => !validation.is_empty(),
+        }
+    }
+}
+
+/// `model.kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelKind {
+    /// Alternating least squares.
+    Als,
+}
+
+/// `model.time`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelTime {
+    /// Collapsed: a matrix.
+    Ignore,
+    /// A mode with factors: a tensor.
+    Factor,
+}
+
+/// `model.preset`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// Fits the values of the interactions.
+    Explicit,
+    /// Hu, Koren, Volinsky 2008.
+    Hu,
+    /// Rendle et al. 2022.
+    Rendle,
+}
+
+/// `[model]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Model {
+    /// The algorithm.
+    pub kind: ModelKind,
+    /// What becomes of time.
+    pub time: ModelTime,
+    /// How interactions weigh.
+    pub preset: Preset,
+    /// The length of a factor row.
+    pub rank: u32,
+    /// Passes over all modes.
+    pub epochs: u32,
+    /// Lambda.
+    pub regularization: f64,
+    /// The power of the count in the regularization.
+    pub nu: f64,
+    /// The weight of an interaction (`hu`).
+    pub alpha: f64,
+    /// The weight of an unobserved cell; `None`: that of the preset.
+    pub alpha0: Option<f64>,
+    /// The scale of logarithmic weights (`hu`); `None`: linear.
+    pub epsilon: Option<f64>,
+    /// The standard deviation of the first factors, times the square root of the rank.
+    pub init: f64,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// The least relative improvement of an epoch.
+    pub tolerance: f64,
+    /// Whether explicit values are fitted relative to their mean.
+    pub center: bool,
+    /// Whether the time factors stay at ones.
+    pub hold_time: bool,
+}
+
+/// `[output.recommend]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Recommend {
+    /// Products for each user.
+    pub top: u32,
+    /// The Parquet file; `None`: no recommendations are asked for.
+    pub file: Option<PathBuf>,
+    /// Whether products that the user has had are left out.
+    pub exclude_seen: bool,
+}
+
+/// `[output]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Output {
+    /// The depot of the data set.
+    pub data: Option<Location>,
+    /// The depot of the model.
+    pub model: Option<Location>,
+    /// The recommendations.
+    pub recommend: Recommend,
+}
+
+/// `[evaluate]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Evaluate {
+    /// The lengths of the lists, ascending, each once.
+    pub k: Vec<u32>,
+    /// Bootstrap replicates; 0: no intervals.
+    pub replicates: u32,
+}
+
+/// Who computes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Workers {
+    /// So many in this process.
+    Embedded(u32),
+    /// Daemons, each HOST:PORT.
+    Addresses(Vec<String>),
+    /// All that a name resolves to.
+    Dns {
+        /// The name.
+        service: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+/// How sealed files are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Io {
+    /// Mapped.
+    Mmap,
+    /// Read at offsets.
+    Pread,
+}
+
+/// The instructions of the kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Simd {
+    /// The widest that the machine has.
+    Auto,
+    /// AVX-512.
+    Avx512,
+    /// AVX2 and FMA.
+    Avx2,
+    /// Plain code.
+    Portable,
+}
+
+/// `[run]`: the machine. Nothing in here changes a bit of the results.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Run {
+    /// Who computes.
+    pub workers: Workers,
+    /// The memory of each process.
+    pub memory: ByteSize,
+    /// Threads of each embedded worker; `None`: the cores, shared out.
+    pub threads: Option<u32>,
+    /// How sealed files are read.
+    pub io: Io,
+    /// The instructions of the kernels.
+    pub simd: Simd,
+    /// The directory of embedded workers; `None`: a temporary one.
+    pub scratch: Option<PathBuf>,
+    /// A checkpoint every so many epochs.
+    pub checkpoint_epochs: u32,
+    /// The file of the trace.
+    pub trace: Option<PathBuf>,
+    /// What to log.
+    pub log: String,
+}
+
+/// All settings of one invocation.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Settings {
+    /// `[input]`.
+    pub input: Input,
+    /// `[split]`.
+    pub split: Split,
+    /// `[model]`.
+    pub model: Model,
+    /// `[output]`.
+    pub output: Output,
+    /// `[evaluate]`.
+    pub evaluate: Evaluate,
+    /// `[run]`.
+    pub run: Run,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_start_at_their_base() {
+        let base = Path::new("/jobs/weekly");
+        for (text, expected) in [
+            ("../out", "/jobs/out"),
+            ("a/./b", "/jobs/weekly/a/b"),
+            ("/abs/x", "/abs/x"),
+            ("file:///abs/x", "/abs/x"),
+            ("s3://bucket/x", "s3://bucket/x"),
+        ] {
+            assert_eq!(Location::new(text, base).to_string(), expected);
+        }
+        assert_eq!(
+            Location::new("../../x", Path::new("")).to_string(),
+            "../../x"
+        );
+        assert_eq!(Location::new("s3://bucket/x", base).scheme(), Some("s3"));
+    }
+}

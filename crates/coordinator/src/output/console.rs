@@ -1,0 +1,83 @@
+//! The two channels to the user: stdout for the one JSON object, stderr for everything else.
+
+use crate::failure::Failure;
+use crate::memory::PeakMemory;
+use crate::output::report::{Report, VerbOutput};
+use crate::output::tables;
+use crate::progress::{Lines, Observer, Silent};
+use std::io::{IsTerminal, Write};
+use std::time::Instant;
+
+/// What a verb is given to speak through.
+pub struct Console {
+    json: bool,
+    began: Instant,
+    memory: PeakMemory,
+    observer: Box<dyn Observer>,
+}
+
+impl Console {
+    /// With `json`, stderr is silent but for errors.
+    pub fn new(json: bool) -> Self {
+        let observer: Box<dyn Observer> = if json {
+            Box::new(Silent)
+        } else {
+            Box::new(Lines::new(std::io::stderr().is_terminal()))
+        };
+        Self {
+            json,
+            began: Instant::now(),
+            memory: PeakMemory::watch(),
+            observer,
+        }
+    }
+
+    /// Hears how the verb goes on.
+    pub fn observer(&self) -> &dyn Observer {
+        &*self.observer
+    }
+
+    /// The memory of this process since it began.
+    pub fn memory(&self) -> &PeakMemory {
+        &self.memory
+    }
+
+    /// Prints what a verb found.
+    pub fn finish(&self, verb: &str, output: &VerbOutput) -> Result<(), Failure> {
+        if !self.json {
+            eprintln!("{}", tables::show(output));
+            return Ok(());
+        }
+        let report = Report {
+            verb,
+            version: env!("CARGO_PKG_VERSION"),
+            seconds: self.began.elapsed().as_secs_f64(),
+            peak_anonymous_bytes: self.memory.peak_bytes(),
+            body: output,
+        };
+        print_json(&report)
+    }
+
+    /// Prints why a verb failed, and gives the exit code.
+    pub fn fail(json: bool, failure: &Failure) -> u8 {
+        if json {
+            // Nothing is left to tell anyone if stdout is closed as well: the exit code still speaks.
+            let _ = print_json(&failure.json());
+        }
+        eprint!("{}", failure.render(std::io::stderr().is_terminal()));
+        failure.exit_code()
+    }
+}
+
+fn print_json(object: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(object).map_err(|error| {
+        Failure::new(
+            plan::Refusal::Bug,
+            format!("the result cannot be written as JSON: {error}"),
+        )
+    })?;
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{text}")
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Failure::io("stdout", &error))
+}

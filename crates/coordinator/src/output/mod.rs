@@ -1,0 +1,10 @@
+//! What a verb leaves: one JSON object on stdout, or tables for people on stderr.
+//!
+//! **Invariant:** both are made from the same values ([`VerbOutput`]); a verb prints nothing itself.
+
+pub mod console;
+pub mod report;
+pub mod tables;
+
+pub use console::Console;
+pub use report::VerbOutput;

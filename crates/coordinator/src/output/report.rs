@@ -1,0 +1,215 @@
+//! The JSON of every verb, as types. `docs/json.md` explains them; a field once there keeps its meaning.
+
+use crate::job::describe::Setting;
+use model::evaluate::Evaluation;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The whole object.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report<'a> {
+    /// The verb.
+    pub verb: &'a str,
+    /// Of the engine.
+    pub version: &'a str,
+    /// From the start of the process to the end of the verb.
+    pub seconds: f64,
+    /// The most anonymous memory of this process, embedded workers included.
+    pub peak_anonymous_bytes: u64,
+    /// What the verb found.
+    #[serde(flatten)]
+    pub body: &'a VerbOutput,
+}
+
+/// What a verb found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum VerbOutput {
+    /// `ingest`.
+    Ingest(IngestReport),
+    /// `train`.
+    Train(TrainReport),
+    /// `evaluate`.
+    Evaluate(Evaluation),
+    /// `recommend`.
+    Recommend(RecommendReport),
+    /// `run` and `demo`.
+    Run(Box<RunReport>),
+    /// `verify`.
+    Verify(VerifyReport),
+    /// `config`.
+    Config {
+        /// Every setting.
+        settings: Vec<Setting>,
+    },
+    /// `plan` and `inspect`: the fields, and the lines for people.
+    Described {
+        /// For programs.
+        #[serde(flatten)]
+        fields: serde_json::Map<String, serde_json::Value>,
+        /// For people.
+        #[serde(skip)]
+        lines: Vec<String>,
+    },
+}
+
+/// A sealed data set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct IngestReport {
+    /// After binning and combining duplicates, over all parts.
+    pub interactions: u64,
+    /// Distinct users.
+    pub users: u64,
+    /// Distinct products.
+    pub products: u64,
+    /// Bins of time; `null` without time.
+    pub time_bins: Option<u32>,
+    /// The cut of each mode.
+    pub blocks: Blocks,
+    /// Rows read.
+    pub input_rows: u64,
+    /// Rows left out, by reason.
+    pub bad_rows: BTreeMap<String, u64>,
+    /// BLAKE3 of the lineage: equal digests are equal data sets.
+    pub digest: String,
+    /// Whether the data set was there already.
+    pub reused: bool,
+}
+
+/// Blocks of each mode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Blocks {
+    /// Of users.
+    pub user: u32,
+    /// Of products.
+    pub product: u32,
+    /// Of time: 1, or 0 without time.
+    pub time: u32,
+}
+
+/// A trained model.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TrainReport {
+    /// BLAKE3 over all factors in row order.
+    pub digest: String,
+    /// Those of this process; a resumed run begins after `resumed_from`.
+    pub epochs: Vec<EpochReport>,
+    /// The epoch of the checkpoint from which the run went on.
+    pub resumed_from: Option<u32>,
+    /// The path of the kernels: `avx512`, `avx2` or `portable`.
+    pub simd: String,
+    /// What it took.
+    pub work: WorkReport,
+}
+
+/// An epoch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct EpochReport {
+    /// From 1.
+    pub epoch: u32,
+    /// In f64, where the algorithm has one.
+    pub objective: Option<f64>,
+    /// Wall clock.
+    pub seconds: f64,
+    /// By name.
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// What a run took.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct WorkReport {
+    /// Tasks whose result was taken.
+    pub tasks: u64,
+    /// Tasks that ran again after a loss.
+    pub tasks_replayed: u64,
+    /// Pieces that tasks ran in.
+    pub pieces: u64,
+    /// Rows that were cut between pieces.
+    pub cut_rows: u64,
+    /// Bytes that each worker sent to its peers.
+    pub bytes_to_peers: Vec<u64>,
+    /// Bytes of blocks that passed through the coordinator: checkpoints, and files that only it can read.
+    pub bytes_through_coordinator: u64,
+    /// The most anonymous memory of this process in each phase.
+    pub peak_anonymous_bytes_by_phase: BTreeMap<String, u64>,
+}
+
+/// Written recommendations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RecommendReport {
+    /// Users with at least one recommendation.
+    pub users: u64,
+    /// Rows of the file.
+    pub rows: u64,
+    /// The file.
+    pub file: PathBuf,
+}
+
+/// The whole path.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RunReport {
+    /// The data set.
+    pub ingest: IngestReport,
+    /// The model; its fields stand at the top.
+    #[serde(flatten)]
+    pub train: TrainReport,
+    /// Where something is held out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<Evaluation>,
+    /// Where the job asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recommend: Option<RecommendReport>,
+}
+
+/// Objects that were hashed again. A damaged one fails the verb, so here all are whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct VerifyReport {
+    /// Manifests read.
+    pub manifests: u64,
+    /// Objects hashed.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_verb_found_stands_at_the_top() {
+        let train = TrainReport {
+            digest: "ab".into(),
+            ..TrainReport::default()
+        };
+        let body = VerbOutput::Run(Box::new(RunReport {
+            train,
+            ..RunReport::default()
+        }));
+        let report = Report {
+            verb: "run",
+            version: "0",
+            seconds: 1.5,
+            peak_anonymous_bytes: 7,
+            body: &body,
+        };
+        let object = serde_json::to_value(&report).unwrap();
+        assert_eq!(object["verb"], "run");
+        assert_eq!(object["digest"], "ab");
+        assert_eq!(object["resumed_from"], serde_json::Value::Null);
+        assert_eq!(object["ingest"]["interactions"], 0);
+        assert!(object.get("evaluation").is_none() && object.get("error").is_none());
+    }
+
+    #[test]
+    fn lines_for_people_are_not_for_programs() {
+        let mut fields = serde_json::Map::new();
+        fields.insert("blocks".into(), 64.into());
+        let body = VerbOutput::Described {
+            fields,
+            lines: vec!["64 blocks".into()],
+        };
+        assert_eq!(serde_json::to_string(&body).unwrap(), r#"{"blocks":64}"#);
+    }
+}

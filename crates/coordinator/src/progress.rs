@@ -1,0 +1,302 @@
+//! What a run tells while it goes on, and how people see it.
+//!
+//! **Invariant:** everything here goes to stderr and decides nothing; a run without an observer gives the same bits.
+
+use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tensor::News;
+
+/// What is counted while a phase goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Tasks of steps.
+    Tasks,
+    /// Rows read or written.
+    Rows,
+    /// Users served.
+    Users,
+    /// Bytes.
+    Bytes,
+    /// Objects of a depot.
+    Objects,
+}
+
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Unit::Tasks => "tasks",
+            Unit::Rows => "rows",
+            Unit::Users => "users",
+            Unit::Bytes => "bytes",
+            Unit::Objects => "objects",
+        }
+    }
+
+    fn show(self, count: u64) -> String {
+        match self {
+            Unit::Bytes => HumanBytes(count).to_string(),
+            other => format!("{} {}", HumanCount(count), other.name()),
+        }
+    }
+}
+
+/// Hears how a run goes on. Phases do not nest; a new one ends the one before.
+pub trait Observer: Send + Sync {
+    /// A phase begins: `ingest`, `views`, `train`, `evaluate`, `recommend`, `verify`.
+    fn begin(&self, phase: &str, unit: Unit, total: Option<u64>);
+
+    /// So much is done, of so much where that is known by now.
+    fn progress(&self, done: u64, total: Option<u64>);
+
+    /// The phase is over; `summary` says what came of it.
+    fn end(&self, summary: &str);
+
+    /// News of the program.
+    fn news(&self, news: &News);
+
+    /// A line that people should see.
+    fn note(&self, line: &str);
+}
+
+/// For `--json` and for tests: says nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn begin(&self, _: &str, _: Unit, _: Option<u64>) {}
+    fn progress(&self, _: u64, _: Option<u64>) {}
+    fn end(&self, _: &str) {}
+    fn news(&self, _: &News) {}
+    fn note(&self, _: &str) {}
+}
+
+/// A phase that is going on.
+#[derive(Debug)]
+struct Phase {
+    name: String,
+    unit: Unit,
+    began: Instant,
+    epoch_began: Instant,
+    said: Instant,
+    bar: Option<ProgressBar>,
+}
+
+/// Without a terminal a line at most so often.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// For people: bars with rates and the time left on a terminal, plain lines elsewhere.
+#[derive(Debug)]
+pub struct Lines {
+    terminal: bool,
+    phase: Mutex<Option<Phase>>,
+}
+
+impl Lines {
+    /// Bars if stderr is a terminal.
+    pub fn new(terminal: bool) -> Self {
+        Self {
+            terminal,
+            phase: Mutex::new(None),
+        }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Option<Phase>) -> T) -> T {
+        act(&mut self.phase.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn say(phase: Option<&Phase>, line: &str) {
+        match phase.and_then(|phase| phase.bar.as_ref()) {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
+    }
+}
+
+impl Observer for Lines {
+    fn begin(&self, phase: &str, unit: Unit, total: Option<u64>) {
+        self.with(|current| {
+            if let Some(bar) = current.take().and_then(|earlier| earlier.bar) {
+                bar.finish_and_clear();
+            }
+            let bar = self.terminal.then(|| bar(phase, unit, total));
+            if bar.is_none() {
+                eprintln!("{phase} ...");
+            }
+            let now = Instant::now();
+            *current = Some(Phase {
+                name: phase.to_owned(),
+                unit,
+                began: now,
+                epoch_began: now,
+                said: now,
+                bar,
+            });
+        });
+    }
+
+    fn progress(&self, done: u64, total: Option<u64>) {
+        self.with(|current| {
+            let Some(phase) = current else { return };
+            if let Some(bar) = &phase.bar {
+                if let Some(total) = total {
+                    bar.set_length(total);
+                }
+                bar.set_position(done);
+            } else if phase.said.elapsed() >= LINE_EVERY {
+                phase.said = Instant::now();
+                eprintln!(
+                    "{}",
+                    progress_line(&phase.name, phase.unit, done, total, phase.began.elapsed())
+                );
+            }
+        });
+    }
+
+    fn end(&self, summary: &str) {
+        self.with(|current| {
+            let Some(phase) = current.take() else { return };
+            if let Some(bar) = phase.bar {
+                bar.finish_and_clear();
+            }
+            eprintln!(
+                "{}: {summary} ({:.1} s)",
+                phase.name,
+                phase.began.elapsed().as_secs_f64()
+            );
+        });
+    }
+
+    fn news(&self, news: &News) {
+        self.with(|current| {
+            let seconds = current.as_mut().map(|phase| {
+                let seconds = phase.epoch_began.elapsed().as_secs_f64();
+                phase.epoch_began = Instant::now();
+                seconds
+            });
+            Self::say(current.as_ref(), &news_line(news, seconds));
+        });
+    }
+
+    fn note(&self, line: &str) {
+        self.with(|current| Self::say(current.as_ref(), line));
+    }
+}
+
+fn bar(phase: &str, unit: Unit, total: Option<u64>) -> ProgressBar {
+    let counted = match unit {
+        Unit::Bytes => "{bytes}/{total_bytes} {bytes_per_sec}",
+        _ => "{human_pos}/{human_len} {per_sec}",
+    };
+    let template = format!(
+        "{{prefix:10}} {{bar:32}} {counted} {}, {{eta}} left",
+        unit.name()
+    );
+    // The template is ours and is tried in a test; without it the bar is only plainer.
+    let style =
+        ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = total
+        .map_or_else(ProgressBar::no_length, ProgressBar::new)
+        .with_style(style);
+    bar.set_prefix(phase.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// A line where there is no terminal: what is done, how fast, how long it will take.
+fn progress_line(
+    phase: &str,
+    unit: Unit,
+    done: u64,
+    total: Option<u64>,
+    elapsed: Duration,
+) -> String {
+    let seconds = elapsed.as_secs_f64().max(1e-3);
+    let rate = done as f64 / seconds;
+    let mut line = format!("{phase}: {}", unit.show(done));
+    if let Some(total) = total {
+        line.push_str(&format!(" of {}", unit.show(total)));
+    }
+    line.push_str(&format!(", {}/s", unit.show(rate as u64)));
+    if let Some(total) = total.filter(|_| rate > 0.0) {
+        let left = Duration::from_secs_f64(total.saturating_sub(done) as f64 / rate);
+        line.push_str(&format!(", {} left", HumanDuration(left)));
+    }
+    line
+}
+
+/// `epoch  3/15  objective 1.234567e6  recall@20 0.1234  (1.2 s)`.
+pub fn news_line(news: &News, seconds: Option<f64>) -> String {
+    let News::Epoch {
+        epoch,
+        epochs,
+        objective,
+        metrics,
+    } = news;
+    let width = epochs.to_string().len();
+    let mut line = format!("epoch {epoch:>width$}/{epochs}");
+    if let Some(objective) = objective {
+        line.push_str(&format!("  objective {objective:.6e}"));
+    }
+    for (name, value) in metrics {
+        line.push_str(&format!("  {name} {value:.4}"));
+    }
+    if let Some(seconds) = seconds {
+        line.push_str(&format!("  ({seconds:.2} s)"));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_say_rate_and_time_left() {
+        let line = progress_line(
+            "ingest",
+            Unit::Rows,
+            3000,
+            Some(9000),
+            Duration::from_secs(3),
+        );
+        assert_eq!(
+            line,
+            "ingest: 3,000 rows of 9,000 rows, 1,000 rows/s, 6 seconds left"
+        );
+        let news = News::Epoch {
+            epoch: 3,
+            epochs: 15,
+            objective: Some(1234.5),
+            metrics: vec![("recall@20".into(), 0.5)],
+        };
+        assert_eq!(
+            news_line(&news, Some(1.0)),
+            "epoch  3/15  objective 1.234500e3  recall@20 0.5000  (1.00 s)"
+        );
+    }
+
+    #[test]
+    fn every_bar_has_a_valid_template() {
+        for unit in [
+            Unit::Tasks,
+            Unit::Rows,
+            Unit::Users,
+            Unit::Bytes,
+            Unit::Objects,
+        ] {
+            assert!(!bar("phase", unit, Some(10)).is_finished());
+        }
+        for counted in [
+            "{bytes}/{total_bytes} {bytes_per_sec}",
+            "{human_pos}/{human_len} {per_sec}",
+        ] {
+            assert!(
+                ProgressStyle::with_template(&format!(
+                    "{{prefix:10}} {{bar:32}} {counted} x, {{eta}} left"
+                ))
+                .is_ok()
+            );
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The data set and its views: found in the depot, or made.
+
+use super::engine::{Engine, Stage, failed, key_of};
+use super::input::{self, LocalFile};
+use crate::failure::Failure;
+use crate::job::files;
+use crate::job::settings::{self, ModelTime, OnBadRow, Preset};
+use crate::output::report::{Blocks, IngestReport};
+use depot::{Body, ViewOf};
+use model::evaluate::recent_spec;
+use plan::Refusal;
+use std::sync::Arc;
+use tables::{BuildViews, ErrorKind, Ingest, ScanSpec, SplitSettings, Splits, TablesError, ValueRule};
+use tensor::{DataSet, DepotId, Digest, Partitions, ReadAt, SplitPart, ViewSpec};
+
+/// The bins of popularity of late.
+const RECENT_BINS: u32 = 4;
+/// Lanes of a worker share its room; a row group must fit one of them.
+const ROOM_SHARE: u64 = 6;
+
+/// What an ingest found or made.
+pub struct Ingested {
+    /// The data set.
+    pub data: DataSet,
+    /// For people and programs.
+    pub report: IngestReport,
+}
+
+/// The views that training, evaluation and lists read.
+pub struct Views {
+    /// What is trained on.
+    pub train_spec: ViewSpec,
+    /// Its partitions.
+    pub train: Partitions,
+    /// The validation part.
+    pub validation: Option<Partitions>,
+    /// The test part.
+    pub test: Option<Partitions>,
+    /// The last training bins.
+    pub recent: Option<Partitions>,
+}
+
+/// What tables say, as the end of a verb.
+pub fn refused(error: TablesError) -> Failure {
+    let refusal = match error.kind() {
+        ErrorKind::BadData => Refusal::BadData,
+        ErrorKind::Config => Refusal::Config,
+        ErrorKind::Io => Refusal::Io,
+        ErrorKind::Bug => Refusal::Bug,
+    };
+    Failure::new(refusal, error.to_string())
+}
+
+/// The data set of the job's input: the one in the depot if it is of the same input, else a new one.
+///
+/// # Errors
+/// Where the input is bad, or the depot holds the data of another input.
+pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
+    let (survey, spec, opened) = survey(engine).await?;
+    let depot = engine.depot(DepotId::DATA)?;
+    if let Some((_, data)) = depot.latest_data_set(Some(survey.lineage)).await.map_err(failed)? {
+        engine.console.observer().note("the data set is there and of the same input: it is used as it is");
+        return Ok(Ingested { report: report(&data, true), data });
+    }
+    if depot.latest_data_set(None).await.map_err(failed)?.is_some() {
+        let sentence = format!(
+            "{} holds the data set of another input or of other [input] settings: name another `output.data`, or remove it",
+            depot.url()
+        );
+        return Err(Failure::new(Refusal::Config, sentence));
+    }
+    let term = depot.claim_term(None).await.map_err(failed)?;
+    let lineage = survey.lineage;
+    let mut program = Ingest::new(survey, spec);
+    let inputs = opened.iter().map(|file| file.served()).collect();
+    let stage = Stage { inputs, ..Stage::plain("ingest", key_of(&[b"ingest", &lineage.0]), term) };
+    engine.run(&mut program, stage).await?;
+    let data = program.into_data_set().ok_or_else(|| unfinished("ingest"))?;
+    depot.commit(term, Body::DataSet(data.clone())).await.map_err(failed)?;
+    Ok(Ingested { report: report(&data, false), data })
+}
+
+/// Reads the footers of the job's input files and hashes what decides the data set.
+///
+/// # Errors
+/// Where a file is not what the job says.
+pub async fn survey(engine: &Engine<'_>) -> Result<(tables::Survey, ScanSpec, Vec<Arc<LocalFile>>), Failure> {
+    let (spec, opened) = inputs(engine)?;
+    let named: Vec<(String, Arc<dyn ReadAt>)> =
+        opened.iter().map(|file| (file.name(), Arc::clone(file) as Arc<dyn ReadAt>)).collect();
+    let budget = engine.worker_memory() / ROOM_SHARE;
+    let (surveyed, spec) = tokio::task::spawn_blocking(move || (tables::survey(&named, &spec, budget), spec))
+        .await
+        .map_err(|error| Failure::new(Refusal::Bug, error.to_string()))?;
+    Ok((surveyed.map_err(refused)?, spec, opened))
+}
+
+fn inputs(engine: &Engine<'_>) -> Result<(ScanSpec, Vec<Arc<LocalFile>>), Failure> {
+    let settings = engine.settings;
+    let mut locations = files::expand("input.files", &settings.input.files)?;
+    let mut parts = vec![SplitPart::Train; locations.len()];
+    if let settings::Split::Given { validation, test } = &settings.split {
+        for (key, given, part) in [
+            ("split.validation_files", validation, SplitPart::Validation),
+            ("split.test_files", test, SplitPart::Test),
+        ] {
+            let more = files::expand(key, given)?;
+            parts.extend(more.iter().map(|_| part));
+            locations.extend(more);
+        }
+    }
+    let all_train = parts.iter().all(|part| *part == SplitPart::Train);
+    let input = &settings.input;
+    let spec = ScanSpec {
+        user: input.user.clone(),
+        product: input.product.clone(),
+        time: input.time.clone(),
+        value: input.value.clone(),
+        time_bin: input.time_bin,
+        duplicates: input.duplicates,
+        on_bad_row: match input.on_bad_row {
+            OnBadRow::Reject => tables::OnBadRow::Reject,
+            OnBadRow::Skip => tables::OnBadRow::Skip,
+        },
+        value_rule: match settings.model.preset {
+            Preset::Explicit => ValueRule::Finite,
+            Preset::Hu | Preset::Rendle => ValueRule::NonNegative,
+        },
+        parts: if all_train { Vec::new() } else { parts },
+    };
+    let opened: Result<Vec<_>, _> = locations.iter().map(input::open).collect();
+    Ok((spec, opened?))
+}
+
+fn report(data: &DataSet, reused: bool) -> IngestReport {
+    IngestReport {
+        interactions: data.parts.iter().map(|(_, partitions)| partitions.interactions).sum(),
+        users: data.user.grid.rows_total(),
+        products: data.product.grid.rows_total(),
+        time_bins: data.time.as_ref().map(|time| time.bins),
+        blocks: Blocks {
+            user: data.user.grid.blocks(),
+            product: data.product.grid.blocks(),
+            time: u32::from(data.time.is_some()),
+        },
+        input_rows: data.input_rows,
+        bad_rows: data.bad_rows.clone(),
+        digest: digest(data).to_string(),
+        reused,
+    }
+}
+
+/// The hash of every object of the data set, in order: equal for equal bytes.
+fn digest(data: &DataSet) -> Digest {
+    let dictionaries = data.user.dictionary.iter().chain(&data.product.dictionary).copied();
+    let partitions = data.parts.iter().flat_map(|(_, partitions)| {
+        partitions.user_major.iter().chain(&partitions.product_major).map(|partition| partition.object)
+    });
+    let hashes: Vec<Digest> = dictionaries.chain(partitions).map(|object| object.digest).collect();
+    let parts: Vec<&[u8]> = hashes.iter().map(|hash| &hash.0[..]).collect();
+    key_of(&parts)
+}
+
+/// The data set in the depot, for verbs that do not ingest.
+///
+/// # Errors
+/// Where there is none.
+pub async fn stored(engine: &Engine<'_>) -> Result<DataSet, Failure> {
+    let depot = engine.depot(DepotId::DATA)?;
+    let found = depot.latest_data_set(None).await.map_err(failed)?;
+    found.map(|(_, data)| data).ok_or_else(|| {
+        let sentence = format!("{} holds no data set: run `coordinator ingest` with this job first", depot.url());
+        Failure::new(Refusal::Unavailable, sentence)
+    })
+}
+
+impl Views {
+    /// The last bin that training sees, where the split is by bins.
+    pub fn last_bin(&self) -> Option<u32> {
+        self.train_spec.bins.as_ref().map(|bins| bins.end - 1)
+    }
+}
+
+/// The views of the job's split, those that are missing built.
+///
+/// # Errors
+/// Where the data cannot be split so.
+pub async fn views(engine: &Engine<'_>, data: &DataSet) -> Result<Views, Failure> {
+    let collapse = engine.settings.model.time == ModelTime::Ignore;
+    let splits = splits(&engine.settings.split, data, collapse)?;
+    let split = &engine.settings.split;
+    let train = splits.train;
+    let recent = recent_spec(&train, RECENT_BINS).filter(|_| data.time.is_some());
+    let wanted = [
+        Some(&train),
+        Some(&splits.validation).filter(|_| split.has_validation()),
+        Some(&splits.test).filter(|_| split.has_test()),
+        recent.as_ref(),
+    ];
+    let mut found: Vec<Option<Partitions>> = Vec::new();
+    let mut missing = Vec::new();
+    let depot = engine.depot(DepotId::DATA)?;
+    for spec in &wanted {
+        let Some(spec) = spec else {
+            found.push(None);
+            continue;
+        };
+        match depot.latest_view(data.lineage, spec_hash(spec)?).await.map_err(failed)? {
+            Some((_, view)) => found.push(Some(view.view.partitions)),
+            None => {
+                found.push(None);
+                missing.push((found.len() - 1, (*spec).clone()));
+            }
+        }
+    }
+    if !missing.is_empty() {
+        let specs: Vec<ViewSpec> = missing.iter().map(|(_, spec)| spec.clone()).collect();
+        let mut program = BuildViews::new(data.clone(), specs);
+        let term = depot.claim_term(None).await.map_err(failed)?;
+        engine.run(&mut program, Stage::plain("views", key_of(&[b"views", &data.lineage.0]), term)).await?;
+        let built = program.into_views().ok_or_else(|| unfinished("views"))?;
+        for ((place, spec), view) in missing.into_iter().zip(built) {
+            found[place] = Some(view.partitions.clone());
+            let body = ViewOf { lineage: data.lineage, spec_hash: spec_hash(&spec)?, view };
+            depot.commit(term, Body::View(body)).await.map_err(failed)?;
+        }
+    }
+    let mut found = found.into_iter();
+    let mut next = || found.next().flatten();
+    let partitions = next().ok_or_else(|| unfinished("views"))?;
+    Ok(Views { train_spec: train, train: partitions, validation: next(), test: next(), recent: next() })
+}
+
+fn splits(split: &settings::Split, data: &DataSet, collapse_time: bool) -> Result<Splits, Failure> {
+    let by = match split {
+        settings::Split::None => {
+            let all = ViewSpec { part: SplitPart::Train, bins: None, hash: None, collapse_time };
+            return Ok(Splits { train: all.clone(), validation: all.clone(), test: all });
+        }
+        settings::Split::Bins { validation, test } => SplitSettings::Bins { validation: *validation, test: *test },
+        settings::Split::Hash { validation, test, seed } => {
+            SplitSettings::Hash { seed: *seed, validation: *validation, test: *test }
+        }
+        settings::Split::Given { .. } => SplitSettings::Given,
+    };
+    tables::split_specs(&by, data, collapse_time).map_err(refused)
+}
+
+/// The name of a view: the hash of its encoded spec.
+fn spec_hash(spec: &ViewSpec) -> Result<Digest, Failure> {
+    let bytes = postcard::to_stdvec(spec).map_err(|error| Failure::new(Refusal::Bug, error.to_string()))?;
+    Ok(Digest(*blake3::hash(&bytes).as_bytes()))
+}
+
+fn unfinished(what: &str) -> Failure {
+    Failure::new(Refusal::Bug, format!("{what} ended without a result"))
+}

@@ -1,0 +1,138 @@
+//! What lies under a URL, and whether it is whole.
+
+use super::engine::{failed, open_depot};
+use crate::failure::Failure;
+use crate::job::settings::Location;
+use crate::output::report::VerifyReport;
+use crate::output::{Console, VerbOutput};
+use crate::progress::Unit;
+use depot::{Body, Depot, Model};
+use plan::Refusal;
+use serde_json::{Map, Value, json};
+use tensor::{ByteSize, DataSet};
+
+/// Opens a place that must be there already: looking makes nothing.
+fn open(at: &Location) -> Result<Depot, Failure> {
+    if at.as_path().is_some_and(|path| !path.is_dir()) {
+        return Err(Failure::new(Refusal::Unavailable, format!("there is no directory {at}")));
+    }
+    open_depot(at)
+}
+
+/// Tells what a data set or a model is.
+///
+/// # Errors
+/// Where there is neither.
+pub async fn inspect(at: &Location) -> Result<VerbOutput, Failure> {
+    let depot = open(at)?;
+    let (mut fields, mut lines) = (Map::new(), Vec::new());
+    if let Some((number, data)) = depot.latest_data_set(None).await.map_err(failed)? {
+        describe_data(number, &data, &mut fields, &mut lines);
+    }
+    if let Some((number, model)) = depot.latest_model(None).await.map_err(failed)? {
+        describe_model(number, &model, &mut fields, &mut lines);
+    }
+    let (mut views, mut checkpoints) = (0, 0);
+    for number in depot.manifests().await.map_err(failed)? {
+        match depot.manifest(number).await.map_err(failed)?.0.body {
+            Body::View(_) => views += 1,
+            Body::Checkpoint(_) => checkpoints += 1,
+            _ => {}
+        }
+    }
+    if fields.is_empty() && checkpoints == 0 {
+        return Err(Failure::new(Refusal::Unavailable, format!("{at} holds neither a data set nor a model")));
+    }
+    fields.insert("views".to_owned(), json!(views));
+    fields.insert("checkpoints".to_owned(), json!(checkpoints));
+    lines.push(format!("views {views}, checkpoints {checkpoints}"));
+    Ok(VerbOutput::Described { fields, lines })
+}
+
+fn describe_data(number: u64, data: &DataSet, fields: &mut Map<String, Value>, lines: &mut Vec<String>) {
+    let interactions: u64 = data.parts.iter().map(|(_, part)| part.interactions).sum();
+    let bytes: u64 = data
+        .parts
+        .iter()
+        .flat_map(|(_, part)| part.user_major.iter().chain(&part.product_major))
+        .map(|partition| partition.object.bytes)
+        .sum();
+    let (users, products) = (data.user.grid.rows_total(), data.product.grid.rows_total());
+    lines.push(format!("data set (manifest {number}), lineage {}", data.lineage));
+    lines.push(format!(
+        "{interactions} interactions of {users} {} and {products} {}, {} in partitions",
+        data.user.column,
+        data.product.column,
+        ByteSize(bytes)
+    ));
+    if let Some(time) = &data.time {
+        let partial = if time.last_is_partial { ", the last one partial" } else { "" };
+        lines.push(format!("{} bins of {} ({:?}){partial}", time.bins, time.column, time.bin));
+    }
+    fields.insert(
+        "data_set".to_owned(),
+        json!({
+            "manifest": number,
+            "lineage": data.lineage.to_string(),
+            "interactions": interactions,
+            "users": users,
+            "products": products,
+            "time_bins": data.time.as_ref().map(|time| time.bins),
+            "blocks": {"user": data.user.grid.blocks(), "product": data.product.grid.blocks()},
+            "partition_bytes": bytes,
+            "input_rows": data.input_rows,
+            "bad_rows": data.bad_rows,
+        }),
+    );
+}
+
+fn describe_model(number: u64, model: &Model, fields: &mut Map<String, Value>, lines: &mut Vec<String>) {
+    lines.push(format!("model (manifest {number}) of kind {}, factors {}", model.kind, model.factors));
+    for table in &model.tables {
+        lines.push(format!("{} factors: {} rows of rank {}", table.name, table.grid.rows_total(), table.rank));
+    }
+    let settings: Value = serde_json::from_slice(&model.settings.bytes).unwrap_or(Value::Null);
+    let tables: Vec<Value> = model
+        .tables
+        .iter()
+        .map(|table| json!({"name": table.name, "rows": table.grid.rows_total(), "rank": table.rank}))
+        .collect();
+    fields.insert(
+        "model".to_owned(),
+        json!({
+            "manifest": number,
+            "kind": model.kind,
+            "digest": model.factors.to_string(),
+            "run": model.run.to_string(),
+            "lineage": model.lineage.to_string(),
+            "settings": settings,
+            "tables": tables,
+        }),
+    );
+}
+
+/// Hashes every object again.
+///
+/// # Errors
+/// Where one is missing or damaged, by name.
+pub async fn verify(at: &Location, console: &Console) -> Result<VerbOutput, Failure> {
+    let depot = open(at)?;
+    console.observer().begin("verify", Unit::Objects, None);
+    let report = depot.verify().await.map_err(failed)?;
+    console.observer().end(&format!("{} objects", report.sound));
+    if report.manifests == 0 {
+        return Err(Failure::new(Refusal::Unavailable, format!("{at} holds neither a data set nor a model")));
+    }
+    if report.is_sound() {
+        let whole = VerifyReport { manifests: report.manifests, objects: report.sound, bytes: report.sound_bytes };
+        return Ok(VerbOutput::Verify(whole));
+    }
+    let mut faults: Vec<String> = Vec::new();
+    faults.extend(report.missing.iter().map(|(object, by)| format!("object {} (manifest {by}) is missing", object.digest)));
+    faults.extend(report.damaged.iter().map(|(object, by)| format!("object {} (manifest {by}) is damaged", object.digest)));
+    faults.extend(report.damaged_manifests.iter().map(|(number, why)| format!("manifest {number} is damaged: {why}")));
+    let more = if faults.len() > 3 { format!(" and {} more", faults.len() - 3) } else { String::new() };
+    faults.truncate(3);
+    let sentence = format!("{at} is not whole: {}{more}: restore it from a copy, or make it again", faults.join("; "));
+    Err(Failure::new(Refusal::BadData, sentence))
+}

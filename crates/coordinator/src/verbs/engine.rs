@@ -1,0 +1,319 @@
+//! What all verbs share: depots, a cache, and one way to run a program over the workers.
+
+use crate::cluster::{Cluster, Embedded, InputFile, Job};
+use crate::driver::{Checkpoints, Context, Driver, Outcome, Report, Resume, StoredObject, Trace};
+use crate::failure::Failure;
+use crate::job::settings::{Io, Location, Settings, Simd, Workers};
+use crate::output::Console;
+use crate::progress::Unit;
+use depot::{Depot, DepotError};
+use exec::Held;
+use futures::future::BoxFuture;
+use plan::Refusal;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use store::{Cache, IoMode};
+use tensor::{DepotId, Digest, News, ObjectKey, Program};
+use tokio_util::sync::CancellationToken;
+
+/// The cache may take what it needs of the disk: a full disk is told as such.
+const CACHE_BYTES: u64 = u64::MAX;
+/// How often the plan looks at time.
+const TICK: Duration = Duration::from_millis(100);
+/// How long workers may take to say goodbye.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A hash of named parts, for run keys.
+pub fn key_of(parts: &[&[u8]]) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    Digest(*hasher.finalize().as_bytes())
+}
+
+/// One program's way through the workers.
+pub struct Stage<'a> {
+    /// What people see: `ingest`, `train`, ...
+    pub name: &'a str,
+    /// The run key.
+    pub run: Digest,
+    /// The leadership number.
+    pub term: u64,
+    /// Input files.
+    pub inputs: Vec<InputFile>,
+    /// Durable objects that the program reads.
+    pub stored: Vec<StoredObject>,
+    /// Where it goes on.
+    pub resume: Option<Resume>,
+    /// Checkpoints: after so many epochs, and what writes the manifest.
+    pub checkpoints: Option<(u32, Box<CommitFn>)>,
+    /// Takes deliveries.
+    pub sink: Option<Box<SinkFn<'a>>>,
+    /// Hears news.
+    pub news: Option<Box<dyn FnMut(&News) + Send + 'a>>,
+}
+
+/// Writes the manifest of a checkpoint.
+pub type CommitFn = dyn FnMut(tensor::Checkpoint, Vec<StoredObject>) -> BoxFuture<'static, Result<(), plan::Failure>>
+    + Send;
+/// Takes a delivered object.
+pub type SinkFn<'a> = dyn FnMut(ObjectKey, Held) -> Result<(), plan::Failure> + Send + 'a;
+
+impl<'a> Stage<'a> {
+    /// A stage that only reads and puts.
+    pub fn plain(name: &'a str, run: Digest, term: u64) -> Self {
+        Stage {
+            name,
+            run,
+            term,
+            inputs: Vec::new(),
+            stored: Vec::new(),
+            resume: None,
+            checkpoints: None,
+            sink: None,
+            news: None,
+        }
+    }
+}
+
+/// What a verb works with.
+pub struct Engine<'a> {
+    /// The job.
+    pub settings: &'a Settings,
+    /// To people.
+    pub console: &'a Console,
+    /// Sealed files of this process.
+    pub cache: Arc<Cache>,
+    cancel: CancellationToken,
+    depots: Mutex<BTreeMap<DepotId, Arc<Depot>>>,
+    peaks: Mutex<BTreeMap<String, u64>>,
+    scratch: PathBuf,
+    /// Removed with the engine where the job names no scratch directory.
+    _scratch: Option<tempfile::TempDir>,
+}
+
+impl<'a> Engine<'a> {
+    /// Opens the cache.
+    ///
+    /// # Errors
+    /// Where the scratch directory cannot be used.
+    pub fn start(settings: &'a Settings, console: &'a Console, cancel: CancellationToken) -> Result<Self, Failure> {
+        let (directory, scratch) = scratch(settings)?;
+        let cache = Cache::open_unsynced(&directory.join("coordinator"), CACHE_BYTES, io_mode(settings.run.io))
+            .map_err(|error| Failure::new(Refusal::Io, error.to_string()))?;
+        Ok(Engine {
+            settings,
+            console,
+            cache: Arc::new(cache),
+            cancel,
+            depots: Mutex::default(),
+            peaks: Mutex::default(),
+            scratch: directory,
+            _scratch: scratch,
+        })
+    }
+
+    /// The depot of the data set or of the model, opened once.
+    ///
+    /// # Errors
+    /// Where the job names none or it cannot be opened.
+    pub fn depot(&self, id: DepotId) -> Result<Arc<Depot>, Failure> {
+        let mut depots = self.depots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(depot) = depots.get(&id) {
+            return Ok(Arc::clone(depot));
+        }
+        let output = &self.settings.output;
+        let (key, location) =
+            if id == DepotId::DATA { ("output.data", &output.data) } else { ("output.model", &output.model) };
+        let missing = || Failure::new(Refusal::Config, format!("the job names no `{key}`"));
+        let opened = Arc::new(open_depot(location.as_ref().ok_or_else(missing)?)?);
+        depots.insert(id, Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// Memory of one worker and of one of its tasks.
+    pub fn worker_memory(&self) -> u64 {
+        match &self.settings.run.workers {
+            Workers::Embedded(workers) => self.settings.run.memory.0 / u64::from((*workers).max(1)),
+            Workers::Addresses(_) | Workers::Dns { .. } => self.settings.run.memory.0,
+        }
+    }
+
+    /// The most anonymous memory of this process in each phase so far.
+    pub fn peaks(&self) -> BTreeMap<String, u64> {
+        self.peaks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Runs a program over the workers of the job.
+    ///
+    /// # Errors
+    /// Why it could not be finished.
+    pub async fn run(&self, program: &mut dyn Program, stage: Stage<'_>) -> Result<Outcome, Failure> {
+        self.console.observer().begin(stage.name, Unit::Tasks, None);
+        self.console.memory().take_phase_bytes();
+        let mut cluster = self.cluster(stage.run, stage.term, stage.inputs).await?;
+        let observer = self.console.observer();
+        let mut hear = stage.news;
+        let mut listener = |report: Report| match report {
+            Report::News(news) => {
+                if let Some(hear) = &mut hear {
+                    hear(&news);
+                }
+                observer.news(&news);
+            }
+            Report::Tasks { done, submitted } => observer.progress(done, Some(submitted)),
+            Report::Note(line) => observer.note(&line),
+            Report::Step(..) | Report::Checkpoint(_) => {}
+        };
+        let mut refuse = |_: ObjectKey, _: Held| Err(nobody("took a delivery"));
+        let mut no_commit = |_: tensor::Checkpoint, _: Vec<StoredObject>| -> BoxFuture<'static, _> {
+            Box::pin(async { Err(nobody("keeps checkpoints")) })
+        };
+        let mut sink = stage.sink;
+        let mut checkpoints = stage.checkpoints;
+        let context = Context {
+            settings: plan::Settings::default(),
+            tick: TICK,
+            stored: stage.stored,
+            resume: stage.resume,
+            checkpoints: match &mut checkpoints {
+                Some((every_epochs, commit)) => Checkpoints { every_epochs: *every_epochs, commit: &mut **commit },
+                None => Checkpoints { every_epochs: 0, commit: &mut no_commit },
+            },
+            listener: &mut listener,
+            sink: match &mut sink {
+                Some(sink) => &mut **sink,
+                None => &mut refuse,
+            },
+            cancel: self.cancel.clone(),
+            trace: self.trace(stage.name)?,
+        };
+        let outcome = Driver::run(program, &mut cluster, context).await;
+        cluster.close(CLOSE_PATIENCE).await;
+        let peak = self.console.memory().take_phase_bytes();
+        self.peaks.lock().unwrap_or_else(PoisonError::into_inner).insert(stage.name.to_owned(), peak);
+        match outcome {
+            Ok(outcome) => {
+                self.console.observer().end(&format!("{} tasks in {:.1} s", outcome.tasks_run, outcome.seconds));
+                Ok(outcome)
+            }
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// Opens a session with the workers of the job.
+    async fn cluster(&self, run: Digest, term: u64, inputs: Vec<InputFile>) -> Result<Cluster, Failure> {
+        let output = &self.settings.output;
+        let mut depots = Vec::new();
+        for (id, location) in [(DepotId::DATA, &output.data), (DepotId::MODEL, &output.model)] {
+            if location.is_some() {
+                depots.push((id, self.depot(id)?.url().to_owned()));
+            }
+        }
+        let job = Job { term, run, inputs, depots, heartbeat: wire::settings::HEARTBEAT };
+        let memory = self.worker_memory();
+        let cluster = match &self.settings.run.workers {
+            Workers::Embedded(workers) => {
+                let embedded = Embedded {
+                    workers: *workers,
+                    threads: self.threads(),
+                    memory_bytes: memory,
+                    scratch: self.scratch.clone(),
+                    disk_bytes: CACHE_BYTES,
+                    io: io_mode(self.settings.run.io),
+                    simd: simd(self.settings.run.simd)?,
+                };
+                Cluster::embed(job, &embedded).await
+            }
+            Workers::Addresses(addresses) => Cluster::dial(job, addresses, memory).await,
+            Workers::Dns { service, port } => {
+                Cluster::dial(job, &[format!("dns://{service}:{port}")], memory).await
+            }
+        };
+        Ok(cluster?)
+    }
+
+    /// Compute threads of each worker of this process: the cores, shared out, unless the job says.
+    pub fn threads(&self) -> u32 {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as u32;
+        let workers = match &self.settings.run.workers {
+            Workers::Embedded(workers) => (*workers).max(1),
+            Workers::Addresses(_) | Workers::Dns { .. } => 1,
+        };
+        self.settings.run.threads.unwrap_or((cores / workers).max(1))
+    }
+
+    fn trace(&self, name: &str) -> Result<Option<Trace>, Failure> {
+        // Training is what a trace is asked for; other stages write none.
+        let Some(path) = self.settings.run.trace.as_ref().filter(|_| name == "train") else { return Ok(None) };
+        let file = std::fs::File::create(path).map_err(|error| Failure::io(path.display(), &error))?;
+        Ok(Some(Trace::new(Box::new(std::io::BufWriter::new(file)))))
+    }
+}
+
+fn scratch(settings: &Settings) -> Result<(PathBuf, Option<tempfile::TempDir>), Failure> {
+    match &settings.run.scratch {
+        Some(path) => Ok((path.clone(), None)),
+        None => {
+            let made = tempfile::Builder::new().prefix("strata-").tempdir();
+            let directory = made.map_err(|error| Failure::io("a temporary directory cannot be made", &error))?;
+            Ok((directory.path().to_owned(), Some(directory)))
+        }
+    }
+}
+
+/// Opens a depot at a place of the job.
+///
+/// # Errors
+/// Where the URL is unknown or the directory cannot be made.
+pub fn open_depot(location: &Location) -> Result<Depot, Failure> {
+    Depot::open(&location.to_string()).map_err(failed)
+}
+
+/// The kernels' path that a setting means.
+///
+/// # Errors
+/// Where the machine does not have it.
+pub fn simd(setting: Simd) -> Result<kernels::Simd, Failure> {
+    let path = match setting {
+        Simd::Auto => return Ok(kernels::Simd::detect()),
+        Simd::Avx512 => kernels::Path::Avx512,
+        Simd::Avx2 => kernels::Path::Avx2,
+        Simd::Portable => kernels::Path::Portable,
+    };
+    kernels::Simd::new(path).map_err(|error| Failure::new(Refusal::Config, error.to_string()))
+}
+
+/// What a depot said, as the end of a verb.
+pub fn failed(error: DepotError) -> Failure {
+    Failure::new(kind(&error), error.to_string())
+}
+
+/// What a depot said, as the end of a run.
+pub fn refused(error: &DepotError) -> plan::Failure {
+    plan::Failure::Refused { refusal: kind(error), sentence: error.to_string() }
+}
+
+fn kind(error: &DepotError) -> Refusal {
+    match error {
+        DepotError::Url { .. } => Refusal::Config,
+        DepotError::Superseded { .. } => Refusal::TryAgain,
+        DepotError::Damaged { .. } | DepotError::Missing { .. } | DepotError::Manifest { .. } => Refusal::BadData,
+        _ => Refusal::Io,
+    }
+}
+
+fn io_mode(io: Io) -> IoMode {
+    match io {
+        Io::Mmap => IoMode::Mmap,
+        Io::Pread => IoMode::Pread,
+    }
+}
+
+fn nobody(what: &str) -> plan::Failure {
+    plan::Failure::Refused { refusal: Refusal::Bug, sentence: format!("a program asked for more than its verb gives: nobody {what}") }
+}

@@ -1,0 +1,70 @@
+//! Evaluates a model against the test part, beside the baselines.
+
+use super::data::Views;
+use super::engine::{Engine, Stage, key_of};
+use super::stored_model::StoredModel;
+use crate::failure::Failure;
+use model::als::Preset;
+use model::evaluate::{self, Evaluate, Evaluation, Goal};
+use plan::Refusal;
+use tensor::{DataSet, Duplicates, SplitPart};
+
+/// The figures of a model on the test part.
+///
+/// # Errors
+/// Where the model is of other data, or nothing is held out.
+pub async fn evaluate(
+    engine: &Engine<'_>,
+    data: &DataSet,
+    views: &Views,
+    model: &StoredModel,
+) -> Result<Evaluation, Failure> {
+    fits(data, views, model)?;
+    let own = match data.duplicates {
+        Duplicates::Count | Duplicates::Sum => evaluate::OwnWeight::Values,
+        Duplicates::Max | Duplicates::Last => evaluate::OwnWeight::Interactions,
+    };
+    let input = evaluate::Input {
+        user: data.user.clone(),
+        product: data.product.clone(),
+        factors: model.factors()?,
+        train: views.train.clone(),
+        validation: views.validation.clone(),
+        test: views.test.clone(),
+        recent: views.recent.clone(),
+        part: SplitPart::Test,
+        own,
+    };
+    let explicit = model.record.als.preset == Preset::Explicit;
+    let settings = evaluate::Settings {
+        goal: if explicit { Goal::Ratings } else { Goal::Ranking },
+        ks: engine.settings.evaluate.k.clone(),
+        replicates: engine.settings.evaluate.replicates,
+        seed: engine.settings.model.seed,
+        ..evaluate::Settings::default()
+    };
+    let mut program =
+        Evaluate::new(settings, input).map_err(|error| Failure::new(Refusal::Config, error.to_string()))?;
+    let run = key_of(&[b"evaluate", &model.manifest.run.0]);
+    let stage = Stage { stored: model.objects(), ..Stage::plain("evaluate", run, 0) };
+    engine.run(&mut program, stage).await?;
+    let found = program.found().cloned();
+    found.ok_or_else(|| Failure::new(Refusal::Bug, "the evaluation ended without a result"))
+}
+
+/// Refuses a model of other data or of another split than the job's.
+///
+/// # Errors
+/// With what to do.
+pub fn fits(data: &DataSet, views: &Views, model: &StoredModel) -> Result<(), Failure> {
+    if model.manifest.lineage != data.lineage {
+        let sentence = "the model was trained on another data set than that of `output.data`: train again";
+        return Err(Failure::new(Refusal::Config, sentence));
+    }
+    if model.record.train != views.train_spec {
+        let sentence = "the model was trained on another part of the data than this job's [split] and `model.time` say: \
+                        use the job it was trained with, or train again";
+        return Err(Failure::new(Refusal::Config, sentence));
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! The verbs: each takes checked settings and a console, and gives what it found.
+//!
+//! **Invariant:** a verb prints nothing but through the console's observer, and reads no flag or variable.
+
+mod data;
+mod describe;
+mod engine;
+mod estimate;
+mod ids;
+mod input;
+mod measure;
+mod serve_lists;
+mod stored_model;
+mod train;
+
+use crate::cli::Command;
+use crate::failure::{Failure, Kind};
+use crate::job::settings::Settings;
+use crate::output::report::RunReport;
+use crate::output::{Console, VerbOutput};
+use engine::Engine;
+use plan::Refusal;
+use tokio_util::sync::CancellationToken;
+
+/// Runs a verb. `config` never comes here: it shows what stands before settings are typed.
+///
+/// # Errors
+/// With one sentence and the exit code of its kind.
+pub fn dispatch(command: &Command, settings: &Settings, console: &Console) -> Result<VerbOutput, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::io("the runtime cannot be started", &error))?;
+    let cancel = CancellationToken::new();
+    let done = runtime.block_on(async {
+        let signalled = tokio::spawn(signal(cancel.clone()));
+        let done = Box::pin(run(command, settings, console, cancel.clone())).await;
+        match (cancel.is_cancelled(), done) {
+            // What a cancelled run ends with is what the signal asked for.
+            (true, _) => Err(signalled.await.unwrap_or_else(|_| interrupted(Kind::Interrupted))),
+            (false, done) => {
+                signalled.abort();
+                done
+            }
+        }
+    });
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    done
+}
+
+/// Waits for Ctrl-C or SIGTERM, cancels, and says why.
+async fn signal(cancel: CancellationToken) -> Failure {
+    use tokio::signal::unix::{SignalKind, signal};
+    let kind = match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = tokio::signal::ctrl_c() => Kind::Interrupted,
+            _ = terminate.recv() => Kind::Terminated,
+        },
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+            Kind::Interrupted
+        }
+    };
+    cancel.cancel();
+    interrupted(kind)
+}
+
+fn interrupted(kind: Kind) -> Failure {
+    Failure::stopped(kind, "stopped on request: give the same command again to go on from the last checkpoint")
+}
+
+async fn run(
+    command: &Command,
+    settings: &Settings,
+    console: &Console,
+    cancel: CancellationToken,
+) -> Result<VerbOutput, Failure> {
+    match command {
+        Command::Inspect { at } => return describe::inspect(at).await,
+        Command::Verify { at } => return describe::verify(at, console).await,
+        _ => {}
+    }
+    let engine = Engine::start(settings, console, cancel)?;
+    match command {
+        Command::Plan { .. } => estimate::estimate(&engine).await,
+        Command::Ingest { .. } => Ok(VerbOutput::Ingest(data::ingest(&engine).await?.report)),
+        Command::Train { .. } => {
+            let data = data::stored(&engine).await?;
+            let views = data::views(&engine, &data).await?;
+            Ok(VerbOutput::Train(train::train(&engine, &data, &views).await?.report))
+        }
+        Command::Evaluate { .. } => {
+            let (data, model) = (data::stored(&engine).await?, stored_model::stored(&engine).await?);
+            let views = data::views(&engine, &data).await?;
+            Ok(VerbOutput::Evaluate(measure::evaluate(&engine, &data, &views, &model).await?))
+        }
+        Command::Recommend { .. } => {
+            let (data, model) = (data::stored(&engine).await?, stored_model::stored(&engine).await?);
+            let views = data::views(&engine, &data).await?;
+            Ok(VerbOutput::Recommend(serve_lists::recommend(&engine, &data, &views, &model).await?))
+        }
+        Command::Demo | Command::Run { .. } => whole_path(&engine).await,
+        Command::Inspect { .. } | Command::Verify { .. } | Command::Config { .. } => {
+            Err(Failure::new(Refusal::Bug, format!("the verb `{}` does not come here", command.name())))
+        }
+    }
+}
+
+/// Ingest, train, evaluate where something is held out, recommend where it is asked for.
+async fn whole_path(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
+    let ingested = data::ingest(engine).await?;
+    let data = ingested.data;
+    let views = data::views(engine, &data).await?;
+    let trained = train::train(engine, &data, &views).await?;
+    let mut report = RunReport { ingest: ingested.report, train: trained.report, ..RunReport::default() };
+    if engine.settings.split.has_test() {
+        report.evaluation = Some(measure::evaluate(engine, &data, &views, &trained.model).await?);
+    }
+    if engine.settings.output.recommend.file.is_some() {
+        report.recommend = Some(serve_lists::recommend(engine, &data, &views, &trained.model).await?);
+    }
+    report.train.work.peak_anonymous_bytes_by_phase = engine.peaks();
+    Ok(VerbOutput::Run(Box::new(report)))
+}

@@ -1,0 +1,60 @@
+//! Recommends products to every user, into one Parquet file.
+
+use super::data::Views;
+use super::engine::{Engine, Stage, key_of};
+use super::ids;
+use super::measure::fits;
+use super::stored_model::StoredModel;
+use crate::failure::Failure;
+use crate::output::report::RecommendReport;
+use model::recommend::{self, Recommend};
+use plan::Refusal;
+use tables::out::RecommendationsWriter;
+use tensor::{DataSet, ObjectKey};
+
+/// Writes the lists.
+///
+/// # Errors
+/// Where the file cannot be written; nothing is left of it then.
+pub async fn recommend(
+    engine: &Engine<'_>,
+    data: &DataSet,
+    views: &Views,
+    model: &StoredModel,
+) -> Result<RecommendReport, Failure> {
+    fits(data, views, model)?;
+    let wish = &engine.settings.output.recommend;
+    let file = wish.file.clone().ok_or_else(|| {
+        Failure::new(Refusal::Config, "the job names no file for recommendations: set `output.recommend.file`")
+    })?;
+    let users = ids::of_axis(engine, &data.user).await?;
+    let products = ids::of_axis(engine, &data.product).await?;
+    let io = |error: &dyn std::fmt::Display| Failure::new(Refusal::Io, error.to_string());
+    let mut writer = RecommendationsWriter::create(&file, users, products).map_err(|error| io(&error))?;
+    let input = recommend::Input {
+        user: data.user.clone(),
+        product: data.product.clone(),
+        factors: model.factors()?,
+        train: views.train.clone(),
+        held_out: [&views.validation, &views.test].into_iter().flatten().cloned().collect(),
+    };
+    let settings = recommend::Settings {
+        k: wish.top,
+        exclude_train: wish.exclude_seen,
+        exclude_held_out: wish.exclude_seen,
+        users: None,
+    };
+    let mut program =
+        Recommend::new(settings, input).map_err(|error| Failure::new(Refusal::Config, error.to_string()))?;
+    let sink = |_: ObjectKey, held: exec::Held| {
+        let refused = |sentence: String| plan::Failure::Refused { refusal: Refusal::Io, sentence };
+        let bytes = held.whole().map_err(|error| refused(error.to_string()))?;
+        writer.write(&bytes).map_err(|error| refused(error.to_string()))
+    };
+    let run = key_of(&[b"recommend", &model.manifest.run.0]);
+    let stage =
+        Stage { stored: model.objects(), sink: Some(Box::new(sink)), ..Stage::plain("recommend", run, 0) };
+    engine.run(&mut program, stage).await?;
+    let rows = writer.finish().map_err(|error| io(&error))?;
+    Ok(RecommendReport { users: program.served().users, rows, file })
+}

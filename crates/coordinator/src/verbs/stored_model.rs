@@ -1,0 +1,140 @@
+//! A model as its manifest tells, ready to be read by other programs.
+
+use super::engine::{Engine, failed};
+use crate::driver::StoredObject;
+use crate::failure::Failure;
+use depot::{Depot, Model, ModelTable};
+use model::als::{self, TableVersion};
+use model::digest::DigestFeed;
+use model::evaluate::Factors;
+use plan::Refusal;
+use serde::{Deserialize, Serialize};
+use store::Cache;
+use tensor::{DepotId, Digest, KeyRange, TableId, ViewSpec};
+
+/// The version under which programs read the tables of a stored model.
+const VERSION: u64 = 0;
+
+/// The settings that made a model, as its manifest keeps them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Of the algorithm.
+    pub als: als::Settings,
+    /// What it was trained on.
+    pub train: ViewSpec,
+    /// Added to every prediction of a value.
+    pub offset: f32,
+}
+
+impl Record {
+    /// Before training.
+    pub fn new(als: als::Settings, train: ViewSpec) -> Self {
+        Record { als, train, offset: 0.0 }
+    }
+
+    /// As JSON: a person can read it in a manifest.
+    ///
+    /// # Errors
+    /// Never for settings that were checked.
+    pub fn encode(&self) -> Result<Vec<u8>, Failure> {
+        serde_json::to_vec(self).map_err(|error| Failure::new(Refusal::Bug, error.to_string()))
+    }
+}
+
+/// A model that programs can read.
+pub struct StoredModel {
+    /// What its manifest says.
+    pub manifest: Model,
+    /// How it was made.
+    pub record: Record,
+    tables: Vec<TableVersion>,
+}
+
+impl StoredModel {
+    /// Of a manifest.
+    ///
+    /// # Errors
+    /// Where its settings are of another version.
+    pub fn of(manifest: Model) -> Result<Self, Failure> {
+        let record = serde_json::from_slice(&manifest.settings.bytes).map_err(|error| {
+            let sentence = format!("the model's settings cannot be read ({error}): it is of another version, train again");
+            Failure::new(Refusal::BadData, sentence)
+        })?;
+        let table = |(number, table): (usize, &ModelTable)| TableVersion {
+            id: TableId(number as u16),
+            mode: table.mode,
+            rank: table.rank,
+            width: table.width,
+            grid: table.grid.clone(),
+            version: VERSION,
+        };
+        let tables = manifest.tables.iter().enumerate().map(table).collect();
+        Ok(StoredModel { manifest, record, tables })
+    }
+
+    /// The tables that score, and `last_bin` as the bin at which a tensor scores.
+    ///
+    /// # Errors
+    /// Where the model has no users or no products.
+    pub fn factors(&self) -> Result<Factors, Failure> {
+        let last_bin = self.record.train.bins.as_ref().map(|bins| bins.end - 1);
+        Factors::of(&self.tables, last_bin, self.record.offset)
+            .ok_or_else(|| Failure::new(Refusal::BadData, "the model has no user or no product factors: train again"))
+    }
+
+    /// Where the blocks of its tables are.
+    pub fn objects(&self) -> Vec<StoredObject> {
+        let blocks = self.tables.iter().zip(&self.manifest.tables).flat_map(|(table, stored)| {
+            table.keys().keys().zip(&stored.blocks).map(|(key, sealed)| StoredObject {
+                key,
+                sealed: *sealed,
+                row_bytes: table.width * 4,
+            })
+        });
+        blocks.collect()
+    }
+}
+
+/// The model in the depot, for verbs that do not train.
+///
+/// # Errors
+/// Where there is none.
+pub async fn stored(engine: &Engine<'_>) -> Result<StoredModel, Failure> {
+    let depot = engine.depot(DepotId::MODEL)?;
+    let found = depot.latest_model(None).await.map_err(failed)?;
+    let (_, manifest) = found.ok_or_else(|| {
+        let sentence = format!("{} holds no model: run `coordinator train` with this job first", depot.url());
+        Failure::new(Refusal::Unavailable, sentence)
+    })?;
+    StoredModel::of(manifest)
+}
+
+/// Factors that a program replaces by its own.
+pub fn no_factors() -> Factors {
+    let none = KeyRange::Blocks { table: TableId(0), first: 0, count: 0, version: 0 };
+    Factors { users: none, products: none, time: None, width: 0, offset: 0.0 }
+}
+
+/// The digest of DESIGN 3.10 over tables in the order of their modes.
+///
+/// # Errors
+/// Where a block cannot be had.
+pub async fn digest_of(depot: &Depot, cache: &Cache, tables: &[ModelTable]) -> Result<Digest, Failure> {
+    let mut hasher = blake3::Hasher::new();
+    let mut feed = DigestFeed::new(|bytes: &[u8]| {
+        hasher.update(bytes);
+    });
+    for table in tables {
+        feed.table(table.mode, table.grid.rows_total(), table.rank);
+        for block in &table.blocks {
+            let file = depot.fetch(*block, cache).await.map_err(failed)?;
+            if file.is_empty() {
+                continue;
+            }
+            let rows = file.section(0..file.len()).map_err(|error| Failure::new(Refusal::Io, error.to_string()))?;
+            feed.rows(rows.typed::<f32>(), table.rank, table.width);
+        }
+    }
+    drop(feed);
+    Ok(Digest(*hasher.finalize().as_bytes()))
+}

@@ -1,0 +1,246 @@
+//! Trains a model, or finds the one that the same run made before.
+
+use super::data::Views;
+use super::engine::{Engine, Stage, failed, key_of, refused, simd};
+use super::ids;
+use super::stored_model::{Record, StoredModel, digest_of};
+use crate::driver::{Outcome, Resume, StoredObject};
+use crate::failure::Failure;
+use crate::job::settings::{self, ModelTime};
+use crate::output::report::{EpochReport, TrainReport, WorkReport};
+use depot::{Body, Checkpoint, CheckpointObject, Depot, Model, ModelTable, Versioned};
+use futures::future::BoxFuture;
+use model::als::{self, Als, Preset, Scaling, TableVersion, TimeUse};
+use model::evaluate::{self, RankingTask, SampledEvaluation};
+use plan::Refusal;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tensor::{DataSet, DepotId, Digest, News, SplitPart};
+
+/// Users of the sample that is evaluated after every epoch.
+const SAMPLE_USERS: u64 = 2000;
+/// The list length of that sample.
+const SAMPLE_K: u32 = 20;
+
+/// A trained model and what it took.
+pub struct Trained {
+    /// The model.
+    pub model: StoredModel,
+    /// For people and programs.
+    pub report: TrainReport,
+}
+
+/// Trains; goes on from the last checkpoint of the same run where there is one.
+///
+/// # Errors
+/// Where settings make no sense with the data, or the run cannot be finished.
+pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result<Trained, Failure> {
+    let settings = als_settings(&engine.settings.model);
+    let simd_name = simd(engine.settings.run.simd)?.path().name().to_owned();
+    let record = Record::new(settings.clone(), views.train_spec.clone());
+    let run = key_of(&[b"train", wire::ENGINE.as_bytes(), &data.lineage.0, &record.encode()?]);
+    let depot = engine.depot(DepotId::MODEL)?;
+    let term = depot.claim_term(Some(run)).await.map_err(failed)?;
+    let resume = resume(&depot, run).await?;
+    let resumed_from = resume.as_ref().map(|resume| resume.checkpoint.epoch);
+    if let Some(epoch) = resumed_from {
+        engine.console.observer().note(&format!("the run goes on after epoch {epoch}, its last checkpoint"));
+    }
+    if let Some((_, model)) = depot.latest_model(Some(run)).await.map_err(failed)? {
+        engine.console.observer().note("the model is there and of the same job and data: it is used as it is");
+        let digest = model.factors.to_string();
+        let report = TrainReport { digest, resumed_from, simd: simd_name, ..TrainReport::default() };
+        return Ok(Trained { model: StoredModel::of(model)?, report });
+    }
+    let mut program = program(engine, data, views, settings)?;
+    let kept: Arc<Mutex<Vec<StoredObject>>> =
+        Arc::new(Mutex::new(resume.as_ref().map(|resume| resume.objects.clone()).unwrap_or_default()));
+    let mut epochs: Vec<EpochReport> = Vec::new();
+    let mut began = Instant::now();
+    let hear = |news: &News| {
+        let News::Epoch { epoch, objective, metrics, .. } = news;
+        let seconds = std::mem::replace(&mut began, Instant::now()).elapsed().as_secs_f64();
+        let metrics = metrics.iter().cloned().collect();
+        epochs.push(EpochReport { epoch: *epoch, objective: *objective, seconds, metrics });
+    };
+    let commit = committer(Arc::clone(&depot), term, run, Arc::clone(&kept));
+    let stage = Stage {
+        resume,
+        checkpoints: Some((engine.settings.run.checkpoint_epochs, Box::new(commit))),
+        news: Some(Box::new(hear)),
+        ..Stage::plain("train", run, term)
+    };
+    let outcome = match engine.run(&mut program, stage).await {
+        Ok(outcome) => outcome,
+        Err(failure) => return Err(ids::named(engine, data, failure).await),
+    };
+    let objects = kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let record = Record { offset: program.offset(), ..record };
+    let model = seal(engine, &depot, (term, run), data, &record, &program.tables(), &objects).await?;
+    let digest = model.factors.to_string();
+    let report = TrainReport { digest, epochs, resumed_from, simd: simd_name, work: work(&outcome) };
+    Ok(Trained { model: StoredModel::of(model)?, report })
+}
+
+fn als_settings(model: &settings::Model) -> als::Settings {
+    als::Settings {
+        rank: model.rank,
+        epochs: model.epochs,
+        preset: match model.preset {
+            settings::Preset::Explicit => Preset::Explicit,
+            settings::Preset::Hu => Preset::Hu,
+            settings::Preset::Rendle => Preset::Rendle,
+        },
+        alpha: model.alpha,
+        scaling: if model.epsilon.is_some() { Scaling::Log } else { Scaling::Linear },
+        epsilon: model.epsilon.unwrap_or(1.0),
+        alpha0: model.alpha0,
+        regularization: model.regularization,
+        nu: model.nu,
+        time: match model.time {
+            ModelTime::Ignore => TimeUse::Ignore,
+            ModelTime::Factor => TimeUse::Factor,
+        },
+        hold_time: model.hold_time,
+        seed: model.seed,
+        init_scale: model.init,
+        tolerance: model.tolerance,
+        ..als::Settings::default()
+    }
+}
+
+fn program(engine: &Engine<'_>, data: &DataSet, views: &Views, settings: als::Settings) -> Result<Als, Failure> {
+    let factored = settings.time == TimeUse::Factor;
+    let ranking = settings.preset != Preset::Explicit;
+    let bins = data.time.as_ref().filter(|_| factored).map_or(0, |time| time.bins);
+    let input = als::Input {
+        user: data.user.grid.clone(),
+        product: data.product.grid.clone(),
+        bins,
+        train: views.train.clone(),
+    };
+    let config = |error: &dyn std::fmt::Display| Failure::new(Refusal::Config, error.to_string());
+    let program = Als::new(settings, input).map_err(|error| config(&error))?;
+    if views.validation.is_none() || !ranking {
+        return Ok(program);
+    }
+    let input = evaluate::Input {
+        user: data.user.clone(),
+        product: data.product.clone(),
+        factors: super::stored_model::no_factors(),
+        train: views.train.clone(),
+        validation: views.validation.clone(),
+        test: None,
+        recent: None,
+        part: SplitPart::Validation,
+        own: evaluate::OwnWeight::Values,
+    };
+    let sampled = evaluate::Settings {
+        ks: vec![SAMPLE_K],
+        tasks: vec![RankingTask::NewProducts],
+        replicates: 0,
+        seed: engine.settings.model.seed,
+        ..evaluate::Settings::default()
+    };
+    let last_bin = views.last_bin();
+    let sampler = SampledEvaluation::new(sampled, input, last_bin, SAMPLE_USERS).map_err(|error| config(&error))?;
+    Ok(program.with_sampler(Box::new(sampler)))
+}
+
+async fn resume(depot: &Depot, run: Digest) -> Result<Option<Resume>, Failure> {
+    let found = depot.latest_checkpoint(run).await.map_err(failed)?;
+    Ok(found.map(|(_, checkpoint)| {
+        let objects: Vec<StoredObject> = checkpoint
+            .objects
+            .iter()
+            .map(|object| StoredObject { key: object.key, sealed: object.object, row_bytes: object.row_bytes })
+            .collect();
+        let keys = objects.iter().map(|object| object.key.into()).collect();
+        let checkpoint = tensor::Checkpoint { epoch: checkpoint.epoch, state: checkpoint.state, objects: keys };
+        Resume { checkpoint, objects }
+    }))
+}
+
+/// Writes the manifest of a checkpoint and remembers its objects.
+fn committer(
+    depot: Arc<Depot>,
+    term: u64,
+    run: Digest,
+    kept: Arc<Mutex<Vec<StoredObject>>>,
+) -> impl FnMut(tensor::Checkpoint, Vec<StoredObject>) -> BoxFuture<'static, Result<(), plan::Failure>> + Send {
+    move |checkpoint, objects| {
+        let (depot, kept) = (Arc::clone(&depot), Arc::clone(&kept));
+        Box::pin(async move {
+            let named = |object: &StoredObject| CheckpointObject {
+                key: object.key,
+                object: object.sealed,
+                row_bytes: object.row_bytes,
+            };
+            let body = Checkpoint {
+                run,
+                epoch: checkpoint.epoch,
+                program: "als".to_owned(),
+                state: checkpoint.state,
+                objects: objects.iter().map(named).collect(),
+                finished: false,
+            };
+            depot.commit(term, Body::Checkpoint(body)).await.map_err(|error| refused(&error))?;
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = objects;
+            Ok(())
+        })
+    }
+}
+
+/// Hashes the factors and commits the model that the last checkpoint's objects make.
+async fn seal(
+    engine: &Engine<'_>,
+    depot: &Depot,
+    (term, run): (u64, Digest),
+    data: &DataSet,
+    record: &Record,
+    tables: &[TableVersion],
+    objects: &[StoredObject],
+) -> Result<Model, Failure> {
+    let mut named = Vec::new();
+    for table in tables {
+        let block = |key| {
+            let found = objects.iter().find(|object| object.key == key);
+            found.map(|object| object.sealed).ok_or_else(|| {
+                Failure::new(Refusal::Bug, format!("the last checkpoint lacks {key}: please report this"))
+            })
+        };
+        named.push(ModelTable {
+            name: table.mode.name().to_owned(),
+            mode: table.mode,
+            rank: table.rank,
+            width: table.width,
+            grid: table.grid.clone(),
+            blocks: table.keys().keys().map(block).collect::<Result<_, _>>()?,
+        });
+    }
+    named.sort_by_key(|table| table.mode);
+    let factors = digest_of(depot, &engine.cache, &named).await?;
+    let model = Model {
+        run,
+        kind: "als".to_owned(),
+        scorer: Versioned { version: 1, bytes: b"dot".to_vec() },
+        settings: Versioned { version: 1, bytes: record.encode()? },
+        tables: named,
+        lineage: data.lineage,
+        factors,
+    };
+    depot.commit(term, Body::Model(model.clone())).await.map_err(failed)?;
+    Ok(model)
+}
+
+fn work(outcome: &Outcome) -> WorkReport {
+    WorkReport {
+        tasks: outcome.tasks_run,
+        tasks_replayed: outcome.tasks_replayed,
+        pieces: outcome.pieces,
+        cut_rows: outcome.cut_rows,
+        bytes_to_peers: outcome.workers.values().map(|worker| worker.sent_bytes).collect(),
+        bytes_through_coordinator: outcome.coordinator_bytes,
+        ..WorkReport::default()
+    }
+}

@@ -1,0 +1,143 @@
+//! Counts before training, and the first factors.
+
+use super::objects::{block_written, held, held_row, key_at, partition};
+use crate::trouble::failure_of;
+use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
+use model::als::first::first_factors;
+use model::als::gram::block_gram;
+use model::als::{InitOp, Totals, TotalsOp};
+use plan::Failure;
+use store::AlignedBuf;
+use tensor::{BlockId, ObjectKey, Task};
+
+/// Interactions that are looked at together.
+const PIECE: u64 = 1 << 18;
+
+/// A [`TotalsOp`] in progress.
+pub struct TotalsWork {
+    op: TotalsOp,
+    first_id: u32,
+    key: ObjectKey,
+    totals: Option<Totals>,
+    pieces: u64,
+}
+
+impl TotalsWork {
+    /// A task that has fetched nothing.
+    ///
+    /// # Errors
+    /// Where the task's keys are not those of its op.
+    pub fn new(task: &Task, op: TotalsOp) -> Result<Self, Failure> {
+        let first_id = op.rows.row_ids(BlockId(task.id.index)).start;
+        Ok(TotalsWork {
+            op,
+            first_id,
+            key: key_at(task, 0)?,
+            totals: None,
+            pieces: 0,
+        })
+    }
+}
+
+impl Work for TotalsWork {
+    fn next_need(&mut self) -> Result<Need, Failure> {
+        Ok(match self.totals {
+            None => Need::Fetch(vec![Want::Object(self.key, Part::Whole)]),
+            Some(_) => Need::Nothing,
+        })
+    }
+
+    fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
+        let fetched = fetched.into_iter().next().expect("one answer per want");
+        let partition = partition(fetched, self.key)?;
+        let mut totals = Totals::default();
+        for start in (0..partition.interactions()).step_by(PIECE as usize) {
+            let range = start..partition.interactions().min(start + PIECE);
+            let damaged = |error| failure_of(error, Some(self.key));
+            let piece = partition.piece(range.clone()).map_err(damaged)?;
+            let rows = partition.rows_of(range.clone());
+            let offsets = &partition.offsets()[rows.start..=rows.end];
+            let csr = piece
+                .csr(offsets, 1 << 32)
+                .expect("a partition's own pieces are rows");
+            totals.add(&self.op.formula, csr, self.first_id + rows.start as u32);
+            partition.drop_behind(range);
+            self.pieces += 1;
+        }
+        self.totals = Some(totals);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Output, Failure> {
+        let partial = self.totals.expect("everything is counted").encode();
+        Ok(Output {
+            partial,
+            pieces: self.pieces,
+            ..Output::default()
+        })
+    }
+}
+
+/// An [`InitOp`].
+pub struct InitWork {
+    op: InitOp,
+    block: BlockId,
+    writes: Vec<ObjectKey>,
+    room: Room,
+}
+
+impl InitWork {
+    /// A task that needs nothing.
+    ///
+    /// # Errors
+    /// Where the task writes no block, or the block does not fit the budget.
+    pub fn new(task: &Task, op: InitOp, room: &Room) -> Result<Self, Failure> {
+        let block = block_written(task)?;
+        let rows = u64::from(op.grid.rows[block.0 as usize]);
+        super::objects::fits(
+            rows * 4 * u64::from(op.rank.next_multiple_of(16)),
+            room.budget_bytes,
+        )?;
+        Ok(InitWork {
+            op,
+            block,
+            writes: task.writes.clone(),
+            room: room.clone(),
+        })
+    }
+}
+
+impl Work for InitWork {
+    fn next_need(&mut self) -> Result<Need, Failure> {
+        Ok(Need::Nothing)
+    }
+
+    fn compute(&mut self, _: Vec<Fetched>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Output, Failure> {
+        let width = self.op.rank.next_multiple_of(16) as usize;
+        let rows = self.op.grid.rows[self.block.0 as usize] as usize;
+        let mut out = AlignedBuf::zeroed(rows * width * 4);
+        first_factors(&self.op, self.block, out.typed_mut());
+        let gram = self.writes.get(1).map(|&key| {
+            (
+                key,
+                held_row(
+                    &self
+                        .room
+                        .pool
+                        .install(|| block_gram(self.room.simd, width, out.typed())),
+                ),
+            )
+        });
+        let mut objects = vec![(self.writes[0], held(out, 4 * width))];
+        objects.extend(gram);
+        Ok(Output {
+            objects,
+            pieces: 1,
+            ..Output::default()
+        })
+    }
+}

@@ -1,0 +1,240 @@
+//! A half-step on one block: pieces in, a new version of the block and its Gram partial out.
+
+use super::gather::{Gather, Planned};
+use super::objects::{
+    Numbers, bad_partition, block_written, held, held_row, key_at, numbers, partition, read_at,
+};
+use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
+use model::als::gram::block_gram;
+use model::als::half_step::{Factors, HalfStep};
+use model::als::sum::Desks;
+use model::als::{HalfStepOp, Rows};
+use plan::Failure;
+use store::AlignedBuf;
+use store::partition::Partition;
+use tensor::{BlockId, ObjectKey, Task};
+
+/// A [`HalfStepOp`] in progress.
+pub struct HalfStepWork {
+    op: HalfStepOp,
+    block: BlockId,
+    room: Room,
+    writes: Vec<ObjectKey>,
+    partition_key: ObjectKey,
+    /// What is read besides partition and table, in the op's order.
+    small_keys: Vec<ObjectKey>,
+    gather: Gather,
+    started: Option<Started>,
+    planned: Option<Planned>,
+    pieces: u64,
+    cut_rows: u64,
+}
+
+/// What there is once the first fetch came.
+struct Started {
+    partition: Partition,
+    times: Option<Numbers>,
+    step: HalfStep,
+    desks: Desks,
+    out: AlignedBuf,
+    next: u64,
+}
+
+impl HalfStepWork {
+    /// A task that has fetched nothing.
+    ///
+    /// # Errors
+    /// Where the budget is too small, or the task's keys are not those of its op.
+    pub fn new(task: &Task, op: HalfStepOp, room: &Room) -> Result<Self, Failure> {
+        let block = block_written(task)?;
+        let width = op.formula.width();
+        let partition_key = key_at(task, 0)?;
+        let small_keys = (2..task.reads.len())
+            .map(|place| key_at(task, place))
+            .collect::<Result<_, _>>()?;
+        let rows = u64::from(op.rows.rows[block.0 as usize]);
+        let threads = room.pool.current_num_threads();
+        // A column takes four bytes, so the file bounds the longest row.
+        let ObjectKey::Sealed { bytes, .. } = partition_key else {
+            return Err(super::objects::bug(task, "reads no sealed partition first"));
+        };
+        let fixed = HalfStep::bytes(width, rows, bytes / 4, threads)
+            + rows * (4 * width as u64 + 8)
+            + u64::from(op.bins.unwrap_or(0)) * 4 * width as u64;
+        let gather = Gather::new(
+            &op.columns,
+            read_at(task, 1)?,
+            width,
+            fixed,
+            0,
+            room.budget_bytes,
+        )?;
+        Ok(HalfStepWork {
+            op,
+            block,
+            room: room.clone(),
+            writes: task.writes.clone(),
+            partition_key,
+            small_keys,
+            gather,
+            started: None,
+            planned: None,
+            pieces: 0,
+            cut_rows: 0,
+        })
+    }
+
+    fn start(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
+        let mut fetched = fetched.into_iter();
+        let first = fetched.next().expect("one answer per want");
+        let partition = partition(first, self.partition_key)?;
+        let mut small = Vec::new();
+        for (&key, fetched) in self.small_keys.iter().zip(fetched.by_ref()) {
+            small.push(numbers(fetched, Some(key))?);
+        }
+        self.gather.take_first(fetched)?;
+        let mut small = small.into_iter();
+        let has_base = self.op.formula.has_base();
+        let gram = small.next_if(has_base);
+        let times = small.next_if(self.op.bins.is_some());
+        let time_gram = small.next_if(has_base && times.is_some());
+        let block = self.block;
+        if partition.rows() != self.op.rows.rows[block.0 as usize] {
+            let what = format!(
+                "of block {} has {} rows, its data set another number",
+                block.0,
+                partition.rows()
+            );
+            return Err(bad_partition(&what));
+        }
+        let grams = [&gram, &time_gram].map(|gram| gram.as_ref().map(Numbers::typed::<f64>));
+        let step = HalfStep::new(self.room.simd, &self.op, block, grams[0], grams[1]);
+        let width = self.op.formula.width();
+        let out = AlignedBuf::zeroed(partition.rows() as usize * width * 4);
+        let desks = Desks::new(width, self.room.pool.current_num_threads());
+        self.started = Some(Started {
+            partition,
+            times,
+            step,
+            desks,
+            out,
+            next: 0,
+        });
+        if !self.gather.fetches_rows() {
+            self.run_pieces()?;
+        }
+        Ok(())
+    }
+
+    /// All pieces, where they need no fetch.
+    fn run_pieces(&mut self) -> Result<(), Failure> {
+        while self.plan()?.is_some() {
+            self.piece(Vec::new())?;
+        }
+        Ok(())
+    }
+
+    /// Plans the next piece; `None` at the end of the partition.
+    fn plan(&mut self) -> Result<Option<Vec<Want>>, Failure> {
+        let started = self.started.as_ref().expect("the partition came first");
+        if started.next == started.partition.interactions() {
+            return Ok(None);
+        }
+        let (planned, wants) = self.gather.plan(&started.partition, started.next)?;
+        started.partition.prefetch(planned.range.clone());
+        self.planned = Some(planned);
+        Ok(Some(wants))
+    }
+
+    fn piece(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
+        let planned = self.planned.take().expect("a piece was planned");
+        let Started {
+            partition,
+            times,
+            step,
+            desks,
+            out,
+            next,
+        } = self.started.as_mut().expect("started");
+        let width = self.op.formula.width();
+        let times: Option<[&[f32]; 1]> = times.as_ref().map(|times| [times.typed()]);
+        let times = times.as_ref().map(|times| Rows::contiguous(times, width));
+        let gather = &self.gather;
+        self.room.pool.install(|| {
+            gather.with_piece(partition, &planned, fetched, |csr, first_row, columns| {
+                step.piece(
+                    csr,
+                    first_row,
+                    Factors { columns, times },
+                    desks,
+                    out.typed_mut(),
+                );
+            })
+        })?;
+        self.pieces += 1;
+        self.cut_rows += u64::from(
+            partition
+                .offsets()
+                .binary_search(&planned.range.end)
+                .is_err(),
+        );
+        *next = planned.range.end;
+        partition.drop_behind(planned.range);
+        Ok(())
+    }
+}
+
+impl Work for HalfStepWork {
+    fn next_need(&mut self) -> Result<Need, Failure> {
+        if self.started.is_some() {
+            return Ok(self.plan()?.map_or(Need::Nothing, Need::Fetch));
+        }
+        let small = std::iter::once(&self.partition_key).chain(&self.small_keys);
+        let mut wants: Vec<Want> = small.map(|&key| Want::Object(key, Part::Whole)).collect();
+        wants.extend(self.gather.first_wants());
+        Ok(Need::Fetch(wants))
+    }
+
+    fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
+        if self.started.is_some() {
+            self.piece(fetched)
+        } else {
+            self.start(fetched)
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Result<Output, Failure> {
+        let Started { step, out, .. } = self.started.expect("everything is computed");
+        let width = self.op.formula.width();
+        let gram = self.writes.get(1).map(|&key| {
+            (
+                key,
+                held_row(
+                    &self
+                        .room
+                        .pool
+                        .install(|| block_gram(self.room.simd, width, out.typed())),
+                ),
+            )
+        });
+        let mut objects = vec![(self.writes[0], held(out, 4 * width))];
+        objects.extend(gram);
+        let partial = step.finish().encode();
+        Ok(Output {
+            objects,
+            puts: Vec::new(),
+            partial,
+            pieces: self.pieces,
+            cut_rows: self.cut_rows,
+        })
+    }
+}
+
+/// Takes the next one if there is to be one.
+trait NextIf: Iterator {
+    fn next_if(&mut self, wanted: bool) -> Option<Self::Item> {
+        if wanted { self.next() } else { None }
+    }
+}
+
+impl<I: Iterator> NextIf for I {}

@@ -1,0 +1,26 @@
+//! Runners of the ops of alternating least squares.
+
+mod first;
+mod gather;
+mod half_step;
+pub(crate) mod objects;
+mod time;
+
+use crate::work::{Room, Work};
+use model::als::AlsOp;
+use plan::Failure;
+use tensor::Task;
+
+/// Opens a task of alternating least squares.
+///
+/// # Errors
+/// Where the task's reads and writes are not those of its op.
+pub fn begin(task: &Task, op: AlsOp, room: &Room) -> Result<Box<dyn Work>, Failure> {
+    Ok(match op {
+        AlsOp::Totals(op) => Box::new(first::TotalsWork::new(task, op)?),
+        AlsOp::Init(op) => Box::new(first::InitWork::new(task, op, room)?),
+        AlsOp::HalfStep(op) => Box::new(half_step::HalfStepWork::new(task, op, room)?),
+        AlsOp::TimePartial(op) => Box::new(time::TimePartialWork::new(task, op, room)?),
+        AlsOp::TimeSolve(op) => Box::new(time::TimeSolveWork::new(task, op, room)?),
+    })
+}

@@ -1,0 +1,102 @@
+//! The tasks of ingest: what each needs next, and the threads that it computes on.
+
+mod dictionary;
+mod scan;
+mod seal;
+mod shuffle;
+
+use crate::trouble::failure_of;
+use crate::view::ViewWork;
+use crate::{Fetched, Held, Room, Work};
+use plan::{Failure, Refusal};
+use std::sync::Arc;
+use tables::spool::Spooled;
+use tables::{ErrorKind, Op, TablesError};
+use tensor::{BlockId, KeyRange, ObjectKey, Read, Task};
+
+/// Opens a task of tables.
+pub(crate) fn begin(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> {
+    let op = Op::decode(&task.op).map_err(failure)?;
+    let (reads, writes) = match &op {
+        Op::Scan(_) => (0, 3),
+        Op::Dictionary(_) => (1, 1),
+        Op::Shuffle(_) => (3, 2),
+        Op::Seal(_) => (task.reads.len().clamp(1, 2), 0),
+        Op::View(op) => (op.units.len(), 0),
+    };
+    if (task.reads.len(), task.writes.len()) != (reads, writes) {
+        return Err(bug(
+            "a task of tables reads or writes other objects than its op",
+        ));
+    }
+    Ok(match op {
+        Op::Scan(op) => Box::new(scan::ScanWork::new(op, task, room)?),
+        Op::Dictionary(op) => Box::new(dictionary::DictionaryWork::new(op, task, room)?),
+        Op::Shuffle(op) => Box::new(shuffle::ShuffleWork::new(op, task, room)),
+        Op::Seal(op) => Box::new(seal::SealWork::new(&op, task, room)?),
+        Op::View(op) => Box::new(ViewWork::new(op, task, room)),
+    })
+}
+
+/// What an error of tables means to the plan.
+pub(crate) fn failure(error: TablesError) -> Failure {
+    let refusal = match error.kind() {
+        ErrorKind::BadData => Refusal::BadData,
+        ErrorKind::Config => Refusal::Config,
+        ErrorKind::Io => Refusal::Io,
+        ErrorKind::Bug => Refusal::Bug,
+    };
+    match error {
+        TablesError::Store(error) => failure_of(error, None),
+        error => Failure::Refused {
+            refusal,
+            sentence: error.to_string(),
+        },
+    }
+}
+
+/// A contract between our own parts is broken.
+pub(crate) fn bug(sentence: &str) -> Failure {
+    Failure::Refused {
+        refusal: Refusal::Bug,
+        sentence: sentence.to_owned(),
+    }
+}
+
+/// Spooled bytes as an object of rows.
+fn held(spooled: Spooled, row_bytes: u32) -> Held {
+    match spooled {
+        Spooled::Memory(buffer) => Held::Memory {
+            buffer: Arc::new(buffer),
+            row_bytes,
+        },
+        Spooled::File(file) => Held::File { file, row_bytes },
+    }
+}
+
+/// The object of a split among those that a task reads together.
+fn of_split(read: &Read, split: u32) -> Result<ObjectKey, Failure> {
+    match read.keys {
+        KeyRange::Blocks {
+            table,
+            first: 0,
+            count,
+            version,
+        } if split < count => Ok(ObjectKey::Block {
+            table,
+            block: BlockId(split),
+            version,
+        }),
+        _ => Err(bug(
+            "a task of tables does not read the split that its op names",
+        )),
+    }
+}
+
+/// Packed rows that were asked for.
+fn rows(fetched: Fetched) -> Result<Arc<store::AlignedBuf>, Failure> {
+    match fetched {
+        Fetched::Rows(rows) => Ok(rows),
+        _ => Err(bug("a task of tables was handed something else than rows")),
+    }
+}

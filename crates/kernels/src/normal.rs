@@ -1,0 +1,459 @@
+//! Normal equations of one row: Σ w z zᵀ and Σ b y z over its interactions, in canonical order.
+//!
+//! A *system* is one slice of floats: the upper triangle of the matrix by blocks of 16 rows (block row p holds
+//! rows 16 p .. 16 p + 16, each with the columns from 16 p on), then the right-hand side. So adding, carrying and
+//! reducing systems is plain work on slices, and half a square matrix is neither kept nor sent.
+//!
+//! **Order.** f32 over a chunk of 256 interactions by position in the row ([`accumulate`], any number of calls),
+//! chunks in f64 ([`flush`]) over 65,536, these by an aligned binary tree ([`add`], the caller's order). A row of
+//! one chunk skips f64: [`close`] gives the bits that [`flush`] and [`close_long`] would.
+#![allow(unsafe_code)]
+
+use crate::rows::Rows;
+use crate::simd::{Kernel, Simd};
+use crate::tile::add_outer;
+use crate::vector::Vector;
+use crate::{LANES, WIDTH_MAX};
+
+/// Interactions of a row that are summed in f32, by position in the row.
+pub const CHUNK: usize = 256;
+
+/// Rows to prefetch ahead; memory answers within the packing of about a dozen rows.
+const AHEAD: usize = 12;
+
+/// Interactions packed before they are multiplied: the panel of rank 64 fills half of the first-level cache.
+const PANEL: usize = 64;
+
+/// Floats of the upper triangle of a width × width matrix by blocks of 16 rows.
+pub const fn upper_len(width: usize) -> usize {
+    width * (width + LANES) / 2
+}
+
+/// Floats of a system: upper triangle and right-hand side.
+pub const fn system_len(width: usize) -> usize {
+    upper_len(width) + width
+}
+
+/// Where entry (row, column) of the upper triangle stands, row <= column (or both in one block of 16).
+pub const fn upper_index(width: usize, row: usize, column: usize) -> usize {
+    let block = row / LANES;
+    block_start(width, block) + (row % LANES) * (width - block * LANES) + column - block * LANES
+}
+
+/// Where block row `block` begins: 16 rows of width − 16 q columns for every block row q above.
+pub(crate) const fn block_start(width: usize, block: usize) -> usize {
+    let above = block * LANES;
+    above * width - above * above.saturating_sub(LANES) / 2
+}
+
+/// Floats of scratch that [`accumulate`] needs.
+pub const fn panel_len(width: usize) -> usize {
+    PANEL * width
+}
+
+/// The factor rows that one other mode gives to consecutive interactions of a row.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The mode's factors.
+    pub rows: Rows<'a>,
+    /// Row ids, one per interaction. There may be more than interactions: what follows (up to 64 of the first source)
+    /// is prefetched, so hand over the ids of the next row where they stand in memory anyway.
+    pub ids: &'a [u32],
+}
+
+/// system += (Σ w z zᵀ, Σ t z) over `weights.len()` interactions, z the elementwise product of the sources' rows,
+/// t = b y the `targets`. Zero the system before a chunk's first interaction; chunks may be cut anywhere.
+///
+/// The sum uses the panel √w z, so w must not be negative.
+///
+/// # Panics
+/// Where there is no source, widths or lengths disagree, or a row id has no row.
+pub fn accumulate(
+    simd: Simd,
+    sources: &[Source<'_>],
+    weights: &[f32],
+    targets: &[f32],
+    panel: &mut [f32],
+    system: &mut [f32],
+) {
+    let width = sources[0].rows.width();
+    let count = weights.len();
+    assert!(width <= WIDTH_MAX, "width {width} is above {WIDTH_MAX}");
+    assert!(
+        sources.iter().all(|source| source.rows.width() == width),
+        "sources of one width"
+    );
+    assert!(
+        sources.iter().all(|source| source.ids.len() >= count),
+        "an id per interaction"
+    );
+    assert_eq!(targets.len(), count, "a target per interaction");
+    assert!(panel.len() >= panel_len(width), "the panel is short");
+    assert_eq!(
+        system.len(),
+        system_len(width),
+        "a system of the sources' width"
+    );
+    simd.run(Accumulate {
+        width,
+        sources,
+        weights,
+        targets,
+        panel,
+        system,
+    });
+}
+
+struct Accumulate<'a> {
+    width: usize,
+    sources: &'a [Source<'a>],
+    weights: &'a [f32],
+    targets: &'a [f32],
+    panel: &'a mut [f32],
+    system: &'a mut [f32],
+}
+
+impl Kernel for Accumulate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Accumulate {
+            width,
+            sources,
+            weights,
+            targets,
+            panel,
+            system,
+        } = self;
+        let (upper, rhs) = system.split_at_mut(upper_len(width));
+        for first in (0..weights.len()).step_by(PANEL) {
+            let count = PANEL.min(weights.len() - first);
+            let interactions = Interactions {
+                width,
+                sources,
+                weights,
+                targets,
+                first,
+                count,
+            };
+            let mut column = 0;
+            while column + 4 * LANES <= width {
+                pack::<V, 4>(interactions, column, panel, rhs);
+                column += 4 * LANES;
+            }
+            while column < width {
+                pack::<V, 1>(interactions, column, panel, rhs);
+                column += LANES;
+            }
+            // While the panel is multiplied, the rows of the next one come nearer, some before each band.
+            let mut coming = sources[0].ids.iter().skip(first + count).take(PANEL);
+            let before_band = || {
+                for &id in coming.by_ref().take((8 * PANEL).div_ceil(width)) {
+                    let address = sources[0].rows.address(id);
+                    for column in (0..width).step_by(LANES) {
+                        V::prefetch_near(address.wrapping_add(column));
+                    }
+                }
+            };
+            syrk::<V>(width, &panel[..count * width], upper, before_band);
+        }
+    }
+}
+
+/// The interactions that fill one panel.
+#[derive(Clone, Copy)]
+struct Interactions<'a> {
+    width: usize,
+    sources: &'a [Source<'a>],
+    weights: &'a [f32],
+    targets: &'a [f32],
+    first: usize,
+    count: usize,
+}
+
+/// Gathers 16 C columns of the rows into the panel as √w z, and adds t z to the right-hand side, which stays in
+/// registers meanwhile.
+#[inline(always)]
+fn pack<V: Vector, const C: usize>(
+    it: Interactions<'_>,
+    column: usize,
+    panel: &mut [f32],
+    rhs: &mut [f32],
+) {
+    let range = it.first..it.first + it.count;
+    let (weights, targets) = (&it.weights[range.clone()], &it.targets[range]);
+    let (main, others) = (it.sources[0], &it.sources[1..]);
+    let ids = &main.ids[it.first..];
+    let rhs = &mut rhs[column..column + C * LANES];
+    let mut sums = load::<V, C>(rhs);
+    for (e, line) in panel.chunks_exact_mut(it.width).take(it.count).enumerate() {
+        if let Some(&next) = ids.get(e + AHEAD) {
+            let address = main.rows.address(next).wrapping_add(column);
+            for c in 0..C {
+                V::prefetch(address.wrapping_add(c * LANES));
+            }
+        }
+        let mut z = load::<V, C>(&main.rows.row(ids[e])[column..column + C * LANES]);
+        for other in others {
+            let row =
+                load::<V, C>(&other.rows.row(other.ids[it.first + e])[column..column + C * LANES]);
+            for c in 0..C {
+                z[c] = z[c].mul(row[c]);
+            }
+        }
+        let (root, target) = (V::splat(weights[e].sqrt()), V::splat(targets[e]));
+        let line = &mut line[column..column + C * LANES];
+        for c in 0..C {
+            sums[c] = target.fma(z[c], sums[c]);
+            // SAFETY: `line` holds 16 C floats.
+            unsafe { root.mul(z[c]).store(line.as_mut_ptr().add(c * LANES)) };
+        }
+    }
+    for c in 0..C {
+        // SAFETY: `rhs` holds 16 C floats.
+        unsafe { sums[c].store(rhs.as_mut_ptr().add(c * LANES)) };
+    }
+}
+
+/// The C vectors of a slice of 16 C floats.
+#[inline(always)]
+fn load<V: Vector, const C: usize>(from: &[f32]) -> [V; C] {
+    assert!(from.len() >= C * LANES);
+    // SAFETY: asserted.
+    std::array::from_fn(|c| unsafe { V::load(from.as_ptr().add(c * LANES)) })
+}
+
+/// upper += Σ x xᵀ over the rows of the panel, by bands of rows.
+#[inline(always)]
+fn syrk<V: Vector>(width: usize, panel: &[f32], upper: &mut [f32], mut before_band: impl FnMut()) {
+    let terms = panel.len() / width;
+    assert!(upper.len() == upper_len(width) && panel.len() == terms * width);
+    for block in (0..width).step_by(LANES) {
+        let columns = width - block;
+        let out = upper[block_start(width, block / LANES)..][..LANES * columns].as_mut_ptr();
+        // SAFETY: `out` is the start of 16 rows of `columns` floats, the bands' rows are among the 16, and a panel's
+        // row has `columns` floats from column `block` on.
+        unsafe {
+            let y = panel.as_ptr().add(block);
+            if V::WIDE {
+                before_band();
+                band::<V, 8, 2>(terms, width, columns, 0, y, out);
+                before_band();
+                band::<V, 8, 2>(terms, width, columns, 8, y, out);
+            } else {
+                // Of 16 registers of half a vector, 12 hold sums.
+                before_band();
+                band::<V, 6, 1>(terms, width, columns, 0, y, out);
+                before_band();
+                band::<V, 6, 1>(terms, width, columns, 6, y, out);
+                band::<V, 4, 1>(terms, width, columns, 12, y, out);
+            }
+        }
+    }
+}
+
+/// R rows of a block row, from `row` on, in tiles of R × 16 C, the rest in tiles of R × 16.
+///
+/// # Safety
+/// `y` points at `terms` rows of `columns` floats, `width` apart, `out` at 16 rows of `columns` floats, and
+/// row + R <= 16 <= `columns`, a multiple of 16.
+#[inline(always)]
+unsafe fn band<V: Vector, const R: usize, const C: usize>(
+    terms: usize,
+    width: usize,
+    columns: usize,
+    row: usize,
+    y: *const f32,
+    out: *mut f32,
+) {
+    let mut column = 0;
+    while column < columns {
+        // SAFETY: the tile lies inside the block row.
+        unsafe {
+            let (x, y, out) = (y.add(row), y.add(column), out.add(row * columns + column));
+            if column + C * LANES <= columns {
+                add_outer::<V, R, C>(terms, width, x, y, columns, out);
+                column += C * LANES;
+            } else {
+                add_outer::<V, R, 1>(terms, width, x, y, columns, out);
+                column += LANES;
+            }
+        }
+    }
+}
+
+/// sum += Σ v vᵀ over the rows of a block, in f32 over 256 rows at a time and those in f64: the Gram partial of a
+/// block of a table. `chunk` is scratch of the length of `sum`.
+///
+/// # Panics
+/// Where `rows` ends inside a row or a length is not that of an upper triangle of the width.
+pub fn gram(simd: Simd, width: usize, rows: &[f32], chunk: &mut [f32], sum: &mut [f64]) {
+    assert!(
+        width > 0 && width.is_multiple_of(LANES) && rows.len().is_multiple_of(width),
+        "whole rows"
+    );
+    assert!(
+        chunk.len() == upper_len(width) && sum.len() == chunk.len(),
+        "upper triangles of the width"
+    );
+    for rows in rows.chunks(CHUNK * width) {
+        chunk.fill(0.0);
+        simd.run(Gram {
+            width,
+            rows,
+            upper: chunk,
+        });
+        flush(simd, chunk, sum);
+    }
+}
+
+struct Gram<'a> {
+    width: usize,
+    rows: &'a [f32],
+    upper: &'a mut [f32],
+}
+
+impl Kernel for Gram<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        for panel in self.rows.chunks(PANEL * self.width) {
+            syrk::<V>(self.width, panel, self.upper, || ());
+        }
+    }
+}
+
+/// sum += chunk, number by number, and the chunk is zero again: the end of 256 interactions.
+///
+/// # Panics
+/// Where the lengths differ.
+pub fn flush(simd: Simd, chunk: &mut [f32], sum: &mut [f64]) {
+    assert_eq!(chunk.len(), sum.len(), "a chunk as long as its sum");
+    simd.run(Flush { chunk, sum });
+}
+
+struct Flush<'a> {
+    chunk: &'a mut [f32],
+    sum: &'a mut [f64],
+}
+
+impl Kernel for Flush<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        for (sum, term) in self.sum.iter_mut().zip(self.chunk) {
+            *sum += f64::from(*term);
+            *term = 0.0;
+        }
+    }
+}
+
+/// sum += term, number by number: one node of a reduction tree.
+///
+/// # Panics
+/// Where the lengths differ.
+pub fn add(simd: Simd, sum: &mut [f64], term: &[f64]) {
+    assert_eq!(sum.len(), term.len(), "two sums of one length");
+    simd.run(Add { sum, term });
+}
+
+struct Add<'a> {
+    sum: &'a mut [f64],
+    term: &'a [f64],
+}
+
+impl Kernel for Add<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        for (sum, term) in self.sum.iter_mut().zip(self.term) {
+            *sum += term;
+        }
+    }
+}
+
+/// What every row adds to its sums: α0 G and the like.
+#[derive(Clone, Copy, Debug)]
+pub struct Base<'a> {
+    /// The upper triangle. On the diagonal of the padding (ranks up to the width) it must be positive, one for
+    /// instance, unless the ridge is; then the padding of the solution is exactly zero.
+    pub upper: &'a [f32],
+    /// λ_i, added to the diagonal first.
+    pub ridge: f32,
+    /// Added to the right-hand side.
+    pub rhs: &'a [f32],
+}
+
+/// out = base + system for a row of at most one chunk: matrix and right-hand side, ready for the solver.
+///
+/// # Panics
+/// Where a length is not that of the width.
+pub fn close(simd: Simd, base: Base<'_>, system: &[f32], out: &mut [f32]) {
+    base.check(system.len(), out.len());
+    simd.run(Close {
+        base,
+        out,
+        sum: |i: usize| system[i],
+    });
+}
+
+/// out = base + fl32(sum) for a row of several chunks.
+///
+/// # Panics
+/// Where a length is not that of the width.
+pub fn close_long(simd: Simd, base: Base<'_>, sum: &[f64], out: &mut [f32]) {
+    base.check(sum.len(), out.len());
+    simd.run(Close {
+        base,
+        out,
+        sum: |i: usize| sum[i] as f32,
+    });
+}
+
+impl Base<'_> {
+    fn check(&self, system: usize, out: usize) {
+        let width = self.rhs.len();
+        assert!(
+            width > 0 && width.is_multiple_of(LANES),
+            "width {width} is no multiple of 16"
+        );
+        assert_eq!(
+            self.upper.len(),
+            upper_len(width),
+            "the base's upper triangle"
+        );
+        assert!(
+            system == system_len(width) && out == system,
+            "systems of the base's width"
+        );
+    }
+}
+
+struct Close<'a, F> {
+    base: Base<'a>,
+    out: &'a mut [f32],
+    sum: F,
+}
+
+impl<F: Fn(usize) -> f32> Kernel for Close<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Close { base, out, sum } = self;
+        let width = base.rhs.len();
+        let (upper, rhs) = out.split_at_mut(base.upper.len());
+        for (i, out) in upper.iter_mut().enumerate() {
+            *out = base.upper[i] + sum(i);
+        }
+        for k in 0..width {
+            let i = upper_index(width, k, k);
+            upper[i] = (base.upper[i] + base.ridge) + sum(i);
+            rhs[k] = base.rhs[k] + sum(base.upper.len() + k);
+        }
+    }
+}

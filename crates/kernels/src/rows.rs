@@ -1,0 +1,96 @@
+//! Factor rows by row id, wherever their blocks lie.
+
+/// The factor rows of one mode: row id = block · 2^`stride_log2` + local, each block a slice of whole rows.
+///
+/// A gathered buffer whose ids are its slots is the case of one block and a stride of 2^32.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    blocks: &'a [&'a [f32]],
+    stride_log2: u8,
+    width: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// The rows of a grid's blocks. A block may hold fewer rows than its stride; asking for a row it lacks panics.
+    ///
+    /// # Panics
+    /// Where the width is no multiple of 16 or a block is no whole number of rows.
+    pub fn new(blocks: &'a [&'a [f32]], stride_log2: u8, width: usize) -> Self {
+        assert!(
+            width > 0 && width.is_multiple_of(crate::LANES),
+            "width {width} is no multiple of 16"
+        );
+        assert!(stride_log2 <= 32, "a stride of 2^{stride_log2} rows");
+        assert!(
+            blocks.iter().all(|block| block.len().is_multiple_of(width)),
+            "a block ends inside a row"
+        );
+        Rows {
+            blocks,
+            stride_log2,
+            width,
+        }
+    }
+
+    /// One contiguous buffer of rows, ids counting from 0.
+    pub fn contiguous(buffer: &'a [&'a [f32]; 1], width: usize) -> Self {
+        Self::new(buffer, 32, width)
+    }
+
+    /// Floats of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// A row.
+    ///
+    /// # Panics
+    /// Where no block holds it.
+    #[inline(always)]
+    pub fn row(&self, id: u32) -> &'a [f32] {
+        let (block, start) = self.place(id);
+        &self.blocks[block][start..start + self.width]
+    }
+
+    /// Where a row would begin, for a prefetch: of an id without a row, any address.
+    #[inline(always)]
+    pub(crate) fn address(&self, id: u32) -> *const f32 {
+        let (block, start) = self.place(id);
+        self.blocks
+            .get(block)
+            .map_or(std::ptr::null(), |block| block.as_ptr().wrapping_add(start))
+    }
+
+    #[inline(always)]
+    fn place(&self, id: u32) -> (usize, usize) {
+        let id = u64::from(id);
+        let block = id >> self.stride_log2;
+        let local = id - (block << self.stride_log2);
+        (block as usize, local as usize * self.width)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_found_in_their_blocks() {
+        let (first, second) = (vec![1.0; 32], [vec![2.0; 16], vec![3.0; 16]].concat());
+        let blocks = [&first[..], &second[..]];
+        let rows = Rows::new(&blocks, 3, 16);
+        assert_eq!(
+            (rows.row(1)[15], rows.row(8)[0], rows.row(9)[0]),
+            (1.0, 2.0, 3.0)
+        );
+        let buffer = [&second[..]];
+        assert_eq!(Rows::contiguous(&buffer, 16).row(1), &[3.0; 16]);
+    }
+
+    #[test]
+    #[should_panic(expected = "range end index")]
+    fn a_row_beyond_its_block_panics() {
+        let block = [0.0; 32];
+        Rows::new(&[&block], 3, 16).row(2);
+    }
+}

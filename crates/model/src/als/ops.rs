@@ -1,0 +1,172 @@
+//! The ops of alternating least squares as values. What each reads and writes, in order, is its contract with
+//! the program that names the keys and with the runner that brings the bytes.
+
+use super::formula::Formula;
+use serde::{Deserialize, Serialize};
+use tensor::{Grid, Mode};
+
+/// An op.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum AlsOp {
+    /// Counts before training.
+    Totals(TotalsOp),
+    /// Makes first factors.
+    Init(InitOp),
+    /// Solves the rows of a block.
+    HalfStep(HalfStepOp),
+    /// What the interactions of a user block add to the equations of all bins.
+    TimePartial(TimePartialOp),
+    /// Solves the rows of the bins.
+    TimeSolve(TimeSolveOp),
+}
+
+/// Reads the partition of the user block that the task's index names; returns [`Totals`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TotalsOp {
+    /// Weights and targets.
+    pub formula: Formula,
+    /// The grid of users.
+    pub rows: Grid,
+}
+
+/// The first factors of a table. Writes a block and, where `gram` says so, its Gram partial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InitOp {
+    /// Columns in use.
+    pub rank: u32,
+    /// The table's grid; the block is that of the first write.
+    pub grid: Grid,
+    /// What rows hold.
+    pub first: First,
+    /// Whether the Gram partial is wanted.
+    pub gram: bool,
+}
+
+/// First values.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum First {
+    /// Ones.
+    Ones,
+    /// Normal numbers, keyed by seed, mode, row id and column.
+    Normal {
+        /// The seed of the run.
+        seed: u64,
+        /// The mode, so that tables differ.
+        mode: Mode,
+        /// Standard deviation.
+        scale: f32,
+    },
+}
+
+/// Reads: the block's partition; all blocks of the other table (rows); then, with a base, the root of the other
+/// table's Gram; then, with bins, the table of bins and, with a base, its Gram.
+/// Writes: the block's new version; with a base, its Gram partial. Returns a [`Tally`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HalfStepOp {
+    /// Weights, targets, regularization.
+    pub formula: Formula,
+    /// The grid of the table that is solved; the block is that of the first write.
+    pub rows: Grid,
+    /// The grid of the other table.
+    pub columns: Grid,
+    /// Bins of the time mode, where it is factored.
+    pub bins: Option<u32>,
+    /// Whether the objective is taken from this half-step, the last of an epoch.
+    pub closes_epoch: bool,
+}
+
+/// Reads: a user block's partition, the user block, all product blocks (rows). Writes: one partial with a row per
+/// bin ([`super::time_mode::packed_len`] f64 each). Returns nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimePartialOp {
+    /// Weights and targets.
+    pub formula: Formula,
+    /// The grid of products.
+    pub columns: Grid,
+    /// Bins.
+    pub bins: u32,
+}
+
+/// Reads: the root of the time partials; with a base, the roots of the users' and products' Grams. Writes:
+/// the table of bins and, with a base, its Gram. Returns a [`Tally`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimeSolveOp {
+    /// Weights, targets, regularization.
+    pub formula: Formula,
+    /// Bins.
+    pub bins: u32,
+    /// Cells of a bin: users times products.
+    pub cells: f64,
+}
+
+impl HalfStepOp {
+    /// Cells of a row: those of the other modes together.
+    pub fn cells(&self) -> f64 {
+        self.columns.rows_total() as f64 * f64::from(self.bins.unwrap_or(1))
+    }
+}
+
+/// What a solving task returns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Σ xᵀ(rhs + residual) over its rows: what the solved rows take off the objective, their regularization included; 0 where
+    /// the objective is taken from another mode.
+    pub fit: f64,
+    /// Σ λ_i |x_i|² over its rows.
+    pub regularization: f64,
+    /// The first row whose matrix has no positive pivot.
+    pub failed: Option<FailedRow>,
+}
+
+impl Tally {
+    /// As it travels in a partial.
+    ///
+    /// # Panics
+    /// Never: it is a plain value.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("a plain value")
+    }
+}
+
+/// A row that could not be solved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedRow {
+    /// Its id.
+    pub row: u32,
+    /// The pivot.
+    pub pivot: u32,
+}
+
+/// What is counted before training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Interactions.
+    pub interactions: u64,
+    /// Σ y.
+    pub values: f64,
+    /// Σ b y² with nothing taken off the targets.
+    pub constant: f64,
+    /// The first value that the preset has no meaning for.
+    pub forbidden: Option<Forbidden>,
+}
+
+impl Totals {
+    /// As they travel in a partial.
+    ///
+    /// # Panics
+    /// Never: they are plain values.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("a plain value")
+    }
+}
+
+/// A value that the preset has no meaning for.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Forbidden {
+    /// The user's row id.
+    pub user: u32,
+    /// The product's.
+    pub product: u32,
+    /// The value.
+    pub value: f32,
+}

@@ -1,0 +1,304 @@
+//! The settings of alternating least squares: text, checked together, then passed by value.
+
+use serde::{Deserialize, Serialize};
+
+/// The largest rank.
+pub const RANK_MAX: u32 = 512;
+
+/// Which of the formula's weights are used (DESIGN 5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// Ratings: only what was observed counts, each with weight 1, and the value is the target. Targets
+    /// are taken relative to their mean unless `center = false`.
+    Explicit,
+    /// Hu, Koren, Volinsky (2008): an interaction counts as 1 with confidence `alpha0` + w, w growing with its value.
+    Hu,
+    /// Rendle et al. (2022), "iALS++": an interaction counts as 1 with weight 1; every cell, observed or
+    /// not, as 0 with weight `alpha0`.
+    Rendle,
+}
+
+/// How the weight above the unobserved one grows with the value, for `hu`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scaling {
+    /// w = α y.
+    Linear,
+    /// w = α log(1 + y / ε).
+    Log,
+}
+
+/// What becomes of the time mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TimeUse {
+    /// Bins are collapsed: users × products.
+    Ignore,
+    /// A third table, of bins: users × products × time.
+    Factor,
+}
+
+/// All settings. Absent keys take their defaults; [`Settings::check`] refuses what cannot be honoured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Columns of every table.
+    pub rank: u32,
+    /// Passes over all modes.
+    pub epochs: u32,
+    /// Weights and targets.
+    pub preset: Preset,
+    /// The weight of a value above the unobserved weight, for `hu`.
+    pub alpha: f64,
+    /// How it grows with the value, for `hu`.
+    pub scaling: Scaling,
+    /// The unit of values in the logarithm, for `scaling = "log"`.
+    pub epsilon: f64,
+    /// The weight of unobserved cells. Absent: 0 for `explicit`, 1 for `hu`, 0.1 for `rendle`.
+    pub alpha0: Option<f64>,
+    /// λ.
+    pub regularization: f64,
+    /// ν: a row with n interactions is held by λ (n + α0 · cells of the row)^ν.
+    pub nu: f64,
+    /// Whether `explicit` targets are taken relative to the mean of the training values.
+    pub center: bool,
+    /// Ignore time or factor it.
+    pub time: TimeUse,
+    /// Keep the table of bins at ones.
+    pub hold_time: bool,
+    /// The seed of the first product factors.
+    pub seed: u64,
+    /// Their standard deviation times the square root of the rank.
+    pub init_scale: f64,
+    /// Stop when an epoch lowers the objective by less than this share; 0: never.
+    pub tolerance: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            rank: 64,
+            epochs: 15,
+            preset: Preset::Hu,
+            alpha: 1.0,
+            scaling: Scaling::Linear,
+            epsilon: 1.0,
+            alpha0: None,
+            regularization: 0.01,
+            nu: 1.0,
+            center: true,
+            time: TimeUse::Ignore,
+            hold_time: false,
+            seed: 1,
+            init_scale: 0.1,
+            tolerance: 0.0,
+        }
+    }
+}
+
+/// A key of the job file, for help texts, suggestions and documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Its name under `[model]`.
+    pub name: &'static str,
+    /// Its default, as it is written in the job file.
+    pub default: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+}
+
+/// Every key of [`Settings`], in the order in which they are documented.
+pub const KEYS: [Key; 15] = [
+    Key {
+        name: "rank",
+        default: "64",
+        help: "Columns of every table, 1 to 512.",
+    },
+    Key {
+        name: "epochs",
+        default: "15",
+        help: "Passes over all modes.",
+    },
+    Key {
+        name: "preset",
+        default: "\"hu\"",
+        help: "Weights and targets: explicit (ratings), hu or rendle (counts).",
+    },
+    Key {
+        name: "alpha",
+        default: "1.0",
+        help: "hu: the weight of a value above that of unobserved cells.",
+    },
+    Key {
+        name: "scaling",
+        default: "\"linear\"",
+        help: "hu: weight alpha*value (linear) or alpha*log(1+value/epsilon) (log).",
+    },
+    Key {
+        name: "epsilon",
+        default: "1.0",
+        help: "hu with scaling = \"log\": the unit of values.",
+    },
+    Key {
+        name: "alpha0",
+        default: "0 (explicit), 1 (hu), 0.1 (rendle)",
+        help: "The weight of unobserved cells.",
+    },
+    Key {
+        name: "regularization",
+        default: "0.01",
+        help: "Lambda, the pull of every row towards zero.",
+    },
+    Key {
+        name: "nu",
+        default: "1.0",
+        help: "Lambda grows with (interactions of the row + alpha0*cells of the row)^nu; 0: plain.",
+    },
+    Key {
+        name: "center",
+        default: "true",
+        help: "explicit: targets relative to the mean of the training values.",
+    },
+    Key {
+        name: "time",
+        default: "\"ignore\"",
+        help: "ignore: users x products; factor: users x products x time bins.",
+    },
+    Key {
+        name: "hold_time",
+        default: "false",
+        help: "time = \"factor\": keep the factors of bins at ones.",
+    },
+    Key {
+        name: "seed",
+        default: "1",
+        help: "The seed of the first factors.",
+    },
+    Key {
+        name: "init_scale",
+        default: "0.1",
+        help: "Standard deviation of the first factors times sqrt(rank).",
+    },
+    Key {
+        name: "tolerance",
+        default: "0.0",
+        help: "Stop when an epoch lowers the objective by less than this share; 0: never.",
+    },
+];
+
+/// A setting that cannot be honoured.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{key}` {problem}")]
+pub struct SettingsError {
+    /// The key.
+    pub key: &'static str,
+    /// What is wrong and what to write instead.
+    pub problem: String,
+}
+
+impl Settings {
+    /// Checks all settings together.
+    ///
+    /// # Errors
+    /// The first that cannot be honoured.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let refuse = |key, problem: String| Err(SettingsError { key, problem });
+        if !(1..=RANK_MAX).contains(&self.rank) {
+            return refuse("rank", format!("is {}: give 1 to {RANK_MAX}", self.rank));
+        }
+        if self.epochs == 0 {
+            return refuse("epochs", "is 0: give 1 or more".to_owned());
+        }
+        let positive = [
+            ("alpha", self.alpha),
+            ("epsilon", self.epsilon),
+            ("init_scale", self.init_scale),
+        ];
+        if let Some((key, value)) = positive
+            .into_iter()
+            .find(|&(_, value)| !(value > 0.0 && value < 1e30))
+        {
+            return refuse(key, format!("is {value}: give a number above 0"));
+        }
+        let shares = [
+            ("regularization", self.regularization),
+            ("alpha0", self.alpha0()),
+            ("tolerance", self.tolerance),
+        ];
+        if let Some((key, value)) = shares
+            .into_iter()
+            .find(|&(_, value)| !(0.0..1e30).contains(&value))
+        {
+            return refuse(key, format!("is {value}: give 0 or more"));
+        }
+        if !(0.0..=2.0).contains(&self.nu) {
+            return refuse("nu", format!("is {}: give 0 (plain) to 2", self.nu));
+        }
+        if self.preset == Preset::Explicit && self.alpha0() != 0.0 {
+            let problem =
+                "must be 0 with preset = \"explicit\", where unobserved cells do not count"
+                    .to_owned();
+            return refuse("alpha0", problem);
+        }
+        if self.preset != Preset::Explicit && self.alpha0() == 0.0 {
+            let problem = "must be above 0 unless preset = \"explicit\": with targets of 1 alone every cell would be 1";
+            return refuse("alpha0", problem.to_owned());
+        }
+        if self.hold_time && self.time == TimeUse::Ignore {
+            return refuse("hold_time", "needs time = \"factor\"".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The weight of unobserved cells.
+    pub fn alpha0(&self) -> f64 {
+        self.alpha0.unwrap_or(match self.preset {
+            Preset::Explicit => 0.0,
+            Preset::Hu => 1.0,
+            Preset::Rendle => 0.1,
+        })
+    }
+
+    /// Floats of a stored row: the rank padded to a multiple of 16.
+    pub fn width(&self) -> usize {
+        self.rank.next_multiple_of(16) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_can_be_honoured_and_every_field_is_documented() {
+        assert_eq!(Settings::default().check(), Ok(()));
+        let shown = format!("{:?}", Settings::default());
+        assert_eq!(shown.matches(": ").count(), KEYS.len());
+        for key in KEYS {
+            assert!(shown.contains(&format!("{}: ", key.name)), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_named() {
+        let cases: [(&str, fn(&mut Settings)); 9] = [
+            ("rank", |s| s.rank = 513),
+            ("epochs", |s| s.epochs = 0),
+            ("alpha", |s| s.alpha = f64::NAN),
+            ("regularization", |s| s.regularization = -1.0),
+            ("nu", |s| s.nu = 3.0),
+            ("alpha0", |s| {
+                (s.preset, s.alpha0) = (Preset::Explicit, Some(1.0))
+            }),
+            ("alpha0", |s| s.alpha0 = Some(0.0)),
+            ("hold_time", |s| s.hold_time = true),
+            ("tolerance", |s| s.tolerance = f64::INFINITY),
+        ];
+        for (key, spoil) in cases {
+            let mut settings = Settings::default();
+            spoil(&mut settings);
+            assert_eq!(settings.check().unwrap_err().key, key);
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The sum of a row's normal equations in its fixed order: f32 over 256 interactions by position in the row, those
+//! in f64 over 65,536, these by an aligned binary tree.
+//!
+//! **Invariant:** a sum may be cut and carried at any interaction, and its segments may be added up by any number of
+//! threads, without changing a bit.
+
+use kernels::{CHUNK, Simd, add, batch_len, flush, panel_len, system_len};
+use rayon::prelude::*;
+use std::ops::Range;
+use std::sync::Mutex;
+
+/// Interactions of a row that are summed in one sequence of f64 additions.
+pub const SEGMENT: u64 = 65_536;
+
+/// The consecutive interactions of one row that are at hand.
+pub trait Interactions: Sync {
+    /// Adds those in `range` (at most [`CHUNK`], counted from the first at hand) to a system of f32.
+    fn add_to(&self, range: Range<usize>, desk: &mut Desk, system: &mut [f32]);
+}
+
+/// What one thread computes with.
+pub struct Desk {
+    /// Gathered rows.
+    pub panel: Vec<f32>,
+    /// Weights of a chunk.
+    pub weights: Vec<f32>,
+    /// Targets of a chunk.
+    pub targets: Vec<f32>,
+    /// Row ids of a chunk, where they must be gathered: one list per source.
+    pub ids: [Vec<u32>; 2],
+    /// A system that is summed in one chunk.
+    pub chunk: Vec<f32>,
+    /// A system that is summed in one segment.
+    pub sum: Vec<f64>,
+    /// Systems ready to be solved together.
+    pub batch: Vec<f32>,
+    /// Their copy, to measure the solutions by.
+    pub copy: Vec<f32>,
+    /// Scratch of the solver.
+    pub solver: Vec<f32>,
+}
+
+impl Desk {
+    /// A desk for rows of this width.
+    pub fn new(width: usize) -> Self {
+        let system = system_len(width);
+        Desk {
+            panel: vec![0.0; panel_len(width)],
+            weights: vec![0.0; CHUNK],
+            targets: vec![0.0; CHUNK],
+            ids: [vec![0; CHUNK], vec![0; CHUNK]],
+            chunk: vec![0.0; system],
+            sum: vec![0.0; system],
+            batch: vec![0.0; batch_len(width) * system],
+            copy: vec![0.0; batch_len(width) * system],
+            solver: vec![0.0; kernels::solve_scratch(width)],
+        }
+    }
+
+    /// Bytes of a desk.
+    pub fn bytes(width: usize) -> u64 {
+        let floats = panel_len(width)
+            + (3 + 2 * batch_len(width)) * system_len(width)
+            + kernels::solve_scratch(width)
+            + 4 * CHUNK;
+        4 * floats as u64
+    }
+}
+
+/// A desk for each thread of the installed pool.
+pub struct Desks(Vec<Mutex<Desk>>);
+
+impl Desks {
+    /// Desks for rows of this width.
+    pub fn new(width: usize, threads: usize) -> Self {
+        Desks(
+            (0..threads.max(1))
+                .map(|_| Mutex::new(Desk::new(width)))
+                .collect(),
+        )
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Works at this thread's desk.
+    ///
+    /// # Panics
+    /// Where a thread panicked at it before.
+    pub fn at<T>(&self, work: impl FnOnce(&mut Desk) -> T) -> T {
+        let place = rayon::current_thread_index().unwrap_or(0) % self.0.len();
+        work(&mut self.0[place].lock().expect("no thread panics at its desk"))
+    }
+}
+
+/// A row's sum so far.
+#[derive(Clone, Debug, Default)]
+pub struct Sum {
+    /// Interactions in it.
+    count: u64,
+    /// The open chunk; empty where there is none.
+    chunk: Vec<f32>,
+    /// The open segment's whole chunks; empty where there is none.
+    segment: Vec<f64>,
+    /// Whole segments as an ascending run of aligned subtrees, the largest first: a binary counter.
+    nodes: Vec<(u32, Vec<f64>)>,
+}
+
+impl Sum {
+    /// Interactions in it.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Bytes that an open sum may hold, its tree over `interactions` included.
+    pub fn bytes(width: usize, interactions: u64) -> u64 {
+        let levels = u64::from((interactions / SEGMENT + 1).ilog2()) + 1;
+        system_len(width) as u64
+            * (4 + 8
+                + if interactions > SEGMENT {
+                    8 * levels
+                } else {
+                    0
+                })
+    }
+
+    /// Adds the first `count` interactions at hand, in order, on this thread.
+    pub fn extend(
+        &mut self,
+        simd: Simd,
+        width: usize,
+        items: &dyn Interactions,
+        count: usize,
+        desk: &mut Desk,
+    ) {
+        let mut done = 0;
+        while done < count {
+            let room = (SEGMENT - self.count % SEGMENT) as usize;
+            let part = room.min(count - done);
+            self.extend_segment(simd, width, items, done..done + part, desk);
+            self.close_segment(simd);
+            done += part;
+        }
+    }
+
+    /// The same, whole segments on all threads at once.
+    pub fn extend_on_all(
+        &mut self,
+        simd: Simd,
+        width: usize,
+        items: &dyn Interactions,
+        count: usize,
+        desks: &Desks,
+    ) {
+        let mut done = 0;
+        while done < count {
+            let (chunk, segment) = (
+                std::mem::take(&mut self.chunk),
+                std::mem::take(&mut self.segment),
+            );
+            let mut carried = Some(Sum {
+                count: self.count,
+                chunk,
+                segment,
+                nodes: Vec::new(),
+            });
+            let mut position = self.count;
+            let mut parts = Vec::new();
+            while done < count && parts.len() < 2 * desks.count() {
+                let part = ((SEGMENT - position % SEGMENT) as usize).min(count - done);
+                let sum = carried.take().unwrap_or_else(|| Sum {
+                    count: position,
+                    ..Sum::default()
+                });
+                parts.push((done..done + part, sum));
+                done += part;
+                position += part as u64;
+            }
+            let work = |(range, sum): &mut (Range<usize>, Sum)| {
+                desks.at(|desk| sum.extend_segment(simd, width, items, range.clone(), desk));
+            };
+            parts.par_iter_mut().with_max_len(1).for_each(work);
+            for (_, part) in parts {
+                (self.count, self.chunk, self.segment) = (part.count, part.chunk, part.segment);
+                self.close_segment(simd);
+            }
+        }
+    }
+
+    /// Adds interactions that all belong to the open segment.
+    fn extend_segment(
+        &mut self,
+        simd: Simd,
+        width: usize,
+        items: &dyn Interactions,
+        range: Range<usize>,
+        desk: &mut Desk,
+    ) {
+        let mut next = range.start;
+        while next < range.end {
+            if self.chunk.is_empty() {
+                self.chunk = vec![0.0; system_len(width)];
+            }
+            let room = CHUNK - (self.count % CHUNK as u64) as usize;
+            let part = room.min(range.end - next);
+            items.add_to(next..next + part, desk, &mut self.chunk);
+            self.count += part as u64;
+            next += part;
+            if part == room {
+                self.flush(simd);
+            }
+        }
+    }
+
+    /// Moves the chunk into the segment.
+    fn flush(&mut self, simd: Simd) {
+        if self.segment.is_empty() {
+            self.segment = vec![0.0; self.chunk.len()];
+        }
+        flush(simd, &mut self.chunk, &mut self.segment);
+    }
+
+    /// Moves the segment into the tree if it is whole.
+    fn close_segment(&mut self, simd: Simd) {
+        if self.count.is_multiple_of(SEGMENT) && !self.segment.is_empty() {
+            let mut sum = std::mem::take(&mut self.segment);
+            let mut level = 0;
+            while self.nodes.last().is_some_and(|(other, _)| *other == level) {
+                let (_, mut left) = self.nodes.pop().expect("just seen");
+                add(simd, &mut left, &sum);
+                (sum, level) = (left, level + 1);
+            }
+            self.nodes.push((level, sum));
+        }
+    }
+
+    /// The whole sum.
+    pub fn total(mut self, simd: Simd, width: usize) -> Vec<f64> {
+        if !self.count.is_multiple_of(CHUNK as u64) {
+            self.flush(simd);
+        }
+        let mut subtrees: Vec<Vec<f64>> = self.nodes.into_iter().map(|(_, sum)| sum).collect();
+        if !self.segment.is_empty() {
+            subtrees.push(self.segment);
+        }
+        let Some(mut total) = subtrees.pop() else {
+            return vec![0.0; system_len(width)];
+        };
+        while let Some(mut left) = subtrees.pop() {
+            add(simd, &mut left, &total);
+            total = left;
+        }
+        total
+    }
+}

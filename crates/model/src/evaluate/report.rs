@@ -1,0 +1,211 @@
+//! What an evaluation found, in the shape in which it is printed.
+
+use crate::bootstrap::Interval;
+use crate::evaluate::op::Intervals;
+use crate::evaluate::ratings::RatingSums;
+use crate::evaluate::{Layout, Settings};
+use crate::metrics::MEASURES;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tensor::SplitPart;
+
+/// Figures by name, as `recall@20`.
+pub type Figures<T> = BTreeMap<String, T>;
+
+/// Something for each task (`new_products`, `all_products`) and ranker (`model`, `popularity`, ...).
+pub type ByTask<T> = BTreeMap<String, BTreeMap<String, T>>;
+
+/// Who was measured in a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsersCounted {
+    /// Users with at least one training and one relevant product: the means are over them.
+    pub counted: u64,
+    /// Users left out: something relevant, but nothing in training.
+    pub without_training: u64,
+    /// Users left out: in training, but nothing relevant.
+    pub without_relevant: u64,
+}
+
+/// The model's figure minus a baseline's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Of the means.
+    pub difference: f64,
+    /// By the paired bootstrap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Interval>,
+}
+
+/// Errors of predicted values.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Errors {
+    /// Root of the mean squared error.
+    pub rmse: f64,
+    /// Mean absolute error.
+    pub mae: f64,
+}
+
+/// How well values were predicted: `rmse` and `mae` of the model with its predictions clipped to the range of the
+/// training values.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ratings {
+    /// Root of the mean squared error.
+    pub rmse: f64,
+    /// Mean absolute error.
+    pub mae: f64,
+    /// The model without clipping.
+    pub unclipped: Errors,
+    /// Global mean plus shrunk offsets of product and user, clipped.
+    pub bias_only: Errors,
+    /// Interactions predicted.
+    pub interactions: u64,
+    /// Interactions left out because their user or product has no training interaction.
+    pub interactions_left_out: u64,
+    /// The range of the training values.
+    pub range: (f32, f32),
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// The held-out part.
+    pub part: SplitPart,
+    /// Means over users, by task, ranker and figure.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tasks: ByTask<Figures<f64>>,
+    /// Intervals of `tasks` by the bootstrap over users (coverage has none).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub intervals: ByTask<Figures<Interval>>,
+    /// The model minus each baseline.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub differences: ByTask<Figures<Difference>>,
+    /// Who was measured, by task.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub users: BTreeMap<String, UsersCounted>,
+    /// Products with a training interaction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidates: Option<u64>,
+    /// The level of intervals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<f64>,
+    /// Replicates of the bootstrap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicates: Option<u32>,
+    /// For explicit values.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub ratings: Option<Ratings>,
+}
+
+impl Evaluation {
+    fn empty(part: SplitPart) -> Self {
+        Evaluation {
+            part,
+            tasks: BTreeMap::new(),
+            intervals: BTreeMap::new(),
+            differences: BTreeMap::new(),
+            users: BTreeMap::new(),
+            candidates: None,
+            level: None,
+            replicates: None,
+            ratings: None,
+        }
+    }
+
+    /// Of values.
+    pub fn of_ratings(part: SplitPart, sums: &RatingSums, range: (f32, f32)) -> Self {
+        Evaluation {
+            ratings: Some(sums.ratings(range)),
+            ..Self::empty(part)
+        }
+    }
+
+    /// Of lists: `sums` as [`crate::evaluate::RankOp`] leaves them, `covered` products by list.
+    pub fn of_lists(
+        part: SplitPart,
+        settings: &Settings,
+        layout: &Layout,
+        sums: &[f64],
+        candidates: u64,
+        covered: &[u64],
+        intervals: &Intervals,
+    ) -> Self {
+        let mut found = Self::empty(part);
+        found.candidates = Some(candidates);
+        if settings.replicates > 0 {
+            (found.level, found.replicates) = (Some(settings.level), Some(settings.replicates));
+        }
+        for (task, ranking) in layout.tasks.iter().enumerate() {
+            found
+                .users
+                .insert(ranking.name().to_owned(), users_counted(layout, sums, task));
+            for ranker in 0..layout.rankers.len() {
+                found.add_list(layout, sums, (task, ranker), candidates, covered, intervals);
+            }
+        }
+        found
+    }
+
+    fn add_list(
+        &mut self,
+        layout: &Layout,
+        sums: &[f64],
+        (task, ranker): (usize, usize),
+        candidates: u64,
+        covered: &[u64],
+        intervals: &Intervals,
+    ) {
+        let place = (layout.tasks[task].name(), layout.rankers[ranker].name());
+        let users = sums[layout.counted(task)];
+        for (index, &k) in layout.ks.iter().enumerate() {
+            let figures = entry(&mut self.tasks, place);
+            if let Some(&products) = covered.get(layout.list(task, ranker, index)) {
+                figures.insert(
+                    format!("coverage@{k}"),
+                    share(products as f64, candidates as f64),
+                );
+            }
+            for (measure, position) in MEASURES.iter().zip(layout.figures(task, ranker, index)..) {
+                let figure = share(sums[position], users);
+                entry(&mut self.tasks, place).insert(measure.at(k), figure);
+                if let Some(interval) = intervals.figures.get(position).copied().flatten() {
+                    entry(&mut self.intervals, place).insert(measure.at(k), interval);
+                }
+                if ranker > 0 {
+                    let difference = share(sums[layout.model_of(position)], users) - figure;
+                    let interval = intervals.differences.get(position).copied().flatten();
+                    entry(&mut self.differences, place).insert(
+                        measure.at(k),
+                        Difference {
+                            difference,
+                            interval,
+                        },
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn entry<'a, T>(
+    map: &'a mut ByTask<Figures<T>>,
+    (task, ranker): (&str, &str),
+) -> &'a mut Figures<T> {
+    map.entry(task.to_owned())
+        .or_default()
+        .entry(ranker.to_owned())
+        .or_default()
+}
+
+fn users_counted(layout: &Layout, sums: &[f64], task: usize) -> UsersCounted {
+    let left_out = layout.width() + 2 * task;
+    UsersCounted {
+        counted: sums[layout.counted(task)] as u64,
+        without_training: sums[left_out] as u64,
+        without_relevant: sums[left_out + 1] as u64,
+    }
+}
+
+/// A mean over nobody is 0: JSON has no NaN, and `users` says that nobody counted.
+fn share(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}

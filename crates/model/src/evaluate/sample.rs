@@ -1,0 +1,145 @@
+//! The validation metrics of a fixed hash sample of users, at the end of every epoch of training.
+
+use crate::als::{Sampler, TableVersion};
+use crate::evaluate::layout::{Layout, Ranker};
+use crate::evaluate::op::{RankOp, Sample};
+use crate::evaluate::report::Evaluation;
+use crate::evaluate::steps::{self, blocks_of};
+use crate::evaluate::{Factors, Input, PRODUCTS, Settings, SettingsError};
+use crate::reduce::Reduction;
+use tensor::{Mode, Partitions, Reduced, Step, StepId};
+
+/// Evaluates the model alone, without baselines, intervals and coverage.
+#[derive(Debug)]
+pub struct SampledEvaluation {
+    settings: Settings,
+    input: Input,
+    held_out: Partitions,
+    last_bin: Option<u32>,
+    sample: Sample,
+}
+
+impl SampledEvaluation {
+    /// Of about `users` users. The factors of `input` are replaced by those of each epoch; `last_bin` is the last
+    /// bin of the training view, by which a tensor scores.
+    ///
+    /// # Errors
+    /// Where the settings cannot be honoured, or the held-out part does not exist.
+    pub fn new(
+        settings: Settings,
+        input: Input,
+        last_bin: Option<u32>,
+        users: u64,
+    ) -> Result<Self, SettingsError> {
+        settings.check()?;
+        let held_out = input.relevant()?.clone();
+        let sample = Sample::of(settings.seed, users, input.user.grid.rows_total());
+        Ok(SampledEvaluation {
+            settings,
+            input,
+            held_out,
+            last_bin,
+            sample,
+        })
+    }
+
+    fn layout(&self) -> Layout {
+        Layout {
+            tasks: self.settings.tasks.clone(),
+            rankers: vec![Ranker::Model],
+            ks: self.settings.ks.clone(),
+        }
+    }
+}
+
+impl Factors {
+    /// Of the tables of a program; `last_bin` is the last bin of the training view. `None` where U or V is missing.
+    pub fn of(tables: &[TableVersion], last_bin: Option<u32>, offset: f32) -> Option<Self> {
+        let table = |mode: Mode| tables.iter().find(|table| table.mode == mode);
+        let (users, products) = (table(Mode::User)?, table(Mode::Product)?);
+        let time = table(Mode::Time).map(|time| {
+            let bins = time.grid.rows_total().max(1) as u32;
+            (time.block(0), last_bin.unwrap_or(bins - 1))
+        });
+        Some(Factors {
+            users: users.keys(),
+            products: products.keys(),
+            time,
+            width: users.width,
+            offset,
+        })
+    }
+}
+
+impl Sampler for SampledEvaluation {
+    fn steps(&self, tables: &[TableVersion], first: StepId) -> Vec<Step> {
+        let factors =
+            Factors::of(tables, self.last_bin, 0.0).expect("training writes users and products");
+        let version = tables.iter().map(|table| table.version).max().unwrap_or(0);
+        let input = Input {
+            factors,
+            recent: None,
+            ..self.input.clone()
+        };
+        let op = RankOp {
+            users: input.user.grid.clone(),
+            products: input.product.grid.clone(),
+            width: input.factors.width,
+            time_row: input.factors.time.map(|(_, row)| row),
+            layout: self.layout(),
+            own: input.own,
+            mask: input.mask().is_some(),
+            sample: Some(self.sample),
+            seed: self.settings.seed,
+            replicates: 0,
+            coverage: false,
+        };
+        let none = Reduction {
+            id: 0,
+            leaves: 0,
+            rows: 0,
+            row_bytes: 8,
+        };
+        let ranked = StepId(first.0 + 1);
+        let mut steps = vec![
+            steps::products(first, &input.product, &input.train, None, version),
+            steps::rank(ranked, &input, &self.held_out, op, none, version),
+        ];
+        steps[1].frees = vec![blocks_of(PRODUCTS, &input.product.grid, version)];
+        steps
+    }
+
+    /// `new_products recall@20` and the like, then the number of users behind them.
+    fn metrics(&self, reduced: Vec<Reduced>) -> Vec<(String, f64)> {
+        let Some(Reduced::Sum(sums)) = reduced.get(1) else {
+            return Vec::new();
+        };
+        if sums.is_empty() {
+            return Vec::new();
+        }
+        let settings = Settings {
+            replicates: 0,
+            ..self.settings.clone()
+        };
+        let found = Evaluation::of_lists(
+            self.input.part,
+            &settings,
+            &self.layout(),
+            sums,
+            0,
+            &[],
+            &Default::default(),
+        );
+        let figures = found.tasks.iter().flat_map(|(task, rankers)| {
+            rankers
+                .values()
+                .flatten()
+                .map(move |(figure, value)| (format!("{task} {figure}"), *value))
+        });
+        let users = found
+            .users
+            .iter()
+            .map(|(task, users)| (format!("{task} users"), users.counted as f64));
+        figures.chain(users).collect()
+    }
+}

@@ -1,0 +1,234 @@
+//! The steps of an evaluation, for the program of its own and for the sample that is evaluated during training.
+
+use crate::evaluate::op::{EvaluateOp, RankOp};
+use crate::evaluate::{COVERED, Input, PRODUCT_OFFSETS, PRODUCTS};
+use crate::op::Op;
+use crate::reduce::Reduction;
+use tensor::{
+    BlockId, DepotId, Grid, KeyRange, ObjectKey, PartialSpec, PartitionRef, Partitions, Read,
+    SealedRef, Step, StepId, TableId, Task, TaskId,
+};
+
+/// All blocks of a table over a grid.
+pub fn blocks_of(table: TableId, grid: &Grid, version: u64) -> KeyRange {
+    KeyRange::Blocks {
+        table,
+        first: 0,
+        count: grid.blocks(),
+        version,
+    }
+}
+
+/// One block of a range of blocks.
+pub fn block_of(range: KeyRange, index: u32) -> ObjectKey {
+    match range {
+        KeyRange::One(key) => key,
+        KeyRange::Blocks {
+            table,
+            first,
+            version,
+            ..
+        } => ObjectKey::Block {
+            table,
+            block: BlockId(first + index),
+            version,
+        },
+    }
+}
+
+/// A step of one task a block; `of` says what the task of a block reads and writes and what it costs.
+pub fn per_block(
+    id: StepId,
+    name: &str,
+    op: Op,
+    blocks: u32,
+    partial: PartialSpec,
+    of: impl Fn(u32) -> (Vec<Read>, Vec<ObjectKey>, u64),
+) -> Step {
+    let op = op.encode();
+    let task = |index: u32| {
+        let (reads, writes, cost) = of(index);
+        let id = TaskId { step: id, index };
+        Task {
+            id,
+            op: op.clone(),
+            reads,
+            writes,
+            after: Vec::new(),
+            chain: None,
+            cost: cost.max(1),
+        }
+    };
+    Step {
+        id,
+        name: name.to_owned(),
+        tasks: (0..blocks).map(task).collect(),
+        partial,
+        frees: Vec::new(),
+    }
+}
+
+/// A read of a sealed object of the data set.
+pub fn sealed(object: SealedRef) -> Read {
+    Read::whole(object.key(DepotId::DATA))
+}
+
+fn partition(partitions: &[PartitionRef], block: u32) -> Read {
+    sealed(partitions[block as usize].object)
+}
+
+/// Describes every product: [`PRODUCTS`] at `version`. The sum is the number of candidates.
+pub fn products(
+    id: StepId,
+    product: &tensor::Axis,
+    train: &Partitions,
+    recent: Option<&Partitions>,
+    version: u64,
+) -> Step {
+    let op = Op::Evaluate(EvaluateOp::Products {
+        recent: recent.is_some(),
+    });
+    per_block(
+        id,
+        "describe products",
+        op,
+        product.grid.blocks(),
+        PartialSpec::Sum,
+        |block| {
+            let mut reads = vec![partition(&train.product_major, block)];
+            reads.extend(recent.map(|recent| partition(&recent.product_major, block)));
+            reads.push(sealed(product.dictionary[block as usize]));
+            let cost = train.product_major[block as usize].interactions / 16;
+            (
+                reads,
+                vec![block_of(blocks_of(PRODUCTS, &product.grid, version), block)],
+                cost,
+            )
+        },
+    )
+}
+
+/// Ranks products for the users of every block. `bootstrap` names the sums of replicates where the op asks for them.
+pub fn rank(
+    id: StepId,
+    input: &Input,
+    held_out: &Partitions,
+    op: RankOp,
+    bootstrap: Reduction,
+    version: u64,
+) -> Step {
+    let (replicates, coverage) = (op.replicates, op.coverage);
+    let scored = u64::from(op.width) * input.product.grid.rows_total() / 64;
+    let blocks = input.user.grid.blocks();
+    per_block(
+        id,
+        "rank products",
+        Op::Evaluate(EvaluateOp::Rank(op)),
+        blocks,
+        PartialSpec::Sum,
+        |block| {
+            let mut reads = factors(input, block);
+            reads.push(Read::whole(blocks_of(
+                PRODUCTS,
+                &input.product.grid,
+                version,
+            )));
+            reads.push(partition(&input.train.user_major, block));
+            reads.extend(input.mask().map(|mask| partition(&mask.user_major, block)));
+            reads.push(partition(&held_out.user_major, block));
+            reads.push(sealed(input.user.dictionary[block as usize]));
+            let mut writes = Vec::new();
+            if replicates > 0 {
+                writes.push(bootstrap.leaf(block));
+            }
+            if coverage {
+                writes.push(block_of(
+                    blocks_of(COVERED, &input.user.grid, version),
+                    block,
+                ));
+            }
+            (
+                reads,
+                writes,
+                u64::from(input.user.grid.rows[block as usize]) * scored,
+            )
+        },
+    )
+}
+
+/// The block of U, all of V, and T where there is one.
+pub fn factors(input: &Input, block: u32) -> Vec<Read> {
+    let mut reads = vec![
+        Read::rows(block_of(input.factors.users, block)),
+        Read::whole(input.factors.products),
+    ];
+    reads.extend(input.factors.time.map(|(key, _)| Read::whole(key)));
+    reads
+}
+
+/// Count, sum and range of the training values.
+pub fn values(id: StepId, input: &Input) -> Step {
+    let op = Op::Evaluate(EvaluateOp::Values);
+    per_block(
+        id,
+        "mean of training values",
+        op,
+        input.user.grid.blocks(),
+        PartialSpec::Collect,
+        |block| {
+            let reads = vec![partition(&input.train.user_major, block)];
+            (
+                reads,
+                Vec::new(),
+                input.train.user_major[block as usize].interactions / 16,
+            )
+        },
+    )
+}
+
+/// The offset of every product: [`PRODUCT_OFFSETS`].
+pub fn product_offsets(id: StepId, input: &Input, mean: f64, damping: f64) -> Step {
+    let op = Op::Evaluate(EvaluateOp::ProductOffsets { mean, damping });
+    let grid = &input.product.grid;
+    per_block(
+        id,
+        "product offsets",
+        op,
+        grid.blocks(),
+        PartialSpec::None,
+        |block| {
+            let part = &input.train.product_major[block as usize];
+            let writes = vec![block_of(blocks_of(PRODUCT_OFFSETS, grid, 0), block)];
+            (vec![sealed(part.object)], writes, part.interactions / 16)
+        },
+    )
+}
+
+/// Predicts the held-out values of every user block.
+pub fn ratings(id: StepId, input: &Input, held_out: &Partitions, op: EvaluateOp) -> Step {
+    let blocks = input.user.grid.blocks();
+    let mut step = per_block(
+        id,
+        "predict values",
+        Op::Evaluate(op),
+        blocks,
+        PartialSpec::Sum,
+        |block| {
+            let mut reads = factors(input, block);
+            reads.push(Read::whole(blocks_of(
+                PRODUCT_OFFSETS,
+                &input.product.grid,
+                0,
+            )));
+            reads.push(partition(&input.train.user_major, block));
+            reads.push(partition(&held_out.user_major, block));
+            (
+                reads,
+                Vec::new(),
+                held_out.user_major[block as usize].interactions,
+            )
+        },
+    );
+    step.frees = vec![blocks_of(PRODUCT_OFFSETS, &input.product.grid, 0)];
+    step
+}

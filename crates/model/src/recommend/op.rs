@@ -1,0 +1,30 @@
+//! The op of recommending as it travels.
+
+use serde::{Deserialize, Serialize};
+use tensor::Grid;
+
+/// Reads, in order: the block of U; all blocks of V; (if `time_row`) the block of T; all blocks of
+/// [`crate::evaluate::PRODUCTS`]; the block's user-major partitions: train, then `masks` more.
+///
+/// Writes an object of [`tensor::Recommended`] rows. Sums: users served, rows, users without training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecommendOp {
+    /// The grid of users.
+    pub users: Grid,
+    /// The grid of products.
+    pub products: Grid,
+    /// f32 per factor row.
+    pub width: u32,
+    /// The row of T that scores.
+    pub time_row: Option<u32>,
+    /// Added to every score.
+    pub offset: f32,
+    /// The length of a list.
+    pub k: u32,
+    /// Whether the user's training products are left out.
+    pub exclude_train: bool,
+    /// Further partitions whose products are left out.
+    pub masks: u32,
+    /// The users to serve, by place in the block, rising; `None`: all.
+    pub chosen: Option<Vec<u32>>,
+}

@@ -1,0 +1,138 @@
+//! A stretch of products as the fused kernel of scores, masks and selection takes it.
+//!
+//! **Invariant:** only candidates, the products with a training interaction, are offered; what is kept does not depend
+//! on how products are cut into stretches and parts, or users into chunks.
+
+use crate::evaluate::ProductRow;
+use kernels::top::{self, Products};
+use kernels::{Rows, Simd};
+use rayon::prelude::*;
+
+pub use kernels::dot;
+pub use kernels::top::{Ranked, finish};
+
+/// Users that one thread takes at a time.
+const USERS: usize = 64;
+/// Products packed at a time.
+pub const PART: usize = 4096;
+
+/// Products with consecutive row ids.
+#[derive(Clone, Copy, Debug)]
+pub struct Stretch<'a> {
+    /// The row id of the first.
+    pub first: u32,
+    /// What is known of each.
+    pub products: &'a [ProductRow],
+    /// A row of factors each.
+    pub factors: &'a [f32],
+    /// f32 per row of factors.
+    pub width: usize,
+}
+
+impl<'a> Stretch<'a> {
+    /// The stretch cut into parts of at most [`PART`] products.
+    pub fn parts(self) -> impl Iterator<Item = Stretch<'a>> {
+        let parts = self
+            .products
+            .chunks(PART)
+            .zip(self.factors.chunks(PART * self.width));
+        (0_u32..)
+            .zip(parts)
+            .map(move |(index, (products, factors))| Stretch {
+                first: self.first + index * PART as u32,
+                products,
+                factors,
+                width: self.width,
+            })
+    }
+}
+
+/// The candidates of a part, in the panels of the kernel.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    width: usize,
+    panels: Vec<f32>,
+    rows: Vec<u32>,
+    ties: Vec<u64>,
+    places: Vec<u32>,
+}
+
+impl Packed {
+    /// Nothing, for factors of a width.
+    pub fn new(width: usize) -> Self {
+        Packed {
+            width,
+            panels: Vec::new(),
+            rows: Vec::new(),
+            ties: Vec::new(),
+            places: Vec::new(),
+        }
+    }
+
+    /// Bytes of one, with the scratch of as many threads.
+    pub fn bytes(width: usize, threads: usize) -> u64 {
+        (top::packed_len(width, PART) * 4 + PART * 16 + threads * top::rank_scratch() * 4) as u64
+    }
+
+    /// Takes the candidates of a part.
+    pub fn fill(&mut self, simd: Simd, part: &Stretch<'_>) {
+        assert_eq!(
+            part.products.len() * self.width,
+            part.factors.len(),
+            "a row of factors a product"
+        );
+        let candidates = || {
+            (0_u32..)
+                .zip(part.products)
+                .filter(|(_, row)| row.popularity > 0)
+        };
+        self.places.clear();
+        self.places.extend(candidates().map(|(place, _)| place));
+        self.rows.clear();
+        self.rows
+            .extend(self.places.iter().map(|place| part.first + place));
+        self.ties.clear();
+        self.ties.extend(candidates().map(|(_, row)| row.tie));
+        self.panels
+            .resize(top::packed_len(self.width, self.rows.len()), 0.0);
+        top::pack_products(
+            simd,
+            Rows::contiguous(&[part.factors], self.width),
+            &self.places,
+            &mut self.panels,
+        );
+    }
+
+    /// Offers them to users: a row of factors, a mask of rising row ids and `k` places each.
+    pub fn offer(
+        &self,
+        simd: Simd,
+        users: &[f32],
+        masks: &[&[u32]],
+        k: usize,
+        best: &mut [Ranked],
+    ) {
+        let products = Products {
+            packed: &self.panels,
+            rows: &self.rows,
+            ties: &self.ties,
+            biases: None,
+        };
+        let chunks = users
+            .par_chunks(USERS * self.width)
+            .zip(masks.par_chunks(USERS));
+        chunks.zip(best.par_chunks_mut(USERS * k)).for_each_init(
+            || vec![0.0; top::rank_scratch()],
+            |scratch, ((users, masks), best)| {
+                top::rank(simd, self.width, users, products, masks, k, scratch, best);
+            },
+        );
+    }
+}
+
+/// `users ∘ time`, row by row: a tensor scores with this.
+pub fn at_time(users: &mut [f32], time: &[f32]) {
+    for user in users.chunks_exact_mut(time.len()) {
+        user.iter_mut().zip(time).for_each(|(u, t)| *u *= t);
+    }
+}

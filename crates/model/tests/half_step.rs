@@ -1,0 +1,496 @@
+//! Half-steps against normal equations written naively in f64, and against themselves: any cut, any threads, any
+//! instruction set.
+
+use kernels::random::Random;
+use kernels::{Rows, Simd, upper_index, upper_len};
+use model::als::half_step::{Factors, HalfStep};
+use model::als::sum::Desks;
+use model::als::time_mode::{TimePartial, packed_len, solve_times};
+use model::als::{
+    Formula, HalfStepOp, Preset, Scaling, Settings, Tally, TimePartialOp, TimeSolveOp,
+};
+use tensor::csr::Values;
+use tensor::{BlockId, CsrRef, Grid};
+
+/// One block of interactions and the tables around it.
+struct Problem {
+    formula: Formula,
+    rows: Grid,
+    columns: Grid,
+    bins: Option<u32>,
+    offsets: Vec<u64>,
+    ids: Vec<u32>,
+    times: Vec<u32>,
+    values: Vec<f32>,
+    blocks: Vec<Vec<f32>>,
+    time_rows: Vec<f32>,
+}
+
+const COUNTS: [u64; 12] = [1000, 700, 257, 256, 255, 40, 17, 16, 3, 1, 0, 0];
+
+impl Problem {
+    fn new(preset: Preset, rank: u32, bins: Option<u32>, counts: &[u64]) -> Self {
+        let random = Random::new(7, 1, 0, 0);
+        let scaling = if preset == Preset::Hu {
+            Scaling::Log
+        } else {
+            Scaling::Linear
+        };
+        let settings = Settings {
+            rank,
+            preset,
+            scaling,
+            epsilon: 0.5,
+            regularization: 0.03,
+            nu: 0.7,
+            ..Settings::default()
+        };
+        let formula = Formula {
+            offset: if preset == Preset::Explicit { 1.5 } else { 0.0 },
+            ..Formula::of(&settings)
+        };
+        let width = formula.width();
+        let columns = Grid {
+            stride_log2: 8,
+            rows: vec![90, 0, 120, 37],
+        };
+        let mut problem = Problem {
+            formula,
+            rows: Grid::single(counts.len() as u32),
+            columns,
+            bins,
+            offsets: vec![0],
+            ids: Vec::new(),
+            times: Vec::new(),
+            values: Vec::new(),
+            blocks: Vec::new(),
+            time_rows: Vec::new(),
+        };
+        let known: Vec<u32> = problem
+            .columns
+            .block_ids()
+            .flat_map(|block| problem.columns.row_ids(block))
+            .collect();
+        let mut draw = 0;
+        for &count in counts {
+            let mut row: Vec<(u32, u32)> = (0..count)
+                .map(|_| {
+                    draw += 1;
+                    let column = known[random.word(2 * draw) as usize % known.len()];
+                    (column, random.word(2 * draw + 1) % bins.unwrap_or(1))
+                })
+                .collect();
+            row.sort_unstable();
+            for (column, time) in row {
+                problem.ids.push(column);
+                problem.times.push(time);
+                problem.values.push((1 + column % 5) as f32 * 0.5);
+            }
+            problem.offsets.push(problem.ids.len() as u64);
+        }
+        let table = |step: u32, rows: u32| {
+            let mut table = vec![0.0; rows as usize * width];
+            for (row, id) in table.chunks_exact_mut(width).zip(0..) {
+                Random::new(9, 2, step, id).fill_normal(&mut row[..rank as usize]);
+                row.iter_mut().for_each(|x| *x *= 0.3);
+            }
+            table
+        };
+        problem.blocks = problem
+            .columns
+            .rows
+            .iter()
+            .zip(0..)
+            .map(|(&rows, block)| table(block, rows))
+            .collect();
+        problem.time_rows = table(99, bins.unwrap_or(1));
+        problem
+    }
+
+    fn op(&self) -> HalfStepOp {
+        HalfStepOp {
+            formula: self.formula,
+            rows: self.rows.clone(),
+            columns: self.columns.clone(),
+            bins: self.bins,
+            closes_epoch: true,
+        }
+    }
+
+    fn column(&self, id: u32) -> &[f32] {
+        let (block, local) = self.columns.split(id);
+        &self.blocks[block.0 as usize][local as usize * self.formula.width()..]
+            [..self.formula.rank as usize]
+    }
+
+    fn time(&self, bin: u32) -> &[f32] {
+        &self.time_rows[bin as usize * self.formula.width()..][..self.formula.rank as usize]
+    }
+
+    /// z of an interaction, in f64.
+    fn z(&self, position: usize) -> Vec<f64> {
+        let v = self
+            .column(self.ids[position])
+            .iter()
+            .map(|&x| f64::from(x));
+        match self.bins {
+            None => v.collect(),
+            Some(_) => v
+                .zip(self.time(self.times[position]))
+                .map(|(v, &t)| v * f64::from(t))
+                .collect(),
+        }
+    }
+
+    /// The Gram matrix of rows, naively, in the kernels' triangle.
+    fn gram<'a>(&self, rows: impl Iterator<Item = &'a [f32]>) -> Vec<f64> {
+        let (width, rank) = (self.formula.width(), self.formula.rank as usize);
+        let mut gram = vec![0.0; upper_len(width)];
+        for row in rows {
+            for i in 0..rank {
+                for j in i / 16 * 16..rank {
+                    gram[upper_index(width, i, j)] += f64::from(row[i]) * f64::from(row[j]);
+                }
+            }
+        }
+        gram
+    }
+
+    fn grams(&self) -> (Vec<f64>, Vec<f64>) {
+        let all = self
+            .columns
+            .block_ids()
+            .flat_map(|block| self.columns.row_ids(block));
+        (
+            self.gram(all.map(|id| self.column(id))),
+            self.gram((0..self.bins.unwrap_or(1)).map(|bin| self.time(bin))),
+        )
+    }
+
+    /// The half-step on a pool, in pieces that end at `cuts`.
+    fn run(&self, simd: Simd, threads: usize, cuts: &[u64]) -> (Vec<f32>, Tally) {
+        let width = self.formula.width();
+        let (gram, time_gram) = self.grams();
+        let base = self.formula.has_base();
+        let time_base = base && self.bins.is_some();
+        let mut step = HalfStep::new(
+            simd,
+            &self.op(),
+            BlockId(0),
+            base.then_some(&gram),
+            time_base.then_some(&time_gram),
+        );
+        let mut out = vec![0.0; (self.offsets.len() - 1) * width];
+        let blocks: Vec<&[f32]> = self.blocks.iter().map(Vec::as_slice).collect();
+        let columns = Rows::new(&blocks, self.columns.stride_log2, width);
+        let time_block = [&self.time_rows[..]];
+        let times = self.bins.map(|_| Rows::contiguous(&time_block, width));
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        let desks = Desks::new(width, threads);
+        self.in_pieces(cuts, |csr, first_row| {
+            pool.install(|| {
+                step.piece(csr, first_row, Factors { columns, times }, &desks, &mut out)
+            });
+        });
+        (out, step.finish())
+    }
+
+    fn in_pieces(&self, cuts: &[u64], mut piece: impl FnMut(CsrRef<'_>, u32)) {
+        let mut start = 0;
+        let limit = u64::from(self.columns.blocks()) << self.columns.stride_log2;
+        for &end in cuts.iter().chain([&(self.ids.len() as u64)]) {
+            let (a, b) = (start as usize, end as usize);
+            let first = self.offsets.partition_point(|&offset| offset <= start) - 1;
+            let last = self.offsets.partition_point(|&offset| offset < end);
+            let offsets = &self.offsets[first..=last];
+            let times = self.bins.map(|_| &self.times[a..b]);
+            let csr = CsrRef::new(
+                offsets,
+                start,
+                &self.ids[a..b],
+                times,
+                Values::Each(&self.values[a..b]),
+                limit,
+            )
+            .unwrap();
+            piece(csr, first as u32);
+            start = end;
+        }
+    }
+
+    /// Matrix and right-hand side of a row from the formula, in f64.
+    fn equations(&self, row: usize) -> (Vec<f64>, Vec<f64>) {
+        let (rank, width) = (self.formula.rank as usize, self.formula.width());
+        let range = self.offsets[row] as usize..self.offsets[row + 1] as usize;
+        let (gram, time_gram) = self.grams();
+        let cells = self.columns.rows_total() as f64 * f64::from(self.bins.unwrap_or(1));
+        let lambda = 0.03 * (range.len() as f64 + self.formula.alpha0 * cells).powf(0.7);
+        let (mut a, mut b) = (vec![0.0; rank * rank], vec![0.0; rank]);
+        for i in 0..rank {
+            for j in 0..rank {
+                let at = upper_index(width, i.min(j), i.max(j));
+                let time = if self.bins.is_some() {
+                    time_gram[at]
+                } else {
+                    1.0
+                };
+                a[i * rank + j] =
+                    self.formula.alpha0 * gram[at] * time + if i == j { lambda } else { 0.0 };
+            }
+        }
+        for position in range {
+            let (weight, target) = weights(&self.formula, f64::from(self.values[position]));
+            let z = self.z(position);
+            for i in 0..rank {
+                b[i] += target * z[i];
+                (0..rank).for_each(|j| a[i * rank + j] += weight * z[i] * z[j]);
+            }
+        }
+        (a, b)
+    }
+}
+
+/// w and b y as the papers have them.
+fn weights(formula: &Formula, y: f64) -> (f64, f64) {
+    match formula.preset {
+        Preset::Explicit => (1.0, y - f64::from(formula.offset)),
+        Preset::Rendle => (1.0, 1.0),
+        Preset::Hu => {
+            let above = formula.alpha * (1.0 + y / formula.epsilon).ln();
+            (above, formula.alpha0 + above)
+        }
+    }
+}
+
+/// |A x − b| / (|A| |x| + |b|).
+fn backward_error(a: &[f64], b: &[f64], x: &[f32]) -> f64 {
+    let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
+    let product = |row: &[f64]| {
+        row.iter()
+            .zip(x)
+            .map(|(a, &x)| a * f64::from(x))
+            .sum::<f64>()
+    };
+    let residual = norm(
+        &mut a
+            .chunks_exact(b.len())
+            .zip(b)
+            .map(|(row, b)| product(row) - b),
+    );
+    let size = norm(&mut a.iter().copied()) * norm(&mut x.iter().map(|&x| f64::from(x)));
+    residual / (size + norm(&mut b.iter().copied()))
+}
+
+fn bits(x: &[f32]) -> Vec<u32> {
+    x.iter().map(|x| x.to_bits()).collect()
+}
+
+const PRESETS: [Preset; 3] = [Preset::Explicit, Preset::Hu, Preset::Rendle];
+
+#[test]
+fn rows_solve_the_normal_equations() {
+    for preset in PRESETS {
+        for (rank, bins) in [(5, None), (20, None), (20, Some(7)), (64, Some(3))] {
+            let problem = Problem::new(preset, rank, bins, &COUNTS);
+            let (out, tally) = problem.run(Simd::detect(), 2, &[]);
+            assert_eq!(tally.failed, None);
+            let mut fit = 0.0;
+            for (row, x) in out.chunks_exact(problem.formula.width()).enumerate() {
+                let (x, padding) = x.split_at(rank as usize);
+                assert!(padding.iter().all(|x| x.to_bits() == 0));
+                if COUNTS[row] == 0 {
+                    assert!(
+                        x.iter().all(|x| x.to_bits() == 0),
+                        "a row without interactions is exactly zero"
+                    );
+                    continue;
+                }
+                let (a, b) = problem.equations(row);
+                let error = backward_error(&a, &b, x);
+                assert!(
+                    error <= 1e-6,
+                    "{preset:?} rank {rank} {bins:?} row {row}: {error:e}"
+                );
+                let x: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
+                let linear: f64 = b.iter().zip(&x).map(|(b, x)| b * x).sum();
+                let products = a
+                    .chunks_exact(x.len())
+                    .map(|row| row.iter().zip(&x).map(|(a, x)| a * x).sum::<f64>());
+                fit += 2.0 * linear - products.zip(&x).map(|(ax, x)| ax * x).sum::<f64>();
+            }
+            assert!(
+                (tally.fit - fit).abs() <= 1e-6 * fit.abs(),
+                "fit {} is not {fit}",
+                tally.fit
+            );
+        }
+    }
+}
+
+#[test]
+fn neither_cuts_nor_threads_nor_instructions_change_a_bit() {
+    for (preset, rank, bins) in [
+        (Preset::Hu, 20, None),
+        (Preset::Explicit, 5, Some(4)),
+        (Preset::Rendle, 40, None),
+    ] {
+        let problem = Problem::new(preset, rank, bins, &COUNTS);
+        let (expected, tally) = problem.run(Simd::detect(), 1, &[]);
+        let random = Random::new(3, 3, 0, 0);
+        for (round, simd) in Simd::available()
+            .collect::<Vec<_>>()
+            .into_iter()
+            .cycle()
+            .take(12)
+            .enumerate()
+        {
+            let mut cuts: Vec<u64> = (0..round)
+                .map(|i| u64::from(random.word((20 * round + i) as u32)) % problem.ids.len() as u64)
+                .collect();
+            cuts.sort_unstable();
+            cuts.dedup();
+            cuts.retain(|&cut| cut > 0);
+            let (out, other) = problem.run(simd, [1, 2, 4][round % 3], &cuts);
+            assert_eq!(bits(&out), bits(&expected), "{simd} {cuts:?}");
+            assert_eq!(other, tally);
+        }
+    }
+}
+
+#[test]
+fn a_giant_row_is_shared_by_threads_and_cut_anywhere() {
+    let counts = [65_536 * 3 + 1234, 65_536, 65_537, 20];
+    let problem = Problem::new(Preset::Hu, 3, None, &counts);
+    let (expected, _) = problem.run(Simd::detect(), 1, &[]);
+    let (a, b) = problem.equations(0);
+    // Some 800 equal interactions follow each other here, so that roundings do not cancel within a chunk.
+    let error = backward_error(&a, &b, &expected[..3]);
+    assert!(error <= 5e-6, "{error:e}");
+    for (threads, cuts) in [
+        (4, vec![]),
+        (2, vec![70_000]),
+        (4, vec![1, 65_535, 65_537, 131_072, 196_900, 200_000]),
+        (1, vec![65_536, 197_842, 263_378, 290_000]),
+    ] {
+        assert_eq!(
+            bits(&problem.run(Simd::detect(), threads, &cuts).0),
+            bits(&expected),
+            "{threads} {cuts:?}"
+        );
+    }
+}
+
+#[test]
+fn a_singular_row_is_carried_by_its_id() {
+    let mut problem = Problem::new(Preset::Explicit, 20, None, &COUNTS);
+    problem.formula.regularization = 0.0;
+    problem.rows = Grid {
+        stride_log2: 4,
+        rows: vec![12],
+    };
+    let (_, tally) = problem.run(Simd::detect(), 2, &[]);
+    let failed = tally
+        .failed
+        .expect("seventeen interactions do not fix twenty numbers");
+    assert_eq!(
+        failed.row, 6,
+        "the first row with fewer interactions than columns"
+    );
+    assert!(failed.pivot >= 16);
+}
+
+#[test]
+fn bins_are_solved_from_partials_of_blocks() {
+    for preset in PRESETS {
+        let problem = Problem::new(preset, 12, Some(5), &COUNTS);
+        let width = problem.formula.width();
+        let users: Vec<f32> = problem.run(Simd::detect(), 1, &[]).0;
+        let partial = |simd, threads: usize, cuts: &[u64]| {
+            let op = TimePartialOp {
+                formula: problem.formula,
+                columns: problem.columns.clone(),
+                bins: 6,
+            };
+            let mut sums = TimePartial::new(simd, &op);
+            let blocks: Vec<&[f32]> = problem.blocks.iter().map(Vec::as_slice).collect();
+            let columns = Rows::new(&blocks, problem.columns.stride_log2, width);
+            let user_block = [&users[..]];
+            let user_rows = Rows::contiguous(&user_block, width);
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            let desks = Desks::new(width, threads);
+            problem.in_pieces(cuts, |csr, first_row| {
+                let factors = Factors {
+                    columns,
+                    times: None,
+                };
+                pool.install(|| sums.piece(csr, first_row, user_rows, factors, &desks));
+            });
+            let mut out = vec![0.0; 6 * packed_len(width)];
+            sums.finish(&mut out);
+            out
+        };
+        let equations = partial(Simd::detect(), 1, &[]);
+        for (simd, cuts) in Simd::available().zip([vec![5, 900, 901, 1500], vec![], vec![2000]]) {
+            assert_eq!(partial(simd, 3, &cuts), equations, "{simd} {cuts:?}");
+        }
+        // One row of users against the other tables, per bin, in f64.
+        let rank = 12;
+        let mut a = vec![vec![0.0; rank * rank]; 6];
+        let mut b = vec![vec![0.0; rank]; 6];
+        for row in 0..COUNTS.len() {
+            for position in problem.offsets[row] as usize..problem.offsets[row + 1] as usize {
+                let (weight, target) =
+                    weights(&problem.formula, f64::from(problem.values[position]));
+                let v = problem.column(problem.ids[position]);
+                let z: Vec<f64> = v
+                    .iter()
+                    .zip(&users[row * width..])
+                    .map(|(&v, &u)| f64::from(v) * f64::from(u))
+                    .collect();
+                let bin = problem.times[position] as usize;
+                for i in 0..rank {
+                    b[bin][i] += target * z[i];
+                    (0..rank).for_each(|j| a[bin][i * rank + j] += weight * z[i] * z[j]);
+                }
+            }
+        }
+        let user_gram = problem.gram(users.chunks_exact(width));
+        let (gram, _) = problem.grams();
+        let cells = 12.0 * problem.columns.rows_total() as f64;
+        let op = TimeSolveOp {
+            formula: problem.formula,
+            bins: 6,
+            cells,
+        };
+        let mut out = vec![1.0; 6 * width];
+        let tally = solve_times(&op, &equations, Some((&user_gram, &gram)), &mut out);
+        assert_eq!(tally.failed, None);
+        assert!(
+            out[5 * width..].iter().all(|&t| t == 0.0),
+            "a bin without interactions is exactly zero"
+        );
+        for bin in 0..5 {
+            let count = problem
+                .times
+                .iter()
+                .filter(|&&time| time as usize == bin)
+                .count();
+            let lambda = 0.03 * (count as f64 + problem.formula.alpha0 * cells).powf(0.7);
+            for i in 0..rank {
+                for j in 0..rank {
+                    let at = upper_index(width, i.min(j), i.max(j));
+                    a[bin][i * rank + j] += problem.formula.alpha0 * user_gram[at] * gram[at];
+                }
+                a[bin][i * rank + i] += lambda;
+            }
+            let error = backward_error(&a[bin], &b[bin], &out[bin * width..][..rank]);
+            assert!(error <= 1e-6, "{preset:?} bin {bin}: {error:e}");
+        }
+    }
+}

@@ -1,0 +1,590 @@
+//! Ingest as a program of four steps: scan, dictionary, shuffle, seal. A lost object starts it again from the files.
+
+use crate::error::TablesError;
+use crate::op::{
+    self, Blocks, DictionaryOp, DictionaryReport, IdRunPlace, Op, RecordRun, ScanOp, ScanReport,
+    SealOp, SealUnit, Shape, ShuffleOp, ShuffleReport, ShuffleSegment,
+};
+use crate::spec::{BadReason, OnBadRow, ScanSpec};
+use crate::survey::Survey;
+use crate::view::gather;
+use std::collections::{BTreeMap, BTreeSet};
+use tensor::{
+    Axis, BlockId, DataSet, Grid, IdKind, KeyRange, Mode, ObjectKey, PartialSpec, Program,
+    ProgramError, Read, Reduced, SplitPart, Step, StepId, TableId, Task, TaskId, TimeAxis, Turn,
+};
+
+/// Runs of user ids, by split; rows are bytes.
+pub const USER_IDS: TableId = TableId(0);
+/// Runs of product ids, by split; rows are bytes.
+pub const PRODUCT_IDS: TableId = TableId(1);
+/// Records with local ranks, by split.
+pub const RECORDS: TableId = TableId(2);
+/// The rows of all users' runs, in one block of u32.
+pub const USER_ROWS: TableId = TableId(3);
+/// The rows of all products' runs.
+pub const PRODUCT_ROWS: TableId = TableId(4);
+/// Records in the order of users, by split.
+pub const USER_MAJOR: TableId = TableId(5);
+/// Records in the order of products, by split.
+pub const PRODUCT_MAJOR: TableId = TableId(6);
+
+/// Partitions that one task seals or derives, on as many threads as there are.
+pub const UNITS_PER_TASK: usize = 4;
+/// The most time bins: more are a mistake in the data.
+const BINS_MAX: u64 = 1 << 24;
+
+const SCAN: StepId = StepId(0);
+const DICTIONARY: StepId = StepId(1);
+const SHUFFLE: StepId = StepId(2);
+const SEAL: StepId = StepId(3);
+
+/// The ingest of surveyed files.
+pub struct Ingest {
+    survey: Survey,
+    spec: ScanSpec,
+    scans: Vec<ScanReport>,
+    axes: Option<Axes>,
+    data: Option<DataSet>,
+}
+
+/// What is known once the dictionaries are.
+struct Axes {
+    user: Axis,
+    product: Axis,
+    time: Option<TimeAxis>,
+    first_bin: i64,
+}
+
+/// An error of ours as the end of a program.
+pub(crate) fn refuse(error: TablesError) -> ProgramError {
+    ProgramError {
+        sentence: error.to_string(),
+    }
+}
+
+/// The collected partials of a step.
+pub(crate) fn collected(reduced: Reduced) -> Result<Vec<Vec<u8>>, TablesError> {
+    match reduced {
+        Reduced::Collect(partials) => Ok(partials),
+        _ => Err(TablesError::Malformed("a step was reduced in another way")),
+    }
+}
+
+fn key(table: TableId, block: u32) -> ObjectKey {
+    ObjectKey::Block {
+        table,
+        block: BlockId(block),
+        version: 0,
+    }
+}
+
+impl Ingest {
+    /// Of files that were surveyed with the same spec.
+    pub fn new(survey: Survey, spec: ScanSpec) -> Self {
+        Ingest {
+            survey,
+            spec,
+            scans: Vec::new(),
+            axes: None,
+            data: None,
+        }
+    }
+
+    /// The data set, once the program is finished.
+    pub fn into_data_set(self) -> Option<DataSet> {
+        self.data
+    }
+
+    fn splits(&self) -> u32 {
+        self.survey.splits.len() as u32
+    }
+
+    fn all_splits(&self, table: TableId) -> KeyRange {
+        KeyRange::Blocks {
+            table,
+            first: 0,
+            count: self.splits(),
+            version: 0,
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        Shape {
+            time: self.spec.time.is_some(),
+            value: self.spec.reads_values(),
+        }
+    }
+
+    fn interactions(&self) -> u64 {
+        let segments = self.scans.iter().flat_map(|scan| &scan.segments);
+        segments.map(|segment| u64::from(segment.records)).sum()
+    }
+
+    fn scan_step(&self) -> Step {
+        // A scan need not know the parts of all files.
+        let spec = ScanSpec {
+            parts: vec![],
+            ..self.spec.clone()
+        };
+        let task = |(index, split): (usize, &crate::survey::Split)| {
+            let op = Op::Scan(ScanOp {
+                input: self.survey.files[split.file as usize].clone(),
+                split: split.clone(),
+                spec: spec.clone(),
+                kinds: self.survey.kinds,
+            });
+            let block = index as u32;
+            let writes = [USER_IDS, PRODUCT_IDS, RECORDS].map(|table| key(table, block));
+            task(SCAN, block, &op, vec![], writes.to_vec(), split.rows)
+        };
+        let tasks = self.survey.splits.iter().enumerate().map(task).collect();
+        step(SCAN, "scan", tasks, vec![])
+    }
+
+    fn after_scan(&mut self, partials: &[Vec<u8>]) -> Result<Turn, TablesError> {
+        self.scans = partials
+            .iter()
+            .map(|partial| op::decode(partial))
+            .collect::<Result<_, _>>()?;
+        self.check_rows()?;
+        let interactions = self.interactions();
+        let tasks = [Mode::User, Mode::Product]
+            .into_iter()
+            .enumerate()
+            .map(|(index, mode)| {
+                let is_user = mode == Mode::User;
+                let op = Op::Dictionary(DictionaryOp {
+                    mode,
+                    column: if is_user {
+                        &self.spec.user
+                    } else {
+                        &self.spec.product
+                    }
+                    .clone(),
+                    id_kind: if is_user {
+                        self.survey.kinds.user
+                    } else {
+                        self.survey.kinds.product
+                    },
+                    runs: self.id_runs(is_user),
+                    interactions,
+                });
+                let (ids, rows) = if is_user {
+                    (USER_IDS, USER_ROWS)
+                } else {
+                    (PRODUCT_IDS, PRODUCT_ROWS)
+                };
+                let reads = vec![Read::rows(self.all_splits(ids))];
+                task(
+                    DICTIONARY,
+                    index as u32,
+                    &op,
+                    reads,
+                    vec![key(rows, 0)],
+                    interactions,
+                )
+            })
+            .collect();
+        let frees = vec![self.all_splits(USER_IDS), self.all_splits(PRODUCT_IDS)];
+        Ok(Turn {
+            steps: vec![step(DICTIONARY, "dictionary", tasks, frees)],
+            ..Turn::default()
+        })
+    }
+
+    /// Ends the ingest where a bad row is rejected or no row is left.
+    fn check_rows(&self) -> Result<(), TablesError> {
+        let bad = self.scans.iter().zip(&self.survey.splits);
+        let first = bad
+            .filter_map(|(scan, split)| scan.first_bad.map(|first| (split.file, first)))
+            .min();
+        if let (OnBadRow::Reject, Some((file, (row, reason)))) = (self.spec.on_bad_row, first) {
+            return Err(TablesError::BadRow {
+                file: self.survey.files[file as usize].name.clone(),
+                row,
+                column: self.column_of(reason).to_owned(),
+                fault: reason.fault(self.spec.value_rule),
+            });
+        }
+        if self.interactions() == 0 {
+            let reasons: Vec<String> = self
+                .bad_rows()
+                .into_iter()
+                .map(|(reason, count)| format!("{reason}: {count}"))
+                .collect();
+            return Err(TablesError::NothingLeft {
+                rows: self.survey.rows(),
+                reasons: reasons.join(", "),
+            });
+        }
+        Ok(())
+    }
+
+    fn column_of(&self, reason: BadReason) -> &str {
+        match reason {
+            BadReason::NullUser => &self.spec.user,
+            BadReason::NullProduct => &self.spec.product,
+            BadReason::NullTime | BadReason::TimeOutOfRange => {
+                self.spec.time.as_deref().unwrap_or("time")
+            }
+            _ => self.spec.value.as_deref().unwrap_or("value"),
+        }
+    }
+
+    fn bad_rows(&self) -> BTreeMap<String, u64> {
+        let mut bad = BTreeMap::new();
+        for (reason, count) in self.scans.iter().flat_map(|scan| &scan.bad) {
+            *bad.entry(reason.key().to_owned()).or_default() += count;
+        }
+        bad
+    }
+
+    fn id_runs(&self, is_user: bool) -> Vec<IdRunPlace> {
+        let mut places = Vec::new();
+        for (split, scan) in self.scans.iter().enumerate() {
+            let mut start = 0;
+            for segment in &scan.segments {
+                let run = if is_user {
+                    segment.users
+                } else {
+                    segment.products
+                };
+                places.push(IdRunPlace {
+                    split: split as u32,
+                    start,
+                    run,
+                });
+                start += run.bytes;
+            }
+        }
+        places
+    }
+
+    fn after_dictionary(&mut self, partials: &[Vec<u8>]) -> Result<Turn, TablesError> {
+        let [user, product] = partials else {
+            return Err(TablesError::Malformed("a dictionary is missing"));
+        };
+        let (time, first_bin) = self.time_axis()?;
+        let kinds = self.survey.kinds;
+        self.axes = Some(Axes {
+            user: self.axis(&self.spec.user, kinds.user, user)?,
+            product: self.axis(&self.spec.product, kinds.product, product)?,
+            time,
+            first_bin,
+        });
+        Ok(Turn {
+            steps: vec![self.shuffle_step()?],
+            ..Turn::default()
+        })
+    }
+
+    fn axis(&self, column: &str, id_kind: IdKind, report: &[u8]) -> Result<Axis, TablesError> {
+        let report: DictionaryReport = op::decode(report)?;
+        let grid =
+            Grid::deal(report.ids, self.interactions()).map_err(|source| TablesError::Grid {
+                column: column.to_owned(),
+                source,
+            })?;
+        Ok(Axis {
+            column: column.to_owned(),
+            id_kind,
+            grid,
+            dictionary: report.blocks,
+        })
+    }
+
+    fn time_axis(&self) -> Result<(Option<TimeAxis>, i64), TablesError> {
+        let Some(column) = &self.spec.time else {
+            return Ok((None, 0));
+        };
+        let bins = self.scans.iter().filter_map(|scan| scan.bins);
+        let (first, last) = bins
+            .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+            .ok_or(TablesError::Malformed("usable rows have no time"))?;
+        let count = (last - first) as u64 + 1;
+        if count > BINS_MAX {
+            return Err(TablesError::TooManyBins {
+                column: column.clone(),
+                bins: count,
+                limit: BINS_MAX,
+            });
+        }
+        let last_second = self
+            .scans
+            .iter()
+            .filter_map(|scan| scan.last_second)
+            .max()
+            .unwrap_or(0);
+        let unit = self
+            .survey
+            .kinds
+            .time
+            .map_or(1, crate::columns::TimeKind::unit_seconds);
+        let axis = TimeAxis {
+            column: column.clone(),
+            bin: self.spec.time_bin,
+            first_bin: first,
+            bins: count as u32,
+            last_is_partial: self.spec.time_bin.is_partial(last, last_second, unit),
+        };
+        Ok((Some(axis), first))
+    }
+
+    fn axes(&self) -> Result<&Axes, TablesError> {
+        self.axes
+            .as_ref()
+            .ok_or(TablesError::Malformed("a step is done before its time"))
+    }
+
+    fn shuffle_step(&self) -> Result<Step, TablesError> {
+        let axes = self.axes()?;
+        let blocks = |grid: &Grid| Blocks {
+            count: grid.blocks(),
+            stride_log2: grid.stride_log2,
+        };
+        let (mut user_start, mut product_start) = (0, 0);
+        let mut tasks = Vec::new();
+        for (split, scan) in self.scans.iter().enumerate() {
+            let segment = |segment: &op::Segment| {
+                let place = ShuffleSegment {
+                    records: segment.records,
+                    users: (user_start, segment.users.ids),
+                    products: (product_start, segment.products.ids),
+                };
+                user_start += u64::from(segment.users.ids);
+                product_start += u64::from(segment.products.ids);
+                place
+            };
+            let segments: Vec<ShuffleSegment> = scan.segments.iter().map(segment).collect();
+            let cost = segments
+                .iter()
+                .map(|segment| u64::from(segment.records))
+                .sum::<u64>()
+                * 2;
+            let op = Op::Shuffle(ShuffleOp {
+                segments,
+                shape: self.shape(),
+                user: blocks(&axes.user.grid),
+                product: blocks(&axes.product.grid),
+                first_bin: axes.first_bin,
+                bins: axes.time.as_ref().map_or(1, |time| time.bins),
+            });
+            let split = split as u32;
+            let reads =
+                [key(RECORDS, split), key(USER_ROWS, 0), key(PRODUCT_ROWS, 0)].map(Read::rows);
+            let writes = vec![key(USER_MAJOR, split), key(PRODUCT_MAJOR, split)];
+            tasks.push(task(SHUFFLE, split, &op, reads.to_vec(), writes, cost));
+        }
+        let frees = vec![
+            self.all_splits(RECORDS),
+            key(USER_ROWS, 0).into(),
+            key(PRODUCT_ROWS, 0).into(),
+        ];
+        Ok(step(SHUFFLE, "shuffle", tasks, frees))
+    }
+
+    /// The parts that files were given for, in their order.
+    fn parts(&self) -> Vec<SplitPart> {
+        let files = self.survey.files.len();
+        let parts: BTreeSet<SplitPart> = (0..files).map(|file| self.spec.part(file)).collect();
+        parts.into_iter().collect()
+    }
+
+    fn after_shuffle(&mut self, partials: &[Vec<u8>]) -> Result<Turn, TablesError> {
+        let reports: Vec<ShuffleReport> = partials
+            .iter()
+            .map(|partial| op::decode(partial))
+            .collect::<Result<_, _>>()?;
+        let mut tasks = Vec::new();
+        for part in self.parts() {
+            let units = self.units(part, &reports)?;
+            for units in units.chunks(UNITS_PER_TASK) {
+                let records: u64 = units
+                    .iter()
+                    .flat_map(|unit| &unit.runs)
+                    .map(|run| run.records)
+                    .sum();
+                let op = Op::Seal(SealOp {
+                    units: units.to_vec(),
+                    shape: self.shape(),
+                    duplicates: self.spec.duplicates,
+                    value_column: self.spec.value.clone().unwrap_or_default(),
+                });
+                let mut orientations: Vec<Mode> =
+                    units.iter().map(|unit| unit.orientation).collect();
+                orientations.dedup();
+                let table = |mode| {
+                    if mode == Mode::User {
+                        USER_MAJOR
+                    } else {
+                        PRODUCT_MAJOR
+                    }
+                };
+                let reads = orientations
+                    .into_iter()
+                    .map(|mode| Read::rows(self.all_splits(table(mode))));
+                tasks.push(task(
+                    SEAL,
+                    tasks.len() as u32,
+                    &op,
+                    reads.collect(),
+                    vec![],
+                    1 + records,
+                ));
+            }
+        }
+        let frees = vec![self.all_splits(USER_MAJOR), self.all_splits(PRODUCT_MAJOR)];
+        Ok(Turn {
+            steps: vec![step(SEAL, "seal", tasks, frees)],
+            ..Turn::default()
+        })
+    }
+
+    /// The partitions of a part: those of users, then those of products.
+    fn units(
+        &self,
+        part: SplitPart,
+        reports: &[ShuffleReport],
+    ) -> Result<Vec<SealUnit>, TablesError> {
+        let axes = self.axes()?;
+        let mut units = Vec::new();
+        for (orientation, grid) in [
+            (Mode::User, &axes.user.grid),
+            (Mode::Product, &axes.product.grid),
+        ] {
+            for block in 0..grid.blocks() {
+                let mut runs = Vec::new();
+                for (split, report) in reports.iter().enumerate() {
+                    if self.spec.part(self.survey.splits[split].file as usize) != part {
+                        continue;
+                    }
+                    let segments = match orientation {
+                        Mode::User => &report.user_major,
+                        _ => &report.product_major,
+                    };
+                    runs_of(segments, split as u32, block as usize, &mut runs);
+                }
+                units.push(SealUnit {
+                    orientation,
+                    block,
+                    rows: grid.rows[block as usize],
+                    stride_log2: grid.stride_log2,
+                    runs,
+                });
+            }
+        }
+        Ok(units)
+    }
+
+    fn after_seal(&mut self, mut partials: Vec<Vec<u8>>) -> Result<Turn, TablesError> {
+        let axes = self
+            .axes
+            .take()
+            .ok_or(TablesError::Malformed("a step is done before its time"))?;
+        let user_blocks = axes.user.grid.blocks();
+        let tasks =
+            (user_blocks + axes.product.grid.blocks()).div_ceil(UNITS_PER_TASK as u32) as usize;
+        let mut parts = Vec::new();
+        for part in self.parts() {
+            let rest = partials.split_off(tasks.min(partials.len()));
+            parts.push((
+                part,
+                gather(std::mem::replace(&mut partials, rest), user_blocks)?,
+            ));
+        }
+        self.data = Some(DataSet {
+            lineage: self.survey.lineage,
+            user: axes.user,
+            product: axes.product,
+            time: axes.time,
+            value_column: self.spec.value.clone(),
+            duplicates: self.spec.duplicates,
+            parts,
+            input_rows: self.survey.rows(),
+            bad_rows: self.bad_rows(),
+        });
+        Ok(Turn {
+            finished: true,
+            ..Turn::default()
+        })
+    }
+}
+
+/// The runs of one block in the object of a split: a piece of each segment.
+fn runs_of(segments: &[Vec<u32>], split: u32, block: usize, runs: &mut Vec<RecordRun>) {
+    let mut first = 0;
+    for starts in segments {
+        let (Some(&start), Some(&end)) = (starts.get(block), starts.get(block + 1)) else {
+            continue;
+        };
+        if end > start {
+            let (start, records) = (first + u64::from(start), u64::from(end - start));
+            runs.push(RecordRun {
+                split,
+                start,
+                records,
+            });
+        }
+        first += starts.last().map_or(0, |&last| u64::from(last));
+    }
+}
+
+fn task(
+    step: StepId,
+    index: u32,
+    op: &Op,
+    reads: Vec<Read>,
+    writes: Vec<ObjectKey>,
+    cost: u64,
+) -> Task {
+    let id = TaskId { step, index };
+    Task {
+        id,
+        op: op.encode(),
+        reads,
+        writes,
+        after: vec![],
+        chain: None,
+        cost,
+    }
+}
+
+fn step(id: StepId, name: &str, tasks: Vec<Task>, frees: Vec<KeyRange>) -> Step {
+    Step {
+        id,
+        name: name.to_owned(),
+        tasks,
+        partial: PartialSpec::Collect,
+        frees,
+    }
+}
+
+impl Program for Ingest {
+    fn start(&mut self) -> Result<Turn, ProgramError> {
+        Ok(Turn {
+            steps: vec![self.scan_step()],
+            ..Turn::default()
+        })
+    }
+
+    fn completed(&mut self, step: StepId, reduced: Reduced) -> Result<Turn, ProgramError> {
+        let turn = collected(reduced).and_then(|partials| match step {
+            SCAN => self.after_scan(&partials),
+            DICTIONARY => self.after_dictionary(&partials),
+            SHUFFLE => self.after_shuffle(&partials),
+            SEAL => self.after_seal(partials),
+            _ => Err(TablesError::Malformed("a step that ingest did not ask for")),
+        });
+        turn.map_err(refuse)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn restore(&mut self, _state: Option<&[u8]>) -> Result<(), ProgramError> {
+        (self.scans, self.axes, self.data) = (Vec::new(), None, None);
+        Ok(())
+    }
+}

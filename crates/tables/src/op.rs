@@ -1,0 +1,290 @@
+//! The ops of ingest and views as they travel, and the reports that their tasks return as partials.
+
+use crate::columns::ColumnKinds;
+use crate::error::TablesError;
+use crate::spec::{BadReason, ScanSpec};
+use crate::survey::{InputFile, Split};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tensor::{Duplicates, IdKind, Mode, OpFamily, PartitionRef, SealedRef, ViewSpec};
+
+/// The version of the encoding.
+pub const VERSION: u16 = 1;
+
+/// What a task of ingest or of a view does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Op {
+    /// Decodes a split. Writes its runs of user ids, of product ids, and its records.
+    Scan(ScanOp),
+    /// Merges all runs of ids of a mode. Writes the rows of each run's ids; seals the dictionary.
+    Dictionary(DictionaryOp),
+    /// Brings a split's records to row ids, sorted in both orientations. Writes both.
+    Shuffle(ShuffleOp),
+    /// Merges the records of some blocks and seals their partitions.
+    Seal(SealOp),
+    /// Derives partitions of a view from those of the data set.
+    View(ViewOp),
+}
+
+/// See [`Op::Scan`]. Reads nothing but the input file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScanOp {
+    /// The file.
+    pub input: InputFile,
+    /// What of it.
+    pub split: Split,
+    /// Which columns, by which rules.
+    pub spec: ScanSpec,
+    /// Their kinds.
+    pub kinds: ColumnKinds,
+}
+
+/// One sorted run of ids, within the object of a split.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdRun {
+    /// Ids.
+    pub ids: u32,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// One segment of a split's objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// Records.
+    pub records: u32,
+    /// Its users.
+    pub users: IdRun,
+    /// Its products.
+    pub products: IdRun,
+}
+
+/// The partial of a scan.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ScanReport {
+    /// Rows read.
+    pub rows: u64,
+    /// Rows left out, by reason.
+    pub bad: BTreeMap<BadReason, u64>,
+    /// The first bad row, counted in the file.
+    pub first_bad: Option<(u64, BadReason)>,
+    /// The first and the last absolute bin of usable rows.
+    pub bins: Option<(i64, i64)>,
+    /// The last second of usable rows.
+    pub last_second: Option<i64>,
+    /// The segments.
+    pub segments: Vec<Segment>,
+}
+
+/// Where a run of ids lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdRunPlace {
+    /// The object, by split.
+    pub split: u32,
+    /// Its first byte there.
+    pub start: u64,
+    /// The run.
+    pub run: IdRun,
+}
+
+/// See [`Op::Dictionary`]. Reads the runs of ids of all splits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DictionaryOp {
+    /// The mode.
+    pub mode: Mode,
+    /// Its column, for messages.
+    pub column: String,
+    /// The type of its ids.
+    pub id_kind: IdKind,
+    /// Every segment's run, in order.
+    pub runs: Vec<IdRunPlace>,
+    /// Usable rows, which decide the number of blocks.
+    pub interactions: u64,
+}
+
+/// The partial of a dictionary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DictionaryReport {
+    /// Distinct ids.
+    pub ids: u64,
+    /// The sealed dictionary of each block.
+    pub blocks: Vec<SealedRef>,
+}
+
+/// A segment to be shuffled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShuffleSegment {
+    /// Records.
+    pub records: u32,
+    /// Place of its users' rows in the object of all users' rows, and their number.
+    pub users: (u64, u32),
+    /// Likewise its products.
+    pub products: (u64, u32),
+}
+
+/// The shape of records after the scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Whether they carry a time bin.
+    pub time: bool,
+    /// Whether they carry a value.
+    pub value: bool,
+}
+
+impl Shape {
+    /// 32-bit words of a record: user or row, product or column, time, value (two, f64).
+    pub fn words(self) -> usize {
+        2 + usize::from(self.time) + 2 * usize::from(self.value)
+    }
+
+    /// Bytes of a record.
+    pub fn row_bytes(self) -> u32 {
+        4 * self.words() as u32
+    }
+}
+
+/// The blocks of a mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocks {
+    /// How many.
+    pub count: u32,
+    /// log2 of the row ids that each owns.
+    pub stride_log2: u8,
+}
+
+/// See [`Op::Shuffle`]. Reads the split's records, the rows of all users, the rows of all products.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShuffleOp {
+    /// Its segments.
+    pub segments: Vec<ShuffleSegment>,
+    /// The shape of a record.
+    pub shape: Shape,
+    /// Blocks of users.
+    pub user: Blocks,
+    /// Blocks of products.
+    pub product: Blocks,
+    /// The absolute number of bin 0.
+    pub first_bin: i64,
+    /// How many bins.
+    pub bins: u32,
+}
+
+/// The partial of a shuffle: of each segment, in each orientation, where the records of each block begin within it
+/// (one entry more than there are blocks).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ShuffleReport {
+    /// By user block.
+    pub user_major: Vec<Vec<u32>>,
+    /// By product block.
+    pub product_major: Vec<Vec<u32>>,
+}
+
+/// Sorted records of one block within the object of a split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordRun {
+    /// The object, by split.
+    pub split: u32,
+    /// The first record.
+    pub start: u64,
+    /// How many.
+    pub records: u64,
+}
+
+/// A partition to be sealed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SealUnit {
+    /// The mode of its rows.
+    pub orientation: Mode,
+    /// The block.
+    pub block: u32,
+    /// Its rows.
+    pub rows: u32,
+    /// log2 of the row ids that a block owns.
+    pub stride_log2: u8,
+    /// Its runs, in the order (file, row).
+    pub runs: Vec<RecordRun>,
+}
+
+/// See [`Op::Seal`]. Reads the shuffled records of all splits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SealOp {
+    /// The partitions.
+    pub units: Vec<SealUnit>,
+    /// The shape of a record.
+    pub shape: Shape,
+    /// How duplicates are combined.
+    pub duplicates: Duplicates,
+    /// The column of values, for messages.
+    pub value_column: String,
+}
+
+/// See [`Op::View`]. Reads the sealed source partitions, in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ViewOp {
+    /// What the view keeps.
+    pub spec: ViewSpec,
+    /// The partitions.
+    pub units: Vec<ViewUnit>,
+    /// How duplicates are combined.
+    pub duplicates: Duplicates,
+}
+
+/// A partition to be derived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewUnit {
+    /// The mode of its rows.
+    pub orientation: Mode,
+    /// The block.
+    pub block: u32,
+    /// The row id of its first row.
+    pub first_row: u32,
+    /// From what.
+    pub source: PartitionRef,
+}
+
+/// The partial of a seal or view task.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealReport {
+    /// One a unit.
+    pub partitions: Vec<PartitionRef>,
+}
+
+impl Op {
+    /// As a task carries it.
+    pub fn encode(&self) -> tensor::Op {
+        tensor::Op {
+            family: OpFamily::Tables,
+            version: VERSION,
+            body: Arc::from(encode(self)),
+        }
+    }
+
+    /// Opens what [`Op::encode`] made.
+    ///
+    /// # Errors
+    /// Where it is of another version or malformed.
+    pub fn decode(op: &tensor::Op) -> Result<Self, TablesError> {
+        if op.version != VERSION {
+            return Err(TablesError::OpVersion { found: op.version });
+        }
+        decode(&op.body)
+    }
+}
+
+/// Encodes a report.
+///
+/// # Panics
+/// Never: the types of this module are all encodable.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("plain structs can be encoded")
+}
+
+/// Decodes a report.
+///
+/// # Errors
+/// Where the bytes are not one.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, TablesError> {
+    postcard::from_bytes(bytes).map_err(|_| TablesError::Malformed("an op or report"))
+}

@@ -1,0 +1,399 @@
+//! Decoding one split through byte ranges: two sides, (user, time) and (product, value), that may advance on two
+//! threads, and the rows that they make together.
+//!
+//! **Invariant:** segments depend on the file alone: they end between batches of fixed length.
+
+use crate::columns::{Reals, Times};
+use crate::error::TablesError;
+use crate::intern::Interner;
+use crate::op::{ScanOp, ScanReport, Shape};
+use crate::rows::{Batch, Closed, Rows, Rules};
+use crate::survey::{arrow_metadata, leaf_of, parse_footer};
+use arrow::array::{Array, ArrayRef};
+use bytes::Bytes;
+use parquet::DecodeResult;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader};
+use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Rows decoded at a time.
+const BATCH_ROWS: usize = 16 << 10;
+
+/// One column of the split, row group by row group.
+struct ColumnReader {
+    file: String,
+    decoder: ParquetPushDecoder,
+    row_group: Option<ParquetRecordBatchReader>,
+    wants: Vec<Range<u64>>,
+    finished: bool,
+}
+
+impl ColumnReader {
+    fn new(op: &ScanOp, metadata: &ArrowReaderMetadata, column: &str) -> Result<Self, TablesError> {
+        let file = op.input.name.clone();
+        let leaf = leaf_of(metadata, column).ok_or(TablesError::Malformed(
+            "a column that the survey saw is gone",
+        ))?;
+        let groups = op
+            .split
+            .row_groups
+            .clone()
+            .map(|group| group as usize)
+            .collect();
+        let decoder = ParquetPushDecoderBuilder::new_with_metadata(metadata.clone())
+            .with_projection(ProjectionMask::leaves(metadata.parquet_schema(), [leaf]))
+            .with_row_groups(groups)
+            .with_batch_size(BATCH_ROWS)
+            .build()
+            .map_err(|error| TablesError::corrupt(&file, error))?;
+        Ok(ColumnReader {
+            file,
+            decoder,
+            row_group: None,
+            wants: Vec::new(),
+            finished: false,
+        })
+    }
+
+    /// Opens the next row group or says which bytes it lacks.
+    fn open(&mut self) -> Result<(), TablesError> {
+        if self.row_group.is_some() || self.finished || !self.wants.is_empty() {
+            return Ok(());
+        }
+        let next = self.decoder.try_next_reader();
+        match next.map_err(|error| TablesError::corrupt(&self.file, error))? {
+            DecodeResult::NeedsData(ranges) => self.wants = ranges,
+            DecodeResult::Data(reader) => self.row_group = Some(reader),
+            DecodeResult::Finished => self.finished = true,
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, data: Vec<Bytes>) -> Result<(), TablesError> {
+        let ranges = std::mem::take(&mut self.wants);
+        self.decoder
+            .push_ranges(ranges, data)
+            .map_err(|error| TablesError::corrupt(&self.file, error))
+    }
+
+    /// The next batch of the open row group; `None` ends it.
+    fn next(&mut self) -> Result<Option<ArrayRef>, TablesError> {
+        // The decoder trusts lengths that a damaged page gives, and then panics where we want an error.
+        let row_group = AssertUnwindSafe(&mut self.row_group);
+        let batch = catch_unwind(move || { row_group }.as_mut().and_then(Iterator::next));
+        let Ok(batch) = batch else {
+            self.row_group = None;
+            return Err(TablesError::corrupt(&self.file, "a page cannot be decoded"));
+        };
+        match batch {
+            Some(Ok(batch)) => Ok(Some(batch.column(0).clone())),
+            Some(Err(error)) => Err(TablesError::corrupt(&self.file, error)),
+            None => {
+                self.row_group = None;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// One id column and the small column beside it.
+pub struct Side {
+    ids: ColumnReader,
+    beside: Option<ColumnReader>,
+    interner: Interner,
+    locals: Vec<u32>,
+    beside_array: Option<ArrayRef>,
+}
+
+impl Side {
+    fn readers(&mut self) -> impl Iterator<Item = &mut ColumnReader> {
+        std::iter::once(&mut self.ids).chain(&mut self.beside)
+    }
+
+    /// Decodes the next batch; `false` where the row group has no more.
+    ///
+    /// # Errors
+    /// Where a page is damaged.
+    pub fn advance(&mut self) -> Result<bool, TablesError> {
+        self.locals.clear();
+        self.beside_array = match &mut self.beside {
+            Some(beside) => beside.next()?,
+            None => None,
+        };
+        let Some(ids) = self.ids.next()? else {
+            return Ok(false);
+        };
+        if self
+            .beside_array
+            .as_ref()
+            .is_some_and(|array| array.len() != ids.len())
+        {
+            let reason = "its columns have different numbers of rows";
+            return Err(TablesError::corrupt(&self.ids.file, reason));
+        }
+        self.interner.intern(&ids, &mut self.locals)?;
+        Ok(true)
+    }
+}
+
+/// A split in the course of its scan.
+pub struct SplitScan {
+    /// Users and times.
+    pub user_side: Side,
+    /// Products and values.
+    pub product_side: Side,
+    rows: Rows,
+    split_rows: u64,
+    file: String,
+}
+
+impl SplitScan {
+    /// `footer` are the bytes of `op.input.footer`.
+    ///
+    /// # Errors
+    /// Where the footer is not the one that the survey saw.
+    pub fn new(op: &ScanOp, footer: &[u8]) -> Result<Self, TablesError> {
+        let file = &op.input.name;
+        let metadata = arrow_metadata(file, parse_footer(file, footer)?)?;
+        let groups = metadata.metadata().num_row_groups();
+        if op.split.row_groups.end as usize > groups {
+            return Err(TablesError::corrupt(
+                file,
+                "it has changed since it was surveyed",
+            ));
+        }
+        let column = |name: &str| ColumnReader::new(op, &metadata, name);
+        let beside = |name: Option<&str>| name.map(column).transpose();
+        let side = |name: &str, kind, other: Option<&str>| {
+            Ok::<_, TablesError>(Side {
+                ids: column(name)?,
+                beside: beside(other)?,
+                interner: Interner::new(kind),
+                locals: Vec::new(),
+                beside_array: None,
+            })
+        };
+        let spec = &op.spec;
+        let value = spec.value.as_deref().filter(|_| spec.reads_values());
+        let rules = Rules {
+            bin: spec.time_bin,
+            time: op.kinds.time,
+            values: spec.value_rule,
+            on_bad_row: spec.on_bad_row,
+            shape: Shape {
+                time: spec.time.is_some(),
+                value: value.is_some(),
+            },
+        };
+        Ok(SplitScan {
+            user_side: side(&spec.user, op.kinds.user, spec.time.as_deref())?,
+            product_side: side(&spec.product, op.kinds.product, value)?,
+            rows: Rows::new(rules, op.split.first_row),
+            split_rows: op.split.rows,
+            file: file.clone(),
+        })
+    }
+
+    fn readers(&mut self) -> impl Iterator<Item = &mut ColumnReader> {
+        self.user_side.readers().chain(self.product_side.readers())
+    }
+
+    /// The ranges of the file that the next row group lacks, none where it is open; `None` where there is none.
+    ///
+    /// # Errors
+    /// Where the metadata are damaged.
+    pub fn open(&mut self) -> Result<Option<Vec<Range<u64>>>, TablesError> {
+        if self.rows.is_rejected() {
+            return Ok(None);
+        }
+        let mut wants = Vec::new();
+        let mut finished = 0;
+        let mut readers = 0;
+        for reader in self.readers() {
+            reader.open()?;
+            wants.extend(reader.wants.iter().cloned());
+            finished += usize::from(reader.finished);
+            readers += 1;
+        }
+        if finished == readers {
+            return Ok(None);
+        }
+        if finished > 0 {
+            return Err(TablesError::corrupt(
+                &self.file,
+                "its columns have different row groups",
+            ));
+        }
+        Ok(Some(wants))
+    }
+
+    /// Takes the bytes that [`SplitScan::open`] asked for, in its order.
+    ///
+    /// # Errors
+    /// Where they are of another length.
+    pub fn push(&mut self, data: Vec<Bytes>) -> Result<(), TablesError> {
+        let mut data = data.into_iter();
+        for reader in self.readers() {
+            let count = reader.wants.len();
+            if count > 0 {
+                reader.push(data.by_ref().take(count).collect())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// To be called before the sides advance: ends the segment where the next batch may be too much for it.
+    pub fn close_if_full(&mut self) -> Option<Closed> {
+        let (users, products) = (
+            &mut self.user_side.interner,
+            &mut self.product_side.interner,
+        );
+        if self.rows.is_full(users, products, BATCH_ROWS) {
+            self.rows.close(users, products)
+        } else {
+            None
+        }
+    }
+
+    /// Joins what both sides decoded; `false` where nothing more need be decoded.
+    ///
+    /// # Errors
+    /// Where their lengths differ.
+    pub fn combine(&mut self) -> Result<bool, TablesError> {
+        let (users, products) = (&mut self.user_side, &mut self.product_side);
+        if users.locals.len() != products.locals.len() {
+            let reason = "its columns have different numbers of rows";
+            return Err(TablesError::corrupt(&self.file, reason));
+        }
+        let batch = Batch {
+            users: &users.locals,
+            products: &products.locals,
+            times: users
+                .beside_array
+                .take()
+                .map(|array| Times::of(&array))
+                .transpose()?,
+            values: products
+                .beside_array
+                .take()
+                .map(|array| Reals::of(&array))
+                .transpose()?,
+        };
+        self.rows.push(&batch);
+        Ok(!self.rows.is_rejected())
+    }
+
+    /// The last segment, and what the scan learnt.
+    ///
+    /// # Errors
+    /// Where the file gave fewer rows than its footer promised.
+    pub fn finish(mut self) -> Result<(Option<Closed>, ScanReport), TablesError> {
+        if self.rows.report.rows != self.split_rows && !self.rows.is_rejected() {
+            let found = self.rows.report.rows;
+            let reason = format!("{} rows were promised, {found} found", self.split_rows);
+            return Err(TablesError::corrupt(&self.file, reason));
+        }
+        let last = self.rows.close(
+            &mut self.user_side.interner,
+            &mut self.product_side.interner,
+        );
+        Ok((last, self.rows.report))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{OnBadRow, ScanSpec, ValueRule};
+    use crate::survey::{InMemory, survey};
+    use arrow::array::{Float64Array, Int32Array, RecordBatch, StringArray};
+    use parquet::arrow::ArrowWriter;
+    use std::sync::Arc;
+    use tensor::{Duplicates, ReadAt, TimeBin};
+
+    fn spec() -> ScanSpec {
+        ScanSpec {
+            user: "u".into(),
+            product: "p".into(),
+            time: None,
+            value: Some("v".into()),
+            time_bin: TimeBin::None,
+            duplicates: Duplicates::Sum,
+            on_bad_row: OnBadRow::Skip,
+            value_rule: ValueRule::Finite,
+            parts: vec![],
+        }
+    }
+
+    fn file() -> Vec<u8> {
+        let users: Int32Array = (0..500).map(|i| Some(i % 37)).collect();
+        let products: StringArray = (0..500).map(|i| Some(format!("p{}", i % 11))).collect();
+        let values: Float64Array = (0..500).map(|i| Some(f64::from(i))).collect();
+        let columns: [(&str, ArrayRef); 3] = [
+            ("u", Arc::new(users)),
+            ("p", Arc::new(products)),
+            ("v", Arc::new(values)),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut bytes = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        bytes
+    }
+
+    fn scan(bytes: Vec<u8>) -> Result<ScanReport, TablesError> {
+        let bytes = Bytes::from(bytes);
+        let files = vec![(
+            "f".to_owned(),
+            Arc::new(InMemory(bytes.clone())) as Arc<dyn ReadAt>,
+        )];
+        let found = survey(&files, &spec(), 1 << 30)?;
+        let op = ScanOp {
+            input: found.files[0].clone(),
+            split: found.splits[0].clone(),
+            spec: spec(),
+            kinds: found.kinds,
+        };
+        let slice = |range: &Range<u64>| bytes.slice(range.start as usize..range.end as usize);
+        let mut scan = SplitScan::new(&op, &slice(&found.files[0].footer))?;
+        while let Some(wants) = scan.open()? {
+            scan.push(wants.iter().map(slice).collect())?;
+            scan.open()?;
+            while scan.user_side.advance()? | scan.product_side.advance()? {
+                scan.combine()?;
+            }
+        }
+        scan.finish().map(|(_, report)| report)
+    }
+
+    #[test]
+    fn a_split_is_one_segment_of_its_rows() {
+        let report = scan(file()).unwrap();
+        assert_eq!((report.rows, report.segments.len()), (500, 1));
+        let segment = report.segments[0];
+        assert_eq!(
+            (segment.records, segment.users.ids, segment.products.ids),
+            (500, 37, 11)
+        );
+    }
+
+    #[test]
+    fn damage_is_an_error_or_other_values_and_never_a_panic() {
+        let whole = file();
+        for at in (0..whole.len()).step_by(5) {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x5a;
+            if let Ok(report) = scan(damaged) {
+                assert_eq!(report.rows, 500, "byte {at}");
+            }
+            let truncated = scan(whole[..at].to_vec()).unwrap_err().to_string();
+            assert!(
+                truncated.starts_with("f is not a whole Parquet file ("),
+                "{truncated}"
+            );
+        }
+    }
+}

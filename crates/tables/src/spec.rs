@@ -1,0 +1,187 @@
+//! What to read of the user's files, and by which rules.
+
+use crate::error::TablesError;
+use serde::{Deserialize, Serialize};
+use tensor::{Duplicates, SplitPart, TimeBin};
+
+/// What becomes of a row that cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBadRow {
+    /// The ingest fails and names the first one in the order (file, row).
+    #[default]
+    Reject,
+    /// It is left out and counted by its reason.
+    Skip,
+}
+
+/// Values that the model can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValueRule {
+    /// Any finite value.
+    #[default]
+    Finite,
+    /// Zero or more.
+    NonNegative,
+    /// More than zero.
+    Positive,
+}
+
+/// Why a row cannot be used. The order is that in which a row is examined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum BadReason {
+    /// The user is null.
+    NullUser,
+    /// The product is null.
+    NullProduct,
+    /// The time is null.
+    NullTime,
+    /// The time lies beyond what can be numbered.
+    TimeOutOfRange,
+    /// The value is null.
+    NullValue,
+    /// The value is not a number.
+    NanValue,
+    /// The value is infinite.
+    InfiniteValue,
+    /// The value leaves the range of f32.
+    ValueOutOfRange,
+    /// The value is forbidden by the [`ValueRule`].
+    ForbiddenValue,
+}
+
+impl BadReason {
+    /// The key under which such rows are counted.
+    pub fn key(self) -> &'static str {
+        match self {
+            BadReason::NullUser => "null_user",
+            BadReason::NullProduct => "null_product",
+            BadReason::NullTime => "null_time",
+            BadReason::TimeOutOfRange => "time_out_of_range",
+            BadReason::NullValue => "null_value",
+            BadReason::NanValue => "nan_value",
+            BadReason::InfiniteValue => "infinite_value",
+            BadReason::ValueOutOfRange => "value_out_of_range",
+            BadReason::ForbiddenValue => "forbidden_value",
+        }
+    }
+
+    /// The end of the sentence about such a row.
+    pub fn fault(self, rule: ValueRule) -> &'static str {
+        match self {
+            BadReason::NullUser
+            | BadReason::NullProduct
+            | BadReason::NullTime
+            | BadReason::NullValue => "is null",
+            BadReason::TimeOutOfRange => "is a time beyond what can be numbered",
+            BadReason::NanValue => "is not a number",
+            BadReason::InfiniteValue => "is infinite",
+            BadReason::ValueOutOfRange => "leaves the range of f32",
+            BadReason::ForbiddenValue if rule == ValueRule::Positive => {
+                "is not positive, as the model wants"
+            }
+            BadReason::ForbiddenValue => "is negative, which the model forbids",
+        }
+    }
+}
+
+/// What to read and how. Part of the data set's lineage, `parts` by way of the order of the files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanSpec {
+    /// The column of users: any integer, text or binary column.
+    pub user: String,
+    /// The column of products, likewise.
+    pub product: String,
+    /// The column of times: date, timestamp (any unit; a zone is brought to UTC, none is taken as UTC) or
+    /// integer. Integers are seconds since 1970-01-01T00:00:00Z, and bin numbers where `time_bin` is `None`.
+    pub time: Option<String>,
+    /// The column of values: integer, float or decimal. Without one each row counts 1.
+    pub value: Option<String>,
+    /// The width of a time bin.
+    pub time_bin: TimeBin,
+    /// What becomes of several rows of one (user, product, bin). `Count` ignores values.
+    pub duplicates: Duplicates,
+    /// What becomes of bad rows.
+    pub on_bad_row: OnBadRow,
+    /// Values that the model can take.
+    pub value_rule: ValueRule,
+    /// The part of each file, in the order of the files; empty: all are `Train`.
+    pub parts: Vec<SplitPart>,
+}
+
+impl ScanSpec {
+    /// The named columns with their roles.
+    pub fn roles(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let time = self.time.as_deref().map(|column| ("time", column));
+        let value = self.value.as_deref().map(|column| ("value", column));
+        [
+            ("user", self.user.as_str()),
+            ("product", self.product.as_str()),
+        ]
+        .into_iter()
+        .chain(time)
+        .chain(value)
+    }
+
+    /// Whether values are read at all.
+    pub fn reads_values(&self) -> bool {
+        self.value.is_some() && self.duplicates != Duplicates::Count
+    }
+
+    /// The part of a file.
+    pub fn part(&self, file: usize) -> SplitPart {
+        self.parts.get(file).copied().unwrap_or(SplitPart::Train)
+    }
+
+    /// Checks what can be checked without a file.
+    ///
+    /// # Errors
+    /// Where one column plays two roles, or the parts do not match the files.
+    pub fn check(&self, files: usize) -> Result<(), TablesError> {
+        let roles: Vec<_> = self.roles().collect();
+        for (i, (second, column)) in roles.iter().enumerate() {
+            if let Some((first, _)) = roles[..i].iter().find(|(_, other)| other == column) {
+                return Err(TablesError::SameColumn {
+                    column: (*column).to_owned(),
+                    first,
+                    second,
+                });
+            }
+        }
+        if !self.parts.is_empty() && self.parts.len() != files {
+            return Err(TablesError::Malformed(
+                "a part must be given for every file or for none",
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_plays_one_role() {
+        let spec = |time: Option<&str>| ScanSpec {
+            user: "u".into(),
+            product: "p".into(),
+            time: time.map(str::to_owned),
+            value: Some("v".into()),
+            time_bin: TimeBin::Week,
+            duplicates: Duplicates::Sum,
+            on_bad_row: OnBadRow::Reject,
+            value_rule: ValueRule::Finite,
+            parts: vec![],
+        };
+        assert!(spec(None).check(1).is_ok());
+        let sentence = spec(Some("p")).check(1).unwrap_err().to_string();
+        assert_eq!(
+            sentence,
+            "column `p` is named both as product and as time: name another column"
+        );
+        let roles: Vec<_> = spec(Some("t")).roles().map(|(role, _)| role).collect();
+        assert_eq!(roles, ["user", "product", "time", "value"]);
+    }
+}

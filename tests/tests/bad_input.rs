@@ -1,0 +1,464 @@
+//! What a user can get wrong, each with the sentence and the exit code that answer it.
+//!
+//! A case is a row of a table: the job file, the arguments, the code, the message of `--json`. `{dir}` in a
+//! message stands for the directory in which the case runs.
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+/// A job that is right; cases change it.
+const GOOD: &str = r#"[input]
+files = ["in/a.parquet"]
+user = "u"
+product = "p"
+time = "t"
+[output]
+data = "out/data"
+model = "out/model"
+"#;
+
+struct Case {
+    /// The job file; empty: there is none.
+    job: String,
+    arguments: &'static str,
+    code: i32,
+    message: &'static str,
+}
+
+fn of_arguments(arguments: &'static str, code: i32, message: &'static str) -> Case {
+    Case {
+        job: GOOD.to_owned(),
+        arguments,
+        code,
+        message,
+    }
+}
+
+/// `config` reads and checks a job, and needs nothing of it.
+fn of_job(job: impl Into<String>, message: &'static str) -> Case {
+    Case {
+        job: job.into(),
+        arguments: "config job.toml",
+        code: 78,
+        message,
+    }
+}
+
+fn plus(more: &str) -> String {
+    format!("{GOOD}{more}")
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = of_the_command_line();
+    cases.extend(of_addresses_and_budgets());
+    cases.extend(of_keys());
+    cases.extend(of_contradictions());
+    cases.extend(of_needs());
+    cases
+}
+
+fn of_the_command_line() -> Vec<Case> {
+    vec![
+        of_arguments(
+            "",
+            64,
+            "no verb is given: `coordinator --help` lists them, `demo` is a start",
+        ),
+        of_arguments(
+            "rum job.toml",
+            64,
+            "unrecognized subcommand 'rum': a similar subcommand exists: 'run'; `coordinator --help` explains the \
+             command line",
+        ),
+        of_arguments(
+            "run",
+            64,
+            "the following required arguments were not provided: <JOB.toml>; `coordinator --help` explains the \
+             command line",
+        ),
+        of_arguments(
+            "run job.toml --wokers 2",
+            64,
+            "unexpected argument '--wokers' found: a similar argument exists: '--workers'; `coordinator --help` \
+             explains the command line",
+        ),
+        of_arguments(
+            "run absent.toml",
+            64,
+            "there is no job file absent.toml: give the path of a TOML file",
+        ),
+        of_arguments("run .", 64, ". is a directory, not a job file"),
+        of_arguments(
+            "config --set model.rank",
+            64,
+            "--set model.rank has no `=`: write --set SECTION.KEY=VALUE",
+        ),
+        of_arguments(
+            "config --set rank=3",
+            64,
+            "--set rank: there is no setting `rank`: did you mean `model.rank`?",
+        ),
+        of_arguments(
+            "config --set model.rank=0",
+            64,
+            "--set model.rank must be a whole number from 1 to 512, not 0",
+        ),
+        of_arguments(
+            "config --threads 0",
+            64,
+            "--threads must be a whole number from 1 to 4096, not 0",
+        ),
+        of_arguments(
+            "config --io map",
+            64,
+            "--io must be \"mmap\" or \"pread\", not \"map\": did you mean \"mmap\"?",
+        ),
+        of_arguments(
+            "config --simd neon",
+            64,
+            "--simd must be \"auto\", \"avx512\", \"avx2\" or \"portable\", not \"neon\"",
+        ),
+    ]
+}
+
+fn of_addresses_and_budgets() -> Vec<Case> {
+    vec![
+        of_arguments(
+            "config --workers 0",
+            78,
+            "--workers: 0 workers cannot be embedded: give a number from 1 to 256",
+        ),
+        of_arguments(
+            "config --workers localhost",
+            78,
+            "--workers: `localhost` is no address of a worker: it has no port; write HOST:PORT, as in 10.0.0.7:7070",
+        ),
+        of_arguments(
+            "config --workers localhost:99999",
+            78,
+            "--workers: `localhost:99999` is no address of a worker: the port is a number from 1 to 65535; write \
+             HOST:PORT, as in 10.0.0.7:7070",
+        ),
+        of_arguments(
+            "config --workers ::1:7070",
+            78,
+            "--workers: `::1:7070` is no address of a worker: an IPv6 address stands in brackets; write HOST:PORT, as \
+             in 10.0.0.7:7070",
+        ),
+        of_arguments(
+            "config --workers http://a:1",
+            78,
+            "--workers: workers have no scheme `http`: give a number, HOST:PORT,... or dns://SERVICE:PORT",
+        ),
+        of_arguments(
+            "config --workers a:1,a:1",
+            78,
+            "--workers: the worker a:1 is named twice",
+        ),
+        of_arguments(
+            "config --workers a:1 --threads 2",
+            78,
+            "--threads: threads are those of embedded workers: daemons get theirs from `worker --threads`",
+        ),
+        of_arguments(
+            "config --memory lots",
+            64,
+            "--memory must be a size such as 256MiB or 8GiB, not lots",
+        ),
+        of_arguments(
+            "config --memory 100MiB",
+            78,
+            "--memory: `run.memory` 100 MiB is too small: at least 256 MiB are needed",
+        ),
+        of_job(
+            plus("[run]\nmemory = \"64MiB\"\n"),
+            "job.toml:10:10: `run.memory` 64 MiB is too small: at least 256 MiB are needed",
+        ),
+    ]
+}
+
+fn of_keys() -> Vec<Case> {
+    vec![
+        of_job(
+            plus("[model]\nrnak = 8\n"),
+            "job.toml:10:1: unknown key `rnak` in [model]: did you mean `rank`?",
+        ),
+        of_job(
+            plus("[modle]\nrank = 8\n"),
+            "job.toml:9:2: unknown section `modle`: did you mean `[model]`?",
+        ),
+        of_job(
+            plus("[split]\nrank = 8\n"),
+            "job.toml:10:1: unknown key `rank` in [split]: did you mean `model.rank`?",
+        ),
+        of_job(
+            plus("recommend = { topp = 3 }\n"),
+            "job.toml:9:15: unknown key `topp` in [output.recommend]: did you mean `top`?",
+        ),
+        of_job(
+            plus("[model]\nrank = 513\nepochs = \"ten\"\n"),
+            "job.toml:10:8: `model.rank` must be a whole number from 1 to 512, not 513; job.toml:11:10: \
+             `model.epochs` must be a whole number from 1 to 100000, not \"ten\"",
+        ),
+        of_job(
+            plus("[model]\nregularization = -1\n"),
+            "job.toml:10:18: `model.regularization` must be a number, 0 or more, not -1.0",
+        ),
+        of_job(
+            plus("[model]\nkind = \"sgd\"\n"),
+            "job.toml:10:8: `model.kind` cannot be \"sgd\": it is not in this version; \"als\" is",
+        ),
+        of_job(
+            plus("[model]\npreset = \"hue\"\n"),
+            "job.toml:10:10: `model.preset` must be \"explicit\", \"hu\" or \"rendle\", not \"hue\": did you mean \
+             \"hu\"?",
+        ),
+        of_job(
+            "model = 3\n",
+            "job.toml:1:9: `model` is a section: write `[model]` above its keys",
+        ),
+    ]
+}
+
+fn of_contradictions() -> Vec<Case> {
+    vec![
+        of_job(
+            GOOD.replace("time = \"t\"", "time_bin = \"day\""),
+            "job.toml:5:12: `input.time_bin` needs a column of times: name it with `input.time`, or remove the bin",
+        ),
+        of_job(
+            GOOD.replace("time = \"t\"", "[split]\ntest_bins = 2"),
+            "job.toml:6:13: `split.test_bins` needs bins of time: name a column with `input.time` and a `time_bin`",
+        ),
+        of_job(
+            plus("[split]\ntest_bins = 2\ntest_fraction = 0.1\n"),
+            "job.toml:11:17: `split.test_fraction` and `split.test_bins` split in two ways: keep the keys of one",
+        ),
+        of_job(
+            plus("[split]\nvalidation_fraction = 0.6\ntest_fraction = 0.6\n"),
+            "job.toml:10:23: `validation_fraction` 0.6 and `test_fraction` 0.6 leave too little to train on: together \
+             they may be 0.9",
+        ),
+        of_job(
+            GOOD.replace("product = \"p\"", "product = \"u\""),
+            "job.toml:4:11: `input.product` and `input.user` both name the column `u`: one column has one role",
+        ),
+        of_job(
+            GOOD.replace("time = \"t\"", "value = \"v\""),
+            "job.toml:5:9: `input.value` is not read where duplicates are counted: choose `duplicates` = \"sum\", \
+             \"max\" or \"last\", or remove the column",
+        ),
+        of_job(
+            plus("[model]\npreset = \"explicit\"\n"),
+            "job.toml:10:10: `model.preset` = \"explicit\" fits values: name their column with `input.value`",
+        ),
+        of_job(
+            plus("[model]\npreset = \"rendle\"\nalpha = 2\n"),
+            "job.toml:11:9: `model.alpha` is for the preset \"hu\": the preset is \"rendle\", remove the key",
+        ),
+        of_job(
+            GOOD.replace("time = \"t\"", "[model]\ntime = \"factor\""),
+            "job.toml:6:8: `model.time` = \"factor\" needs bins of time: name a column with `input.time` and a \
+             `time_bin`",
+        ),
+        of_job(
+            GOOD.replace("out/model", "out/data/model"),
+            "job.toml:8:9: `output.model` {dir}/out/data/model and `output.data` lie in one another: give them places \
+             apart",
+        ),
+        of_job(
+            GOOD.replace("in/a.parquet", "out/data"),
+            "job.toml:7:8: `output.data` {dir}/out/data lies in the input {dir}/out/data, or holds it: give it another \
+             place",
+        ),
+        of_job(
+            GOOD.replace("out/data", "ftp://host/data"),
+            "job.toml:7:8: `output.data`: ftp://host/data has the scheme `ftp`: known are file, s3, gs and az",
+        ),
+        of_job(
+            plus("recommend = { file = \"s3://bucket/r.parquet\" }\n"),
+            "job.toml:9:22: `output.recommend.file`: s3://bucket/r.parquet is a URL: recommendations go to a local \
+             file",
+        ),
+    ]
+}
+
+fn of_needs() -> Vec<Case> {
+    let of = |job: &str, arguments, message| Case {
+        job: job.to_owned(),
+        arguments,
+        code: 78,
+        message,
+    };
+    vec![
+        of(
+            "[model]\nrank = 8\n",
+            "ingest job.toml",
+            "`input.files` is missing: give the Parquet files to read; `input.user` is missing: give the column of \
+             user ids; `input.product` is missing: give the column of product ids; `output.data` is missing: give the \
+             place of the data set",
+        ),
+        of(
+            GOOD,
+            "recommend job.toml",
+            "`output.recommend.file` is missing: give the Parquet file to write",
+        ),
+        of(
+            GOOD,
+            "evaluate job.toml",
+            "nothing is held out for the test: give [split] `test_bins`, `test_fraction` or `test_files`",
+        ),
+    ]
+}
+
+fn run(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_coordinator-under-test"));
+    command.current_dir(directory).args(arguments);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("STRATA_")) {
+        command.env_remove(name);
+    }
+    command.envs(environment.iter().copied()).output().unwrap()
+}
+
+/// The message and the code in the object on stdout.
+fn failure(output: &Output) -> (String, i64) {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let object: serde_json::Value =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}"));
+    let message = object["error"]["message"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    (
+        message,
+        object["error"]["exit_code"].as_i64().unwrap_or_default(),
+    )
+}
+
+#[test]
+fn every_mistake_has_its_sentence_and_its_code() {
+    let mut wrong = Vec::new();
+    let cases = cases();
+    assert!(cases.len() >= 25);
+    for case in &cases {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path().canonicalize().unwrap();
+        fs::write(directory.join("job.toml"), &case.job).unwrap();
+        let mut arguments: Vec<&str> = case.arguments.split_whitespace().collect();
+        arguments.push("--json");
+        let output = run(&directory, &arguments, &[]);
+        let (message, code) = failure(&output);
+        let message = message.replace(&*directory.to_string_lossy(), "{dir}");
+        if (message.as_str(), code, output.status.code())
+            != (case.message, i64::from(case.code), Some(case.code))
+        {
+            wrong.push(format!(
+                "{}\n  found    {code} {message}\n  expected {} {}",
+                case.arguments, case.code, case.message
+            ));
+        }
+        let left = fs::read_dir(&directory).unwrap().count();
+        assert_eq!(left, 1, "{}: something was left behind", case.arguments);
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_environment_is_checked_like_the_rest() {
+    let scratch = tempfile::tempdir().unwrap();
+    for (name, value, expected) in [
+        (
+            "STRATA_MEMROY",
+            "1GiB",
+            "STRATA_MEMROY in the environment sets nothing: did you mean STRATA_MEMORY?",
+        ),
+        (
+            "STRATA_MODEL_RANK",
+            "many",
+            "STRATA_MODEL_RANK must be a whole number from 1 to 512, not many",
+        ),
+    ] {
+        let output = run(scratch.path(), &["config", "--json"], &[(name, value)]);
+        assert_eq!(failure(&output), (expected.to_owned(), 78));
+    }
+}
+
+#[test]
+fn files_that_are_no_jobs_are_told_apart() {
+    let scratch = tempfile::tempdir().unwrap();
+    fs::write(scratch.path().join("bytes.toml"), [0xff, 0xfe, 0x00]).unwrap();
+    let output = run(scratch.path(), &["run", "bytes.toml", "--json"], &[]);
+    assert_eq!(
+        failure(&output),
+        ("the job file bytes.toml is not UTF-8 text".to_owned(), 78)
+    );
+
+    fs::write(scratch.path().join("broken.toml"), "[input\n").unwrap();
+    let output = run(scratch.path(), &["run", "broken.toml", "--json"], &[]);
+    let (message, code) = failure(&output);
+    assert!(
+        message.starts_with("broken.toml:1:7: this is not TOML"),
+        "{message}"
+    );
+    assert_eq!(code, 78);
+}
+
+#[test]
+fn people_see_the_line_and_a_caret() {
+    let scratch = tempfile::tempdir().unwrap();
+    fs::write(scratch.path().join("job.toml"), "[model]\nrnak = 8\n").unwrap();
+    let output = run(scratch.path(), &["config", "job.toml"], &[]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(output.stdout.is_empty());
+    let shown = String::from_utf8_lossy(&output.stderr);
+    for part in [
+        "job.toml:2:1: unknown key `rnak` in [model]: did you mean `rank`?",
+        "rnak = 8",
+        "^^^^",
+    ] {
+        assert!(shown.contains(part), "{part}\n{shown}");
+    }
+}
+
+#[test]
+fn the_later_layer_wins_and_says_so() {
+    let scratch = tempfile::tempdir().unwrap();
+    fs::write(
+        scratch.path().join("job.toml"),
+        "[model]\nrank = 8\nepochs = 3\nnu = 0.5\n",
+    )
+    .unwrap();
+    let arguments = ["--json", "--set", "model.epochs=5", "config", "job.toml"];
+    let output = run(
+        scratch.path(),
+        &arguments,
+        &[("STRATA_MODEL_EPOCHS", "4"), ("STRATA_MODEL_NU", "0.25")],
+    );
+    let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (object["verb"].as_str(), object["error"].as_str()),
+        (Some("config"), None)
+    );
+    let setting = |key: &str| {
+        let settings = object["settings"].as_array().unwrap();
+        let setting = settings
+            .iter()
+            .find(|setting| setting["key"] == key)
+            .unwrap();
+        (
+            setting["value"].to_string(),
+            setting["origin"].as_str().unwrap().to_owned(),
+        )
+    };
+    assert_eq!(setting("model.rank"), ("8".into(), "job.toml:2".into()));
+    assert_eq!(
+        setting("model.nu"),
+        ("0.25".into(), "STRATA_MODEL_NU".into())
+    );
+    assert_eq!(
+        setting("model.epochs"),
+        ("5".into(), "--set model.epochs".into())
+    );
+    assert_eq!(setting("model.alpha"), ("1.0".into(), "default".into()));
+}

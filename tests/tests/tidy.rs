@@ -1,0 +1,400 @@
+//! The house rules that no compiler holds: floors, privileges, documents that name what exists.
+//!
+//! A rule that must give way does so in a list here, with its reason.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each crate may use, from the lowest floor to the highest (ARCHITECTURE.md, "Rooms").
+const FLOORS: &[(&str, u32, &[&str])] = &[
+    ("tensor", 0, &[]),
+    ("kernels", 1, &["tensor"]),
+    ("plan", 1, &["tensor"]),
+    ("store", 1, &["tensor"]),
+    ("model", 2, &["kernels", "tensor"]),
+    ("tables", 2, &["store", "tensor"]),
+    ("depot", 2, &["store", "tensor"]),
+    ("wire", 2, &["plan", "tensor"]),
+    ("exec", 3, &["model", "tables", "store", "plan", "tensor"]),
+    ("worker", 4, &["exec", "depot", "wire", "tensor"]),
+    (
+        "coordinator",
+        5,
+        &[
+            "plan", "model", "tables", "worker", "depot", "wire", "tensor",
+        ],
+    ),
+];
+
+/// Uses beyond the table. All of them go down.
+const MORE_USES: &[(&str, &str, &str)] = &[
+    (
+        "exec",
+        "kernels",
+        "hands the chosen instruction set and the scratch to ops",
+    ),
+    ("worker", "plan", "assignments and failures are its types"),
+    ("worker", "store", "owns the cache directory of a process"),
+    (
+        "worker",
+        "kernels",
+        "chooses the instruction set once, at its start",
+    ),
+    (
+        "coordinator",
+        "exec",
+        "the probe's programs, and the settings of embedded workers",
+    ),
+    (
+        "coordinator",
+        "store",
+        "the cache directory of an embedded worker, and the run journal",
+    ),
+    (
+        "coordinator",
+        "kernels",
+        "names the instruction sets of --simd",
+    ),
+];
+
+/// A word that only some may write. Comments do not count.
+struct Privilege {
+    what: &'static str,
+    words: &'static [&'static str],
+    crates: &'static [&'static str],
+}
+
+const PRIVILEGES: &[Privilege] = &[
+    Privilege {
+        what: "unsafe code",
+        words: &[
+            "unsafe {",
+            "unsafe fn",
+            "unsafe impl",
+            "unsafe extern",
+            "allow(unsafe_code)",
+        ],
+        crates: &["kernels", "store"],
+    },
+    Privilege {
+        what: "maps of files",
+        words: &["memmap2", "libc::mmap", "Mmap::map", "MmapOptions"],
+        crates: &["store"],
+    },
+    Privilege {
+        what: "object stores",
+        words: &["object_store::"],
+        crates: &["depot"],
+    },
+    Privilege {
+        what: "RPC",
+        words: &["tonic::", "tonic_"],
+        crates: &["wire", "worker", "coordinator"],
+    },
+    Privilege {
+        what: "the clock",
+        words: &["Instant::now", "SystemTime", "UNIX_EPOCH"],
+        crates: &["worker", "coordinator"],
+    },
+    Privilege {
+        what: "Parquet",
+        words: &["parquet::"],
+        crates: &["tables"],
+    },
+    Privilege {
+        what: "bincode",
+        words: &["bincode::"],
+        crates: &["store"],
+    },
+    Privilege {
+        what: "hash order",
+        words: &["HashMap", "HashSet"],
+        crates: &[
+            "store",
+            "tables",
+            "depot",
+            "wire",
+            "exec",
+            "worker",
+            "coordinator",
+        ],
+    },
+];
+
+/// Lines of a source that are not worth a split: one idea each.
+const LONG: &[(&str, &str)] = &[(
+    "crates/coordinator/src/job/check.rs",
+    "every check of settings, so that they can be read together",
+)];
+
+/// A reminder, not a law: beyond it a file needs a reason in `LONG`.
+const LINES_MAX: usize = 800;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// All files below a directory with an ending, sorted, as paths relative to the root.
+fn files(below: &str, ending: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open = vec![root().join(below)];
+    while let Some(directory) = open.pop() {
+        let Ok(entries) = fs::read_dir(&directory) else {
+            continue;
+        };
+        for entry in entries {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.to_string_lossy().ends_with(ending) {
+                found.push(path.strip_prefix(root()).unwrap().display().to_string());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The code of a source: comments go, strings stay.
+fn code(source: &str) -> String {
+    source
+        .lines()
+        .map(|line| line.split_once("//").map_or(line, |(code, _)| code))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Ends the test with all findings at once.
+fn none(findings: &str) {
+    assert!(findings.is_empty(), "\n{findings}");
+}
+
+#[test]
+fn dependencies_only_go_down() {
+    let floors: BTreeMap<&str, u32> = FLOORS
+        .iter()
+        .map(|(name, floor, _)| (*name, *floor))
+        .collect();
+    let mut findings = String::new();
+    for entry in fs::read_dir(root().join("crates")).unwrap() {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        let Some((_, floor, allowed)) = FLOORS.iter().find(|(known, _, _)| *known == name) else {
+            writeln!(
+                findings,
+                "crates/{name} has no floor: give it one here and in ARCHITECTURE.md"
+            )
+            .unwrap();
+            continue;
+        };
+        let manifest: toml::Table = read(&root().join("crates").join(&name).join("Cargo.toml"))
+            .parse()
+            .unwrap();
+        for section in ["dependencies", "build-dependencies"] {
+            let uses = manifest.get(section).and_then(toml::Value::as_table);
+            for used in uses.into_iter().flat_map(toml::Table::keys) {
+                let Some(below) = floors.get(used.as_str()) else {
+                    continue;
+                };
+                let listed = MORE_USES
+                    .iter()
+                    .any(|(who, what, _)| *who == name && what == used);
+                if below >= floor || !(allowed.contains(&used.as_str()) || listed) {
+                    writeln!(
+                        findings,
+                        "{name} uses {used}, which is not below it in the table"
+                    )
+                    .unwrap();
+                }
+            }
+        }
+    }
+    for (who, what, _) in MORE_USES {
+        assert!(
+            floors[what] < floors[who],
+            "the exception {who} -> {what} goes up"
+        );
+    }
+    none(&findings);
+}
+
+#[test]
+fn privileges_stay_in_their_rooms() {
+    let mut findings = String::new();
+    for (name, _, _) in FLOORS {
+        for file in files(&format!("crates/{name}/src"), ".rs") {
+            let code = code(&read(&root().join(&file)));
+            for privilege in PRIVILEGES
+                .iter()
+                .filter(|privilege| !privilege.crates.contains(name))
+            {
+                for word in privilege.words.iter().filter(|word| code.contains(**word)) {
+                    writeln!(
+                        findings,
+                        "{file}: `{word}`: {} belongs to {:?}",
+                        privilege.what, privilege.crates
+                    )
+                    .unwrap();
+                }
+            }
+        }
+    }
+    for file in files("crates/store/src", ".rs")
+        .iter()
+        .filter(|file| !file.ends_with("journal.rs"))
+    {
+        if code(&read(&root().join(file))).contains("bincode::") {
+            writeln!(
+                findings,
+                "{file}: bincode is for journal.rs alone (deny.toml says why)"
+            )
+            .unwrap();
+        }
+    }
+    none(&findings);
+}
+
+#[test]
+fn unsafe_blocks_state_their_claim() {
+    let mut findings = String::new();
+    for file in files("crates", ".rs") {
+        let source = read(&root().join(&file));
+        let opens = code(&source).matches("unsafe {").count();
+        let claims = source.matches("SAFETY").count();
+        if opens > 0 && claims == 0 {
+            writeln!(
+                findings,
+                "{file}: {opens} unsafe blocks and no `SAFETY:` claim"
+            )
+            .unwrap();
+        }
+    }
+    none(&findings);
+}
+
+#[test]
+fn every_source_says_what_it_is_and_leaves_nothing_open() {
+    // Spelt so that this file does not find itself.
+    let open = [
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("dbg", "!("),
+    ];
+    let mut findings = String::new();
+    for file in ["crates", "tests", "benches"]
+        .iter()
+        .flat_map(|below| files(below, ".rs"))
+    {
+        if file.starts_with("target") || file.contains("/target/") {
+            continue;
+        }
+        let source = read(&root().join(&file));
+        if !source.starts_with("//!") {
+            writeln!(findings, "{file} does not open with what it is (`//!`)").unwrap();
+        }
+        for word in open.iter().filter(|word| source.contains(**word)) {
+            writeln!(findings, "{file}: `{word}`").unwrap();
+        }
+        let lines = source.lines().count();
+        if lines > LINES_MAX && !LONG.iter().any(|(long, _)| *long == file) {
+            writeln!(
+                findings,
+                "{file} has {lines} lines: is it one idea? Then list it with its reason"
+            )
+            .unwrap();
+        }
+    }
+    none(&findings);
+}
+
+/// Paths in back quotes or links of a document. `target/...` is made by running things.
+fn named_paths(document: &str) -> Vec<String> {
+    let tops = [
+        "crates/",
+        "docs/",
+        "deploy/",
+        "examples/",
+        "tests/",
+        "benches/",
+        "proto/",
+        ".ci/",
+    ];
+    let mut paths = Vec::new();
+    for word in document.split(|c: char| c.is_whitespace() || "`()[]\"',;".contains(c)) {
+        let word = word.trim_end_matches(['.', ':']);
+        let top_file = [
+            "README.md",
+            "ARCHITECTURE.md",
+            "CHANGELOG.md",
+            "LICENSE",
+            "deny.toml",
+        ]
+        .contains(&word);
+        if top_file || tops.iter().any(|top| word.starts_with(top)) {
+            paths.push(word.to_owned());
+        }
+    }
+    paths
+}
+
+#[test]
+fn documents_name_what_exists() {
+    let mut findings = String::new();
+    let mut documents = vec![
+        "README.md".to_owned(),
+        "ARCHITECTURE.md".to_owned(),
+        "CHANGELOG.md".to_owned(),
+    ];
+    documents.extend(files("docs", ".md"));
+    for document in documents {
+        let path = root().join(&document);
+        let folder = path.parent().unwrap().to_path_buf();
+        for named in named_paths(&read(&path)) {
+            if !root().join(&named).exists() && !folder.join(&named).exists() {
+                writeln!(findings, "{document} names {named}, which is not there").unwrap();
+            }
+        }
+    }
+    none(&findings);
+}
+
+#[test]
+fn the_page_of_settings_is_that_of_the_registry() {
+    let page = read(&root().join("docs/settings.md"));
+    assert_eq!(
+        page,
+        coordinator::job::describe::page(),
+        "write it anew: cargo run --bin coordinator -- config --describe > docs/settings.md"
+    );
+}
+
+#[test]
+fn the_readme_shows_the_demo_job_as_it_is() {
+    let bare = |text: &str| -> Vec<String> {
+        let lines = text.lines().map(|line| {
+            line.split(" #")
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
+        });
+        lines
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .collect()
+    };
+    let readme = read(&root().join("README.md"));
+    let shown = readme
+        .split("```toml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .expect("a TOML block");
+    assert_eq!(
+        bare(shown),
+        bare(&read(&root().join("examples/complete-journey/job.toml")))
+    );
+}
