@@ -124,7 +124,9 @@ impl Plan {
                 .queue
                 .iter_mut()
                 .rfind(|given| (given.task, given.attempt) == (task, attempt));
-            given.into_iter().for_each(|given| given.revoked = true);
+            if let Some(given) = given {
+                given.revoked = true;
+            }
             self.out.push(Action::Revoke(victim, task, attempt));
         }
     }

@@ -21,7 +21,9 @@ impl Plan {
             }
             let mut incomplete = Vec::new();
             self.watches.vanished(key, |task| incomplete.push(task));
-            incomplete.into_iter().for_each(|task| self.one_more(task));
+            for task in incomplete {
+                self.one_more(task);
+            }
             lost.push(key);
         }
         for key in lost {
@@ -54,7 +56,9 @@ impl Plan {
         for task in again.values() {
             self.enter(task, true, &mut absent);
         }
-        again.into_keys().for_each(|id| self.requeue(id));
+        for id in again.into_keys() {
+            self.requeue(id);
+        }
     }
 
     /// The tasks to run again so that an object exists; `None` where something they read was dropped.

@@ -303,7 +303,9 @@ impl Plan {
         self.forsake(worker);
         let held = self.objects.held_by(worker);
         self.bereave(worker, held);
-        running.into_iter().for_each(|task| self.requeue(task));
+        for task in running {
+            self.requeue(task);
+        }
     }
 
     fn durable(&mut self, key: ObjectKey, copy: (Digest, u64, u32)) {
@@ -345,7 +347,9 @@ impl Plan {
     pub(crate) fn appeared(&mut self, key: ObjectKey) {
         let mut complete = Vec::new();
         self.watches.appeared(key, |task| complete.push(task));
-        complete.into_iter().for_each(|task| self.one_less(task));
+        for task in complete {
+            self.one_less(task);
+        }
     }
 
     fn flush_drops(&mut self) {

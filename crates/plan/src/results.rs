@@ -55,7 +55,9 @@ impl Plan {
                     .queue
                     .iter_mut()
                     .find(|given| (given.task, given.attempt) == (id, live.attempt));
-                given.into_iter().for_each(|given| given.revoked = true);
+                if let Some(given) = given {
+                    given.revoked = true;
+                }
             }
         }
         if let Some(key) = entry
@@ -74,7 +76,9 @@ impl Plan {
                 self.cached.insert(key, worker);
             }
         }
-        wrote.iter().for_each(|wrote| self.written(worker, *wrote));
+        for wrote in wrote {
+            self.written(worker, *wrote);
+        }
         self.release(&entry);
         if !entry.again {
             self.told(id, partial);
@@ -125,7 +129,9 @@ impl Plan {
     fn release(&mut self, entry: &Entry) {
         for range in ranges(&entry.task) {
             if self.watches.remove(range, entry.task.id) {
-                range.keys().for_each(|key| self.drop_if_unread(key));
+                for key in range.keys() {
+                    self.drop_if_unread(key);
+                }
             }
         }
     }
@@ -146,7 +152,9 @@ impl Plan {
         step.left -= 1;
         let whole = step.left == 0;
         let followers = step.followers.remove(&id.index).unwrap_or_default();
-        followers.into_iter().for_each(|task| self.one_less(task));
+        for task in followers {
+            self.one_less(task);
+        }
         if whole {
             self.complete(id.step);
         }
@@ -159,7 +167,9 @@ impl Plan {
             .remove(&id)
             .expect("only known steps become whole");
         self.out.push(Action::StepDone(id, step.reduction.finish()));
-        step.frees.into_iter().for_each(|range| self.doom(range));
+        for range in step.frees {
+            self.doom(range);
+        }
     }
 
     pub(crate) fn failed(&mut self, worker: WorkerId, id: TaskId, attempt: u32, failure: Failure) {

@@ -305,9 +305,9 @@ impl Crew for Fake {
     }
 
     fn next(&mut self) -> impl Future<Output = Heard> {
-        let event = self.events.pop_front();
+        // Inside the future: one that is dropped before it is polled must lose nothing.
         async move {
-            match event {
+            match self.events.pop_front() {
                 Some(event) => event,
                 None => std::future::pending().await,
             }
@@ -383,7 +383,7 @@ fn run(
             };
         let mut listener = |report: Report| match report {
             Report::News(News::Epoch { epoch, .. }) => epochs.push(epoch),
-            Report::Checkpoint(epoch) if Some(epoch) == cancel_at => cancel.cancel(),
+            Report::Checkpoint(epoch) if cancel_at.is_some_and(|at| epoch >= at) => cancel.cancel(),
             _ => {}
         };
         let mut sink = |key: ObjectKey, held: exec::Held| {
