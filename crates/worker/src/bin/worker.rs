@@ -71,6 +71,10 @@ struct Arguments {
     #[arg(long, value_name = "MODE", default_value = "mmap", value_parser = ["mmap", "pread"])]
     io: String,
 
+    /// The instructions of the kernels. The results are the same.
+    #[arg(long, value_name = "PATH", default_value = "auto", value_parser = ["auto", "avx512", "avx2", "portable"])]
+    simd: String,
+
     /// Listen beyond loopback although nothing is encrypted and nobody is asked who he is.
     #[arg(long, env = "STRATA_INSECURE")]
     insecure: bool,
@@ -136,10 +140,15 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
     };
     let cache = Cache::open(&arguments.data, arguments.disk.0, mode)
         .map_err(|error| exec::failure_of(error, None))?;
+    let simd = arguments
+        .simd
+        .parse::<exec::Simd>()
+        .map_err(|error| refused(Refusal::Config, format!("--simd: {error}")))?;
     let settings = Settings {
         threads,
         memory_bytes: arguments.memory.0,
         lanes: 2,
+        simd,
     };
     let executor = Arc::new(Threads::start(threads as usize, settings.lanes as usize)?);
     let dialer = Arc::new(GrpcDialer::new(tcp(), arguments.memory.0));
