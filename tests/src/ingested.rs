@@ -108,6 +108,7 @@ pub fn inputs(files: &[Bytes]) -> Vec<Input> {
 
 fn room(directory: &Path, budget_bytes: u64, mode: IoMode) -> exec::Room {
     exec::Room {
+        simd: exec::Simd::detect(),
         budget_bytes,
         pool: Arc::new(
             rayon::ThreadPoolBuilder::new()

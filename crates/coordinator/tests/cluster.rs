@@ -145,6 +145,7 @@ async fn daemon(data: &Path, listener: TcpListener) -> (Worker, tokio::task::Joi
         threads: 1,
         memory_bytes: 1 << 30,
         lanes: 2,
+        simd: exec::Simd::detect(),
     };
     let dialer = Arc::new(GrpcDialer::new(tcp(), 1 << 30));
     let worker = Worker::new(
@@ -169,6 +170,7 @@ async fn embedded_workers_and_daemons_give_the_same_answers() {
         scratch: scratch.path().join("scratch"),
         disk_bytes: 1 << 30,
         io: IoMode::Mmap,
+        simd: exec::Simd::detect(),
     };
     let mut cluster = Cluster::embed(job(&scratch.path().join("m1")), &embedded)
         .await

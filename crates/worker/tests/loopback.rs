@@ -51,6 +51,7 @@ async fn daemon() -> Daemon {
         threads: 1,
         memory_bytes: 1 << 30,
         lanes: 2,
+        simd: exec::Simd::detect(),
     };
     let worker = Worker::new(
         settings,

@@ -108,7 +108,7 @@ fn failures() -> Vec<Failure> {
         Refusal::BadData,
         Refusal::Unavailable,
         Refusal::Bug,
-        Refusal::Refusal::TryAgain,
+        Refusal::TryAgain,
         Refusal::Permission,
         Refusal::Config,
     ] {

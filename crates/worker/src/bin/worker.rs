@@ -140,7 +140,10 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
     };
     let cache = Cache::open(&arguments.data, arguments.disk.0, mode)
         .map_err(|error| exec::failure_of(error, None))?;
-    let simd = arguments.simd.parse::<exec::Simd>().map_err(|error| refused(Refusal::Config, error.to_string()))?;
+    let simd = arguments
+        .simd
+        .parse::<exec::Simd>()
+        .map_err(|error| refused(Refusal::Config, format!("--simd: {error}")))?;
     let settings = Settings {
         threads,
         memory_bytes: arguments.memory.0,
