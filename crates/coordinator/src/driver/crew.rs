@@ -18,11 +18,7 @@ pub trait Crew {
     fn next(&mut self) -> impl Future<Output = Heard>;
 
     /// Pulls a whole object from a holder; where that fails, a sentence says why.
-    fn pull(
-        &self,
-        worker: WorkerId,
-        key: ObjectKey,
-    ) -> impl Future<Output = Result<Held, String>>;
+    fn pull(&self, worker: WorkerId, key: ObjectKey) -> impl Future<Output = Result<Held, String>>;
 
     /// Bulk bytes that went through the coordinator so far.
     fn served_bytes(&self) -> u64;

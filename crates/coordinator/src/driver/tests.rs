@@ -147,8 +147,6 @@ impl Program for Rounds {
 /// What is durable, shared between runs.
 type Depot = Arc<Mutex<BTreeMap<Digest, f32>>>;
 
-
-
 struct Fake {
     events: VecDeque<Heard>,
     held: BTreeMap<WorkerId, BTreeMap<ObjectKey, f32>>,

@@ -10,7 +10,9 @@ use depot::{Body, ViewOf};
 use model::evaluate::recent_spec;
 use plan::Refusal;
 use std::sync::Arc;
-use tables::{BuildViews, ErrorKind, Ingest, ScanSpec, SplitSettings, Splits, TablesError, ValueRule};
+use tables::{
+    BuildViews, ErrorKind, Ingest, ScanSpec, SplitSettings, Splits, TablesError, ValueRule,
+};
 use tensor::{DataSet, DepotId, Digest, Partitions, ReadAt, SplitPart, ViewSpec};
 
 /// The bins of popularity of late.
@@ -58,9 +60,19 @@ pub fn refused(error: TablesError) -> Failure {
 pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
     let (survey, spec, opened) = survey(engine).await?;
     let depot = engine.depot(DepotId::DATA)?;
-    if let Some((_, data)) = depot.latest_data_set(Some(survey.lineage)).await.map_err(failed)? {
-        engine.console.observer().note("the data set is there and of the same input: it is used as it is");
-        return Ok(Ingested { report: report(&data, true), data });
+    if let Some((_, data)) = depot
+        .latest_data_set(Some(survey.lineage))
+        .await
+        .map_err(failed)?
+    {
+        engine
+            .console
+            .observer()
+            .note("the data set is there and of the same input: it is used as it is");
+        return Ok(Ingested {
+            report: report(&data, true),
+            data,
+        });
     }
     if depot.latest_data_set(None).await.map_err(failed)?.is_some() {
         let sentence = format!(
@@ -73,25 +85,41 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
     let lineage = survey.lineage;
     let mut program = Ingest::new(survey, spec);
     let inputs = opened.iter().map(|file| file.served()).collect();
-    let stage = Stage { inputs, ..Stage::plain("ingest", key_of(&[b"ingest", &lineage.0]), term) };
+    let stage = Stage {
+        inputs,
+        ..Stage::plain("ingest", key_of(&[b"ingest", &lineage.0]), term)
+    };
     engine.run(&mut program, stage).await?;
-    let data = program.into_data_set().ok_or_else(|| unfinished("ingest"))?;
-    depot.commit(term, Body::DataSet(data.clone())).await.map_err(failed)?;
-    Ok(Ingested { report: report(&data, false), data })
+    let data = program
+        .into_data_set()
+        .ok_or_else(|| unfinished("ingest"))?;
+    depot
+        .commit(term, Body::DataSet(data.clone()))
+        .await
+        .map_err(failed)?;
+    Ok(Ingested {
+        report: report(&data, false),
+        data,
+    })
 }
 
 /// Reads the footers of the job's input files and hashes what decides the data set.
 ///
 /// # Errors
 /// Where a file is not what the job says.
-pub async fn survey(engine: &Engine<'_>) -> Result<(tables::Survey, ScanSpec, Vec<Arc<LocalFile>>), Failure> {
+pub async fn survey(
+    engine: &Engine<'_>,
+) -> Result<(tables::Survey, ScanSpec, Vec<Arc<LocalFile>>), Failure> {
     let (spec, opened) = inputs(engine)?;
-    let named: Vec<(String, Arc<dyn ReadAt>)> =
-        opened.iter().map(|file| (file.name(), Arc::clone(file) as Arc<dyn ReadAt>)).collect();
+    let named: Vec<(String, Arc<dyn ReadAt>)> = opened
+        .iter()
+        .map(|file| (file.name(), Arc::clone(file) as Arc<dyn ReadAt>))
+        .collect();
     let budget = engine.worker_memory() / ROOM_SHARE;
-    let (surveyed, spec) = tokio::task::spawn_blocking(move || (tables::survey(&named, &spec, budget), spec))
-        .await
-        .map_err(|error| Failure::new(Refusal::Bug, error.to_string()))?;
+    let (surveyed, spec) =
+        tokio::task::spawn_blocking(move || (tables::survey(&named, &spec, budget), spec))
+            .await
+            .map_err(|error| Failure::new(Refusal::Bug, error.to_string()))?;
     Ok((surveyed.map_err(refused)?, spec, opened))
 }
 
@@ -134,7 +162,11 @@ fn inputs(engine: &Engine<'_>) -> Result<(ScanSpec, Vec<Arc<LocalFile>>), Failur
 
 fn report(data: &DataSet, reused: bool) -> IngestReport {
     IngestReport {
-        interactions: data.parts.iter().map(|(_, partitions)| partitions.interactions).sum(),
+        interactions: data
+            .parts
+            .iter()
+            .map(|(_, partitions)| partitions.interactions)
+            .sum(),
         users: data.user.grid.rows_total(),
         products: data.product.grid.rows_total(),
         time_bins: data.time.as_ref().map(|time| time.bins),
@@ -152,11 +184,23 @@ fn report(data: &DataSet, reused: bool) -> IngestReport {
 
 /// The hash of every object of the data set, in order: equal for equal bytes.
 fn digest(data: &DataSet) -> Digest {
-    let dictionaries = data.user.dictionary.iter().chain(&data.product.dictionary).copied();
+    let dictionaries = data
+        .user
+        .dictionary
+        .iter()
+        .chain(&data.product.dictionary)
+        .copied();
     let partitions = data.parts.iter().flat_map(|(_, partitions)| {
-        partitions.user_major.iter().chain(&partitions.product_major).map(|partition| partition.object)
+        partitions
+            .user_major
+            .iter()
+            .chain(&partitions.product_major)
+            .map(|partition| partition.object)
     });
-    let hashes: Vec<Digest> = dictionaries.chain(partitions).map(|object| object.digest).collect();
+    let hashes: Vec<Digest> = dictionaries
+        .chain(partitions)
+        .map(|object| object.digest)
+        .collect();
     let parts: Vec<&[u8]> = hashes.iter().map(|hash| &hash.0[..]).collect();
     key_of(&parts)
 }
@@ -169,7 +213,10 @@ pub async fn stored(engine: &Engine<'_>) -> Result<DataSet, Failure> {
     let depot = engine.depot(DepotId::DATA)?;
     let found = depot.latest_data_set(None).await.map_err(failed)?;
     found.map(|(_, data)| data).ok_or_else(|| {
-        let sentence = format!("{} holds no data set: run `coordinator ingest` with this job first", depot.url());
+        let sentence = format!(
+            "{} holds no data set: run `coordinator ingest` with this job first",
+            depot.url()
+        );
         Failure::new(Refusal::Unavailable, sentence)
     })
 }
@@ -205,7 +252,11 @@ pub async fn views(engine: &Engine<'_>, data: &DataSet) -> Result<Views, Failure
             found.push(None);
             continue;
         };
-        match depot.latest_view(data.lineage, spec_hash(spec)?).await.map_err(failed)? {
+        match depot
+            .latest_view(data.lineage, spec_hash(spec)?)
+            .await
+            .map_err(failed)?
+        {
             Some((_, view)) => found.push(Some(view.view.partitions)),
             None => {
                 found.push(None);
@@ -217,30 +268,63 @@ pub async fn views(engine: &Engine<'_>, data: &DataSet) -> Result<Views, Failure
         let specs: Vec<ViewSpec> = missing.iter().map(|(_, spec)| spec.clone()).collect();
         let mut program = BuildViews::new(data.clone(), specs);
         let term = depot.claim_term(None).await.map_err(failed)?;
-        engine.run(&mut program, Stage::plain("views", key_of(&[b"views", &data.lineage.0]), term)).await?;
+        engine
+            .run(
+                &mut program,
+                Stage::plain("views", key_of(&[b"views", &data.lineage.0]), term),
+            )
+            .await?;
         let built = program.into_views().ok_or_else(|| unfinished("views"))?;
         for ((place, spec), view) in missing.into_iter().zip(built) {
             found[place] = Some(view.partitions.clone());
-            let body = ViewOf { lineage: data.lineage, spec_hash: spec_hash(&spec)?, view };
+            let body = ViewOf {
+                lineage: data.lineage,
+                spec_hash: spec_hash(&spec)?,
+                view,
+            };
             depot.commit(term, Body::View(body)).await.map_err(failed)?;
         }
     }
     let mut found = found.into_iter();
     let mut next = || found.next().flatten();
     let partitions = next().ok_or_else(|| unfinished("views"))?;
-    Ok(Views { train_spec: train, train: partitions, validation: next(), test: next(), recent: next() })
+    Ok(Views {
+        train_spec: train,
+        train: partitions,
+        validation: next(),
+        test: next(),
+        recent: next(),
+    })
 }
 
 fn splits(split: &settings::Split, data: &DataSet, collapse_time: bool) -> Result<Splits, Failure> {
     let by = match split {
         settings::Split::None => {
-            let all = ViewSpec { part: SplitPart::Train, bins: None, hash: None, collapse_time };
-            return Ok(Splits { train: all.clone(), validation: all.clone(), test: all });
+            let all = ViewSpec {
+                part: SplitPart::Train,
+                bins: None,
+                hash: None,
+                collapse_time,
+            };
+            return Ok(Splits {
+                train: all.clone(),
+                validation: all.clone(),
+                test: all,
+            });
         }
-        settings::Split::Bins { validation, test } => SplitSettings::Bins { validation: *validation, test: *test },
-        settings::Split::Hash { validation, test, seed } => {
-            SplitSettings::Hash { seed: *seed, validation: *validation, test: *test }
-        }
+        settings::Split::Bins { validation, test } => SplitSettings::Bins {
+            validation: *validation,
+            test: *test,
+        },
+        settings::Split::Hash {
+            validation,
+            test,
+            seed,
+        } => SplitSettings::Hash {
+            seed: *seed,
+            validation: *validation,
+            test: *test,
+        },
         settings::Split::Given { .. } => SplitSettings::Given,
     };
     tables::split_specs(&by, data, collapse_time).map_err(refused)
@@ -248,7 +332,8 @@ fn splits(split: &settings::Split, data: &DataSet, collapse_time: bool) -> Resul
 
 /// The name of a view: the hash of its encoded spec.
 fn spec_hash(spec: &ViewSpec) -> Result<Digest, Failure> {
-    let bytes = postcard::to_stdvec(spec).map_err(|error| Failure::new(Refusal::Bug, error.to_string()))?;
+    let bytes =
+        postcard::to_stdvec(spec).map_err(|error| Failure::new(Refusal::Bug, error.to_string()))?;
     Ok(Digest(*blake3::hash(&bytes).as_bytes()))
 }
 

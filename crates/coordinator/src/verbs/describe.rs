@@ -14,7 +14,10 @@ use tensor::{ByteSize, DataSet};
 /// Opens a place that must be there already: looking makes nothing.
 fn open(at: &Location) -> Result<Depot, Failure> {
     if at.as_path().is_some_and(|path| !path.is_dir()) {
-        return Err(Failure::new(Refusal::Unavailable, format!("there is no directory {at}")));
+        return Err(Failure::new(
+            Refusal::Unavailable,
+            format!("there is no directory {at}"),
+        ));
     }
     open_depot(at)
 }
@@ -41,7 +44,10 @@ pub async fn inspect(at: &Location) -> Result<VerbOutput, Failure> {
         }
     }
     if fields.is_empty() && checkpoints == 0 {
-        return Err(Failure::new(Refusal::Unavailable, format!("{at} holds neither a data set nor a model")));
+        return Err(Failure::new(
+            Refusal::Unavailable,
+            format!("{at} holds neither a data set nor a model"),
+        ));
     }
     fields.insert("views".to_owned(), json!(views));
     fields.insert("checkpoints".to_owned(), json!(checkpoints));
@@ -49,7 +55,12 @@ pub async fn inspect(at: &Location) -> Result<VerbOutput, Failure> {
     Ok(VerbOutput::Described { fields, lines })
 }
 
-fn describe_data(number: u64, data: &DataSet, fields: &mut Map<String, Value>, lines: &mut Vec<String>) {
+fn describe_data(
+    number: u64,
+    data: &DataSet,
+    fields: &mut Map<String, Value>,
+    lines: &mut Vec<String>,
+) {
     let interactions: u64 = data.parts.iter().map(|(_, part)| part.interactions).sum();
     let bytes: u64 = data
         .parts
@@ -58,7 +69,10 @@ fn describe_data(number: u64, data: &DataSet, fields: &mut Map<String, Value>, l
         .map(|partition| partition.object.bytes)
         .sum();
     let (users, products) = (data.user.grid.rows_total(), data.product.grid.rows_total());
-    lines.push(format!("data set (manifest {number}), lineage {}", data.lineage));
+    lines.push(format!(
+        "data set (manifest {number}), lineage {}",
+        data.lineage
+    ));
     lines.push(format!(
         "{interactions} interactions of {users} {} and {products} {}, {} in partitions",
         data.user.column,
@@ -66,8 +80,15 @@ fn describe_data(number: u64, data: &DataSet, fields: &mut Map<String, Value>, l
         ByteSize(bytes)
     ));
     if let Some(time) = &data.time {
-        let partial = if time.last_is_partial { ", the last one partial" } else { "" };
-        lines.push(format!("{} bins of {} ({:?}){partial}", time.bins, time.column, time.bin));
+        let partial = if time.last_is_partial {
+            ", the last one partial"
+        } else {
+            ""
+        };
+        lines.push(format!(
+            "{} bins of {} ({:?}){partial}",
+            time.bins, time.column, time.bin
+        ));
     }
     fields.insert(
         "data_set".to_owned(),
@@ -86,10 +107,23 @@ fn describe_data(number: u64, data: &DataSet, fields: &mut Map<String, Value>, l
     );
 }
 
-fn describe_model(number: u64, model: &Model, fields: &mut Map<String, Value>, lines: &mut Vec<String>) {
-    lines.push(format!("model (manifest {number}) of kind {}, factors {}", model.kind, model.factors));
+fn describe_model(
+    number: u64,
+    model: &Model,
+    fields: &mut Map<String, Value>,
+    lines: &mut Vec<String>,
+) {
+    lines.push(format!(
+        "model (manifest {number}) of kind {}, factors {}",
+        model.kind, model.factors
+    ));
     for table in &model.tables {
-        lines.push(format!("{} factors: {} rows of rank {}", table.name, table.grid.rows_total(), table.rank));
+        lines.push(format!(
+            "{} factors: {} rows of rank {}",
+            table.name,
+            table.grid.rows_total(),
+            table.rank
+        ));
     }
     let settings: Value = serde_json::from_slice(&model.settings.bytes).unwrap_or(Value::Null);
     let tables: Vec<Value> = model
@@ -121,18 +155,47 @@ pub async fn verify(at: &Location, console: &Console) -> Result<VerbOutput, Fail
     let report = depot.verify().await.map_err(failed)?;
     console.observer().end(&format!("{} objects", report.sound));
     if report.manifests == 0 {
-        return Err(Failure::new(Refusal::Unavailable, format!("{at} holds neither a data set nor a model")));
+        return Err(Failure::new(
+            Refusal::Unavailable,
+            format!("{at} holds neither a data set nor a model"),
+        ));
     }
     if report.is_sound() {
-        let whole = VerifyReport { manifests: report.manifests, objects: report.sound, bytes: report.sound_bytes };
+        let whole = VerifyReport {
+            manifests: report.manifests,
+            objects: report.sound,
+            bytes: report.sound_bytes,
+        };
         return Ok(VerbOutput::Verify(whole));
     }
     let mut faults: Vec<String> = Vec::new();
-    faults.extend(report.missing.iter().map(|(object, by)| format!("object {} (manifest {by}) is missing", object.digest)));
-    faults.extend(report.damaged.iter().map(|(object, by)| format!("object {} (manifest {by}) is damaged", object.digest)));
-    faults.extend(report.damaged_manifests.iter().map(|(number, why)| format!("manifest {number} is damaged: {why}")));
-    let more = if faults.len() > 3 { format!(" and {} more", faults.len() - 3) } else { String::new() };
+    faults.extend(
+        report
+            .missing
+            .iter()
+            .map(|(object, by)| format!("object {} (manifest {by}) is missing", object.digest)),
+    );
+    faults.extend(
+        report
+            .damaged
+            .iter()
+            .map(|(object, by)| format!("object {} (manifest {by}) is damaged", object.digest)),
+    );
+    faults.extend(
+        report
+            .damaged_manifests
+            .iter()
+            .map(|(number, why)| format!("manifest {number} is damaged: {why}")),
+    );
+    let more = if faults.len() > 3 {
+        format!(" and {} more", faults.len() - 3)
+    } else {
+        String::new()
+    };
     faults.truncate(3);
-    let sentence = format!("{at} is not whole: {}{more}: restore it from a copy, or make it again", faults.join("; "));
+    let sentence = format!(
+        "{at} is not whole: {}{more}: restore it from a copy, or make it again",
+        faults.join("; ")
+    );
     Err(Failure::new(Refusal::BadData, sentence))
 }

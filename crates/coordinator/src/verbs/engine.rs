@@ -101,10 +101,18 @@ impl<'a> Engine<'a> {
     ///
     /// # Errors
     /// Where the scratch directory cannot be used.
-    pub fn start(settings: &'a Settings, console: &'a Console, cancel: CancellationToken) -> Result<Self, Failure> {
+    pub fn start(
+        settings: &'a Settings,
+        console: &'a Console,
+        cancel: CancellationToken,
+    ) -> Result<Self, Failure> {
         let (directory, scratch) = scratch(settings)?;
-        let cache = Cache::open_unsynced(&directory.join("coordinator"), CACHE_BYTES, io_mode(settings.run.io))
-            .map_err(|error| Failure::new(Refusal::Io, error.to_string()))?;
+        let cache = Cache::open_unsynced(
+            &directory.join("coordinator"),
+            CACHE_BYTES,
+            io_mode(settings.run.io),
+        )
+        .map_err(|error| Failure::new(Refusal::Io, error.to_string()))?;
         Ok(Engine {
             settings,
             console,
@@ -127,8 +135,11 @@ impl<'a> Engine<'a> {
             return Ok(Arc::clone(depot));
         }
         let output = &self.settings.output;
-        let (key, location) =
-            if id == DepotId::DATA { ("output.data", &output.data) } else { ("output.model", &output.model) };
+        let (key, location) = if id == DepotId::DATA {
+            ("output.data", &output.data)
+        } else {
+            ("output.model", &output.model)
+        };
         let missing = || Failure::new(Refusal::Config, format!("the job names no `{key}`"));
         let opened = Arc::new(open_depot(location.as_ref().ok_or_else(missing)?)?);
         depots.insert(id, Arc::clone(&opened));
@@ -145,14 +156,21 @@ impl<'a> Engine<'a> {
 
     /// The most anonymous memory of this process in each phase so far.
     pub fn peaks(&self) -> BTreeMap<String, u64> {
-        self.peaks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.peaks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Runs a program over the workers of the job.
     ///
     /// # Errors
     /// Why it could not be finished.
-    pub async fn run(&self, program: &mut dyn Program, stage: Stage<'_>) -> Result<Outcome, Failure> {
+    pub async fn run(
+        &self,
+        program: &mut dyn Program,
+        stage: Stage<'_>,
+    ) -> Result<Outcome, Failure> {
         self.console.observer().begin(stage.name, Unit::Tasks, None);
         self.console.memory().take_phase_bytes();
         let mut cluster = self.cluster(stage.run, stage.term, stage.inputs).await?;
@@ -170,9 +188,10 @@ impl<'a> Engine<'a> {
             Report::Step(..) | Report::Checkpoint(_) => {}
         };
         let mut refuse = |_: ObjectKey, _: Held| Err(nobody("took a delivery"));
-        let mut no_commit = |_: tensor::Checkpoint, _: Vec<StoredObject>| -> BoxFuture<'static, _> {
-            Box::pin(async { Err(nobody("keeps checkpoints")) })
-        };
+        let mut no_commit =
+            |_: tensor::Checkpoint, _: Vec<StoredObject>| -> BoxFuture<'static, _> {
+                Box::pin(async { Err(nobody("keeps checkpoints")) })
+            };
         let mut sink = stage.sink;
         let mut checkpoints = stage.checkpoints;
         let context = Context {
@@ -181,8 +200,14 @@ impl<'a> Engine<'a> {
             stored: stage.stored,
             resume: stage.resume,
             checkpoints: match &mut checkpoints {
-                Some((every_epochs, commit)) => Checkpoints { every_epochs: *every_epochs, commit: &mut **commit },
-                None => Checkpoints { every_epochs: 0, commit: &mut no_commit },
+                Some((every_epochs, commit)) => Checkpoints {
+                    every_epochs: *every_epochs,
+                    commit: &mut **commit,
+                },
+                None => Checkpoints {
+                    every_epochs: 0,
+                    commit: &mut no_commit,
+                },
             },
             listener: &mut listener,
             sink: match &mut sink {
@@ -195,10 +220,16 @@ impl<'a> Engine<'a> {
         let outcome = Driver::run(program, &mut cluster, context).await;
         cluster.close(CLOSE_PATIENCE).await;
         let peak = self.console.memory().take_phase_bytes();
-        self.peaks.lock().unwrap_or_else(PoisonError::into_inner).insert(stage.name.to_owned(), peak);
+        self.peaks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(stage.name.to_owned(), peak);
         match outcome {
             Ok(outcome) => {
-                self.console.observer().end(&format!("{} tasks in {:.1} s", outcome.tasks_run, outcome.seconds));
+                self.console.observer().end(&format!(
+                    "{} tasks in {:.1} s",
+                    outcome.tasks_run, outcome.seconds
+                ));
                 Ok(outcome)
             }
             Err(failure) => Err(failure.into()),
@@ -206,15 +237,29 @@ impl<'a> Engine<'a> {
     }
 
     /// Opens a session with the workers of the job.
-    async fn cluster(&self, run: Digest, term: u64, inputs: Vec<InputFile>) -> Result<Cluster, Failure> {
+    async fn cluster(
+        &self,
+        run: Digest,
+        term: u64,
+        inputs: Vec<InputFile>,
+    ) -> Result<Cluster, Failure> {
         let output = &self.settings.output;
         let mut depots = Vec::new();
-        for (id, location) in [(DepotId::DATA, &output.data), (DepotId::MODEL, &output.model)] {
+        for (id, location) in [
+            (DepotId::DATA, &output.data),
+            (DepotId::MODEL, &output.model),
+        ] {
             if location.is_some() {
                 depots.push((id, self.depot(id)?.url().to_owned()));
             }
         }
-        let job = Job { term, run, inputs, depots, heartbeat: wire::settings::HEARTBEAT };
+        let job = Job {
+            term,
+            run,
+            inputs,
+            depots,
+            heartbeat: wire::settings::HEARTBEAT,
+        };
         let memory = self.worker_memory();
         let cluster = match &self.settings.run.workers {
             Workers::Embedded(workers) => {
@@ -244,13 +289,19 @@ impl<'a> Engine<'a> {
             Workers::Embedded(workers) => (*workers).max(1),
             Workers::Addresses(_) | Workers::Dns { .. } => 1,
         };
-        self.settings.run.threads.unwrap_or((cores / workers).max(1))
+        self.settings
+            .run
+            .threads
+            .unwrap_or((cores / workers).max(1))
     }
 
     fn trace(&self, name: &str) -> Result<Option<Trace>, Failure> {
         // Training is what a trace is asked for; other stages write none.
-        let Some(path) = self.settings.run.trace.as_ref().filter(|_| name == "train") else { return Ok(None) };
-        let file = std::fs::File::create(path).map_err(|error| Failure::io(path.display(), &error))?;
+        let Some(path) = self.settings.run.trace.as_ref().filter(|_| name == "train") else {
+            return Ok(None);
+        };
+        let file =
+            std::fs::File::create(path).map_err(|error| Failure::io(path.display(), &error))?;
         Ok(Some(Trace::new(Box::new(std::io::BufWriter::new(file)))))
     }
 }
@@ -260,7 +311,8 @@ fn scratch(settings: &Settings) -> Result<(PathBuf, Option<tempfile::TempDir>), 
         Some(path) => Ok((path.clone(), None)),
         None => {
             let made = tempfile::Builder::new().prefix("strata-").tempdir();
-            let directory = made.map_err(|error| Failure::io("a temporary directory cannot be made", &error))?;
+            let directory =
+                made.map_err(|error| Failure::io("a temporary directory cannot be made", &error))?;
             Ok((directory.path().to_owned(), Some(directory)))
         }
     }
@@ -295,14 +347,19 @@ pub fn failed(error: DepotError) -> Failure {
 
 /// What a depot said, as the end of a run.
 pub fn refused(error: &DepotError) -> plan::Failure {
-    plan::Failure::Refused { refusal: kind(error), sentence: error.to_string() }
+    plan::Failure::Refused {
+        refusal: kind(error),
+        sentence: error.to_string(),
+    }
 }
 
 fn kind(error: &DepotError) -> Refusal {
     match error {
         DepotError::Url { .. } => Refusal::Config,
         DepotError::Superseded { .. } => Refusal::TryAgain,
-        DepotError::Damaged { .. } | DepotError::Missing { .. } | DepotError::Manifest { .. } => Refusal::BadData,
+        DepotError::Damaged { .. } | DepotError::Missing { .. } | DepotError::Manifest { .. } => {
+            Refusal::BadData
+        }
         _ => Refusal::Io,
     }
 }
@@ -315,5 +372,8 @@ fn io_mode(io: Io) -> IoMode {
 }
 
 fn nobody(what: &str) -> plan::Failure {
-    plan::Failure::Refused { refusal: Refusal::Bug, sentence: format!("a program asked for more than its verb gives: nobody {what}") }
+    plan::Failure::Refused {
+        refusal: Refusal::Bug,
+        sentence: format!("a program asked for more than its verb gives: nobody {what}"),
+    }
 }

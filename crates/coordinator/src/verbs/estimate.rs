@@ -73,7 +73,11 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
     }
     let lines = lines(&job, &plan, &notes);
     let mut fields = serde_json::Map::new();
-    for (name, value) in [("workload", json!(job)), ("estimate", json!(plan)), ("notes", json!(notes))] {
+    for (name, value) in [
+        ("workload", json!(job)),
+        ("estimate", json!(plan)),
+        ("notes", json!(notes)),
+    ] {
         fields.insert(name.to_owned(), value);
     }
     Ok(VerbOutput::Described { fields, lines })
@@ -83,9 +87,18 @@ fn lines(job: &Workload, plan: &Estimate, notes: &[String]) -> Vec<String> {
     let mut lines = vec![
         format!(
             "{} users, {} products, {} interactions, rank {}, {} workers of {} threads and {}",
-            job.users, job.products, job.interactions, job.rank, job.workers, job.threads, job.memory
+            job.users,
+            job.products,
+            job.interactions,
+            job.rank,
+            job.workers,
+            job.threads,
+            job.memory
         ),
-        format!("blocks: {} of users, {} of products", plan.user_blocks, plan.product_blocks),
+        format!(
+            "blocks: {} of users, {} of products",
+            plan.user_blocks, plan.product_blocks
+        ),
         format!(
             "disk: data set {}, views {}, model {}; in the cache of each worker {}",
             plan.data_disk, plan.views_disk, plan.model_disk, plan.cache_disk_per_worker
@@ -96,14 +109,29 @@ fn lines(job: &Workload, plan: &Estimate, notes: &[String]) -> Vec<String> {
         ),
     ];
     lines.extend(plan.phases.iter().map(|phase| {
-        let cut = if phase.in_pieces { ", will be cut in pieces" } else { "" };
-        format!("  {}: smallest piece {}, whole {}{cut}", phase.name, phase.smallest, phase.whole)
+        let cut = if phase.in_pieces {
+            ", will be cut in pieces"
+        } else {
+            ""
+        };
+        format!(
+            "  {}: smallest piece {}, whole {}{cut}",
+            phase.name, phase.smallest, phase.whole
+        )
     }));
-    lines.push(format!("traffic between workers: {} an epoch", plan.traffic_per_epoch));
+    lines.push(format!(
+        "traffic between workers: {} an epoch",
+        plan.traffic_per_epoch
+    ));
     lines.push(format!(
         "time: ingest {:.0} s, an epoch {:.1} s, all {:.0} s",
         plan.ingest_seconds, plan.epoch_seconds, plan.total_seconds
     ));
-    lines.extend(plan.assumptions.iter().chain(notes).map(|line| format!("  {line}")));
+    lines.extend(
+        plan.assumptions
+            .iter()
+            .chain(notes)
+            .map(|line| format!("  {line}")),
+    );
     lines
 }

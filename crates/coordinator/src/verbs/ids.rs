@@ -19,7 +19,8 @@ pub async fn of_axis(engine: &Engine<'_>, axis: &Axis) -> Result<Ids, Failure> {
         let file = depot.fetch(*block, &engine.cache).await.map_err(failed)?;
         blocks.push(Dictionary::open(file).map_err(|error| damaged(&error))?);
     }
-    Ids::new(axis.column.clone(), axis.id_kind, axis.grid.clone(), blocks).map_err(|error| damaged(&error))
+    Ids::new(axis.column.clone(), axis.id_kind, axis.grid.clone(), blocks)
+        .map_err(|error| damaged(&error))
 }
 
 /// Replaces `{user:ROW}` and `{product:ROW}` in the sentences of a failure by column and original id.
@@ -30,8 +31,13 @@ pub async fn named(engine: &Engine<'_>, data: &DataSet, mut failure: Failure) ->
             while let Some((row, range)) = marked(&complaint.sentence, &mark) {
                 // Without a dictionary the row itself is the best name there is.
                 let ids = of_axis(engine, axis).await.ok();
-                let id = ids.as_ref().and_then(|ids| ids.get(row)).map_or_else(|| format!("row {row}"), shown);
-                complaint.sentence.replace_range(range, &format!("{} {id}", axis.column));
+                let id = ids
+                    .as_ref()
+                    .and_then(|ids| ids.get(row))
+                    .map_or_else(|| format!("row {row}"), shown);
+                complaint
+                    .sentence
+                    .replace_range(range, &format!("{} {id}", axis.column));
             }
         }
     }

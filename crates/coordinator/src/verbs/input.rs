@@ -26,7 +26,10 @@ impl LocalFile {
 
     /// As a session serves it.
     pub fn served(&self) -> InputFile {
-        InputFile { path: self.path.clone(), bytes: self.bytes }
+        InputFile {
+            path: self.path.clone(),
+            bytes: self.bytes,
+        }
     }
 }
 
@@ -55,8 +58,9 @@ pub fn open(location: &Location) -> Result<Arc<LocalFile>, Failure> {
             Ok(Arc::new(LocalFile { file, path, bytes }))
         }
         Location::Url(url) => {
-            let sentence =
-                format!("{url}: input under a URL is not in this version: copy the files to a local directory");
+            let sentence = format!(
+                "{url}: input under a URL is not in this version: copy the files to a local directory"
+            );
             Err(Failure::new(Refusal::Config, sentence))
         }
     }

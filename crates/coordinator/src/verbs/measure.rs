@@ -37,16 +37,23 @@ pub async fn evaluate(
     };
     let explicit = model.record.als.preset == Preset::Explicit;
     let settings = evaluate::Settings {
-        goal: if explicit { Goal::Ratings } else { Goal::Ranking },
+        goal: if explicit {
+            Goal::Ratings
+        } else {
+            Goal::Ranking
+        },
         ks: engine.settings.evaluate.k.clone(),
         replicates: engine.settings.evaluate.replicates,
         seed: engine.settings.model.seed,
         ..evaluate::Settings::default()
     };
-    let mut program =
-        Evaluate::new(settings, input).map_err(|error| Failure::new(Refusal::Config, error.to_string()))?;
+    let mut program = Evaluate::new(settings, input)
+        .map_err(|error| Failure::new(Refusal::Config, error.to_string()))?;
     let run = key_of(&[b"evaluate", &model.manifest.run.0]);
-    let stage = Stage { stored: model.objects(), ..Stage::plain("evaluate", run, 0) };
+    let stage = Stage {
+        stored: model.objects(),
+        ..Stage::plain("evaluate", run, 0)
+    };
     engine.run(&mut program, stage).await?;
     let found = program.found().cloned();
     found.ok_or_else(|| Failure::new(Refusal::Bug, "the evaluation ended without a result"))
@@ -58,7 +65,8 @@ pub async fn evaluate(
 /// With what to do.
 pub fn fits(data: &DataSet, views: &Views, model: &StoredModel) -> Result<(), Failure> {
     if model.manifest.lineage != data.lineage {
-        let sentence = "the model was trained on another data set than that of `output.data`: train again";
+        let sentence =
+            "the model was trained on another data set than that of `output.data`: train again";
         return Err(Failure::new(Refusal::Config, sentence));
     }
     if model.record.train != views.train_spec {

@@ -26,7 +26,11 @@ use tokio_util::sync::CancellationToken;
 ///
 /// # Errors
 /// With one sentence and the exit code of its kind.
-pub fn dispatch(command: &Command, settings: &Settings, console: &Console) -> Result<VerbOutput, Failure> {
+pub fn dispatch(
+    command: &Command,
+    settings: &Settings,
+    console: &Console,
+) -> Result<VerbOutput, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -38,7 +42,9 @@ pub fn dispatch(command: &Command, settings: &Settings, console: &Console) -> Re
         let done = Box::pin(run(command, settings, console, cancel.clone())).await;
         match (cancel.is_cancelled(), done) {
             // What a cancelled run ends with is what the signal asked for.
-            (true, _) => Err(signalled.await.unwrap_or_else(|_| interrupted(Kind::Interrupted))),
+            (true, _) => Err(signalled
+                .await
+                .unwrap_or_else(|_| interrupted(Kind::Interrupted))),
             (false, done) => {
                 signalled.abort();
                 done
@@ -67,7 +73,10 @@ async fn signal(cancel: CancellationToken) -> Failure {
 }
 
 fn interrupted(kind: Kind) -> Failure {
-    Failure::stopped(kind, "stopped on request: give the same command again to go on from the last checkpoint")
+    Failure::stopped(
+        kind,
+        "stopped on request: give the same command again to go on from the last checkpoint",
+    )
 }
 
 async fn run(
@@ -88,21 +97,36 @@ async fn run(
         Command::Train { .. } => {
             let data = data::stored(&engine).await?;
             let views = data::views(&engine, &data).await?;
-            Ok(VerbOutput::Train(train::train(&engine, &data, &views).await?.report))
+            Ok(VerbOutput::Train(
+                train::train(&engine, &data, &views).await?.report,
+            ))
         }
         Command::Evaluate { .. } => {
-            let (data, model) = (data::stored(&engine).await?, stored_model::stored(&engine).await?);
+            let (data, model) = (
+                data::stored(&engine).await?,
+                stored_model::stored(&engine).await?,
+            );
             let views = data::views(&engine, &data).await?;
-            Ok(VerbOutput::Evaluate(measure::evaluate(&engine, &data, &views, &model).await?))
+            Ok(VerbOutput::Evaluate(
+                measure::evaluate(&engine, &data, &views, &model).await?,
+            ))
         }
         Command::Recommend { .. } => {
-            let (data, model) = (data::stored(&engine).await?, stored_model::stored(&engine).await?);
+            let (data, model) = (
+                data::stored(&engine).await?,
+                stored_model::stored(&engine).await?,
+            );
             let views = data::views(&engine, &data).await?;
-            Ok(VerbOutput::Recommend(serve_lists::recommend(&engine, &data, &views, &model).await?))
+            Ok(VerbOutput::Recommend(
+                serve_lists::recommend(&engine, &data, &views, &model).await?,
+            ))
         }
         Command::Demo | Command::Run { .. } => whole_path(&engine).await,
         Command::Inspect { .. } | Command::Verify { .. } | Command::Config { .. } => {
-            Err(Failure::new(Refusal::Bug, format!("the verb `{}` does not come here", command.name())))
+            Err(Failure::new(
+                Refusal::Bug,
+                format!("the verb `{}` does not come here", command.name()),
+            ))
         }
     }
 }
@@ -113,12 +137,17 @@ async fn whole_path(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
     let data = ingested.data;
     let views = data::views(engine, &data).await?;
     let trained = train::train(engine, &data, &views).await?;
-    let mut report = RunReport { ingest: ingested.report, train: trained.report, ..RunReport::default() };
+    let mut report = RunReport {
+        ingest: ingested.report,
+        train: trained.report,
+        ..RunReport::default()
+    };
     if engine.settings.split.has_test() {
         report.evaluation = Some(measure::evaluate(engine, &data, &views, &trained.model).await?);
     }
     if engine.settings.output.recommend.file.is_some() {
-        report.recommend = Some(serve_lists::recommend(engine, &data, &views, &trained.model).await?);
+        report.recommend =
+            Some(serve_lists::recommend(engine, &data, &views, &trained.model).await?);
     }
     report.train.work.peak_anonymous_bytes_by_phase = engine.peaks();
     Ok(VerbOutput::Run(Box::new(report)))

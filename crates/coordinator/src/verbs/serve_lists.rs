@@ -25,18 +25,26 @@ pub async fn recommend(
     fits(data, views, model)?;
     let wish = &engine.settings.output.recommend;
     let file = wish.file.clone().ok_or_else(|| {
-        Failure::new(Refusal::Config, "the job names no file for recommendations: set `output.recommend.file`")
+        Failure::new(
+            Refusal::Config,
+            "the job names no file for recommendations: set `output.recommend.file`",
+        )
     })?;
     let users = ids::of_axis(engine, &data.user).await?;
     let products = ids::of_axis(engine, &data.product).await?;
     let io = |error: &dyn std::fmt::Display| Failure::new(Refusal::Io, error.to_string());
-    let mut writer = RecommendationsWriter::create(&file, users, products).map_err(|error| io(&error))?;
+    let mut writer =
+        RecommendationsWriter::create(&file, users, products).map_err(|error| io(&error))?;
     let input = recommend::Input {
         user: data.user.clone(),
         product: data.product.clone(),
         factors: model.factors()?,
         train: views.train.clone(),
-        held_out: [&views.validation, &views.test].into_iter().flatten().cloned().collect(),
+        held_out: [&views.validation, &views.test]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect(),
     };
     let settings = recommend::Settings {
         k: wish.top,
@@ -44,17 +52,29 @@ pub async fn recommend(
         exclude_held_out: wish.exclude_seen,
         users: None,
     };
-    let mut program =
-        Recommend::new(settings, input).map_err(|error| Failure::new(Refusal::Config, error.to_string()))?;
+    let mut program = Recommend::new(settings, input)
+        .map_err(|error| Failure::new(Refusal::Config, error.to_string()))?;
     let sink = |_: ObjectKey, held: exec::Held| {
-        let refused = |sentence: String| plan::Failure::Refused { refusal: Refusal::Io, sentence };
+        let refused = |sentence: String| plan::Failure::Refused {
+            refusal: Refusal::Io,
+            sentence,
+        };
         let bytes = held.whole().map_err(|error| refused(error.to_string()))?;
-        writer.write(&bytes).map_err(|error| refused(error.to_string()))
+        writer
+            .write(&bytes)
+            .map_err(|error| refused(error.to_string()))
     };
     let run = key_of(&[b"recommend", &model.manifest.run.0]);
-    let stage =
-        Stage { stored: model.objects(), sink: Some(Box::new(sink)), ..Stage::plain("recommend", run, 0) };
+    let stage = Stage {
+        stored: model.objects(),
+        sink: Some(Box::new(sink)),
+        ..Stage::plain("recommend", run, 0)
+    };
     engine.run(&mut program, stage).await?;
     let rows = writer.finish().map_err(|error| io(&error))?;
-    Ok(RecommendReport { users: program.served().users, rows, file })
+    Ok(RecommendReport {
+        users: program.served().users,
+        rows,
+        file,
+    })
 }

@@ -29,7 +29,11 @@ pub struct Record {
 impl Record {
     /// Before training.
     pub fn new(als: als::Settings, train: ViewSpec) -> Self {
-        Record { als, train, offset: 0.0 }
+        Record {
+            als,
+            train,
+            offset: 0.0,
+        }
     }
 
     /// As JSON: a person can read it in a manifest.
@@ -69,7 +73,11 @@ impl StoredModel {
             version: VERSION,
         };
         let tables = manifest.tables.iter().enumerate().map(table).collect();
-        Ok(StoredModel { manifest, record, tables })
+        Ok(StoredModel {
+            manifest,
+            record,
+            tables,
+        })
     }
 
     /// The tables that score, and `last_bin` as the bin at which a tensor scores.
@@ -78,19 +86,31 @@ impl StoredModel {
     /// Where the model has no users or no products.
     pub fn factors(&self) -> Result<Factors, Failure> {
         let last_bin = self.record.train.bins.as_ref().map(|bins| bins.end - 1);
-        Factors::of(&self.tables, last_bin, self.record.offset)
-            .ok_or_else(|| Failure::new(Refusal::BadData, "the model has no user or no product factors: train again"))
+        Factors::of(&self.tables, last_bin, self.record.offset).ok_or_else(|| {
+            Failure::new(
+                Refusal::BadData,
+                "the model has no user or no product factors: train again",
+            )
+        })
     }
 
     /// Where the blocks of its tables are.
     pub fn objects(&self) -> Vec<StoredObject> {
-        let blocks = self.tables.iter().zip(&self.manifest.tables).flat_map(|(table, stored)| {
-            table.keys().keys().zip(&stored.blocks).map(|(key, sealed)| StoredObject {
-                key,
-                sealed: *sealed,
-                row_bytes: table.width * 4,
-            })
-        });
+        let blocks = self
+            .tables
+            .iter()
+            .zip(&self.manifest.tables)
+            .flat_map(|(table, stored)| {
+                table
+                    .keys()
+                    .keys()
+                    .zip(&stored.blocks)
+                    .map(|(key, sealed)| StoredObject {
+                        key,
+                        sealed: *sealed,
+                        row_bytes: table.width * 4,
+                    })
+            });
         blocks.collect()
     }
 }
@@ -103,7 +123,10 @@ pub async fn stored(engine: &Engine<'_>) -> Result<StoredModel, Failure> {
     let depot = engine.depot(DepotId::MODEL)?;
     let found = depot.latest_model(None).await.map_err(failed)?;
     let (_, manifest) = found.ok_or_else(|| {
-        let sentence = format!("{} holds no model: run `coordinator train` with this job first", depot.url());
+        let sentence = format!(
+            "{} holds no model: run `coordinator train` with this job first",
+            depot.url()
+        );
         Failure::new(Refusal::Unavailable, sentence)
     })?;
     StoredModel::of(manifest)
@@ -111,15 +134,30 @@ pub async fn stored(engine: &Engine<'_>) -> Result<StoredModel, Failure> {
 
 /// Factors that a program replaces by its own.
 pub fn no_factors() -> Factors {
-    let none = KeyRange::Blocks { table: TableId(0), first: 0, count: 0, version: 0 };
-    Factors { users: none, products: none, time: None, width: 0, offset: 0.0 }
+    let none = KeyRange::Blocks {
+        table: TableId(0),
+        first: 0,
+        count: 0,
+        version: 0,
+    };
+    Factors {
+        users: none,
+        products: none,
+        time: None,
+        width: 0,
+        offset: 0.0,
+    }
 }
 
 /// The digest of DESIGN 3.10 over tables in the order of their modes.
 ///
 /// # Errors
 /// Where a block cannot be had.
-pub async fn digest_of(depot: &Depot, cache: &Cache, tables: &[ModelTable]) -> Result<Digest, Failure> {
+pub async fn digest_of(
+    depot: &Depot,
+    cache: &Cache,
+    tables: &[ModelTable],
+) -> Result<Digest, Failure> {
     let mut hasher = blake3::Hasher::new();
     let mut feed = DigestFeed::new(|bytes: &[u8]| {
         hasher.update(bytes);
@@ -131,7 +169,9 @@ pub async fn digest_of(depot: &Depot, cache: &Cache, tables: &[ModelTable]) -> R
             if file.is_empty() {
                 continue;
             }
-            let rows = file.section(0..file.len()).map_err(|error| Failure::new(Refusal::Io, error.to_string()))?;
+            let rows = file
+                .section(0..file.len())
+                .map_err(|error| Failure::new(Refusal::Io, error.to_string()))?;
             feed.rows(rows.typed::<f32>(), table.rank, table.width);
         }
     }

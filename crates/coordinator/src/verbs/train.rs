@@ -38,30 +38,64 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
     let settings = als_settings(&engine.settings.model);
     let simd_name = simd(engine.settings.run.simd)?.path().name().to_owned();
     let record = Record::new(settings.clone(), views.train_spec.clone());
-    let run = key_of(&[b"train", wire::ENGINE.as_bytes(), &data.lineage.0, &record.encode()?]);
+    let run = key_of(&[
+        b"train",
+        wire::ENGINE.as_bytes(),
+        &data.lineage.0,
+        &record.encode()?,
+    ]);
     let depot = engine.depot(DepotId::MODEL)?;
     let term = depot.claim_term(Some(run)).await.map_err(failed)?;
     let resume = resume(&depot, run).await?;
     let resumed_from = resume.as_ref().map(|resume| resume.checkpoint.epoch);
     if let Some(epoch) = resumed_from {
-        engine.console.observer().note(&format!("the run goes on after epoch {epoch}, its last checkpoint"));
+        engine.console.observer().note(&format!(
+            "the run goes on after epoch {epoch}, its last checkpoint"
+        ));
     }
     if let Some((_, model)) = depot.latest_model(Some(run)).await.map_err(failed)? {
-        engine.console.observer().note("the model is there and of the same job and data: it is used as it is");
+        engine
+            .console
+            .observer()
+            .note("the model is there and of the same job and data: it is used as it is");
         let digest = model.factors.to_string();
-        let report = TrainReport { digest, resumed_from, simd: simd_name, ..TrainReport::default() };
-        return Ok(Trained { model: StoredModel::of(model)?, report });
+        let report = TrainReport {
+            digest,
+            resumed_from,
+            simd: simd_name,
+            ..TrainReport::default()
+        };
+        return Ok(Trained {
+            model: StoredModel::of(model)?,
+            report,
+        });
     }
     let mut program = program(engine, data, views, settings)?;
-    let kept: Arc<Mutex<Vec<StoredObject>>> =
-        Arc::new(Mutex::new(resume.as_ref().map(|resume| resume.objects.clone()).unwrap_or_default()));
+    let kept: Arc<Mutex<Vec<StoredObject>>> = Arc::new(Mutex::new(
+        resume
+            .as_ref()
+            .map(|resume| resume.objects.clone())
+            .unwrap_or_default(),
+    ));
     let mut epochs: Vec<EpochReport> = Vec::new();
     let mut began = Instant::now();
     let hear = |news: &News| {
-        let News::Epoch { epoch, objective, metrics, .. } = news;
-        let seconds = std::mem::replace(&mut began, Instant::now()).elapsed().as_secs_f64();
+        let News::Epoch {
+            epoch,
+            objective,
+            metrics,
+            ..
+        } = news;
+        let seconds = std::mem::replace(&mut began, Instant::now())
+            .elapsed()
+            .as_secs_f64();
         let metrics = metrics.iter().cloned().collect();
-        epochs.push(EpochReport { epoch: *epoch, objective: *objective, seconds, metrics });
+        epochs.push(EpochReport {
+            epoch: *epoch,
+            objective: *objective,
+            seconds,
+            metrics,
+        });
     };
     let commit = committer(Arc::clone(&depot), term, run, Arc::clone(&kept));
     let stage = Stage {
@@ -75,11 +109,32 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
         Err(failure) => return Err(ids::named(engine, data, failure).await),
     };
     let objects = kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let record = Record { offset: program.offset(), ..record };
-    let model = seal(engine, &depot, (term, run), data, &record, &program.tables(), &objects).await?;
+    let record = Record {
+        offset: program.offset(),
+        ..record
+    };
+    let model = seal(
+        engine,
+        &depot,
+        (term, run),
+        data,
+        &record,
+        &program.tables(),
+        &objects,
+    )
+    .await?;
     let digest = model.factors.to_string();
-    let report = TrainReport { digest, epochs, resumed_from, simd: simd_name, work: work(&outcome) };
-    Ok(Trained { model: StoredModel::of(model)?, report })
+    let report = TrainReport {
+        digest,
+        epochs,
+        resumed_from,
+        simd: simd_name,
+        work: work(&outcome),
+    };
+    Ok(Trained {
+        model: StoredModel::of(model)?,
+        report,
+    })
 }
 
 fn als_settings(model: &settings::Model) -> als::Settings {
@@ -92,7 +147,11 @@ fn als_settings(model: &settings::Model) -> als::Settings {
             settings::Preset::Rendle => Preset::Rendle,
         },
         alpha: model.alpha,
-        scaling: if model.epsilon.is_some() { Scaling::Log } else { Scaling::Linear },
+        scaling: if model.epsilon.is_some() {
+            Scaling::Log
+        } else {
+            Scaling::Linear
+        },
         epsilon: model.epsilon.unwrap_or(1.0),
         alpha0: model.alpha0,
         regularization: model.regularization,
@@ -109,10 +168,19 @@ fn als_settings(model: &settings::Model) -> als::Settings {
     }
 }
 
-fn program(engine: &Engine<'_>, data: &DataSet, views: &Views, settings: als::Settings) -> Result<Als, Failure> {
+fn program(
+    engine: &Engine<'_>,
+    data: &DataSet,
+    views: &Views,
+    settings: als::Settings,
+) -> Result<Als, Failure> {
     let factored = settings.time == TimeUse::Factor;
     let ranking = settings.preset != Preset::Explicit;
-    let bins = data.time.as_ref().filter(|_| factored).map_or(0, |time| time.bins);
+    let bins = data
+        .time
+        .as_ref()
+        .filter(|_| factored)
+        .map_or(0, |time| time.bins);
     let input = als::Input {
         user: data.user.grid.clone(),
         product: data.product.grid.clone(),
@@ -143,7 +211,8 @@ fn program(engine: &Engine<'_>, data: &DataSet, views: &Views, settings: als::Se
         ..evaluate::Settings::default()
     };
     let last_bin = views.last_bin();
-    let sampler = SampledEvaluation::new(sampled, input, last_bin, SAMPLE_USERS).map_err(|error| config(&error))?;
+    let sampler = SampledEvaluation::new(sampled, input, last_bin, SAMPLE_USERS)
+        .map_err(|error| config(&error))?;
     Ok(program.with_sampler(Box::new(sampler)))
 }
 
@@ -153,11 +222,22 @@ async fn resume(depot: &Depot, run: Digest) -> Result<Option<Resume>, Failure> {
         let objects: Vec<StoredObject> = checkpoint
             .objects
             .iter()
-            .map(|object| StoredObject { key: object.key, sealed: object.object, row_bytes: object.row_bytes })
+            .map(|object| StoredObject {
+                key: object.key,
+                sealed: object.object,
+                row_bytes: object.row_bytes,
+            })
             .collect();
         let keys = objects.iter().map(|object| object.key.into()).collect();
-        let checkpoint = tensor::Checkpoint { epoch: checkpoint.epoch, state: checkpoint.state, objects: keys };
-        Resume { checkpoint, objects }
+        let checkpoint = tensor::Checkpoint {
+            epoch: checkpoint.epoch,
+            state: checkpoint.state,
+            objects: keys,
+        };
+        Resume {
+            checkpoint,
+            objects,
+        }
     }))
 }
 
@@ -167,7 +247,8 @@ fn committer(
     term: u64,
     run: Digest,
     kept: Arc<Mutex<Vec<StoredObject>>>,
-) -> impl FnMut(tensor::Checkpoint, Vec<StoredObject>) -> BoxFuture<'static, Result<(), plan::Failure>> + Send {
+) -> impl FnMut(tensor::Checkpoint, Vec<StoredObject>) -> BoxFuture<'static, Result<(), plan::Failure>>
++ Send {
     move |checkpoint, objects| {
         let (depot, kept) = (Arc::clone(&depot), Arc::clone(&kept));
         Box::pin(async move {
@@ -184,7 +265,10 @@ fn committer(
                 objects: objects.iter().map(named).collect(),
                 finished: false,
             };
-            depot.commit(term, Body::Checkpoint(body)).await.map_err(|error| refused(&error))?;
+            depot
+                .commit(term, Body::Checkpoint(body))
+                .await
+                .map_err(|error| refused(&error))?;
             *kept.lock().unwrap_or_else(PoisonError::into_inner) = objects;
             Ok(())
         })
@@ -206,7 +290,10 @@ async fn seal(
         let block = |key| {
             let found = objects.iter().find(|object| object.key == key);
             found.map(|object| object.sealed).ok_or_else(|| {
-                Failure::new(Refusal::Bug, format!("the last checkpoint lacks {key}: please report this"))
+                Failure::new(
+                    Refusal::Bug,
+                    format!("the last checkpoint lacks {key}: please report this"),
+                )
             })
         };
         named.push(ModelTable {
@@ -223,13 +310,22 @@ async fn seal(
     let model = Model {
         run,
         kind: "als".to_owned(),
-        scorer: Versioned { version: 1, bytes: b"dot".to_vec() },
-        settings: Versioned { version: 1, bytes: record.encode()? },
+        scorer: Versioned {
+            version: 1,
+            bytes: b"dot".to_vec(),
+        },
+        settings: Versioned {
+            version: 1,
+            bytes: record.encode()?,
+        },
         tables: named,
         lineage: data.lineage,
         factors,
     };
-    depot.commit(term, Body::Model(model.clone())).await.map_err(failed)?;
+    depot
+        .commit(term, Body::Model(model.clone()))
+        .await
+        .map_err(failed)?;
     Ok(model)
 }
 
@@ -239,7 +335,11 @@ fn work(outcome: &Outcome) -> WorkReport {
         tasks_replayed: outcome.tasks_replayed,
         pieces: outcome.pieces,
         cut_rows: outcome.cut_rows,
-        bytes_to_peers: outcome.workers.values().map(|worker| worker.sent_bytes).collect(),
+        bytes_to_peers: outcome
+            .workers
+            .values()
+            .map(|worker| worker.sent_bytes)
+            .collect(),
         bytes_through_coordinator: outcome.coordinator_bytes,
         ..WorkReport::default()
     }
