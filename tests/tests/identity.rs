@@ -74,15 +74,16 @@ fn cover(axes: Case, first: &[Case]) -> Vec<Case> {
     let all = product(axes);
     let mut open: BTreeSet<_> = all.iter().flat_map(pairs).collect();
     let mut chosen = first.to_vec();
-    chosen
-        .iter()
-        .flat_map(pairs)
-        .for_each(|pair| drop(open.remove(&pair)));
+    for pair in first.iter().flat_map(pairs) {
+        open.remove(&pair);
+    }
     while !open.is_empty() {
         let news = |case: &&Case| pairs(case).filter(|pair| open.contains(pair)).count();
         // Of equals the last; any would do.
         let best = *all.iter().max_by_key(news).expect("axes are not empty");
-        pairs(&best).for_each(|pair| drop(open.remove(&pair)));
+        for pair in pairs(&best) {
+            open.remove(&pair);
+        }
         chosen.push(best);
     }
     chosen
