@@ -5,4 +5,5 @@
 pub mod generate;
 pub mod ingested;
 pub mod inline;
+pub mod jobs;
 pub mod process;
