@@ -54,7 +54,7 @@ pub struct Stage<'a> {
     /// Takes deliveries.
     pub sink: Option<Box<SinkFn<'a>>>,
     /// Hears news.
-    pub news: Option<Box<dyn FnMut(&News) + Send + 'a>>,
+    pub news: Option<Box<NewsFn<'a>>>,
 }
 
 /// Writes the manifest of a checkpoint.
@@ -62,6 +62,9 @@ pub type CommitFn = dyn FnMut(tensor::Checkpoint, Vec<StoredObject>) -> BoxFutur
     + Send;
 /// Takes a delivered object.
 pub type SinkFn<'a> = dyn FnMut(ObjectKey, Held) -> Result<(), plan::Failure> + Send + 'a;
+
+/// Hears what a program tells.
+pub type NewsFn<'a> = dyn FnMut(&News) + Send + 'a;
 
 impl<'a> Stage<'a> {
     /// A stage that only reads and puts.
@@ -307,15 +310,13 @@ impl<'a> Engine<'a> {
 }
 
 fn scratch(settings: &Settings) -> Result<(PathBuf, Option<tempfile::TempDir>), Failure> {
-    match &settings.run.scratch {
-        Some(path) => Ok((path.clone(), None)),
-        None => {
-            let made = tempfile::Builder::new().prefix("strata-").tempdir();
-            let directory =
-                made.map_err(|error| Failure::io("a temporary directory cannot be made", &error))?;
-            Ok((directory.path().to_owned(), Some(directory)))
-        }
+    if let Some(path) = &settings.run.scratch {
+        return Ok((path.clone(), None));
     }
+    let made = tempfile::Builder::new().prefix("strata-").tempdir();
+    let directory =
+        made.map_err(|error| Failure::io("a temporary directory cannot be made", &error))?;
+    Ok((directory.path().to_owned(), Some(directory)))
 }
 
 /// Opens a depot at a place of the job.

@@ -44,24 +44,21 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         _ => data::stored(engine).await.ok(),
     };
     let mut notes = Vec::new();
-    match known {
-        Some(data) => {
-            job.users = data.user.grid.rows_total();
-            job.products = data.product.grid.rows_total();
-            job.interactions = data.parts.iter().map(|(_, part)| part.interactions).sum();
-            job.bins = data.time.as_ref().map_or(0, |time| u64::from(time.bins));
-        }
-        None => {
-            let rows = data::survey(engine).await?.0.rows();
-            job.interactions = rows;
-            job.users = rows.div_ceil(ROWS_PER_USER);
-            job.products = rows.div_ceil(ROWS_PER_PRODUCT);
-            job.bins = u64::from(settings.input.time.is_some()) * 104;
-            notes.push(format!(
+    if let Some(data) = known {
+        job.users = data.user.grid.rows_total();
+        job.products = data.product.grid.rows_total();
+        job.interactions = data.parts.iter().map(|(_, part)| part.interactions).sum();
+        job.bins = data.time.as_ref().map_or(0, |time| u64::from(time.bins));
+    } else {
+        let rows = data::survey(engine).await?.0.rows();
+        job.interactions = rows;
+        job.users = rows.div_ceil(ROWS_PER_USER);
+        job.products = rows.div_ceil(ROWS_PER_PRODUCT);
+        job.bins = u64::from(settings.input.time.is_some()) * 104;
+        notes.push(format!(
                 "nothing is ingested yet: one user per {ROWS_PER_USER} rows, one product per {ROWS_PER_PRODUCT} rows and 104 \
                  bins are assumed; after `coordinator ingest` the plan counts"
             ));
-        }
     }
     let plan = Estimate::of(&job);
     if !plan.fits {

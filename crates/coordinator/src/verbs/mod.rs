@@ -58,15 +58,14 @@ pub fn dispatch(
 /// Waits for Ctrl-C or SIGTERM, cancels, and says why.
 async fn signal(cancel: CancellationToken) -> Failure {
     use tokio::signal::unix::{SignalKind, signal};
-    let kind = match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => tokio::select! {
+    let kind = if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+        tokio::select! {
             _ = tokio::signal::ctrl_c() => Kind::Interrupted,
             _ = terminate.recv() => Kind::Terminated,
-        },
-        Err(_) => {
-            let _ = tokio::signal::ctrl_c().await;
-            Kind::Interrupted
         }
+    } else {
+        let _ = tokio::signal::ctrl_c().await;
+        Kind::Interrupted
     };
     cancel.cancel();
     interrupted(kind)

@@ -164,7 +164,7 @@ fn als_settings(model: &settings::Model) -> als::Settings {
         seed: model.seed,
         init_scale: model.init,
         tolerance: model.tolerance,
-        ..als::Settings::default()
+        center: model.center,
     }
 }
 
