@@ -128,7 +128,7 @@ pub fn evaluation(evaluation: &Evaluation) -> String {
         ];
         if task == "all_products" && rankers.contains_key("own_count") {
             lines.push(
-                "own count lists what a user bought before, most often first: it names nothing new."
+                "own count lists a user's own past products, most often bought first: it names nothing new."
                     .to_owned(),
             );
         }
@@ -175,6 +175,11 @@ const SHOWN: [(&str, &str); 4] = [
     ("coverage", "coverage"),
 ];
 
+/// Own count has no new product to name: there it is popularity over again.
+fn is_shown(task: &str, ranker: &str) -> bool {
+    task != "new_products" || ranker != "own_count"
+}
+
 /// The model first, its baselines below it by name.
 fn figures(
     evaluation: &Evaluation,
@@ -182,7 +187,10 @@ fn figures(
     rankers: &BTreeMap<String, BTreeMap<String, f64>>,
     k: u32,
 ) -> Table {
-    let mut order: Vec<&String> = rankers.keys().collect();
+    let mut order: Vec<&String> = rankers
+        .keys()
+        .filter(|ranker| is_shown(task, ranker))
+        .collect();
     order.sort_by_key(|ranker| (ranker.as_str() != "model", ranker.as_str()));
     let header = SHOWN.map(|(_, shown)| format!("{shown}@{k}"));
     let mut table = aligned(std::iter::once(String::new()).chain(header));
@@ -212,6 +220,9 @@ fn differences(evaluation: &Evaluation, task: &str, k: u32) -> Option<String> {
     let header = SHOWN[..3].iter().map(|(_, shown)| format!("{shown}@{k}  "));
     let mut table = aligned(std::iter::once("model minus".to_owned()).chain(header));
     for (baseline, figures) in baselines {
+        if !is_shown(task, baseline) {
+            continue;
+        }
         let cell = |(figure, _): &(&str, &str)| {
             let Some(found) = figures.get(&format!("{figure}@{k}")) else {
                 return "-  ".to_owned();
@@ -326,7 +337,7 @@ all products, lists of 20, means over 1,234 users
 model              0.3000 [.2500, .3500]  0.3000 [.2500, .3500]  0.3000 [.2500, .3500]       0.3000
 own count          0.4000 [.3500, .4500]  0.4000 [.3500, .4500]  0.4000 [.3500, .4500]       0.4000
 recent popularity  0.1000 [.0500, .1500]  0.1000 [.0500, .1500]  0.1000 [.0500, .1500]       0.1000
-own count lists what a user bought before, most often first: it names nothing new.
+own count lists a user's own past products, most often bought first: it names nothing new.
 model minus                        recall@20                    NDCG@20                     MAP@20
 own count          -0.1000 [-.2500, +.0500]    -0.1000 [-.2500, +.0500]    -0.1000 [-.2500, +.0500]
 recent popularity  +0.2000 [+.1000, +.3000] *  +0.2000 [+.1000, +.3000] *  +0.2000 [+.1000, +.3000] *
