@@ -1,11 +1,13 @@
-//! What a user can get wrong, each with the sentence and the exit code that answer it.
+//! What a user can get wrong in a job and on the command line, each with the sentence and the exit code that answer it.
 //!
 //! A case is a row of a table: the job file, the arguments, the code, the message of `--json`. `{dir}` in a
-//! message stands for the directory in which the case runs.
+//! message stands for the directory in which the case runs. What is wrong with files, rows, workers and depots is in
+//! `bad_data.rs`.
 
 use std::fs;
 use std::path::Path;
 use std::process::Output;
+use tests::process::coordinator;
 
 /// A job that is right; cases change it.
 const GOOD: &str = r#"[input]
@@ -313,12 +315,12 @@ fn of_needs() -> Vec<Case> {
 }
 
 fn run(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_coordinator-under-test"));
-    command.current_dir(directory).args(arguments);
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("STRATA_")) {
-        command.env_remove(name);
-    }
-    command.envs(environment.iter().copied()).output().unwrap()
+    coordinator()
+        .current_dir(directory)
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap()
 }
 
 /// The message and the code in the object on stdout.

@@ -213,19 +213,19 @@ fn progress_line(
 ) -> String {
     let seconds = elapsed.as_secs_f64().max(1e-3);
     let rate = done as f64 / seconds;
-    let mut line = format!("{phase}: {}", unit.show(done));
-    if let Some(total) = total {
-        line.push_str(&format!(" of {}", unit.show(total)));
-    }
-    line.push_str(&format!(", {}/s", unit.show(rate as u64)));
-    if let Some(total) = total.filter(|_| rate > 0.0) {
-        let left = Duration::from_secs_f64(total.saturating_sub(done) as f64 / rate);
-        line.push_str(&format!(", {} left", HumanDuration(left)));
-    }
-    line
+    let of = total.map_or_else(String::new, |total| format!(" of {}", unit.show(total)));
+    let left = total
+        .filter(|_| rate > 0.0)
+        .map_or_else(String::new, |total| {
+            let left = Duration::from_secs_f64(total.saturating_sub(done) as f64 / rate);
+            format!(", {} left", HumanDuration(left))
+        });
+    let rate = unit.show(rate as u64);
+    format!("{phase}: {}{of}, {rate}/s{left}", unit.show(done))
 }
 
-/// `epoch  3/15  objective 1.234567e6  recall@20 0.1234  (1.2 s)`.
+/// `epoch  3/15  objective 1.234567e6  recall@20 0.1234  ndcg@20 0.1234  (1.23 s)`: of all metrics the two that
+/// people follow, for new products; `--json` keeps the rest.
 pub fn news_line(news: &News, seconds: Option<f64>) -> String {
     let News::Epoch {
         epoch,
@@ -234,17 +234,22 @@ pub fn news_line(news: &News, seconds: Option<f64>) -> String {
         metrics,
     } = news;
     let width = epochs.to_string().len();
-    let mut line = format!("epoch {epoch:>width$}/{epochs}");
-    if let Some(objective) = objective {
-        line.push_str(&format!("  objective {objective:.6e}"));
-    }
-    for (name, value) in metrics {
-        line.push_str(&format!("  {name} {value:.4}"));
-    }
-    if let Some(seconds) = seconds {
-        line.push_str(&format!("  ({seconds:.2} s)"));
-    }
-    line
+    let mut parts = vec![format!("epoch {epoch:>width$}/{epochs}")];
+    parts.extend(objective.map(|objective| format!("objective {objective:.6e}")));
+    let followed = metrics.iter().filter_map(|(name, value)| {
+        let figure = name.strip_prefix("new_products ")?;
+        let shown = figure.starts_with("recall@") || figure.starts_with("ndcg@");
+        shown.then_some((figure, value))
+    });
+    let mut followed: Vec<_> = followed.collect();
+    followed.sort_by(|(one, _), (other, _)| other.cmp(one));
+    parts.extend(
+        followed
+            .iter()
+            .map(|(figure, value)| format!("{figure} {value:.4}")),
+    );
+    parts.extend(seconds.map(|seconds| format!("({seconds:.2} s)")));
+    parts.join("  ")
 }
 
 #[cfg(test)]
@@ -268,11 +273,17 @@ mod tests {
             epoch: 3,
             epochs: 15,
             objective: Some(1234.5),
-            metrics: vec![("recall@20".into(), 0.5)],
+            metrics: vec![
+                ("all_products recall@20".into(), 0.75),
+                ("new_products map@20".into(), 0.25),
+                ("new_products ndcg@20".into(), 0.25),
+                ("new_products recall@20".into(), 0.5),
+                ("new_products users".into(), 2000.0),
+            ],
         };
         assert_eq!(
             news_line(&news, Some(1.0)),
-            "epoch  3/15  objective 1.234500e3  recall@20 0.5000  (1.00 s)"
+            "epoch  3/15  objective 1.234500e3  recall@20 0.5000  ndcg@20 0.2500  (1.00 s)"
         );
     }
 

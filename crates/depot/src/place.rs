@@ -59,7 +59,14 @@ impl Depot {
             url: url.to_owned(),
             reason,
         };
-        std::fs::create_dir_all(path).map_err(|error| wrong(error.to_string()))?;
+        std::fs::create_dir_all(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::PermissionDenied => DepotError::Denied {
+                url: url.to_owned(),
+                path: path.display().to_string(),
+                doing: "made",
+            },
+            _ => wrong(error.to_string()),
+        })?;
         let store =
             LocalFileSystem::new_with_prefix(path).map_err(|error| wrong(error.to_string()))?;
         Ok(Self::new(

@@ -101,9 +101,10 @@ mod tests {
             let mut all: Vec<_> = scores.iter().enumerate().map(entry).collect();
             let mut best = Best::new(k);
             if reverse {
-                all.iter().rev().for_each(|&entry| best.offer(entry));
-            } else {
-                all.iter().for_each(|&entry| best.offer(entry));
+                all.reverse();
+            }
+            for &entry in &all {
+                best.offer(entry);
             }
             all.sort_by(Entry::rank);
             all.truncate(k as usize);

@@ -136,7 +136,7 @@ impl Session {
         if let Some(held) = self.holding.any(key) {
             return Ok(held);
         }
-        let held = self.from_holders(assignment, key, PullPart::Whole).await;
+        let held = self.ask_holders(assignment, key, PullPart::Whole).await;
         self.flights.landed(key);
         let held = held?;
         self.holding.copied(key, held.clone());
@@ -151,7 +151,7 @@ impl Session {
     ) -> Result<Fetched, Failure> {
         let held = match self.holding.any(key) {
             Some(held) => packed(&held, &part, key)?,
-            None => self.from_holders(assignment, key, part).await?,
+            None => self.ask_holders(assignment, key, part).await?,
         };
         match held {
             Held::Memory { buffer, .. } => Ok(Fetched::Rows(buffer)),
@@ -161,7 +161,7 @@ impl Session {
     }
 
     /// From the first holder that gives it.
-    async fn from_holders(
+    async fn ask_holders(
         &self,
         assignment: &Assignment,
         key: ObjectKey,

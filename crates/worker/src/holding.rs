@@ -121,7 +121,9 @@ impl Holding {
 
     /// Forgets objects, made or copied.
     pub fn drop_keys(&self, ranges: &[KeyRange]) {
-        ranges.iter().for_each(|range| self.own.drop_keys(*range));
+        for range in ranges {
+            self.own.drop_keys(*range);
+        }
         let mut copies = self.copies();
         for key in ranges.iter().flat_map(|range| range.keys()) {
             if let Some(copy) = copies.of.remove(&key) {

@@ -94,11 +94,14 @@ pub(crate) struct Session {
     pub(crate) counters: Arc<Counters>,
     pub(crate) executor: Arc<dyn Executor>,
     dialer: Arc<dyn Dialer>,
-    links: Mutex<BTreeMap<WorkerId, (Peer, Arc<dyn PeerLink>)>>,
+    links: Mutex<Links>,
     served: watch::Sender<Option<Arc<Served>>>,
     out: mpsc::Sender<FromWorker>,
     busy_lanes: AtomicUsize,
 }
+
+/// The open ways to peers, each with the peer as it was when dialled.
+type Links = BTreeMap<WorkerId, (Peer, Arc<dyn PeerLink>)>;
 
 /// A task in progress, counted until dropped.
 pub(crate) struct Running<'a>(&'a AtomicUsize);

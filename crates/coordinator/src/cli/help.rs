@@ -63,7 +63,7 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
         ),
         "verify" => (
             "Hash every object of a data set or a model again",
-            "Ends with 74 and the name of the object if one is damaged or missing.\n\n\
+            "Ends with 65 and the name of the object if one is damaged or missing.\n\n\
              Examples:\n  coordinator verify target/demo/data\n  coordinator verify target/demo/model",
         ),
         _ => (

@@ -346,8 +346,9 @@ impl Cluster {
     pub async fn close(mut self, patience: Duration) -> Vec<(WorkerId, wire::Totals)> {
         self.shared.closing.store(true, Relaxed);
         let mut open: Vec<WorkerId> = self.shared.members().keys().copied().collect();
-        open.iter()
-            .for_each(|worker| self.send(*worker, ToWorker::Close));
+        for worker in &open {
+            self.send(*worker, ToWorker::Close);
+        }
         let mut totals = Vec::new();
         let closing = async {
             while !open.is_empty() {
@@ -382,9 +383,9 @@ async fn some_joined(tried: Tried) -> Result<(), Failure> {
         }
     }
     if joined > 0 {
-        reasons
-            .iter()
-            .for_each(|reason| tracing::warn!("a worker cannot be used yet: {reason}"));
+        for reason in &reasons {
+            tracing::warn!("a worker cannot be used yet: {reason}");
+        }
         return Ok(());
     }
     let sentence = format!(

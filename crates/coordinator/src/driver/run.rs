@@ -202,7 +202,7 @@ impl<'a, C: Crew> Run<'a, C> {
         match action {
             Action::Assign(worker, tasks) => self.given.entry(worker).or_default().extend(tasks),
             Action::Revoke(worker, task, attempt) => {
-                self.send(worker, ToWorker::Revoke { task, attempt })
+                self.send(worker, ToWorker::Revoke { task, attempt });
             }
             Action::Drop(worker, ranges) => self.send(worker, ToWorker::Drop(ranges)),
             Action::Dismiss(worker) => {

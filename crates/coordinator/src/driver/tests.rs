@@ -302,13 +302,10 @@ impl Crew for Fake {
         self.held.remove(&worker);
     }
 
-    fn next(&mut self) -> impl Future<Output = Heard> {
-        // Inside the future: one that is dropped before it is polled must lose nothing.
-        async move {
-            match self.events.pop_front() {
-                Some(event) => event,
-                None => std::future::pending().await,
-            }
+    async fn next(&mut self) -> Heard {
+        match self.events.pop_front() {
+            Some(event) => event,
+            None => std::future::pending().await,
         }
     }
 

@@ -86,7 +86,7 @@ impl Document {
                     Err(wrong) => self.complain(text, value.span(), format!("`{path}` {wrong}")),
                 },
                 (None, DeValue::Table(inner)) if keys::is_section(&path) => {
-                    self.walk(&path, inner, text)
+                    self.walk(&path, inner, text);
                 }
                 (None, _) if keys::is_section(&path) => {
                     self.complain(
@@ -96,7 +96,7 @@ impl Document {
                     );
                 }
                 (None, _) => {
-                    self.complain(text, name.span(), unknown(section, &path, name.get_ref()))
+                    self.complain(text, name.span(), unknown(section, &path, name.get_ref()));
                 }
             }
         }

@@ -16,7 +16,7 @@ pub fn expand(key: &str, given: &[Location]) -> Result<Vec<Location>, Failure> {
         match location {
             Location::Url(_) => files.push(location.clone()),
             Location::Path(path) => {
-                files.extend(expand_path(key, path)?.into_iter().map(Location::Path))
+                files.extend(expand_path(key, path)?.into_iter().map(Location::Path));
             }
         }
     }

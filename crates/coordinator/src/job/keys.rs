@@ -159,7 +159,7 @@ const MANY: u64 = i64::MAX as u64;
 pub const KEYS: &[Key] = &[
     texts(
         "input.files",
-        "Parquet files, directories of them, globs (`*`, `?`, `**`), or URLs. Needed to ingest.",
+        "Parquet files, directories of them, or globs (`*`, `?`, `**`). Needed to ingest.",
     ),
     text(
         "input.user",
@@ -375,7 +375,7 @@ pub const KEYS: &[Key] = &[
         path: "evaluate.k",
         shape: Shape::Counts {
             least: 1,
-            most: 10_000,
+            most: 1000,
         },
         default: Some("10,20,50"),
         flag: None,

@@ -144,10 +144,10 @@ impl Merged {
             let Some(key) = KEYS.iter().find(|key| key.variable() == *variable) else {
                 let known: Vec<String> = KEYS.iter().map(Key::variable).collect();
                 let hint = keys::nearest_word(known.iter().map(String::as_str), variable)
-                    .map(|near| format!("did you mean {near}?"))
-                    .unwrap_or_else(|| {
-                        "`coordinator config --describe` lists the known ones".to_owned()
-                    });
+                    .map_or_else(
+                        || "`coordinator config --describe` lists the known ones".to_owned(),
+                        |near| format!("did you mean {near}?"),
+                    );
                 faults.complaints.push(Complaint {
                     place: None,
                     sentence: format!("{variable} in the environment sets nothing: {hint}"),
@@ -169,11 +169,10 @@ impl Merged {
     fn take_flags(&mut self, flags: &[(String, String, String)], faults: &mut Faults) {
         for (flag, path, text) in flags {
             let Some(key) = keys::find(path) else {
-                let hint = keys::nearest(path)
-                    .map(|near| format!("did you mean `{near}`?"))
-                    .unwrap_or_else(|| {
-                        "`coordinator config --describe` lists the settings".to_owned()
-                    });
+                let hint = keys::nearest(path).map_or_else(
+                    || "`coordinator config --describe` lists the settings".to_owned(),
+                    |near| format!("did you mean `{near}`?"),
+                );
                 faults.push_of_flag(format!("{flag}: there is no setting `{path}`: {hint}"));
                 continue;
             };

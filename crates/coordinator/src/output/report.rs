@@ -71,7 +71,7 @@ pub struct IngestReport {
     pub input_rows: u64,
     /// Rows left out, by reason.
     pub bad_rows: BTreeMap<String, u64>,
-    /// BLAKE3 of the lineage: equal digests are equal data sets.
+    /// BLAKE3 over the digests of all objects, in order: equal for equal bytes.
     pub digest: String,
     /// Whether the data set was there already.
     pub reused: bool,

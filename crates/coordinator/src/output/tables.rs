@@ -3,6 +3,7 @@
 use crate::output::report::{IngestReport, RecommendReport, RunReport, TrainReport, VerbOutput};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
+use model::bootstrap::Interval;
 use model::evaluate::Evaluation;
 use std::collections::{BTreeMap, BTreeSet};
 use tensor::ByteSize;
@@ -44,29 +45,28 @@ fn table<const N: usize>(header: [&str; N]) -> Table {
 }
 
 fn ingest(ingest: &IngestReport) -> String {
-    let mut text = format!(
-        "data set {}{}: {} interactions of {} users and {} products",
+    let there = if ingest.reused {
+        " (there already)"
+    } else {
+        ""
+    };
+    let bins = ingest
+        .time_bins
+        .map_or_else(String::new, |bins| format!(" in {bins} bins of time"));
+    let first = format!(
+        "data set {}{there}\n  {} interactions of {} users and {} products{bins}, from {} rows",
         ingest.digest,
-        if ingest.reused {
-            " (there already)"
-        } else {
-            ""
-        },
         HumanCount(ingest.interactions),
         HumanCount(ingest.users),
-        HumanCount(ingest.products)
+        HumanCount(ingest.products),
+        HumanCount(ingest.input_rows)
     );
-    if let Some(bins) = ingest.time_bins {
-        text.push_str(&format!(" in {bins} bins of time"));
-    }
-    text.push_str(&format!(", from {} rows", HumanCount(ingest.input_rows)));
-    for (reason, rows) in &ingest.bad_rows {
-        text.push_str(&format!(
-            "\n  left out: {} rows, {reason}",
-            HumanCount(*rows)
-        ));
-    }
-    text
+    let left_out = ingest
+        .bad_rows
+        .iter()
+        .map(|(reason, rows)| format!("  left out: {} rows, {reason}", HumanCount(*rows)));
+    let lines: Vec<String> = std::iter::once(first).chain(left_out).collect();
+    lines.join("\n")
 }
 
 fn train(train: &TrainReport) -> String {
@@ -89,37 +89,51 @@ fn train(train: &TrainReport) -> String {
 
 fn recommend(recommend: &RecommendReport) -> String {
     format!(
-        "{}: {} rows for {} users",
-        recommend.file.display(),
+        "recommendations: {} rows for {} users in {}",
         HumanCount(recommend.rows),
-        HumanCount(recommend.users)
+        HumanCount(recommend.users),
+        recommend.file.display()
     )
 }
 
 fn run(run: &RunReport) -> String {
     let mut parts = vec![ingest(&run.ingest)];
     parts.extend(run.evaluation.as_ref().map(evaluation));
-    parts.extend(run.recommend.as_ref().map(recommend));
-    // The digest comes last, so that it is the last line that people see.
-    parts.push(train(&run.train));
+    // Where the lists are and the digest come last, so that people find them at the end.
+    let last: Vec<String> = run
+        .recommend
+        .as_ref()
+        .map(recommend)
+        .into_iter()
+        .chain([train(&run.train)])
+        .collect();
+    parts.push(last.join("\n"));
     parts.join("\n\n")
 }
 
 /// The model beside its baselines, a table a task.
 pub fn evaluation(evaluation: &Evaluation) -> String {
     let mut parts: Vec<String> = Vec::new();
+    // By name "new_products" is the last, and what most people ask for.
     for (task, rankers) in evaluation.tasks.iter().rev() {
-        let users = evaluation
-            .users
-            .get(task)
-            .map(|users| users.counted)
-            .unwrap_or_default();
-        parts.push(format!(
-            "{}, {} users\n{}",
-            task.replace('_', " "),
-            HumanCount(users),
-            task_table(evaluation, task, rankers)
-        ));
+        let users = evaluation.users.get(task).copied().unwrap_or_default();
+        let Some(k) = shown_k(rankers) else { continue };
+        let mut lines = vec![
+            format!(
+                "{}, lists of {k}, means over {} users",
+                task.replace('_', " "),
+                HumanCount(users.counted)
+            ),
+            figures(evaluation, task, rankers, k).trim_fmt(),
+        ];
+        if task == "all_products" && rankers.contains_key("own_count") {
+            lines.push(
+                "own count lists a user's own past products, most often bought first: it names nothing new."
+                    .to_owned(),
+            );
+        }
+        lines.extend(differences(evaluation, task, k));
+        parts.push(lines.join("\n"));
     }
     if let Some(ratings) = &evaluation.ratings {
         let mut table = table(["", "RMSE", "MAE"]);
@@ -142,49 +156,127 @@ pub fn evaluation(evaluation: &Evaluation) -> String {
     parts.join("\n\n")
 }
 
-fn task_table(
+/// The list length that people see: 20 where it was scored, else the middle one. `--json` has all.
+fn shown_k(rankers: &BTreeMap<String, BTreeMap<String, f64>>) -> Option<u32> {
+    let lengths: BTreeSet<u32> = rankers
+        .values()
+        .flat_map(BTreeMap::keys)
+        .filter_map(|name| name.strip_prefix("recall@")?.parse().ok())
+        .collect();
+    let middle = lengths.iter().nth(lengths.len() / 2);
+    lengths.get(&20).or(middle).copied()
+}
+
+/// The columns: name of the figure, and how people write it.
+const SHOWN: [(&str, &str); 4] = [
+    ("recall", "recall"),
+    ("ndcg", "NDCG"),
+    ("map", "MAP"),
+    ("coverage", "coverage"),
+];
+
+/// Own count has no new product to name: there it is popularity over again.
+fn is_shown(task: &str, ranker: &str) -> bool {
+    task != "new_products" || ranker != "own_count"
+}
+
+/// The model first, its baselines below it by name.
+fn figures(
     evaluation: &Evaluation,
     task: &str,
     rankers: &BTreeMap<String, BTreeMap<String, f64>>,
+    k: u32,
 ) -> Table {
-    let names: BTreeSet<&str> = rankers
-        .values()
-        .flat_map(|figures| figures.keys().map(String::as_str))
+    let mut order: Vec<&String> = rankers
+        .keys()
+        .filter(|ranker| is_shown(task, ranker))
         .collect();
-    let mut names: Vec<&str> = names.into_iter().collect();
-    // recall@5 before recall@10.
-    names.sort_by_key(|name| {
-        let (figure, k) = name.split_once('@').unwrap_or((name, "0"));
-        (figure.to_owned(), k.parse::<u32>().unwrap_or(0))
-    });
-    // The model stands first, the baselines after it by name.
-    let mut order: Vec<&String> = rankers.keys().collect();
     order.sort_by_key(|ranker| (ranker.as_str() != "model", ranker.as_str()));
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(
-        std::iter::once(String::new()).chain(order.iter().map(|ranker| ranker.replace('_', " "))),
-    );
-    for name in names {
-        let figure = |ranker: &&String| {
-            let Some(value) = rankers[ranker.as_str()].get(name) else {
+    let header = SHOWN.map(|(_, shown)| format!("{shown}@{k}"));
+    let mut table = aligned(std::iter::once(String::new()).chain(header));
+    let intervals = evaluation.intervals.get(task);
+    for ranker in order {
+        let cell = |(figure, _): (&str, &str)| {
+            let name = format!("{figure}@{k}");
+            let Some(value) = rankers[ranker].get(&name) else {
                 return "-".to_owned();
             };
-            let interval = evaluation
-                .intervals
-                .get(task)
-                .and_then(|rankers| rankers.get(ranker.as_str())?.get(name));
+            let interval = intervals.and_then(|all| all.get(ranker)?.get(&name));
             match interval {
-                Some(interval) => format!("{value:.4} [{:.4}, {:.4}]", interval.0, interval.1),
+                Some(Interval(low, high)) => {
+                    format!("{value:.4} [{}, {}]", bare(*low), bare(*high))
+                }
                 None => format!("{value:.4}"),
             }
         };
-        table.add_row(std::iter::once(name.to_owned()).chain(order.iter().map(figure)));
+        table.add_row(std::iter::once(ranker.replace('_', " ")).chain(SHOWN.map(cell)));
     }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
+    right(table)
+}
+
+/// The model minus each baseline, user by user.
+fn differences(evaluation: &Evaluation, task: &str, k: u32) -> Option<String> {
+    let baselines = evaluation.differences.get(task)?;
+    let header = SHOWN[..3].iter().map(|(_, shown)| format!("{shown}@{k}  "));
+    let mut table = aligned(std::iter::once("model minus".to_owned()).chain(header));
+    for (baseline, figures) in baselines {
+        if !is_shown(task, baseline) {
+            continue;
+        }
+        let cell = |(figure, _): &(&str, &str)| {
+            let Some(found) = figures.get(&format!("{figure}@{k}")) else {
+                return "-  ".to_owned();
+            };
+            let difference = found.difference;
+            let Some(Interval(low, high)) = found.interval else {
+                return format!("{difference:+.4}  ");
+            };
+            let mark = if low > 0.0 || high < 0.0 { '*' } else { ' ' };
+            format!(
+                "{difference:+.4} [{}, {}] {mark}",
+                signed(low),
+                signed(high)
+            )
+        };
+        let row = SHOWN[..3].iter().map(cell);
+        table.add_row(std::iter::once(baseline.replace('_', " ")).chain(row));
+    }
+    let level = evaluation.level.map_or_else(String::new, |level| {
+        format!(
+            "\n[ ]: {:.0} % intervals by the bootstrap over users; *: the interval excludes 0",
+            level * 100.0
+        )
+    });
+    Some(format!("{}{level}", right(table).trim_fmt()))
+}
+
+/// Columns two spaces apart; a line of text a row.
+fn aligned(header: impl Iterator<Item = String>) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_header(header.collect::<Vec<_>>());
+    table
+}
+
+fn right(mut table: Table) -> Table {
+    for (number, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if number > 0 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
     table
+}
+
+/// `.1234`: the zero says nothing, and five columns must fit a line.
+fn bare(value: f64) -> String {
+    let text = format!("{value:.4}");
+    text.strip_prefix('0').map_or(text.clone(), str::to_owned)
+}
+
+fn signed(value: f64) -> String {
+    format!("{value:+.4}").replacen("0.", ".", 1)
 }
 
 #[cfg(test)]
@@ -192,35 +284,79 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_model_stands_beside_its_baselines_with_intervals() {
+    fn the_model_stands_above_its_baselines_in_100_columns() {
+        let figures = |recall: f64| {
+            let mut figures = serde_json::Map::new();
+            for k in [10, 20, 50] {
+                for figure in ["recall", "ndcg", "map", "coverage", "precision"] {
+                    figures.insert(format!("{figure}@{k}"), recall.into());
+                }
+            }
+            figures
+        };
+        let pair = |low: f64, high: f64| {
+            ["recall@20", "ndcg@20", "map@20"]
+                .map(|name| (name.to_owned(), serde_json::json!([low, high])))
+                .into_iter()
+                .collect::<serde_json::Map<_, _>>()
+        };
+        let difference = |difference: f64, low: f64, high: f64| {
+            ["recall@20", "ndcg@20", "map@20"]
+                .map(|name| {
+                    let value =
+                        serde_json::json!({"difference": difference, "interval": [low, high]});
+                    (name.to_owned(), value)
+                })
+                .into_iter()
+                .collect::<serde_json::Map<_, _>>()
+        };
         let evaluation: Evaluation = serde_json::from_value(serde_json::json!({
             "part": "test",
-            "tasks": {"new_products": {
-                "popularity": {"recall@5": 0.1, "recall@10": 0.2},
-                "model": {"recall@5": 0.3, "recall@10": 0.4},
+            "tasks": {"all_products": {
+                "own_count": figures(0.4),
+                "model": figures(0.3),
+                "recent_popularity": figures(0.1),
             }},
-            "intervals": {"new_products": {"model": {"recall@5": [0.25, 0.35]}}},
-            "users": {"new_products": {"counted": 1234, "without_training": 0, "without_relevant": 0}},
+            "intervals": {"all_products": {
+                "own_count": pair(0.35, 0.45), "model": pair(0.25, 0.35), "recent_popularity": pair(0.05, 0.15),
+            }},
+            "differences": {"all_products": {
+                "own_count": difference(-0.1, -0.25, 0.05),
+                "recent_popularity": difference(0.2, 0.1, 0.3),
+            }},
+            "users": {"all_products": {"counted": 1234, "without_training": 0, "without_relevant": 0}},
+            "level": 0.95,
         }))
         .unwrap();
-        let shown = evaluation_lines(&evaluation);
-        let words: Vec<Vec<&str>> = shown
-            .iter()
-            .map(|line| line.split_whitespace().collect())
-            .collect();
-        assert_eq!(words[0], ["new", "products,", "1,234", "users"]);
-        assert_eq!(words[1], ["model", "popularity"]);
+        let shown = super::evaluation(&evaluation);
         assert_eq!(
-            words[2],
-            ["recall@5", "0.3000", "[0.2500,", "0.3500]", "0.1000"]
+            shown,
+            "\
+all products, lists of 20, means over 1,234 users
+                               recall@20                NDCG@20                 MAP@20  coverage@20
+model              0.3000 [.2500, .3500]  0.3000 [.2500, .3500]  0.3000 [.2500, .3500]       0.3000
+own count          0.4000 [.3500, .4500]  0.4000 [.3500, .4500]  0.4000 [.3500, .4500]       0.4000
+recent popularity  0.1000 [.0500, .1500]  0.1000 [.0500, .1500]  0.1000 [.0500, .1500]       0.1000
+own count lists a user's own past products, most often bought first: it names nothing new.
+model minus                        recall@20                    NDCG@20                     MAP@20
+own count          -0.1000 [-.2500, +.0500]    -0.1000 [-.2500, +.0500]    -0.1000 [-.2500, +.0500]
+recent popularity  +0.2000 [+.1000, +.3000] *  +0.2000 [+.1000, +.3000] *  +0.2000 [+.1000, +.3000] *
+[ ]: 95 % intervals by the bootstrap over users; *: the interval excludes 0"
         );
-        assert_eq!(words[3], ["recall@10", "0.4000", "0.2000"]);
+        assert!(shown.lines().all(|line| line.len() <= 100), "{shown}");
     }
 
-    fn evaluation_lines(evaluation: &Evaluation) -> Vec<String> {
-        super::evaluation(evaluation)
-            .lines()
-            .map(str::to_owned)
-            .collect()
+    #[test]
+    fn the_middle_length_stands_in_for_20() {
+        let of = |lengths: &[u32]| {
+            let figures = lengths
+                .iter()
+                .map(|k| (format!("recall@{k}"), 0.5))
+                .collect();
+            shown_k(&BTreeMap::from([("model".to_owned(), figures)]))
+        };
+        assert_eq!(of(&[5, 20, 50]), Some(20));
+        assert_eq!(of(&[5, 10, 50]), Some(10));
+        assert_eq!(of(&[]), None);
     }
 }

@@ -252,17 +252,14 @@ pub async fn views(engine: &Engine<'_>, data: &DataSet) -> Result<Views, Failure
             found.push(None);
             continue;
         };
-        match depot
+        let stored = depot
             .latest_view(data.lineage, spec_hash(spec)?)
             .await
-            .map_err(failed)?
-        {
-            Some((_, view)) => found.push(Some(view.view.partitions)),
-            None => {
-                found.push(None);
-                missing.push((found.len() - 1, (*spec).clone()));
-            }
+            .map_err(failed)?;
+        if stored.is_none() {
+            missing.push((found.len(), (*spec).clone()));
         }
+        found.push(stored.map(|(_, view)| view.view.partitions));
     }
     if !missing.is_empty() {
         let specs: Vec<ViewSpec> = missing.iter().map(|(_, spec)| spec.clone()).collect();

@@ -1,5 +1,6 @@
 //! What all verbs share: depots, a cache, and one way to run a program over the workers.
 
+use super::fresh::{Fresh, holds_nothing};
 use crate::cluster::{Cluster, Embedded, InputFile, Job};
 use crate::driver::{Checkpoints, Context, Driver, Outcome, Report, Resume, StoredObject, Trace};
 use crate::failure::Failure;
@@ -54,7 +55,7 @@ pub struct Stage<'a> {
     /// Takes deliveries.
     pub sink: Option<Box<SinkFn<'a>>>,
     /// Hears news.
-    pub news: Option<Box<dyn FnMut(&News) + Send + 'a>>,
+    pub news: Option<Box<NewsFn<'a>>>,
 }
 
 /// Writes the manifest of a checkpoint.
@@ -62,6 +63,9 @@ pub type CommitFn = dyn FnMut(tensor::Checkpoint, Vec<StoredObject>) -> BoxFutur
     + Send;
 /// Takes a delivered object.
 pub type SinkFn<'a> = dyn FnMut(ObjectKey, Held) -> Result<(), plan::Failure> + Send + 'a;
+
+/// Hears what a program tells.
+pub type NewsFn<'a> = dyn FnMut(&News) + Send + 'a;
 
 impl<'a> Stage<'a> {
     /// A stage that only reads and puts.
@@ -90,6 +94,7 @@ pub struct Engine<'a> {
     pub cache: Arc<Cache>,
     cancel: CancellationToken,
     depots: Mutex<BTreeMap<DepotId, Arc<Depot>>>,
+    fresh: Mutex<Vec<(Arc<Depot>, Fresh)>>,
     peaks: Mutex<BTreeMap<String, u64>>,
     scratch: PathBuf,
     /// Removed with the engine where the job names no scratch directory.
@@ -119,6 +124,7 @@ impl<'a> Engine<'a> {
             cache: Arc::new(cache),
             cancel,
             depots: Mutex::default(),
+            fresh: Mutex::default(),
             peaks: Mutex::default(),
             scratch: directory,
             _scratch: scratch,
@@ -141,9 +147,27 @@ impl<'a> Engine<'a> {
             ("output.model", &output.model)
         };
         let missing = || Failure::new(Refusal::Config, format!("the job names no `{key}`"));
-        let opened = Arc::new(open_depot(location.as_ref().ok_or_else(missing)?)?);
+        let location = location.as_ref().ok_or_else(missing)?;
+        let fresh = Fresh::at(location);
+        let opened = Arc::new(open_depot(location)?);
+        if let Some(fresh) = fresh {
+            self.fresh
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((Arc::clone(&opened), fresh));
+        }
         depots.insert(id, Arc::clone(&opened));
         Ok(opened)
+    }
+
+    /// After a failure: removes the depots that this verb made and into which it committed nothing.
+    pub async fn withdraw(&self) {
+        let made = std::mem::take(&mut *self.fresh.lock().unwrap_or_else(PoisonError::into_inner));
+        for (depot, fresh) in made {
+            if holds_nothing(&depot).await {
+                fresh.remove();
+            }
+        }
     }
 
     /// Memory of one worker and of one of its tasks.
@@ -307,15 +331,13 @@ impl<'a> Engine<'a> {
 }
 
 fn scratch(settings: &Settings) -> Result<(PathBuf, Option<tempfile::TempDir>), Failure> {
-    match &settings.run.scratch {
-        Some(path) => Ok((path.clone(), None)),
-        None => {
-            let made = tempfile::Builder::new().prefix("strata-").tempdir();
-            let directory =
-                made.map_err(|error| Failure::io("a temporary directory cannot be made", &error))?;
-            Ok((directory.path().to_owned(), Some(directory)))
-        }
+    if let Some(path) = &settings.run.scratch {
+        return Ok((path.clone(), None));
     }
+    let made = tempfile::Builder::new().prefix("strata-").tempdir();
+    let directory =
+        made.map_err(|error| Failure::io("a temporary directory cannot be made", &error))?;
+    Ok((directory.path().to_owned(), Some(directory)))
 }
 
 /// Opens a depot at a place of the job.
@@ -356,6 +378,7 @@ pub fn refused(error: &DepotError) -> plan::Failure {
 fn kind(error: &DepotError) -> Refusal {
     match error {
         DepotError::Url { .. } => Refusal::Config,
+        DepotError::Denied { .. } => Refusal::Permission,
         DepotError::Superseded { .. } => Refusal::TryAgain,
         DepotError::Damaged { .. } | DepotError::Missing { .. } | DepotError::Manifest { .. } => {
             Refusal::BadData

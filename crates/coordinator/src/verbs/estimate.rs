@@ -5,6 +5,7 @@ use super::engine::Engine;
 use crate::failure::Failure;
 use crate::job::settings::{ModelTime, Workers};
 use crate::output::VerbOutput;
+use indicatif::HumanCount;
 use plan::Refusal;
 use plan::estimate::{Estimate, Workload};
 use serde_json::json;
@@ -44,24 +45,21 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         _ => data::stored(engine).await.ok(),
     };
     let mut notes = Vec::new();
-    match known {
-        Some(data) => {
-            job.users = data.user.grid.rows_total();
-            job.products = data.product.grid.rows_total();
-            job.interactions = data.parts.iter().map(|(_, part)| part.interactions).sum();
-            job.bins = data.time.as_ref().map_or(0, |time| u64::from(time.bins));
-        }
-        None => {
-            let rows = data::survey(engine).await?.0.rows();
-            job.interactions = rows;
-            job.users = rows.div_ceil(ROWS_PER_USER);
-            job.products = rows.div_ceil(ROWS_PER_PRODUCT);
-            job.bins = u64::from(settings.input.time.is_some()) * 104;
-            notes.push(format!(
+    if let Some(data) = known {
+        job.users = data.user.grid.rows_total();
+        job.products = data.product.grid.rows_total();
+        job.interactions = data.parts.iter().map(|(_, part)| part.interactions).sum();
+        job.bins = data.time.as_ref().map_or(0, |time| u64::from(time.bins));
+    } else {
+        let rows = data::survey(engine).await?.0.rows();
+        job.interactions = rows;
+        job.users = rows.div_ceil(ROWS_PER_USER);
+        job.products = rows.div_ceil(ROWS_PER_PRODUCT);
+        job.bins = u64::from(settings.input.time.is_some()) * 104;
+        notes.push(format!(
                 "nothing is ingested yet: one user per {ROWS_PER_USER} rows, one product per {ROWS_PER_PRODUCT} rows and 104 \
                  bins are assumed; after `coordinator ingest` the plan counts"
             ));
-        }
     }
     let plan = Estimate::of(&job);
     if !plan.fits {
@@ -83,55 +81,126 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
     Ok(VerbOutput::Described { fields, lines })
 }
 
+/// A line a figure: its name, then what it is.
 fn lines(job: &Workload, plan: &Estimate, notes: &[String]) -> Vec<String> {
-    let mut lines = vec![
-        format!(
-            "{} users, {} products, {} interactions, rank {}, {} workers of {} threads and {}",
-            job.users,
-            job.products,
-            job.interactions,
-            job.rank,
-            job.workers,
-            job.threads,
-            job.memory
+    let count = |number: u64| HumanCount(number).to_string();
+    let bins = if job.tensor {
+        format!(" in {} bins of time", count(job.bins))
+    } else {
+        String::new()
+    };
+    let mut figures = vec![
+        (
+            "job",
+            format!(
+                "{} interactions of {} users and {} products{bins}, rank {}, {} epochs",
+                count(job.interactions),
+                count(job.users),
+                count(job.products),
+                job.rank,
+                job.epochs
+            ),
         ),
-        format!(
-            "blocks: {} of users, {} of products",
-            plan.user_blocks, plan.product_blocks
+        (
+            "workers",
+            format!(
+                "{}, each with {} threads and {}",
+                job.workers, job.threads, job.memory
+            ),
         ),
-        format!(
-            "disk: data set {}, views {}, model {}; in the cache of each worker {}",
-            plan.data_disk, plan.views_disk, plan.model_disk, plan.cache_disk_per_worker
+        (
+            "blocks",
+            format!(
+                "{} of users, {} of products",
+                plan.user_blocks, plan.product_blocks
+            ),
         ),
-        format!(
-            "memory of each worker: at least {}, without cutting or spilling {}",
-            plan.memory_smallest, plan.memory_whole
+        (
+            "disk",
+            format!(
+                "data set {}, views {}, model {}; in the cache of each worker {}",
+                plan.data_disk, plan.views_disk, plan.model_disk, plan.cache_disk_per_worker
+            ),
+        ),
+        (
+            "memory",
+            format!(
+                "each worker needs at least {}; with {} nothing is cut or spilled",
+                plan.memory_smallest, plan.memory_whole
+            ),
         ),
     ];
-    lines.extend(plan.phases.iter().map(|phase| {
+    for phase in &plan.phases {
         let cut = if phase.in_pieces {
-            ", will be cut in pieces"
+            "; will be cut in pieces"
         } else {
             ""
         };
-        format!(
-            "  {}: smallest piece {}, whole {}{cut}",
+        let needs = format!(
+            "{}: smallest piece {}, whole {}{cut}",
             phase.name, phase.smallest, phase.whole
-        )
+        );
+        figures.push(("", needs));
+    }
+    figures.push((
+        "traffic",
+        format!("{} an epoch between workers", plan.traffic_per_epoch),
+    ));
+    figures.push((
+        "time",
+        format!(
+            "about {:.0} s: ingest {:.0} s, an epoch {:.1} s",
+            plan.total_seconds, plan.ingest_seconds, plan.epoch_seconds
+        ),
+    ));
+    let assumed = plan.assumptions.iter().chain(notes);
+    figures.extend(assumed.enumerate().map(|(place, line)| {
+        let name = if place == 0 { "assumed" } else { "" };
+        (name, line.clone())
     }));
-    lines.push(format!(
-        "traffic between workers: {} an epoch",
-        plan.traffic_per_epoch
-    ));
-    lines.push(format!(
-        "time: ingest {:.0} s, an epoch {:.1} s, all {:.0} s",
-        plan.ingest_seconds, plan.epoch_seconds, plan.total_seconds
-    ));
-    lines.extend(
-        plan.assumptions
+    figures
+        .iter()
+        .map(|(name, text)| format!("{name:8} {text}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_a_line_a_figure() {
+        let job = Workload {
+            users: 200_000,
+            products: 50_000,
+            interactions: 20_000_000,
+            bins: 52,
+            tensor: false,
+            values: true,
+            rank: 64,
+            epochs: 10,
+            workers: 2,
+            threads: 4,
+            memory: ByteSize(256 << 20),
+        };
+        let plan = Estimate::of(&job);
+        assert!(plan.fits, "{}", plan.memory_smallest);
+        let lines = lines(&job, &plan, &["a note".to_owned()]);
+        let named: Vec<&str> = lines
             .iter()
-            .chain(notes)
-            .map(|line| format!("  {line}")),
-    );
-    lines
+            .filter_map(|line| line.split(' ').next().filter(|name| !name.is_empty()))
+            .collect();
+        assert_eq!(
+            named,
+            [
+                "job", "workers", "blocks", "disk", "memory", "traffic", "time", "assumed"
+            ]
+        );
+        assert_eq!(
+            lines[0],
+            "job      20,000,000 interactions of 200,000 users and 50,000 products, rank 64, 10 epochs"
+        );
+        assert_eq!(lines.last().unwrap(), "         a note");
+        assert!(plan.memory_smallest <= plan.memory_whole && plan.traffic_per_epoch.0 > 0);
+    }
 }

@@ -56,6 +56,12 @@ fn shown(id: IdRef<'_>) -> String {
         IdRef::Int64(id) => id.to_string(),
         IdRef::UInt64(id) => id.to_string(),
         IdRef::Utf8(id) => format!("{id:?}"),
-        IdRef::Binary(id) => id.iter().map(|byte| format!("{byte:02x}")).collect(),
+        IdRef::Binary(id) => {
+            let digits = |byte: &u8| [byte >> 4, byte & 15];
+            let nibbles = id.iter().flat_map(digits);
+            nibbles
+                .filter_map(|digit| char::from_digit(u32::from(digit), 16))
+                .collect()
+        }
     }
 }

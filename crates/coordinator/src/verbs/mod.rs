@@ -6,6 +6,7 @@ mod data;
 mod describe;
 mod engine;
 mod estimate;
+mod fresh;
 mod ids;
 mod input;
 mod measure;
@@ -58,15 +59,14 @@ pub fn dispatch(
 /// Waits for Ctrl-C or SIGTERM, cancels, and says why.
 async fn signal(cancel: CancellationToken) -> Failure {
     use tokio::signal::unix::{SignalKind, signal};
-    let kind = match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => tokio::select! {
+    let kind = if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+        tokio::select! {
             _ = tokio::signal::ctrl_c() => Kind::Interrupted,
             _ = terminate.recv() => Kind::Terminated,
-        },
-        Err(_) => {
-            let _ = tokio::signal::ctrl_c().await;
-            Kind::Interrupted
         }
+    } else {
+        let _ = tokio::signal::ctrl_c().await;
+        Kind::Interrupted
     };
     cancel.cancel();
     interrupted(kind)
@@ -91,37 +91,45 @@ async fn run(
         _ => {}
     }
     let engine = Engine::start(settings, console, cancel)?;
+    let done = Box::pin(with_engine(command, &engine)).await;
+    if done.is_err() {
+        engine.withdraw().await;
+    }
+    done
+}
+
+async fn with_engine(command: &Command, engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
     match command {
-        Command::Plan { .. } => estimate::estimate(&engine).await,
-        Command::Ingest { .. } => Ok(VerbOutput::Ingest(data::ingest(&engine).await?.report)),
+        Command::Plan { .. } => estimate::estimate(engine).await,
+        Command::Ingest { .. } => Ok(VerbOutput::Ingest(data::ingest(engine).await?.report)),
         Command::Train { .. } => {
-            let data = data::stored(&engine).await?;
-            let views = data::views(&engine, &data).await?;
+            let data = data::stored(engine).await?;
+            let views = data::views(engine, &data).await?;
             Ok(VerbOutput::Train(
-                train::train(&engine, &data, &views).await?.report,
+                train::train(engine, &data, &views).await?.report,
             ))
         }
         Command::Evaluate { .. } => {
             let (data, model) = (
-                data::stored(&engine).await?,
-                stored_model::stored(&engine).await?,
+                data::stored(engine).await?,
+                stored_model::stored(engine).await?,
             );
-            let views = data::views(&engine, &data).await?;
+            let views = data::views(engine, &data).await?;
             Ok(VerbOutput::Evaluate(
-                measure::evaluate(&engine, &data, &views, &model).await?,
+                measure::evaluate(engine, &data, &views, &model).await?,
             ))
         }
         Command::Recommend { .. } => {
             let (data, model) = (
-                data::stored(&engine).await?,
-                stored_model::stored(&engine).await?,
+                data::stored(engine).await?,
+                stored_model::stored(engine).await?,
             );
-            let views = data::views(&engine, &data).await?;
+            let views = data::views(engine, &data).await?;
             Ok(VerbOutput::Recommend(
-                serve_lists::recommend(&engine, &data, &views, &model).await?,
+                serve_lists::recommend(engine, &data, &views, &model).await?,
             ))
         }
-        Command::Demo | Command::Run { .. } => whole_path(&engine).await,
+        Command::Demo | Command::Run { .. } => whole_path(engine).await,
         Command::Inspect { .. } | Command::Verify { .. } | Command::Config { .. } => {
             Err(Failure::new(
                 Refusal::Bug,

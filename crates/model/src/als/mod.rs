@@ -23,4 +23,4 @@ pub use ops::{
     TotalsOp,
 };
 pub use program::{Als, Input, Sampler, TableVersion};
-pub use settings::{Key, Preset, Scaling, Settings, SettingsError, TimeUse};
+pub use settings::{Preset, Scaling, Settings, SettingsError, TimeUse};
