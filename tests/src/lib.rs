@@ -5,4 +5,6 @@
 pub mod generate;
 pub mod ingested;
 pub mod inline;
+pub mod laws;
 pub mod process;
+pub mod stir;

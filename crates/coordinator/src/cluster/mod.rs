@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use wire::{FromWorker, Input, Peer, Pull, PullPart, Reach, ToWorker};
 use worker::grpc::{Connect, GrpcDialer};
 use worker::storage::{depot_failure, open_depots};
-use worker::{Dialer, LocalPeers, Settings, Threads, Worker};
+use worker::{Dialer, Executor, LocalPeers, Settings, Threads, Worker};
 
 /// As whom the coordinator pulls objects that leave the engine.
 const COORDINATOR: WorkerId = WorkerId(u32::MAX);
@@ -188,13 +188,13 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    fn new(job: Job, connect: Connect) -> Result<Self, Failure> {
+    fn new(job: Job, connect: Connect, executor: Arc<dyn Executor>) -> Result<Self, Failure> {
         let mut depots = BTreeMap::new();
         for (id, url) in &job.depots {
             let depot = Depot::open(url).map_err(|error| depot_failure(error, None))?;
             depots.insert(*id, Arc::new(depot));
         }
-        let files = Arc::new(Files::new(job.inputs.clone(), depots)?);
+        let files = Arc::new(Files::new(job.inputs.clone(), depots, executor));
         let (tell, heard) = mpsc::unbounded_channel();
         let local = LocalPeers::default();
         let shared = Arc::new(Shared {
@@ -229,7 +229,7 @@ impl Cluster {
     pub async fn embed(job: Job, embedded: &Embedded) -> Result<Self, Failure> {
         // Checked here, so that a wrong URL is told at once and not once for each worker.
         open_depots(&job.depots(false))?;
-        let mut cluster = Self::new(job, worker::grpc::tcp())?;
+        let mut cluster = Self::new(job, worker::grpc::tcp(), file_threads()?)?;
         let mut tried = Vec::new();
         for number in 0..embedded.workers.max(1) {
             let directory = embedded.scratch.join(format!("worker-{number}"));
@@ -256,10 +256,17 @@ impl Cluster {
     /// # Errors
     /// Where none of them can be had now.
     pub async fn dial(job: Job, addresses: &[String], memory_bytes: u64) -> Result<Self, Failure> {
-        Self::dial_by(job, addresses, memory_bytes, worker::grpc::tcp()).await
+        Self::dial_by(
+            job,
+            addresses,
+            memory_bytes,
+            worker::grpc::tcp(),
+            file_threads()?,
+        )
+        .await
     }
 
-    /// As [`Cluster::dial`], over connections that the caller makes: a simulation's.
+    /// As [`Cluster::dial`], over connections and with threads of the caller's: a simulation's.
     ///
     /// # Errors
     /// As [`Cluster::dial`].
@@ -268,8 +275,9 @@ impl Cluster {
         addresses: &[String],
         memory_bytes: u64,
         connect: Connect,
+        executor: Arc<dyn Executor>,
     ) -> Result<Self, Failure> {
-        let mut cluster = Self::new(job, Arc::clone(&connect))?;
+        let mut cluster = Self::new(job, Arc::clone(&connect), executor)?;
         cluster.dialer = Arc::new(GrpcDialer::new(connect, memory_bytes));
         let mut tried = Vec::new();
         for address in addresses {
@@ -366,6 +374,11 @@ impl Cluster {
         let _ = tokio::time::timeout(patience, closing).await;
         totals
     }
+}
+
+/// Threads that read the user's files for daemons.
+fn file_threads() -> Result<Arc<dyn Executor>, Failure> {
+    Ok(Arc::new(Threads::start(1, 1)?))
 }
 
 type Tried = Vec<(String, oneshot::Receiver<Result<(), String>>)>;
