@@ -187,9 +187,10 @@ fn main() {
             let data = tempfile::tempdir().expect("a directory");
             let here = run(embedded(data.path()).await, blocks, steps).await;
             let there = run(daemons(data.path()).await, blocks, steps).await;
-            for (name, program, limit) in
-                [("embedded", here, limits[0]), ("loopback", there, limits[1])]
-            {
+            for (name, program, limit) in [
+                ("embedded", here, limits[0]),
+                ("loopback", there, limits[1]),
+            ] {
                 let (median, decile) = program.figures();
                 println!(
                     "{blocks:>3} blocks {name}: {median:.3} ms, {decile:.3} ms (target {limit} ms)"

@@ -143,7 +143,10 @@ impl Results {
         if expected == *reduced {
             Ok(())
         } else {
-            breach(format!("step {} came to {reduced:?}, not {expected:?}", step.0))
+            breach(format!(
+                "step {} came to {reduced:?}, not {expected:?}",
+                step.0
+            ))
         }
     }
 }
@@ -157,7 +160,9 @@ pub fn chain(manifests: &[(Manifest, Digest)]) -> Result<(), Breach> {
     let (mut term, mut epoch, mut before) = (0, 0, None);
     for ((manifest, hash), number) in manifests.iter().zip(1..) {
         if manifest.number != number || manifest.predecessor != before {
-            return breach(format!("manifest {number} does not follow from the one before"));
+            return breach(format!(
+                "manifest {number} does not follow from the one before"
+            ));
         }
         let claims = matches!(manifest.body, Body::Term { .. });
         if (claims && manifest.term <= term) || (!claims && manifest.term != term) {
@@ -225,7 +230,11 @@ mod tests {
             assert!(again.is_err(), "a step is told once");
         }
         let (mut results, step) = sums();
-        assert!(results.completed(step.id, &Reduced::Sum(vec![18.0])).is_err());
+        assert!(
+            results
+                .completed(step.id, &Reduced::Sum(vec![18.0]))
+                .is_err()
+        );
     }
 
     #[test]
@@ -234,7 +243,10 @@ mod tests {
         let task = step.tasks[0].id;
         let (one, two) = (WorkerId(1), WorkerId(2));
         results.assigned(one, task, 0).unwrap();
-        assert!(results.assigned(two, task, 0).is_err(), "one attempt, two workers");
+        assert!(
+            results.assigned(two, task, 0).is_err(),
+            "one attempt, two workers"
+        );
         assert!(results.done(two, task, 0, b"a").is_err());
         assert!(results.done(one, task, 1, b"a").is_err());
         results.done(one, task, 0, b"a").unwrap();
@@ -255,20 +267,25 @@ mod tests {
             })
         };
         let claim = Body::Term { run: None };
-        [(1, claim.clone()), (1, checkpoint(1)), (2, claim), (2, checkpoint(3))]
-            .into_iter()
-            .zip(1..)
-            .map(|((term, body), number)| {
-                let predecessor = (number > 1).then(|| Digest([number as u8 - 1; 32]));
-                let manifest = Manifest {
-                    number,
-                    term,
-                    predecessor,
-                    body,
-                };
-                (manifest, Digest([number as u8; 32]))
-            })
-            .collect()
+        [
+            (1, claim.clone()),
+            (1, checkpoint(1)),
+            (2, claim),
+            (2, checkpoint(3)),
+        ]
+        .into_iter()
+        .zip(1..)
+        .map(|((term, body), number)| {
+            let predecessor = (number > 1).then(|| Digest([number as u8 - 1; 32]));
+            let manifest = Manifest {
+                number,
+                term,
+                predecessor,
+                body,
+            };
+            (manifest, Digest([number as u8; 32]))
+        })
+        .collect()
     }
 
     #[test]

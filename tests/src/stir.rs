@@ -96,7 +96,12 @@ impl Stir {
             };
             (fill, Vec::new(), vec![block(STIRRED, at, 0)])
         };
-        step(0, "fill", PartialSpec::None, (0..BLOCKS).map(task).collect())
+        step(
+            0,
+            "fill",
+            PartialSpec::None,
+            (0..BLOCKS).map(task).collect(),
+        )
     }
 
     fn tiles(id: u64, epoch: u64) -> Step {
@@ -140,8 +145,14 @@ impl Stir {
         let pair = |at| mixed(vec![node(0, 2 * at), node(0, 2 * at + 1)], node(1, at));
         let mut tasks: Vec<Task2> = (0..BLOCKS).map(leaf).collect();
         tasks.extend((0..BLOCKS / 2).map(pair));
-        tasks.push(mixed((0..BLOCKS / 2).map(|at| node(1, at)).collect(), node(2, 0)));
-        let frees = tasks.iter().map(|(_, _, writes)| writes[0].into()).collect();
+        tasks.push(mixed(
+            (0..BLOCKS / 2).map(|at| node(1, at)).collect(),
+            node(2, 0),
+        ));
+        let frees = tasks
+            .iter()
+            .map(|(_, _, writes)| writes[0].into())
+            .collect();
         let mut tree = step(id, "tree", PartialSpec::Collect, tasks);
         tree.frees = frees;
         tree
@@ -154,7 +165,12 @@ impl Stir {
             let reads = reads.map(Read::whole).collect();
             (Probe::Mix, reads, vec![block(CHAINED, at, epoch)])
         };
-        let mut chain = step(id, "chain", PartialSpec::Sum, (0..BLOCKS).map(task).collect());
+        let mut chain = step(
+            id,
+            "chain",
+            PartialSpec::Sum,
+            (0..BLOCKS).map(task).collect(),
+        );
         for task in &mut chain.tasks {
             task.chain = Some(epoch as u32);
         }

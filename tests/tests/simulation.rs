@@ -17,9 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as Poll2, Poll};
 use std::time::Duration;
 use store::{Cache, IoMode};
-use tensor::{
-    DepotId, Digest, ObjectKey, Program, ProgramError, Reduced, StepId, Turn, WorkerId,
-};
+use tensor::{DepotId, Digest, ObjectKey, Program, ProgramError, Reduced, StepId, Turn, WorkerId};
 use tests::inline::World;
 use tests::laws::{Breach, Contents, Results, chain};
 use tests::stir::{BLOCKS, Stir};
@@ -47,11 +45,12 @@ const SEEDS: u64 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trouble {
     None,
-    /// A worker crashes and comes back with an empty disk.
+    /// A worker's process dies, which its peers learn from their connections, and comes back with an empty disk.
     Crash,
     /// Two hosts do not hear each other for a while.
     Partition,
-    /// Both, of different workers, checkpoints being rare: blocks are lost for which only a roll-back helps.
+    /// A worker loses power, so that its connections are just silent, and comes back; another is cut off. Checkpoints
+    /// are rare: blocks are lost for which only a roll-back helps.
     Both,
 }
 
@@ -420,51 +419,84 @@ struct Fault {
     lasts: Duration,
     ends: Option<Duration>,
     over: bool,
-    hosts: (&'static str, Option<&'static str>),
+    kind: Kind,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Crash(&'static str),
+    PowerLoss(&'static str),
+    Partition(&'static str, &'static str),
+}
+
+impl Kind {
+    /// The pairs of hosts that do not hear each other.
+    fn silent(self) -> Vec<(&'static str, &'static str)> {
+        match self {
+            Kind::Crash(_) => Vec::new(),
+            Kind::PowerLoss(host) => WORKERS
+                .into_iter()
+                .chain([COORDINATOR])
+                .filter(|other| *other != host)
+                .map(|other| (host, other))
+                .collect(),
+            Kind::Partition(one, other) => vec![(one, other)],
+        }
+    }
+
+    fn dead(self) -> Option<&'static str> {
+        match self {
+            Kind::Crash(host) | Kind::PowerLoss(host) => Some(host),
+            Kind::Partition(..) => None,
+        }
+    }
 }
 
 impl Fault {
     fn planned(trouble: Trouble, seed: u64) -> Vec<Fault> {
         let name = |at: u64| WORKERS[at as usize % WORKERS.len()];
         let (first, other) = (draw(seed, 1, 3), 1 + draw(seed, 2, 2));
-        let fault = |question, hosts, longest| Fault {
+        let fault = |question, kind, longest| Fault {
             results: 5 + draw(seed, question, u64::from(TASKS) * 3 / 4) as u32,
             lasts: Duration::from_millis(50 + draw(seed, question + 10, longest)),
             ends: None,
             over: false,
-            hosts,
+            kind,
         };
-        let crash = fault(3, (name(first), None), 2_000);
-        // From the coordinator or from another worker, in turn.
+        // From the coordinator or from another worker.
         let second = if draw(seed, 4, 2) == 0 {
             COORDINATOR
         } else {
             name(first)
         };
-        let partition = fault(5, (name(first + other), Some(second)), 25_000);
+        let partition = || fault(5, Kind::Partition(name(first + other), second), 25_000);
         match trouble {
             Trouble::None => vec![],
-            Trouble::Crash => vec![crash],
-            Trouble::Partition => vec![partition],
-            Trouble::Both => vec![crash, partition],
+            Trouble::Crash => vec![fault(3, Kind::Crash(name(first)), 2_000)],
+            Trouble::Partition => vec![partition()],
+            Trouble::Both => vec![fault(3, Kind::PowerLoss(name(first)), 2_000), partition()],
         }
     }
 
     fn strike(&mut self, sim: &mut turmoil::Sim<'_>, results: u32) {
         let now = sim.elapsed();
-        match (self.ends, self.hosts) {
-            (None, hosts) if results >= self.results => {
+        match self.ends {
+            None if results >= self.results => {
                 self.ends = Some(now + self.lasts);
-                match hosts {
-                    (host, None) => sim.crash(host),
-                    (host, Some(other)) => sim.partition(host, other),
+                for (one, other) in self.kind.silent() {
+                    sim.partition(one, other);
+                }
+                if let Some(host) = self.kind.dead() {
+                    sim.crash(host);
                 }
             }
-            (Some(ends), hosts) if now >= ends && !self.over => {
+            Some(ends) if now >= ends && !self.over => {
                 self.over = true;
-                match hosts {
-                    (host, None) => sim.bounce(host),
-                    (host, Some(other)) => sim.repair(host, other),
+                for (one, other) in self.kind.silent() {
+                    sim.repair(one, other);
+                }
+                if let Some(host) = self.kind.dead() {
+                    sim.bounce(host);
                 }
             }
             _ => {}
@@ -589,17 +621,18 @@ fn a_crash_and_a_partition_with_rare_checkpoints() {
     );
 }
 
+/// [`Trouble::Crash`] is left out: in which order tokio drops the tasks of a process, and with them its
+/// connections, hangs on task numbers, which count over all tests of this process. In silence nobody sees it.
 #[test]
 fn a_seed_has_one_course() {
-    for trouble in [Trouble::None, Trouble::Both] {
-        let (first, second) = (simulate(trouble, 3), simulate(trouble, 3));
-        let differs = first
-            .trace
-            .lines()
-            .zip(second.trace.lines())
-            .find(|(a, b)| a != b);
-        assert_eq!(differs, None, "{trouble:?}");
-        assert!(first.trace == second.trace && first.trace.lines().count() > 100);
+    for trouble in [Trouble::None, Trouble::Partition, Trouble::Both] {
+        for seed in [3, 5] {
+            let (first, second) = (simulate(trouble, seed), simulate(trouble, seed));
+            let (a, b) = (first.trace.lines(), second.trace.lines());
+            let differs = a.zip(b).find(|(a, b)| a != b);
+            assert_eq!(differs, None, "{trouble:?} with seed {seed}");
+            assert!(first.trace == second.trace && first.trace.lines().count() > 100);
+        }
     }
     assert!(
         simulate(Trouble::None, 3).trace != simulate(Trouble::None, 4).trace,

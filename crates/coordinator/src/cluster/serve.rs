@@ -16,9 +16,9 @@ use tensor::{DepotId, Digest, SealedRef};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use wire::{Chunk, StorageReply, StorageRequest};
+use worker::StorageLink;
 use worker::seams::{Executor, through};
 use worker::storage::depot_failure;
-use worker::StorageLink;
 
 /// Reads under way at once for all workers together: each holds a few MiB.
 const READS_MAX: usize = 8;
