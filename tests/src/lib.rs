@@ -6,4 +6,6 @@ pub mod generate;
 pub mod ingested;
 pub mod inline;
 pub mod jobs;
+pub mod laws;
 pub mod process;
+pub mod stir;

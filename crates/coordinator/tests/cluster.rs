@@ -164,12 +164,14 @@ async fn daemon(data: &Path, listener: TcpListener) -> (Worker, tokio::task::Joi
 async fn embedded_workers_and_daemons_give_the_same_answers() {
     let scratch = tempfile::tempdir().unwrap();
     let embedded = Embedded {
-        workers: 2,
         threads: 1,
         memory_bytes: 1 << 28,
-        scratch: scratch.path().join("scratch"),
-        disk_bytes: 1 << 30,
-        io: IoMode::Mmap,
+        caches: (0..2)
+            .map(|number| {
+                let directory = scratch.path().join(format!("scratch-{number}"));
+                Arc::new(Cache::open(&directory, 1 << 30, IoMode::Mmap).unwrap())
+            })
+            .collect(),
         simd: exec::Simd::detect(),
     };
     let mut cluster = Cluster::embed(job(&scratch.path().join("m1")), &embedded)

@@ -14,18 +14,17 @@ use member::Place;
 use plan::{Failure, Profile, Refusal};
 use serve::Files;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use store::{Cache, IoMode};
+use store::Cache;
 use tensor::{DepotId, Digest, ObjectKey, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use wire::{FromWorker, Input, Peer, Pull, PullPart, Reach, ToWorker};
 use worker::grpc::{Connect, GrpcDialer};
 use worker::storage::{depot_failure, open_depots};
-use worker::{Dialer, LocalPeers, Settings, Threads, Worker};
+use worker::{Dialer, Executor, LocalPeers, Settings, Threads, Worker};
 
 /// As whom the coordinator pulls objects that leave the engine.
 const COORDINATOR: WorkerId = WorkerId(u32::MAX);
@@ -103,18 +102,13 @@ fn is_local(url: &str) -> bool {
 /// Workers in this process.
 #[derive(Clone, Debug)]
 pub struct Embedded {
-    /// How many.
-    pub workers: u32,
     /// Compute threads of each.
     pub threads: u32,
     /// Memory of each.
     pub memory_bytes: u64,
-    /// A directory for their caches, one below it for each.
-    pub scratch: PathBuf,
-    /// The most each cache may hold.
-    pub disk_bytes: u64,
-    /// How sealed files are read.
-    pub io: IoMode,
+    /// The cache of each: as many workers as caches. They outlast a session, so that the next one finds
+    /// what this one staged.
+    pub caches: Vec<Arc<Cache>>,
     /// The instructions of the kernels.
     pub simd: exec::Simd,
 }
@@ -188,13 +182,13 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    fn new(job: Job, connect: Connect) -> Result<Self, Failure> {
+    fn new(job: Job, connect: Connect, executor: Arc<dyn Executor>) -> Result<Self, Failure> {
         let mut depots = BTreeMap::new();
         for (id, url) in &job.depots {
             let depot = Depot::open(url).map_err(|error| depot_failure(error, None))?;
             depots.insert(*id, Arc::new(depot));
         }
-        let files = Arc::new(Files::new(job.inputs.clone(), depots)?);
+        let files = Arc::new(Files::new(job.inputs.clone(), depots, executor));
         let (tell, heard) = mpsc::unbounded_channel();
         let local = LocalPeers::default();
         let shared = Arc::new(Shared {
@@ -229,12 +223,9 @@ impl Cluster {
     pub async fn embed(job: Job, embedded: &Embedded) -> Result<Self, Failure> {
         // Checked here, so that a wrong URL is told at once and not once for each worker.
         open_depots(&job.depots(false))?;
-        let mut cluster = Self::new(job, worker::grpc::tcp())?;
+        let mut cluster = Self::new(job, worker::grpc::tcp(), file_threads()?)?;
         let mut tried = Vec::new();
-        for number in 0..embedded.workers.max(1) {
-            let directory = embedded.scratch.join(format!("worker-{number}"));
-            let cache = Cache::open(&directory, embedded.disk_bytes, embedded.io)
-                .map_err(|error| exec::failure_of(error, None))?;
+        for cache in &embedded.caches {
             let threads = Threads::start(embedded.threads as usize, LANES as usize)?;
             let settings = Settings {
                 threads: embedded.threads,
@@ -243,7 +234,7 @@ impl Cluster {
                 simd: embedded.simd,
             };
             let dialer = Arc::new(cluster.shared.local.clone());
-            let worker = Worker::new(settings, Arc::new(cache), Arc::new(threads), dialer);
+            let worker = Worker::new(settings, Arc::clone(cache), Arc::new(threads), dialer);
             tried.push(("embedded".to_owned(), cluster.keep(Place::Here(worker))));
         }
         some_joined(tried).await?;
@@ -256,10 +247,17 @@ impl Cluster {
     /// # Errors
     /// Where none of them can be had now.
     pub async fn dial(job: Job, addresses: &[String], memory_bytes: u64) -> Result<Self, Failure> {
-        Self::dial_by(job, addresses, memory_bytes, worker::grpc::tcp()).await
+        Self::dial_by(
+            job,
+            addresses,
+            memory_bytes,
+            worker::grpc::tcp(),
+            file_threads()?,
+        )
+        .await
     }
 
-    /// As [`Cluster::dial`], over connections that the caller makes: a simulation's.
+    /// As [`Cluster::dial`], over connections and with threads of the caller's: a simulation's.
     ///
     /// # Errors
     /// As [`Cluster::dial`].
@@ -268,8 +266,9 @@ impl Cluster {
         addresses: &[String],
         memory_bytes: u64,
         connect: Connect,
+        executor: Arc<dyn Executor>,
     ) -> Result<Self, Failure> {
-        let mut cluster = Self::new(job, Arc::clone(&connect))?;
+        let mut cluster = Self::new(job, Arc::clone(&connect), executor)?;
         cluster.dialer = Arc::new(GrpcDialer::new(connect, memory_bytes));
         let mut tried = Vec::new();
         for address in addresses {
@@ -367,6 +366,11 @@ impl Cluster {
         let _ = tokio::time::timeout(patience, closing).await;
         totals
     }
+}
+
+/// Threads that read the user's files for daemons.
+fn file_threads() -> Result<Arc<dyn Executor>, Failure> {
+    Ok(Arc::new(Threads::start(1, 1)?))
 }
 
 type Tried = Vec<(String, oneshot::Receiver<Result<(), String>>)>;

@@ -16,9 +16,9 @@ use tensor::{DepotId, Digest, SealedRef};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use wire::{Chunk, StorageReply, StorageRequest};
+use worker::StorageLink;
 use worker::seams::{Executor, through};
 use worker::storage::depot_failure;
-use worker::{StorageLink, Threads};
 
 /// Reads under way at once for all workers together: each holds a few MiB.
 const READS_MAX: usize = 8;
@@ -41,22 +41,22 @@ pub(super) struct Files {
     /// Bytes that went through here.
     pub(super) bytes: AtomicU64,
     reads: Semaphore,
-    threads: Threads,
+    executor: Arc<dyn Executor>,
 }
 
 impl Files {
     pub(super) fn new(
         inputs: Vec<InputFile>,
         depots: BTreeMap<DepotId, Arc<Depot>>,
-    ) -> Result<Self, Failure> {
-        let threads = Threads::start(1, 1)?;
-        Ok(Files {
+        executor: Arc<dyn Executor>,
+    ) -> Self {
+        Files {
             inputs,
             depots,
             bytes: AtomicU64::new(0),
             reads: Semaphore::new(READS_MAX),
-            threads,
-        })
+            executor,
+        }
     }
 
     /// Answers one worker until its stream ends.
@@ -161,7 +161,7 @@ impl Files {
                     sentence: format!("{} could not be read: {error}", path.display()),
                 })
         };
-        let read = through(|job| self.threads.file(job), reading).await;
+        let read = through(|job| self.executor.file(job), reading).await;
         read.unwrap_or_else(|| Err(unknown("a coordinator that is ending".to_owned())))
     }
 

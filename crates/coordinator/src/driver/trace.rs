@@ -66,3 +66,79 @@ impl Trace {
         self.out.flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+    use tensor::{StepId, TaskId};
+    use wire::Span;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(fill: impl FnOnce(&mut Trace)) -> Vec<serde_json::Value> {
+        let buffer = Buffer::default();
+        let mut trace = Trace::new(Box::new(buffer.clone()));
+        fill(&mut trace);
+        trace.finish().expect("memory takes it");
+        let bytes = buffer.0.lock().expect("no panic").clone();
+        serde_json::from_slice(&bytes).expect("a trace is one JSON array")
+    }
+
+    #[test]
+    fn a_trace_names_workers_and_has_a_lane_for_each_phase() {
+        assert!(written(|_| {}).is_empty());
+        let span = |phase, start_us| Span {
+            phase,
+            start_us,
+            length_us: 7,
+        };
+        let done = Done {
+            task: TaskId {
+                step: StepId(4),
+                index: 2,
+            },
+            attempt: 1,
+            partial: Vec::new(),
+            wrote: Vec::new(),
+            pieces: 3,
+            cut_rows: 0,
+            lane: 1,
+            spans: vec![
+                span(Phase::Fetch, 10),
+                span(Phase::Compute, 20),
+                span(Phase::Send, 30),
+            ],
+            peak_anonymous_bytes: 0,
+            traffic: Vec::new(),
+        };
+        let events = written(|trace| {
+            trace.joined(WorkerId(3), 2).expect("memory takes it");
+            trace
+                .done(WorkerId(3), 100, "user \"half-step\"", &done)
+                .expect("memory takes it");
+        });
+        let of = |key: &str| -> Vec<String> {
+            let values = events.iter().map(|event| event[key].to_string());
+            values.collect()
+        };
+        assert_eq!(of("ph"), ["\"M\"", "\"X\"", "\"X\"", "\"X\""]);
+        assert_eq!(of("pid"), ["3"; 4]);
+        assert_eq!(of("ts")[1..], ["110", "120", "130"]);
+        assert_eq!(of("tid")[1..], ["3", "4", "5"], "lane 1, three phases");
+        assert_eq!(of("cat")[1..], ["\"fetch\"", "\"compute\"", "\"send\""]);
+        assert_eq!(events[1]["name"], "user \"half-step\"");
+        assert_eq!(events[0]["args"]["name"], "worker 3 (2 threads)");
+    }
+}

@@ -96,7 +96,8 @@ pub struct Engine<'a> {
     depots: Mutex<BTreeMap<DepotId, Arc<Depot>>>,
     fresh: Mutex<Vec<(Arc<Depot>, Fresh)>>,
     peaks: Mutex<BTreeMap<String, u64>>,
-    scratch: PathBuf,
+    /// Those of embedded workers.
+    caches: Vec<Arc<Cache>>,
     /// Removed with the engine where the job names no scratch directory.
     _scratch: Option<tempfile::TempDir>,
 }
@@ -112,21 +113,29 @@ impl<'a> Engine<'a> {
         cancel: CancellationToken,
     ) -> Result<Self, Failure> {
         let (directory, scratch) = scratch(settings)?;
-        let cache = Cache::open_unsynced(
-            &directory.join("coordinator"),
-            CACHE_BYTES,
-            io_mode(settings.run.io),
-        )
-        .map_err(|error| Failure::new(Refusal::Io, error.to_string()))?;
+        // What lies here is durable elsewhere, or made anew after a fall.
+        let open = |name: String| {
+            Cache::open_unsynced(&directory.join(name), CACHE_BYTES, io_mode(settings.run.io))
+                .map(Arc::new)
+                .map_err(|error| Failure::new(Refusal::Io, error.to_string()))
+        };
+        let workers = match &settings.run.workers {
+            Workers::Embedded(workers) => (*workers).max(1),
+            Workers::Addresses(_) | Workers::Dns { .. } => 0,
+        };
+        let caches = (0..workers)
+            .map(|number| open(format!("worker-{number}")))
+            .collect::<Result<_, _>>()?;
+        let cache = open("coordinator".to_owned())?;
         Ok(Engine {
             settings,
             console,
-            cache: Arc::new(cache),
+            cache,
             cancel,
             depots: Mutex::default(),
             fresh: Mutex::default(),
             peaks: Mutex::default(),
-            scratch: directory,
+            caches,
             _scratch: scratch,
         })
     }
@@ -286,14 +295,11 @@ impl<'a> Engine<'a> {
         };
         let memory = self.worker_memory();
         let cluster = match &self.settings.run.workers {
-            Workers::Embedded(workers) => {
+            Workers::Embedded(_) => {
                 let embedded = Embedded {
-                    workers: *workers,
                     threads: self.threads(),
                     memory_bytes: memory,
-                    scratch: self.scratch.clone(),
-                    disk_bytes: CACHE_BYTES,
-                    io: io_mode(self.settings.run.io),
+                    caches: self.caches.clone(),
                     simd: simd(self.settings.run.simd)?,
                 };
                 Cluster::embed(job, &embedded).await
