@@ -2,9 +2,13 @@
 
 use arrow::array::{ArrayRef, Float32Array, Int64Array, RecordBatch};
 use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+
+/// Rows of a row group: small enough that inputs have several.
+const GROUP_ROWS: usize = 1 << 15;
 
 /// What to generate.
 pub struct Shape {
@@ -76,8 +80,11 @@ pub fn purchases(path: &Path, shape: &Shape) {
     ];
     let batch = RecordBatch::try_from_iter(columns).expect("columns of one length");
     let file = File::create(path).expect("the test's folder can be written");
-    let mut writer =
-        ArrowWriter::try_new(file, batch.schema(), None).expect("a schema that Parquet has");
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(GROUP_ROWS))
+        .build();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties))
+        .expect("a schema that Parquet has");
     writer.write(&batch).expect("rows are written");
     writer.close().expect("the footer is written");
 }

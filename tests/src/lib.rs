@@ -5,6 +5,7 @@
 pub mod generate;
 pub mod ingested;
 pub mod inline;
+pub mod jobs;
 pub mod laws;
 pub mod process;
 pub mod stir;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -65,6 +65,32 @@ pub fn parse(output: &Output) -> Value {
         .unwrap_or_else(|error| panic!("{error}\nstdout: {stdout}\nstderr: {stderr}"))
 }
 
+/// Sends a signal by its name, as in `TERM`.
+///
+/// # Panics
+/// Where the process is gone.
+pub fn signal(process: u32, name: &str) {
+    let sent = Command::new("kill")
+        .args([format!("-{name}"), process.to_string()])
+        .status();
+    assert!(
+        sent.is_ok_and(|status| status.success()),
+        "{process} is gone"
+    );
+}
+
+/// Mounts an empty file system over as many folders as the first argument says, then becomes the rest.
+const HIDE: &str = r#"n=$0; while [ "$n" -gt 0 ]; do mount -t tmpfs none "$1" || exit 1; shift; n=$((n - 1)); done; exec "$@""#;
+
+/// Whether this machine lets a test hide folders from a process.
+pub fn can_hide() -> bool {
+    let tried = Command::new("unshare")
+        .args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"])
+        .stderr(Stdio::null())
+        .status();
+    tried.is_ok_and(|status| status.success())
+}
+
 /// A worker daemon that dies with the test.
 pub struct Daemon {
     child: Child,
@@ -78,7 +104,32 @@ impl Daemon {
     /// # Panics
     /// Where it does not say where it listens.
     pub fn start(data: &Path, arguments: &[&str]) -> Daemon {
-        let mut child = Command::new(binary("worker"))
+        Self::spawn(Command::new(binary("worker")), data, arguments)
+    }
+
+    /// As [`Daemon::start`], in a name space where nothing is seen of some folders; an ordinary daemon where the
+    /// machine allows no such thing.
+    ///
+    /// # Panics
+    /// Where it does not say where it listens.
+    pub fn start_blind(data: &Path, hidden: &[&Path], arguments: &[&str]) -> Daemon {
+        if !can_hide() {
+            return Self::start(data, arguments);
+        }
+        let mut command = Command::new("unshare");
+        command
+            .args(["-rm", "sh", "-c", HIDE])
+            .arg(hidden.len().to_string())
+            .args(hidden)
+            .arg(binary("worker"));
+        Self::spawn(command, data, arguments)
+    }
+
+    fn spawn(mut command: Command, data: &Path, arguments: &[&str]) -> Daemon {
+        for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("STRATA_")) {
+            command.env_remove(key);
+        }
+        let mut child = command
             .args(["--listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .args(arguments)
@@ -111,6 +162,30 @@ impl Daemon {
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        signal(self.id(), "TERM");
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// Where it cannot be waited for.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("our own child")
+    }
+
+    /// Its anonymous memory now.
+    pub fn anonymous_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()));
+        let status = status.unwrap_or_default();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"));
+        let kib = line.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+        kib.unwrap_or(0) << 10
     }
 
     /// The process id.

@@ -444,3 +444,41 @@ async fn watch(shared: Arc<Shared>, service: String, mut known: Vec<String>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_path_of_this_machine_goes_to_a_daemon() {
+        let job = Job {
+            term: 1,
+            run: Digest([1; 32]),
+            inputs: vec![InputFile {
+                path: "/home/me/in.parquet".into(),
+                bytes: 7,
+            }],
+            depots: vec![
+                (DepotId::DATA, "/home/me/data".to_owned()),
+                (DepotId::MODEL, "file:///home/me/model".to_owned()),
+                (DepotId(7), "s3://bucket/me".to_owned()),
+            ],
+            heartbeat: Duration::from_secs(1),
+        };
+        let inputs: Vec<Reach> = job.inputs(true).into_iter().map(|one| one.reach).collect();
+        assert_eq!(inputs, [Reach::Served]);
+        let depots: Vec<Reach> = job
+            .depots(true)
+            .into_iter()
+            .map(|(_, reach)| reach)
+            .collect();
+        let bucket = Reach::Url("s3://bucket/me".to_owned());
+        assert_eq!(depots, [Reach::Served, Reach::Served, bucket]);
+        // Workers of this process read for themselves.
+        assert!(
+            job.inputs(false)
+                .iter()
+                .all(|one| one.reach != Reach::Served)
+        );
+    }
+}

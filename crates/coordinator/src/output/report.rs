@@ -97,6 +97,8 @@ pub struct TrainReport {
     pub epochs: Vec<EpochReport>,
     /// The epoch of the checkpoint from which the run went on.
     pub resumed_from: Option<u32>,
+    /// Whether the finished model of the same run was there already; `resumed_from` is then its last epoch.
+    pub reused: bool,
     /// The path of the kernels: `avx512`, `avx2` or `portable`.
     pub simd: String,
     /// What it took.

@@ -48,11 +48,6 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
     let term = depot.claim_term(Some(run)).await.map_err(failed)?;
     let resume = resume(&depot, run).await?;
     let resumed_from = resume.as_ref().map(|resume| resume.checkpoint.epoch);
-    if let Some(epoch) = resumed_from {
-        engine.console.observer().note(&format!(
-            "the run goes on after epoch {epoch}, its last checkpoint"
-        ));
-    }
     if let Some((_, model)) = depot.latest_model(Some(run)).await.map_err(failed)? {
         engine
             .console
@@ -62,6 +57,7 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
         let report = TrainReport {
             digest,
             resumed_from,
+            reused: true,
             simd: simd_name,
             ..TrainReport::default()
         };
@@ -69,6 +65,11 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
             model: StoredModel::of(model)?,
             report,
         });
+    }
+    if let Some(epoch) = resumed_from {
+        engine.console.observer().note(&format!(
+            "the run goes on after epoch {epoch}, its last checkpoint"
+        ));
     }
     let mut program = program(engine, data, views, settings)?;
     let kept: Arc<Mutex<Vec<StoredObject>>> = Arc::new(Mutex::new(
@@ -128,6 +129,7 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
         digest,
         epochs,
         resumed_from,
+        reused: false,
         simd: simd_name,
         work: work(&outcome),
     };
@@ -161,10 +163,10 @@ fn als_settings(model: &settings::Model) -> als::Settings {
             ModelTime::Factor => TimeUse::Factor,
         },
         hold_time: model.hold_time,
+        center: model.center,
         seed: model.seed,
         init_scale: model.init,
         tolerance: model.tolerance,
-        ..als::Settings::default()
     }
 }
 

@@ -1,0 +1,201 @@
+//! Kills of real processes (DESIGN 3.7): a run goes on from its last checkpoint, or without the worker that is
+//! gone, and ends with the bits of a run that nobody disturbed.
+
+use serde_json::Value;
+use std::process::{Child, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use tests::jobs::{Data, Inputs, Job};
+use tests::process::{Daemon, addresses, json_of, parse, signal};
+
+/// Enough that a signal sent after the first checkpoint comes long before the last.
+const EPOCHS: u32 = 25;
+/// How long a condition may take before the test says that it never comes.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// One input for all tests of this file.
+fn inputs() -> &'static Inputs {
+    static INPUTS: OnceLock<Inputs> = OnceLock::new();
+    INPUTS.get_or_init(|| Inputs::of(&[Data::Small]))
+}
+
+fn job() -> Job {
+    let model = format!("rank = 32\nepochs = {EPOCHS}\nregularization = 0.0001\ntime = \"factor\"");
+    Job::new(inputs(), Data::Small, &model, "")
+}
+
+/// The digest of the run that nobody disturbs.
+fn undisturbed() -> &'static str {
+    static DIGEST: OnceLock<String> = OnceLock::new();
+    DIGEST.get_or_init(|| {
+        let report = json_of(&mut job().command("run", &["--workers", "2"]));
+        assert_eq!(report["resumed_from"], Value::Null);
+        // Factors that have all become zero would be equal whatever happened.
+        let objective = |epoch: u32| report["epochs"][epoch as usize]["objective"].as_f64();
+        assert!(objective(EPOCHS - 1) < objective(0).map(|first| 0.99 * first));
+        digest(&report)
+    })
+}
+
+fn digest(report: &Value) -> String {
+    report["digest"].as_str().expect("a digest").to_owned()
+}
+
+fn start(job: &Job, workers: &str) -> Child {
+    job.command("run", &["--workers", workers])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the coordinator starts")
+}
+
+fn wait(child: Child) -> Output {
+    child.wait_with_output().expect("our own child")
+}
+
+/// Waits until the manifest of a checkpoint is there, and tells its epoch.
+fn checkpoint(job: &Job) -> u32 {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let began = Instant::now();
+    runtime.block_on(async {
+        let mut looked = 0;
+        loop {
+            assert!(began.elapsed() < PATIENCE, "no checkpoint comes");
+            tokio::time::sleep(LOOK).await;
+            if !job.model().join("manifests").exists() {
+                continue;
+            }
+            let depot = depot::Depot::open(&job.model().to_string_lossy()).expect("a depot");
+            for number in depot.manifests().await.expect("a list") {
+                if number <= looked {
+                    continue;
+                }
+                looked = number;
+                let (manifest, _) = depot.manifest(number).await.expect("a whole manifest");
+                if let depot::Body::Checkpoint(checkpoint) = manifest.body {
+                    return checkpoint.epoch;
+                }
+            }
+        }
+    })
+}
+
+/// The same command again: goes on in the middle, ends with the same bits; and once more: it is reused.
+fn goes_on(job: &Job, workers: &str) {
+    let report = json_of(&mut job.command("run", &["--workers", workers]));
+    let epoch = report["resumed_from"].as_u64().expect("it goes on");
+    assert!((1..u64::from(EPOCHS)).contains(&epoch), "{epoch}");
+    assert_eq!(report["reused"], false);
+    let epochs = report["epochs"].as_array().expect("a list");
+    assert_eq!(epochs[0]["epoch"].as_u64(), Some(epoch + 1));
+    assert_eq!(epochs.len() as u64, u64::from(EPOCHS) - epoch);
+    assert_eq!(digest(&report), undisturbed());
+
+    let again = json_of(&mut job.command("run", &["--workers", workers]));
+    assert_eq!(again["reused"], true);
+    assert_eq!(again["resumed_from"].as_u64(), Some(u64::from(EPOCHS)));
+    assert_eq!(digest(&again), undisturbed());
+    let said = job.command("run", &["--workers", workers]);
+    assert_note(said);
+}
+
+/// People are told as well.
+fn assert_note(json: std::process::Command) {
+    let mut command = std::process::Command::new(json.get_program());
+    command.args(json.get_args().filter(|argument| *argument != "--json"));
+    let output = command.output().expect("the coordinator starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("it is used as it is"), "{said}");
+}
+
+#[test]
+fn a_killed_coordinator_goes_on_from_its_last_checkpoint() {
+    let job = job();
+    let mut coordinator = start(&job, "2");
+    checkpoint(&job);
+    coordinator.kill().expect("it runs");
+    let output = wait(coordinator);
+    assert_eq!(
+        output.status.code(),
+        None,
+        "it was not killed but had ended"
+    );
+    goes_on(&job, "2");
+}
+
+#[test]
+fn a_killed_coordinator_of_daemons_goes_on_with_the_same_daemons() {
+    let job = job();
+    let (daemons, _caches) = daemons(2);
+    let mut coordinator = start(&job, &addresses(&daemons));
+    checkpoint(&job);
+    coordinator.kill().expect("it runs");
+    let output = wait(coordinator);
+    assert_eq!(
+        output.status.code(),
+        None,
+        "it was not killed but had ended"
+    );
+    goes_on(&job, &addresses(&daemons));
+}
+
+#[test]
+fn signals_end_a_coordinator_with_a_run_that_goes_on() {
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let job = job();
+        let coordinator = start(&job, "2");
+        checkpoint(&job);
+        signal(coordinator.id(), name);
+        let output = wait(coordinator);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("one object");
+        assert_eq!(report["error"]["exit_code"], code);
+        goes_on(&job, "2");
+    }
+}
+
+fn daemons(many: u32) -> (Vec<Daemon>, tempfile::TempDir) {
+    let caches = tempfile::tempdir().expect("a temporary folder");
+    let daemons = (0..many)
+        .map(|worker| {
+            let cache = caches.path().join(worker.to_string());
+            Daemon::start(&cache, &["--memory", "1GiB", "--threads", "1"])
+        })
+        .collect();
+    (daemons, caches)
+}
+
+#[test]
+fn a_job_survives_a_killed_worker() {
+    let job = job();
+    let (mut daemons, _caches) = daemons(2);
+    let coordinator = start(&job, &addresses(&daemons));
+    let epoch = checkpoint(&job);
+    daemons[1].kill();
+    let report = parse(&wait(coordinator));
+    assert!(epoch < EPOCHS);
+    assert_eq!(digest(&report), undisturbed());
+    assert_eq!(report["resumed_from"], Value::Null);
+    assert!(
+        report["work"]["tasks_replayed"].as_u64() >= Some(1),
+        "{}",
+        report["work"]
+    );
+    println!("{}", report["work"]);
+}
+
+#[test]
+fn a_drained_worker_leaves_while_another_finishes_the_job() {
+    let job = job();
+    let (mut daemons, _caches) = daemons(2);
+    let coordinator = start(&job, &addresses(&daemons));
+    checkpoint(&job);
+    daemons[1].terminate();
+    let status = daemons[1].wait();
+    let report = parse(&wait(coordinator));
+    assert_eq!(status.code(), Some(143));
+    assert_eq!(digest(&report), undisturbed());
+    println!("{}", report["work"]);
+}
