@@ -249,7 +249,7 @@ fn of_files() -> Vec<Case> {
             |dir| {
                 // A page of data, not the footer.
                 good(dir);
-                flip_a_bit_at(&dir.join("in/a.parquet"), 40);
+                spoil(&dir.join("in/a.parquet"), 4);
             },
             65,
             "",
@@ -257,7 +257,8 @@ fn of_files() -> Vec<Case> {
     ]
 }
 
-fn flip_a_bit_at(path: &Path, at: usize) {
+/// Overwrites what lies at `at`: the header of the first page, where it is 4.
+fn spoil(path: &Path, at: usize) {
     let mut bytes = fs::read(path).unwrap();
     bytes[at..at + 16].fill(0xff);
     fs::write(path, bytes).unwrap();

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use store::{Cache, IoMode};
+use store::{Cache, IoMode, StoreError};
 use tensor::{DepotId, Digest, ObjectKey, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -31,6 +31,8 @@ use worker::{Dialer, LocalPeers, Settings, Threads, Worker};
 const COORDINATOR: WorkerId = WorkerId(u32::MAX);
 /// Tasks in progress at once on an embedded worker: one fetches while another computes.
 const LANES: u32 = 2;
+/// How long an embedded worker waits for the cache directory of the one before it.
+const CACHE_PATIENCE: Duration = Duration::from_secs(10);
 /// How often a name is resolved again, to find workers that were added.
 const RESOLVE_EVERY: Duration = Duration::from_secs(5);
 
@@ -233,8 +235,7 @@ impl Cluster {
         let mut tried = Vec::new();
         for number in 0..embedded.workers.max(1) {
             let directory = embedded.scratch.join(format!("worker-{number}"));
-            let cache = Cache::open(&directory, embedded.disk_bytes, embedded.io)
-                .map_err(|error| exec::failure_of(error, None))?;
+            let cache = free_cache(&directory, embedded).await?;
             let threads = Threads::start(embedded.threads as usize, LANES as usize)?;
             let settings = Settings {
                 threads: embedded.threads,
@@ -429,6 +430,20 @@ async fn watch(shared: Arc<Shared>, service: String, mut known: Vec<String>) {
                 first,
             ));
             known.push(address);
+        }
+    }
+}
+
+/// The cache of an embedded worker. The one before it in this process answers its close a moment before the last of
+/// its tasks has let go of the directory, so a directory in use is tried again for a while.
+async fn free_cache(directory: &std::path::Path, embedded: &Embedded) -> Result<Cache, Failure> {
+    let until = tokio::time::Instant::now() + CACHE_PATIENCE;
+    loop {
+        match Cache::open(directory, embedded.disk_bytes, embedded.io) {
+            Err(StoreError::InUse { .. }) if tokio::time::Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            opened => return opened.map_err(|error| exec::failure_of(error, None)),
         }
     }
 }

@@ -341,7 +341,7 @@ pub const KEYS: &[Key] = &[
     Key {
         path: "model.center",
         shape: Shape::Flag,
-        default: Some("true"),
+        default: Some("false"),
         flag: None,
         help: "`explicit`: fit the distance of values from their mean over the training part.",
     },

@@ -161,10 +161,10 @@ fn als_settings(model: &settings::Model) -> als::Settings {
             ModelTime::Factor => TimeUse::Factor,
         },
         hold_time: model.hold_time,
+        center: model.center,
         seed: model.seed,
         init_scale: model.init,
         tolerance: model.tolerance,
-        center: model.center,
     }
 }
 

