@@ -130,12 +130,21 @@ fn ran(directory: &Path) {
     );
 }
 
-/// The largest object of a depot.
+/// The largest object that the last manifest of a depot names.
 fn an_object(depot: &Path) -> PathBuf {
+    let manifests = files(&depot.join("manifests"));
+    let last = manifests.values().next_back().unwrap();
+    let is_named = |path: &Path| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        let digits = name.as_bytes().chunks(2).map(|pair| {
+            u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap_or_default()
+        });
+        let digest: Vec<u8> = digits.collect();
+        last.windows(digest.len()).any(|window| window == digest)
+    };
     let objects = files(&depot.join("objects"));
-    let largest = objects
-        .iter()
-        .max_by_key(|(path, bytes)| (bytes.len(), *path));
+    let named = objects.iter().filter(|(path, _)| is_named(path));
+    let largest = named.max_by_key(|(path, bytes)| (bytes.len(), *path));
     largest.unwrap().0.clone()
 }
 
@@ -172,15 +181,27 @@ fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 fn of_files() -> Vec<Case> {
     let job = |job: String, case: Case| Case { job, ..case };
     vec![
-        ingest(|_| {}, 69, ""),
+        ingest(|_| {}, 69, "`input.files`: there is no file {dir}/in"),
         job(
             JOB.replace("\"in\"", "\"in/*.parquet\""),
-            ingest(|_| {}, 69, ""),
+            ingest(
+                |_| {},
+                69,
+                "`input.files`: no file matches {dir}/in/*.parquet",
+            ),
         ),
-        ingest(|dir| fs::create_dir(dir.join("in")).unwrap(), 69, ""),
+        ingest(
+            |dir| fs::create_dir(dir.join("in")).unwrap(),
+            69,
+            "`input.files`: the directory {dir}/in holds no *.parquet file",
+        ),
         job(
             JOB.replace("\"in\"", "\"in\", \"in/a.parquet\""),
-            ingest(good, 78, ""),
+            ingest(
+                good,
+                78,
+                "`input.files` names {dir}/in/a.parquet twice: its rows would count double",
+            ),
         ),
         ingest(
             |dir| {
@@ -188,7 +209,7 @@ fn of_files() -> Vec<Case> {
                 fs::write(dir.join("in/a.parquet"), "household,product\n1,2\n").unwrap();
             },
             65,
-            "",
+            "{dir}/in/a.parquet is not a whole Parquet file (it does not end with the word PAR1): it may be truncated or damaged, write it again",
         ),
         ingest(
             |dir| {
@@ -197,7 +218,7 @@ fn of_files() -> Vec<Case> {
                 fs::write(dir.join("in/a.parquet"), &whole[..whole.len() / 2]).unwrap();
             },
             65,
-            "",
+            "{dir}/in/a.parquet is not a whole Parquet file (it does not end with the word PAR1): it may be truncated or damaged, write it again",
         ),
         ingest(
             |dir| {
@@ -205,7 +226,7 @@ fn of_files() -> Vec<Case> {
                 fs::write(dir.join("in/a.parquet"), "").unwrap();
             },
             65,
-            "",
+            "{dir}/in/a.parquet is not a whole Parquet file (it has 0 bytes): it may be truncated or damaged, write it again",
         ),
         ingest(
             |dir| {
@@ -214,7 +235,7 @@ fn of_files() -> Vec<Case> {
                 write(dir.join("in/a.parquet"), columns);
             },
             65,
-            "",
+            "{dir}/in/a.parquet has no rows: nothing to ingest",
         ),
         ingest(
             |dir| {
@@ -222,7 +243,7 @@ fn of_files() -> Vec<Case> {
                 write(dir.join("in/a.parquet"), columns);
             },
             65,
-            "",
+            "{dir}/in/a.parquet has no column `u` (user); it has `user`, `p`, `t`",
         ),
         ingest(
             |dir| {
@@ -232,7 +253,7 @@ fn of_files() -> Vec<Case> {
                 write(dir.join("in/a.parquet"), columns);
             },
             65,
-            "",
+            "column `p` (product) of {dir}/in/a.parquet is Float64; it must be an integer, text or binary column",
         ),
         ingest(
             |dir| {
@@ -243,21 +264,22 @@ fn of_files() -> Vec<Case> {
                 write(dir.join("in/b.parquet"), columns);
             },
             65,
-            "",
+            "column `u` is text in {dir}/in/b.parquet but an integer in {dir}/in/a.parquet: write both with one type",
         ),
         ingest(
             |dir| {
                 // A page of data, not the footer.
                 good(dir);
-                flip_a_bit_at(&dir.join("in/a.parquet"), 40);
+                spoil(&dir.join("in/a.parquet"), 4);
             },
             65,
-            "",
+            "{dir}/in/a.parquet is not a whole Parquet file (Parquet argument error: Parquet error: Unexpected struct field type 15): it may be truncated or damaged, write it again",
         ),
     ]
 }
 
-fn flip_a_bit_at(path: &Path, at: usize) {
+/// Overwrites what lies at `at`: the header of the first page, where it is 4.
+fn spoil(path: &Path, at: usize) {
     let mut bytes = fs::read(path).unwrap();
     bytes[at..at + 16].fill(0xff);
     fs::write(path, bytes).unwrap();
@@ -276,7 +298,7 @@ fn of_rows() -> Vec<Case> {
                 write(dir.join("in/a.parquet"), columns);
             },
             65,
-            "",
+            "{dir}/in/a.parquet, row 41 (from 0): column `u` is null; correct it, or set on_bad_row = \"skip\" to leave such rows out",
         ),
         ingest(
             |dir| {
@@ -285,7 +307,7 @@ fn of_rows() -> Vec<Case> {
                 write(dir.join("in/a.parquet"), columns);
             },
             65,
-            "",
+            "{dir}/in/a.parquet, row 3 (from 0): column `t` is null; correct it, or set on_bad_row = \"skip\" to leave such rows out",
         ),
         ingest(
             |dir| {
@@ -294,7 +316,7 @@ fn of_rows() -> Vec<Case> {
                 write(dir.join("in/a.parquet"), columns);
             },
             65,
-            "",
+            "{dir}/in/a.parquet, row 5 (from 0): column `t` is a time beyond what can be numbered; correct it, or set on_bad_row = \"skip\" to leave such rows out",
         ),
         ingest(
             |dir| {
@@ -303,17 +325,32 @@ fn of_rows() -> Vec<Case> {
                 write(dir.join("in/a.parquet"), columns);
             },
             65,
-            "",
+            "column `t` (time) of {dir}/in/a.parquet is Utf8; it must be a date, timestamp or integer column",
         ),
-        valued_as(|dir| valued(dir, None), "sum", "hu", ""),
-        valued_as(|dir| valued(dir, Some(f64::NAN)), "sum", "hu", ""),
+        valued_as(
+            |dir| valued(dir, None),
+            "sum",
+            "hu",
+            "{dir}/in/a.parquet, row 2 (from 0): column `v` is null; correct it, or set on_bad_row = \"skip\" to leave such rows out",
+        ),
+        valued_as(
+            |dir| valued(dir, Some(f64::NAN)),
+            "sum",
+            "hu",
+            "{dir}/in/a.parquet, row 2 (from 0): column `v` is not a number; correct it, or set on_bad_row = \"skip\" to leave such rows out",
+        ),
         valued_as(
             |dir| valued(dir, Some(f64::INFINITY)),
             "max",
             "explicit",
-            "",
+            "{dir}/in/a.parquet, row 2 (from 0): column `v` is infinite; correct it, or set on_bad_row = \"skip\" to leave such rows out",
         ),
-        valued_as(|dir| valued(dir, Some(-2.0)), "sum", "hu", ""),
+        valued_as(
+            |dir| valued(dir, Some(-2.0)),
+            "sum",
+            "hu",
+            "{dir}/in/a.parquet, row 2 (from 0): column `v` is negative, which the model forbids; correct it, or set on_bad_row = \"skip\" to leave such rows out",
+        ),
         Case {
             job: JOB.replace("time = \"t\"", "on_bad_row = \"skip\""),
             ..ingest(
@@ -322,7 +359,7 @@ fn of_rows() -> Vec<Case> {
                     write(dir.join("in/a.parquet"), vec![("u", none()), ("p", none())]);
                 },
                 65,
-                "",
+                "none of the 60 rows can be used (null_user: 60): check the columns that the job names",
             )
         },
     ]
@@ -334,7 +371,11 @@ fn of_workers_and_budgets() -> Vec<Case> {
         ..ingest(good, code, message)
     };
     vec![
-        argued("ingest job.toml --workers 127.0.0.1:1", 69, ""),
+        argued(
+            "ingest job.toml --workers 127.0.0.1:1",
+            69,
+            "no worker can be used (127.0.0.1:1: tcp connect error): start workers, or wait for them",
+        ),
         Case {
             prepare: |dir| {
                 // One row group whose ids take more than a budget of 256 MiB leaves for decoding.
@@ -356,23 +397,47 @@ fn of_workers_and_budgets() -> Vec<Case> {
                 writer.write(&batch).unwrap();
                 writer.close().unwrap();
             },
-            ..argued("ingest job.toml --memory 256MiB --workers 2", 78, "")
+            ..argued(
+                "ingest job.toml --memory 256MiB --workers 2",
+                78,
+                "row group 0 of {dir}/in/a.parquet needs 117.4 MiB, the budget leaves 21.3 MiB: give more --memory or write smaller row groups",
+            )
         },
-        argued("train job.toml", 69, ""),
-        argued("evaluate job.toml", 69, ""),
-        argued("recommend job.toml", 69, ""),
-        argued("inspect nowhere", 69, ""),
-        argued("verify nowhere", 69, ""),
+        argued(
+            "train job.toml",
+            69,
+            "{dir}/out/data holds no data set: run `coordinator ingest` with this job first",
+        ),
+        argued(
+            "evaluate job.toml",
+            69,
+            "{dir}/out/data holds no data set: run `coordinator ingest` with this job first",
+        ),
+        argued(
+            "recommend job.toml",
+            69,
+            "{dir}/out/data holds no data set: run `coordinator ingest` with this job first",
+        ),
+        argued("inspect nowhere", 69, "there is no directory nowhere"),
+        argued("verify nowhere", 69, "there is no directory nowhere"),
         Case {
             prepare: |dir| fs::create_dir(dir.join("bare")).unwrap(),
-            ..argued("inspect bare", 69, "")
+            ..argued(
+                "inspect bare",
+                69,
+                "bare holds neither a data set nor a model",
+            )
         },
         Case {
             prepare: |dir| {
                 good(dir);
                 fs::write(dir.join("out"), "a file where the job wants a directory").unwrap();
             },
-            ..argued("ingest job.toml", 74, "")
+            ..argued(
+                "ingest job.toml",
+                78,
+                "`{dir}/out/data` is no place for a depot: Not a directory (os error 20); give a path or a URL of file, s3, gs or az",
+            )
         },
     ]
 }
@@ -388,20 +453,35 @@ fn of_what_a_run_left() -> Vec<Case> {
             },
             "run job.toml",
             78,
-            "",
+            "{dir}/out/data holds the data set of another input or of other [input] settings: name another `output.data`, or remove it",
         ),
         other(
             JOB.replace("0.2", "0.3"),
-            after_run(ran, "evaluate job.toml", 78, ""),
+            after_run(
+                ran,
+                "evaluate job.toml",
+                78,
+                "the model was trained on another part of the data than this job's [split] and `model.time` say: use the job it was trained with, or train again",
+            ),
         ),
         other(
             JOB.replace("0.2", "0.3"),
-            after_run(ran, "recommend job.toml", 78, ""),
+            after_run(
+                ran,
+                "recommend job.toml",
+                78,
+                "the model was trained on another part of the data than this job's [split] and `model.time` say: use the job it was trained with, or train again",
+            ),
         ),
         other(
             JOB.replace("out/lists.parquet", "in/a.parquet/lists.parquet")
                 .replace("files = [\"in\"]", "files = [\"in/*\"]"),
-            after_run(ran, "recommend job.toml", 74, ""),
+            after_run(
+                ran,
+                "recommend job.toml",
+                74,
+                "{dir}/in/a.parquet cannot be written: File exists (os error 17)",
+            ),
         ),
         after_run(
             |dir| {
@@ -410,7 +490,7 @@ fn of_what_a_run_left() -> Vec<Case> {
             },
             "verify out/data",
             65,
-            "",
+            "out/data is not whole: object {object} (manifest N) is damaged: restore it from a copy, or make it again",
         ),
         after_run(
             |dir| {
@@ -419,7 +499,7 @@ fn of_what_a_run_left() -> Vec<Case> {
             },
             "verify out/model",
             65,
-            "",
+            "out/model is not whole: object {object} (manifest N) is missing: restore it from a copy, or make it again",
         ),
         after_run(
             |dir| {
@@ -428,7 +508,7 @@ fn of_what_a_run_left() -> Vec<Case> {
             },
             "recommend job.toml",
             65,
-            "",
+            "object {object} is missing under {dir}/out/model: run `verify`, and restore it from a copy",
         ),
         after_run(
             |dir| {
@@ -438,15 +518,22 @@ fn of_what_a_run_left() -> Vec<Case> {
             },
             "inspect out/model",
             65,
-            "",
+            "manifest N under out/model is damaged: its bytes are not those that were written",
         ),
     ]
 }
 
-/// Digests are 64 digits; which they are is another test's business.
+/// Digests are 64 digits; which they are is another test's business, like the number of checkpoints before a model.
 fn without_digests(message: &str) -> String {
     let mut parts: Vec<String> = Vec::new();
     for word in message.split(' ') {
+        if parts
+            .last()
+            .is_some_and(|before| before.ends_with("manifest"))
+        {
+            parts.push(word.replace(|c: char| c.is_ascii_digit(), "N"));
+            continue;
+        }
         let digits = word.chars().filter(char::is_ascii_hexdigit).count();
         parts.push(if digits >= 32 && digits + 2 >= word.len() {
             "{object}".to_owned()

@@ -309,6 +309,9 @@ pub fn depot_failure(error: DepotError, key: Option<ObjectKey>) -> Failure {
         }
         (error @ DepotError::Url { .. }, _) => (Refusal::Config, error.to_string()),
         (error @ DepotError::Denied { .. }, _) => (Refusal::Permission, error.to_string()),
+        (error @ (DepotError::Missing { .. } | DepotError::Manifest { .. }), _) => {
+            (Refusal::BadData, error.to_string())
+        }
         (error, _) => (Refusal::Io, error.to_string()),
     };
     refused(refusal.0, refusal.1)

@@ -233,8 +233,7 @@ impl Views {
 /// # Errors
 /// Where the data cannot be split so.
 pub async fn views(engine: &Engine<'_>, data: &DataSet) -> Result<Views, Failure> {
-    let collapse = engine.settings.model.time == ModelTime::Ignore;
-    let splits = splits(&engine.settings.split, data, collapse)?;
+    let splits = splits(engine, data)?;
     let split = &engine.settings.split;
     let train = splits.train;
     let recent = recent_spec(&train, RECENT_BINS).filter(|_| data.time.is_some());
@@ -294,7 +293,17 @@ pub async fn views(engine: &Engine<'_>, data: &DataSet) -> Result<Views, Failure
     })
 }
 
-fn splits(split: &settings::Split, data: &DataSet, collapse_time: bool) -> Result<Splits, Failure> {
+/// What the job trains on.
+///
+/// # Errors
+/// Where the data cannot be split so.
+pub fn train_spec(engine: &Engine<'_>, data: &DataSet) -> Result<ViewSpec, Failure> {
+    Ok(splits(engine, data)?.train)
+}
+
+fn splits(engine: &Engine<'_>, data: &DataSet) -> Result<Splits, Failure> {
+    let split = &engine.settings.split;
+    let collapse_time = engine.settings.model.time == ModelTime::Ignore;
     let by = match split {
         settings::Split::None => {
             let all = ViewSpec {

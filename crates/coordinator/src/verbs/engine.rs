@@ -172,7 +172,8 @@ impl<'a> Engine<'a> {
     /// After a failure: removes the depots that this verb made and into which it committed nothing.
     pub async fn withdraw(&self) {
         let made = std::mem::take(&mut *self.fresh.lock().unwrap_or_else(PoisonError::into_inner));
-        for (depot, fresh) in made {
+        // The last made first: a parent that came with the first goes when nothing is in it any more.
+        for (depot, fresh) in made.into_iter().rev() {
             if holds_nothing(&depot).await {
                 fresh.remove();
             }

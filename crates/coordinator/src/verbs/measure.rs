@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use model::als::Preset;
 use model::evaluate::{self, Evaluate, Evaluation, Goal};
 use plan::Refusal;
-use tensor::{DataSet, Duplicates, SplitPart};
+use tensor::{DataSet, Duplicates, SplitPart, ViewSpec};
 
 /// The figures of a model on the test part.
 ///
@@ -19,7 +19,6 @@ pub async fn evaluate(
     views: &Views,
     model: &StoredModel,
 ) -> Result<Evaluation, Failure> {
-    fits(data, views, model)?;
     let own = match data.duplicates {
         Duplicates::Count | Duplicates::Sum => evaluate::OwnWeight::Values,
         Duplicates::Max | Duplicates::Last => evaluate::OwnWeight::Interactions,
@@ -63,13 +62,13 @@ pub async fn evaluate(
 ///
 /// # Errors
 /// With what to do.
-pub fn fits(data: &DataSet, views: &Views, model: &StoredModel) -> Result<(), Failure> {
+pub fn fits(data: &DataSet, train: &ViewSpec, model: &StoredModel) -> Result<(), Failure> {
     if model.manifest.lineage != data.lineage {
         let sentence =
             "the model was trained on another data set than that of `output.data`: train again";
         return Err(Failure::new(Refusal::Config, sentence));
     }
-    if model.record.train != views.train_spec {
+    if model.record.train != *train {
         let sentence = "the model was trained on another part of the data than this job's [split] and `model.time` say: \
                         use the job it was trained with, or train again";
         return Err(Failure::new(Refusal::Config, sentence));

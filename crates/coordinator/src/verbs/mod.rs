@@ -114,6 +114,8 @@ async fn with_engine(command: &Command, engine: &Engine<'_>) -> Result<VerbOutpu
                 data::stored(engine).await?,
                 stored_model::stored(engine).await?,
             );
+            // Before views are made of a split that the model does not know.
+            measure::fits(&data, &data::train_spec(engine, &data)?, &model)?;
             let views = data::views(engine, &data).await?;
             Ok(VerbOutput::Evaluate(
                 measure::evaluate(engine, &data, &views, &model).await?,
@@ -124,6 +126,8 @@ async fn with_engine(command: &Command, engine: &Engine<'_>) -> Result<VerbOutpu
                 data::stored(engine).await?,
                 stored_model::stored(engine).await?,
             );
+            // Before views are made of a split that the model does not know.
+            measure::fits(&data, &data::train_spec(engine, &data)?, &model)?;
             let views = data::views(engine, &data).await?;
             Ok(VerbOutput::Recommend(
                 serve_lists::recommend(engine, &data, &views, &model).await?,

@@ -3,7 +3,6 @@
 use super::data::Views;
 use super::engine::{Engine, Stage, key_of};
 use super::ids;
-use super::measure::fits;
 use super::stored_model::StoredModel;
 use crate::failure::Failure;
 use crate::output::report::RecommendReport;
@@ -22,7 +21,6 @@ pub async fn recommend(
     views: &Views,
     model: &StoredModel,
 ) -> Result<RecommendReport, Failure> {
-    fits(data, views, model)?;
     let wish = &engine.settings.output.recommend;
     let file = wish.file.clone().ok_or_else(|| {
         Failure::new(
