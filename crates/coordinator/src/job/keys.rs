@@ -272,14 +272,14 @@ pub const KEYS: &[Key] = &[
         "model.epochs",
         1,
         100_000,
-        Some("15"),
+        Some("10"),
         "Passes over all modes.",
     ),
     real(
         "model.regularization",
         0.0,
         1e12,
-        Some("0.01"),
+        Some("0.003"),
         "Lambda. Row i gets lambda times (its count)^nu.",
     ),
     real(
@@ -293,7 +293,7 @@ pub const KEYS: &[Key] = &[
         "model.alpha",
         0.0,
         1e12,
-        Some("1.0"),
+        Some("0.5"),
         "`hu`: the weight of an interaction is alpha times its value, above that of an unobserved cell.",
     ),
     real(
