@@ -338,7 +338,7 @@ model              0.3000 [.2500, .3500]  0.3000 [.2500, .3500]  0.3000 [.2500, 
 own count          0.4000 [.3500, .4500]  0.4000 [.3500, .4500]  0.4000 [.3500, .4500]       0.4000
 recent popularity  0.1000 [.0500, .1500]  0.1000 [.0500, .1500]  0.1000 [.0500, .1500]       0.1000
 own count lists a user's own past products, most often bought first: it names nothing new.
-model minus                        recall@20                    NDCG@20                     MAP@20
+model minus                       recall@20                     NDCG@20                      MAP@20
 own count          -0.1000 [-.2500, +.0500]    -0.1000 [-.2500, +.0500]    -0.1000 [-.2500, +.0500]
 recent popularity  +0.2000 [+.1000, +.3000] *  +0.2000 [+.1000, +.3000] *  +0.2000 [+.1000, +.3000] *
 [ ]: 95 % intervals by the bootstrap over users; *: the interval excludes 0"
