@@ -392,9 +392,9 @@ fn nothing_that_must_not_matter_changes_the_digest() {
             for (budget, backwards) in [(budget.max(2_000_000), true), (1 << 30, false)] {
                 let course = Course {
                     threads,
+                    budget,
                     simd,
                     io,
-                    budget,
                     backwards,
                 };
                 let other = train(&settings, &data, course).unwrap();
@@ -414,7 +414,9 @@ fn nothing_that_must_not_matter_changes_the_digest() {
 fn collapsed(data: Data) -> Data {
     let mut cells = data.cells;
     cells.dedup_by_key(|cell| (cell.0, cell.1));
-    cells.iter_mut().for_each(|cell| cell.2 = 0);
+    for cell in &mut cells {
+        cell.2 = 0;
+    }
     Data {
         bins: 1,
         cells,
@@ -431,7 +433,7 @@ fn tight_budgets_cut_rows_and_change_no_bit() {
     for user in 0..users {
         for product in 0..products {
             let word = random.word(user * products + product);
-            if product == 0 || word % 40 == 0 {
+            if product == 0 || word.is_multiple_of(40) {
                 cells.push((user, product, word % 2, (1 + word % 3) as f32));
             }
         }
@@ -501,9 +503,9 @@ fn a_planted_matrix_is_found() {
     let all: Vec<(u32, u32)> = (0..users)
         .flat_map(|user| (0..products).map(move |product| (user, product)))
         .collect();
-    let (seen, held): (Vec<(u32, u32)>, Vec<(u32, u32)>) = all
+    let (seen, held): (Vec<_>, Vec<_>) = all
         .iter()
-        .partition(|(u, p)| coin.word(u * products + p) % 2 == 0);
+        .partition(|(u, p)| coin.word(u * products + p).is_multiple_of(2));
     let cells = seen
         .iter()
         .map(|&(user, product)| (user, product, 0, truth(user, product)))

@@ -383,7 +383,7 @@ fn of_workers_and_budgets() -> Vec<Case> {
                 let columns = vec![
                     ("u", ints((0..rows).map(|row| Some(row * 31)))),
                     ("p", ints((0..rows).map(|row| Some(row * 17)))),
-                    ("t", ints((0..rows).map(|row| Some(row)))),
+                    ("t", ints((0..rows).map(Some))),
                 ];
                 let path = dir.join("in/a.parquet");
                 fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -188,9 +188,9 @@ fn seal_partitions(
                     .map(|(_, column, value)| (column, value))
                     .collect();
                 columns.sort_by_key(|cell| cell.0);
-                columns
-                    .iter()
-                    .for_each(|&(column, value)| writer.push(column, 0, value).unwrap());
+                for &(column, value) in &columns {
+                    writer.push(column, 0, value).unwrap();
+                }
                 writer.end_row().unwrap();
             }
             let (file, reference) = writer.seal().unwrap();

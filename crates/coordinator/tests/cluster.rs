@@ -139,7 +139,7 @@ async fn course(cluster: &mut Cluster) -> [Vec<u8>; 3] {
     [sum.partial, persisted.partial, again.partial]
 }
 
-async fn daemon(data: &Path, listener: TcpListener) -> (Worker, tokio::task::JoinHandle<()>) {
+fn daemon(data: &Path, listener: TcpListener) -> (Worker, tokio::task::JoinHandle<()>) {
     let cache = Arc::new(Cache::open_unsynced(data, 1 << 30, IoMode::Mmap).unwrap());
     let settings = Settings {
         threads: 1,
@@ -192,7 +192,7 @@ async fn embedded_workers_and_daemons_give_the_same_answers() {
     for number in 0..2 {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         addresses.push(listener.local_addr().unwrap().to_string());
-        daemons.push(daemon(&scratch.path().join(format!("d{number}")), listener).await);
+        daemons.push(daemon(&scratch.path().join(format!("d{number}")), listener));
     }
     let mut cluster = Cluster::dial(job(&scratch.path().join("m2")), &addresses, 1 << 30)
         .await
@@ -212,7 +212,7 @@ async fn a_dismissed_worker_joins_again_under_a_new_number() {
     let scratch = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let (_worker, _serving) = daemon(&scratch.path().join("d"), listener).await;
+    let (_worker, _serving) = daemon(&scratch.path().join("d"), listener);
     let mut cluster = Cluster::dial(job(&scratch.path().join("m")), &[address], 1 << 30)
         .await
         .unwrap();

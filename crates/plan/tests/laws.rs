@@ -51,14 +51,7 @@ struct Author {
 }
 
 impl Author {
-    fn task(
-        &self,
-        step: u64,
-        index: usize,
-        reads: Vec<Read>,
-        writes: Vec<ObjectKey>,
-        cost: u64,
-    ) -> Task {
+    fn task(step: u64, index: usize, reads: Vec<Read>, writes: Vec<ObjectKey>, cost: u64) -> Task {
         let op = Op {
             family: OpFamily::Probe,
             version: 1,
@@ -117,7 +110,7 @@ impl Author {
             let mut all = vec![Read::whole(sealed), Read::whole(old)];
             all.extend(&reads);
             let cost = u64::from(self.random.below(300_000));
-            let task = self.task(id, b as usize, all, vec![new], cost);
+            let task = Self::task(id, b as usize, all, vec![new], cost);
             step.tasks.push(task);
             step.frees.push(old.into());
         }
@@ -133,7 +126,7 @@ impl Author {
                 let ((old_u, new_u), (old_v, new_v)) = (self.bump(0, i), self.bump(1, j));
                 let reads = vec![Read::whole(old_u), Read::whole(old_v)];
                 let index = step.tasks.len();
-                let mut task = self.task(id, index, reads, vec![new_u, new_v], 50);
+                let mut task = Self::task(id, index, reads, vec![new_u, new_v], 50);
                 if index > 0 && self.random.below(3) == 0 {
                     task.after.push(TaskId {
                         step: StepId(id),
@@ -154,7 +147,7 @@ impl Author {
             for b in 0..self.blocks.min(3) {
                 let (old, new) = self.bump(0, b);
                 let index = step.tasks.len();
-                let mut task = self.task(id, index, vec![Read::whole(old)], vec![new], 10);
+                let mut task = Self::task(id, index, vec![Read::whole(old)], vec![new], 10);
                 task.chain = Some(b);
                 step.tasks.push(task);
                 step.frees.push(old.into());
@@ -178,7 +171,7 @@ impl Author {
         for b in 0..self.blocks {
             let leaf = node(0, b, self.reduction);
             let current = block(0, b, self.versions[0][b as usize]);
-            let task = self.task(
+            let task = Self::task(
                 id,
                 step.tasks.len(),
                 vec![Read::whole(current)],
@@ -196,7 +189,7 @@ impl Author {
                     .map(|i| Read::whole(node(level, i, self.reduction)))
                     .collect();
                 let sum = node(level + 1, index, self.reduction);
-                let task = self.task(id, step.tasks.len(), reads, vec![key(sum)], 10);
+                let task = Self::task(id, step.tasks.len(), reads, vec![key(sum)], 10);
                 step.tasks.push(task);
                 step.frees.push(sum);
             }
@@ -231,8 +224,13 @@ impl Author {
         for table in 0..TABLES {
             let reads = author.whole(table);
             last.frees.extend(reads.iter().map(|read| read.keys));
-            last.tasks
-                .push(author.task(u64::from(count), table as usize, reads, Vec::new(), 1));
+            last.tasks.push(Author::task(
+                u64::from(count),
+                table as usize,
+                reads,
+                Vec::new(),
+                1,
+            ));
         }
         author.steps.push(last);
         author.steps
@@ -742,7 +740,9 @@ impl World {
                 // Lost, and a last result comes all the same.
                 let late = self.workers.get_mut(&id).expect("alive").outbox.pop_front();
                 self.lose(id);
-                late.into_iter().for_each(|event| self.tell(event));
+                if let Some(event) = late {
+                    self.tell(event);
+                }
             }
             236..242 if workers.len() < 4 => self.join(1 + u32::from(who % 3)),
             242..245 => {
@@ -752,9 +752,9 @@ impl World {
             245..248 => {
                 // Time passes for a while: the slow are helped.
                 self.now += 400;
-                workers
-                    .iter()
-                    .for_each(|worker| self.tell(Event::WorkerAlive(*worker)));
+                for worker in &workers {
+                    self.tell(Event::WorkerAlive(*worker));
+                }
                 self.tell(Event::TimePassed);
             }
             _ => self.restart(),
@@ -769,7 +769,9 @@ impl World {
             .filter(|(_, worker)| worker.draining)
             .map(|(id, _)| *id)
             .collect();
-        draining.into_iter().for_each(|worker| self.lose(worker));
+        for worker in draining {
+            self.lose(worker);
+        }
         for round in 0..100_000 {
             self.restart();
             if self.workers.is_empty() {

@@ -217,7 +217,7 @@ fn figures(
 /// The model minus each baseline, user by user.
 fn differences(evaluation: &Evaluation, task: &str, k: u32) -> Option<String> {
     let baselines = evaluation.differences.get(task)?;
-    let header = SHOWN[..3].iter().map(|(_, shown)| format!("{shown}@{k}  "));
+    let header = SHOWN[..3].iter().map(|(_, shown)| format!("{shown}@{k} "));
     let mut table = aligned(std::iter::once("model minus".to_owned()).chain(header));
     for (baseline, figures) in baselines {
         if !is_shown(task, baseline) {
@@ -225,18 +225,14 @@ fn differences(evaluation: &Evaluation, task: &str, k: u32) -> Option<String> {
         }
         let cell = |(figure, _): &(&str, &str)| {
             let Some(found) = figures.get(&format!("{figure}@{k}")) else {
-                return "-  ".to_owned();
+                return "- ".to_owned();
             };
             let difference = found.difference;
             let Some(Interval(low, high)) = found.interval else {
-                return format!("{difference:+.4}  ");
+                return format!("{difference:+.4} ");
             };
             let mark = if low > 0.0 || high < 0.0 { '*' } else { ' ' };
-            format!(
-                "{difference:+.4} [{}, {}] {mark}",
-                signed(low),
-                signed(high)
-            )
+            format!("{difference:+.4} [{}, {}]{mark}", signed(low), signed(high))
         };
         let row = SHOWN[..3].iter().map(cell);
         table.add_row(std::iter::once(baseline.replace('_', " ")).chain(row));
@@ -338,9 +334,9 @@ model              0.3000 [.2500, .3500]  0.3000 [.2500, .3500]  0.3000 [.2500, 
 own count          0.4000 [.3500, .4500]  0.4000 [.3500, .4500]  0.4000 [.3500, .4500]       0.4000
 recent popularity  0.1000 [.0500, .1500]  0.1000 [.0500, .1500]  0.1000 [.0500, .1500]       0.1000
 own count lists a user's own past products, most often bought first: it names nothing new.
-model minus                        recall@20                    NDCG@20                     MAP@20
-own count          -0.1000 [-.2500, +.0500]    -0.1000 [-.2500, +.0500]    -0.1000 [-.2500, +.0500]
-recent popularity  +0.2000 [+.1000, +.3000] *  +0.2000 [+.1000, +.3000] *  +0.2000 [+.1000, +.3000] *
+model minus                       recall@20                    NDCG@20                     MAP@20
+own count          -0.1000 [-.2500, +.0500]   -0.1000 [-.2500, +.0500]   -0.1000 [-.2500, +.0500]
+recent popularity  +0.2000 [+.1000, +.3000]*  +0.2000 [+.1000, +.3000]*  +0.2000 [+.1000, +.3000]*
 [ ]: 95 % intervals by the bootstrap over users; *: the interval excludes 0"
         );
         assert!(shown.lines().all(|line| line.len() <= 100), "{shown}");
