@@ -86,8 +86,9 @@ impl Job {
         };
         let file = inputs.folder().join(name(data));
         let text = format!(
-            "[input]\nfiles = [{file:?}]\n{columns}\ntime_bin = \"week\"\n[split]\n{split}\n\
-             [model]\nkind = \"als\"\npreset = \"hu\"\n{model}\n[output]\ndata = \"data\"\nmodel = \"model\"\n"
+            "[input]\nfiles = [\"{}\"]\n{columns}\ntime_bin = \"week\"\n[split]\n{split}\n\
+             [model]\nkind = \"als\"\npreset = \"hu\"\n{model}\n[output]\ndata = \"data\"\nmodel = \"model\"\n",
+            file.display()
         );
         std::fs::write(folder.path().join("job.toml"), text).expect("the job is written");
         Job { folder }

@@ -291,7 +291,8 @@ mod tests {
     #[test]
     fn a_fork_a_gap_an_old_term_and_an_old_epoch_are_seen() {
         chain(&manifests()).unwrap();
-        let plants: [fn(&mut Vec<(Manifest, Digest)>); 5] = [
+        type Plant = fn(&mut Vec<(Manifest, Digest)>);
+        let plants: [Plant; 5] = [
             |chain| _ = chain.remove(1),
             |chain| chain[2].0.predecessor = Some(Digest([9; 32])),
             |chain| chain[3].0.term = 1,

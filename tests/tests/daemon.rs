@@ -16,7 +16,7 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use wire::{FromWorker, Open, ToWorker};
 
 /// How long a condition may take before the test says that it never comes.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// What a process keeps of memory that was given back to its allocator.
 const KEPT_BYTES: u64 = 32 << 20;
 

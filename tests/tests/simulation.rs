@@ -510,7 +510,7 @@ fn simulate(trouble: Trouble, seed: u64) -> Seen {
     let watch = Watch::default();
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
-        .simulation_duration(Duration::from_secs(600))
+        .simulation_duration(Duration::from_mins(10))
         .min_message_latency(Duration::from_millis(1))
         .max_message_latency(Duration::from_millis(15))
         .build();
@@ -534,9 +534,9 @@ fn simulate(trouble: Trouble, seed: u64) -> Seen {
             }
         }
         let results = watch.seen().done;
-        faults
-            .iter_mut()
-            .for_each(|fault| fault.strike(&mut sim, results));
+        for fault in &mut faults {
+            fault.strike(&mut sim, results);
+        }
     }
     drop(sim);
     std::mem::take(&mut *watch.seen())
@@ -545,8 +545,9 @@ fn simulate(trouble: Trouble, seed: u64) -> Seen {
 /// What a run comes to.
 fn digest(sums: &[f64], delivered: &[(ObjectKey, Vec<u8>)]) -> Digest {
     let mut hash = blake3::Hasher::new();
-    sums.iter()
-        .for_each(|sum| _ = hash.update(&sum.to_le_bytes()));
+    for sum in sums {
+        hash.update(&sum.to_le_bytes());
+    }
     for (key, bytes) in delivered {
         hash.update(key.to_string().as_bytes()).update(bytes);
     }

@@ -51,14 +51,20 @@ impl Shelf {
     /// # Errors
     /// Where an object must be spilled and the disk or the cache is full. The objects are held all the same.
     pub fn put(&self, key: ObjectKey, held: Held) -> Result<(), StoreError> {
-        {
-            let mut state = self.state();
-            state.turn += 1;
-            let turn = state.turn;
-            if let Some(slot) = state.objects.get_mut(&key) {
-                slot.last_turn = turn;
-                return Ok(());
-            }
+        if self.keep(key, held) {
+            self.spill()?;
+        }
+        Ok(())
+    }
+
+    /// Holds an object as [`Shelf::put`] does, and leaves the spilling to [`Shelf::spill`]: true where it is due.
+    pub fn keep(&self, key: ObjectKey, held: Held) -> bool {
+        let mut state = self.state();
+        state.turn += 1;
+        let turn = state.turn;
+        if let Some(slot) = state.objects.get_mut(&key) {
+            slot.last_turn = turn;
+        } else {
             state.memory_bytes += held.anonymous_bytes();
             state.objects.insert(
                 key,
@@ -69,6 +75,14 @@ impl Shelf {
                 },
             );
         }
+        state.memory_bytes > self.budget_bytes
+    }
+
+    /// Spills until memory is within the budget.
+    ///
+    /// # Errors
+    /// Where the disk or the cache is full.
+    pub fn spill(&self) -> Result<(), StoreError> {
         self.spill_down_to(self.budget_bytes)
     }
 
@@ -141,7 +155,7 @@ impl Shelf {
     /// Where the disk or the cache is full.
     pub fn spill_down_to(&self, limit_bytes: u64) -> Result<(), StoreError> {
         while let Some((key, buffer, row_bytes)) = self.next_to_spill(limit_bytes) {
-            let spilled = self.spill(&buffer);
+            let spilled = self.written(&buffer);
             let mut state = self.state();
             let Some(slot) = state.objects.get_mut(&key) else {
                 continue;
@@ -188,7 +202,7 @@ impl Shelf {
         }
     }
 
-    fn spill(&self, buffer: &AlignedBuf) -> Result<store::Sealed, StoreError> {
+    fn written(&self, buffer: &AlignedBuf) -> Result<store::Sealed, StoreError> {
         let mut writer = self.cache.writer()?;
         writer.append(buffer.bytes())?;
         writer.seal_unnamed()

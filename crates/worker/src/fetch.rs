@@ -150,7 +150,7 @@ impl Session {
         part: PullPart,
     ) -> Result<Fetched, Failure> {
         let held = match self.holding.any(key) {
-            Some(held) => packed(&held, &part, key)?,
+            Some(held) => self.packed(held, &part, key).await?,
             None => self.ask_holders(assignment, key, part).await?,
         };
         match held {
@@ -178,7 +178,7 @@ impl Session {
         for holder in sources.flat_map(|source| &source.holders) {
             failure = match *holder {
                 Holder::Worker(worker) if worker == self.me => match self.holding.any(key) {
-                    Some(held) => return packed(&held, &part, key),
+                    Some(held) => return self.packed(held, &part, key).await,
                     None => Failure::Unreachable {
                         key,
                         holder: worker,
@@ -210,13 +210,27 @@ impl Session {
                         bytes,
                     };
                     match self.sealed(sealed, DepotId::MODEL, object).await {
-                        Ok(file) => return packed(&Held::File { file, row_bytes }, &part, key),
+                        Ok(file) => {
+                            let held = Held::File { file, row_bytes };
+                            return self.packed(held, &part, key).await;
+                        }
                         Err(failure) => failure,
                     }
                 }
             };
         }
         Err(failure)
+    }
+
+    /// The wanted part of what is at hand. The whole costs nothing; rows are copied, which may mean reading a
+    /// file, and is nothing for the threads that heartbeats live on.
+    async fn packed(&self, held: Held, part: &PullPart, key: ObjectKey) -> Result<Held, Failure> {
+        if *part == PullPart::Whole {
+            return Ok(held);
+        }
+        let part = part.clone();
+        let packing = move || pack(&held, &part).map_err(|error| failure_of(error, Some(key)));
+        self.storage.file(packing).await
     }
 
     async fn pull(
@@ -245,11 +259,6 @@ impl Session {
         self.counters.received(worker, held.bytes());
         Ok(held)
     }
-}
-
-/// The wanted part of what is at hand; the whole costs nothing.
-fn packed(held: &Held, part: &PullPart, key: ObjectKey) -> Result<Held, Failure> {
-    pack(held, part).map_err(|error| failure_of(error, Some(key)))
 }
 
 /// What this worker serves to a peer.

@@ -70,12 +70,17 @@ impl Holding {
         self.copies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps what a task made. Made twice, it is the same bytes.
+    /// Keeps what a task made. Made twice, it is the same bytes. True where [`Holding::spill`] is then due.
+    pub fn keep(&self, key: ObjectKey, held: Held) -> bool {
+        self.own.keep(key, held)
+    }
+
+    /// Spills what is beyond its part of the memory: writes files, and so belongs on a thread for them.
     ///
     /// # Errors
-    /// Where something must be spilled and the disk is full.
-    pub fn put(&self, key: ObjectKey, held: Held) -> Result<(), StoreError> {
-        self.own.put(key, held)
+    /// Where the disk is full.
+    pub fn spill(&self) -> Result<(), StoreError> {
+        self.own.spill()
     }
 
     /// What this worker made; this is what peers may pull.
@@ -99,6 +104,7 @@ impl Holding {
     pub fn copied(&self, key: ObjectKey, held: Held) {
         let bytes = held.anonymous_bytes();
         let mut copies = self.copies();
+        // Peers of this process have it in memory anyway: a copy kept here would keep it from being spilled.
         if bytes > self.copies_bytes_max || copies.of.contains_key(&key) {
             return;
         }
@@ -161,6 +167,10 @@ impl LocalPeers {
 }
 
 impl Dialer for LocalPeers {
+    fn here(&self) -> bool {
+        true
+    }
+
     fn peer(&self, peer: &Peer) -> Arc<dyn PeerLink> {
         Arc::new(LocalPeer {
             peers: self.clone(),

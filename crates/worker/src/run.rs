@@ -1,5 +1,6 @@
 //! One lane: takes an assignment, runs it through fetch and compute to its end, reports, takes the next.
 
+use crate::memory::Split;
 use crate::seams::through;
 use crate::session::Session;
 use exec::{Fetched, Held, Need, Output, Put, Room, Want, Work, failure_of};
@@ -8,12 +9,12 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use store::Cache;
-use tensor::{DepotId, KeyRange, ObjectKey, Op, OpFamily, Task};
+use tensor::{ByteSize, DepotId, KeyRange, ObjectKey, Op, OpFamily, Task};
 use tokio::time::Instant;
 use wire::{Done, FromWorker, Phase, Span};
 
 /// A task that ran longer than this is worth a look at the memory of the process.
-const SAMPLE_MICROS: u64 = 1000;
+const SAMPLE_MICROS: u64 = 10_000;
 
 /// Where a task stands between two jobs of the executor.
 enum Stage {
@@ -65,19 +66,35 @@ impl Session {
         let (task, attempt) = (assignment.task.id, assignment.attempt);
         let mut spans = Vec::new();
         let ran = self.run_task(&assignment, &mut spans).await;
-        let report = match ran.and_then(|output| self.hand_on(lane, &assignment, output, spans)) {
+        let handed = match ran {
+            Ok(output) => self.hand_on(lane, &assignment, output, spans).await,
+            Err(failure) => Err(failure),
+        };
+        let report = match handed {
             Ok(done) => FromWorker::Done(done),
             Err(failure) => FromWorker::Failed {
                 task,
                 attempt,
-                failure,
+                failure: self.in_memory_of_a_worker(failure),
             },
         };
         self.say(report).await;
     }
 
+    /// An op knows what its piece needs, not which part of the memory it was given.
+    fn in_memory_of_a_worker(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Budget { needed, left, .. } => Failure::Budget {
+                needed,
+                left,
+                enough: ByteSize(Split::enough(needed.0, self.lanes, self.dialer.here())),
+            },
+            failure => failure,
+        }
+    }
+
     /// Shelves what was written and makes the report.
-    fn hand_on(
+    async fn hand_on(
         &self,
         lane: u32,
         assignment: &Assignment,
@@ -92,10 +109,14 @@ impl Session {
                 bytes: held.bytes(),
             })
             .collect();
+        let mut spill_due = false;
         for (key, held) in output.objects {
-            self.holding
-                .put(key, held)
-                .map_err(|error| failure_of(error, Some(key)))?;
+            spill_due |= self.holding.keep(key, held);
+        }
+        if spill_due {
+            let holding = Arc::clone(&self.holding);
+            let spill = move || holding.spill().map_err(|error| failure_of(error, None));
+            self.storage.file(spill).await?;
         }
         self.counters.task_done();
         if spans.iter().map(|span| span.length_us).sum::<u64>() > SAMPLE_MICROS {

@@ -58,4 +58,9 @@ pub trait PeerLink: Send + Sync {
 pub trait Dialer: Send + Sync {
     /// A way to this peer; it may turn out not to answer.
     fn peer(&self, peer: &Peer) -> Arc<dyn PeerLink>;
+
+    /// Whether peers are in this process, and hand over what they hold instead of a copy.
+    fn here(&self) -> bool {
+        false
+    }
 }

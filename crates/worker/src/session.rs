@@ -54,7 +54,7 @@ pub struct Settings {
     pub threads: u32,
     /// `--memory`.
     pub memory_bytes: u64,
-    /// Tasks in progress at once. Two let one fetch while another computes.
+    /// Tasks in progress at once, where the memory allows. Two let one fetch while another computes.
     pub lanes: u32,
     /// The instructions that kernels use; they change no bit.
     pub simd: Simd,
@@ -85,15 +85,16 @@ pub(crate) struct Session {
     pub(crate) me: WorkerId,
     pub(crate) opened: Instant,
     pub(crate) room_bytes: u64,
+    pub(crate) lanes: u32,
     pub(crate) simd: Simd,
     pub(crate) queue: Queue,
-    pub(crate) holding: Holding,
+    pub(crate) holding: Arc<Holding>,
     pub(crate) flights: Flights,
     pub(crate) pulls: Semaphore,
     pub(crate) storage: Storage,
     pub(crate) counters: Arc<Counters>,
     pub(crate) executor: Arc<dyn Executor>,
-    dialer: Arc<dyn Dialer>,
+    pub(crate) dialer: Arc<dyn Dialer>,
     links: Mutex<Links>,
     served: watch::Sender<Option<Arc<Served>>>,
     out: mpsc::Sender<FromWorker>,
@@ -172,7 +173,7 @@ impl Worker {
     ) -> Self {
         Worker(Arc::new(Shared {
             settings,
-            split: Split::of(settings.memory_bytes),
+            split: Split::of(settings.memory_bytes, dialer.here()),
             cache,
             executor,
             dialer,
@@ -349,9 +350,10 @@ impl Worker {
             me: open.worker,
             opened: Instant::now(),
             simd: shared.settings.simd,
-            room_bytes: shared.split.room_bytes / u64::from(shared.settings.lanes.max(1)),
+            room_bytes: shared.split.task_bytes(shared.settings.lanes),
+            lanes: shared.settings.lanes,
             queue: Queue::default(),
-            holding: Holding::new(&shared.split, Arc::clone(&shared.cache)),
+            holding: Arc::new(Holding::new(&shared.split, Arc::clone(&shared.cache))),
             flights: Flights::default(),
             pulls: Semaphore::new(shared.split.pulls_max()),
             storage: Storage {
@@ -392,7 +394,7 @@ impl Worker {
         let mut tasks = JoinSet::new();
         let every = Duration::from_millis(open.heartbeat_ms.max(10).into());
         tasks.spawn(Arc::clone(&session).heartbeats(every));
-        for lane in 0..self.0.settings.lanes.max(1) {
+        for lane in 0..self.0.split.lanes(self.0.settings.lanes) {
             tasks.spawn(Arc::clone(&session).lane(lane));
         }
         let closed = self.converse(&session, inbox).await;

@@ -198,7 +198,8 @@ impl Storage {
         }
     }
 
-    async fn file<T: Send + 'static>(
+    /// Runs what touches files, or copies much, on a thread for it.
+    pub(crate) async fn file<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {

@@ -29,7 +29,7 @@ use worker::{Dialer, Executor, LocalPeers, Settings, Threads, Worker};
 /// As whom the coordinator pulls objects that leave the engine.
 const COORDINATOR: WorkerId = WorkerId(u32::MAX);
 /// Tasks in progress at once on an embedded worker: one fetches while another computes.
-const LANES: u32 = 2;
+pub const LANES: u32 = 2;
 /// How often a name is resolved again, to find workers that were added.
 const RESOLVE_EVERY: Duration = Duration::from_secs(5);
 

@@ -17,8 +17,6 @@ use tensor::{DataSet, DepotId, Digest, Partitions, ReadAt, SplitPart, ViewSpec};
 
 /// The bins of popularity of late.
 const RECENT_BINS: u32 = 4;
-/// Lanes of a worker share its room; a row group must fit one of them.
-const ROOM_SHARE: u64 = 6;
 
 /// What an ingest found or made.
 pub struct Ingested {
@@ -115,12 +113,28 @@ pub async fn survey(
         .iter()
         .map(|file| (file.name(), Arc::clone(file) as Arc<dyn ReadAt>))
         .collect();
-    let budget = engine.worker_memory() / ROOM_SHARE;
+    let budget = engine.task_memory();
     let (surveyed, spec) =
         tokio::task::spawn_blocking(move || (tables::survey(&named, &spec, budget), spec))
             .await
             .map_err(|error| Failure::new(Refusal::Bug, error.to_string()))?;
-    Ok((surveyed.map_err(refused)?, spec, opened))
+    let surveyed = surveyed.map_err(|error| match error {
+        TablesError::RowGroup {
+            file,
+            row_group,
+            needed,
+            left,
+        } => Failure::new(
+            Refusal::Config,
+            format!(
+                "row group {row_group} of {file} needs {needed}, the budget leaves {left}: give --memory {} or more, or \
+                 write smaller row groups",
+                engine.memory_for(needed)
+            ),
+        ),
+        error => refused(error),
+    })?;
+    Ok((surveyed, spec, opened))
 }
 
 fn inputs(engine: &Engine<'_>) -> Result<(ScanSpec, Vec<Arc<LocalFile>>), Failure> {

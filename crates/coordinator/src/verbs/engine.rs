@@ -1,7 +1,7 @@
 //! What all verbs share: depots, a cache, and one way to run a program over the workers.
 
 use super::fresh::{Fresh, holds_nothing};
-use crate::cluster::{Cluster, Embedded, InputFile, Job};
+use crate::cluster::{Cluster, Embedded, InputFile, Job, LANES};
 use crate::driver::{Checkpoints, Context, Driver, Outcome, Report, Resume, StoredObject, Trace};
 use crate::failure::Failure;
 use crate::job::settings::{Io, Location, Settings, Simd, Workers};
@@ -16,8 +16,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::{Cache, IoMode};
-use tensor::{DepotId, Digest, News, ObjectKey, Program};
+use tensor::{ByteSize, DepotId, Digest, News, ObjectKey, Program};
 use tokio_util::sync::CancellationToken;
+use worker::Split;
 
 /// The cache may take what it needs of the disk: a full disk is told as such.
 const CACHE_BYTES: u64 = u64::MAX;
@@ -188,6 +189,37 @@ impl<'a> Engine<'a> {
         }
     }
 
+    fn embedded(&self) -> Option<u32> {
+        match &self.settings.run.workers {
+            Workers::Embedded(workers) => Some((*workers).max(1)),
+            Workers::Addresses(_) | Workers::Dns { .. } => None,
+        }
+    }
+
+    /// What one task of a worker may use.
+    pub fn task_memory(&self) -> u64 {
+        Split::of(self.worker_memory(), self.embedded().is_some()).task_bytes(LANES)
+    }
+
+    /// The `--memory` with which a task may use `needed` bytes.
+    pub fn memory_for(&self, needed: ByteSize) -> ByteSize {
+        let here = self.embedded();
+        let of_worker = Split::enough(needed.0, LANES, here.is_some());
+        ByteSize(of_worker.saturating_mul(here.unwrap_or(1).into()))
+    }
+
+    /// A worker knows what it would need, not with how many it shares this process.
+    fn in_memory_of_a_process(&self, failure: plan::Failure) -> plan::Failure {
+        match failure {
+            plan::Failure::Budget { needed, left, .. } => plan::Failure::Budget {
+                needed,
+                left,
+                enough: self.memory_for(needed),
+            },
+            failure => failure,
+        }
+    }
+
     /// The most anonymous memory of this process in each phase so far.
     pub fn peaks(&self) -> BTreeMap<String, u64> {
         self.peaks
@@ -266,7 +298,7 @@ impl<'a> Engine<'a> {
                 ));
                 Ok(outcome)
             }
-            Err(failure) => Err(failure.into()),
+            Err(failure) => Err(self.in_memory_of_a_process(failure).into()),
         }
     }
 
