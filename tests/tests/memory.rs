@@ -1,4 +1,5 @@
-//! `--memory` bounds a process in every phase and changes no bit.
+//! `--memory` bounds a process from its start to its end and changes no bit. (That pieces are cut, and rows inside
+//! them, is shown by `identity.rs`.)
 //!
 //! The large form, `STRATA_MEMORY_LARGE=1 cargo test --release --workspace --test memory -- --nocapture`, takes the
 //! generated matrix of some 19 M interactions through 256 MiB in a memory cgroup of 512 MiB.
@@ -64,76 +65,47 @@ impl Work {
     }
 }
 
-/// The value under a key, wherever in an answer it stands.
-fn found<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
-    match value {
-        Value::Object(fields) => fields
-            .get(key)
-            .or_else(|| fields.values().find_map(|value| found(value, key))),
-        Value::Array(values) => values.iter().find_map(|value| found(value, key)),
-        _ => None,
-    }
-}
-
-fn of<'a>(value: &'a Value, key: &str) -> &'a Value {
-    found(value, key).unwrap_or_else(|| panic!("no {key} in {value}"))
-}
-
-/// Every phase that an answer tells, with its peak, all below the budget.
+/// The process stayed within the budget from its start to its end.
 fn assert_within_budget(answer: &Value) {
-    let phases = of(answer, "peak_anonymous_bytes_by_phase")
-        .as_object()
-        .unwrap();
-    assert!(!phases.is_empty(), "{answer}");
-    for (phase, peak) in phases {
-        let peak = peak.as_u64().unwrap();
-        assert!(
-            peak > 0 && peak <= TIGHT_BYTES,
-            "{phase} took {} MiB",
-            peak >> 20
-        );
-    }
-}
-
-fn blocks(ingested: &Value) -> u64 {
-    let blocks = of(ingested, "blocks");
-    blocks["user"].as_u64().unwrap() + blocks["product"].as_u64().unwrap()
+    let peak = answer["peak_anonymous_bytes"].as_u64().unwrap();
+    let verb = &answer["verb"];
+    assert!(
+        peak > 0 && peak <= TIGHT_BYTES,
+        "{verb} took {} MiB",
+        peak >> 20
+    );
+    println!("{verb}: peak {} MiB anonymous", peak >> 20);
 }
 
 fn assert_same_bits(a: &(Value, Value), b: &(Value, Value)) {
     for answers in [a, b] {
-        assert!(of(&answers.1, "resumed_from").is_null());
+        assert!(answers.1["resumed_from"].is_null());
     }
-    assert_eq!(of(&a.0, "ingest")["digest"], of(&b.0, "ingest")["digest"]);
-    assert_eq!(of(&a.1, "train")["digest"], of(&b.1, "train")["digest"]);
+    for digest in [&a.0["digest"], &a.1["digest"]] {
+        assert!(digest.is_string());
+    }
+    assert_eq!(a.0["digest"], b.0["digest"]);
+    assert_eq!(a.1["digest"], b.1["digest"]);
 }
 
 #[test]
 fn a_tight_budget_holds_in_every_phase_and_changes_no_bit() {
     let sizes = [
         "--users",
-        "120000",
+        "20000",
         "--products",
-        "60000",
+        "110000",
         "--interactions",
-        "600000",
+        "400000",
         "--row-group",
         "100000",
     ];
-    let work = Work::new(&sizes, 256, 1);
-    let generous = work.run("generous", "8GiB", "2", None);
-    let tight = work.run("tight", "256MiB", "2", None);
+    let work = Work::new(&sizes, 128, 1);
+    let generous = work.run("generous", "8GiB", "3", None);
+    let tight = work.run("tight", "256MiB", "3", None);
     assert_same_bits(&generous, &tight);
     assert_within_budget(&tight.0);
     assert_within_budget(&tight.1);
-    // Half-steps over all blocks of both sides, once in the one epoch.
-    let pieces = of(&tight.1, "pieces").as_u64().unwrap();
-    let more = of(&generous.1, "pieces").as_u64().unwrap();
-    assert!(
-        pieces > blocks(&tight.0) && pieces > more,
-        "{pieces} pieces of {} blocks, {more} with room",
-        blocks(&tight.0)
-    );
 }
 
 /// A memory cgroup, removed when dropped.
@@ -212,7 +184,7 @@ fn the_generated_matrix_trains_in_a_cgroup_of_half_a_gibibyte() {
     let tight = work.run("tight", "256MiB", "2", group.as_ref());
     println!("tight: {}\n{}", tight.0, tight.1);
     drop(group);
-    let generous = work.run("generous", "8GiB", "2", None);
+    let generous = work.run("generous", "8GiB", "3", None);
     println!("generous: {}\n{}", generous.0, generous.1);
     assert_same_bits(&generous, &tight);
     assert_within_budget(&tight.0);
