@@ -400,7 +400,7 @@ fn of_workers_and_budgets() -> Vec<Case> {
             ..argued(
                 "ingest job.toml --memory 256MiB --workers 2",
                 78,
-                "row group 0 of {dir}/in/a.parquet needs 117.4 MiB, the budget leaves 21.3 MiB: give more --memory or write smaller row groups",
+                "row group 0 of {dir}/in/a.parquet needs 117.4 MiB, the budget leaves 76.8 MiB: give --memory 392 MiB or more, or write smaller row groups",
             )
         },
         argued(
