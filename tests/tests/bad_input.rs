@@ -462,5 +462,5 @@ fn the_later_layer_wins_and_says_so() {
         setting("model.epochs"),
         ("5".into(), "--set model.epochs".into())
     );
-    assert_eq!(setting("model.alpha"), ("1.0".into(), "default".into()));
+    assert_eq!(setting("model.alpha"), ("0.5".into(), "default".into()));
 }
