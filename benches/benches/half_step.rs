@@ -1,12 +1,17 @@
-//! Full iterations of exact implicit ALS with kernels alone: the ceiling for everything above them.
+//! Full iterations of implicit ALS with kernels alone: the ceiling for everything above them.
 //!
 //! `cargo bench --bench half_step -- [--users N --products N --interactions N --rank R --threads T --iterations I
-//! --simd auto|avx512|avx2|portable --dump FILE]`; small under `cargo test`.
+//! --simd auto|avx512|avx2|portable --solver cholesky|cg --steps N --dump FILE]`; small under `cargo test`.
+//!
+//! `cholesky` solves every row exactly; `cg` works in the eigenbasis of the Gram matrix, from the row's previous
+//! factors, on rows that a panel holds.
 
 use benches::matrix::{Matrix, uniform};
 use kernels::{
-    Base, CHUNK, Rows, Simd, Source, accumulate, add, batch_len, close, close_long, flush, gram,
-    panel_len, solve, solve_scratch, system_len, upper_index, upper_len, width_of,
+    Base, CHUNK, Common, Equations, GROUP, Rows, Simd, Source, accumulate, add, batch_len, close,
+    close_long, conjugate_gradients, conjugate_gradients_scratch, eigen, eigen_scratch, flush,
+    gram, pack, panel_len, rotate, solve, solve_scratch, system_len, upper_index, upper_len,
+    width_of,
 };
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +25,8 @@ const ROWS: usize = 256;
 const SEGMENT: usize = 65_536;
 /// Row ids handed over beyond a chunk, to be prefetched.
 const LOOK_AHEAD: usize = 64;
+/// Floats of a panel.
+const PANEL: usize = 1 << 19;
 
 struct Options {
     users: usize,
@@ -29,6 +36,8 @@ struct Options {
     threads: usize,
     iterations: usize,
     simd: Simd,
+    /// Steps of conjugate gradients; `None`: every row exactly.
+    steps: Option<usize>,
     dump: Option<String>,
 }
 
@@ -56,6 +65,7 @@ impl Options {
             threads: number("--threads", 2, 2),
             iterations: number("--iterations", 2, 3),
             simd: word("--simd").map_or_else(Simd::detect, |word| word.parse().expect("a path")),
+            steps: (word("--solver").as_deref() == Some("cg")).then(|| number("--steps", 3, 3)),
             dump: word("--dump"),
         }
     }
@@ -86,8 +96,8 @@ fn main() {
     let mut losses = Vec::new();
     let mut seconds = Vec::new();
     for iteration in 0..options.iterations {
-        let users = half_step(simd, threads, width, options.rank, &by_user, &v, &mut u);
-        let products = half_step(simd, threads, width, options.rank, &by_product, &u, &mut v);
+        let users = half_step(&options, &by_user, &v, &mut u);
+        let products = half_step(&options, &by_product, &u, &mut v);
         let (wall, cpu) = (users.wall + products.wall, users.cpu + products.cpu);
         losses.push(loss(simd, width, &by_user, &u, &v));
         seconds.push(wall);
@@ -198,17 +208,22 @@ struct Spent {
 }
 
 /// One side of an iteration: its Gram matrix, then every row.
-fn half_step(
-    simd: Simd,
-    threads: usize,
-    width: usize,
-    rank: usize,
-    matrix: &Matrix,
-    other: &Table,
-    out: &mut Table,
-) -> Spent {
+fn half_step(options: &Options, matrix: &Matrix, other: &Table, out: &mut Table) -> Spent {
+    let (simd, threads, rank) = (options.simd, options.threads, options.rank);
+    let width = width_of(rank);
     let start = Instant::now();
-    let (base, gram_cpu) = base(simd, threads, width, rank, other.read());
+    let (mut base, gram_cpu) = base(simd, threads, width, rank, other.read());
+    let basis = options
+        .steps
+        .map(|steps| (steps, Basis::of(simd, rank, &base)));
+    let mut turned = Table::zeroed(0);
+    let mut turning = 0.0;
+    if let Some((_, basis)) = &basis {
+        base = basis.upper();
+        turned = Table::zeroed(other.length);
+        turning = basis.turn(simd, threads, &basis.into, other.read(), turned.write());
+    }
+    let other = if basis.is_some() { &turned } else { other };
     let jobs: Vec<Mutex<&mut [f32]>> = out
         .write()
         .chunks_mut(ROWS * width)
@@ -217,7 +232,7 @@ fn half_step(
     let next = AtomicUsize::new(0);
     let work = || {
         let before = processor_seconds();
-        let mut rows = RowSolver::new(simd, width, &base);
+        let mut rows = RowSolver::new(simd, width, &base, basis.as_ref());
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(job) = jobs.get(number) else { break };
@@ -239,7 +254,78 @@ fn half_step(
     });
     Spent {
         wall: start.elapsed().as_secs_f64(),
-        cpu: cpu + gram_cpu,
+        cpu: cpu + gram_cpu + turning,
+    }
+}
+
+/// The eigenbasis of a Gram matrix: its values, and the matrices into it and back.
+struct Basis {
+    values: Vec<f32>,
+    into: Vec<f32>,
+    back: Vec<f32>,
+}
+
+impl Basis {
+    fn of(simd: Simd, rank: usize, base: &[f32]) -> Self {
+        let width = width_of(rank);
+        let entry = |i: usize| {
+            let (i, j) = (i / rank, i % rank);
+            f64::from(base[upper_index(width, i.min(j), i.max(j))])
+        };
+        let mut vectors: Vec<f64> = (0..rank * rank).map(entry).collect();
+        let (mut values, mut scratch) = (vec![0.0; rank], vec![0.0; eigen_scratch(rank)]);
+        assert!(eigen(simd, &mut vectors, &mut values, &mut scratch));
+        let mut basis = Basis {
+            values: vec![1.0; width],
+            into: vec![0.0; width * width],
+            back: vec![0.0; width * width],
+        };
+        for i in 0..rank {
+            basis.values[i] = values[i].max(0.0) as f32;
+            for j in 0..rank {
+                basis.back[i * width + j] = vectors[i * rank + j] as f32;
+                basis.into[j * width + i] = vectors[i * rank + j] as f32;
+            }
+        }
+        basis
+    }
+
+    /// The diagonal matrix of the values, as an upper triangle.
+    fn upper(&self) -> Vec<f32> {
+        let width = self.values.len();
+        let mut upper = vec![0.0; upper_len(width)];
+        for (k, &value) in self.values.iter().enumerate() {
+            upper[upper_index(width, k, k)] = value;
+        }
+        upper
+    }
+
+    /// Turns rows on all threads; gives the processor seconds.
+    fn turn(
+        &self,
+        simd: Simd,
+        threads: usize,
+        matrix: &[f32],
+        rows: &[f32],
+        out: &mut [f32],
+    ) -> f64 {
+        let width = self.values.len();
+        let share = (rows.len() / width).div_ceil(threads) * width;
+        std::thread::scope(|scope| {
+            let one = |rows: &[f32], out: &mut [f32]| {
+                let before = processor_seconds();
+                rotate(simd, width, matrix, rows, out);
+                processor_seconds() - before
+            };
+            let parts = rows.chunks(share).zip(out.chunks_mut(share));
+            let started: Vec<_> = parts
+                .map(|(rows, out)| scope.spawn(move || one(rows, out)))
+                .collect();
+            started
+                .into_iter()
+                .map(|thread| thread.join().expect("a thread"))
+                .sum()
+        })
     }
 }
 
@@ -295,10 +381,14 @@ struct RowSolver<'a> {
     scratch: Vec<f32>,
     weights: Vec<f32>,
     targets: Vec<f32>,
+    basis: Option<&'a (usize, Basis)>,
+    lines: Table,
+    rhs: Vec<f32>,
+    turned: Vec<f32>,
 }
 
 impl<'a> RowSolver<'a> {
-    fn new(simd: Simd, width: usize, base: &'a [f32]) -> Self {
+    fn new(simd: Simd, width: usize, base: &'a [f32], basis: Option<&'a (usize, Basis)>) -> Self {
         RowSolver {
             simd,
             width,
@@ -308,14 +398,89 @@ impl<'a> RowSolver<'a> {
             chunk: Table::zeroed(system_len(width)),
             sum: vec![0.0; system_len(width)],
             systems: Table::zeroed(system_len(width) * batch_len(width)),
-            scratch: vec![0.0; solve_scratch(width)],
+            scratch: vec![0.0; solve_scratch(width).max(conjugate_gradients_scratch(width))],
             weights: Vec::with_capacity(CHUNK),
             targets: Vec::with_capacity(CHUNK),
+            basis,
+            lines: Table::zeroed(if basis.is_some() { PANEL } else { 0 }),
+            rhs: vec![0.0; width],
+            turned: vec![0.0; ROWS * width],
         }
     }
 
     /// Solves the rows from `first` on.
     fn run(&mut self, matrix: &Matrix, other: &[f32], first: usize, out: &mut [f32]) {
+        let Some((_, basis)) = self.basis else {
+            self.run_exactly(matrix, other, first, out);
+            return;
+        };
+        let mut turned = std::mem::take(&mut self.turned);
+        let turned_here = &mut turned[..out.len()];
+        rotate(self.simd, self.width, &basis.into, out, turned_here);
+        for (slot, x) in turned_here.chunks_mut(self.width).enumerate() {
+            let (row, range) = (
+                first + slot,
+                matrix.offsets[first + slot]..matrix.offsets[first + slot + 1],
+            );
+            if range.len() * self.width <= PANEL {
+                self.improve(matrix, other, range, x);
+            } else {
+                self.run_exactly(matrix, other, row, x);
+            }
+        }
+        rotate(self.simd, self.width, &basis.back, turned_here, out);
+        self.turned = turned;
+    }
+
+    /// Conjugate gradients on one row.
+    fn improve(
+        &mut self,
+        matrix: &Matrix,
+        other: &[f32],
+        range: std::ops::Range<usize>,
+        x: &mut [f32],
+    ) {
+        let width = self.width;
+        let (steps, basis) = self.basis.expect("a basis");
+        let lines = range.len().next_multiple_of(GROUP);
+        let panel = &mut self.lines.write()[..lines * width];
+        panel[range.len() * width..].fill(0.0);
+        self.weights.clear();
+        let weights = matrix.values[range.clone()].iter();
+        self.weights.extend(weights.map(|value| ALPHA * value));
+        self.targets.clear();
+        self.targets
+            .extend(self.weights.iter().map(|weight| 1.0 + weight));
+        let ids = &matrix.ids[range.start..(range.end + LOOK_AHEAD).min(matrix.ids.len())];
+        let blocks = [other];
+        let sources = [Source {
+            rows: Rows::contiguous(&blocks, width),
+            ids,
+        }];
+        self.rhs.fill(0.0);
+        let own = &mut panel[..range.len() * width];
+        pack(
+            self.simd,
+            &sources,
+            &self.weights,
+            &self.targets,
+            own,
+            &mut self.rhs,
+        );
+        let equations = Equations {
+            common: Common::Diagonal(&basis.values),
+            ridge: RIDGE,
+            panel,
+            rhs: &self.rhs,
+        };
+        let scratch = &mut self.scratch[..conjugate_gradients_scratch(width)];
+        assert_eq!(
+            conjugate_gradients(self.simd, equations, *steps, x, scratch),
+            None
+        );
+    }
+
+    fn run_exactly(&mut self, matrix: &Matrix, other: &[f32], first: usize, out: &mut [f32]) {
         let (width, length) = (self.width, system_len(self.width));
         let batch = batch_len(width);
         for (number, out) in out.chunks_mut(batch * width).enumerate() {

@@ -4,7 +4,7 @@
 use kernels::Simd;
 use kernels::random::Random;
 use model::DigestFeed;
-use model::als::{Als, Input, Preset, Scaling, Settings, TimeUse};
+use model::als::{Als, Input, Preset, Scaling, Settings, Solver, TimeUse};
 use std::sync::Arc;
 use store::partition::PartitionWriter;
 use store::{Cache, IoMode, Sealed};
@@ -263,6 +263,13 @@ fn small(preset: Preset, time: TimeUse) -> Settings {
 }
 
 const PRESETS: [Preset; 3] = [Preset::Explicit, Preset::Hu, Preset::Rendle];
+const SOLVERS: [Solver; 5] = [
+    Solver::Auto,
+    Solver::Cholesky,
+    Solver::Dual,
+    Solver::Cg,
+    Solver::Subspace,
+];
 
 /// The objective by its definition over all cells.
 fn objective(settings: &Settings, data: &Data, trained: &Trained) -> f64 {
@@ -329,10 +336,11 @@ fn objective(settings: &Settings, data: &Data, trained: &Trained) -> f64 {
 fn the_objective_is_the_sum_over_all_cells_and_falls() {
     let matrix = Data::counts(90, 150, 1);
     let tensor = Data::counts(60, 90, 4);
-    for preset in PRESETS {
+    for (preset, solver) in PRESETS.into_iter().flat_map(|p| SOLVERS.map(|s| (p, s))) {
         for (time, data) in [(TimeUse::Ignore, &matrix), (TimeUse::Factor, &tensor)] {
             let settings = Settings {
                 scaling: Scaling::Log,
+                solver,
                 ..small(preset, time)
             };
             let trained = train(&settings, data, usual()).unwrap();
@@ -340,13 +348,13 @@ fn the_objective_is_the_sum_over_all_cells_and_falls() {
             let last = *trained.objectives.last().unwrap();
             assert!(
                 (last - naive).abs() <= 1e-6 * naive,
-                "{preset:?} {time:?}: {last} is not {naive}"
+                "{preset:?} {solver:?} {time:?}: {last} is not {naive}"
             );
             assert_eq!(trained.objectives.len(), 4);
             for pair in trained.objectives.windows(2) {
                 assert!(
                     pair[1] <= pair[0] * (1.0 + 1e-6),
-                    "{preset:?} {time:?}: {:?}",
+                    "{preset:?} {solver:?} {time:?}: {:?}",
                     trained.objectives
                 );
             }
@@ -364,10 +372,14 @@ fn the_objective_is_the_sum_over_all_cells_and_falls() {
 
 #[test]
 fn nothing_that_must_not_matter_changes_the_digest() {
-    for (preset, time) in [
-        (Preset::Hu, TimeUse::Ignore),
-        (Preset::Rendle, TimeUse::Factor),
-        (Preset::Explicit, TimeUse::Factor),
+    for (preset, time, solver) in [
+        (Preset::Hu, TimeUse::Ignore, Solver::Cholesky),
+        (Preset::Hu, TimeUse::Ignore, Solver::Auto),
+        (Preset::Rendle, TimeUse::Ignore, Solver::Dual),
+        (Preset::Rendle, TimeUse::Factor, Solver::Cg),
+        (Preset::Explicit, TimeUse::Factor, Solver::Subspace),
+        (Preset::Rendle, TimeUse::Factor, Solver::Cholesky),
+        (Preset::Explicit, TimeUse::Factor, Solver::Cholesky),
     ] {
         let data = Data::counts(400, 300, 3);
         let data = if time == TimeUse::Ignore {
@@ -377,6 +389,7 @@ fn nothing_that_must_not_matter_changes_the_digest() {
         };
         let settings = Settings {
             epochs: 2,
+            solver,
             ..small(preset, time)
         };
         let expected = train(&settings, &data, usual()).unwrap();
@@ -400,7 +413,7 @@ fn nothing_that_must_not_matter_changes_the_digest() {
                 let other = train(&settings, &data, course).unwrap();
                 assert_eq!(
                     other.digest, expected.digest,
-                    "{preset:?} {threads} {simd} {io:?} {budget}"
+                    "{preset:?} {solver:?} {threads} {simd} {io:?} {budget}"
                 );
                 assert_eq!(other.objectives, expected.objectives);
             }
@@ -444,10 +457,16 @@ fn tight_budgets_cut_rows_and_change_no_bit() {
         bins: 2,
         cells,
     };
-    for time in [TimeUse::Ignore, TimeUse::Factor] {
+    for (time, solver, budget) in [
+        (TimeUse::Ignore, Solver::Cholesky, 2_400_000),
+        (TimeUse::Factor, Solver::Cholesky, 2_400_000),
+        // Three panels of 2 MiB more.
+        (TimeUse::Ignore, Solver::Cg, 8_800_000),
+    ] {
         let settings = Settings {
             rank: 16,
             epochs: 1,
+            solver,
             ..small(Preset::Hu, time)
         };
         let generous = train(&settings, &data, usual()).unwrap();
@@ -455,7 +474,7 @@ fn tight_budgets_cut_rows_and_change_no_bit() {
             &settings,
             &data,
             Course {
-                budget: 2_400_000,
+                budget,
                 threads: 2,
                 ..usual()
             },
@@ -577,12 +596,17 @@ impl Program for Interrupted {
 #[test]
 fn a_checkpoint_and_its_objects_are_enough_to_go_on() {
     let data = Data::counts(100, 80, 3);
-    for (preset, time) in [
-        (Preset::Hu, TimeUse::Factor),
-        (Preset::Explicit, TimeUse::Factor),
-        (Preset::Rendle, TimeUse::Ignore),
+    for (preset, time, solver) in [
+        (Preset::Hu, TimeUse::Factor, Solver::Cholesky),
+        (Preset::Explicit, TimeUse::Factor, Solver::Cholesky),
+        (Preset::Rendle, TimeUse::Ignore, Solver::Cholesky),
+        (Preset::Hu, TimeUse::Factor, Solver::Cg),
+        (Preset::Rendle, TimeUse::Ignore, Solver::Cg),
     ] {
-        let settings = small(preset, time);
+        let settings = Settings {
+            solver,
+            ..small(preset, time)
+        };
         let data = if time == TimeUse::Ignore {
             collapsed(Data::counts(100, 80, 3))
         } else {
@@ -625,17 +649,26 @@ fn a_checkpoint_and_its_objects_are_enough_to_go_on() {
 #[test]
 fn nothing_is_left_behind_but_the_tables() {
     let data = Data::counts(70, 80, 3);
-    let settings = small(Preset::Hu, TimeUse::Factor);
-    let mut bed = bed(&data, true, usual());
-    let mut program = Als::new(settings, bed.input.clone()).unwrap();
-    bed.world.run(&mut program, &exec::begin).unwrap();
-    let tables: usize = program
-        .tables()
-        .iter()
-        .map(|table| table.grid.blocks() as usize)
-        .sum();
-    // The Grams of the last products and bins stand ready for an epoch that does not come.
-    assert_eq!(bed.world.objects.len(), tables + 2);
+    for (time, solver) in [
+        (TimeUse::Factor, Solver::Cholesky),
+        (TimeUse::Ignore, Solver::Cg),
+    ] {
+        let settings = Settings {
+            solver,
+            ..small(Preset::Hu, time)
+        };
+        let has_time = time == TimeUse::Factor;
+        let mut bed = bed(&data, has_time, usual());
+        let mut program = Als::new(settings, bed.input.clone()).unwrap();
+        bed.world.run(&mut program, &exec::begin).unwrap();
+        let tables: usize = program
+            .tables()
+            .iter()
+            .map(|table| table.grid.blocks() as usize)
+            .sum();
+        // The Grams of the last products and bins stand ready for an epoch that does not come.
+        assert_eq!(bed.world.objects.len(), tables + 1 + usize::from(has_time));
+    }
 }
 
 #[test]

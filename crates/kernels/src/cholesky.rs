@@ -94,9 +94,3 @@ pub fn solve(
     }
     failed
 }
-
-/// Whether a pivot can be divided by.
-#[inline(always)]
-fn is_sound(pivot: f32) -> bool {
-    pivot > 0.0 && pivot < f32::INFINITY
-}

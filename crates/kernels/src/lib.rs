@@ -12,26 +12,38 @@
     reason = "tiles walk several arrays by one index, as their formulas do"
 )]
 
+pub mod cg;
 pub mod cholesky;
 pub mod dot;
+pub mod dual;
+pub mod eigen;
 pub mod normal;
+pub mod panel;
 pub mod peak;
 pub mod random;
+pub mod rotate;
 pub mod rows;
 pub mod simd;
+pub mod subspace;
 mod tile;
 pub mod top;
 mod vector;
 
+pub use cg::{Common, Equations, conjugate_gradients, conjugate_gradients_scratch};
 pub use cholesky::{FailedPivot, batch_len, solve, solve_scratch};
 pub use dot::dot;
+pub use dual::{Dual, dual, dual_scratch};
+pub use eigen::{eigen, eigen_scratch};
 pub use normal::{
-    Base, CHUNK, Source, accumulate, add, close, close_long, flush, gram, panel_len, system_len,
+    Base, CHUNK, accumulate, add, close, close_long, flush, gram, panel_len, system_len,
     upper_index, upper_len,
 };
+pub use panel::{GROUP, Source, pack, scores};
 pub use random::Random;
+pub use rotate::rotate;
 pub use rows::Rows;
 pub use simd::{Path, Simd, SimdError};
+pub use subspace::{subspace, subspace_scratch};
 pub use top::{Products, Ranked, finish, pack_products, packed_len, rank, rank_scratch};
 
 /// Lanes of a vector, and the number that every width is a multiple of.
@@ -43,4 +55,10 @@ pub const WIDTH_MAX: usize = 512;
 /// The rank padded with zeros to whole vectors: the length of a factor row in memory.
 pub const fn width_of(rank: usize) -> usize {
     rank.next_multiple_of(LANES)
+}
+
+/// Whether a number can be divided by: a pivot, a diagonal, a norm.
+#[inline(always)]
+fn is_sound(number: f32) -> bool {
+    number > 0.0 && number < f32::INFINITY
 }

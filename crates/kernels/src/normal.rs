@@ -9,20 +9,14 @@
 //! one chunk skips f64: [`close`] gives the bits that [`flush`] and [`close_long`] would.
 #![allow(unsafe_code)]
 
-use crate::rows::Rows;
+use crate::LANES;
+use crate::panel::{Interactions, PANEL, Source, pack_block, prefetch_rows};
 use crate::simd::{Kernel, Simd};
 use crate::tile::add_outer;
 use crate::vector::Vector;
-use crate::{LANES, WIDTH_MAX};
 
 /// Interactions of a row that are summed in f32, by position in the row.
 pub const CHUNK: usize = 256;
-
-/// Rows to prefetch ahead; memory answers within the packing of about a dozen rows.
-const AHEAD: usize = 12;
-
-/// Interactions packed before they are multiplied: the panel of rank 64 fills half of the first-level cache.
-const PANEL: usize = 64;
 
 /// Floats of the upper triangle of a width × width matrix by blocks of 16 rows.
 pub const fn upper_len(width: usize) -> usize {
@@ -51,16 +45,6 @@ pub const fn panel_len(width: usize) -> usize {
     PANEL * width
 }
 
-/// The factor rows that one other mode gives to consecutive interactions of a row.
-#[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
-    /// The mode's factors.
-    pub rows: Rows<'a>,
-    /// Row ids, one per interaction. There may be more than interactions: what follows (up to 64 of the first source)
-    /// is prefetched, so hand over the ids of the next row where they stand in memory anyway.
-    pub ids: &'a [u32],
-}
-
 /// system += (Σ w z zᵀ, Σ t z) over `weights.len()` interactions, z the elementwise product of the sources' rows,
 /// t = b y the `targets`. Zero the system before a chunk's first interaction; chunks may be cut anywhere.
 ///
@@ -76,18 +60,16 @@ pub fn accumulate(
     panel: &mut [f32],
     system: &mut [f32],
 ) {
-    let width = sources[0].rows.width();
-    let count = weights.len();
-    assert!(width <= WIDTH_MAX, "width {width} is above {WIDTH_MAX}");
-    assert!(
-        sources.iter().all(|source| source.rows.width() == width),
-        "sources of one width"
-    );
-    assert!(
-        sources.iter().all(|source| source.ids.len() >= count),
-        "an id per interaction"
-    );
-    assert_eq!(targets.len(), count, "a target per interaction");
+    let interactions = Interactions {
+        width: sources[0].rows.width(),
+        sources,
+        weights,
+        targets,
+        first: 0,
+        count: weights.len(),
+    };
+    interactions.check();
+    let width = interactions.width;
     assert!(panel.len() >= panel_len(width), "the panel is short");
     assert_eq!(
         system.len(),
@@ -95,20 +77,14 @@ pub fn accumulate(
         "a system of the sources' width"
     );
     simd.run(Accumulate {
-        width,
-        sources,
-        weights,
-        targets,
+        interactions,
         panel,
         system,
     });
 }
 
 struct Accumulate<'a> {
-    width: usize,
-    sources: &'a [Source<'a>],
-    weights: &'a [f32],
-    targets: &'a [f32],
+    interactions: Interactions<'a>,
     panel: &'a mut [f32],
     system: &'a mut [f32],
 }
@@ -118,115 +94,31 @@ impl Kernel for Accumulate<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Accumulate {
-            width,
-            sources,
-            weights,
-            targets,
-            panel,
-            system,
-        } = self;
-        let (upper, rhs) = system.split_at_mut(upper_len(width));
-        for first in (0..weights.len()).step_by(PANEL) {
-            let count = PANEL.min(weights.len() - first);
-            let interactions = Interactions {
-                width,
-                sources,
-                weights,
-                targets,
-                first,
-                count,
-            };
-            let mut column = 0;
-            while column + 4 * LANES <= width {
-                pack::<V, 4>(interactions, column, panel, rhs);
-                column += 4 * LANES;
-            }
-            while column < width {
-                pack::<V, 1>(interactions, column, panel, rhs);
-                column += LANES;
-            }
+        let (it, panel) = (self.interactions, self.panel);
+        let width = it.width;
+        let (upper, rhs) = self.system.split_at_mut(upper_len(width));
+        for first in (0..it.weights.len()).step_by(PANEL) {
+            let count = PANEL.min(it.weights.len() - first);
+            pack_block::<V>(Interactions { first, count, ..it }, panel, rhs);
             // While the panel is multiplied, the rows of the next one come nearer, some before each band.
-            let mut coming = sources[0].ids.iter().skip(first + count).take(PANEL);
+            let mut coming = it.sources[0].ids.iter().skip(first + count).take(PANEL);
             let before_band = || {
-                for &id in coming.by_ref().take((8 * PANEL).div_ceil(width)) {
-                    let address = sources[0].rows.address(id);
-                    for column in (0..width).step_by(LANES) {
-                        V::prefetch_near(address.wrapping_add(column));
-                    }
-                }
+                let some = coming.by_ref().take((8 * PANEL).div_ceil(width));
+                prefetch_rows::<V>(it.sources[0], some);
             };
             syrk::<V>(width, &panel[..count * width], upper, before_band);
         }
     }
 }
 
-/// The interactions that fill one panel.
-#[derive(Clone, Copy)]
-struct Interactions<'a> {
-    width: usize,
-    sources: &'a [Source<'a>],
-    weights: &'a [f32],
-    targets: &'a [f32],
-    first: usize,
-    count: usize,
-}
-
-/// Gathers 16 C columns of the rows into the panel as √w z, and adds t z to the right-hand side, which stays in
-/// registers meanwhile.
-#[inline(always)]
-fn pack<V: Vector, const C: usize>(
-    it: Interactions<'_>,
-    column: usize,
-    panel: &mut [f32],
-    rhs: &mut [f32],
-) {
-    let range = it.first..it.first + it.count;
-    let (weights, targets) = (&it.weights[range.clone()], &it.targets[range]);
-    let (main, others) = (it.sources[0], &it.sources[1..]);
-    let ids = &main.ids[it.first..];
-    let rhs = &mut rhs[column..column + C * LANES];
-    let mut sums = load::<V, C>(rhs);
-    for (e, line) in panel.chunks_exact_mut(it.width).take(it.count).enumerate() {
-        if let Some(&next) = ids.get(e + AHEAD) {
-            let address = main.rows.address(next).wrapping_add(column);
-            for c in 0..C {
-                V::prefetch(address.wrapping_add(c * LANES));
-            }
-        }
-        let mut z = load::<V, C>(&main.rows.row(ids[e])[column..column + C * LANES]);
-        for other in others {
-            let row =
-                load::<V, C>(&other.rows.row(other.ids[it.first + e])[column..column + C * LANES]);
-            for c in 0..C {
-                z[c] = z[c].mul(row[c]);
-            }
-        }
-        let (root, target) = (V::splat(weights[e].sqrt()), V::splat(targets[e]));
-        let line = &mut line[column..column + C * LANES];
-        for c in 0..C {
-            sums[c] = target.fma(z[c], sums[c]);
-            // SAFETY: `line` holds 16 C floats.
-            unsafe { root.mul(z[c]).store(line.as_mut_ptr().add(c * LANES)) };
-        }
-    }
-    for c in 0..C {
-        // SAFETY: `rhs` holds 16 C floats.
-        unsafe { sums[c].store(rhs.as_mut_ptr().add(c * LANES)) };
-    }
-}
-
-/// The C vectors of a slice of 16 C floats.
-#[inline(always)]
-fn load<V: Vector, const C: usize>(from: &[f32]) -> [V; C] {
-    assert!(from.len() >= C * LANES);
-    // SAFETY: asserted.
-    std::array::from_fn(|c| unsafe { V::load(from.as_ptr().add(c * LANES)) })
-}
-
 /// upper += Σ x xᵀ over the rows of the panel, by bands of rows.
 #[inline(always)]
-fn syrk<V: Vector>(width: usize, panel: &[f32], upper: &mut [f32], mut before_band: impl FnMut()) {
+pub(crate) fn syrk<V: Vector>(
+    width: usize,
+    panel: &[f32],
+    upper: &mut [f32],
+    mut before_band: impl FnMut(),
+) {
     let terms = panel.len() / width;
     assert!(upper.len() == upper_len(width) && panel.len() == terms * width);
     for block in (0..width).step_by(LANES) {

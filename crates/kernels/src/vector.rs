@@ -68,6 +68,12 @@ pub(crate) trait Vector: Copy {
         }
         lanes[0]
     }
+
+    /// The first lane.
+    fn first(self) -> f32;
+
+    /// The [`Vector::sum`] of each of four vectors, in all lanes.
+    fn sums(vectors: [Self; 4]) -> [Self; 4];
 }
 
 /// Plain Rust.
@@ -149,6 +155,16 @@ impl Vector for Portable {
     #[inline(always)]
     fn at_least(self, other: Self) -> u32 {
         (0..LANES).fold(0, |bits, i| bits | u32::from(self.0[i] >= other.0[i]) << i)
+    }
+
+    #[inline(always)]
+    fn first(self) -> f32 {
+        self.0[0]
+    }
+
+    #[inline(always)]
+    fn sums(vectors: [Self; 4]) -> [Self; 4] {
+        vectors.map(|vector| Self::splat(vector.sum()))
     }
 
     #[inline(always)]

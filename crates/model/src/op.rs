@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tensor::OpFamily;
 
 /// The version of the encoding.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// An op of an algorithm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::job::merge::{Faults, Merged, Origin};
 use crate::job::settings::{
     Evaluate, Input, Io, Location, Model, ModelKind, ModelTime, OnBadRow, Output, Preset,
-    Recommend, Run, Settings, Simd, Split, Workers,
+    Recommend, Run, Settings, Simd, Solver, Split, Workers,
 };
 use crate::memory;
 use std::path::Path;
@@ -296,6 +296,22 @@ fn model(merged: &Merged, faults: &mut Faults) -> Model {
         let sentence = "`model.hold_time` needs factors of time: set `model.time` = \"factor\"";
         faults.push(merged.origin("model.hold_time"), sentence);
     }
+    let solver = word(
+        merged,
+        "model.solver",
+        &[
+            ("cholesky", Solver::Cholesky),
+            ("auto", Solver::Auto),
+            ("dual", Solver::Dual),
+            ("cg", Solver::Cg),
+            ("subspace", Solver::Subspace),
+        ],
+    );
+    let takes_steps = matches!(solver, Solver::Auto | Solver::Cg);
+    if merged.is_given("model.cg_steps") && !takes_steps {
+        let sentence = "`model.cg_steps` is for the solvers \"cg\" and \"auto\": choose one, or remove the key";
+        faults.push(merged.origin("model.cg_steps"), sentence);
+    }
     let real = |path: &str| merged.real(path).unwrap_or_default();
     Model {
         kind: word(merged, "model.kind", &[("als", ModelKind::Als)]),
@@ -313,6 +329,8 @@ fn model(merged: &Merged, faults: &mut Faults) -> Model {
         tolerance: real("model.tolerance"),
         center: merged.flag("model.center"),
         hold_time: merged.flag("model.hold_time"),
+        solver,
+        cg_steps: merged.count("model.cg_steps").unwrap_or_default() as u32,
     }
 }
 

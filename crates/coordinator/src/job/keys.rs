@@ -331,6 +331,20 @@ pub const KEYS: &[Key] = &[
         Some("0.0"),
         "Training ends early when an epoch lowers the objective by a smaller share. 0: never.",
     ),
+    choice(
+        "model.solver",
+        &["auto", "cholesky", "dual", "cg", "subspace"],
+        &[],
+        "cholesky",
+        "How a row is solved. Exactly: `cholesky`, or `dual` where it has fewer interactions than columns. Nearly, from its last factors: `cg`, `subspace`. `auto` takes the cheapest.",
+    ),
+    count(
+        "model.cg_steps",
+        1,
+        100,
+        Some("3"),
+        "Steps of conjugate gradients for each row and epoch.",
+    ),
     Key {
         path: "model.hold_time",
         shape: Shape::Flag,

@@ -188,6 +188,22 @@ pub enum Preset {
     Rendle,
 }
 
+/// `model.solver`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Solver {
+    /// Whatever is cheapest for a row of its count.
+    Auto,
+    /// Every row exactly.
+    Cholesky,
+    /// Every row exactly, short ones by their dual.
+    Dual,
+    /// Some steps of conjugate gradients a row.
+    Cg,
+    /// A sweep of block coordinate descent a row.
+    Subspace,
+}
+
 /// `[model]`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Model {
@@ -221,6 +237,10 @@ pub struct Model {
     pub center: bool,
     /// Whether the time factors stay at ones.
     pub hold_time: bool,
+    /// How rows are solved.
+    pub solver: Solver,
+    /// Steps of conjugate gradients.
+    pub cg_steps: u32,
 }
 
 /// `[output.recommend]`.

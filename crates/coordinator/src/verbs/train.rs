@@ -10,7 +10,7 @@ use crate::job::settings::{self, ModelTime};
 use crate::output::report::{EpochReport, TrainReport, WorkReport};
 use depot::{Body, Checkpoint, CheckpointObject, Depot, Model, ModelTable, Versioned};
 use futures::future::BoxFuture;
-use model::als::{self, Als, Preset, Scaling, TableVersion, TimeUse};
+use model::als::{self, Als, Preset, Scaling, Solver, TableVersion, TimeUse};
 use model::evaluate::{self, RankingTask, SampledEvaluation};
 use plan::Refusal;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -167,6 +167,14 @@ fn als_settings(model: &settings::Model) -> als::Settings {
         seed: model.seed,
         init_scale: model.init,
         tolerance: model.tolerance,
+        solver: match model.solver {
+            settings::Solver::Auto => Solver::Auto,
+            settings::Solver::Cholesky => Solver::Cholesky,
+            settings::Solver::Dual => Solver::Dual,
+            settings::Solver::Cg => Solver::Cg,
+            settings::Solver::Subspace => Solver::Subspace,
+        },
+        cg_steps: model.cg_steps,
     }
 }
 

@@ -5,8 +5,9 @@ use super::objects::{
     Numbers, bad_partition, block_written, held, held_row, key_at, numbers, partition, read_at,
 };
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
+use model::als::basis::basis_len;
 use model::als::gram::block_gram;
-use model::als::half_step::{Factors, HalfStep};
+use model::als::half_step::{Factors, HalfStep, Shared};
 use model::als::sum::Desks;
 use model::als::{HalfStepOp, Rows};
 use plan::Failure;
@@ -54,12 +55,15 @@ impl HalfStepWork {
             .collect::<Result<_, _>>()?;
         let rows = u64::from(op.rows.rows[block.0 as usize]);
         let threads = room.pool.current_num_threads();
-        // A column takes four bytes, so the file bounds the longest row.
-        let ObjectKey::Sealed { bytes, .. } = partition_key else {
+        let ObjectKey::Sealed { .. } = partition_key else {
             return Err(super::objects::bug(task, "reads no sealed partition first"));
         };
-        let fixed = HalfStep::bytes(width, rows, bytes / 4, threads)
-            + rows * (4 * width as u64 + 8)
+        // The new version and, while it starts, the last one.
+        let versions = if op.warm { 2 } else { 1 };
+        let basis = if op.basis { basis_len(width) } else { 0 };
+        let fixed = HalfStep::bytes(&op, rows, longest_row(partition_key), threads)
+            + rows * (versions * 4 * width as u64 + 8)
+            + 8 * basis as u64
             + u64::from(op.bins.unwrap_or(0)) * 4 * width as u64;
         let gather = Gather::new(
             &op.columns,
@@ -95,9 +99,11 @@ impl HalfStepWork {
         self.gather.take_first(fetched)?;
         let mut small = small.into_iter();
         let has_base = self.op.formula.has_base();
-        let gram = small.next_if(has_base);
+        let basis = small.next_if(self.op.basis);
+        let gram = small.next_if(has_base && basis.is_none());
         let times = small.next_if(self.op.bins.is_some());
         let time_gram = small.next_if(has_base && times.is_some());
+        let last = small.next_if(self.op.warm);
         let block = self.block;
         if partition.rows() != self.op.rows.rows[block.0 as usize] {
             let what = format!(
@@ -107,11 +113,24 @@ impl HalfStepWork {
             );
             return Err(bad_partition(&what));
         }
-        let grams = [&gram, &time_gram].map(|gram| gram.as_ref().map(Numbers::typed::<f64>));
-        let step = HalfStep::new(self.room.simd, &self.op, block, grams[0], grams[1]);
+        let [gram, time_gram, basis] =
+            [&gram, &time_gram, &basis].map(|matrix| matrix.as_ref().map(Numbers::typed::<f64>));
+        let shared = Shared {
+            gram,
+            time_gram,
+            basis,
+        };
+        let step = HalfStep::new(self.room.simd, &self.op, block, shared);
         let width = self.op.formula.width();
-        let out = AlignedBuf::zeroed(partition.rows() as usize * width * 4);
-        let desks = Desks::new(width, self.room.pool.current_num_threads());
+        let mut out = AlignedBuf::zeroed(partition.rows() as usize * width * 4);
+        if let Some(last) = last {
+            let (last, offsets) = (last.typed(), partition.offsets());
+            self.room
+                .pool
+                .install(|| step.start(last, offsets, out.typed_mut()));
+        }
+        let panel = HalfStep::panel(&self.op, longest_row(self.partition_key));
+        let desks = Desks::new(width, panel, self.room.pool.current_num_threads());
         self.started = Some(Started {
             partition,
             times,
@@ -184,6 +203,14 @@ impl HalfStepWork {
     }
 }
 
+/// A bound of the longest row of a partition: a column takes four bytes of its file.
+fn longest_row(partition: ObjectKey) -> u64 {
+    match partition {
+        ObjectKey::Sealed { bytes, .. } => bytes / 4,
+        _ => 0,
+    }
+}
+
 impl Work for HalfStepWork {
     fn next_need(&mut self) -> Result<Need, Failure> {
         if self.started.is_some() {
@@ -204,22 +231,18 @@ impl Work for HalfStepWork {
     }
 
     fn finish(self: Box<Self>) -> Result<Output, Failure> {
-        let Started { step, out, .. } = self.started.expect("everything is computed");
+        let Started { step, mut out, .. } = self.started.expect("everything is computed");
         let width = self.op.formula.width();
+        let pool = &self.room.pool;
+        let partial = pool.install(|| step.finish(out.typed_mut())).encode();
         let gram = self.writes.get(1).map(|&key| {
             (
                 key,
-                held_row(
-                    &self
-                        .room
-                        .pool
-                        .install(|| block_gram(self.room.simd, width, out.typed())),
-                ),
+                held_row(&pool.install(|| block_gram(self.room.simd, width, out.typed()))),
             )
         });
         let mut objects = vec![(self.writes[0], held(out, 4 * width))];
         objects.extend(gram);
-        let partial = step.finish().encode();
         Ok(Output {
             objects,
             puts: Vec::new(),

@@ -1,5 +1,6 @@
 //! Runners of the ops of alternating least squares.
 
+mod basis;
 mod first;
 mod gather;
 mod half_step;
@@ -21,6 +22,8 @@ pub fn begin(task: &Task, op: AlsOp, room: &Room) -> Result<Box<dyn Work>, Failu
         AlsOp::Init(op) => Box::new(first::InitWork::new(task, op, room)?),
         AlsOp::HalfStep(op) => Box::new(half_step::HalfStepWork::new(task, op, room)?),
         AlsOp::TimePartial(op) => Box::new(time::TimePartialWork::new(task, op, room)?),
+        AlsOp::Basis(op) => Box::new(basis::BasisWork::new(task, op, room)?),
+        AlsOp::Turn(op) => Box::new(basis::TurnWork::new(task, op, room)?),
         AlsOp::TimeSolve(op) => Box::new(time::TimeSolveWork::new(task, op, room)?),
     })
 }

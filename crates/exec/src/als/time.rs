@@ -87,6 +87,7 @@ impl TimePartialWork {
         self.gather.take_first(fetched)?;
         let desks = Desks::new(
             self.op.formula.width(),
+            0,
             self.room.pool.current_num_threads(),
         );
         self.started = Some(Started {

@@ -4,11 +4,11 @@
 //! chain over m walks through memory in order.
 #![allow(unsafe_code)]
 
-use super::{FailedPivot, is_sound};
-use crate::LANES;
+use super::FailedPivot;
 use crate::normal::{system_len, upper_index, upper_len};
 use crate::simd::Kernel;
 use crate::vector::Vector;
+use crate::{LANES, is_sound};
 
 /// Columns of a group, and the side of a register tile.
 const SIDE: usize = 4;

@@ -1,11 +1,10 @@
 //! One system, by blocks of 16 rows, each block looking back at those above.
 #![allow(unsafe_code)]
 
-use super::is_sound;
-use crate::LANES;
 use crate::normal::{block_start, upper_len};
 use crate::simd::Kernel;
 use crate::vector::Vector;
+use crate::{LANES, is_sound};
 
 /// Floats of scratch: the reciprocals of the diagonal.
 pub(super) const fn scratch_len(width: usize) -> usize {

@@ -4,12 +4,13 @@ use super::Vector;
 use crate::LANES;
 use std::arch::x86_64::{
     __m256, __m512, _CMP_GE_OQ, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm256_add_ps,
-    _mm256_cmp_ps, _mm256_div_ps, _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_loadu_ps,
-    _mm256_movemask_ps, _mm256_mul_ps, _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_shuffle_ps,
-    _mm256_sqrt_ps, _mm256_storeu_ps, _mm256_sub_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
-    _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_div_ps, _mm512_fmadd_ps, _mm512_fnmadd_ps,
-    _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_shuffle_f32x4, _mm512_shuffle_ps,
-    _mm512_sqrt_ps, _mm512_storeu_ps, _mm512_sub_ps, _mm512_unpackhi_ps, _mm512_unpacklo_ps,
+    _mm256_cmp_ps, _mm256_cvtss_f32, _mm256_div_ps, _mm256_fmadd_ps, _mm256_fnmadd_ps,
+    _mm256_loadu_ps, _mm256_movemask_ps, _mm256_mul_ps, _mm256_permute_ps, _mm256_permute2f128_ps,
+    _mm256_set1_ps, _mm256_shuffle_ps, _mm256_sqrt_ps, _mm256_storeu_ps, _mm256_sub_ps,
+    _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cvtss_f32,
+    _mm512_div_ps, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_mul_ps,
+    _mm512_permute_ps, _mm512_set1_ps, _mm512_shuffle_f32x4, _mm512_shuffle_ps, _mm512_sqrt_ps,
+    _mm512_storeu_ps, _mm512_sub_ps, _mm512_unpackhi_ps, _mm512_unpacklo_ps,
 };
 
 /// Two 256-bit registers.
@@ -141,6 +142,36 @@ impl Vector for Avx2 {
         }
     }
 
+    #[inline(always)]
+    fn first(self) -> f32 {
+        // SAFETY: see above.
+        unsafe { _mm256_cvtss_f32(self.0) }
+    }
+
+    /// Halves of 8 lanes, then pairs of vectors side by side: the quads, and inside them 2 and 1.
+    #[inline(always)]
+    fn sums(vectors: [Self; 4]) -> [Self; 4] {
+        // SAFETY: see above.
+        unsafe {
+            let eight = vectors.map(|vector| _mm256_add_ps(vector.0, vector.1));
+            let pair = |a: __m256, b: __m256| {
+                let quads = _mm256_add_ps(
+                    _mm256_permute2f128_ps::<0x20>(a, b),
+                    _mm256_permute2f128_ps::<0x31>(a, b),
+                );
+                let twos = _mm256_add_ps(quads, _mm256_permute_ps::<0x4E>(quads));
+                let ones = _mm256_add_ps(twos, _mm256_permute_ps::<0xB1>(twos));
+                let (first, second) = (
+                    _mm256_permute2f128_ps::<0x00>(ones, ones),
+                    _mm256_permute2f128_ps::<0x11>(ones, ones),
+                );
+                (Avx2(first, first), Avx2(second, second))
+            };
+            let ((a, b), (c, d)) = (pair(eight[0], eight[1]), pair(eight[2], eight[3]));
+            [a, b, c, d]
+        }
+    }
+
     /// Four squares of 8 × 8, the two off the diagonal exchanged.
     #[inline(always)]
     fn transpose(square: &mut [Self; LANES]) {
@@ -259,6 +290,43 @@ impl Vector for Avx512 {
     fn at_least(self, other: Self) -> u32 {
         // SAFETY: see above.
         u32::from(unsafe { _mm512_cmp_ps_mask::<_CMP_GE_OQ>(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn first(self) -> f32 {
+        // SAFETY: see above.
+        unsafe { _mm512_cvtss_f32(self.0) }
+    }
+
+    /// Pairs of vectors side by side halve to 8 lanes each, the two pairs to a quad for each vector, and inside the
+    /// quads 2 and 1.
+    #[inline(always)]
+    fn sums(vectors: [Self; 4]) -> [Self; 4] {
+        // SAFETY: see above.
+        unsafe {
+            let pair = |a: __m512, b: __m512| {
+                _mm512_add_ps(
+                    _mm512_shuffle_f32x4::<0x44>(a, b),
+                    _mm512_shuffle_f32x4::<0xEE>(a, b),
+                )
+            };
+            let (low, high) = (
+                pair(vectors[0].0, vectors[1].0),
+                pair(vectors[2].0, vectors[3].0),
+            );
+            let quads = _mm512_add_ps(
+                _mm512_shuffle_f32x4::<0x88>(low, high),
+                _mm512_shuffle_f32x4::<0xDD>(low, high),
+            );
+            let twos = _mm512_add_ps(quads, _mm512_permute_ps::<0x4E>(quads));
+            let ones = _mm512_add_ps(twos, _mm512_permute_ps::<0xB1>(twos));
+            [
+                Avx512(_mm512_shuffle_f32x4::<0x00>(ones, ones)),
+                Avx512(_mm512_shuffle_f32x4::<0x55>(ones, ones)),
+                Avx512(_mm512_shuffle_f32x4::<0xAA>(ones, ones)),
+                Avx512(_mm512_shuffle_f32x4::<0xFF>(ones, ones)),
+            ]
+        }
     }
 
     /// Pairs, quads, then the 128-bit quarters twice: 64 shuffles.

@@ -3,12 +3,16 @@
 //! **Invariant:** what a row becomes depends on its interactions and on what [`Equations`] holds, not on the rows that
 //! are solved beside it.
 
+use super::basis::Basis;
 use super::formula::Formula;
 use super::ops::HalfStepOp;
+use super::packed::Packed;
+use super::settings::Solver;
+use super::solver::{Method, Shape};
 use super::sum::{Desk, Desks, Interactions, Sum};
 use kernels::{
-    Base, CHUNK, Rows, Simd, Source, accumulate, batch_len, close, close_long, solve, system_len,
-    upper_index, upper_len,
+    Base, CHUNK, Common, Dual, Rows, Simd, Source, accumulate, batch_len, close, close_long,
+    conjugate_gradients, dual, solve, subspace, system_len, upper_index, upper_len,
 };
 use std::ops::Range;
 use tensor::CsrRef;
@@ -23,16 +27,38 @@ pub struct Factors<'a> {
     pub times: Option<Rows<'a>>,
 }
 
+/// The matrices that all rows share, as they come from other tables.
+#[derive(Clone, Copy, Default)]
+pub struct Shared<'a> {
+    /// The other table's Gram, upper triangle; with a base and no basis.
+    pub gram: Option<&'a [f64]>,
+    /// The Gram of the bins, upper triangle; with a base and bins.
+    pub time_gram: Option<&'a [f64]>,
+    /// The basis that the other table was turned into.
+    pub basis: Option<&'a [f64]>,
+}
+
 /// What all rows of a half-step share.
 pub(super) struct Equations {
-    simd: Simd,
+    pub(super) simd: Simd,
     pub(super) formula: Formula,
     pub(super) width: usize,
+    solver: Solver,
+    cg_steps: u32,
     cells: f64,
     /// α0 (G ∘ ...), upper triangle, ones on the diagonal of the padding.
     base: Vec<f32>,
+    /// The same for panels.
+    common: Matrix,
+    pub(super) basis: Option<Basis>,
     zeros: Vec<f32>,
     closes_epoch: bool,
+}
+
+/// The base as solvers on panels take it.
+enum Matrix {
+    Diagonal(Vec<f32>),
+    Square(Vec<f32>),
 }
 
 /// What a solved row is worth to the objective.
@@ -50,15 +76,36 @@ pub(super) struct Job<'a> {
 }
 
 pub(super) enum Outcome {
-    Open(Sum),
+    Open(Open),
     Solved(Option<usize>),
 }
 
-/// α0 times the elementwise product of the Grams, rounded to f32, with ones on the diagonal of the padding.
-fn base(formula: &Formula, grams: &[Option<&[f64]>]) -> Vec<f32> {
+/// A cut row, so far.
+pub(super) enum Open {
+    Sum(Sum),
+    Packed(Packed),
+}
+
+impl Open {
+    pub(super) fn count(&self) -> u64 {
+        match self {
+            Open::Sum(sum) => sum.count(),
+            Open::Packed(packed) => packed.count() as u64,
+        }
+    }
+}
+
+/// α0 times the elementwise product of the Grams, or their eigenvalues, rounded to f32, with ones on the diagonal of the
+/// padding.
+fn base(formula: &Formula, shared: Shared<'_>, basis: Option<&Basis>) -> Vec<f32> {
     let (width, rank) = (formula.width(), formula.rank as usize);
     let mut base = vec![0.0; upper_len(width)];
-    if formula.has_base() {
+    if let Some(basis) = basis {
+        for k in 0..rank {
+            base[upper_index(width, k, k)] = (formula.alpha0 * basis.values[k]) as f32;
+        }
+    } else if formula.has_base() {
+        let grams = [shared.gram, shared.time_gram];
         let grams: Vec<&[f64]> = grams.iter().copied().flatten().collect();
         assert!(
             !grams.is_empty() && grams.iter().all(|gram| gram.len() == base.len()),
@@ -74,6 +121,20 @@ fn base(formula: &Formula, grams: &[Option<&[f64]>]) -> Vec<f32> {
     base
 }
 
+/// The upper triangle of a base for panels: its diagonal where it has no more than that.
+fn common(width: usize, base: &[f32], diagonal: bool) -> Matrix {
+    let entry = |i: usize, j: usize| base[upper_index(width, i.min(j), i.max(j))];
+    if diagonal {
+        Matrix::Diagonal((0..width).map(|k| entry(k, k)).collect())
+    } else {
+        Matrix::Square(
+            (0..width * width)
+                .map(|i| entry(i / width, i % width))
+                .collect(),
+        )
+    }
+}
+
 /// Interactions of one row, as they stand in the piece.
 struct RowItems<'a> {
     simd: Simd,
@@ -85,56 +146,80 @@ struct RowItems<'a> {
     first: usize,
 }
 
-impl Interactions for RowItems<'_> {
-    fn add_to(&self, range: Range<usize>, desk: &mut Desk, system: &mut [f32]) {
+impl RowItems<'_> {
+    /// Hands the sources, weights and targets of some interactions to `take`.
+    fn with(
+        &self,
+        range: Range<usize>,
+        weights: &mut [f32],
+        targets: &mut [f32],
+        take: impl FnOnce(&[Source<'_>], &[f32], &[f32]),
+    ) {
         let (start, count) = (self.first + range.start, range.len());
-        let Desk {
-            panel,
-            weights,
-            targets,
-            ..
-        } = desk;
-        self.formula.terms(
-            self.values,
-            start,
-            &mut weights[..count],
-            &mut targets[..count],
-        );
+        let (weights, targets) = (&mut weights[..count], &mut targets[..count]);
+        self.formula.terms(self.values, start, weights, targets);
         let columns = Source {
             rows: self.factors.columns,
             ids: &self.columns[start..],
         };
-        let (weights, targets) = (&weights[..count], &targets[..count]);
         match (self.factors.times, self.times) {
             (Some(rows), Some(times)) => {
                 let times = Source {
                     rows,
                     ids: &times[start..],
                 };
-                accumulate(
-                    self.simd,
-                    &[columns, times],
-                    weights,
-                    targets,
-                    panel,
-                    system,
-                );
+                take(&[columns, times], weights, targets);
             }
-            _ => accumulate(self.simd, &[columns], weights, targets, panel, system),
+            _ => take(&[columns], weights, targets),
+        }
+    }
+
+    /// Packs the first `count` interactions at hand.
+    fn pack(&self, count: usize, desk: &mut Desk, packed: &mut Packed) {
+        let mut next = 0;
+        while next < count {
+            let end = count.min(next + packed.room());
+            let (weights, targets) = (&mut desk.weights, &mut desk.targets);
+            self.with(next..end, weights, targets, |sources, weights, targets| {
+                packed.extend(self.simd, sources, weights, targets);
+            });
+            next = end;
         }
     }
 }
 
+impl Interactions for RowItems<'_> {
+    fn add_to(&self, range: Range<usize>, desk: &mut Desk, system: &mut [f32]) {
+        let Desk {
+            panel,
+            weights,
+            targets,
+            ..
+        } = desk;
+        self.with(range, weights, targets, |sources, weights, targets| {
+            accumulate(self.simd, sources, weights, targets, panel, system);
+        });
+    }
+}
+
 impl Equations {
-    /// The equations of a half-step whose other tables have these Grams.
-    pub(super) fn new(simd: Simd, op: &HalfStepOp, grams: &[Option<&[f64]>]) -> Self {
+    /// The equations of a half-step.
+    pub(super) fn new(simd: Simd, op: &HalfStepOp, shared: Shared<'_>) -> Self {
         let width = op.formula.width();
+        let basis = shared.basis.map(|object| Basis::open(width, object));
+        let base = base(&op.formula, shared, basis.as_ref());
+        let diagonal = basis.is_some() || !op.formula.has_base();
+        let common = common(width, &base, diagonal || !op.solver.takes_panels());
         Equations {
             simd,
             formula: op.formula,
             width,
+            solver: op.solver,
+            cg_steps: op.cg_steps,
             cells: op.cells(),
-            base: base(&op.formula, grams),
+            base,
+            common,
+            basis,
             zeros: vec![0.0; width],
             closes_epoch: op.closes_epoch,
         }
@@ -165,6 +250,26 @@ impl Equations {
         }
     }
 
+    fn method(&self, csr: &CsrRef<'_>, row: usize) -> Method {
+        self.solver.method(Shape {
+            count: csr.row_count(row),
+            rank: self.formula.rank,
+            width: self.width,
+            cg_steps: self.cg_steps,
+            diagonal: matches!(self.common, Matrix::Diagonal(_)),
+        })
+    }
+
+    /// What a row that is cut has before its first interaction.
+    pub(super) fn open(&self, csr: &CsrRef<'_>, row: usize) -> Open {
+        if !self.method(csr, row).takes_panel() {
+            return Open::Sum(Sum::default());
+        }
+        let mut packed = Packed::new(self.width, csr.row_count(row) as usize);
+        packed.clear();
+        Open::Packed(packed)
+    }
+
     /// A row that is cut, or shared by all threads.
     pub(super) fn long_row(
         &self,
@@ -172,25 +277,37 @@ impl Equations {
         row: usize,
         factors: Factors<'_>,
         desks: &Desks,
-        mut sum: Sum,
+        open: Open,
         job: Job<'_>,
     ) -> Outcome {
         let items = self.items(csr, factors, row);
-        let here = csr.row(row).len();
-        sum.extend_on_all(self.simd, self.width, &items, here, desks);
-        if sum.count() < csr.row_count(row) {
-            return Outcome::Open(sum);
-        }
+        let (here, all) = (csr.row(row).len(), csr.row_count(row));
         let ridge = self.ridge(csr, row);
-        let total = sum.total(self.simd, self.width);
-        desks.at(|desk| {
-            let slot = &mut desk.batch[..system_len(self.width)];
-            close_long(self.simd, self.closing(ridge), &total, slot);
-            Outcome::Solved(
-                self.solve(1, &[ridge], desk, job.out, job.notes)
-                    .map(|(_, pivot)| pivot),
-            )
-        })
+        match open {
+            Open::Sum(mut sum) => {
+                sum.extend_on_all(self.simd, self.width, &items, here, desks);
+                if sum.count() < all {
+                    return Outcome::Open(Open::Sum(sum));
+                }
+                let total = sum.total(self.simd, self.width);
+                desks.at(|desk| {
+                    let slot = &mut desk.batch[..system_len(self.width)];
+                    close_long(self.simd, self.closing(ridge), &total, slot);
+                    Outcome::Solved(
+                        self.solve(1, &[ridge], desk, job.out, job.notes)
+                            .map(|(_, pivot)| pivot),
+                    )
+                })
+            }
+            Open::Packed(mut packed) => desks.at(|desk| {
+                items.pack(here, desk, &mut packed);
+                if (packed.count() as u64) < all {
+                    return Outcome::Open(Open::Packed(packed));
+                }
+                let (method, note) = (self.method(csr, row), &mut job.notes[0]);
+                Outcome::Solved(self.solve_packed(method, &mut packed, ridge, desk, job.out, note))
+            }),
+        }
     }
 
     /// Whole rows of at most one segment each, solved some at a time. Returns the first that failed.
@@ -202,7 +319,7 @@ impl Equations {
         desk: &mut Desk,
     ) -> Option<(usize, usize)> {
         let (width, length) = (self.width, system_len(self.width));
-        let mut failed = None;
+        let mut failed = Vec::new();
         let mut waiting = Vec::with_capacity(batch_len(width));
         let mut ridges = Vec::with_capacity(batch_len(width));
         let mut outs = vec![0.0; batch_len(width) * width];
@@ -210,7 +327,22 @@ impl Equations {
         let last = job.rows.end - 1;
         for row in job.rows.clone() {
             let count = csr.row(row).len();
-            if count > 0 {
+            if count > 0 && self.method(csr, row).takes_panel() {
+                let mut packed = std::mem::take(&mut desk.packed);
+                packed.clear();
+                self.items(csr, factors, row).pack(count, desk, &mut packed);
+                let place = row - job.rows.start;
+                let pivot = self.solve_packed(
+                    self.method(csr, row),
+                    &mut packed,
+                    self.ridge(csr, row),
+                    desk,
+                    &mut job.out[place * width..][..width],
+                    &mut job.notes[place],
+                );
+                failed.extend(pivot.map(|pivot| (row, pivot)));
+                desk.packed = packed;
+            } else if count > 0 {
                 let ridge = self.ridge(csr, row);
                 self.short_row(
                     &self.items(csr, factors, row),
@@ -224,7 +356,7 @@ impl Equations {
             }
             if waiting.len() == batch_len(width) || (row == last && !waiting.is_empty()) {
                 let here = self.solve(waiting.len(), &ridges, desk, &mut outs, &mut notes);
-                failed = failed.or(here.map(|(system, pivot)| (waiting[system], pivot)));
+                failed.extend(here.map(|(system, pivot)| (waiting[system], pivot)));
                 for (place, &row) in waiting.iter().enumerate() {
                     let row = row - job.rows.start;
                     job.out[row * width..][..width]
@@ -236,7 +368,7 @@ impl Equations {
             }
         }
         debug_assert_eq!(desk.batch.len(), batch_len(width) * length);
-        failed
+        failed.into_iter().min()
     }
 
     /// Puts the equations of a row into a place of the desk's batch.
@@ -277,6 +409,70 @@ impl Equations {
         desk.chunk = chunk;
     }
 
+    /// Solves a row on its panel, from what `x` holds. Returns the column that failed.
+    fn solve_packed(
+        &self,
+        method: Method,
+        packed: &mut Packed,
+        ridge: f32,
+        desk: &mut Desk,
+        x: &mut [f32],
+        note: &mut Note,
+    ) -> Option<usize> {
+        packed.close(self.simd);
+        packed.right_hand_side(&mut desk.rhs, &mut desk.rest);
+        let panel = packed.panel();
+        let common = match &self.common {
+            Matrix::Diagonal(diagonal) => Common::Diagonal(diagonal),
+            Matrix::Square(square) => Common::Square(square),
+        };
+        let equations = kernels::Equations {
+            common,
+            ridge,
+            panel,
+            rhs: &desk.rhs,
+        };
+        let (simd, scratch) = (self.simd, &mut desk.solver);
+        let failed = match (method, common) {
+            (Method::Dual, Common::Diagonal(diagonal)) => {
+                let row = Dual {
+                    diagonal,
+                    ridge,
+                    panel,
+                    factors: packed.factors(),
+                    rest: &desk.rest,
+                };
+                dual(simd, row, x, scratch)
+            }
+            (Method::Subspace, _) => subspace(simd, equations, x, scratch),
+            _ => conjugate_gradients(simd, equations, self.cg_steps as usize, x, scratch),
+        };
+        note.regularization = f64::from(ridge) * dot(x, x);
+        if self.closes_epoch {
+            desk.copy.resize(panel.len() / self.width, 0.0);
+            kernels::scores(self.simd, panel, x, &mut desk.copy);
+            let quadratic = dot(&desk.copy, &desk.copy) + self.common(x) + note.regularization;
+            note.fit = 2.0 * dot(&desk.rhs, x) - quadratic;
+        }
+        failed
+    }
+
+    /// xᵀ B x of the base.
+    fn common(&self, x: &[f32]) -> f64 {
+        match &self.common {
+            Matrix::Diagonal(diagonal) => {
+                let terms = diagonal.iter().zip(x);
+                terms
+                    .map(|(&d, &x)| f64::from(d) * f64::from(x) * f64::from(x))
+                    .sum()
+            }
+            Matrix::Square(square) => {
+                let rows = square.chunks_exact(x.len()).zip(x);
+                rows.map(|(row, &xk)| f64::from(xk) * dot(row, x)).sum()
+            }
+        }
+    }
+
     /// Solves the first `count` systems of the desk's batch. Returns the first that failed, and its pivot.
     fn solve(
         &self,
@@ -296,7 +492,6 @@ impl Equations {
         for place in 0..count {
             let x = &mut outs[place * width..][..width];
             x.copy_from_slice(&batch[place * length + upper_len(width)..][..width]);
-            let squares: f64 = x.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
             let fit = if self.closes_epoch {
                 fit(width, &desk.copy[place * length..][..length], x)
             } else {
@@ -304,11 +499,23 @@ impl Equations {
             };
             notes[place] = Note {
                 fit,
-                regularization: f64::from(ridges[place]) * squares,
+                regularization: f64::from(ridges[place]) * dot(x, x),
             };
         }
         failed.map(|failed| (failed.system, failed.pivot))
     }
+}
+
+/// x · y in f64: 16 sums, then these in order.
+fn dot(x: &[f32], y: &[f32]) -> f64 {
+    const LANES: usize = kernels::LANES;
+    let mut sums = [0.0_f64; LANES];
+    for (x, y) in x.chunks(LANES).zip(y.chunks(LANES)) {
+        for (sum, (&x, &y)) in sums.iter_mut().zip(x.iter().zip(y)) {
+            *sum += f64::from(x) * f64::from(y);
+        }
+    }
+    sums.iter().sum()
 }
 
 /// xᵀ(rhs + residual) = 2 xᵀ rhs − xᵀ A x in f64.
@@ -325,15 +532,6 @@ fn fit(width: usize, system: &[f32], x: &[f32]) -> f64 {
         let from = k / LANES * LANES;
         let row;
         (row, upper) = upper.split_at(width - from);
-        let dot = |row: &[f32], x: &[f32]| -> f64 {
-            let mut sums = [0.0_f64; LANES];
-            for (row, x) in row.chunks_exact(LANES).zip(x.chunks_exact(LANES)) {
-                for (sum, (&a, &x)) in sums.iter_mut().zip(row.iter().zip(x)) {
-                    *sum += f64::from(a) * f64::from(x);
-                }
-            }
-            sums.iter().sum()
-        };
         // Blocks beyond the diagonal one stand for their mirror images too; the diagonal one is kept whole.
         let own = dot(&row[..LANES], &x[from..from + LANES]);
         let beyond = dot(&row[LANES..], &x[from + LANES..]);

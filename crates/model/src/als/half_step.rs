@@ -1,10 +1,13 @@
-//! Half a matrix epoch on one block: the rows of one mode are solved, the other tables held.
+//! Half an epoch on one block: the rows of one mode are solved, the other tables held.
 //!
 //! **Invariant:** the block may be given in pieces cut at any interaction, and computed by any number of threads: the
 //! bits are those of one piece on one thread.
 
-use super::equations::{Equations, Job, Note, Outcome};
+use super::basis::Basis;
+use super::equations::{Equations, Job, Note, Open, Outcome};
 use super::ops::{FailedRow, HalfStepOp, Tally};
+use super::packed::Packed;
+use super::solver::panel_rows;
 use super::sum::{Desk, Desks, SEGMENT, Sum};
 use crate::reduce::tree_sum;
 use kernels::{Simd, system_len};
@@ -12,7 +15,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 use tensor::{BlockId, CsrRef};
 
-pub use super::equations::Factors;
+pub use super::equations::{Factors, Shared};
 
 /// Interactions (and as many rows' worth of solving) that one thread takes at a time.
 const SHARE: u64 = 8_192;
@@ -21,25 +24,18 @@ const SHARE: u64 = 8_192;
 pub struct HalfStep {
     equations: Equations,
     first_id: u32,
-    open: Option<(u32, Sum)>,
+    open: Option<(u32, Open)>,
     notes: Vec<Note>,
     failed: Option<FailedRow>,
 }
 
 impl HalfStep {
-    /// Nothing done yet. `gram` and `time_gram` are the upper triangles of the other tables' Gram matrices, where
-    /// the formula has a base.
+    /// Nothing done yet.
     ///
     /// # Panics
-    /// Where a Gram is not of the formula's width.
-    pub fn new(
-        simd: Simd,
-        op: &HalfStepOp,
-        block: BlockId,
-        gram: Option<&[f64]>,
-        time_gram: Option<&[f64]>,
-    ) -> Self {
-        let equations = Equations::new(simd, op, &[gram, time_gram]);
+    /// Where a shared matrix is missing or not of the formula's width.
+    pub fn new(simd: Simd, op: &HalfStepOp, block: BlockId, shared: Shared<'_>) -> Self {
+        let equations = Equations::new(simd, op, shared);
         let ids = op.rows.row_ids(block);
         let notes = vec![Note::default(); ids.len()];
         HalfStep {
@@ -52,22 +48,60 @@ impl HalfStep {
     }
 
     /// Bytes that it holds between pieces, for a block of `rows` rows whose longest has `longest` interactions.
-    pub fn bytes(width: usize, rows: u64, longest: u64, threads: usize) -> u64 {
+    pub fn bytes(op: &HalfStepOp, rows: u64, longest: u64, threads: usize) -> u64 {
+        let width = op.formula.width();
         let notes = rows * std::mem::size_of::<Note>() as u64;
         let parts = if longest > SEGMENT {
             2 * threads as u64 + 1
         } else {
             2
         };
+        let panel = Self::panel(op, longest);
+        // Turned rows have their copies, one share of them a thread.
+        let basis = if op.basis {
+            Basis::bytes(width) + Basis::turning_bytes(width) * threads as u64
+        } else {
+            0
+        };
         notes
-            + 4 * system_len(width) as u64
+            + basis
+            + 4 * (system_len(width) + width * width) as u64
             + parts * Sum::bytes(width, longest)
-            + threads as u64 * Desk::bytes(width)
+            + Packed::bytes(width, panel)
+            + threads as u64 * Desk::bytes(width, panel)
+    }
+
+    /// Interactions of the longest panel where no row has more than `longest`: for [`Desks::new`].
+    pub fn panel(op: &HalfStepOp, longest: u64) -> usize {
+        if op.solver.takes_panels() {
+            panel_rows(op.formula.width()).min(longest as usize)
+        } else {
+            0
+        }
+    }
+
+    /// Puts the last factors where the rows start from: `last` holds the block's last version, row i of it owns the
+    /// interactions `offsets[i] .. offsets[i + 1]`. A row without any stays zero.
+    ///
+    /// # Panics
+    /// Where lengths disagree.
+    pub fn start(&self, last: &[f32], offsets: &[u64], out: &mut [f32]) {
+        let (simd, width) = (self.equations.simd, self.equations.width);
+        assert!(last.len() == out.len() && offsets.len() * width == out.len() + width);
+        match &self.equations.basis {
+            Some(basis) => basis.turn(simd, last, out),
+            None => out.copy_from_slice(last),
+        }
+        for (row, ends) in out.chunks_exact_mut(width).zip(offsets.windows(2)) {
+            if ends[0] == ends[1] {
+                row.fill(0.0);
+            }
+        }
     }
 
     /// Solves the rows of the block that end in this piece, and keeps the sum of the one that does not. `csr` holds
-    /// the piece's rows, the first of them the block's `first_row`; `out` holds all rows of the block, zero
-    /// where they have no interaction.
+    /// the piece's rows, the first of them the block's `first_row`; `out` holds all rows of the block: before, what rows
+    /// start from.
     ///
     /// # Panics
     /// Where pieces do not follow each other, or an id has no factors.
@@ -112,11 +146,11 @@ impl HalfStep {
                 .open
                 .take()
                 .filter(|(open, _)| *open == first_row + row as u32);
-            let sum = open.map_or_else(Sum::default, |(_, sum)| sum);
-            assert_eq!(sum.count(), csr.row_start(row), "pieces follow each other");
-            let outcome = equations.long_row(&csr, row, factors, desks, sum, job);
+            let open = open.map_or_else(|| equations.open(&csr, row), |(_, open)| open);
+            assert_eq!(open.count(), csr.row_start(row), "pieces follow each other");
+            let outcome = equations.long_row(&csr, row, factors, desks, open, job);
             match outcome {
-                Outcome::Open(sum) => self.open = Some((first_row + row as u32, sum)),
+                Outcome::Open(open) => self.open = Some((first_row + row as u32, open)),
                 Outcome::Solved(pivot) => failed.extend(pivot.map(|pivot| (row, pivot))),
             }
         }
@@ -138,11 +172,14 @@ impl HalfStep {
         }
     }
 
-    /// What the block is worth to the objective, added up by rows.
+    /// Turns the rows back where they were turned. Gives what the block is worth to the objective, added up by rows.
     ///
     /// # Panics
     /// Where the last piece left a row open.
-    pub fn finish(self) -> Tally {
+    pub fn finish(self, out: &mut [f32]) -> Tally {
+        if let Some(basis) = &self.equations.basis {
+            basis.turn_back(self.equations.simd, out);
+        }
         assert!(
             self.open.is_none(),
             "the pieces reach to the end of the block"

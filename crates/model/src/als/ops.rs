@@ -2,6 +2,7 @@
 //! the program that names the keys and with the runner that brings the bytes.
 
 use super::formula::Formula;
+use super::settings::Solver;
 use serde::{Deserialize, Serialize};
 use tensor::{Grid, Mode};
 
@@ -18,6 +19,10 @@ pub enum AlsOp {
     TimePartial(TimePartialOp),
     /// Solves the rows of the bins.
     TimeSolve(TimeSolveOp),
+    /// Diagonalises a Gram matrix.
+    Basis(BasisOp),
+    /// Turns a block into a basis.
+    Turn(TurnOp),
 }
 
 /// Reads the partition of the user block that the task's index names; returns [`Totals`].
@@ -58,8 +63,23 @@ pub enum First {
     },
 }
 
-/// Reads: the block's partition; all blocks of the other table (rows); then, with a base, the root of the other
-/// table's Gram; then, with bins, the table of bins and, with a base, its Gram.
+/// Reads the root of a table's Gram. Writes its basis ([`super::basis::basis_len`] f64). Returns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BasisOp {
+    /// Columns in use.
+    pub rank: u32,
+}
+
+/// Reads a block of a table and a basis. Writes the block's rows in the basis. Returns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnOp {
+    /// Columns in use.
+    pub rank: u32,
+}
+
+/// Reads: the block's partition; all blocks of the other table (rows), turned into their basis where there is one; then
+/// the basis or, without one but with a base, the root of the other table's Gram; then, with bins, the table of bins
+/// and, with a base, its Gram; then, where it starts warm, the block's last version.
 /// Writes: the block's new version; with a base, its Gram partial. Returns a [`Tally`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HalfStepOp {
@@ -73,6 +93,14 @@ pub struct HalfStepOp {
     pub bins: Option<u32>,
     /// Whether the objective is taken from this half-step, the last of an epoch.
     pub closes_epoch: bool,
+    /// How rows are solved.
+    pub solver: Solver,
+    /// Steps of conjugate gradients.
+    pub cg_steps: u32,
+    /// Whether the other table is turned into the basis of its Gram.
+    pub basis: bool,
+    /// Whether rows start from their last factors; from zero otherwise.
+    pub warm: bool,
 }
 
 /// Reads: a user block's partition, the user block, all product blocks (rows). Writes: one partial with a row per

@@ -2,8 +2,11 @@
 //!
 //! **Invariant:** every name here follows from the epoch alone, so a replay makes the same steps.
 
+use super::basis::basis_len;
 use super::formula::Formula;
-use super::ops::{AlsOp, First, HalfStepOp, InitOp, TimePartialOp, TimeSolveOp, TotalsOp};
+use super::ops::{
+    AlsOp, BasisOp, First, HalfStepOp, InitOp, TimePartialOp, TimeSolveOp, TotalsOp, TurnOp,
+};
 use super::program::{Input, TableVersion};
 use super::settings::{Settings, TimeUse};
 use super::time_mode::packed_len;
@@ -20,6 +23,11 @@ pub const USERS: TableId = TableId(0);
 pub const PRODUCTS: TableId = TableId(1);
 /// The factors of bins.
 pub const TIMES: TableId = TableId(2);
+
+/// The users' factors in the basis of their Gram, for one half-step.
+pub const TURNED_USERS: TableId = TableId(3);
+/// The products' factors in the basis of their Gram, for one half-step.
+pub const TURNED_PRODUCTS: TableId = TableId(4);
 
 /// What a step's reduced partials are to the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +138,17 @@ impl Layout<'_> {
         self.factors_time() && !self.settings.hold_time
     }
 
+    /// Whether half-steps work in the eigenbasis of the other table's Gram: with a base, which is one Gram only in the
+    /// matrix, and for solvers that gain by it.
+    pub fn takes_basis(&self) -> bool {
+        self.formula.has_base() && !self.factors_time() && self.settings.solver.takes_panels()
+    }
+
+    /// Whether rows start from their last factors.
+    pub fn starts_warm(&self) -> bool {
+        self.settings.solver.starts_warm()
+    }
+
     /// A table as it is after an epoch; 0: as it was first made.
     pub fn table(&self, mode: Mode, epoch: u32) -> TableVersion {
         let (id, grid) = match mode {
@@ -185,6 +204,9 @@ impl Layout<'_> {
             tables.push(self.table(Mode::Time, epoch));
         }
         let mut kept: Vec<KeyRange> = tables.iter().map(TableVersion::keys).collect();
+        if self.starts_warm() {
+            kept.push(self.table(Mode::User, epoch).keys());
+        }
         if self.formula.has_base() {
             kept.extend(
                 tables
@@ -281,6 +303,7 @@ impl Layout<'_> {
             &self.input.train.user_major,
             &old_products,
             times.as_ref(),
+            (epoch > 1).then_some(&old_users),
             frees,
         );
 
@@ -297,6 +320,7 @@ impl Layout<'_> {
             &self.input.train.product_major,
             &users,
             times.as_ref(),
+            Some(&old_products),
             frees,
         );
         if self.solves_time() {
@@ -320,14 +344,20 @@ impl Layout<'_> {
         partitions: &[PartitionRef],
         other: &TableVersion,
         times: Option<&TableVersion>,
-        frees: Vec<KeyRange>,
+        last: Option<&TableVersion>,
+        mut frees: Vec<KeyRange>,
     ) {
+        let last = last.filter(|_| self.starts_warm());
         let op = HalfStepOp {
             formula: self.formula,
             rows: solved.grid.clone(),
             columns: other.grid.clone(),
             bins: times.map(|_| self.input.bins),
             closes_epoch: solved.mode == Mode::Product && !self.solves_time(),
+            solver: self.settings.solver,
+            cg_steps: self.settings.cg_steps,
+            basis: self.takes_basis(),
+            warm: last.is_some(),
         };
         let op = Op::Als(AlsOp::HalfStep(op)).encode();
         let with_roots = |table: &TableVersion, read: Read| {
@@ -335,7 +365,14 @@ impl Layout<'_> {
                 .chain(self.root_of(table).into_iter().map(Read::whole))
                 .collect::<Vec<_>>()
         };
-        let mut shared = with_roots(other, Read::rows(other.keys()));
+        let mut shared = if self.takes_basis() {
+            let turned = self.turn(stage, other);
+            let basis = self.basis(other);
+            frees.extend([turned.keys(), KeyRange::One(basis)]);
+            vec![Read::rows(turned.keys()), Read::whole(basis)]
+        } else {
+            with_roots(other, Read::rows(other.keys()))
+        };
         if let Some(times) = times {
             shared.extend(with_roots(times, Read::whole(times.keys())));
         }
@@ -343,6 +380,7 @@ impl Layout<'_> {
             op: op.clone(),
             reads: std::iter::once(sealed(partition))
                 .chain(shared.iter().copied())
+                .chain(last.map(|last| Read::whole(last.block(block))))
                 .collect(),
             writes: self.block_and_gram(solved, block),
             // A row's factorization is worth some r/3 interactions.
@@ -356,6 +394,47 @@ impl Layout<'_> {
             frees,
         );
         self.gram_reduce(stage, solved);
+    }
+
+    /// The key of the eigenbasis of a table's Gram: it stands one level above the root.
+    fn basis(&self, table: &TableVersion) -> ObjectKey {
+        let gram = self.gram(table);
+        ObjectKey::Partial {
+            reduction: gram.id,
+            level: gram.levels() + 1,
+            index: 0,
+        }
+    }
+
+    /// Diagonalises the Gram of a table and turns all of it into that basis.
+    fn turn(&self, stage: &mut Stage, table: &TableVersion) -> TableVersion {
+        let (rank, basis) = (self.settings.rank, self.basis(table));
+        let diagonalise = Draft {
+            op: Op::Als(AlsOp::Basis(BasisOp { rank })).encode(),
+            reads: vec![Read::whole(self.gram(table).root())],
+            writes: vec![basis],
+            cost: basis_len(table.width as usize) as u64 / 16,
+        };
+        let name = format!("{} basis", table.mode);
+        stage.push(&name, Role::Silent, vec![diagonalise], Vec::new());
+        let turned = TableVersion {
+            id: if table.mode == Mode::User {
+                TURNED_USERS
+            } else {
+                TURNED_PRODUCTS
+            },
+            ..table.clone()
+        };
+        let op = Op::Als(AlsOp::Turn(TurnOp { rank })).encode();
+        let drafts = table.grid.block_ids().map(|block| Draft {
+            op: op.clone(),
+            reads: vec![Read::whole(table.block(block.0)), Read::whole(basis)],
+            writes: vec![turned.block(block.0)],
+            cost: u64::from(table.grid.rows[block.0 as usize]),
+        });
+        let name = format!("{} in the basis", table.mode);
+        stage.push(&name, Role::Silent, drafts.collect(), Vec::new());
+        turned
     }
 
     fn time_steps(

@@ -39,6 +39,22 @@ pub enum TimeUse {
     Factor,
 }
 
+/// How rows are solved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Solver {
+    /// By whatever is cheapest for a row of its count.
+    Auto,
+    /// Exactly, by Cholesky on the normal equations.
+    Cholesky,
+    /// Exactly, rows with fewer interactions than columns by Cholesky on the dual system.
+    Dual,
+    /// By some steps of conjugate gradients from the last factors.
+    Cg,
+    /// By a sweep of block coordinate descent from the last factors, 16 columns at a time.
+    Subspace,
+}
+
 /// All settings. Absent keys take their defaults; [`Settings::check`] refuses what cannot be honoured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -73,6 +89,10 @@ pub struct Settings {
     pub init_scale: f64,
     /// Stop when an epoch lowers the objective by less than this share; 0: never.
     pub tolerance: f64,
+    /// How rows are solved.
+    pub solver: Solver,
+    /// Steps of conjugate gradients.
+    pub cg_steps: u32,
 }
 
 impl Default for Settings {
@@ -94,6 +114,8 @@ impl Default for Settings {
             seed: 1,
             init_scale: 0.1,
             tolerance: 0.0,
+            solver: Solver::Cholesky,
+            cg_steps: 3,
         }
     }
 }
@@ -120,6 +142,9 @@ impl Settings {
         }
         if self.epochs == 0 {
             return refuse("epochs", "is 0: give 1 or more".to_owned());
+        }
+        if self.cg_steps == 0 {
+            return refuse("cg_steps", "is 0: give 1 or more".to_owned());
         }
         let positive = [
             ("alpha", self.alpha),
@@ -189,9 +214,10 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_named() {
         type Spoil = fn(&mut Settings);
-        let cases: [(&str, Spoil); 9] = [
+        let cases: [(&str, Spoil); 10] = [
             ("rank", |s| s.rank = 513),
             ("epochs", |s| s.epochs = 0),
+            ("cg_steps", |s| s.cg_steps = 0),
             ("alpha", |s| s.alpha = f64::NAN),
             ("regularization", |s| s.regularization = -1.0),
             ("nu", |s| s.nu = 3.0),

@@ -5,7 +5,11 @@
 //! threads, without changing a bit.
 
 use super::lines::Lines;
-use kernels::{CHUNK, Simd, add, batch_len, flush, panel_len, system_len};
+use super::packed::Packed;
+use kernels::{
+    CHUNK, GROUP, Simd, add, batch_len, conjugate_gradients_scratch, dual_scratch, flush,
+    panel_len, solve_scratch, subspace_scratch, system_len,
+};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Mutex;
@@ -39,11 +43,17 @@ pub struct Desk {
     pub copy: Vec<f32>,
     /// Scratch of the solver.
     pub solver: Lines,
+    /// A row that is solved on its panel.
+    pub packed: Packed,
+    /// Its right-hand side.
+    pub rhs: Lines,
+    /// What of it has no line.
+    pub rest: Lines,
 }
 
 impl Desk {
-    /// A desk for rows of this width.
-    pub fn new(width: usize) -> Self {
+    /// A desk for rows of this width, and for panels of so many interactions.
+    pub fn new(width: usize, panel: usize) -> Self {
         let system = system_len(width);
         Desk {
             panel: Lines::zeroed(panel_len(width)),
@@ -54,29 +64,45 @@ impl Desk {
             sum: vec![0.0; system],
             batch: Lines::zeroed(batch_len(width) * system),
             copy: Vec::new(),
-            solver: Lines::zeroed(kernels::solve_scratch(width)),
+            solver: Lines::zeroed(scratch_len(width, panel)),
+            packed: Packed::new(width, panel),
+            rhs: Lines::zeroed(width),
+            rest: Lines::zeroed(width),
         }
     }
 
     /// Bytes of a desk.
-    pub fn bytes(width: usize) -> u64 {
+    pub fn bytes(width: usize, panel: usize) -> u64 {
         let floats = panel_len(width)
             + (3 + 2 * batch_len(width)) * system_len(width)
-            + kernels::solve_scratch(width)
+            + scratch_len(width, panel)
+            + 2 * width
             + 4 * CHUNK;
-        4 * floats as u64
+        4 * floats as u64 + Packed::bytes(width, panel)
     }
+}
+
+/// Floats of scratch that any solver needs, on panels of so many interactions.
+fn scratch_len(width: usize, panel: usize) -> usize {
+    if panel == 0 {
+        return solve_scratch(width);
+    }
+    let lines = panel.next_multiple_of(GROUP);
+    solve_scratch(width)
+        .max(conjugate_gradients_scratch(width))
+        .max(subspace_scratch(width, lines))
+        .max(dual_scratch(width, lines.min(width)))
 }
 
 /// A desk for each thread of the installed pool.
 pub struct Desks(Vec<Mutex<Desk>>);
 
 impl Desks {
-    /// Desks for rows of this width.
-    pub fn new(width: usize, threads: usize) -> Self {
+    /// Desks for rows of this width, and for panels of so many interactions.
+    pub fn new(width: usize, panel: usize, threads: usize) -> Self {
         Desks(
             (0..threads.max(1))
-                .map(|_| Mutex::new(Desk::new(width)))
+                .map(|_| Mutex::new(Desk::new(width, panel)))
                 .collect(),
         )
     }

@@ -43,7 +43,7 @@ impl TimePartial {
         let long = Sum::bytes(width, interactions.max(1));
         (bins - trees) * Sum::bytes(width, 1)
             + (trees + 2 * threads as u64) * long
-            + threads as u64 * Desk::bytes(width)
+            + threads as u64 * Desk::bytes(width, 0)
     }
 
     /// Bytes per interaction of a piece, beside its own.

@@ -1,0 +1,106 @@
+//! The eigenbasis of a Gram matrix: in it what all rows have in common is diagonal. One task diagonalises, the other
+//! table is turned once, and a half-step solves its rows there and turns them back, so nothing turned is kept.
+//!
+//! **Invariant:** a row is turned alone, so neither blocks nor threads change a bit.
+
+use kernels::{LANES, Simd, eigen, eigen_scratch, rotate, upper_index, upper_len};
+use rayon::prelude::*;
+
+/// Rows that one thread turns at a time.
+const SHARE_ROWS: usize = 1_024;
+
+/// The f64 of a basis as an object: the eigenvalues, then the eigenvectors, one a row, all padded to the width.
+pub const fn basis_len(width: usize) -> usize {
+    width + width * width
+}
+
+/// Bytes that [`basis_of`] takes beside its result.
+pub const fn basis_scratch_bytes(rank: usize) -> u64 {
+    8 * (rank * rank + rank + eigen_scratch(rank)) as u64
+}
+
+/// Diagonalises a Gram matrix, given as an upper triangle. One that is not finite gives values that are no numbers,
+/// with which no row can be solved.
+///
+/// # Panics
+/// Where the Gram is not of the rank's width.
+pub fn basis_of(simd: Simd, rank: usize, gram: &[f64]) -> Vec<f64> {
+    let width = rank.next_multiple_of(LANES);
+    assert_eq!(gram.len(), upper_len(width), "a Gram of the width");
+    let entry = |i: usize, j: usize| gram[upper_index(width, i.min(j), i.max(j))];
+    let mut vectors: Vec<f64> = (0..rank * rank)
+        .map(|i| entry(i / rank, i % rank))
+        .collect();
+    let (mut values, mut scratch) = (vec![0.0; rank], vec![0.0; eigen_scratch(rank)]);
+    if !eigen(simd, &mut vectors, &mut values, &mut scratch) {
+        values.fill(f64::NAN);
+    }
+    let mut basis = vec![0.0; basis_len(width)];
+    // A Gram has no negative eigenvalue: those that come out below zero are its roundings.
+    for (out, value) in basis.iter_mut().zip(&values) {
+        *out = if *value < 0.0 { 0.0 } else { *value };
+    }
+    let rows = basis[width..].chunks_exact_mut(width);
+    for (out, vector) in rows.zip(vectors.chunks_exact(rank)) {
+        out[..rank].copy_from_slice(vector);
+    }
+    basis
+}
+
+/// A basis as it is used.
+pub struct Basis {
+    /// Eigenvalues, the largest first; zeros in the padding.
+    pub values: Vec<f64>,
+    into: Vec<f32>,
+    back: Vec<f32>,
+}
+
+impl Basis {
+    /// The basis of an object.
+    ///
+    /// # Panics
+    /// Where its length is not that of the width.
+    pub fn open(width: usize, object: &[f64]) -> Self {
+        assert_eq!(object.len(), basis_len(width), "a basis of the width");
+        let (values, vectors) = object.split_at(width);
+        let entry = |i: usize| vectors[i] as f32;
+        Basis {
+            values: values.to_vec(),
+            back: (0..width * width).map(entry).collect(),
+            into: (0..width * width)
+                .map(|i| entry(i % width * width + i / width))
+                .collect(),
+        }
+    }
+
+    /// Bytes of an open basis.
+    pub const fn bytes(width: usize) -> u64 {
+        8 * (width + width * width) as u64
+    }
+
+    /// Bytes that a thread takes to turn rows back.
+    pub const fn turning_bytes(width: usize) -> u64 {
+        4 * (SHARE_ROWS * width) as u64
+    }
+
+    /// Rows in the coordinates of the basis.
+    ///
+    /// # Panics
+    /// Where the rows are not whole.
+    pub fn turn(&self, simd: Simd, rows: &[f32], out: &mut [f32]) {
+        let width = self.values.len();
+        let shares = rows.par_chunks(SHARE_ROWS * width);
+        shares
+            .zip(out.par_chunks_mut(SHARE_ROWS * width))
+            .for_each(|(rows, out)| rotate(simd, width, &self.into, rows, out));
+    }
+
+    /// The same rows as they were before [`Basis::turn`], but for roundings.
+    pub(super) fn turn_back(&self, simd: Simd, rows: &mut [f32]) {
+        let width = self.values.len();
+        rows.par_chunks_mut(SHARE_ROWS * width).for_each(|rows| {
+            let turned = rows.to_vec();
+            rotate(simd, width, &self.back, &turned, rows);
+        });
+    }
+}
