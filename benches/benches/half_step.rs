@@ -73,6 +73,16 @@ impl Options {
 
 fn main() {
     let options = Options::read();
+    run(&options);
+    if !std::env::args().any(|word| word == "--bench") {
+        run(&Options {
+            steps: Some(3),
+            ..options
+        });
+    }
+}
+
+fn run(options: &Options) {
     let by_user = Matrix::generate(options.users, options.products, options.interactions);
     if let Some(file) = &options.dump {
         let mut file =
@@ -96,8 +106,8 @@ fn main() {
     let mut losses = Vec::new();
     let mut seconds = Vec::new();
     for iteration in 0..options.iterations {
-        let users = half_step(&options, &by_user, &v, &mut u);
-        let products = half_step(&options, &by_product, &u, &mut v);
+        let users = half_step(options, &by_user, &v, &mut u);
+        let products = half_step(options, &by_product, &u, &mut v);
         let (wall, cpu) = (users.wall + products.wall, users.cpu + products.cpu);
         losses.push(loss(simd, width, &by_user, &u, &v));
         seconds.push(wall);

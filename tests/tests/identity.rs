@@ -27,10 +27,14 @@ const IO: [&str; 2] = ["mmap", "pread"];
 const MEMORY: [&str; 2] = ["4GiB", "256MiB"];
 const GENEROUS: &str = MEMORY[0];
 const DATA: [Data; 2] = [Data::Bundled, Data::Generated];
-/// Matrix, tensor.
-const TIME: [&str; 2] = ["ignore", "factor"];
+/// Matrix, tensor; and the matrix by steps from the last factors, in the eigenbasis.
+const MODELS: [(&str, &str); 3] = [
+    ("ignore", "cholesky"),
+    ("factor", "cholesky"),
+    ("ignore", "cg"),
+];
 
-/// One choice on each axis: workers, threads, I/O, memory, SIMD, data, time.
+/// One choice on each axis: workers, threads, I/O, memory, SIMD, data, model.
 type Case = [usize; 7];
 
 /// The settings that a machine has on each axis.
@@ -42,7 +46,7 @@ fn axes(simd: &[SimdPath]) -> Case {
         MEMORY.len(),
         simd.len(),
         DATA.len(),
-        TIME.len(),
+        MODELS.len(),
     ]
 }
 
@@ -95,8 +99,10 @@ struct Ran {
     train: Value,
 }
 
-fn job(inputs: &Inputs, data: Data, time: &str) -> Job {
-    let model = format!("rank = 16\nepochs = 2\nregularization = 0.0001\ntime = {time:?}");
+fn job(inputs: &Inputs, data: Data, (time, solver): (&str, &str)) -> Job {
+    let model = format!(
+        "rank = 16\nepochs = 2\nregularization = 0.0001\ntime = {time:?}\nsolver = {solver:?}"
+    );
     // Validation makes views, and metrics after every epoch.
     let split = match data {
         Data::Bundled => "validation_bins = 4",
@@ -106,9 +112,9 @@ fn job(inputs: &Inputs, data: Data, time: &str) -> Job {
 }
 
 fn run(inputs: &Inputs, case: &Case, simd: &[SimdPath]) -> Ran {
-    let [workers, threads, io, memory, path, data, time] = *case;
+    let [workers, threads, io, memory, path, data, model] = *case;
     let ((workers, remote), memory) = (WORKERS[workers], MEMORY[memory]);
-    let job = job(inputs, DATA[data], TIME[time]);
+    let job = job(inputs, DATA[data], MODELS[model]);
     let common = ["--io", IO[io], "--simd", simd[path].name()];
     let caches = tempfile::tempdir().expect("a temporary folder");
     let daemons = |memory: &str, made: u32| -> Vec<Daemon> {
@@ -201,9 +207,9 @@ fn one_digest_whatever_computes_it() {
     let inputs = Inputs::of(&DATA);
     let best = simd.len() - 1;
     // Five workers of 51.2 MiB each must cut the row of the heavy user; beside them the generous run.
-    let tight = |time| [3, 0, 0, 1, 0, 1, time];
-    let fixed: Vec<Case> = (0..2)
-        .flat_map(|time| [tight(time), [0, 1, 1, 0, best, 1, time]])
+    let tight = |model| [3, 0, 0, 1, 0, 1, model];
+    let fixed: Vec<Case> = (0..MODELS.len())
+        .flat_map(|model| [tight(model), [0, 1, 1, 0, best, 1, model]])
         .collect();
     let whole = std::env::var("IDENTITY").is_ok_and(|value| value == "all");
     let cases = if whole {
@@ -249,7 +255,7 @@ fn one_digest_whatever_computes_it() {
             .collect();
         assert!(objectives[1] < objectives[0], "{objectives:?}");
     }
-    // Matrix and tensor, and the two data sets, are different models: a constant digest would be no law.
+    // The models and the two data sets are different ones: a constant digest would be no law.
     let different: BTreeSet<String> = digests
         .values()
         .map(|(_, ran)| ran.train["digest"].to_string())

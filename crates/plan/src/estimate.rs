@@ -12,6 +12,8 @@ pub const MEMORY_MIN: u64 = 256 << 20;
 pub const RECEIVE_PERCENT: u64 = 10;
 /// and what a task may use while it computes.
 pub const TASK_PERCENT: u64 = 50;
+/// The longest panel of a row: what a thread gathers for solvers that run on it, and once more for a row that is cut.
+pub const PANEL_BYTES: u64 = 2 << 20;
 /// Assumed flop per second and thread of the exact solver (the prototype's on AVX-512 is about 50 G).
 pub const FLOPS_PER_THREAD: f64 = 4.0e10;
 /// Assumed bytes per second that a worker can receive.
@@ -135,10 +137,10 @@ impl Estimate {
         let square = 8 * width * width;
         // Two versions of what a worker's share of each table is, while the next one is written.
         let shelf = 2 * factors.div_ceil(workers) + block;
-        let solve_smallest =
-            block + job.threads.max(1) * 4 * square + (64 << 10) * row_bytes.min(1 << 10);
-        let solve_whole =
-            block + job.threads.max(1) * 4 * square + job.users.max(job.products) * row_bytes;
+        let panels = (job.threads.max(1) + 1) * PANEL_BYTES;
+        let desks = job.threads.max(1) * 4 * square + panels;
+        let solve_smallest = block + desks + (64 << 10) * row_bytes.min(1 << 10);
+        let solve_whole = block + desks + job.users.max(job.products) * row_bytes;
         let mut phases = vec![
             ("ingest", 128 << 20, (128 << 20) + 3 * partition),
             ("half-step", solve_smallest, solve_whole),
