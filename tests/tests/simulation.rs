@@ -39,7 +39,7 @@ const MEMORY: u64 = 256 << 20;
 /// Tasks of an undisturbed run, checkpoints left out.
 const TASKS: u32 = EPOCHS as u32 * (3 * BLOCKS + 10 + 6);
 /// Seeds that run always.
-const SEEDS: u64 = 8;
+const SEEDS: u64 = 24;
 
 /// What happens to the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,11 +228,18 @@ impl Crew for Watched {
     fn send(&mut self, worker: WorkerId, message: ToWorker) {
         self.watch
             .note(self.began, format!("to {worker}: {message:?}"));
-        if let ToWorker::Assign(assignments) = &message {
-            for given in assignments {
-                self.watch
-                    .check(|seen| seen.results.assigned(worker, given.task.id, given.attempt));
+        match &message {
+            ToWorker::Assign(assignments) => {
+                for given in assignments {
+                    self.watch
+                        .check(|seen| seen.results.assigned(worker, given.task.id, given.attempt));
+                }
             }
+            ToWorker::Revoke { task, attempt } => {
+                self.watch
+                    .check(|seen| seen.results.revoked(worker, *task, *attempt));
+            }
+            _ => {}
         }
         self.cluster.send(worker, message);
     }

@@ -199,3 +199,33 @@ fn stored(key: ObjectKey, partial: &[u8]) -> Result<StoredObject, Failure> {
         row_bytes: u32::from_le_bytes(row_bytes),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer(ledger: &mut Ledger, epoch: u32, last: bool) -> Option<StepId> {
+        let checkpoint = Checkpoint {
+            epoch,
+            state: Vec::new(),
+            objects: Vec::new(),
+        };
+        ledger.offer(checkpoint, 1, last).map(|step| step.id)
+    }
+
+    /// A manifest of an older epoch once followed a newer one: the last checkpoint was persisted first.
+    #[test]
+    fn manifests_follow_the_order_of_the_offers() {
+        let mut ledger = Ledger::new(None);
+        let before = offer(&mut ledger, 5, false).expect("it is due");
+        assert_eq!(offer(&mut ledger, 6, false), None, "one at a time");
+        let last = offer(&mut ledger, 6, true).expect("the last one always");
+        ledger.persisted(last, &[]).expect("no receipts");
+        assert_eq!(ledger.next_ready(), None);
+        ledger.persisted(before, &[]).expect("no receipts");
+        let epochs = std::iter::from_fn(|| ledger.next_ready());
+        let epochs: Vec<u32> = epochs.map(|resume| resume.checkpoint.epoch).collect();
+        assert_eq!(epochs, [5, 6]);
+        assert!(!ledger.busy());
+    }
+}
