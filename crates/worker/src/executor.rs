@@ -1,11 +1,14 @@
 //! The two executors: threads of their own, and in place.
 
-use crate::seams::{Executor, Job};
+use crate::seams::{Executor, Job, Lane};
 use exec::pool::Pool;
+use futures::future::BoxFuture;
 use plan::{Failure, Refusal};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::runtime::Handle;
 
 /// Threads that read and write files, so that a slow disk does not hold up what computes.
 const FILE_THREADS: usize = 2;
@@ -13,14 +16,14 @@ const FILE_THREADS: usize = 2;
 /// Jobs run on threads that tokio does not know.
 #[derive(Debug)]
 pub struct Threads {
-    compute: Sender<Job>,
+    lanes: Sender<Job>,
     file: Sender<Job>,
     pool: Pool,
 }
 
 impl Threads {
-    /// A pool of `threads` for kernels, and `lanes` threads that run tasks: more than one lets tasks that
-    /// do not divide their rows run side by side.
+    /// A pool of `threads` for kernels, and `lanes` threads that drive lanes: more than one lets tasks that
+    /// do not divide their rows run side by side, and one fetch while another computes.
     ///
     /// # Errors
     /// Where the system gives no more threads.
@@ -30,7 +33,7 @@ impl Threads {
             sentence: format!("no thread can be started ({error}): give fewer with --threads"),
         };
         Ok(Threads {
-            compute: serve("task", lanes).map_err(short)?,
+            lanes: serve("lane", lanes).map_err(short)?,
             file: serve("file", FILE_THREADS).map_err(short)?,
             pool: exec::pool(threads)?,
         })
@@ -47,7 +50,8 @@ fn serve(name: &str, count: usize) -> io::Result<Sender<Job>> {
             .name(format!("{name}-{i}"))
             .spawn(move || {
                 while let Some(job) = next(&queue) {
-                    job();
+                    // A panic is a bug of ours, and told by the hook; the next session needs this thread.
+                    let _ = catch_unwind(AssertUnwindSafe(job));
                 }
             })?;
     }
@@ -63,9 +67,12 @@ fn next(queue: &Mutex<Receiver<Job>>) -> Option<Job> {
 }
 
 impl Executor for Threads {
-    fn compute(&self, job: Job) {
+    fn lane(&self, lane: BoxFuture<'static, ()>) -> Lane {
+        let (lane, driven) = Lane::of(lane);
+        let runtime = Handle::current();
         // The threads outlive the sender, so there is always a receiver.
-        let _ = self.compute.send(job);
+        let _ = self.lanes.send(Box::new(move || runtime.block_on(driven)));
+        lane
     }
 
     fn file(&self, job: Job) {
@@ -92,8 +99,10 @@ impl Inline {
 }
 
 impl Executor for Inline {
-    fn compute(&self, job: Job) {
-        job();
+    fn lane(&self, lane: BoxFuture<'static, ()>) -> Lane {
+        let (lane, driven) = Lane::of(lane);
+        tokio::spawn(driven);
+        lane
     }
 
     fn file(&self, job: Job) {

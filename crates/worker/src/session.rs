@@ -5,9 +5,10 @@ use crate::fetch::{Flights, serve};
 use crate::holding::Holding;
 use crate::memory::Split;
 use crate::queue::Queue;
-use crate::seams::{Dialer, Executor, PeerLink, PullError, through};
+use crate::seams::{Dialer, Executor, Lane, PeerLink, PullError, through};
 use crate::storage::{Served, Storage, open_depots};
 use exec::{Held, Simd};
+use futures::future::join_all;
 use plan::{Failure, Profile, Refusal};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -46,6 +47,10 @@ pub struct StorageLink {
     /// What the worker asks.
     pub requests: mpsc::Receiver<StorageRequest>,
 }
+
+/// How long a session that is over waits for its lanes. One that waits itself ends at once; one that computes is left
+/// to it, since nobody wants the result.
+const LANES_PATIENCE: Duration = Duration::from_millis(100);
 
 /// How a worker is set up.
 #[derive(Clone, Copy, Debug)]
@@ -394,11 +399,16 @@ impl Worker {
         let mut tasks = JoinSet::new();
         let every = Duration::from_millis(open.heartbeat_ms.max(10).into());
         tasks.spawn(Arc::clone(&session).heartbeats(every));
-        for lane in 0..self.0.split.lanes(self.0.settings.lanes) {
-            tasks.spawn(Arc::clone(&session).lane(lane));
-        }
+        let lanes = (0..self.0.split.lanes(self.0.settings.lanes)).map(|lane| {
+            let lane = Arc::clone(&session).lane(lane);
+            self.0.executor.lane(Box::pin(lane))
+        });
+        let lanes: Vec<Lane> = lanes.collect();
         let closed = self.converse(&session, inbox).await;
         tasks.shutdown().await;
+        let ended = join_all(lanes.into_iter().map(Lane::ended));
+        let _ = timeout(LANES_PATIENCE, ended).await;
+        session.holding.clear();
         let totals = session.counters.totals();
         *lock(&self.0.session) = None;
         drop((session, free));
