@@ -26,10 +26,19 @@ pub struct Dual<'a> {
     pub rest: &'a [f32],
 }
 
-/// Floats of scratch that [`dual`] needs for so many lines.
+/// Floats of scratch that [`dual`] needs for at most so many lines.
 pub const fn dual_scratch(width: usize, lines: usize) -> usize {
     let n = width_of(lines);
-    3 * width + n * width + system_len(n) + solve_scratch(n)
+    // A narrow system may take more scratch than a wide one.
+    let mut most = 0;
+    let mut narrower = LANES;
+    while narrower <= n {
+        if solve_scratch(narrower) > most {
+            most = solve_scratch(narrower);
+        }
+        narrower += LANES;
+    }
+    2 * width + n * width + system_len(n) + most
 }
 
 /// Solves a row; x need not hold anything before.

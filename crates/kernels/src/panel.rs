@@ -107,6 +107,9 @@ impl Kernel for Pack<'_> {
             let (first, count) = (block * PANEL, panel.len() / it.width);
             pack_block::<V>(Interactions { first, count, ..it }, panel, self.rhs);
         }
+        // While a solver runs on the panel, the rows of the next one come nearer: a tenth of the time of a half-step.
+        let coming = it.sources[0].ids.iter().skip(it.weights.len()).take(PANEL);
+        prefetch_rows::<V>(it.sources[0], coming);
     }
 }
 
