@@ -76,16 +76,18 @@ impl Equations<'_> {
     /// y += (B + λ I) x.
     #[inline(always)]
     pub(crate) fn add_common<V: Vector>(&self, x: &[f32], y: &mut [f32]) {
-        if let Common::Square(square) = self.common {
-            combine::<V>(square, x, y);
-        }
-        let diagonal = match self.common {
-            Common::Diagonal(diagonal) => diagonal,
-            Common::Square(_) => &[],
-        };
-        for k in 0..y.len() {
-            let common = diagonal.get(k).copied().unwrap_or(0.0);
-            y[k] = (common + self.ridge).mul_add(x[k], y[k]);
+        match self.common {
+            Common::Diagonal(diagonal) => {
+                for k in 0..y.len() {
+                    y[k] = (diagonal[k] + self.ridge).mul_add(x[k], y[k]);
+                }
+            }
+            Common::Square(square) => {
+                combine::<V>(square, x, y);
+                for k in 0..y.len() {
+                    y[k] = self.ridge.mul_add(x[k], y[k]);
+                }
+            }
         }
     }
 }

@@ -5,38 +5,19 @@
 
 use super::basis::Basis;
 use super::formula::Formula;
+use super::items::{Factors, RowItems};
 use super::ops::HalfStepOp;
 use super::packed::Packed;
 use super::settings::Solver;
+use super::shared::{Matrix, Shared, base, dot};
 use super::solver::{Method, Shape};
-use super::sum::{Desk, Desks, Interactions, Sum};
+use super::sum::{Desk, Desks, Interactions as _, Sum};
 use kernels::{
-    Base, CHUNK, Common, Dual, Rows, Simd, Source, accumulate, batch_len, close, close_long,
-    conjugate_gradients, dual, solve, subspace, system_len, upper_index, upper_len,
+    Base, CHUNK, Common, Dual, Simd, batch_len, close, close_long, conjugate_gradients, dual,
+    solve, subspace, system_len, upper_len,
 };
 use std::ops::Range;
 use tensor::CsrRef;
-use tensor::csr::Values;
-
-/// The factors that a piece is computed from, by the ids in its columns and times.
-#[derive(Clone, Copy)]
-pub struct Factors<'a> {
-    /// The other table, or what of it the piece needs.
-    pub columns: Rows<'a>,
-    /// The table of bins.
-    pub times: Option<Rows<'a>>,
-}
-
-/// The matrices that all rows share, as they come from other tables.
-#[derive(Clone, Copy, Default)]
-pub struct Shared<'a> {
-    /// The other table's Gram, upper triangle; with a base and no basis.
-    pub gram: Option<&'a [f64]>,
-    /// The Gram of the bins, upper triangle; with a base and bins.
-    pub time_gram: Option<&'a [f64]>,
-    /// The basis that the other table was turned into.
-    pub basis: Option<&'a [f64]>,
-}
 
 /// What all rows of a half-step share.
 pub(super) struct Equations {
@@ -53,12 +34,6 @@ pub(super) struct Equations {
     pub(super) basis: Option<Basis>,
     zeros: Vec<f32>,
     closes_epoch: bool,
-}
-
-/// The base as solvers on panels take it.
-enum Matrix {
-    Diagonal(Vec<f32>),
-    Square(Vec<f32>),
 }
 
 /// What a solved row is worth to the objective.
@@ -95,113 +70,6 @@ impl Open {
     }
 }
 
-/// α0 times the elementwise product of the Grams, or their eigenvalues, rounded to f32, with ones on the diagonal of the
-/// padding.
-fn base(formula: &Formula, shared: Shared<'_>, basis: Option<&Basis>) -> Vec<f32> {
-    let (width, rank) = (formula.width(), formula.rank as usize);
-    let mut base = vec![0.0; upper_len(width)];
-    if let Some(basis) = basis {
-        for k in 0..rank {
-            base[upper_index(width, k, k)] = (formula.alpha0 * basis.values[k]) as f32;
-        }
-    } else if formula.has_base() {
-        let grams = [shared.gram, shared.time_gram];
-        let grams: Vec<&[f64]> = grams.iter().copied().flatten().collect();
-        assert!(
-            !grams.is_empty() && grams.iter().all(|gram| gram.len() == base.len()),
-            "Grams of the width"
-        );
-        for (i, base) in base.iter_mut().enumerate() {
-            *base = (formula.alpha0 * grams.iter().map(|gram| gram[i]).product::<f64>()) as f32;
-        }
-    }
-    for k in rank..width {
-        base[upper_index(width, k, k)] = 1.0;
-    }
-    base
-}
-
-/// The upper triangle of a base for panels: its diagonal where it has no more than that.
-fn common(width: usize, base: &[f32], diagonal: bool) -> Matrix {
-    let entry = |i: usize, j: usize| base[upper_index(width, i.min(j), i.max(j))];
-    if diagonal {
-        Matrix::Diagonal((0..width).map(|k| entry(k, k)).collect())
-    } else {
-        Matrix::Square(
-            (0..width * width)
-                .map(|i| entry(i / width, i % width))
-                .collect(),
-        )
-    }
-}
-
-/// Interactions of one row, as they stand in the piece.
-struct RowItems<'a> {
-    simd: Simd,
-    formula: &'a Formula,
-    factors: Factors<'a>,
-    columns: &'a [u32],
-    times: Option<&'a [u32]>,
-    values: Values<'a>,
-    first: usize,
-}
-
-impl RowItems<'_> {
-    /// Hands the sources, weights and targets of some interactions to `take`.
-    fn with(
-        &self,
-        range: Range<usize>,
-        weights: &mut [f32],
-        targets: &mut [f32],
-        take: impl FnOnce(&[Source<'_>], &[f32], &[f32]),
-    ) {
-        let (start, count) = (self.first + range.start, range.len());
-        let (weights, targets) = (&mut weights[..count], &mut targets[..count]);
-        self.formula.terms(self.values, start, weights, targets);
-        let columns = Source {
-            rows: self.factors.columns,
-            ids: &self.columns[start..],
-        };
-        match (self.factors.times, self.times) {
-            (Some(rows), Some(times)) => {
-                let times = Source {
-                    rows,
-                    ids: &times[start..],
-                };
-                take(&[columns, times], weights, targets);
-            }
-            _ => take(&[columns], weights, targets),
-        }
-    }
-
-    /// Packs the first `count` interactions at hand.
-    fn pack(&self, count: usize, desk: &mut Desk, packed: &mut Packed) {
-        let mut next = 0;
-        while next < count {
-            let end = count.min(next + packed.room());
-            let (weights, targets) = (&mut desk.weights, &mut desk.targets);
-            self.with(next..end, weights, targets, |sources, weights, targets| {
-                packed.extend(self.simd, sources, weights, targets);
-            });
-            next = end;
-        }
-    }
-}
-
-impl Interactions for RowItems<'_> {
-    fn add_to(&self, range: Range<usize>, desk: &mut Desk, system: &mut [f32]) {
-        let Desk {
-            panel,
-            weights,
-            targets,
-            ..
-        } = desk;
-        self.with(range, weights, targets, |sources, weights, targets| {
-            accumulate(self.simd, sources, weights, targets, panel, system);
-        });
-    }
-}
-
 impl Equations {
     /// The equations of a half-step.
     pub(super) fn new(simd: Simd, op: &HalfStepOp, shared: Shared<'_>) -> Self {
@@ -209,7 +77,7 @@ impl Equations {
         let basis = shared.basis.map(|object| Basis::open(width, object));
         let base = base(&op.formula, shared, basis.as_ref());
         let diagonal = basis.is_some() || !op.formula.has_base();
-        let common = common(width, &base, diagonal || !op.solver.takes_panels());
+        let common = Matrix::of(width, &base, diagonal || !op.solver.takes_panels());
         Equations {
             simd,
             formula: op.formula,
@@ -422,10 +290,7 @@ impl Equations {
         packed.close(self.simd);
         packed.right_hand_side(&mut desk.rhs, &mut desk.rest);
         let panel = packed.panel();
-        let common = match &self.common {
-            Matrix::Diagonal(diagonal) => Common::Diagonal(diagonal),
-            Matrix::Square(square) => Common::Square(square),
-        };
+        let common = self.common.as_kernel();
         let equations = kernels::Equations {
             common,
             ridge,
@@ -451,26 +316,11 @@ impl Equations {
         if self.closes_epoch {
             desk.copy.resize(panel.len() / self.width, 0.0);
             kernels::scores(self.simd, panel, x, &mut desk.copy);
-            let quadratic = dot(&desk.copy, &desk.copy) + self.common(x) + note.regularization;
+            let quadratic =
+                dot(&desk.copy, &desk.copy) + self.common.quadratic(x) + note.regularization;
             note.fit = 2.0 * dot(&desk.rhs, x) - quadratic;
         }
         failed
-    }
-
-    /// xᵀ B x of the base.
-    fn common(&self, x: &[f32]) -> f64 {
-        match &self.common {
-            Matrix::Diagonal(diagonal) => {
-                let terms = diagonal.iter().zip(x);
-                terms
-                    .map(|(&d, &x)| f64::from(d) * f64::from(x) * f64::from(x))
-                    .sum()
-            }
-            Matrix::Square(square) => {
-                let rows = square.chunks_exact(x.len()).zip(x);
-                rows.map(|(row, &xk)| f64::from(xk) * dot(row, x)).sum()
-            }
-        }
     }
 
     /// Solves the first `count` systems of the desk's batch. Returns the first that failed, and its pivot.
@@ -504,18 +354,6 @@ impl Equations {
         }
         failed.map(|failed| (failed.system, failed.pivot))
     }
-}
-
-/// x · y in f64: 16 sums, then these in order.
-fn dot(x: &[f32], y: &[f32]) -> f64 {
-    const LANES: usize = kernels::LANES;
-    let mut sums = [0.0_f64; LANES];
-    for (x, y) in x.chunks(LANES).zip(y.chunks(LANES)) {
-        for (sum, (&x, &y)) in sums.iter_mut().zip(x.iter().zip(y)) {
-            *sum += f64::from(x) * f64::from(y);
-        }
-    }
-    sums.iter().sum()
 }
 
 /// xᵀ(rhs + residual) = 2 xᵀ rhs − xᵀ A x in f64.

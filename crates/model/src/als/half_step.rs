@@ -15,7 +15,8 @@ use rayon::prelude::*;
 use std::ops::Range;
 use tensor::{BlockId, CsrRef};
 
-pub use super::equations::{Factors, Shared};
+pub use super::items::Factors;
+pub use super::shared::Shared;
 
 /// Interactions (and as many rows' worth of solving) that one thread takes at a time.
 const SHARE: u64 = 8_192;

@@ -1,0 +1,84 @@
+//! The interactions of one row as they stand in a piece, handed to the kernels in chunks.
+
+use super::formula::Formula;
+use super::packed::Packed;
+use super::sum::{Desk, Interactions};
+use kernels::{Rows, Simd, Source, accumulate};
+use std::ops::Range;
+use tensor::csr::Values;
+
+/// The factors that a piece is computed from, by the ids in its columns and times.
+#[derive(Clone, Copy)]
+pub struct Factors<'a> {
+    /// The other table, or what of it the piece needs.
+    pub columns: Rows<'a>,
+    /// The table of bins.
+    pub times: Option<Rows<'a>>,
+}
+
+/// Interactions of one row, as they stand in the piece.
+pub(super) struct RowItems<'a> {
+    pub(super) simd: Simd,
+    pub(super) formula: &'a Formula,
+    pub(super) factors: Factors<'a>,
+    pub(super) columns: &'a [u32],
+    pub(super) times: Option<&'a [u32]>,
+    pub(super) values: Values<'a>,
+    pub(super) first: usize,
+}
+
+impl RowItems<'_> {
+    /// Hands the sources, weights and targets of some interactions to `take`.
+    fn with(
+        &self,
+        range: Range<usize>,
+        weights: &mut [f32],
+        targets: &mut [f32],
+        take: impl FnOnce(&[Source<'_>], &[f32], &[f32]),
+    ) {
+        let (start, count) = (self.first + range.start, range.len());
+        let (weights, targets) = (&mut weights[..count], &mut targets[..count]);
+        self.formula.terms(self.values, start, weights, targets);
+        let columns = Source {
+            rows: self.factors.columns,
+            ids: &self.columns[start..],
+        };
+        match (self.factors.times, self.times) {
+            (Some(rows), Some(times)) => {
+                let times = Source {
+                    rows,
+                    ids: &times[start..],
+                };
+                take(&[columns, times], weights, targets);
+            }
+            _ => take(&[columns], weights, targets),
+        }
+    }
+
+    /// Packs the first `count` interactions at hand.
+    pub(super) fn pack(&self, count: usize, desk: &mut Desk, packed: &mut Packed) {
+        let mut next = 0;
+        while next < count {
+            let end = count.min(next + packed.room());
+            let (weights, targets) = (&mut desk.weights, &mut desk.targets);
+            self.with(next..end, weights, targets, |sources, weights, targets| {
+                packed.extend(self.simd, sources, weights, targets);
+            });
+            next = end;
+        }
+    }
+}
+
+impl Interactions for RowItems<'_> {
+    fn add_to(&self, range: Range<usize>, desk: &mut Desk, system: &mut [f32]) {
+        let Desk {
+            panel,
+            weights,
+            targets,
+            ..
+        } = desk;
+        self.with(range, weights, targets, |sources, weights, targets| {
+            accumulate(self.simd, sources, weights, targets, panel, system);
+        });
+    }
+}
