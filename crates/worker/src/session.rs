@@ -401,7 +401,10 @@ impl Worker {
         tasks.shutdown().await;
         let totals = session.counters.totals();
         *lock(&self.0.session) = None;
-        drop((session, free));
+        drop(session);
+        // What a job's last kernels still hold comes back with the end of the next session, if it is small.
+        through(|job| self.0.executor.file(job), store::heap::give_back).await;
+        drop(free);
         if closed {
             let _ = out.send(FromWorker::Closed(totals)).await;
         }
