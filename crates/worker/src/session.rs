@@ -5,7 +5,7 @@ use crate::fetch::{Flights, serve};
 use crate::holding::Holding;
 use crate::memory::Split;
 use crate::queue::Queue;
-use crate::seams::{Dialer, Executor, PeerLink, PullError, through};
+use crate::seams::{Beating, Dialer, Executor, PeerLink, PullError, through};
 use crate::storage::{Served, Storage, open_depots};
 use exec::{Held, Simd};
 use plan::{Failure, Profile, Refusal};
@@ -17,7 +17,7 @@ use store::Cache;
 use tensor::{Digest, WorkerId};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use wire::{
     ENGINE, FromWorker, Open, Peer, Pull, PullPart, StorageReply, StorageRequest, ToWorker,
 };
@@ -144,12 +144,14 @@ impl Session {
         }
     }
 
-    async fn heartbeats(self: Arc<Self>, every: Duration) {
-        loop {
-            let anonymous_bytes = self.counters.sample_memory();
-            self.say(FromWorker::Alive { anonymous_bytes }).await;
-            sleep(every).await;
-        }
+    /// Says that this worker lives until what it returns is dropped. A full link has enough to say already.
+    fn heartbeats(&self, every: Duration) -> Result<Beating, Failure> {
+        let (counters, out) = (Arc::clone(&self.counters), self.out.clone());
+        let beat = move || {
+            let anonymous_bytes = counters.sample_memory();
+            let _ = out.try_send(FromWorker::Alive { anonymous_bytes });
+        };
+        self.executor.beat(every, Box::new(beat))
     }
 
     async fn give_back_all(&self) {
@@ -391,13 +393,20 @@ impl Worker {
         session.meet(open.peers);
         *lock(&self.0.session) = Some(Arc::clone(&session));
         session.say(FromWorker::Opened).await;
-        let mut tasks = JoinSet::new();
         let every = Duration::from_millis(open.heartbeat_ms.max(10).into());
-        tasks.spawn(Arc::clone(&session).heartbeats(every));
+        let heart = match session.heartbeats(every) {
+            Ok(heart) => heart,
+            Err(failure) => {
+                *lock(&self.0.session) = None;
+                return session.say(FromWorker::Refused(failure)).await;
+            }
+        };
+        let mut tasks = JoinSet::new();
         for lane in 0..self.0.split.lanes(self.0.settings.lanes) {
             tasks.spawn(Arc::clone(&session).lane(lane));
         }
         let closed = self.converse(&session, inbox).await;
+        drop(heart);
         tasks.shutdown().await;
         let totals = session.counters.totals();
         *lock(&self.0.session) = None;
