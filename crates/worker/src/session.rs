@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use store::Cache;
 use tensor::{Digest, WorkerId};
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use wire::{
@@ -90,7 +90,6 @@ pub(crate) struct Session {
     pub(crate) queue: Queue,
     pub(crate) holding: Arc<Holding>,
     pub(crate) flights: Flights,
-    pub(crate) pulls: Semaphore,
     pub(crate) storage: Storage,
     pub(crate) counters: Arc<Counters>,
     pub(crate) executor: Arc<dyn Executor>,
@@ -267,11 +266,6 @@ impl Worker {
             .map_or((0, 0), |session| session.holding.counts())
     }
 
-    /// The most bytes that a peer's object may have to be taken in.
-    pub fn memory_bytes(&self) -> u64 {
-        self.0.settings.memory_bytes
-    }
-
     /// The worker is to leave: no new job, no new task; what it holds stays readable.
     pub fn drain(&self) {
         self.0.draining.send_replace(true);
@@ -357,7 +351,6 @@ impl Worker {
             queue: Queue::default(),
             holding: Arc::new(Holding::new(&shared.split, Arc::clone(&shared.cache))),
             flights: Flights::default(),
-            pulls: Semaphore::new(shared.split.pulls_max()),
             storage: Storage {
                 served: served.subscribe(),
                 direct,
