@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 use tests::jobs::{Data, Inputs, Job};
-use tests::process::{Daemon, addresses, json_of};
+use tests::process::{Daemon, addresses, json_of, output_of};
 
 const MOTO: &str = "moto[server]==5.2.5";
 const BUCKET: &str = "strata";
@@ -175,8 +175,13 @@ fn a_bucket_holds_the_bytes_of_a_folder() {
     for job in [&embedded, &dialled] {
         assert!(!job.folder().join("data").exists() && !job.model().exists());
     }
-    let mut wrong = under(&server, &embedded, "train", "s3://nobody/x", "2");
-    let output = wrong.output().expect("the coordinator starts");
+    let output = output_of(&mut under(
+        &server,
+        &embedded,
+        "train",
+        "s3://nobody/x",
+        "2",
+    ));
     let said: Value = serde_json::from_slice(&output.stdout).expect("one object");
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert_eq!(
