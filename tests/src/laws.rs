@@ -136,6 +136,14 @@ impl Results {
         self.attempts.clear();
     }
 
+    /// Another coordinator leads, in sessions of its own. It numbers the steps that no program yields, of the upper
+    /// half, anew; what tasks of a program report is the same for ever.
+    pub fn replaced(&mut self) {
+        self.restarted();
+        self.owed.clear();
+        self.partials.retain(|task, _| task.step.0 >> 63 == 0);
+    }
+
     /// The program was told that a step is whole.
     ///
     /// # Errors

@@ -160,6 +160,16 @@ impl Daemon {
         Self::spawn(Command::new(binary("worker")), data, arguments)
     }
 
+    /// As [`Daemon::start`], with more in its environment.
+    ///
+    /// # Panics
+    /// Where it does not say where it listens.
+    pub fn start_within(data: &Path, arguments: &[&str], environment: &[(&str, String)]) -> Daemon {
+        let mut command = Command::new(binary("worker"));
+        command.envs(environment.iter().map(|(key, value)| (key, value)));
+        Self::spawn(command, data, arguments)
+    }
+
     /// As [`Daemon::start`], in a name space where nothing is seen of some folders; an ordinary daemon where the
     /// machine allows no such thing.
     ///

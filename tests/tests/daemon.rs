@@ -17,8 +17,8 @@ use wire::{FromWorker, Open, ToWorker};
 
 /// How long a condition may take before the test says that it never comes.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// What a process keeps of memory that was given back to its allocator.
-const KEPT_BYTES: u64 = 32 << 20;
+/// What a process may keep of the memory of its jobs: threads' first allocations, and pages with something on them.
+const KEPT_BYTES: u64 = 24 << 20;
 
 fn daemon() -> (Daemon, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -51,10 +51,8 @@ fn it_serves_job_after_job() {
     assert_ne!(digests[0], digests[1]);
 }
 
-/// Objects are dropped with the session (`loopback.rs` counts them), but glibc keeps what was freed:
-/// some 60 of 72 MiB were still resident after a job.
+/// Objects are dropped with the session (`loopback.rs` counts them); left to itself, glibc kept 65 of 67 MiB.
 #[test]
-#[ignore = "does not hold yet: the allocator keeps freed memory"]
 fn it_gives_its_memory_back_to_the_machine() {
     let inputs = Inputs::of(&[Data::Generated]);
     let (daemon, _folder) = daemon();

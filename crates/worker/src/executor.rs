@@ -1,14 +1,17 @@
 //! The two executors: threads of their own, and in place.
 
-use crate::seams::{Executor, Job, Lane};
+use crate::seams::{Beat, Beating, Executor, Job, Lane};
 use exec::pool::Pool;
 use futures::future::BoxFuture;
 use plan::{Failure, Refusal};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+use tokio::time::sleep;
 
 /// Threads that read and write files, so that a slow disk does not hold up what computes.
 const FILE_THREADS: usize = 2;
@@ -28,15 +31,18 @@ impl Threads {
     /// # Errors
     /// Where the system gives no more threads.
     pub fn start(threads: usize, lanes: usize) -> Result<Self, Failure> {
-        let short = |error: io::Error| Failure::Refused {
-            refusal: Refusal::TryAgain,
-            sentence: format!("no thread can be started ({error}): give fewer with --threads"),
-        };
         Ok(Threads {
             lanes: serve("lane", lanes).map_err(short)?,
             file: serve("file", FILE_THREADS).map_err(short)?,
             pool: exec::pool(threads)?,
         })
+    }
+}
+
+fn short(error: io::Error) -> Failure {
+    Failure::Refused {
+        refusal: Refusal::TryAgain,
+        sentence: format!("no thread can be started ({error}): give fewer with --threads"),
     }
 }
 
@@ -79,6 +85,22 @@ impl Executor for Threads {
         let _ = self.file.send(job);
     }
 
+    fn beat(&self, every: Duration, mut beat: Beat) -> Result<Beating, Failure> {
+        let (goes_on, ended) = channel::<()>();
+        let beating = move || {
+            beat();
+            // Nothing is ever sent: the pause ends early when the sender is dropped.
+            while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                beat();
+            }
+        };
+        std::thread::Builder::new()
+            .name("heart".into())
+            .spawn(beating)
+            .map_err(short)?;
+        Ok(Box::new(goes_on))
+    }
+
     fn pool(&self) -> Pool {
         Arc::clone(&self.pool)
     }
@@ -98,6 +120,15 @@ impl Inline {
     }
 }
 
+/// A task of tokio's that ends with this.
+struct Aborted(AbortHandle);
+
+impl Drop for Aborted {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl Executor for Inline {
     fn lane(&self, lane: BoxFuture<'static, ()>) -> Lane {
         let (lane, driven) = Lane::of(lane);
@@ -107,6 +138,16 @@ impl Executor for Inline {
 
     fn file(&self, job: Job) {
         job();
+    }
+
+    fn beat(&self, every: Duration, mut beat: Beat) -> Result<Beating, Failure> {
+        let beating = tokio::spawn(async move {
+            loop {
+                beat();
+                sleep(every).await;
+            }
+        });
+        Ok(Box::new(Aborted(beating.abort_handle())))
     }
 
     fn pool(&self) -> Pool {

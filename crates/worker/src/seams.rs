@@ -4,8 +4,11 @@ use exec::Held;
 use exec::pool::Pool;
 use futures::future::BoxFuture;
 use futures::future::{AbortHandle, abortable};
+use plan::Failure;
+use std::any::Any;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use wire::{Peer, Pull};
 
@@ -47,6 +50,12 @@ impl Drop for Lane {
     }
 }
 
+/// Something to be done again and again; must not wait.
+pub type Beat = Box<dyn FnMut() + Send>;
+
+/// What goes on until this is dropped, and ends promptly then.
+pub type Beating = Box<dyn Any + Send>;
+
 /// Where jobs run: threads of their own in a daemon, in place in a simulation.
 pub trait Executor: Send + Sync {
     /// Drives a lane where it may compute for as long as it likes between two waits. That a small task costs no change
@@ -54,6 +63,11 @@ pub trait Executor: Send + Sync {
     fn lane(&self, lane: BoxFuture<'static, ()>) -> Lane;
     /// Runs a job that reads or writes files.
     fn file(&self, job: Job);
+    /// Does something at once and then again and again, with such a pause, however busy jobs and tokio's threads are.
+    ///
+    /// # Errors
+    /// Where the system gives no more threads.
+    fn beat(&self, every: Duration, beat: Beat) -> Result<Beating, Failure>;
     /// The threads that kernels divide rows over.
     fn pool(&self) -> Pool;
 }
