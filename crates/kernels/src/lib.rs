@@ -14,10 +14,12 @@
 
 pub mod cholesky;
 pub mod dot;
+pub mod losses;
 pub mod normal;
 pub mod peak;
 pub mod random;
 pub mod rows;
+pub mod sgd;
 pub mod simd;
 mod tile;
 pub mod top;
