@@ -31,7 +31,9 @@ impl Case {
                 let mut row = vec![0.0; row_len(width)];
                 Random::new(seed, purpose, 0, place).fill_normal(&mut row[..rank as usize]);
                 if rule.nonnegative {
-                    row.iter_mut().for_each(|x| *x = x.abs());
+                    for x in &mut row {
+                        *x = x.abs();
+                    }
                 }
                 row[width + BIAS] = if rule.biases { 0.3 } else { 0.0 };
                 row[width + SQUARES] = 0.5;

@@ -325,6 +325,7 @@ fn splits(engine: &Engine<'_>, data: &DataSet) -> Result<Splits, Failure> {
                 bins: None,
                 hash: None,
                 collapse_time,
+                tiles: None,
             };
             return Ok(Splits {
                 train: all.clone(),
