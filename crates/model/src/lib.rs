@@ -15,6 +15,7 @@ pub mod rank;
 pub mod recommend;
 pub mod reduce;
 pub mod score;
+pub mod sgd;
 
 pub use digest::DigestFeed;
 pub use kernels::Simd;
