@@ -376,7 +376,10 @@ fn model(merged: &Merged, faults: &mut Faults) -> Model {
         preset,
         rank: merged.count("model.rank").unwrap_or_default() as u32,
         epochs: merged.count("model.epochs").unwrap_or_default() as u32,
-        regularization: real("model.regularization"),
+        regularization: merged.real("model.regularization").unwrap_or(match kind {
+            ModelKind::Als => 0.003,
+            ModelKind::Sgd | ModelKind::Line => 0.03,
+        }),
         nu: real("model.nu"),
         alpha: real("model.alpha"),
         alpha0: merged.real("model.alpha0"),

@@ -277,8 +277,9 @@ pub const KEYS: &[Key] = &[
         "model.regularization",
         0.0,
         1e12,
-        Some("0.003"),
-        "Lambda. Row i gets lambda times (its count)^nu.",
+        None,
+        "Lambda. `als` holds row i by lambda times (its count)^nu, descent its rows at every sample. Absent: 0.003, and 0.03 \
+         for `sgd` and `line`.",
     ),
     real(
         "model.nu",

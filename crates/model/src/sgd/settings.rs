@@ -88,7 +88,7 @@ impl Default for Settings {
             optimizer: Optimizer::Adagrad,
             rate: 0.1,
             decay: 1.0,
-            regularization: 0.003,
+            regularization: 0.03,
             biases: false,
             init_scale: 0.1,
             seed: 0,
