@@ -36,18 +36,17 @@ fn the_digest_is_that_of_every_cluster() {
         assert!(epochs[2]["metrics"]["new_products recall@20"].is_number());
         digest(&report)
     };
-    for (number, kind) in KINDS.into_iter().enumerate() {
+    // Every kind meets one course here; all of them meet all budgets, orders and instructions in `sgd.rs`.
+    let courses: [&[&str]; 4] = [
+        &["--workers", "5", "--memory", "450MiB"],
+        &["--workers", "2", "--threads", "4", "--io", "pread"],
+        &["--workers", "3", "--simd", "portable"],
+        &["--workers", "2", "--threads", "1", "--memory", "4GiB"],
+    ];
+    for (number, (kind, course)) in KINDS.into_iter().zip(courses).enumerate() {
         let expected = one(kind, &["--workers", "1", "--threads", "1"]);
-        let courses: [&[&str]; 4] = [
-            &["--workers", "2", "--threads", "1", "--io", "pread"],
-            &["--workers", "3", "--simd", "portable"],
-            &["--workers", "5", "--memory", "450MiB"],
-            &["--workers", "2", "--threads", "4", "--memory", "4GiB"],
-        ];
-        for course in courses {
-            assert_eq!(one(kind, course), expected, "{kind} {course:?}");
-        }
-        if number > 1 {
+        assert_eq!(one(kind, course), expected, "{kind} {course:?}");
+        if number > 0 {
             continue;
         }
         let caches = tempfile::tempdir().expect("a temporary folder");

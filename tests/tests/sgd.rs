@@ -1,8 +1,6 @@
 //! Blockwise SGD end to end in one process: bit for bit the sequential course that the method describes, whatever must not
 //! matter; and what ends a run.
 
-use arrow::array::{ArrayRef, Date32Array, Float64Array, Int64Array};
-use bytes::Bytes;
 use kernels::losses;
 use kernels::random::{Random, ln};
 use kernels::sgd::{
@@ -11,17 +9,16 @@ use kernels::sgd::{
 use kernels::{Simd, width_of};
 use model::sgd::noise::{draw, table, weight};
 use model::sgd::schedule::Latin;
-use model::sgd::{Input, Loss, Noise, Optimizer, Settings, Sgd};
+use model::sgd::{Loss, Noise, Optimizer, Settings, Sgd};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use store::IoMode;
-use tables::BuildViews;
 use tensor::{
-    BlockId, Checkpoint, Grid, Mode, News, Program, ProgramError, Reduced, SplitPart, StepId,
-    SuperBlocks, Turn, ViewSpec,
+    BlockId, Checkpoint, Grid, Mode, News, Program, ProgramError, Reduced, StepId, SuperBlocks,
+    Turn,
 };
-use tests::ingested::{DAY, GENEROUS, Ingested, Row, inputs, parquet_of, spec, try_ingest_with};
+use tests::ingested::Row;
 use tests::inline::InlineError;
+use tests::tiled::{Bed, bed};
 
 const LOSSES: [Loss; 6] = [
     Loss::Squared,
@@ -31,60 +28,6 @@ const LOSSES: [Loss; 6] = [
     Loss::Poisson,
     Loss::Bpr,
 ];
-
-fn file(rows: &[Row]) -> Bytes {
-    let users: Int64Array = rows.iter().map(|row| Some(row.user)).collect();
-    let products: Int64Array = rows.iter().map(|row| Some(row.product)).collect();
-    let days: Date32Array = rows
-        .iter()
-        .map(|row| Some((row.seconds / DAY) as i32))
-        .collect();
-    let values: Float64Array = rows.iter().map(|row| Some(row.value)).collect();
-    let columns: Vec<(&str, ArrayRef)> = vec![
-        ("u", Arc::new(users)),
-        ("p", Arc::new(products)),
-        ("t", Arc::new(days)),
-        ("v", Arc::new(values)),
-    ];
-    parquet_of(columns, 5000)
-}
-
-/// A world with a training view and its tiles. Some users and products have no training interaction.
-struct Bed {
-    found: Ingested,
-    input: Input,
-}
-
-fn bed(rows: &[Row], mode: IoMode) -> Bed {
-    let mut found =
-        try_ingest_with(&inputs(&[file(rows)]), &spec(), GENEROUS, mode, false).unwrap();
-    let train = ViewSpec {
-        part: SplitPart::Train,
-        bins: None,
-        hash: Some((3, 0..u64::MAX / 4 * 3)),
-        collapse_time: true,
-        tiles: None,
-    };
-    let data = found.data.clone();
-    let interactions = data.parts[0].1.interactions;
-    let side = tensor::super_blocks::side(&data.user.grid, &data.product.grid, interactions);
-    let tiles = ViewSpec {
-        tiles: Some(side),
-        ..train.clone()
-    };
-    let mut program = BuildViews::new(data.clone(), vec![train, tiles]);
-    found.world.run(&mut program, &exec::begin).unwrap();
-    let mut views = program.into_views().unwrap().into_iter();
-    let mut next = || views.next().unwrap().partitions;
-    let input = Input {
-        user: data.user.grid,
-        product: data.product.grid,
-        side,
-        train: next(),
-        tiles: next(),
-    };
-    Bed { found, input }
-}
 
 fn some_rows(count: u64) -> Vec<Row> {
     tests::ingested::some_rows(count, 5)

@@ -97,9 +97,11 @@ fn one_minus_exp(x: f32) -> f32 {
         return 1.0 - exp(-x);
     }
     let terms = [1.0 / 7.0, 1.0 / 6.0, 1.0 / 5.0, 1.0 / 4.0, 1.0 / 3.0, 0.5];
-    x * terms
-        .iter()
-        .fold(1.0, |rest: f32, term| (-x * term).mul_add(rest, 1.0))
+    let mut rest = 1.0_f32;
+    for term in terms {
+        rest = (-x * term).mul_add(rest, 1.0);
+    }
+    x * rest
 }
 
 /// eˣ: x = n log 2 + r with |r| ≤ ½ log 2 and a polynomial of degree 7 in r (Moshier's Cephes, `expf`), within two units
@@ -122,9 +124,10 @@ pub fn exp(x: f32) -> f32 {
     let n = x.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
     let r = n.mul_add(-0.693_359_375, x);
     let r = n.mul_add(2.121_944_40e-4, r);
-    let series = COEFFICIENTS
-        .iter()
-        .fold(0.0, |sum: f32, c| sum.mul_add(r, *c));
+    let mut series = 0.0_f32;
+    for c in COEFFICIENTS {
+        series = series.mul_add(r, c);
+    }
     let power = f32::from_bits(((n as i32 + 127) as u32) << 23);
     (series.mul_add(r * r, r) + 1.0) * power
 }
@@ -154,9 +157,10 @@ pub fn ln(x: f32) -> f32 {
     }
     let (m, e) = (m - 1.0, exponent as f32);
     let square = m * m;
-    let series = COEFFICIENTS
-        .iter()
-        .fold(0.0, |sum: f32, c| sum.mul_add(m, *c));
+    let mut series = 0.0_f32;
+    for c in COEFFICIENTS {
+        series = series.mul_add(m, c);
+    }
     let small = (series * m).mul_add(square, e * -2.121_944_40e-4);
     let small = square.mul_add(-0.5, small);
     e.mul_add(0.693_359_375, m + small)

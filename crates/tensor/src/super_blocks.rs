@@ -24,11 +24,11 @@ pub struct SuperBlocks {
     rows: Vec<u32>,
 }
 
-/// Super-blocks of either mode for tiles of a data set of so many interactions.
-pub fn side(user: &Grid, product: &Grid, interactions: u64) -> u32 {
+/// Super-blocks of either mode for tiles of so many interactions, where the modes have so many blocks.
+pub fn side(user_blocks: u32, product_blocks: u32, interactions: u64) -> u32 {
     let tiles = (interactions / TILE_INTERACTIONS).isqrt();
     let side = tiles.clamp(SIDE_MIN.into(), SIDE_MAX.into()) as u32;
-    side.min(user.blocks()).min(product.blocks()).max(1)
+    side.min(user_blocks).min(product_blocks).max(1)
 }
 
 impl SuperBlocks {
@@ -135,11 +135,7 @@ mod tests {
 
     #[test]
     fn tiles_are_large_and_at_most_64_a_side() {
-        let grid = |blocks| Grid {
-            stride_log2: 4,
-            rows: vec![9; blocks],
-        };
-        let of = |blocks, interactions| side(&grid(blocks), &grid(64), interactions);
+        let of = |blocks, interactions| side(blocks, 64, interactions);
         assert_eq!(of(64, 100_000), 8);
         assert_eq!(of(64, 1_469_307), 9);
         assert_eq!(of(64, 1 << 40), 64);

@@ -363,7 +363,7 @@ pub const KEYS: &[Key] = &[
         0.0,
         2.0,
         None,
-        "`sgd`, `line`: products are drawn in proportion to this power of their count. Absent: 0.75 for `line`, else 0.",
+        "`sgd`, `line`: products are drawn in proportion to this power of their count. Absent: 0.75 for `line`, 0.5 for `logistic`, else 0.",
     ),
     choice(
         "model.optimizer",

@@ -280,8 +280,8 @@ pub async fn tiles(
     data: &DataSet,
     views: &Views,
 ) -> Result<(u32, Partitions), Failure> {
-    let (user, product) = (&data.user.grid, &data.product.grid);
-    let side = super_blocks::side(user, product, views.train.interactions);
+    let (users, products) = (data.user.grid.blocks(), data.product.grid.blocks());
+    let side = super_blocks::side(users, products, views.train.interactions);
     let spec = ViewSpec {
         tiles: Some(side),
         ..views.train_spec.clone()
