@@ -81,6 +81,19 @@ impl Results {
         Ok(())
     }
 
+    /// A task was asked back from a worker.
+    ///
+    /// # Errors
+    /// Where the worker was never sent it: it has no answer, and the plan would wait for one for ever.
+    pub fn revoked(&self, from: WorkerId, task: TaskId, attempt: u32) -> Result<(), Breach> {
+        if self.owed.contains_key(&(from, task, attempt)) {
+            return Ok(());
+        }
+        breach(format!(
+            "task {task} ({attempt}) is asked back from {from}, which was never sent it"
+        ))
+    }
+
     /// A worker reported a result.
     ///
     /// # Errors
@@ -121,6 +134,14 @@ impl Results {
     pub fn restarted(&mut self) {
         self.open.clear();
         self.attempts.clear();
+    }
+
+    /// Another coordinator leads, in sessions of its own. It numbers the steps that no program yields, of the upper
+    /// half, anew; what tasks of a program report is the same for ever.
+    pub fn replaced(&mut self) {
+        self.restarted();
+        self.owed.clear();
+        self.partials.retain(|task, _| task.step.0 >> 63 == 0);
     }
 
     /// The program was told that a step is whole.
@@ -251,6 +272,9 @@ mod tests {
         assert!(results.done(one, task, 1, b"a").is_err());
         results.done(one, task, 0, b"a").unwrap();
         assert!(results.done(one, task, 0, b"a").is_err());
+        results.revoked(one, task, 0).unwrap();
+        assert!(results.revoked(two, task, 0).is_err());
+        assert!(results.revoked(one, task, 1).is_err());
         results.assigned(two, task, 1).unwrap();
         assert!(results.done(two, task, 1, b"b").is_err());
     }

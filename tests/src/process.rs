@@ -5,10 +5,12 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long a process may take before a test says that it hangs.
+/// How long a process may take before a test says that it hangs: far beyond the slowest, far below what CI waits.
 const PATIENCE: Duration = Duration::from_mins(5);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// The path of one of our binaries, built beside the running test by `cargo test --workspace`.
 ///
@@ -38,13 +40,64 @@ pub fn coordinator() -> Command {
     command
 }
 
+/// Runs a command to its end, no longer than [`PATIENCE`].
+///
+/// # Panics
+/// Where it does not start or takes longer.
+pub fn output_of(command: &mut Command) -> Output {
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    ended(command.spawn().expect("the program starts"))
+}
+
+/// Waits for the end of a process whose outputs are piped, no longer than [`PATIENCE`].
+///
+/// # Panics
+/// Where it takes longer: it is killed, and the message holds all that it had said and what its threads did.
+pub fn ended(child: Child) -> Output {
+    let process = child.id();
+    let (over, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        // The test may have given up meanwhile.
+        let _ = over.send(child.wait_with_output());
+    });
+    if let Ok(output) = told.recv_timeout(PATIENCE) {
+        return output.expect("our own child");
+    }
+    let threads = threads_of(process);
+    signal(process, "KILL");
+    let said = told.recv().expect("it is dead").expect("our own child");
+    panic!(
+        "it does not end\nstdout: {}\nstderr: {}\n{threads}",
+        String::from_utf8_lossy(&said.stdout),
+        String::from_utf8_lossy(&said.stderr)
+    );
+}
+
+/// What the threads of a process are at: their calls where a debugger is installed, else the kernel's word.
+fn threads_of(process: u32) -> String {
+    let process = process.to_string();
+    let debugger = Command::new("gdb")
+        .args(["-batch", "-ex", "thread apply all backtrace 24", "-p"])
+        .arg(&process)
+        .output();
+    if let Ok(calls) = debugger {
+        return String::from_utf8_lossy(&calls.stdout).into_owned();
+    }
+    let tasks = Path::new("/proc").join(process).join("task");
+    let task = |task: std::io::Result<std::fs::DirEntry>| {
+        let read = |what| std::fs::read_to_string(task.as_ref().ok()?.path().join(what)).ok();
+        Some(format!("{} {}", read("comm")?.trim(), read("wchan")?))
+    };
+    let tasks = std::fs::read_dir(tasks).into_iter().flatten();
+    tasks.filter_map(task).collect::<Vec<_>>().join("\n")
+}
+
 /// The JSON object that a successful command prints.
 ///
 /// # Panics
-/// Where it fails, with all that it said.
+/// Where it fails, with all that it said, or does not end.
 pub fn json_of(command: &mut Command) -> Value {
-    let output = command.output().expect("the coordinator starts");
-    parse(&output)
+    parse(&output_of(command))
 }
 
 /// The JSON object of a finished process.
@@ -105,6 +158,16 @@ impl Daemon {
     /// Where it does not say where it listens.
     pub fn start(data: &Path, arguments: &[&str]) -> Daemon {
         Self::spawn(Command::new(binary("worker")), data, arguments)
+    }
+
+    /// As [`Daemon::start`], with more in its environment.
+    ///
+    /// # Panics
+    /// Where it does not say where it listens.
+    pub fn start_within(data: &Path, arguments: &[&str], environment: &[(&str, String)]) -> Daemon {
+        let mut command = Command::new(binary("worker"));
+        command.envs(environment.iter().map(|(key, value)| (key, value)));
+        Self::spawn(command, data, arguments)
     }
 
     /// As [`Daemon::start`], in a name space where nothing is seen of some folders; an ordinary daemon where the
@@ -172,9 +235,16 @@ impl Daemon {
     /// Waits for its end.
     ///
     /// # Panics
-    /// Where it cannot be waited for.
+    /// Where it does not end.
     pub fn wait(&mut self) -> ExitStatus {
-        self.child.wait().expect("our own child")
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("our own child") {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "the worker does not end");
+            std::thread::sleep(LOOK);
+        }
     }
 
     /// Its anonymous memory now.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tests::process::{coordinator, json_of};
+use tests::process::{coordinator, json_of, output_of};
 
 const JOB: &str = r#"[input]
 files = ["in"]
@@ -552,12 +552,12 @@ fn check(cases: &[Case]) {
         (case.prepare)(&directory);
         fs::write(directory.join("job.toml"), &case.job).unwrap();
         let before = files(&directory);
-        let output = coordinator()
-            .current_dir(&directory)
-            .arg("--json")
-            .args(case.arguments.split_whitespace())
-            .output()
-            .unwrap();
+        let output = output_of(
+            coordinator()
+                .current_dir(&directory)
+                .arg("--json")
+                .args(case.arguments.split_whitespace()),
+        );
         let text = String::from_utf8_lossy(&output.stdout);
         let object: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
         let message = object["error"]["message"].as_str().unwrap_or(&text);

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Output;
-use tests::process::coordinator;
+use tests::process::{coordinator, output_of};
 
 /// A job that is right; cases change it.
 const GOOD: &str = r#"[input]
@@ -315,12 +315,12 @@ fn of_needs() -> Vec<Case> {
 }
 
 fn run(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    coordinator()
-        .current_dir(directory)
-        .args(arguments)
-        .envs(environment.iter().copied())
-        .output()
-        .unwrap()
+    output_of(
+        coordinator()
+            .current_dir(directory)
+            .args(arguments)
+            .envs(environment.iter().copied()),
+    )
 }
 
 /// The message and the code in the object on stdout.

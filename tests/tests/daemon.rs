@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tests::jobs::{Data, Inputs, Job};
-use tests::process::{Daemon, binary, json_of, parse, signal};
+use tests::process::{Daemon, binary, ended, json_of, output_of, parse, signal};
 use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -17,8 +17,8 @@ use wire::{FromWorker, Open, ToWorker};
 
 /// How long a condition may take before the test says that it never comes.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// What a process keeps of memory that was given back to its allocator.
-const KEPT_BYTES: u64 = 32 << 20;
+/// What a process may keep of the memory of its jobs: threads' first allocations, and pages with something on them.
+const KEPT_BYTES: u64 = 24 << 20;
 
 fn daemon() -> (Daemon, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -51,10 +51,8 @@ fn it_serves_job_after_job() {
     assert_ne!(digests[0], digests[1]);
 }
 
-/// Objects are dropped with the session (`loopback.rs` counts them), but glibc keeps what was freed:
-/// some 60 of 72 MiB were still resident after a job.
+/// Objects are dropped with the session (`loopback.rs` counts them); left to itself, glibc kept 65 of 67 MiB.
 #[test]
-#[ignore = "does not hold yet: the allocator keeps freed memory"]
 fn it_gives_its_memory_back_to_the_machine() {
     let inputs = Inputs::of(&[Data::Generated]);
     let (daemon, _folder) = daemon();
@@ -74,8 +72,7 @@ fn it_gives_its_memory_back_to_the_machine() {
             peak = peak.max(daemon.anonymous_bytes());
             std::thread::sleep(Duration::from_millis(5));
         }
-        let output = coordinator.wait_with_output().expect("our own child");
-        digests.push(parse(&output)["digest"].clone());
+        digests.push(parse(&ended(coordinator))["digest"].clone());
         let after = daemon.anonymous_bytes();
         println!("{before} bytes before, {peak} in the job, {after} after it");
         // Else the next line could not fail.
@@ -91,7 +88,7 @@ fn a_second_coordinator_is_told_that_it_is_busy() {
     let (daemon, _folder) = daemon();
     let (long, short) = (job(&inputs, 400), job(&inputs, 1));
     let workers = ["--workers", daemon.address.as_str()];
-    let mut first = long
+    let first = long
         .command("run", &workers)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -104,8 +101,7 @@ fn a_second_coordinator_is_told_that_it_is_busy() {
         assert!(began.elapsed() < PATIENCE, "the first job does not begin");
         std::thread::sleep(Duration::from_millis(5));
     }
-    let refused = short.command("ingest", &workers).output();
-    let refused = refused.expect("the coordinator starts");
+    let refused = output_of(&mut short.command("ingest", &workers));
     let said: Value = serde_json::from_slice(&refused.stdout).expect("one object");
     assert_eq!(refused.status.code(), Some(69), "{said}");
     let message = said["error"]["message"].as_str().expect("a sentence");
@@ -115,7 +111,7 @@ fn a_second_coordinator_is_told_that_it_is_busy() {
         "{message}"
     );
     signal(first.id(), "INT");
-    assert_eq!(first.wait().expect("our own child").code(), Some(130));
+    assert_eq!(ended(first).status.code(), Some(130));
     json_of(&mut short.command("ingest", &workers));
 }
 
@@ -152,11 +148,11 @@ async fn health_and_reflection_answer() {
 #[test]
 fn it_refuses_to_listen_beyond_loopback() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let output = Command::new(binary("worker"))
-        .args(["--listen", "0.0.0.0:0", "--data"])
-        .arg(folder.path())
-        .output()
-        .expect("the worker starts");
+    let output = output_of(
+        Command::new(binary("worker"))
+            .args(["--listen", "0.0.0.0:0", "--data"])
+            .arg(folder.path()),
+    );
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert_eq!(said.trim_end().lines().count(), 1, "{said}");

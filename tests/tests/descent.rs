@@ -4,7 +4,7 @@
 use serde_json::Value;
 use std::process::Stdio;
 use tests::jobs::{Data, Inputs, Job};
-use tests::process::{Daemon, addresses, json_of, parse, signal};
+use tests::process::{Daemon, addresses, ended, json_of, output_of, signal};
 
 const SPLIT: &str = "validation_bins = 1\ntest_bins = 1";
 
@@ -80,7 +80,7 @@ fn a_killed_run_goes_on_with_the_same_bits() {
         .expect("the coordinator starts");
     killed.checkpoint();
     signal(child.id(), "KILL");
-    child.wait_with_output().expect("our own child");
+    ended(child);
     let report = json_of(&mut killed.command("run", &["--workers", "3"]));
     let epoch = report["resumed_from"].as_u64().expect("it goes on");
     assert!((1..25).contains(&epoch), "{epoch}");
@@ -136,10 +136,7 @@ fn settings_that_cannot_be_honoured_end_in_a_sentence() {
     let inputs = Inputs::of(&[Data::Small]);
     let check = |model: &str, sentence: &str| {
         let job = Job::of(&inputs, Data::Small, model, "");
-        let output = job
-            .command("run", &[])
-            .output()
-            .expect("the coordinator starts");
+        let output = output_of(&mut job.command("run", &[]));
         assert_eq!(output.status.code(), Some(78), "{model}");
         let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         let message = report["error"]["message"].as_str().expect("a sentence");
@@ -165,18 +162,11 @@ fn a_rate_that_diverges_ends_in_a_sentence() {
     let model =
         "kind = \"sgd\"\nloss = \"squared\"\nnegatives = 1\noptimizer = \"sgd\"\nrate = 1000000.0";
     let job = Job::of(&inputs, Data::Small, model, "");
-    let output = job
-        .command("run", &[])
-        .output()
-        .expect("the coordinator starts");
+    let output = output_of(&mut job.command("run", &[]));
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("lower `rate` (now 1000000)"), "{said}");
     // The same folder trains with a rate that does.
-    let report = parse(
-        &job.command("run", &["--set", "model.rate=0.001"])
-            .output()
-            .expect("the coordinator starts"),
-    );
+    let report = json_of(&mut job.command("run", &["--set", "model.rate=0.001"]));
     assert!(report["digest"].is_string());
 }

@@ -2,10 +2,10 @@
 //! gone, and ends with the bits of a run that nobody disturbed.
 
 use serde_json::Value;
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::OnceLock;
 use tests::jobs::{Data, Inputs, Job};
-use tests::process::{Daemon, addresses, json_of, parse, signal};
+use tests::process::{Daemon, addresses, ended, json_of, output_of, parse, signal};
 
 /// Enough that a signal sent after the first checkpoint comes long before the last.
 const EPOCHS: u32 = 25;
@@ -46,10 +46,6 @@ fn start(job: &Job, workers: &str) -> Child {
         .expect("the coordinator starts")
 }
 
-fn wait(child: Child) -> Output {
-    child.wait_with_output().expect("our own child")
-}
-
 /// The same command again: goes on in the middle, ends with the same bits; and once more: it is reused.
 fn goes_on(job: &Job, workers: &str) {
     let report = json_of(&mut job.command("run", &["--workers", workers]));
@@ -73,7 +69,7 @@ fn goes_on(job: &Job, workers: &str) {
 fn assert_note(json: std::process::Command) {
     let mut command = std::process::Command::new(json.get_program());
     command.args(json.get_args().filter(|argument| *argument != "--json"));
-    let output = command.output().expect("the coordinator starts");
+    let output = output_of(&mut command);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("it is used as it is"), "{said}");
 }
@@ -84,7 +80,7 @@ fn a_killed_coordinator_goes_on_from_its_last_checkpoint() {
     let mut coordinator = start(&job, "2");
     job.checkpoint();
     coordinator.kill().expect("it runs");
-    let output = wait(coordinator);
+    let output = ended(coordinator);
     assert_eq!(
         output.status.code(),
         None,
@@ -100,7 +96,7 @@ fn a_killed_coordinator_of_daemons_goes_on_with_the_same_daemons() {
     let mut coordinator = start(&job, &addresses(&daemons));
     job.checkpoint();
     coordinator.kill().expect("it runs");
-    let output = wait(coordinator);
+    let output = ended(coordinator);
     assert_eq!(
         output.status.code(),
         None,
@@ -116,7 +112,7 @@ fn signals_end_a_coordinator_with_a_run_that_goes_on() {
         let coordinator = start(&job, "2");
         job.checkpoint();
         signal(coordinator.id(), name);
-        let output = wait(coordinator);
+        let output = ended(coordinator);
         assert_eq!(output.status.code(), Some(code), "{output:?}");
         let report: Value = serde_json::from_slice(&output.stdout).expect("one object");
         assert_eq!(report["error"]["exit_code"], code);
@@ -142,7 +138,7 @@ fn a_job_survives_a_killed_worker() {
     let coordinator = start(&job, &addresses(&daemons));
     let epoch = job.checkpoint();
     daemons[1].kill();
-    let report = parse(&wait(coordinator));
+    let report = parse(&ended(coordinator));
     assert!(epoch < EPOCHS);
     assert_eq!(digest(&report), undisturbed());
     assert_eq!(report["resumed_from"], Value::Null);
@@ -162,7 +158,7 @@ fn a_drained_worker_leaves_while_another_finishes_the_job() {
     job.checkpoint();
     daemons[1].terminate();
     let status = daemons[1].wait();
-    let report = parse(&wait(coordinator));
+    let report = parse(&ended(coordinator));
     assert_eq!(status.code(), Some(143));
     assert_eq!(digest(&report), undisturbed());
     println!("{}", report["work"]);

@@ -36,7 +36,11 @@ const MORE_USES: &[(&str, &str, &str)] = &[
         "hands the chosen instruction set and the scratch to ops",
     ),
     ("worker", "plan", "assignments and failures are its types"),
-    ("worker", "store", "owns the cache directory of a process"),
+    (
+        "worker",
+        "store",
+        "owns the cache directory of a process, and gives its memory back",
+    ),
     (
         "worker",
         "kernels",
@@ -50,7 +54,7 @@ const MORE_USES: &[(&str, &str, &str)] = &[
     (
         "coordinator",
         "store",
-        "the cache directory of an embedded worker, and the run journal",
+        "the cache directory of an embedded worker, the run journal, and the allocator of a process",
     ),
     (
         "coordinator",
@@ -81,6 +85,11 @@ const PRIVILEGES: &[Privilege] = &[
     Privilege {
         what: "maps of files",
         words: &["memmap2", "libc::mmap", "Mmap::map", "MmapOptions"],
+        crates: &["store"],
+    },
+    Privilege {
+        what: "the allocator",
+        words: &["libc::mallopt", "libc::malloc_trim"],
         crates: &["store"],
     },
     Privilege {
@@ -263,6 +272,29 @@ fn privileges_stay_in_their_rooms() {
         }
     }
     none(&findings);
+}
+
+/// The rooms of the store's unsafe code; that of `kernels` is wherever SIMD is.
+const UNSAFE_IN_STORE: &[(&str, &str)] = &[
+    (
+        "crates/store/src/map.rs",
+        "maps of sealed files, advice and allocation by the kernel",
+    ),
+    (
+        "crates/store/src/heap.rs",
+        "what is freed goes back to the machine: std has no word for it",
+    ),
+];
+
+#[test]
+fn unsafe_code_of_the_store_is_where_it_is_listed() {
+    let found: Vec<String> = files("crates/store/src", ".rs")
+        .into_iter()
+        .filter(|file| code(&read(&root().join(file))).contains("allow(unsafe_code)"))
+        .collect();
+    let mut listed: Vec<&str> = UNSAFE_IN_STORE.iter().map(|(file, _)| *file).collect();
+    listed.sort_unstable();
+    assert_eq!(found, listed);
 }
 
 #[test]

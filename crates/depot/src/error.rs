@@ -16,8 +16,14 @@ pub enum DepotError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A cloud has no such bucket or container.
+    #[error("there is no bucket for {url}: make it, or correct the URL and its endpoint")]
+    NoBucket {
+        /// The depot.
+        url: String,
+    },
     /// The place does not answer or refuses. May succeed later.
-    #[error("{path} under {url} could not be {doing}: {source}")]
+    #[error("{path} under {url} could not be {doing}: {}", said(.source))]
     Unavailable {
         /// The depot.
         url: String,
@@ -86,4 +92,74 @@ pub enum DepotError {
     /// The process is shutting down.
     #[error("the work was abandoned while the process ended")]
     Abandoned,
+}
+
+/// What a cloud calls a bucket that is not there (S3 and Google; Azure). The stores tell it apart in their answers only.
+const NO_BUCKET: [&str; 2] = [
+    "<Code>NoSuchBucket</Code>",
+    "<Code>ContainerNotFound</Code>",
+];
+
+impl DepotError {
+    /// Names what a store said when something was tried with a path.
+    pub(crate) fn of_store(
+        url: String,
+        path: String,
+        doing: &'static str,
+        source: object_store::Error,
+    ) -> Self {
+        use object_store::Error;
+        match source {
+            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+                DepotError::Denied { url, path, doing }
+            }
+            source => {
+                let answer = source.to_string();
+                if NO_BUCKET.iter().any(|code| answer.contains(code)) {
+                    return DepotError::NoBucket { url };
+                }
+                DepotError::Unavailable {
+                    url,
+                    path,
+                    doing,
+                    source: Box::new(source),
+                }
+            }
+        }
+    }
+}
+
+/// One line of it, without the document that a cloud may have answered with.
+fn said(source: &object_store::Error) -> String {
+    let said = source.to_string();
+    let line = said.lines().next().unwrap_or_default();
+    let words = line.split_once('<').map_or(line, |(words, _)| words);
+    words.trim_end_matches([' ', ':']).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(answer: &str) -> DepotError {
+        let source = object_store::Error::Generic {
+            store: "S3",
+            source: answer.to_owned().into(),
+        };
+        DepotError::of_store("s3://b/data".into(), "data/x".into(), "read", source)
+    }
+
+    #[test]
+    fn a_bucket_that_is_not_there_is_told_from_a_place_that_does_not_answer() {
+        let missing = told("404 Not Found: <?xml?>\n<Error><Code>NoSuchBucket</Code></Error>");
+        assert_eq!(
+            missing.to_string(),
+            "there is no bucket for s3://b/data: make it, or correct the URL and its endpoint"
+        );
+        let broken = told("500 Internal: <?xml?>\n<Error><Code>InternalError</Code></Error>");
+        assert_eq!(
+            broken.to_string(),
+            "data/x under s3://b/data could not be read: Generic S3 error: 500 Internal"
+        );
+    }
 }

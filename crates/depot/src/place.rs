@@ -21,7 +21,8 @@ pub struct Depot {
 
 impl Depot {
     /// Opens `file://...`, a bare path (made where it is missing), `s3://...`, `gs://...`, `az://...`, or `memory://NAME`,
-    /// which lives as long as the process. Credentials of clouds come from their usual environment variables.
+    /// which lives as long as the process. Credentials of clouds come from their usual environment variables
+    /// (docs/data.md names them).
     ///
     /// # Errors
     /// Where the URL is none of these or the directory cannot be made.
@@ -111,17 +112,7 @@ impl Depot {
         doing: &'static str,
     ) -> impl FnOnce(Error) -> DepotError + use<> {
         let (url, path) = (self.url.to_string(), path.to_string());
-        move |source| match source {
-            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-                DepotError::Denied { url, path, doing }
-            }
-            source => DepotError::Unavailable {
-                url,
-                path,
-                doing,
-                source: Box::new(source),
-            },
-        }
+        move |source| DepotError::of_store(url, path, doing, source)
     }
 }
 

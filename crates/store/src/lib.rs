@@ -1,4 +1,5 @@
-//! Durable writes, sealed files and their maps, the bounded cache, checksums, the run journal.
+//! Durable writes, sealed files and their maps, the bounded cache, checksums, the run journal;
+//! and what a process asks of its allocator.
 //!
 //! **Invariant:** only a file that was sealed here can be mapped; nothing here knows a manifest, an RPC
 //! or a formula.
@@ -11,6 +12,7 @@ pub mod buffer;
 pub mod cache;
 pub mod dictionary;
 pub mod error;
+pub mod heap;
 pub mod journal;
 mod map;
 pub mod partition;

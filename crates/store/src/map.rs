@@ -1,4 +1,4 @@
-//! The only unsafe code of the store: maps of sealed files, and the two calls that std lacks.
+//! Unsafe code for files: maps of sealed ones, and the two calls that std lacks.
 //!
 //! **Invariant:** nobody writes to a file that is mapped here. Sealed files are complete, read-only, and
 //! replaced by rename or unlinked, never changed in place.

@@ -27,6 +27,12 @@ pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const HEARTBEAT: Duration = Duration::from_millis(500);
 /// Streams of one connection at once.
 pub const STREAMS_MAX: u32 = 256;
+/// Connections of a worker at once: those of 250 peers and of coordinators, and half of the 1,024 files that a process
+/// may usually have open.
+pub const CONNECTIONS_MAX: usize = 512;
+/// How long a new connection may take to say that it speaks HTTP/2. A client says it with its first packet; who then
+/// says nothing more is found by the probes.
+pub const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most bytes of headers.
 pub const HEADER_BYTES_MAX: u32 = 16 << 10;
 

@@ -1,11 +1,17 @@
 //! The two executors: threads of their own, and in place.
 
-use crate::seams::{Executor, Job};
+use crate::seams::{Beat, Beating, Executor, Job, Lane};
 use exec::pool::Pool;
+use futures::future::BoxFuture;
 use plan::{Failure, Refusal};
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+use tokio::time::sleep;
 
 /// Threads that read and write files, so that a slow disk does not hold up what computes.
 const FILE_THREADS: usize = 2;
@@ -13,27 +19,30 @@ const FILE_THREADS: usize = 2;
 /// Jobs run on threads that tokio does not know.
 #[derive(Debug)]
 pub struct Threads {
-    compute: Sender<Job>,
+    lanes: Sender<Job>,
     file: Sender<Job>,
     pool: Pool,
 }
 
 impl Threads {
-    /// A pool of `threads` for kernels, and `lanes` threads that run tasks: more than one lets tasks that
-    /// do not divide their rows run side by side.
+    /// A pool of `threads` for kernels, and `lanes` threads that drive lanes: more than one lets tasks that
+    /// do not divide their rows run side by side, and one fetch while another computes.
     ///
     /// # Errors
     /// Where the system gives no more threads.
     pub fn start(threads: usize, lanes: usize) -> Result<Self, Failure> {
-        let short = |error: io::Error| Failure::Refused {
-            refusal: Refusal::TryAgain,
-            sentence: format!("no thread can be started ({error}): give fewer with --threads"),
-        };
         Ok(Threads {
-            compute: serve("task", lanes).map_err(short)?,
+            lanes: serve("lane", lanes).map_err(short)?,
             file: serve("file", FILE_THREADS).map_err(short)?,
             pool: exec::pool(threads)?,
         })
+    }
+}
+
+fn short(error: io::Error) -> Failure {
+    Failure::Refused {
+        refusal: Refusal::TryAgain,
+        sentence: format!("no thread can be started ({error}): give fewer with --threads"),
     }
 }
 
@@ -47,7 +56,8 @@ fn serve(name: &str, count: usize) -> io::Result<Sender<Job>> {
             .name(format!("{name}-{i}"))
             .spawn(move || {
                 while let Some(job) = next(&queue) {
-                    job();
+                    // A panic is a bug of ours, and told by the hook; the next session needs this thread.
+                    let _ = catch_unwind(AssertUnwindSafe(job));
                 }
             })?;
     }
@@ -63,13 +73,32 @@ fn next(queue: &Mutex<Receiver<Job>>) -> Option<Job> {
 }
 
 impl Executor for Threads {
-    fn compute(&self, job: Job) {
+    fn lane(&self, lane: BoxFuture<'static, ()>) -> Lane {
+        let (lane, driven) = Lane::of(lane);
+        let runtime = Handle::current();
         // The threads outlive the sender, so there is always a receiver.
-        let _ = self.compute.send(job);
+        let _ = self.lanes.send(Box::new(move || runtime.block_on(driven)));
+        lane
     }
 
     fn file(&self, job: Job) {
         let _ = self.file.send(job);
+    }
+
+    fn beat(&self, every: Duration, mut beat: Beat) -> Result<Beating, Failure> {
+        let (goes_on, ended) = channel::<()>();
+        let beating = move || {
+            beat();
+            // Nothing is ever sent: the pause ends early when the sender is dropped.
+            while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                beat();
+            }
+        };
+        std::thread::Builder::new()
+            .name("heart".into())
+            .spawn(beating)
+            .map_err(short)?;
+        Ok(Box::new(goes_on))
     }
 
     fn pool(&self) -> Pool {
@@ -91,13 +120,34 @@ impl Inline {
     }
 }
 
+/// A task of tokio's that ends with this.
+struct Aborted(AbortHandle);
+
+impl Drop for Aborted {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl Executor for Inline {
-    fn compute(&self, job: Job) {
-        job();
+    fn lane(&self, lane: BoxFuture<'static, ()>) -> Lane {
+        let (lane, driven) = Lane::of(lane);
+        tokio::spawn(driven);
+        lane
     }
 
     fn file(&self, job: Job) {
         job();
+    }
+
+    fn beat(&self, every: Duration, mut beat: Beat) -> Result<Beating, Failure> {
+        let beating = tokio::spawn(async move {
+            loop {
+                beat();
+                sleep(every).await;
+            }
+        });
+        Ok(Box::new(Aborted(beating.abort_handle())))
     }
 
     fn pool(&self) -> Pool {

@@ -242,11 +242,6 @@ impl Session {
         let link: Arc<dyn PeerLink> = self
             .link(worker)
             .ok_or_else(|| PullError::Unreachable("its address is not known".into()))?;
-        let _room = self
-            .pulls
-            .acquire()
-            .await
-            .map_err(|_| PullError::Unreachable("the session is over".into()))?;
         let held = link
             .pull(Pull {
                 run: self.run,

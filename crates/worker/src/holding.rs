@@ -138,6 +138,13 @@ impl Holding {
         }
     }
 
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.own.clear();
+        let copies = std::mem::take(&mut *self.copies());
+        drop(copies);
+    }
+
     /// How many objects are held, made and copied.
     pub fn counts(&self) -> (usize, usize) {
         (self.own.len(), self.copies().of.len())

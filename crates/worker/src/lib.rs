@@ -11,6 +11,7 @@ pub mod grpc;
 pub mod holding;
 pub mod memory;
 pub mod queue;
+pub mod receiving;
 pub mod run;
 pub mod seams;
 pub mod session;

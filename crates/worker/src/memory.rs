@@ -64,12 +64,6 @@ impl Split {
             .find(|&memory| Split::of(memory, here).task_bytes(lanes) >= needed)
             .unwrap_or_else(|| memory(u64::from(lanes.max(1))))
     }
-
-    /// Pulls at once: each may fill one stream window.
-    pub fn pulls_max(&self) -> usize {
-        let windows = self.receive_bytes / u64::from(wire::settings::STREAM_WINDOW_BYTES);
-        windows.clamp(1, 16) as usize
-    }
 }
 
 /// The anonymous memory of this process, as the kernel counts it; 0 where it cannot be told.
@@ -97,8 +91,6 @@ mod tests {
                 split.shelf_bytes + split.copies_bytes + split.receive_bytes + split.room_bytes;
             assert!(parts <= memory / 10 * 9 && parts > memory / 10 * 8);
         }
-        assert_eq!(Split::of(256 << 20, false).pulls_max(), 1);
-        assert_eq!(Split::of(8 << 30, false).pulls_max(), 16);
     }
 
     #[test]

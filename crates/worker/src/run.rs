@@ -1,4 +1,5 @@
-//! One lane: takes an assignment, runs it through fetch and compute to its end, reports, takes the next.
+//! One lane: takes an assignment, runs it through fetch and compute to its end, reports, takes the next. Where its
+//! executor drives it, computing holds up nobody.
 
 use crate::memory::Split;
 use crate::seams::through;
@@ -169,13 +170,8 @@ impl Session {
             pool: self.executor.pool(),
             cache: Arc::clone(&self.storage.cache),
         };
-        let mut stage = {
-            let begin = {
-                let task = Arc::clone(task);
-                move || guarded(&task, || advance(exec::begin(&task, &room)?, None))
-            };
-            self.compute(begin, spans).await?
-        };
+        let begin = || guarded(task, || advance(exec::begin(task, &room)?, None));
+        let mut stage = self.compute(begin, spans)?;
         loop {
             match stage {
                 Stage::Finished(output) => return Ok(output),
@@ -183,32 +179,21 @@ impl Session {
                     let start = Instant::now();
                     let fetched = self.fetch(assignment, wants).await?;
                     spans.push(self.span(Phase::Fetch, start));
-                    let task = Arc::clone(task);
-                    stage = self
-                        .compute(
-                            move || guarded(&task, || advance(work, Some(fetched))),
-                            spans,
-                        )
-                        .await?;
+                    let go_on = || guarded(task, || advance(work, Some(fetched)));
+                    stage = self.compute(go_on, spans)?;
                 }
             }
         }
     }
 
-    /// Runs a job on the compute threads. The span counts from when it began there.
-    async fn compute<T: Send + 'static>(
+    /// Computes, and notes how long.
+    fn compute<T>(
         &self,
-        work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+        work: impl FnOnce() -> Result<T, Failure>,
         spans: &mut Vec<Span>,
     ) -> Result<T, Failure> {
-        let timed = move || {
-            let start = Instant::now();
-            (start, work())
-        };
-        let done = through(|job| self.executor.compute(job), timed).await;
-        let (start, result) = done.ok_or_else(|| Failure::Exhausted {
-            sentence: "the worker is ending".into(),
-        })?;
+        let start = Instant::now();
+        let result = work();
         spans.push(self.span(Phase::Compute, start));
         result
     }

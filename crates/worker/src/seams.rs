@@ -3,19 +3,71 @@
 use exec::Held;
 use exec::pool::Pool;
 use futures::future::BoxFuture;
+use futures::future::{AbortHandle, abortable};
+use plan::Failure;
+use std::any::Any;
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use wire::{Peer, Pull};
 
 /// Something to be run elsewhere.
 pub type Job = Box<dyn FnOnce() + Send>;
 
+/// A lane at work; it ends at its next wait once this is dropped.
+#[derive(Debug)]
+pub struct Lane {
+    end: AbortHandle,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Lane {
+    /// Splits a lane into its handle and what is to be driven.
+    pub(crate) fn of(
+        lane: impl Future<Output = ()> + Send + 'static,
+    ) -> (Lane, BoxFuture<'static, ()>) {
+        let (lane, end) = abortable(lane);
+        let (tell, ended) = oneshot::channel();
+        let driven = async move {
+            let _ = lane.await;
+            // The session may not wait for this.
+            let _ = tell.send(());
+        };
+        (Lane { end, ended }, Box::pin(driven))
+    }
+
+    /// Tells the lane to end; waits until it has.
+    pub(crate) async fn ended(mut self) {
+        self.end.abort();
+        let _ = (&mut self.ended).await;
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.end.abort();
+    }
+}
+
+/// Something to be done again and again; must not wait.
+pub type Beat = Box<dyn FnMut() + Send>;
+
+/// What goes on until this is dropped, and ends promptly then.
+pub type Beating = Box<dyn Any + Send>;
+
 /// Where jobs run: threads of their own in a daemon, in place in a simulation.
 pub trait Executor: Send + Sync {
-    /// Runs a job that computes. Never waits for it.
-    fn compute(&self, job: Job);
+    /// Drives a lane where it may compute for as long as it likes between two waits. That a small task costs no change
+    /// of threads is half of what a step of many costs.
+    fn lane(&self, lane: BoxFuture<'static, ()>) -> Lane;
     /// Runs a job that reads or writes files.
     fn file(&self, job: Job);
+    /// Does something at once and then again and again, with such a pause, however busy jobs and tokio's threads are.
+    ///
+    /// # Errors
+    /// Where the system gives no more threads.
+    fn beat(&self, every: Duration, beat: Beat) -> Result<Beating, Failure>;
     /// The threads that kernels divide rows over.
     fn pool(&self) -> Pool;
 }

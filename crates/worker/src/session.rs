@@ -5,9 +5,10 @@ use crate::fetch::{Flights, serve};
 use crate::holding::Holding;
 use crate::memory::Split;
 use crate::queue::Queue;
-use crate::seams::{Dialer, Executor, PeerLink, PullError, through};
+use crate::seams::{Beating, Dialer, Executor, Lane, PeerLink, PullError, through};
 use crate::storage::{Served, Storage, open_depots};
 use exec::{Held, Simd};
+use futures::future::join_all;
 use plan::{Failure, Profile, Refusal};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -15,9 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use store::Cache;
 use tensor::{Digest, WorkerId};
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, timeout};
 use wire::{
     ENGINE, FromWorker, Open, Peer, Pull, PullPart, StorageReply, StorageRequest, ToWorker,
 };
@@ -46,6 +46,10 @@ pub struct StorageLink {
     /// What the worker asks.
     pub requests: mpsc::Receiver<StorageRequest>,
 }
+
+/// How long a session that is over waits for its lanes. One that waits itself ends at once; one that computes is left
+/// to it, since nobody wants the result.
+const LANES_PATIENCE: Duration = Duration::from_millis(100);
 
 /// How a worker is set up.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +94,6 @@ pub(crate) struct Session {
     pub(crate) queue: Queue,
     pub(crate) holding: Arc<Holding>,
     pub(crate) flights: Flights,
-    pub(crate) pulls: Semaphore,
     pub(crate) storage: Storage,
     pub(crate) counters: Arc<Counters>,
     pub(crate) executor: Arc<dyn Executor>,
@@ -144,12 +147,14 @@ impl Session {
         }
     }
 
-    async fn heartbeats(self: Arc<Self>, every: Duration) {
-        loop {
-            let anonymous_bytes = self.counters.sample_memory();
-            self.say(FromWorker::Alive { anonymous_bytes }).await;
-            sleep(every).await;
-        }
+    /// Says that this worker lives until what it returns is dropped. A full link has enough to say already.
+    fn heartbeats(&self, every: Duration) -> Result<Beating, Failure> {
+        let (counters, out) = (Arc::clone(&self.counters), self.out.clone());
+        let beat = move || {
+            let anonymous_bytes = counters.sample_memory();
+            let _ = out.try_send(FromWorker::Alive { anonymous_bytes });
+        };
+        self.executor.beat(every, Box::new(beat))
     }
 
     async fn give_back_all(&self) {
@@ -265,11 +270,6 @@ impl Worker {
             .map_or((0, 0), |session| session.holding.counts())
     }
 
-    /// The most bytes that a peer's object may have to be taken in.
-    pub fn memory_bytes(&self) -> u64 {
-        self.0.settings.memory_bytes
-    }
-
     /// The worker is to leave: no new job, no new task; what it holds stays readable.
     pub fn drain(&self) {
         self.0.draining.send_replace(true);
@@ -355,7 +355,6 @@ impl Worker {
             queue: Queue::default(),
             holding: Arc::new(Holding::new(&shared.split, Arc::clone(&shared.cache))),
             flights: Flights::default(),
-            pulls: Semaphore::new(shared.split.pulls_max()),
             storage: Storage {
                 served: served.subscribe(),
                 direct,
@@ -391,17 +390,30 @@ impl Worker {
         session.meet(open.peers);
         *lock(&self.0.session) = Some(Arc::clone(&session));
         session.say(FromWorker::Opened).await;
-        let mut tasks = JoinSet::new();
         let every = Duration::from_millis(open.heartbeat_ms.max(10).into());
-        tasks.spawn(Arc::clone(&session).heartbeats(every));
-        for lane in 0..self.0.split.lanes(self.0.settings.lanes) {
-            tasks.spawn(Arc::clone(&session).lane(lane));
-        }
+        let heart = match session.heartbeats(every) {
+            Ok(heart) => heart,
+            Err(failure) => {
+                *lock(&self.0.session) = None;
+                return session.say(FromWorker::Refused(failure)).await;
+            }
+        };
+        let lanes = (0..self.0.split.lanes(self.0.settings.lanes)).map(|lane| {
+            let lane = Arc::clone(&session).lane(lane);
+            self.0.executor.lane(Box::pin(lane))
+        });
+        let lanes: Vec<Lane> = lanes.collect();
         let closed = self.converse(&session, inbox).await;
-        tasks.shutdown().await;
+        drop(heart);
+        let ended = join_all(lanes.into_iter().map(Lane::ended));
+        let _ = timeout(LANES_PATIENCE, ended).await;
+        session.holding.clear();
         let totals = session.counters.totals();
         *lock(&self.0.session) = None;
-        drop((session, free));
+        drop(session);
+        // What a job's last kernels still hold comes back with the end of the next session, if it is small.
+        through(|job| self.0.executor.file(job), store::heap::give_back).await;
+        drop(free);
         if closed {
             let _ = out.send(FromWorker::Closed(totals)).await;
         }

@@ -308,7 +308,9 @@ pub fn depot_failure(error: DepotError, key: Option<ObjectKey>) -> Failure {
         (error @ (DepotError::Unavailable { .. } | DepotError::Abandoned), _) => {
             return exhausted(error.to_string());
         }
-        (error @ DepotError::Url { .. }, _) => (Refusal::Config, error.to_string()),
+        (error @ (DepotError::Url { .. } | DepotError::NoBucket { .. }), _) => {
+            (Refusal::Config, error.to_string())
+        }
         (error @ DepotError::Denied { .. }, _) => (Refusal::Permission, error.to_string()),
         (error @ (DepotError::Missing { .. } | DepotError::Manifest { .. }), _) => {
             (Refusal::BadData, error.to_string())

@@ -15,7 +15,7 @@ use tensor::{
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
-use wire::settings::{endpoint, server, service};
+use wire::settings::{CHUNK_IDLE_TIMEOUT, endpoint, server, service};
 use wire::{
     Chunk, Done, ENGINE, FromWorker, Open, Peer, PullReply, Reach, StorageReply, StorageRequest,
     ToWorker, proto,
@@ -311,6 +311,72 @@ async fn a_damaged_chunk_is_noticed_and_the_next_holder_asked() {
     );
     let done = second.done(sum_of(0, &[lie, W0])).await;
     assert_eq!(partial(&done), filled(0, 0..ROWS));
+}
+
+/// More than the receive budget of the least memory, and than the window of a stream.
+const LARGE_BYTES: usize = 30 << 20;
+
+/// Serves every pull with a large object.
+struct Giant(Bytes);
+
+#[tonic::async_trait]
+impl proto::worker_server::Worker for Giant {
+    type SessionStream = stream::Empty<Result<proto::FromWorker, Status>>;
+    type StorageStream = stream::Empty<Result<proto::StorageRequest, Status>>;
+    type PullStream = stream::Iter<std::vec::IntoIter<Result<proto::PullReply, Status>>>;
+
+    async fn session(
+        &self,
+        _: Request<Streaming<proto::ToWorker>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        Ok(Response::new(stream::empty()))
+    }
+
+    async fn storage(
+        &self,
+        _: Request<Streaming<proto::StorageReply>>,
+    ) -> Result<Response<Self::StorageStream>, Status> {
+        Ok(Response::new(stream::empty()))
+    }
+
+    async fn pull(
+        &self,
+        _: Request<proto::PullRequest>,
+    ) -> Result<Response<Self::PullStream>, Status> {
+        let head = PullReply::Head {
+            bytes: self.0.len() as u64,
+            row_bytes: 64,
+        };
+        let content = Chunk::cut(self.0.clone()).map(PullReply::Content);
+        let replies: Vec<_> = std::iter::once(head)
+            .chain(content)
+            .map(|reply| Ok(reply.into()))
+            .collect();
+        Ok(Response::new(stream::iter(replies)))
+    }
+}
+
+/// If answers that wait for room filled the window of their connection, the one that has room would not go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_objects_wait_for_each_other_and_none_stands_still() {
+    for memory in [256 << 20, 2 << 30] {
+        let giant = serve(Giant(Bytes::from(vec![7; LARGE_BYTES]))).await;
+        let dialer = GrpcDialer::new(tcp(), memory);
+        let link = worker::Dialer::peer(&dialer, &peer(0, &giant));
+        let pulls = (0..8).map(|block| {
+            link.pull(wire::Pull {
+                run: RUN,
+                term: 1,
+                key: key(block),
+                puller: WorkerId(1),
+                part: wire::PullPart::Whole,
+            })
+        });
+        let all = timeout(CHUNK_IDLE_TIMEOUT, futures::future::try_join_all(pulls)).await;
+        for held in all.expect("nobody waits for a chunk").unwrap() {
+            assert_eq!(held.bytes(), LARGE_BYTES as u64);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

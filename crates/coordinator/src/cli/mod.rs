@@ -24,6 +24,7 @@ const DEMO_JOB: &str = "examples/complete-journey/job.toml";
 
 /// All that `main` does.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    store::heap::fix_thresholds();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     // The wish for JSON must be known even where the arguments make no sense.
     let json = arguments.iter().any(|argument| argument == "--json");

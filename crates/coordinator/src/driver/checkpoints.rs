@@ -3,7 +3,7 @@
 
 use super::Commit;
 use plan::{Failure, Refusal};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use tensor::{
     Checkpoint, Digest, ObjectKey, Op, PartialSpec, Read, SealedRef, Step, StepId, Task, TaskId,
 };
@@ -56,8 +56,8 @@ pub(super) struct Ledger {
     pub durable: Option<Resume>,
     next: u64,
     persisting: BTreeMap<StepId, Persisting>,
-    /// Persisted, and waiting for its manifest.
-    pub ready: VecDeque<Resume>,
+    /// Persisted, and waiting for their manifests.
+    persisted: BTreeMap<StepId, Resume>,
     /// A manifest is being written.
     pub committing: bool,
     last_epoch: u32,
@@ -70,7 +70,7 @@ impl Ledger {
             durable: resume,
             next: PERSIST,
             persisting: BTreeMap::new(),
-            ready: VecDeque::new(),
+            persisted: BTreeMap::new(),
             committing: false,
             last_epoch,
         }
@@ -78,7 +78,7 @@ impl Ledger {
 
     /// Whether a checkpoint is in the making.
     pub(super) fn busy(&self) -> bool {
-        self.committing || !self.persisting.is_empty() || !self.ready.is_empty()
+        self.committing || !self.persisting.is_empty() || !self.persisted.is_empty()
     }
 
     /// The program offers a state: the step that makes its objects durable, if it is due.
@@ -147,17 +147,29 @@ impl Ledger {
             objects.push(stored(key, partial)?);
         }
         objects.sort_unstable_by_key(|object| object.key);
-        self.ready.push_back(Resume {
+        let resume = Resume {
             checkpoint,
             objects,
-        });
+        };
+        self.persisted.insert(step, resume);
         Ok(())
+    }
+
+    /// The next state whose manifest can be written: in the order of the offers. The last checkpoint does not wait
+    /// for the one before it, and may be persisted first.
+    pub(super) fn next_ready(&mut self) -> Option<Resume> {
+        let first = *self.persisted.first_key_value()?.0;
+        let earlier = self.persisting.first_key_value();
+        if earlier.is_some_and(|(open, _)| *open < first) {
+            return None;
+        }
+        self.persisted.remove(&first)
     }
 
     /// The steps that were on their way are forgotten: the program rolls back.
     pub(super) fn forget(&mut self) {
         self.persisting.clear();
-        self.ready.clear();
+        self.persisted.clear();
         self.last_epoch = self
             .durable
             .as_ref()
@@ -186,4 +198,34 @@ fn stored(key: ObjectKey, partial: &[u8]) -> Result<StoredObject, Failure> {
         sealed,
         row_bytes: u32::from_le_bytes(row_bytes),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer(ledger: &mut Ledger, epoch: u32, last: bool) -> Option<StepId> {
+        let checkpoint = Checkpoint {
+            epoch,
+            state: Vec::new(),
+            objects: Vec::new(),
+        };
+        ledger.offer(checkpoint, 1, last).map(|step| step.id)
+    }
+
+    /// A manifest of an older epoch once followed a newer one: the last checkpoint was persisted first.
+    #[test]
+    fn manifests_follow_the_order_of_the_offers() {
+        let mut ledger = Ledger::new(None);
+        let before = offer(&mut ledger, 5, false).expect("it is due");
+        assert_eq!(offer(&mut ledger, 6, false), None, "one at a time");
+        let last = offer(&mut ledger, 6, true).expect("the last one always");
+        ledger.persisted(last, &[]).expect("no receipts");
+        assert_eq!(ledger.next_ready(), None);
+        ledger.persisted(before, &[]).expect("no receipts");
+        let epochs = std::iter::from_fn(|| ledger.next_ready());
+        let epochs: Vec<u32> = epochs.map(|resume| resume.checkpoint.epoch).collect();
+        assert_eq!(epochs, [5, 6]);
+        assert!(!ledger.busy());
+    }
 }

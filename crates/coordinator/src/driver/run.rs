@@ -186,7 +186,7 @@ impl<'a, C: Crew> Run<'a, C> {
             });
         }
         if self.committing.is_none()
-            && let Some(resume) = self.ledger.ready.pop_front()
+            && let Some(resume) = self.ledger.next_ready()
         {
             let commit = (self.context.checkpoints.commit)(
                 resume.checkpoint.clone(),
@@ -212,8 +212,8 @@ impl<'a, C: Crew> Run<'a, C> {
                 ));
                 self.crew.dismiss(worker);
             }
+            // What was given stays given: the plan waits for the worker's answer, and asks it back behind it.
             Action::RollBack(key) => {
-                self.given.clear();
                 self.note(format!(
                     "{key} is lost: back to the last durable checkpoint"
                 ));

@@ -416,7 +416,7 @@ pub fn refused(error: &DepotError) -> plan::Failure {
 
 fn kind(error: &DepotError) -> Refusal {
     match error {
-        DepotError::Url { .. } => Refusal::Config,
+        DepotError::Url { .. } | DepotError::NoBucket { .. } => Refusal::Config,
         DepotError::Denied { .. } => Refusal::Permission,
         DepotError::Superseded { .. } => Refusal::TryAgain,
         DepotError::Damaged { .. } | DepotError::Missing { .. } | DepotError::Manifest { .. } => {

@@ -90,6 +90,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    store::heap::fix_thresholds();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -1,11 +1,15 @@
-//! Peers by gRPC: a few channels each, chunks compared with their checksums, no wait without a limit.
+//! Peers by gRPC: a few channels each, chunks compared with their checksums, no wait for a peer without a limit, and
+//! all that is under way within the receive budget.
 
+use crate::memory::Split;
+use crate::receiving::Receiving;
 use crate::seams::{Dialer, PeerLink, PullError};
 use exec::Held;
 use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use store::AlignedBuf;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
@@ -24,24 +28,31 @@ pub fn tcp() -> Connect {
 #[derive(Clone)]
 pub struct GrpcDialer {
     connect: Connect,
-    object_bytes_max: u64,
+    memory_bytes: u64,
+    receiving: Arc<Receiving>,
 }
 
 impl GrpcDialer {
-    /// Takes in objects up to a length: what a peer claims must not exhaust memory.
-    pub fn new(connect: Connect, object_bytes_max: u64) -> Self {
+    /// For a process with so much memory: what is under way at once stays within its receive budget, and what a
+    /// peer claims must not exceed all of it.
+    pub fn new(connect: Connect, memory_bytes: u64) -> Self {
+        let receive_bytes = Split::of(memory_bytes, false).receive_bytes;
         GrpcDialer {
             connect,
-            object_bytes_max,
+            memory_bytes,
+            receiving: Arc::new(Receiving::new(receive_bytes)),
         }
     }
 }
 
 impl Dialer for GrpcDialer {
     fn peer(&self, peer: &Peer) -> Arc<dyn PeerLink> {
-        let channels = match endpoint(&peer.address) {
+        let ways = match endpoint(&peer.address) {
             Ok(endpoint) => (0..CHANNELS_PER_PEER)
-                .map(|_| (self.connect)(endpoint.clone()))
+                .map(|_| Way {
+                    channel: (self.connect)(endpoint.clone()),
+                    asking: Arc::default(),
+                })
                 .collect(),
             Err(error) => {
                 tracing::warn!(address = peer.address, %error, "a peer has no usable address");
@@ -49,30 +60,45 @@ impl Dialer for GrpcDialer {
             }
         };
         Arc::new(GrpcPeer {
-            channels,
+            ways,
             turn: AtomicUsize::new(0),
-            object_bytes_max: self.object_bytes_max,
+            memory_bytes: self.memory_bytes,
+            receiving: Arc::clone(&self.receiving),
         })
     }
 }
 
+/// A channel, and whose turn it is to ask on it. An answer that waits for room fills its stream's window, which is
+/// half of the connection's: a second one would leave nothing to those that receive, and nobody would go on.
+#[derive(Clone)]
+struct Way {
+    channel: Channel,
+    asking: Arc<Mutex<()>>,
+}
+
 struct GrpcPeer {
-    channels: Vec<Channel>,
+    ways: Vec<Way>,
     turn: AtomicUsize,
-    object_bytes_max: u64,
+    memory_bytes: u64,
+    receiving: Arc<Receiving>,
 }
 
 impl PeerLink for GrpcPeer {
     fn pull(&self, pull: Pull) -> BoxFuture<'static, Result<Held, PullError>> {
         let turn = self.turn.fetch_add(1, Relaxed);
-        let channel = self
-            .channels
-            .get(turn % self.channels.len().max(1))
-            .cloned();
-        let object_bytes_max = self.object_bytes_max;
+        let way = self.ways.get(turn % self.ways.len().max(1)).cloned();
+        let (memory_bytes, receiving) = (self.memory_bytes, Arc::clone(&self.receiving));
         Box::pin(async move {
-            let channel = channel.ok_or_else(|| unreachable("it has no usable address"))?;
-            receive(channel, pull, object_bytes_max).await
+            let way = way.ok_or_else(|| unreachable("it has no usable address"))?;
+            let turn = (way.asking.lock().await, receiving.ask().await);
+            let (mut replies, bytes, row_bytes) = ask(way.channel, pull, memory_bytes).await?;
+            let _room = receiving.room(bytes).await;
+            drop(turn);
+            let buffer = receive(&mut replies, bytes as usize).await?;
+            Ok(Held::Memory {
+                buffer: Arc::new(buffer),
+                row_bytes,
+            })
         })
     }
 }
@@ -81,7 +107,12 @@ fn unreachable(why: impl ToString) -> PullError {
     PullError::Unreachable(why.to_string())
 }
 
-async fn receive(channel: Channel, pull: Pull, object_bytes_max: u64) -> Result<Held, PullError> {
+/// The answer, and what its head announces: the length, and that of a row.
+async fn ask(
+    channel: Channel,
+    pull: Pull,
+    memory_bytes: u64,
+) -> Result<(Streaming<proto::PullReply>, u64, u32), PullError> {
     let request = proto::PullRequest::from(pull);
     let answer = timeout(CHUNK_IDLE_TIMEOUT, async {
         client(channel).pull(request).await
@@ -91,22 +122,27 @@ async fn receive(channel: Channel, pull: Pull, object_bytes_max: u64) -> Result<
         .map_err(unreachable)?
         .map_err(unreachable)?
         .into_inner();
-    let (bytes, row_bytes) = match next(&mut replies).await? {
-        PullReply::Head { bytes, row_bytes } if bytes <= object_bytes_max => {
-            (bytes as usize, row_bytes)
+    match next(&mut replies).await? {
+        PullReply::Head { bytes, row_bytes } if bytes <= memory_bytes => {
+            Ok((replies, bytes, row_bytes))
         }
-        PullReply::Head { bytes, .. } => {
-            return Err(unreachable(format!(
-                "it sends {bytes} bytes, more than this worker's memory"
-            )));
-        }
-        PullReply::Missing => return Err(PullError::Missing),
-        PullReply::Damaged | PullReply::Content(_) => return Err(PullError::Corrupt),
-    };
+        PullReply::Head { bytes, .. } => Err(unreachable(format!(
+            "it sends {bytes} bytes, more than this worker's memory"
+        ))),
+        PullReply::Missing => Err(PullError::Missing),
+        PullReply::Damaged | PullReply::Content(_) => Err(PullError::Corrupt),
+    }
+}
+
+/// Takes in as many bytes as were announced.
+async fn receive(
+    replies: &mut Streaming<proto::PullReply>,
+    bytes: usize,
+) -> Result<AlignedBuf, PullError> {
     let mut buffer = AlignedBuf::zeroed(bytes);
     let mut at = 0;
     while at < bytes {
-        let PullReply::Content(chunk) = next(&mut replies).await? else {
+        let PullReply::Content(chunk) = next(replies).await? else {
             return Err(PullError::Corrupt);
         };
         let data = chunk.verified().map_err(|_| PullError::Corrupt)?;
@@ -116,10 +152,7 @@ async fn receive(channel: Channel, pull: Pull, object_bytes_max: u64) -> Result<
         room.ok_or(PullError::Corrupt)?.copy_from_slice(&data);
         at += data.len();
     }
-    Ok(Held::Memory {
-        buffer: Arc::new(buffer),
-        row_bytes,
-    })
+    Ok(buffer)
 }
 
 async fn next(replies: &mut Streaming<proto::PullReply>) -> Result<PullReply, PullError> {
