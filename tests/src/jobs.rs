@@ -4,9 +4,15 @@ use crate::generate::{Shape, purchases};
 use crate::process::{coordinator, examples};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// Interactions of the heavy user of [`Data::Generated`]: more than the 65,536 that one accumulator takes.
 pub const HEAVY: i64 = 300_000;
+
+/// How long a condition may take before a test says that it never comes.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What a job reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,11 +76,20 @@ pub struct Job {
 }
 
 impl Job {
-    /// Writes the job file; `model` and `split` are the lines of these sections.
+    /// Writes the job file of an `als` of the preset `hu`; `model` and `split` are further lines of these sections.
     ///
     /// # Panics
     /// Where it cannot be written.
     pub fn new(inputs: &Inputs, data: Data, model: &str, split: &str) -> Job {
+        let model = format!("kind = \"als\"\npreset = \"hu\"\n{model}");
+        Self::of(inputs, data, &model, split)
+    }
+
+    /// Writes the job file; `model` and `split` are the lines of these sections.
+    ///
+    /// # Panics
+    /// Where it cannot be written.
+    pub fn of(inputs: &Inputs, data: Data, model: &str, split: &str) -> Job {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let columns = match data {
             Data::Bundled => {
@@ -87,7 +102,7 @@ impl Job {
         let file = inputs.folder().join(name(data));
         let text = format!(
             "[input]\nfiles = [\"{}\"]\n{columns}\ntime_bin = \"week\"\n[split]\n{split}\n\
-             [model]\nkind = \"als\"\npreset = \"hu\"\n{model}\n[output]\ndata = \"data\"\nmodel = \"model\"\n",
+             [model]\n{model}\n[output]\ndata = \"data\"\nmodel = \"model\"\n",
             file.display()
         );
         std::fs::write(folder.path().join("job.toml"), text).expect("the job is written");
@@ -102,6 +117,36 @@ impl Job {
     /// Where its model is.
     pub fn model(&self) -> PathBuf {
         self.folder().join("model")
+    }
+
+    /// Waits until the manifest of a checkpoint is there, and tells its epoch.
+    ///
+    /// # Panics
+    /// Where none comes, or a manifest is damaged.
+    pub fn checkpoint(&self) -> u32 {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let began = Instant::now();
+        runtime.block_on(async {
+            let mut looked = 0;
+            loop {
+                assert!(began.elapsed() < PATIENCE, "no checkpoint comes");
+                tokio::time::sleep(LOOK).await;
+                if !self.model().join("manifests").exists() {
+                    continue;
+                }
+                let depot = depot::Depot::open(&self.model().to_string_lossy()).expect("a depot");
+                for number in depot.manifests().await.expect("a list") {
+                    if number <= looked {
+                        continue;
+                    }
+                    looked = number;
+                    let (manifest, _) = depot.manifest(number).await.expect("a whole manifest");
+                    if let depot::Body::Checkpoint(checkpoint) = manifest.body {
+                        return checkpoint.epoch;
+                    }
+                }
+            }
+        })
     }
 
     /// `coordinator --json VERB job.toml` with its scratch in the job's folder and further arguments.

@@ -9,3 +9,4 @@ pub mod jobs;
 pub mod laws;
 pub mod process;
 pub mod stir;
+pub mod tiled;

@@ -208,8 +208,8 @@ fn of_keys() -> Vec<Case> {
             "job.toml:10:18: `model.regularization` must be a number, 0 or more, not -1.0",
         ),
         of_job(
-            plus("[model]\nkind = \"sgd\"\n"),
-            "job.toml:10:8: `model.kind` cannot be \"sgd\": it is not in this version; \"als\" is",
+            plus("[model]\nkind = \"gcn\"\n"),
+            "job.toml:10:8: `model.kind` cannot be \"gcn\": it is not in this version; \"als\", \"sgd\", \"line\" are",
         ),
         of_job(
             plus("[model]\npreset = \"hue\"\n"),

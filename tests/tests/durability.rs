@@ -4,16 +4,11 @@
 use serde_json::Value;
 use std::process::{Child, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 use tests::jobs::{Data, Inputs, Job};
 use tests::process::{Daemon, addresses, ended, json_of, output_of, parse, signal};
 
 /// Enough that a signal sent after the first checkpoint comes long before the last.
 const EPOCHS: u32 = 25;
-/// How long a condition may take before the test says that it never comes.
-const PATIENCE: Duration = Duration::from_mins(2);
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(5);
 
 /// One input for all tests of this file.
 fn inputs() -> &'static Inputs {
@@ -51,33 +46,6 @@ fn start(job: &Job, workers: &str) -> Child {
         .expect("the coordinator starts")
 }
 
-/// Waits until the manifest of a checkpoint is there, and tells its epoch.
-fn checkpoint(job: &Job) -> u32 {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let began = Instant::now();
-    runtime.block_on(async {
-        let mut looked = 0;
-        loop {
-            assert!(began.elapsed() < PATIENCE, "no checkpoint comes");
-            tokio::time::sleep(LOOK).await;
-            if !job.model().join("manifests").exists() {
-                continue;
-            }
-            let depot = depot::Depot::open(&job.model().to_string_lossy()).expect("a depot");
-            for number in depot.manifests().await.expect("a list") {
-                if number <= looked {
-                    continue;
-                }
-                looked = number;
-                let (manifest, _) = depot.manifest(number).await.expect("a whole manifest");
-                if let depot::Body::Checkpoint(checkpoint) = manifest.body {
-                    return checkpoint.epoch;
-                }
-            }
-        }
-    })
-}
-
 /// The same command again: goes on in the middle, ends with the same bits; and once more: it is reused.
 fn goes_on(job: &Job, workers: &str) {
     let report = json_of(&mut job.command("run", &["--workers", workers]));
@@ -110,7 +78,7 @@ fn assert_note(json: std::process::Command) {
 fn a_killed_coordinator_goes_on_from_its_last_checkpoint() {
     let job = job();
     let mut coordinator = start(&job, "2");
-    checkpoint(&job);
+    job.checkpoint();
     coordinator.kill().expect("it runs");
     let output = ended(coordinator);
     assert_eq!(
@@ -126,7 +94,7 @@ fn a_killed_coordinator_of_daemons_goes_on_with_the_same_daemons() {
     let job = job();
     let (daemons, _caches) = daemons(2);
     let mut coordinator = start(&job, &addresses(&daemons));
-    checkpoint(&job);
+    job.checkpoint();
     coordinator.kill().expect("it runs");
     let output = ended(coordinator);
     assert_eq!(
@@ -142,7 +110,7 @@ fn signals_end_a_coordinator_with_a_run_that_goes_on() {
     for (name, code) in [("INT", 130), ("TERM", 143)] {
         let job = job();
         let coordinator = start(&job, "2");
-        checkpoint(&job);
+        job.checkpoint();
         signal(coordinator.id(), name);
         let output = ended(coordinator);
         assert_eq!(output.status.code(), Some(code), "{output:?}");
@@ -168,7 +136,7 @@ fn a_job_survives_a_killed_worker() {
     let job = job();
     let (mut daemons, _caches) = daemons(2);
     let coordinator = start(&job, &addresses(&daemons));
-    let epoch = checkpoint(&job);
+    let epoch = job.checkpoint();
     daemons[1].kill();
     let report = parse(&ended(coordinator));
     assert!(epoch < EPOCHS);
@@ -187,7 +155,7 @@ fn a_drained_worker_leaves_while_another_finishes_the_job() {
     let job = job();
     let (mut daemons, _caches) = daemons(2);
     let coordinator = start(&job, &addresses(&daemons));
-    checkpoint(&job);
+    job.checkpoint();
     daemons[1].terminate();
     let status = daemons[1].wait();
     let report = parse(&ended(coordinator));

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::IoMode;
+use store::partition::Partition;
 use tables::survey::InMemory;
 use tables::{
     BuildViews, OnBadRow, ScanSpec, SplitSettings, ValueRule, interaction_hash, split_specs,
 };
-use tensor::{Duplicates, SplitPart, TimeBin, View, ViewSpec};
+use tensor::{BlockId, Duplicates, Grid, SplitPart, SuperBlocks, TimeBin, View, ViewSpec};
 use tests::ingested::{
     DAY, GENEROUS, Ingested, Input, Row, TIGHT, ingest, inputs, parquet_of, refusal, some_rows,
     spec, try_ingest_with,
@@ -313,6 +314,75 @@ fn splits_by_bins_keep_their_bins_and_collapse_by_the_rule() {
                 expected.into_iter().map(|(k, v)| (k, combine(v))).collect();
             assert_eq!(found.rows(&flat.partitions), expected, "{duplicates:?}");
         }
+    }
+}
+
+/// The interactions of a view of tiles as (user row, product row, bin) -> value.
+fn untiled(found: &Ingested, view: &View) -> BTreeMap<(u32, u32, u32), f32> {
+    let side = view.spec.tiles.unwrap();
+    let (user, product) = (&found.data.user.grid, &found.data.product.grid);
+    let ids = |grid: &Grid| {
+        let joined = SuperBlocks::new(grid, side);
+        let rows = grid.block_ids().flat_map(|block| grid.row_ids(block));
+        rows.map(|row| (joined.split(row).unwrap(), row))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let (users, products) = (ids(user), ids(product));
+    let mut rows = BTreeMap::new();
+    for (tile, reference) in (0..).zip(&view.partitions.user_major) {
+        let file = found.world.sealed[&reference.object.digest].clone();
+        let partition = Partition::open(file).unwrap();
+        assert_eq!(partition.block(), BlockId(tile));
+        let piece = partition.whole().unwrap();
+        for row in 0..partition.rows() {
+            let offsets = &partition.offsets()[row as usize..];
+            for at in offsets[0] as usize..offsets[1] as usize {
+                let time = piece.times.as_deref().map_or(0, |times| times[at]);
+                let user = users[&(tile / side, row)];
+                let product = products[&(tile % side, piece.columns[at])];
+                rows.insert((user, product, time), piece.values.as_values().at(at));
+            }
+        }
+    }
+    assert_eq!(rows.len() as u64, view.partitions.interactions);
+    rows
+}
+
+#[test]
+fn tiles_hold_what_their_view_holds_whatever_the_budget() {
+    let files = inputs(&[plain_file(&some_rows(6000, 3))]);
+    let mut references: Option<Vec<View>> = None;
+    for budget_bytes in [GENEROUS, TIGHT, 5 << 20] {
+        let mut found = ingest(&files, &spec());
+        found.world.room.budget_bytes = budget_bytes;
+        let by = SplitSettings::Hash {
+            seed: 4,
+            validation: 0.1,
+            test: 0.2,
+        };
+        let flat = split_specs(&by, &found.data, true).unwrap().train;
+        let timed = split_specs(&by, &found.data, false).unwrap().train;
+        let tiled = |spec: &ViewSpec, side| ViewSpec {
+            tiles: Some(side),
+            ..spec.clone()
+        };
+        let whole = ViewSpec {
+            hash: None,
+            ..tiled(&timed, 8)
+        };
+        let specs = vec![
+            flat.clone(),
+            tiled(&flat, 8),
+            timed.clone(),
+            tiled(&timed, 5),
+            whole,
+        ];
+        let views = build(&mut found, specs);
+        assert_eq!(untiled(&found, &views[1]), found.rows(&views[0].partitions));
+        assert_eq!(untiled(&found, &views[3]), found.rows(&views[2].partitions));
+        let all = found.data.parts[0].1.clone();
+        assert_eq!(untiled(&found, &views[4]), found.rows(&all));
+        assert_eq!(*references.get_or_insert_with(|| views.clone()), views);
     }
 }
 

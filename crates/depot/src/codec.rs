@@ -287,6 +287,7 @@ fn from_view(view: &ViewOf) -> m::ViewMessage {
             end: range.end,
         }),
         collapse_time: spec.collapse_time,
+        tiles: spec.tiles,
         partitions: Some(from_partitions(&view.view.partitions)),
     }
 }
@@ -297,6 +298,7 @@ fn view(message: m::ViewMessage) -> Result<ViewOf, Reason> {
         bins: message.bins.map(|bins| bins.start..bins.end),
         hash: message.hash.map(|hash| (hash.seed, hash.start..hash.end)),
         collapse_time: message.collapse_time,
+        tiles: message.tiles,
     };
     Ok(ViewOf {
         lineage: digest(&message.lineage)?,

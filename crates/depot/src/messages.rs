@@ -169,6 +169,8 @@ pub(crate) struct ViewMessage {
     pub collapse_time: bool,
     #[prost(message, optional, tag = "7")]
     pub partitions: Option<PartitionsMessage>,
+    #[prost(uint32, optional, tag = "8")]
+    pub tiles: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]

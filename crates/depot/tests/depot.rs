@@ -124,6 +124,7 @@ fn bodies() -> Vec<Body> {
         bins: Some(2..9),
         hash: Some((5, 1..u64::MAX)),
         collapse_time: true,
+        tiles: Some(9),
     };
     let plain = DataSet {
         time: None,

@@ -12,6 +12,7 @@ pub mod pool;
 pub mod probe;
 mod recommend;
 pub mod reduce;
+mod sgd;
 pub mod shelf;
 pub mod trouble;
 mod view;
@@ -48,6 +49,7 @@ fn begin_model(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> {
         model::Op::Evaluate(op) => evaluate::begin(task, op, room),
         model::Op::Recommend(op) => recommend::begin(task, op, room),
         model::Op::Reduce(op) => Ok(Box::new(reduce::ReduceWork::new(task, op, room)?)),
+        model::Op::Sgd(op) => sgd::begin(task, op, room),
     }
 }
 

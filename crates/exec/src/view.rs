@@ -1,14 +1,22 @@
-//! Deriving a few partitions of a view, each on a thread.
+//! Deriving a few partitions of a view, each on a thread, or the tiles of a user super-block.
 
 use crate::ingest::{bug, failure};
 use crate::{Fetched, Need, Output, Part, Put, Room, Want, Work};
 use plan::Failure;
 use rayon::prelude::*;
-use tables::op::{self, SealReport, ViewOp};
-use tensor::{DepotId, KeyRange, Read, Task};
+use store::Sealed;
+use tables::TablesError;
+use tables::op::{self, SealReport, TilesOp, ViewOp};
+use tensor::{DepotId, KeyRange, PartitionRef, Read, Task};
+
+/// What is derived.
+enum Derive {
+    Partitions(ViewOp),
+    Tiles(TilesOp),
+}
 
 pub(crate) struct ViewWork {
-    op: ViewOp,
+    op: Derive,
     reads: Vec<Read>,
     room: Room,
     output: Option<Output>,
@@ -16,12 +24,39 @@ pub(crate) struct ViewWork {
 
 impl ViewWork {
     pub(crate) fn new(op: ViewOp, task: &Task, room: &Room) -> Self {
+        Self::of(Derive::Partitions(op), task, room)
+    }
+
+    pub(crate) fn tiles(op: TilesOp, task: &Task, room: &Room) -> Self {
+        Self::of(Derive::Tiles(op), task, room)
+    }
+
+    fn of(op: Derive, task: &Task, room: &Room) -> Self {
         ViewWork {
             op,
             reads: task.reads.clone(),
             room: room.clone(),
             output: None,
         }
+    }
+}
+
+impl ViewWork {
+    fn partitions(
+        &self,
+        op: &ViewOp,
+        sources: Vec<Sealed>,
+    ) -> Result<Vec<(Sealed, PartitionRef)>, TablesError> {
+        let cache = &self.room.cache;
+        let budget_bytes = self.room.budget_bytes / op.units.len().max(1) as u64;
+        self.room.pool.install(|| {
+            let units = op.units.par_iter().zip(sources);
+            units
+                .map(|(unit, source)| {
+                    tables::view::derive(&op.spec, unit, op.duplicates, source, cache, budget_bytes)
+                })
+                .collect()
+        })
     }
 }
 
@@ -49,23 +84,18 @@ impl Work for ViewWork {
                 )),
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let (op, cache) = (&self.op, &self.room.cache);
-        let budget_bytes = self.room.budget_bytes / op.units.len().max(1) as u64;
-        let derived: Vec<_> = self.room.pool.install(|| {
-            let units = op.units.par_iter().zip(sources);
-            units
-                .map(|(unit, source)| {
-                    tables::view::derive(&op.spec, unit, op.duplicates, source, cache, budget_bytes)
-                })
-                .collect()
-        });
+        let derived = match &self.op {
+            Derive::Partitions(op) => self.partitions(op, sources),
+            Derive::Tiles(op) => {
+                tables::tiles::derive(op, sources, &self.room.cache, self.room.budget_bytes)
+            }
+        };
         let mut output = Output {
             pieces: 1,
             ..Output::default()
         };
         let mut report = SealReport::default();
-        for derived in derived {
-            let (file, partition) = derived.map_err(failure)?;
+        for (file, partition) in derived.map_err(failure)? {
             output.puts.push(Put {
                 depot: DepotId::DATA,
                 file,

@@ -36,6 +36,9 @@ pub(crate) trait Vector: Copy {
     fn div(self, other: Self) -> Self;
     fn sqrt(self) -> Self;
 
+    /// In each lane the larger; the other's where one is not a number.
+    fn max(self, other: Self) -> Self;
+
     /// self · factor + term, rounded once.
     fn fma(self, factor: Self, term: Self) -> Self;
 
@@ -136,6 +139,11 @@ impl Vector for Portable {
     #[inline(always)]
     fn sqrt(self) -> Self {
         Portable(self.0.map(f32::sqrt))
+    }
+
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a > b { a } else { b })
     }
 
     #[inline(always)]

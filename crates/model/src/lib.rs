@@ -15,7 +15,10 @@ pub mod rank;
 pub mod recommend;
 pub mod reduce;
 pub mod score;
+pub mod sgd;
+pub mod training;
 
 pub use digest::DigestFeed;
 pub use kernels::Simd;
 pub use op::{Op, OpError};
+pub use training::Training;

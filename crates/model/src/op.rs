@@ -6,6 +6,7 @@ use crate::als::AlsOp;
 use crate::evaluate::EvaluateOp;
 use crate::recommend::RecommendOp;
 use crate::reduce::ReduceOp;
+use crate::sgd::SgdOp;
 use serde::{Deserialize, Serialize};
 use tensor::OpFamily;
 
@@ -23,6 +24,8 @@ pub enum Op {
     Evaluate(EvaluateOp),
     /// Recommendations.
     Recommend(RecommendOp),
+    /// Stochastic gradient descent.
+    Sgd(SgdOp),
 }
 
 /// The bytes are not an op that this engine knows.

@@ -4,7 +4,7 @@
 //! the figures. Figures are upper bounds but for time, which is a guess.
 
 use serde::{Deserialize, Serialize};
-use tensor::{ByteSize, Grid};
+use tensor::{ByteSize, Grid, super_blocks};
 
 /// No process runs with less (DESIGN 3.5).
 pub const MEMORY_MIN: u64 = 256 << 20;
@@ -16,6 +16,8 @@ pub const TASK_PERCENT: u64 = 50;
 pub const PANEL_BYTES: u64 = 2 << 20;
 /// Assumed flop per second and thread of the exact solver (the prototype's on AVX-512 is about 50 G).
 pub const FLOPS_PER_THREAD: f64 = 4.0e10;
+/// Assumed columns of samples per second and thread of descent (measured with rank 64 and AdaGrad on AVX-512).
+pub const SAMPLE_COLUMNS_PER_S: f64 = 4.0e8;
 /// Assumed bytes per second that a worker can receive.
 pub const NETWORK_BYTES_PER_S: f64 = 1.0e9;
 /// Assumed rows per second and thread of ingest.
@@ -36,6 +38,8 @@ pub struct Workload {
     pub tensor: bool,
     /// Whether interactions carry a value other than 1.
     pub values: bool,
+    /// Samples for an interaction where training descends on tiles; 0 where it solves.
+    pub samples: u64,
     /// Rank of the factors.
     pub rank: u64,
     /// Epochs.
@@ -130,6 +134,11 @@ impl Estimate {
         let factors = rows * row_bytes + if job.tensor { job.bins * row_bytes } else { 0 };
 
         let block = user_rows.max(product_rows) * row_bytes;
+        let side = u64::from(super_blocks::side(
+            user_blocks as u32,
+            product_blocks as u32,
+            job.interactions,
+        ));
         let partition = job
             .interactions
             .div_ceil(user_blocks.min(product_blocks).max(1))
@@ -141,9 +150,17 @@ impl Estimate {
         let desks = job.threads.max(1) * 4 * square + panels;
         let solve_smallest = block + desks + (64 << 10) * row_bytes.min(1 << 10);
         let solve_whole = block + desks + job.users.max(job.products) * row_bytes;
+        let trained_bytes = 4 * (width + 16);
+        let tile = 2 * (job.users + job.products).div_ceil(side) * trained_bytes + (8 << 20);
+        // A tile wants both of its blocks at once, as they were and as they will be.
+        let train = if job.samples > 0 {
+            ("tile", tile, tile)
+        } else {
+            ("half-step", solve_smallest, solve_whole)
+        };
         let mut phases = vec![
             ("ingest", 128 << 20, (128 << 20) + 3 * partition),
-            ("half-step", solve_smallest, solve_whole),
+            train,
             (
                 "evaluate",
                 block + (64 << 20),
@@ -169,9 +186,13 @@ impl Estimate {
         let memory_whole = memory_whole.max((shelf * 100).div_ceil(shelf_percent));
         let room = job.memory.0 * TASK_PERCENT / 100;
 
-        // Each half-step every worker pulls what the others hold of the table that it reads.
-        let traffic = (workers - 1)
-            * (factors.saturating_sub(if job.tensor { job.bins * row_bytes } else { 0 }));
+        // Each half-step every worker pulls what the others hold of the table that it reads; each tile, the products.
+        let traffic = if job.samples > 0 {
+            side * job.products * trained_bytes * (workers - 1) / workers
+        } else {
+            (workers - 1)
+                * (factors.saturating_sub(if job.tensor { job.bins * row_bytes } else { 0 }))
+        };
         let r = job.rank as f64;
         let flops = 2.0 * job.interactions as f64 * (r * r + 4.0 * r)
             + rows as f64 * (r * r * r / 3.0 + 2.0 * r * r)
@@ -181,8 +202,13 @@ impl Estimate {
                 0.0
             };
         let threads = (workers * job.threads.max(1)) as f64;
-        let epoch_seconds = flops / (threads * FLOPS_PER_THREAD)
-            + traffic as f64 / workers as f64 / NETWORK_BYTES_PER_S;
+        let work_seconds = if job.samples > 0 {
+            let samples = (job.samples * job.interactions) as f64;
+            samples * width as f64 / (threads * SAMPLE_COLUMNS_PER_S)
+        } else {
+            flops / (threads * FLOPS_PER_THREAD)
+        };
+        let epoch_seconds = work_seconds + traffic as f64 / workers as f64 / NETWORK_BYTES_PER_S;
         let ingest_seconds = job.interactions as f64 / (threads * INGEST_ROWS_PER_S);
         Estimate {
             user_blocks,
@@ -235,6 +261,7 @@ mod tests {
             bins: 0,
             tensor: false,
             values: true,
+            samples: 0,
             rank: 64,
             epochs: 15,
             workers: 2,
@@ -282,6 +309,23 @@ mod tests {
             })
             .fits
         );
+    }
+
+    #[test]
+    fn descent_needs_both_blocks_of_a_tile_and_moves_products() {
+        let plan = Estimate::of(&Workload {
+            samples: 5,
+            ..job()
+        });
+        // 34 super-blocks a side; rows of 80 floats.
+        let tile = plan
+            .phases
+            .iter()
+            .find(|phase| phase.name == "tile")
+            .unwrap();
+        assert_eq!(tile.whole.0, 2 * 250_000_u64.div_ceil(34) * 320 + (8 << 20));
+        assert_eq!(plan.traffic_per_epoch, ByteSize(34 * 50_000 * 320 / 2));
+        assert!(plan.fits && plan.epoch_seconds > 0.0);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod spec;
 pub mod split;
 pub mod spool;
 pub mod survey;
+pub mod tiles;
 pub mod view;
 
 pub use error::{ErrorKind, TablesError};

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tensor::{Duplicates, IdKind, Mode, OpFamily, PartitionRef, SealedRef, ViewSpec};
+use tensor::{Duplicates, Grid, IdKind, Mode, OpFamily, PartitionRef, SealedRef, ViewSpec};
 
 /// The version of the encoding.
 pub const VERSION: u16 = 1;
@@ -26,6 +26,8 @@ pub enum Op {
     Seal(SealOp),
     /// Derives partitions of a view from those of the data set.
     View(ViewOp),
+    /// Derives the tiles of a user super-block.
+    Tiles(TilesOp),
 }
 
 /// See [`Op::Scan`]. Reads nothing but the input file.
@@ -244,10 +246,25 @@ pub struct ViewUnit {
     pub source: PartitionRef,
 }
 
-/// The partial of a seal or view task.
+/// See [`Op::Tiles`]. Reads the user-major partitions of the super-block's blocks, in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TilesOp {
+    /// What the view keeps, and the super-blocks of a side.
+    pub spec: ViewSpec,
+    /// Which super-block of users.
+    pub super_block: u32,
+    /// The grid of users.
+    pub user: Grid,
+    /// The grid of products.
+    pub product: Grid,
+    /// How duplicates are combined.
+    pub duplicates: Duplicates,
+}
+
+/// The partial of a seal, view or tiles task.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealReport {
-    /// One a unit.
+    /// One a unit, or a tile.
     pub partitions: Vec<PartitionRef>,
 }
 

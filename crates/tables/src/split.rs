@@ -81,6 +81,7 @@ pub fn split_specs(
         bins,
         hash,
         collapse_time,
+        tiles: None,
     };
     match *split {
         SplitSettings::Bins { validation, test } => {

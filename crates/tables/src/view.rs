@@ -6,6 +6,7 @@ use crate::error::TablesError;
 use crate::ingest::{UNITS_PER_TASK, collected, refuse};
 use crate::op::{self, Op, SealReport, ViewOp, ViewUnit};
 use crate::split::{interaction_hash, is_in};
+use crate::tiles;
 use store::partition::Partition;
 use store::{Cache, Sealed};
 use tensor::{
@@ -29,17 +30,36 @@ pub fn derive(
     budget_bytes: u64,
 ) -> Result<(Sealed, PartitionRef), TablesError> {
     let partition = Partition::open(source)?;
-    let has_time = partition.has_time() && !spec.collapse_time;
-    let rows = partition.rows();
     let mut build = PartitionBuild::new(
         cache,
         unit.orientation,
         unit.block,
-        rows,
-        has_time,
+        partition.rows(),
+        partition.has_time() && !spec.collapse_time,
         duplicates,
         "value",
     )?;
+    let first = (unit.orientation, unit.first_row);
+    each_kept(
+        spec,
+        &partition,
+        first,
+        budget_bytes,
+        |row, column, time, value| build.push(row, column, time, value),
+    )?;
+    build.seal()
+}
+
+/// Hands over what a view keeps of a partition, in canonical order: row, column, time (0 where it is collapsed), value.
+/// `first` is the mode and the row id of its first row.
+pub(crate) fn each_kept(
+    spec: &ViewSpec,
+    partition: &Partition,
+    first: (Mode, u32),
+    budget_bytes: u64,
+    mut take: impl FnMut(u32, u32, u32, f64) -> Result<(), TablesError>,
+) -> Result<(), TablesError> {
+    let keeps_time = partition.has_time() && !spec.collapse_time;
     let offsets = partition.offsets();
     let piece = (budget_bytes / (2 * INTERACTION_BYTES)).clamp(1 << 10, 1 << 20);
     let interactions = partition.interactions();
@@ -55,27 +75,27 @@ pub fn derive(
                 row += 1;
             }
             let time = times.map_or(0, |times| times[at]);
-            if keeps(spec, unit, row as u32, column, time) {
-                let time = if has_time { time } else { 0 };
-                let value = f64::from(values.at(at));
-                build.push(row as u32, column, time, value)?;
+            if keeps(spec, first, row as u32, column, time) {
+                let time = if keeps_time { time } else { 0 };
+                take(row as u32, column, time, f64::from(values.at(at)))?;
             }
         }
         partition.drop_behind(range.clone());
         start = range.end;
     }
-    build.seal()
+    Ok(())
 }
 
-fn keeps(spec: &ViewSpec, unit: &ViewUnit, local: u32, column: u32, time: u32) -> bool {
+fn keeps(spec: &ViewSpec, first: (Mode, u32), local: u32, column: u32, time: u32) -> bool {
     if spec.bins.as_ref().is_some_and(|bins| !bins.contains(&time)) {
         return false;
     }
     let Some((seed, range)) = &spec.hash else {
         return true;
     };
-    let row = unit.first_row + local;
-    let (user, product) = if unit.orientation == Mode::User {
+    let (orientation, first_row) = first;
+    let row = first_row + local;
+    let (user, product) = if orientation == Mode::User {
         (row, column)
     } else {
         (column, row)
@@ -117,12 +137,15 @@ impl BuildViews {
 
     fn is_whole(&self, spec: &ViewSpec) -> bool {
         let collapses = spec.collapse_time && self.data.time.is_some();
-        spec.bins.is_none() && spec.hash.is_none() && !collapses
+        spec.bins.is_none() && spec.hash.is_none() && !collapses && spec.tiles.is_none()
     }
 
     fn step(&self, number: usize) -> Result<Step, ProgramError> {
         let spec = &self.specs[number];
         let source = self.source(spec)?;
+        if let Some(side) = spec.tiles {
+            return Ok(tiles::step(number, &self.data, source, spec, side));
+        }
         let units = units(&self.data, source);
         let tasks = units
             .chunks(UNITS_PER_TASK)
@@ -223,8 +246,13 @@ impl Program for BuildViews {
 
     fn completed(&mut self, step: StepId, reduced: Reduced) -> Result<Turn, ProgramError> {
         let number = step.0 as usize;
-        let partitions =
-            collected(reduced).and_then(|reports| gather(reports, self.data.user.grid.blocks()));
+        let partitions = collected(reduced).and_then(|reports| {
+            if self.specs[number].tiles.is_some() {
+                tiles::gather(reports)
+            } else {
+                gather(reports, self.data.user.grid.blocks())
+            }
+        });
         let partitions = partitions.map_err(refuse)?;
         self.built[number] = Some(View {
             spec: self.specs[number].clone(),

@@ -161,6 +161,10 @@ pub struct ViewSpec {
     pub hash: Option<(u64, Range<u64>)>,
     /// Whether time is collapsed, by the duplicates rule of the data set.
     pub collapse_time: bool,
+    /// Whether it is cut into tiles of so many super-blocks a side ([`crate::SuperBlocks`]). Then `user_major` holds the tiles,
+    /// those of the first users first; rows and columns are numbered within super-blocks, and there is no
+    /// other orientation.
+    pub tiles: Option<u32>,
 }
 
 /// A view that was built: sealed derived partitions.

@@ -16,6 +16,7 @@ pub mod read_at;
 pub mod recommended;
 pub mod size;
 pub mod step;
+pub mod super_blocks;
 pub mod time;
 
 pub use csr::{CsrError, CsrRef};
@@ -33,4 +34,5 @@ pub use read_at::ReadAt;
 pub use recommended::Recommended;
 pub use size::ByteSize;
 pub use step::{PartialSpec, Read, Reduced, Step, StepId, Task, TaskId};
+pub use super_blocks::SuperBlocks;
 pub use time::TimeBin;

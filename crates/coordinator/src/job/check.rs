@@ -10,6 +10,7 @@ use crate::job::settings::{
     Recommend, Run, Settings, Simd, Solver, Split, Workers,
 };
 use crate::memory;
+use model::sgd::{Loss, Optimizer};
 use std::path::Path;
 use tensor::{ByteSize, Duplicates, TimeBin};
 
@@ -242,7 +243,71 @@ fn split(merged: &Merged, needs: Needs, faults: &mut Faults) -> Split {
     split
 }
 
+/// Settings of solving, and those of descent.
+const OF_ALS: &[&str] = &[
+    "model.preset",
+    "model.nu",
+    "model.alpha",
+    "model.alpha0",
+    "model.epsilon",
+    "model.center",
+    "model.hold_time",
+    "model.solver",
+    "model.cg_steps",
+];
+const OF_SGD: &[&str] = &[
+    "model.loss",
+    "model.negatives",
+    "model.noise_power",
+    "model.optimizer",
+    "model.rate",
+    "model.decay",
+    "model.biases",
+];
+
+/// Refuses the keys of another algorithm, and what this one cannot do with time.
+fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
+    let kind = word(
+        merged,
+        "model.kind",
+        &[
+            ("als", ModelKind::Als),
+            ("sgd", ModelKind::Sgd),
+            ("line", ModelKind::Line),
+        ],
+    );
+    let (others, of) = match kind {
+        ModelKind::Als => (OF_SGD, "of descent (\"sgd\", \"line\")"),
+        ModelKind::Sgd | ModelKind::Line => (OF_ALS, "of \"als\""),
+    };
+    let fixed = ["model.loss", "model.biases"].map(|path| (path, "of \"sgd\""));
+    let fixed = if kind == ModelKind::Line {
+        &fixed[..]
+    } else {
+        &[]
+    };
+    let others = others.iter().map(|path| (*path, of));
+    for (path, of) in others.chain(fixed.iter().copied()) {
+        if merged.is_given(path) {
+            let sentence = format!(
+                "`{path}` is a key {of}: the kind is \"{}\", remove the key",
+                kind.name()
+            );
+            faults.push(merged.origin(path), sentence);
+        }
+    }
+    if kind != ModelKind::Als && merged.text("model.time") == Some("factor") {
+        let sentence = format!(
+            "`model.time` = \"factor\" is not known with the kind \"{}\": use \"ignore\", or \"als\"",
+            kind.name()
+        );
+        faults.push(merged.origin("model.time"), sentence);
+    }
+    kind
+}
+
 fn model(merged: &Merged, faults: &mut Faults) -> Model {
+    let kind = kind(merged, faults);
     let time = word(
         merged,
         "model.time",
@@ -259,7 +324,7 @@ fn model(merged: &Merged, faults: &mut Faults) -> Model {
     );
     let name = merged.text("model.preset").unwrap_or_default();
     let mut only_for = |path: &str, fits: bool, of: &str| {
-        if merged.is_given(path) && !fits {
+        if kind == ModelKind::Als && merged.is_given(path) && !fits {
             let sentence =
                 format!("`{path}` is for {of}: the preset is \"{name}\", remove the key");
             faults.push(merged.origin(path), sentence);
@@ -288,6 +353,16 @@ fn model(merged: &Merged, faults: &mut Faults) -> Model {
             "`model.preset` = \"explicit\" fits values: name their column with `input.value`";
         faults.push(merged.origin("model.preset"), sentence);
     }
+    let fits_values = merged.text("model.loss") == Some("squared")
+        && merged.count("model.negatives").unwrap_or(0) == 0;
+    if kind == ModelKind::Sgd
+        && fits_values
+        && names_input(merged)
+        && merged.text("input.value").is_none()
+    {
+        let sentence = "`model.loss` = \"squared\" fits values: name their column with `input.value`, or draw `negatives`";
+        faults.push(merged.origin("model.loss"), sentence);
+    }
     if time == ModelTime::Factor && names_input(merged) && !has_bins(merged) {
         let sentence = "`model.time` = \"factor\" needs bins of time: name a column with `input.time` and a `time_bin`";
         faults.push(merged.origin("model.time"), sentence);
@@ -314,12 +389,15 @@ fn model(merged: &Merged, faults: &mut Faults) -> Model {
     }
     let real = |path: &str| merged.real(path).unwrap_or_default();
     Model {
-        kind: word(merged, "model.kind", &[("als", ModelKind::Als)]),
+        kind,
         time,
         preset,
         rank: merged.count("model.rank").unwrap_or_default() as u32,
         epochs: merged.count("model.epochs").unwrap_or_default() as u32,
-        regularization: real("model.regularization"),
+        regularization: merged.real("model.regularization").unwrap_or(match kind {
+            ModelKind::Als => 0.003,
+            ModelKind::Sgd | ModelKind::Line => 0.03,
+        }),
         nu: real("model.nu"),
         alpha: real("model.alpha"),
         alpha0: merged.real("model.alpha0"),
@@ -331,6 +409,31 @@ fn model(merged: &Merged, faults: &mut Faults) -> Model {
         hold_time: merged.flag("model.hold_time"),
         solver,
         cg_steps: merged.count("model.cg_steps").unwrap_or_default() as u32,
+        loss: if kind == ModelKind::Line {
+            Loss::Line
+        } else {
+            word(
+                merged,
+                "model.loss",
+                &[
+                    ("logistic", Loss::Logistic),
+                    ("squared", Loss::Squared),
+                    ("bernoulli-poisson", Loss::BernoulliPoisson),
+                    ("poisson", Loss::Poisson),
+                    ("bpr", Loss::Bpr),
+                ],
+            )
+        },
+        negatives: merged.count("model.negatives").map(|count| count as u32),
+        noise_power: merged.real("model.noise_power"),
+        optimizer: word(
+            merged,
+            "model.optimizer",
+            &[("adagrad", Optimizer::Adagrad), ("sgd", Optimizer::Sgd)],
+        ),
+        rate: real("model.rate"),
+        decay: real("model.decay"),
+        biases: merged.flag("model.biases"),
     }
 }
 
@@ -646,6 +749,32 @@ mod tests {
             "`input.files` is missing: give the Parquet files to read; `input.user` is missing: give the column of \
              user ids; `input.product` is missing: give the column of product ids; `output.data` is missing: give the \
              place of the data set; `output.model` is missing: give the place of the model",
+        );
+    }
+
+    #[test]
+    fn every_kind_has_its_own_keys() {
+        check(
+            &format!("{GOOD}[model]\nkind = \"sgd\"\nalpha = 2\n"),
+            "j:11:9: `model.alpha` is a key of \"als\": the kind is \"sgd\", remove the key",
+        );
+        check(
+            &format!("{GOOD}[model]\nrate = 2\n"),
+            "j:10:8: `model.rate` is a key of descent (\"sgd\", \"line\"): the kind is \"als\", remove the key",
+        );
+        check(
+            &format!("{GOOD}[model]\nkind = \"line\"\nloss = \"bpr\"\ntime = \"factor\"\n"),
+            "j:11:8: `model.loss` is a key of \"sgd\": the kind is \"line\", remove the key; \
+             j:12:8: `model.time` = \"factor\" is not known with the kind \"line\": use \"ignore\", or \"als\"",
+        );
+        check(
+            &format!("{GOOD}[model]\nkind = \"sgd\"\nloss = \"squared\"\n"),
+            "j:11:8: `model.loss` = \"squared\" fits values: name their column with `input.value`, or draw `negatives`",
+        );
+        let settings = load(&format!("{GOOD}[model]\nkind = \"line\"\nrate = 0.5\n")).unwrap();
+        assert_eq!(
+            (settings.model.loss, settings.model.rate),
+            (Loss::Line, 0.5)
         );
     }
 

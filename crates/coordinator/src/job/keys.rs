@@ -240,12 +240,10 @@ pub const KEYS: &[Key] = &[
     ),
     choice(
         "model.kind",
-        &["als"],
-        &[
-            "sgd", "line", "gcn", "lightgcn", "ucmf", "spectral", "filter",
-        ],
+        &["als", "sgd", "line"],
+        &["gcn", "lightgcn", "ucmf", "spectral", "filter"],
         "als",
-        "The algorithm.",
+        "The algorithm: `als` solves, `sgd` descends on samples, `line` is `sgd` with the loss and the negatives of LINE.",
     ),
     choice(
         "model.time",
@@ -279,8 +277,9 @@ pub const KEYS: &[Key] = &[
         "model.regularization",
         0.0,
         1e12,
-        Some("0.003"),
-        "Lambda. Row i gets lambda times (its count)^nu.",
+        None,
+        "Lambda. `als` holds row i by lambda times (its count)^nu, descent its rows at every sample. Absent: 0.003, and 0.03 \
+         for `sgd` and `line`.",
     ),
     real(
         "model.nu",
@@ -358,6 +357,55 @@ pub const KEYS: &[Key] = &[
         default: Some("false"),
         flag: None,
         help: "`explicit`: fit the distance of values from their mean over the training part.",
+    },
+    choice(
+        "model.loss",
+        &["squared", "logistic", "bernoulli-poisson", "poisson", "bpr"],
+        &[],
+        "logistic",
+        "`sgd`: what is minimised. `squared` fits values, `bpr` ranks; the two of Poisson cover every cell with factors of 0 or more.",
+    ),
+    count(
+        "model.negatives",
+        0,
+        1000,
+        None,
+        "`sgd`, `line`: negatives drawn for an interaction. Absent: 5 for `line`, 4 for `logistic`, 1 for `bpr`, else none.",
+    ),
+    real(
+        "model.noise_power",
+        0.0,
+        2.0,
+        None,
+        "`sgd`, `line`: products are drawn in proportion to this power of their count. Absent: 0.75 for `line`, 0.5 for `logistic`, else 0.",
+    ),
+    choice(
+        "model.optimizer",
+        &["adagrad", "sgd"],
+        &[],
+        "adagrad",
+        "`sgd`, `line`: `adagrad` shortens the steps of a row as its gradients add up, `sgd` does not.",
+    ),
+    real(
+        "model.rate",
+        1e-12,
+        1e6,
+        Some("0.1"),
+        "`sgd`, `line`: the length of a step.",
+    ),
+    real(
+        "model.decay",
+        1e-6,
+        1.0,
+        Some("1.0"),
+        "`sgd`, `line`: what the rate is multiplied by after every epoch.",
+    ),
+    Key {
+        path: "model.biases",
+        shape: Shape::Flag,
+        default: Some("false"),
+        flag: None,
+        help: "`sgd`: users and products have biases beside their factors.",
     },
     text(
         "output.data",

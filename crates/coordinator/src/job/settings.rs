@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** plain data, checked together before any verb sees it; nothing in here reads a file.
 
+use model::sgd::{Loss, Optimizer};
 use serde::Serialize;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -164,6 +165,21 @@ impl Split {
 pub enum ModelKind {
     /// Alternating least squares.
     Als,
+    /// Stochastic gradient descent.
+    Sgd,
+    /// The same with the loss and the negatives of LINE.
+    Line,
+}
+
+impl ModelKind {
+    /// The word of the job file.
+    pub fn name(self) -> &'static str {
+        match self {
+            ModelKind::Als => "als",
+            ModelKind::Sgd => "sgd",
+            ModelKind::Line => "line",
+        }
+    }
 }
 
 /// `model.time`.
@@ -241,6 +257,20 @@ pub struct Model {
     pub solver: Solver,
     /// Steps of conjugate gradients.
     pub cg_steps: u32,
+    /// What descent minimises.
+    pub loss: Loss,
+    /// Negatives for an interaction; `None`: those of the loss.
+    pub negatives: Option<u32>,
+    /// The power of the count by which negatives are drawn; `None`: that of the loss.
+    pub noise_power: Option<f64>,
+    /// How long the steps of descent are.
+    pub optimizer: Optimizer,
+    /// The length of a step.
+    pub rate: f64,
+    /// What the rate is multiplied by after every epoch.
+    pub decay: f64,
+    /// Whether users and products have biases.
+    pub biases: bool,
 }
 
 /// `[output.recommend]`.

@@ -2,9 +2,10 @@
 
 use super::engine::{Engine, Stage, failed, key_of};
 use super::input::{self, LocalFile};
+use super::stored_model::Algorithm;
 use crate::failure::Failure;
 use crate::job::files;
-use crate::job::settings::{self, ModelTime, OnBadRow, Preset};
+use crate::job::settings::{self, ModelTime, OnBadRow};
 use crate::output::report::{Blocks, IngestReport};
 use depot::{Body, ViewOf};
 use model::evaluate::recent_spec;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use tables::{
     BuildViews, ErrorKind, Ingest, ScanSpec, SplitSettings, Splits, TablesError, ValueRule,
 };
-use tensor::{DataSet, DepotId, Digest, Partitions, ReadAt, SplitPart, ViewSpec};
+use tensor::{DataSet, DepotId, Digest, Partitions, ReadAt, SplitPart, ViewSpec, super_blocks};
 
 /// The bins of popularity of late.
 const RECENT_BINS: u32 = 4;
@@ -164,9 +165,10 @@ fn inputs(engine: &Engine<'_>) -> Result<(ScanSpec, Vec<Arc<LocalFile>>), Failur
             OnBadRow::Reject => tables::OnBadRow::Reject,
             OnBadRow::Skip => tables::OnBadRow::Skip,
         },
-        value_rule: match settings.model.preset {
-            Preset::Explicit => ValueRule::Finite,
-            Preset::Hu | Preset::Rendle => ValueRule::NonNegative,
+        value_rule: if Algorithm::of(&settings.model).fits_values() {
+            ValueRule::Finite
+        } else {
+            ValueRule::NonNegative
         },
         parts: if all_train { Vec::new() } else { parts },
     };
@@ -252,15 +254,53 @@ pub async fn views(engine: &Engine<'_>, data: &DataSet) -> Result<Views, Failure
     let train = splits.train;
     let recent = recent_spec(&train, RECENT_BINS).filter(|_| data.time.is_some());
     let wanted = [
-        Some(&train),
-        Some(&splits.validation).filter(|_| split.has_validation()),
-        Some(&splits.test).filter(|_| split.has_test()),
-        recent.as_ref(),
+        Some(train.clone()),
+        Some(splits.validation).filter(|_| split.has_validation()),
+        Some(splits.test).filter(|_| split.has_test()),
+        recent,
     ];
+    let mut found = found_or_built(engine, data, &wanted).await?.into_iter();
+    let mut next = || found.next().flatten();
+    let partitions = next().ok_or_else(|| unfinished("views"))?;
+    Ok(Views {
+        train_spec: train,
+        train: partitions,
+        validation: next(),
+        test: next(),
+        recent: next(),
+    })
+}
+
+/// The training part as tiles, and the super-blocks of a side.
+///
+/// # Errors
+/// Where they cannot be made.
+pub async fn tiles(
+    engine: &Engine<'_>,
+    data: &DataSet,
+    views: &Views,
+) -> Result<(u32, Partitions), Failure> {
+    let (users, products) = (data.user.grid.blocks(), data.product.grid.blocks());
+    let side = super_blocks::side(users, products, views.train.interactions);
+    let spec = ViewSpec {
+        tiles: Some(side),
+        ..views.train_spec.clone()
+    };
+    let mut found = found_or_built(engine, data, &[Some(spec)]).await?;
+    let tiles = found.pop().flatten().ok_or_else(|| unfinished("tiles"))?;
+    Ok((side, tiles))
+}
+
+/// The views of some specs, those that are missing built.
+async fn found_or_built(
+    engine: &Engine<'_>,
+    data: &DataSet,
+    wanted: &[Option<ViewSpec>],
+) -> Result<Vec<Option<Partitions>>, Failure> {
     let mut found: Vec<Option<Partitions>> = Vec::new();
     let mut missing = Vec::new();
     let depot = engine.depot(DepotId::DATA)?;
-    for spec in &wanted {
+    for spec in wanted {
         let Some(spec) = spec else {
             found.push(None);
             continue;
@@ -270,7 +310,7 @@ pub async fn views(engine: &Engine<'_>, data: &DataSet) -> Result<Views, Failure
             .await
             .map_err(failed)?;
         if stored.is_none() {
-            missing.push((found.len(), (*spec).clone()));
+            missing.push((found.len(), spec.clone()));
         }
         found.push(stored.map(|(_, view)| view.view.partitions));
     }
@@ -295,16 +335,7 @@ pub async fn views(engine: &Engine<'_>, data: &DataSet) -> Result<Views, Failure
             depot.commit(term, Body::View(body)).await.map_err(failed)?;
         }
     }
-    let mut found = found.into_iter();
-    let mut next = || found.next().flatten();
-    let partitions = next().ok_or_else(|| unfinished("views"))?;
-    Ok(Views {
-        train_spec: train,
-        train: partitions,
-        validation: next(),
-        test: next(),
-        recent: next(),
-    })
+    Ok(found)
 }
 
 /// What the job trains on.
@@ -325,6 +356,7 @@ fn splits(engine: &Engine<'_>, data: &DataSet) -> Result<Splits, Failure> {
                 bins: None,
                 hash: None,
                 collapse_time,
+                tiles: None,
             };
             return Ok(Splits {
                 train: all.clone(),

@@ -2,10 +2,12 @@
 
 use super::data;
 use super::engine::Engine;
+use super::stored_model::Algorithm;
 use crate::failure::Failure;
-use crate::job::settings::{ModelTime, Workers};
+use crate::job::settings::{self, ModelTime, Workers};
 use crate::output::VerbOutput;
 use indicatif::HumanCount;
+use model::sgd::Loss;
 use plan::Refusal;
 use plan::estimate::{Estimate, Workload};
 use serde_json::json;
@@ -33,6 +35,7 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         bins: 0,
         tensor: settings.model.time == ModelTime::Factor,
         values: true,
+        samples: samples(&settings.model),
         rank: u64::from(settings.model.rank),
         epochs: u64::from(settings.model.epochs),
         workers,
@@ -79,6 +82,15 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         fields.insert(name.to_owned(), value);
     }
     Ok(VerbOutput::Described { fields, lines })
+}
+
+/// Samples for an interaction; 0 where the model is solved.
+fn samples(model: &settings::Model) -> u64 {
+    match Algorithm::of(model) {
+        Algorithm::Als(_) => 0,
+        Algorithm::Sgd(settings) if settings.loss == Loss::Bpr => settings.negatives().into(),
+        Algorithm::Sgd(settings) => 1 + u64::from(settings.negatives()),
+    }
 }
 
 /// A line a figure: its name, then what it is.
@@ -177,6 +189,7 @@ mod tests {
             bins: 52,
             tensor: false,
             values: true,
+            samples: 0,
             rank: 64,
             epochs: 10,
             workers: 2,

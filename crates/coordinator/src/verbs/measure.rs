@@ -4,7 +4,6 @@ use super::data::Views;
 use super::engine::{Engine, Stage, key_of};
 use super::stored_model::StoredModel;
 use crate::failure::Failure;
-use model::als::Preset;
 use model::evaluate::{self, Evaluate, Evaluation, Goal};
 use plan::Refusal;
 use tensor::{DataSet, Duplicates, SplitPart, ViewSpec};
@@ -34,9 +33,8 @@ pub async fn evaluate(
         part: SplitPart::Test,
         own,
     };
-    let explicit = model.record.als.preset == Preset::Explicit;
     let settings = evaluate::Settings {
-        goal: if explicit {
+        goal: if model.record.algorithm.fits_values() {
             Goal::Ratings
         } else {
             Goal::Ranking

@@ -3,10 +3,12 @@
 use super::engine::{Engine, failed};
 use crate::driver::StoredObject;
 use crate::failure::Failure;
+use crate::job::settings::{self, ModelKind, ModelTime};
 use depot::{Depot, Model, ModelTable};
-use model::als::{self, TableVersion};
+use model::als::{self, Preset, Scaling, Solver, TableVersion, TimeUse};
 use model::digest::DigestFeed;
 use model::evaluate::Factors;
+use model::sgd;
 use plan::Refusal;
 use serde::{Deserialize, Serialize};
 use store::Cache;
@@ -15,11 +17,105 @@ use tensor::{DepotId, Digest, KeyRange, TableId, ViewSpec};
 /// The version under which programs read the tables of a stored model.
 const VERSION: u64 = 0;
 
+/// What makes a model, with its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Algorithm {
+    /// Alternating least squares.
+    Als(als::Settings),
+    /// Stochastic gradient descent.
+    Sgd(sgd::Settings),
+}
+
+impl Algorithm {
+    /// Of a job.
+    pub fn of(model: &settings::Model) -> Self {
+        match model.kind {
+            ModelKind::Als => Algorithm::Als(als_settings(model)),
+            ModelKind::Sgd | ModelKind::Line => Algorithm::Sgd(sgd_settings(model)),
+        }
+    }
+
+    /// The word in manifests.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Algorithm::Als(_) => "als",
+            Algorithm::Sgd(settings) if settings.loss == sgd::Loss::Line => "line",
+            Algorithm::Sgd(_) => "sgd",
+        }
+    }
+
+    /// Whether the model is one of values, to be judged by their errors, and not of rankings.
+    pub fn fits_values(&self) -> bool {
+        match self {
+            Algorithm::Als(settings) => settings.preset == Preset::Explicit,
+            Algorithm::Sgd(settings) => settings.fits_values(),
+        }
+    }
+}
+
+fn als_settings(model: &settings::Model) -> als::Settings {
+    als::Settings {
+        rank: model.rank,
+        epochs: model.epochs,
+        preset: match model.preset {
+            settings::Preset::Explicit => Preset::Explicit,
+            settings::Preset::Hu => Preset::Hu,
+            settings::Preset::Rendle => Preset::Rendle,
+        },
+        alpha: model.alpha,
+        scaling: if model.epsilon.is_some() {
+            Scaling::Log
+        } else {
+            Scaling::Linear
+        },
+        epsilon: model.epsilon.unwrap_or(1.0),
+        alpha0: model.alpha0,
+        regularization: model.regularization,
+        nu: model.nu,
+        time: match model.time {
+            ModelTime::Ignore => TimeUse::Ignore,
+            ModelTime::Factor => TimeUse::Factor,
+        },
+        hold_time: model.hold_time,
+        center: model.center,
+        seed: model.seed,
+        init_scale: model.init,
+        tolerance: model.tolerance,
+        solver: match model.solver {
+            settings::Solver::Auto => Solver::Auto,
+            settings::Solver::Cholesky => Solver::Cholesky,
+            settings::Solver::Dual => Solver::Dual,
+            settings::Solver::Cg => Solver::Cg,
+            settings::Solver::Subspace => Solver::Subspace,
+        },
+        cg_steps: model.cg_steps,
+    }
+}
+
+fn sgd_settings(model: &settings::Model) -> sgd::Settings {
+    sgd::Settings {
+        rank: model.rank,
+        epochs: model.epochs,
+        loss: model.loss,
+        negatives: model.negatives,
+        noise_power: model.noise_power,
+        optimizer: model.optimizer,
+        rate: model.rate,
+        decay: model.decay,
+        regularization: model.regularization,
+        biases: model.biases,
+        init_scale: model.init,
+        seed: model.seed,
+        tolerance: model.tolerance,
+    }
+}
+
 /// The settings that made a model, as its manifest keeps them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Of the algorithm.
-    pub als: als::Settings,
+    pub algorithm: Algorithm,
     /// What it was trained on.
     pub train: ViewSpec,
     /// Added to every prediction of a value.
@@ -28,9 +124,9 @@ pub struct Record {
 
 impl Record {
     /// Before training.
-    pub fn new(als: als::Settings, train: ViewSpec) -> Self {
+    pub fn new(algorithm: Algorithm, train: ViewSpec) -> Self {
         Record {
-            als,
+            algorithm,
             train,
             offset: 0.0,
         }

@@ -1,17 +1,18 @@
 //! Trains a model, or finds the one that the same run made before.
 
-use super::data::Views;
+use super::data::{self, Views};
 use super::engine::{Engine, Stage, failed, key_of, refused, simd};
 use super::ids;
-use super::stored_model::{Record, StoredModel, digest_of};
+use super::stored_model::{Algorithm, Record, StoredModel, digest_of};
 use crate::driver::{Outcome, Resume, StoredObject};
 use crate::failure::Failure;
-use crate::job::settings::{self, ModelTime};
 use crate::output::report::{EpochReport, TrainReport, WorkReport};
 use depot::{Body, Checkpoint, CheckpointObject, Depot, Model, ModelTable, Versioned};
 use futures::future::BoxFuture;
-use model::als::{self, Als, Preset, Scaling, Solver, TableVersion, TimeUse};
+use model::Training;
+use model::als::{self, Als, Sampler, TableVersion, TimeUse};
 use model::evaluate::{self, RankingTask, SampledEvaluation};
+use model::sgd::{self, Sgd};
 use plan::Refusal;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -35,9 +36,9 @@ pub struct Trained {
 /// # Errors
 /// Where settings make no sense with the data, or the run cannot be finished.
 pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result<Trained, Failure> {
-    let settings = als_settings(&engine.settings.model);
+    let algorithm = Algorithm::of(&engine.settings.model);
     let simd_name = simd(engine.settings.run.simd)?.path().name().to_owned();
-    let record = Record::new(settings.clone(), views.train_spec.clone());
+    let record = Record::new(algorithm.clone(), views.train_spec.clone());
     let run = key_of(&[
         b"train",
         wire::ENGINE.as_bytes(),
@@ -71,7 +72,8 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
             "the run goes on after epoch {epoch}, its last checkpoint"
         ));
     }
-    let mut program = program(engine, data, views, settings)?;
+    let kind = algorithm.kind();
+    let mut program = program(engine, data, views, algorithm).await?;
     let kept: Arc<Mutex<Vec<StoredObject>>> = Arc::new(Mutex::new(
         resume
             .as_ref()
@@ -98,14 +100,14 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
             metrics,
         });
     };
-    let commit = committer(Arc::clone(&depot), term, run, Arc::clone(&kept));
+    let commit = committer(Arc::clone(&depot), term, run, kind, Arc::clone(&kept));
     let stage = Stage {
         resume,
         checkpoints: Some((engine.settings.run.checkpoint_epochs, Box::new(commit))),
         news: Some(Box::new(hear)),
         ..Stage::plain("train", run, term)
     };
-    let outcome = match engine.run(&mut program, stage).await {
+    let outcome = match engine.run(&mut *program, stage).await {
         Ok(outcome) => outcome,
         Err(failure) => return Err(ids::named(engine, data, failure).await),
     };
@@ -139,68 +141,66 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
     })
 }
 
-fn als_settings(model: &settings::Model) -> als::Settings {
-    als::Settings {
-        rank: model.rank,
-        epochs: model.epochs,
-        preset: match model.preset {
-            settings::Preset::Explicit => Preset::Explicit,
-            settings::Preset::Hu => Preset::Hu,
-            settings::Preset::Rendle => Preset::Rendle,
-        },
-        alpha: model.alpha,
-        scaling: if model.epsilon.is_some() {
-            Scaling::Log
-        } else {
-            Scaling::Linear
-        },
-        epsilon: model.epsilon.unwrap_or(1.0),
-        alpha0: model.alpha0,
-        regularization: model.regularization,
-        nu: model.nu,
-        time: match model.time {
-            ModelTime::Ignore => TimeUse::Ignore,
-            ModelTime::Factor => TimeUse::Factor,
-        },
-        hold_time: model.hold_time,
-        center: model.center,
-        seed: model.seed,
-        init_scale: model.init,
-        tolerance: model.tolerance,
-        solver: match model.solver {
-            settings::Solver::Auto => Solver::Auto,
-            settings::Solver::Cholesky => Solver::Cholesky,
-            settings::Solver::Dual => Solver::Dual,
-            settings::Solver::Cg => Solver::Cg,
-            settings::Solver::Subspace => Solver::Subspace,
-        },
-        cg_steps: model.cg_steps,
-    }
-}
-
-fn program(
+/// The program of an algorithm; it samples the validation part where there is one and the model ranks.
+async fn program(
     engine: &Engine<'_>,
     data: &DataSet,
     views: &Views,
-    settings: als::Settings,
-) -> Result<Als, Failure> {
-    let factored = settings.time == TimeUse::Factor;
-    let ranking = settings.preset != Preset::Explicit;
-    let bins = data
-        .time
-        .as_ref()
-        .filter(|_| factored)
-        .map_or(0, |time| time.bins);
-    let input = als::Input {
-        user: data.user.grid.clone(),
-        product: data.product.grid.clone(),
-        bins,
-        train: views.train.clone(),
-    };
-    let config = |error: &dyn std::fmt::Display| Failure::new(Refusal::Config, error.to_string());
-    let program = Als::new(settings, input).map_err(|error| config(&error))?;
-    if views.validation.is_none() || !ranking {
-        return Ok(program);
+    algorithm: Algorithm,
+) -> Result<Box<dyn Training>, Failure> {
+    let sampler = sampler(engine, data, views, &algorithm)?;
+    let (user, product) = (data.user.grid.clone(), data.product.grid.clone());
+    match algorithm {
+        Algorithm::Als(settings) => {
+            let factored = settings.time == TimeUse::Factor;
+            let bins = data
+                .time
+                .as_ref()
+                .filter(|_| factored)
+                .map_or(0, |time| time.bins);
+            let input = als::Input {
+                user,
+                product,
+                bins,
+                train: views.train.clone(),
+            };
+            let program = Als::new(settings, input).map_err(|error| config(&error))?;
+            Ok(match sampler {
+                Some(sampler) => Box::new(program.with_sampler(sampler)),
+                None => Box::new(program),
+            })
+        }
+        Algorithm::Sgd(settings) => {
+            settings.check().map_err(|error| config(&error))?;
+            let (side, tiles) = data::tiles(engine, data, views).await?;
+            let input = sgd::Input {
+                user,
+                product,
+                side,
+                train: views.train.clone(),
+                tiles,
+            };
+            let program = Sgd::new(settings, input).map_err(|error| config(&error))?;
+            Ok(match sampler {
+                Some(sampler) => Box::new(program.with_sampler(sampler)),
+                None => Box::new(program),
+            })
+        }
+    }
+}
+
+fn config(error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(Refusal::Config, error.to_string())
+}
+
+fn sampler(
+    engine: &Engine<'_>,
+    data: &DataSet,
+    views: &Views,
+    algorithm: &Algorithm,
+) -> Result<Option<Box<dyn Sampler>>, Failure> {
+    if views.validation.is_none() || algorithm.fits_values() {
+        return Ok(None);
     }
     let input = evaluate::Input {
         user: data.user.clone(),
@@ -223,7 +223,7 @@ fn program(
     let last_bin = views.last_bin();
     let sampler = SampledEvaluation::new(sampled, input, last_bin, SAMPLE_USERS)
         .map_err(|error| config(&error))?;
-    Ok(program.with_sampler(Box::new(sampler)))
+    Ok(Some(Box::new(sampler)))
 }
 
 async fn resume(depot: &Depot, run: Digest) -> Result<Option<Resume>, Failure> {
@@ -256,6 +256,7 @@ fn committer(
     depot: Arc<Depot>,
     term: u64,
     run: Digest,
+    kind: &'static str,
     kept: Arc<Mutex<Vec<StoredObject>>>,
 ) -> impl FnMut(tensor::Checkpoint, Vec<StoredObject>) -> BoxFuture<'static, Result<(), plan::Failure>>
 + Send {
@@ -270,7 +271,7 @@ fn committer(
             let body = Checkpoint {
                 run,
                 epoch: checkpoint.epoch,
-                program: "als".to_owned(),
+                program: kind.to_owned(),
                 state: checkpoint.state,
                 objects: objects.iter().map(named).collect(),
                 finished: false,
@@ -319,7 +320,7 @@ async fn seal(
     let factors = digest_of(depot, &engine.cache, &named).await?;
     let model = Model {
         run,
-        kind: "als".to_owned(),
+        kind: record.algorithm.kind().to_owned(),
         scorer: Versioned {
             version: 1,
             bytes: b"dot".to_vec(),

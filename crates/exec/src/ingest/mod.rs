@@ -23,6 +23,7 @@ pub(crate) fn begin(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> 
         Op::Shuffle(_) => (3, 2),
         Op::Seal(_) => (task.reads.len().clamp(1, 2), 0),
         Op::View(op) => (op.units.len(), 0),
+        Op::Tiles(_) => (task.reads.len().max(1), 0),
     };
     if (task.reads.len(), task.writes.len()) != (reads, writes) {
         return Err(bug(
@@ -35,6 +36,7 @@ pub(crate) fn begin(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> 
         Op::Shuffle(op) => Box::new(shuffle::ShuffleWork::new(op, task, room)),
         Op::Seal(op) => Box::new(seal::SealWork::new(&op, task, room)?),
         Op::View(op) => Box::new(ViewWork::new(op, task, room)),
+        Op::Tiles(op) => Box::new(ViewWork::tiles(op, task, room)),
     })
 }
 
