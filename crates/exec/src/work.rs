@@ -4,6 +4,7 @@ use bytes::Bytes;
 use plan::Failure;
 use std::ops::Range;
 use std::sync::Arc;
+use store::partition::Partition;
 use store::{AlignedBuf, Sealed};
 use tensor::{DepotId, ObjectKey};
 
@@ -103,6 +104,16 @@ pub struct Room {
     pub simd: model::Simd,
     /// The worker's directory for sealed files and runs in the making.
     pub cache: Arc<store::Cache>,
+}
+
+impl Room {
+    /// The next epoch reads these interactions again. Their pages stay where all that is staged is as small as what a task
+    /// may use, and go otherwise: read from disk anew they cost a fifth of an epoch, kept they count against a container.
+    pub fn done_for_now(&self, partition: &Partition, interactions: Range<u64>) {
+        if self.cache.used_bytes() > self.budget_bytes {
+            partition.drop_behind(interactions);
+        }
+    }
 }
 
 /// A task in progress. Between calls it holds what it has accumulated and nothing else.

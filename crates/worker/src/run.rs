@@ -54,10 +54,18 @@ fn said(panic: &(dyn Any + Send)) -> &str {
 }
 
 impl Session {
-    /// Runs assignments until the session ends (the lane is then dropped).
+    /// Runs assignments that compute until the session ends (the lane is then dropped).
     pub(crate) async fn lane(self: Arc<Self>, lane: u32) {
         loop {
-            let assignment = self.queue.next().await;
+            let assignment = self.queue.computing.next().await;
+            self.run_and_report(lane, assignment).await;
+        }
+    }
+
+    /// Runs those that wait for disks and stores.
+    pub(crate) async fn storing_lane(self: Arc<Self>, lane: u32) {
+        loop {
+            let assignment = self.queue.storing.next().await;
             self.run_and_report(lane, assignment).await;
         }
     }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use store::Cache;
 use tensor::{Digest, WorkerId};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use wire::{
     ENGINE, FromWorker, Open, Peer, Pull, PullPart, StorageReply, StorageRequest, ToWorker,
@@ -47,6 +48,8 @@ pub struct StorageLink {
     pub requests: mpsc::Receiver<StorageRequest>,
 }
 
+/// Objects that are made durable at once.
+const STORING_LANES: u32 = 2;
 /// How long a session that is over waits for its lanes. One that waits itself ends at once; one that computes is left
 /// to it, since nobody wants the result.
 const LANES_PATIENCE: Duration = Duration::from_millis(100);
@@ -403,8 +406,14 @@ impl Worker {
             self.0.executor.lane(Box::pin(lane))
         });
         let lanes: Vec<Lane> = lanes.collect();
+        let mut storing = JoinSet::new();
+        for lane in 0..STORING_LANES {
+            let lane = self.0.settings.lanes + lane;
+            storing.spawn(Arc::clone(&session).storing_lane(lane));
+        }
         let closed = self.converse(&session, inbox).await;
         drop(heart);
+        storing.shutdown().await;
         let ended = join_all(lanes.into_iter().map(Lane::ended));
         let _ = timeout(LANES_PATIENCE, ended).await;
         session.holding.clear();

@@ -198,7 +198,7 @@ impl HalfStepWork {
                 .is_err(),
         );
         *next = planned.range.end;
-        partition.drop_behind(planned.range);
+        self.room.done_for_now(partition, planned.range);
         Ok(())
     }
 }

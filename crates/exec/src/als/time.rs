@@ -158,7 +158,7 @@ impl TimePartialWork {
                 .is_err(),
         );
         *next = planned.range.end;
-        partition.drop_behind(planned.range);
+        self.room.done_for_now(partition, planned.range);
         Ok(())
     }
 }

@@ -101,7 +101,7 @@ impl TileWork {
                 .csr(offsets, self.op.products.into())
                 .map_err(|fault| bad_partition(&format!("is none of its blocks: {fault}")))?;
             take(&csr, rows.start as u32);
-            partition.drop_behind(range);
+            self.room.done_for_now(partition, range);
         }
         Ok(pieces.len() as u64)
     }

@@ -1,0 +1,202 @@
+//! `[model]`: which keys an algorithm takes, and what they may say together.
+//!
+//! **Invariant:** what one algorithm does not know is refused, never ignored.
+
+use super::{has_bins, names_input, word};
+use crate::job::merge::{Faults, Merged};
+use crate::job::settings::{Model, ModelKind, ModelTime, Preset, Solver};
+use model::sgd::{Loss, Optimizer};
+
+/// Settings of solving, and those of descent.
+const OF_ALS: &[&str] = &[
+    "model.preset",
+    "model.nu",
+    "model.alpha",
+    "model.alpha0",
+    "model.epsilon",
+    "model.center",
+    "model.hold_time",
+    "model.solver",
+    "model.cg_steps",
+];
+const OF_SGD: &[&str] = &[
+    "model.loss",
+    "model.negatives",
+    "model.noise_power",
+    "model.optimizer",
+    "model.rate",
+    "model.decay",
+    "model.biases",
+];
+
+/// Refuses the keys of another algorithm, and what this one cannot do with time.
+fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
+    let kind = word(
+        merged,
+        "model.kind",
+        &[
+            ("als", ModelKind::Als),
+            ("sgd", ModelKind::Sgd),
+            ("line", ModelKind::Line),
+        ],
+    );
+    let (others, of) = match kind {
+        ModelKind::Als => (OF_SGD, "of descent (\"sgd\", \"line\")"),
+        ModelKind::Sgd | ModelKind::Line => (OF_ALS, "of \"als\""),
+    };
+    let fixed = ["model.loss", "model.biases"].map(|path| (path, "of \"sgd\""));
+    let fixed = if kind == ModelKind::Line {
+        &fixed[..]
+    } else {
+        &[]
+    };
+    let others = others.iter().map(|path| (*path, of));
+    for (path, of) in others.chain(fixed.iter().copied()) {
+        if merged.is_given(path) {
+            let sentence = format!(
+                "`{path}` is a key {of}: the kind is \"{}\", remove the key",
+                kind.name()
+            );
+            faults.push(merged.origin(path), sentence);
+        }
+    }
+    if kind != ModelKind::Als && merged.text("model.time") == Some("factor") {
+        let sentence = format!(
+            "`model.time` = \"factor\" is not known with the kind \"{}\": use \"ignore\", or \"als\"",
+            kind.name()
+        );
+        faults.push(merged.origin("model.time"), sentence);
+    }
+    kind
+}
+
+pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
+    let kind = kind(merged, faults);
+    let time = word(
+        merged,
+        "model.time",
+        &[("ignore", ModelTime::Ignore), ("factor", ModelTime::Factor)],
+    );
+    let preset = word(
+        merged,
+        "model.preset",
+        &[
+            ("hu", Preset::Hu),
+            ("explicit", Preset::Explicit),
+            ("rendle", Preset::Rendle),
+        ],
+    );
+    let name = merged.text("model.preset").unwrap_or_default();
+    let mut only_for = |path: &str, fits: bool, of: &str| {
+        if kind == ModelKind::Als && merged.is_given(path) && !fits {
+            let sentence =
+                format!("`{path}` is for {of}: the preset is \"{name}\", remove the key");
+            faults.push(merged.origin(path), sentence);
+        }
+    };
+    only_for("model.alpha", preset == Preset::Hu, "the preset \"hu\"");
+    only_for(
+        "model.center",
+        preset == Preset::Explicit,
+        "the preset \"explicit\"",
+    );
+    only_for("model.epsilon", preset == Preset::Hu, "the preset \"hu\"");
+    only_for(
+        "model.alpha0",
+        preset != Preset::Explicit,
+        "the presets \"hu\" and \"rendle\"",
+    );
+    if merged.is_given("model.alpha") && merged.real("model.alpha") == Some(0.0) {
+        faults.push(
+            merged.origin("model.alpha"),
+            "`model.alpha` = 0 gives every interaction the weight 0",
+        );
+    }
+    if preset == Preset::Explicit && names_input(merged) && merged.text("input.value").is_none() {
+        let sentence =
+            "`model.preset` = \"explicit\" fits values: name their column with `input.value`";
+        faults.push(merged.origin("model.preset"), sentence);
+    }
+    let fits_values = merged.text("model.loss") == Some("squared")
+        && merged.count("model.negatives").unwrap_or(0) == 0;
+    if kind == ModelKind::Sgd
+        && fits_values
+        && names_input(merged)
+        && merged.text("input.value").is_none()
+    {
+        let sentence = "`model.loss` = \"squared\" fits values: name their column with `input.value`, or draw `negatives`";
+        faults.push(merged.origin("model.loss"), sentence);
+    }
+    if time == ModelTime::Factor && names_input(merged) && !has_bins(merged) {
+        let sentence = "`model.time` = \"factor\" needs bins of time: name a column with `input.time` and a `time_bin`";
+        faults.push(merged.origin("model.time"), sentence);
+    }
+    if merged.flag("model.hold_time") && time == ModelTime::Ignore {
+        let sentence = "`model.hold_time` needs factors of time: set `model.time` = \"factor\"";
+        faults.push(merged.origin("model.hold_time"), sentence);
+    }
+    let solver = word(
+        merged,
+        "model.solver",
+        &[
+            ("cholesky", Solver::Cholesky),
+            ("auto", Solver::Auto),
+            ("dual", Solver::Dual),
+            ("cg", Solver::Cg),
+            ("subspace", Solver::Subspace),
+        ],
+    );
+    let takes_steps = matches!(solver, Solver::Auto | Solver::Cg);
+    if merged.is_given("model.cg_steps") && !takes_steps {
+        let sentence = "`model.cg_steps` is for the solvers \"cg\" and \"auto\": choose one, or remove the key";
+        faults.push(merged.origin("model.cg_steps"), sentence);
+    }
+    let real = |path: &str| merged.real(path).unwrap_or_default();
+    Model {
+        kind,
+        time,
+        preset,
+        rank: merged.count("model.rank").unwrap_or_default() as u32,
+        epochs: merged.count("model.epochs").unwrap_or_default() as u32,
+        regularization: merged.real("model.regularization").unwrap_or(match kind {
+            ModelKind::Als => 0.003,
+            ModelKind::Sgd | ModelKind::Line => 0.03,
+        }),
+        nu: real("model.nu"),
+        alpha: real("model.alpha"),
+        alpha0: merged.real("model.alpha0"),
+        epsilon: merged.real("model.epsilon"),
+        init: real("model.init"),
+        seed: merged.count("model.seed").unwrap_or_default(),
+        tolerance: real("model.tolerance"),
+        center: merged.flag("model.center"),
+        hold_time: merged.flag("model.hold_time"),
+        solver,
+        cg_steps: merged.count("model.cg_steps").unwrap_or_default() as u32,
+        loss: if kind == ModelKind::Line {
+            Loss::Line
+        } else {
+            word(
+                merged,
+                "model.loss",
+                &[
+                    ("logistic", Loss::Logistic),
+                    ("squared", Loss::Squared),
+                    ("bernoulli-poisson", Loss::BernoulliPoisson),
+                    ("poisson", Loss::Poisson),
+                    ("bpr", Loss::Bpr),
+                ],
+            )
+        },
+        negatives: merged.count("model.negatives").map(|count| count as u32),
+        noise_power: merged.real("model.noise_power"),
+        optimizer: word(
+            merged,
+            "model.optimizer",
+            &[("adagrad", Optimizer::Adagrad), ("sgd", Optimizer::Sgd)],
+        ),
+        rate: real("model.rate"),
+        decay: real("model.decay"),
+        biases: merged.flag("model.biases"),
+    }
+}

@@ -1,0 +1,141 @@
+//! Jobs that pass with their defaults, and those whose contradictions are found together.
+
+use super::*;
+use crate::failure::Text;
+use crate::job::document::Document;
+use crate::job::merge::Given;
+use ::model::sgd::Loss;
+
+const ALL: Needs = Needs {
+    input: true,
+    data: true,
+    model: true,
+    test: false,
+    recommend: false,
+};
+const GOOD: &str = "[input]\nfiles = \"a.parquet\"\nuser = \"u\"\nproduct = \"p\"\ntime = \"t\"\n\
+                    [output]\ndata = \"out/data\"\nmodel = \"out/model\"\n";
+
+fn load(content: &str) -> Result<Settings, Failure> {
+    let document = Document::parse(Text {
+        name: "j".into(),
+        content: content.into(),
+    });
+    let mut faults = Faults::default();
+    let merged = Merged::new(Some(document), &Given::default(), &mut faults);
+    settings(&merged, ALL, faults)
+}
+
+fn check(content: &str, expected: &str) {
+    let failure = load(content).expect_err(content);
+    assert_eq!(failure.message(), expected, "{content}");
+}
+
+#[test]
+fn a_good_job_passes_with_its_defaults() {
+    let settings = load(GOOD).unwrap();
+    assert_eq!(settings.model.rank, 64);
+    assert_eq!(settings.input.time_bin, TimeBin::Week);
+    assert_eq!(settings.evaluate.k, [10, 20, 50]);
+    assert_eq!(settings.run.workers, Workers::Embedded(1));
+    assert_eq!(settings.split, Split::None);
+}
+
+#[test]
+fn contradictions_are_found() {
+    check(
+        &GOOD
+            .replace("time = \"t\"\n", "")
+            .replace("[output]", "[split]\ntest_bins = 2\n[output]"),
+        "j:6:13: `split.test_bins` needs bins of time: name a column with `input.time` and a `time_bin`",
+    );
+    check(
+        &format!("{GOOD}[split]\ntest_bins = 2\ntest_fraction = 0.1\n"),
+        "j:11:17: `split.test_fraction` and `split.test_bins` split in two ways: keep the keys of one",
+    );
+    check(
+        &GOOD.replace("product = \"p\"", "product = \"u\""),
+        "j:4:11: `input.product` and `input.user` both name the column `u`: one column has one role",
+    );
+    check(
+        &GOOD.replace("out/model", "out/data/model"),
+        "j:8:9: `output.model` out/data/model and `output.data` lie in one another: give them places apart",
+    );
+    check(
+        &GOOD.replace("a.parquet", "out"),
+        "j:7:8: `output.data` out/data lies in the input out, or holds it: give it another place; \
+         j:8:9: `output.model` out/model lies in the input out, or holds it: give it another place",
+    );
+    check(
+        &format!("{GOOD}[model]\npreset = \"explicit\"\nalpha = 2\n"),
+        "j:11:9: `model.alpha` is for the preset \"hu\": the preset is \"explicit\", remove the key; \
+         j:10:10: `model.preset` = \"explicit\" fits values: name their column with `input.value`",
+    );
+    check(
+        &format!("{GOOD}[run]\nmemory = \"100MiB\"\n"),
+        "j:10:10: `run.memory` 100 MiB is too small: at least 256 MiB are needed",
+    );
+    check(
+        "",
+        "`input.files` is missing: give the Parquet files to read; `input.user` is missing: give the column of \
+         user ids; `input.product` is missing: give the column of product ids; `output.data` is missing: give the \
+         place of the data set; `output.model` is missing: give the place of the model",
+    );
+}
+
+#[test]
+fn every_kind_has_its_own_keys() {
+    check(
+        &format!("{GOOD}[model]\nkind = \"sgd\"\nalpha = 2\n"),
+        "j:11:9: `model.alpha` is a key of \"als\": the kind is \"sgd\", remove the key",
+    );
+    check(
+        &format!("{GOOD}[model]\nrate = 2\n"),
+        "j:10:8: `model.rate` is a key of descent (\"sgd\", \"line\"): the kind is \"als\", remove the key",
+    );
+    check(
+        &format!("{GOOD}[model]\nkind = \"line\"\nloss = \"bpr\"\ntime = \"factor\"\n"),
+        "j:11:8: `model.loss` is a key of \"sgd\": the kind is \"line\", remove the key; \
+         j:12:8: `model.time` = \"factor\" is not known with the kind \"line\": use \"ignore\", or \"als\"",
+    );
+    check(
+        &format!("{GOOD}[model]\nkind = \"sgd\"\nloss = \"squared\"\n"),
+        "j:11:8: `model.loss` = \"squared\" fits values: name their column with `input.value`, or draw `negatives`",
+    );
+    let settings = load(&format!("{GOOD}[model]\nkind = \"line\"\nrate = 0.5\n")).unwrap();
+    assert_eq!(
+        (settings.model.loss, settings.model.rate),
+        (Loss::Line, 0.5)
+    );
+}
+
+#[test]
+fn workers_are_read() {
+    assert_eq!(workers("3"), Ok(Workers::Embedded(3)));
+    assert_eq!(
+        workers("a:1, [::1]:2"),
+        Ok(Workers::Addresses(vec!["a:1".into(), "[::1]:2".into()]))
+    );
+    assert_eq!(
+        workers("dns://w.svc:7"),
+        Ok(Workers::Dns {
+            service: "w.svc".into(),
+            port: 7
+        })
+    );
+    for wrong in [
+        "0",
+        "-1",
+        "host",
+        "host:",
+        ":7",
+        "host:0",
+        "host:99999",
+        "::1:7",
+        "a:1,a:1",
+        "http://a:1",
+        "a b:1",
+    ] {
+        assert!(workers(wrong).is_err(), "{wrong}");
+    }
+}
