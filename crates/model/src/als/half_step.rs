@@ -10,7 +10,7 @@ use super::packed::Packed;
 use super::solver::panel_rows;
 use super::sum::{Desk, Desks, SEGMENT, Sum};
 use crate::reduce::tree_sum;
-use kernels::{Simd, system_len};
+use kernels::{Simd, batch_len, system_len};
 use rayon::prelude::*;
 use std::ops::Range;
 use tensor::{BlockId, CsrRef};
@@ -20,6 +20,8 @@ pub use super::shared::Shared;
 
 /// Interactions (and as many rows' worth of solving) that one thread takes at a time.
 const SHARE: u64 = 8_192;
+/// The longest share of more than one row, so that many threads find work in a block.
+const SHARE_MAX: u64 = 8 * SHARE;
 
 /// A half-step on one block, in progress.
 pub struct HalfStep {
@@ -121,7 +123,8 @@ impl HalfStep {
         let mut out = &mut out[first * width..(first + csr.rows()) * width];
         let mut notes = &mut self.notes[first..first + csr.rows()];
         let mut next = 0;
-        for rows in shares(&csr, u64::from(self.equations.formula.rank) / 3) {
+        let row_cost = u64::from(self.equations.formula.rank) / 3;
+        for rows in shares(&csr, row_cost, batch_len(width)) {
             let (skipped, count) = (rows.start - next, rows.len());
             let ours;
             (ours, out) = out.split_at_mut((skipped + count) * width);
@@ -200,10 +203,11 @@ fn is_long(csr: &CsrRef<'_>, row: usize) -> bool {
     (here < all && here > 0) || all > SEGMENT
 }
 
-/// The rows with interactions in the piece, cut into shares; each long row is a share of its own.
-fn shares(csr: &CsrRef<'_>, row_cost: u64) -> Vec<Range<usize>> {
+/// The rows with interactions in the piece, cut into shares; each long row is a share of its own. A share ends with a
+/// whole batch of systems, unless that would make it too long: half-empty batches cost as much as full ones.
+fn shares(csr: &CsrRef<'_>, row_cost: u64, batch: usize) -> Vec<Range<usize>> {
     let mut shares = Vec::new();
-    let (mut start, mut cost) = (0, 0);
+    let (mut start, mut cost, mut systems) = (0, 0, 0);
     for row in 0..csr.rows() {
         let here = csr.row(row).len() as u64;
         if is_long(csr, row) {
@@ -213,12 +217,14 @@ fn shares(csr: &CsrRef<'_>, row_cost: u64) -> Vec<Range<usize>> {
             if here > 0 {
                 shares.push(row..row + 1);
             }
-            (start, cost) = (row + 1, 0);
-        } else {
-            cost += if here > 0 { here + row_cost } else { 0 };
-            if cost >= SHARE {
+            (start, cost, systems) = (row + 1, 0, 0);
+        } else if here > 0 {
+            cost += here + row_cost;
+            systems += 1;
+            let whole = systems % batch == 0 || cost >= SHARE_MAX;
+            if cost >= SHARE && whole {
                 shares.push(start..row + 1);
-                (start, cost) = (row + 1, 0);
+                (start, cost, systems) = (row + 1, 0, 0);
             }
         }
     }
