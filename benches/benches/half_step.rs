@@ -1,16 +1,18 @@
 //! Full iterations of implicit ALS with kernels alone: the ceiling for everything above them.
 //!
 //! `cargo bench --bench half_step -- [--users N --products N --interactions N --rank R --threads T --iterations I
-//! --simd auto|avx512|avx2|portable --solver cholesky|cg --steps N --dump FILE]`; small under `cargo test`.
+//! --simd auto|avx512|avx2|portable --solver cholesky|cg --steps N --blocks N --dump FILE]`; small under `cargo test`.
+//!
+//! Rows lie as the engine lays them out, dealt over `blocks` blocks. The dump has them in the order of the generator.
 //!
 //! `cholesky` solves every row exactly; `cg` works in the eigenbasis of the Gram matrix, from the row's previous
 //! factors, on rows that a panel holds.
 
 use benches::matrix::{Matrix, uniform};
 use kernels::{
-    Base, CHUNK, Common, Equations, GROUP, Rows, Simd, Source, accumulate, add, batch_len, close,
-    close_long, conjugate_gradients, conjugate_gradients_scratch, eigen, eigen_scratch, flush,
-    gram, pack, panel_len, rotate, solve, solve_scratch, system_len, upper_index, upper_len,
+    Base, CHUNK, Common, Equations, GROUP, Onto, Rows, Simd, Source, accumulate, add, batch_len,
+    close, close_long, conjugate_gradients, conjugate_gradients_scratch, eigen, eigen_scratch,
+    flush, gram, pack, panel_len, rotate, solve, solve_scratch, system_len, upper_index, upper_len,
     width_of,
 };
 use std::sync::Mutex;
@@ -38,6 +40,7 @@ struct Options {
     simd: Simd,
     /// Steps of conjugate gradients; `None`: every row exactly.
     steps: Option<usize>,
+    blocks: usize,
     dump: Option<String>,
 }
 
@@ -66,6 +69,7 @@ impl Options {
             iterations: number("--iterations", 2, 3),
             simd: word("--simd").map_or_else(Simd::detect, |word| word.parse().expect("a path")),
             steps: (word("--solver").as_deref() == Some("cg")).then(|| number("--steps", 3, 3)),
+            blocks: number("--blocks", 4, 64),
             dump: word("--dump"),
         }
     }
@@ -89,6 +93,7 @@ fn run(options: &Options) {
             std::io::BufWriter::new(std::fs::File::create(file).expect("a file to write"));
         by_user.write(&mut file).expect("the dump");
     }
+    let by_user = by_user.dealt(options.blocks);
     let by_product = by_user.transposed();
     let (simd, threads, width) = (options.simd, options.threads, width_of(options.rank));
     println!(
@@ -513,7 +518,6 @@ impl<'a> RowSolver<'a> {
             matrix.offsets[row]..matrix.offsets[row + 1],
         );
         let simd = self.simd;
-        self.chunk.write().fill(0.0);
         if range.len() <= CHUNK {
             self.add_chunk(matrix, other, range);
             let base = Base {
@@ -586,6 +590,7 @@ impl<'a> RowSolver<'a> {
             &self.weights,
             &self.targets,
             &mut self.panel,
+            Onto::Zeros,
             self.chunk.write(),
         );
     }

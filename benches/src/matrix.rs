@@ -61,6 +61,46 @@ impl Matrix {
         }
     }
 
+    /// The same interactions with rows and columns renumbered as the engine lays them out: by falling count, dealt in
+    /// snake order over so many blocks, block after block. What is read together then lies apart, as it does there.
+    #[must_use]
+    pub fn dealt(&self, blocks: usize) -> Self {
+        let mut popularity = vec![0; self.columns];
+        for &id in &self.ids {
+            popularity[id as usize] += 1;
+        }
+        let counts: Vec<usize> = self
+            .offsets
+            .windows(2)
+            .map(|ends| ends[1] - ends[0])
+            .collect();
+        let (columns, rows) = (deal(&popularity, blocks), deal(&counts, blocks));
+        let mut number = vec![0; self.columns];
+        for (new, &old) in columns.iter().enumerate() {
+            number[old] = new as u32;
+        }
+        let (mut offsets, mut ids, mut values) = (vec![0], Vec::new(), Vec::new());
+        let mut row: Vec<(u32, f32)> = Vec::new();
+        for old in rows {
+            let range = self.offsets[old]..self.offsets[old + 1];
+            let renumbered = self.ids[range.clone()]
+                .iter()
+                .map(|&id| number[id as usize]);
+            row.clear();
+            row.extend(renumbered.zip(self.values[range].iter().copied()));
+            row.sort_unstable_by_key(|&(id, _)| id);
+            ids.extend(row.iter().map(|&(id, _)| id));
+            values.extend(row.iter().map(|&(_, value)| value));
+            offsets.push(ids.len());
+        }
+        Matrix {
+            columns: self.columns,
+            offsets,
+            ids,
+            values,
+        }
+    }
+
     /// The other orientation.
     #[must_use]
     pub fn transposed(&self) -> Self {
@@ -108,6 +148,23 @@ impl Matrix {
         }
         Ok(())
     }
+}
+
+/// The old numbers in their new order: by falling count, dealt in snake order over blocks.
+fn deal(counts: &[usize], blocks: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..counts.len()).collect();
+    order.sort_by_key(|&old| std::cmp::Reverse(counts[old]));
+    let mut dealt = vec![Vec::new(); blocks];
+    for (place, old) in order.into_iter().enumerate() {
+        let (round, seat) = (place / blocks, place % blocks);
+        let block = if round % 2 == 0 {
+            seat
+        } else {
+            blocks - 1 - seat
+        };
+        dealt[block].push(old);
+    }
+    dealt.concat()
 }
 
 /// `SplitMix64`.

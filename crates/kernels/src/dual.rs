@@ -137,7 +137,7 @@ impl Kernel for Form<'_> {
             }
         }
         upper.fill(0.0);
-        syrk::<V>(n, self.turned, upper, || ());
+        syrk::<V, false>(n, self.turned, upper, || ());
         for k in 0..n {
             upper[upper_index(n, k, k)] += 1.0;
         }

@@ -18,6 +18,7 @@ pub mod dot;
 pub mod dual;
 pub mod eigen;
 pub mod losses;
+pub mod measure;
 pub mod normal;
 pub mod panel;
 pub mod peak;
@@ -36,8 +37,9 @@ pub use cholesky::{FailedPivot, batch_len, solve, solve_scratch};
 pub use dot::dot;
 pub use dual::{Dual, dual, dual_scratch};
 pub use eigen::{eigen, eigen_scratch};
+pub use measure::{fit, inner};
 pub use normal::{
-    Base, CHUNK, accumulate, add, close, close_long, flush, gram, panel_len, system_len,
+    Base, CHUNK, Onto, accumulate, add, close, close_long, flush, gram, panel_len, system_len,
     upper_index, upper_len,
 };
 pub use panel::{GROUP, Source, add_targets, pack, scores};

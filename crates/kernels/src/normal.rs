@@ -45,8 +45,17 @@ pub const fn panel_len(width: usize) -> usize {
     PANEL * width
 }
 
+/// What a sum is added to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Onto {
+    /// Zeros, whatever is there: the first interactions of a chunk. Saves a pass over the system.
+    Zeros,
+    /// What is there: the interactions that follow.
+    Sum,
+}
+
 /// system += (Σ w z zᵀ, Σ t z) over `weights.len()` interactions, z the elementwise product of the sources' rows,
-/// t = b y the `targets`. Zero the system before a chunk's first interaction; chunks may be cut anywhere.
+/// t = b y the `targets`; onto zeros or what the system holds. Chunks may be cut anywhere.
 ///
 /// The sum uses the panel √w z, so w must not be negative.
 ///
@@ -58,6 +67,7 @@ pub fn accumulate(
     weights: &[f32],
     targets: &[f32],
     panel: &mut [f32],
+    onto: Onto,
     system: &mut [f32],
 ) {
     let interactions = Interactions {
@@ -79,6 +89,7 @@ pub fn accumulate(
     simd.run(Accumulate {
         interactions,
         panel,
+        onto,
         system,
     });
 }
@@ -86,6 +97,7 @@ pub fn accumulate(
 struct Accumulate<'a> {
     interactions: Interactions<'a>,
     panel: &'a mut [f32],
+    onto: Onto,
     system: &'a mut [f32],
 }
 
@@ -97,6 +109,13 @@ impl Kernel for Accumulate<'_> {
         let (it, panel) = (self.interactions, self.panel);
         let width = it.width;
         let (upper, rhs) = self.system.split_at_mut(upper_len(width));
+        let mut fresh = self.onto == Onto::Zeros;
+        if fresh {
+            rhs.fill(0.0);
+            if it.weights.is_empty() {
+                upper.fill(0.0);
+            }
+        }
         for first in (0..it.weights.len()).step_by(PANEL) {
             let count = PANEL.min(it.weights.len() - first);
             pack_block::<V>(Interactions { first, count, ..it }, panel, rhs);
@@ -106,14 +125,19 @@ impl Kernel for Accumulate<'_> {
                 let some = coming.by_ref().take((8 * PANEL).div_ceil(width));
                 prefetch_rows::<V>(it.sources[0], some);
             };
-            syrk::<V>(width, &panel[..count * width], upper, before_band);
+            let panel = &panel[..count * width];
+            if std::mem::take(&mut fresh) {
+                syrk::<V, true>(width, panel, upper, before_band);
+            } else {
+                syrk::<V, false>(width, panel, upper, before_band);
+            }
         }
     }
 }
 
-/// upper += Σ x xᵀ over the rows of the panel, by bands of rows.
+/// upper += Σ x xᵀ over the rows of the panel, by bands of rows; onto zeros where `FRESH`.
 #[inline(always)]
-pub(crate) fn syrk<V: Vector>(
+pub(crate) fn syrk<V: Vector, const FRESH: bool>(
     width: usize,
     panel: &[f32],
     upper: &mut [f32],
@@ -130,16 +154,16 @@ pub(crate) fn syrk<V: Vector>(
             let y = panel.as_ptr().add(block);
             if V::WIDE {
                 before_band();
-                band::<V, 8, 2>(terms, width, columns, 0, y, out);
+                band::<V, 8, 2, FRESH>(terms, width, columns, 0, y, out);
                 before_band();
-                band::<V, 8, 2>(terms, width, columns, 8, y, out);
+                band::<V, 8, 2, FRESH>(terms, width, columns, 8, y, out);
             } else {
                 // Of 16 registers of half a vector, 12 hold sums.
                 before_band();
-                band::<V, 6, 1>(terms, width, columns, 0, y, out);
+                band::<V, 6, 1, FRESH>(terms, width, columns, 0, y, out);
                 before_band();
-                band::<V, 6, 1>(terms, width, columns, 6, y, out);
-                band::<V, 4, 1>(terms, width, columns, 12, y, out);
+                band::<V, 6, 1, FRESH>(terms, width, columns, 6, y, out);
+                band::<V, 4, 1, FRESH>(terms, width, columns, 12, y, out);
             }
         }
     }
@@ -151,7 +175,7 @@ pub(crate) fn syrk<V: Vector>(
 /// `y` points at `terms` rows of `columns` floats, `width` apart, `out` at 16 rows of `columns` floats, and
 /// row + R <= 16 <= `columns`, a multiple of 16.
 #[inline(always)]
-unsafe fn band<V: Vector, const R: usize, const C: usize>(
+unsafe fn band<V: Vector, const R: usize, const C: usize, const FRESH: bool>(
     terms: usize,
     width: usize,
     columns: usize,
@@ -165,10 +189,10 @@ unsafe fn band<V: Vector, const R: usize, const C: usize>(
         unsafe {
             let (x, y, out) = (y.add(row), y.add(column), out.add(row * columns + column));
             if column + C * LANES <= columns {
-                add_outer::<V, R, C>(terms, width, x, y, columns, out);
+                add_outer::<V, R, C, FRESH>(terms, width, x, y, columns, out);
                 column += C * LANES;
             } else {
-                add_outer::<V, R, 1>(terms, width, x, y, columns, out);
+                add_outer::<V, R, 1, FRESH>(terms, width, x, y, columns, out);
                 column += LANES;
             }
         }
@@ -212,7 +236,7 @@ impl Kernel for Gram<'_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         for panel in self.rows.chunks(PANEL * self.width) {
-            syrk::<V>(self.width, panel, self.upper, || ());
+            syrk::<V, false>(self.width, panel, self.upper, || ());
         }
     }
 }

@@ -102,11 +102,11 @@ impl Kernel for Form<'_> {
             // SAFETY: each of the lines has 16 floats from `column` on, `width` apart; `out` is 16 rows of 16.
             unsafe {
                 if V::WIDE {
-                    add_outer::<V, 16, 1>(scores.len(), width, from, from, BLOCK, out);
+                    add_outer::<V, 16, 1, false>(scores.len(), width, from, from, BLOCK, out);
                 } else {
                     for row in (0..BLOCK).step_by(4) {
                         let (x, out) = (from.add(row), out.add(row * BLOCK));
-                        add_outer::<V, 4, 1>(scores.len(), width, x, from, BLOCK, out);
+                        add_outer::<V, 4, 1, false>(scores.len(), width, x, from, BLOCK, out);
                     }
                 }
             }

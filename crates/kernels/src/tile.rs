@@ -6,13 +6,14 @@
 use crate::LANES;
 use crate::vector::Vector;
 
-/// out[t][c] += Σ_k x[k][t] · y[k][c] for t < R and c < 16 C, the terms in order of k.
+/// out[t][c] += Σ_k x[k][t] · y[k][c] for t < R and c < 16 C, the terms in order of k; onto zeros, whatever `out` holds,
+/// where `FRESH`.
 ///
 /// # Safety
 /// `x` points at `terms` rows of at least R floats and `y` at `terms` rows of 16 C, both `stride` apart; `out` at R
 /// writable rows of 16 C floats, `out_stride` apart, that overlap neither.
 #[inline(always)]
-pub(crate) unsafe fn add_outer<V: Vector, const R: usize, const C: usize>(
+pub(crate) unsafe fn add_outer<V: Vector, const R: usize, const C: usize, const FRESH: bool>(
     terms: usize,
     stride: usize,
     x: *const f32,
@@ -21,10 +22,12 @@ pub(crate) unsafe fn add_outer<V: Vector, const R: usize, const C: usize>(
     out: *mut f32,
 ) {
     let mut sums = [[V::splat(0.0); C]; R];
-    for t in 0..R {
-        for c in 0..C {
-            // SAFETY: inside the rows of `out` that the caller promises.
-            sums[t][c] = unsafe { V::load(out.add(t * out_stride + c * LANES)) };
+    if !FRESH {
+        for t in 0..R {
+            for c in 0..C {
+                // SAFETY: inside the rows of `out` that the caller promises.
+                sums[t][c] = unsafe { V::load(out.add(t * out_stride + c * LANES)) };
+            }
         }
     }
     for k in 0..terms {

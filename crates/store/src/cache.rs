@@ -1,6 +1,9 @@
 //! A bounded directory of sealed files named by their hash. What is least recently used goes first, what is in
 //! use never; whatever was half-written when a process died is removed at the next opening.
 //!
+//! Mapped files that were found stay open for a while, so that the next task that finds them need neither check their
+//! chunks nor fault their pages in again; they count as idle, and are closed before a file is thrown out.
+//!
 //! **Invariant:** one process uses the directory at a time (it holds a lock), and a file has its final name
 //! only when it is whole.
 
@@ -9,7 +12,7 @@ use crate::scratch::Scratch;
 use crate::sealed::{IoMode, Sealed, SealedFile};
 use crate::sums::{self, Sums};
 use crate::writer::{Receiver, SealWriter};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +21,9 @@ use tensor::{ByteSize, Digest, SealedRef};
 
 const TEMPORARY: &str = "making-";
 const LOCK: &str = "lock";
+
+/// Files that stay open: those of both orientations of the usual grid, and far from the usual limit of descriptors.
+const KEPT_OPEN: usize = 192;
 
 /// A bounded directory of sealed files named by their hash.
 #[derive(Clone, Debug)]
@@ -37,6 +43,8 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 struct State {
     files: BTreeMap<Digest, Entry>,
+    /// Open although nobody may be using them, the latest found last.
+    kept_open: VecDeque<Arc<SealedFile>>,
     /// Bytes of sealed files and of everything in the making.
     used: u64,
     turn: u64,
@@ -131,36 +139,15 @@ impl Cache {
     pub fn find(&self, object: SealedRef) -> Result<Option<Sealed>, StoreError> {
         let shared = &*self.0;
         let mut state = shared.state();
-        state.turn += 1;
-        let turn = state.turn;
-        let Some(entry) = state.files.get_mut(&object.digest) else {
-            return Ok(None);
-        };
-        entry.last_turn = turn;
-        if let Some(open) = entry.open.upgrade().map(Sealed::from_shared) {
-            if open.is_damaged() {
-                shared.forget(&mut state, object.digest);
-                return Ok(None);
-            }
-            return Ok(Some(open));
-        }
-        let path = shared.path(object.digest);
-        let Some(sums) = Sums::read(&sums::path_of(&path), object.digest, object.bytes) else {
-            shared.forget(&mut state, object.digest);
-            return Ok(None);
-        };
-        let file = File::open(&path).map_err(StoreError::io(&path, "opened"))?;
-        match Sealed::new(file, path, sums, shared.mode, None) {
-            Ok(sealed) => {
-                entry.open = Arc::downgrade(sealed.shared());
-                Ok(Some(sealed))
-            }
-            Err(StoreError::Malformed { .. }) => {
-                shared.forget(&mut state, object.digest);
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
+        let found = shared.find(&mut state, object)?;
+        let closed = found
+            .as_ref()
+            .filter(|_| shared.mode == IoMode::Mmap)
+            .and_then(|sealed| state.keep_open(sealed.shared()));
+        // A file is unmapped outside of the lock.
+        drop(state);
+        drop(closed);
+        Ok(found)
     }
 
     /// Throws a file out, whoever still reads it: it was found damaged.
@@ -196,6 +183,26 @@ impl Cache {
     }
 }
 
+impl State {
+    /// Keeps a file open. Gives the one that was not found for longest where there are too many.
+    fn keep_open(&mut self, file: &Arc<SealedFile>) -> Option<Arc<SealedFile>> {
+        let place = self
+            .kept_open
+            .iter()
+            .rposition(|kept| Arc::ptr_eq(kept, file));
+        if let Some(place) = place {
+            self.kept_open.remove(place);
+        }
+        self.kept_open.push_back(Arc::clone(file));
+        let full = self.kept_open.len() > KEPT_OPEN;
+        if full {
+            self.kept_open.pop_front()
+        } else {
+            None
+        }
+    }
+}
+
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -216,6 +223,39 @@ impl Shared {
 
     fn path(&self, digest: Digest) -> PathBuf {
         self.directory.join(digest.to_string())
+    }
+
+    fn find(&self, state: &mut State, object: SealedRef) -> Result<Option<Sealed>, StoreError> {
+        state.turn += 1;
+        let turn = state.turn;
+        let Some(entry) = state.files.get_mut(&object.digest) else {
+            return Ok(None);
+        };
+        entry.last_turn = turn;
+        if let Some(open) = entry.open.upgrade().map(Sealed::from_shared) {
+            if open.is_damaged() {
+                self.forget(state, object.digest);
+                return Ok(None);
+            }
+            return Ok(Some(open));
+        }
+        let path = self.path(object.digest);
+        let Some(sums) = Sums::read(&sums::path_of(&path), object.digest, object.bytes) else {
+            self.forget(state, object.digest);
+            return Ok(None);
+        };
+        let file = File::open(&path).map_err(StoreError::io(&path, "opened"))?;
+        match Sealed::new(file, path, sums, self.mode, None) {
+            Ok(sealed) => {
+                entry.open = Arc::downgrade(sealed.shared());
+                Ok(Some(sealed))
+            }
+            Err(StoreError::Malformed { .. }) => {
+                self.forget(state, object.digest);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Gives a whole file its name. Its sums are there first, so that no named file is without.
@@ -250,6 +290,7 @@ impl Shared {
     }
 
     fn forget(&self, state: &mut State, digest: Digest) {
+        state.kept_open.retain(|kept| kept.digest() != digest);
         if let Some(entry) = state.files.remove(&digest) {
             state.used -= entry.bytes;
             let path = self.path(digest);
@@ -261,6 +302,7 @@ impl Shared {
     /// Throws files out, the least recently used first, until `more` bytes fit; `false` where they cannot.
     fn make_room(&self, state: &mut State, more: u64) -> bool {
         while state.used.saturating_add(more) > self.capacity {
+            state.kept_open.clear();
             let idle = state
                 .files
                 .iter()

@@ -45,6 +45,12 @@ pub(crate) struct SealedFile {
     _reservation: Option<Reservation>,
 }
 
+impl SealedFile {
+    pub(crate) fn digest(&self) -> Digest {
+        self.sums.digest
+    }
+}
+
 impl Sealed {
     /// `path` is for messages; the file is open and may have lost its name.
     pub(crate) fn new(
@@ -99,7 +105,7 @@ impl Sealed {
 
     /// Content hash.
     pub fn digest(&self) -> Digest {
-        self.0.sums.digest
+        self.0.digest()
     }
 
     /// Length in bytes.

@@ -248,6 +248,33 @@ fn the_least_recently_used_goes_and_what_is_in_use_stays() {
 }
 
 #[test]
+fn mapped_files_stay_open_until_their_room_is_needed() {
+    for mode in MODES {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::open(directory.path(), 2500, mode).unwrap();
+        let file = seal(&cache, &bytes(1, 1000)).reference();
+        let read = |cache: &Cache| {
+            let sealed = cache.find(file).unwrap().unwrap();
+            sealed.section(0..1000).map(|section| section.len())
+        };
+        assert_eq!(read(&cache).unwrap(), 1000);
+        flip(&directory.path().join(file.digest.to_string()), 7);
+        // What was checked since it was opened is not read again, so the damage shows with pread alone.
+        match (mode, read(&cache)) {
+            (IoMode::Mmap, Ok(1000)) | (IoMode::Pread, Err(StoreError::Damaged { .. })) => {}
+            (_, result) => panic!("{mode:?}: {result:?}"),
+        }
+        let others = [2, 3].map(|seed| seal(&cache, &bytes(seed, 1000)).reference());
+        assert_eq!(cache.find(file).unwrap().map(|sealed| sealed.len()), None);
+        assert!(
+            others
+                .iter()
+                .all(|&other| cache.find(other).unwrap().is_some())
+        );
+    }
+}
+
+#[test]
 fn unnamed_files_and_scratch_give_their_room_back() {
     let directory = tempfile::tempdir().unwrap();
     for mode in MODES {

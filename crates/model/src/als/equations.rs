@@ -9,12 +9,12 @@ use super::items::{Factors, RowItems};
 use super::ops::HalfStepOp;
 use super::packed::Packed;
 use super::settings::Solver;
-use super::shared::{Matrix, Shared, base, dot};
+use super::shared::{Matrix, Shared, base};
 use super::solver::{Method, Shape};
 use super::sum::{Desk, Desks, Interactions as _, Sum};
 use kernels::{
-    Base, CHUNK, Common, Dual, Simd, batch_len, close, close_long, conjugate_gradients, dual,
-    solve, subspace, system_len, upper_len,
+    Base, CHUNK, Common, Dual, Onto, Simd, batch_len, close, close_long, conjugate_gradients, dual,
+    fit, inner, solve, subspace, system_len, upper_len,
 };
 use std::ops::Range;
 use tensor::CsrRef;
@@ -250,9 +250,8 @@ impl Equations {
     ) {
         let length = system_len(self.width);
         let mut chunk = std::mem::take(&mut desk.chunk);
-        chunk.fill(0.0);
         if count <= CHUNK {
-            items.add_to(0..count, desk, &mut chunk);
+            items.add_to(0..count, desk, Onto::Zeros, &mut chunk);
             close(
                 self.simd,
                 self.closing(ridge),
@@ -263,7 +262,8 @@ impl Equations {
             let mut sum = std::mem::take(&mut desk.sum);
             sum.fill(0.0);
             for start in (0..count).step_by(CHUNK) {
-                items.add_to(start..count.min(start + CHUNK), desk, &mut chunk);
+                let end = count.min(start + CHUNK);
+                items.add_to(start..end, desk, Onto::Zeros, &mut chunk);
                 kernels::flush(self.simd, &mut chunk, &mut sum);
             }
             close_long(
@@ -312,13 +312,14 @@ impl Equations {
             (Method::Subspace, _) => subspace(simd, equations, x, scratch),
             _ => conjugate_gradients(simd, equations, self.cg_steps as usize, x, scratch),
         };
-        note.regularization = f64::from(ridge) * dot(x, x);
+        note.regularization = f64::from(ridge) * inner(simd, x, x);
         if self.closes_epoch {
             desk.copy.resize(panel.len() / self.width, 0.0);
             kernels::scores(self.simd, panel, x, &mut desk.copy);
-            let quadratic =
-                dot(&desk.copy, &desk.copy) + self.common.quadratic(x) + note.regularization;
-            note.fit = 2.0 * dot(&desk.rhs, x) - quadratic;
+            let quadratic = inner(simd, &desk.copy, &desk.copy)
+                + self.common.quadratic(simd, x)
+                + note.regularization;
+            note.fit = 2.0 * inner(simd, &desk.rhs, x) - quadratic;
         }
         failed
     }
@@ -343,37 +344,15 @@ impl Equations {
             let x = &mut outs[place * width..][..width];
             x.copy_from_slice(&batch[place * length + upper_len(width)..][..width]);
             let fit = if self.closes_epoch {
-                fit(width, &desk.copy[place * length..][..length], x)
+                fit(self.simd, &desk.copy[place * length..][..length], x)
             } else {
                 0.0
             };
             notes[place] = Note {
                 fit,
-                regularization: f64::from(ridges[place]) * dot(x, x),
+                regularization: f64::from(ridges[place]) * inner(self.simd, x, x),
             };
         }
         failed.map(|failed| (failed.system, failed.pivot))
     }
-}
-
-/// xᵀ(rhs + residual) = 2 xᵀ rhs − xᵀ A x in f64.
-fn fit(width: usize, system: &[f32], x: &[f32]) -> f64 {
-    const LANES: usize = kernels::LANES;
-    let (mut upper, rhs) = system.split_at(upper_len(width));
-    let linear: f64 = rhs
-        .iter()
-        .zip(x)
-        .map(|(&b, &x)| f64::from(b) * f64::from(x))
-        .sum();
-    let mut quadratic = 0.0;
-    for (k, &xk) in x.iter().enumerate() {
-        let from = k / LANES * LANES;
-        let row;
-        (row, upper) = upper.split_at(width - from);
-        // Blocks beyond the diagonal one stand for their mirror images too; the diagonal one is kept whole.
-        let own = dot(&row[..LANES], &x[from..from + LANES]);
-        let beyond = dot(&row[LANES..], &x[from + LANES..]);
-        quadratic += f64::from(xk) * (own + 2.0 * beyond);
-    }
-    2.0 * linear - quadratic
 }

@@ -3,7 +3,7 @@
 use super::formula::Formula;
 use super::packed::Packed;
 use super::sum::{Desk, Interactions};
-use kernels::{Rows, Simd, Source, accumulate, add_targets, upper_len};
+use kernels::{Onto, Rows, Simd, Source, accumulate, add_targets, upper_len};
 use std::ops::Range;
 use tensor::csr::Values;
 
@@ -76,18 +76,22 @@ pub(super) fn add(
     sources: &[Source<'_>],
     (weights, targets): (&[f32], &[f32]),
     panel: &mut [f32],
+    onto: Onto,
     system: &mut [f32],
 ) {
     if formula.is_weightless() {
+        if onto == Onto::Zeros {
+            system.fill(0.0);
+        }
         let rhs = &mut system[upper_len(formula.width())..];
         add_targets(simd, sources, targets, rhs);
     } else {
-        accumulate(simd, sources, weights, targets, panel, system);
+        accumulate(simd, sources, weights, targets, panel, onto, system);
     }
 }
 
 impl Interactions for RowItems<'_> {
-    fn add_to(&self, range: Range<usize>, desk: &mut Desk, system: &mut [f32]) {
+    fn add_to(&self, range: Range<usize>, desk: &mut Desk, onto: Onto, system: &mut [f32]) {
         let Desk {
             panel,
             weights,
@@ -101,6 +105,7 @@ impl Interactions for RowItems<'_> {
                 sources,
                 (weights, targets),
                 panel,
+                onto,
                 system,
             );
         });

@@ -2,7 +2,7 @@
 
 use super::basis::Basis;
 use super::formula::Formula;
-use kernels::{Common, upper_index, upper_len};
+use kernels::{Common, Simd, inner, upper_index, upper_len};
 
 /// The matrices that all rows share, as they come from other tables.
 #[derive(Clone, Copy, Default)]
@@ -71,7 +71,7 @@ impl Matrix {
     }
 
     /// xᵀ B x of the base.
-    pub(super) fn quadratic(&self, x: &[f32]) -> f64 {
+    pub(super) fn quadratic(&self, simd: Simd, x: &[f32]) -> f64 {
         match self {
             Matrix::Diagonal(diagonal) => {
                 let terms = diagonal.iter().zip(x);
@@ -81,20 +81,9 @@ impl Matrix {
             }
             Matrix::Square(square) => {
                 let rows = square.chunks_exact(x.len()).zip(x);
-                rows.map(|(row, &xk)| f64::from(xk) * dot(row, x)).sum()
+                rows.map(|(row, &xk)| f64::from(xk) * inner(simd, row, x))
+                    .sum()
             }
         }
     }
-}
-
-/// x · y in f64: 16 sums, then these in order.
-pub(super) fn dot(x: &[f32], y: &[f32]) -> f64 {
-    const LANES: usize = kernels::LANES;
-    let mut sums = [0.0_f64; LANES];
-    for (x, y) in x.chunks(LANES).zip(y.chunks(LANES)) {
-        for (sum, (&x, &y)) in sums.iter_mut().zip(x.iter().zip(y)) {
-            *sum += f64::from(x) * f64::from(y);
-        }
-    }
-    sums.iter().sum()
 }

@@ -7,7 +7,7 @@
 use super::lines::Lines;
 use super::packed::Packed;
 use kernels::{
-    CHUNK, GROUP, Simd, add, batch_len, conjugate_gradients_scratch, dual_scratch, flush,
+    CHUNK, GROUP, Onto, Simd, add, batch_len, conjugate_gradients_scratch, dual_scratch, flush,
     panel_len, solve_scratch, subspace_scratch, system_len,
 };
 use rayon::prelude::*;
@@ -19,8 +19,8 @@ pub const SEGMENT: u64 = 65_536;
 
 /// The consecutive interactions of one row that are at hand.
 pub trait Interactions: Sync {
-    /// Adds those in `range` (at most [`CHUNK`], counted from the first at hand) to a system of f32.
-    fn add_to(&self, range: Range<usize>, desk: &mut Desk, system: &mut [f32]);
+    /// Adds those in `range` (at most [`CHUNK`], counted from the first at hand) to a system of f32 or to zeros.
+    fn add_to(&self, range: Range<usize>, desk: &mut Desk, onto: Onto, system: &mut [f32]);
 }
 
 /// What one thread computes with.
@@ -232,7 +232,7 @@ impl Sum {
             }
             let room = CHUNK - (self.count % CHUNK as u64) as usize;
             let part = room.min(range.end - next);
-            items.add_to(next..next + part, desk, &mut self.chunk);
+            items.add_to(next..next + part, desk, Onto::Sum, &mut self.chunk);
             self.count += part as u64;
             next += part;
             if part == room {

@@ -10,7 +10,7 @@ use super::items::add;
 use super::ops::{FailedRow, Tally, TimePartialOp, TimeSolveOp};
 use super::sum::{Desk, Desks, Interactions, SEGMENT, Sum};
 use crate::reduce::tree_sum;
-use kernels::{CHUNK, LANES, Simd, Source, system_len, upper_index, upper_len};
+use kernels::{CHUNK, LANES, Onto, Simd, Source, system_len, upper_index, upper_len};
 use rayon::prelude::*;
 use std::ops::Range;
 use tensor::CsrRef;
@@ -155,7 +155,7 @@ struct BinItems<'a> {
 }
 
 impl Interactions for BinItems<'_> {
-    fn add_to(&self, range: Range<usize>, desk: &mut Desk, system: &mut [f32]) {
+    fn add_to(&self, range: Range<usize>, desk: &mut Desk, onto: Onto, system: &mut [f32]) {
         let count = range.len();
         let Desk {
             panel,
@@ -182,7 +182,15 @@ impl Interactions for BinItems<'_> {
             },
         ];
         let terms = (&weights[..count], &targets[..count]);
-        add(self.simd, self.formula, &sources, terms, panel, system);
+        add(
+            self.simd,
+            self.formula,
+            &sources,
+            terms,
+            panel,
+            onto,
+            system,
+        );
     }
 }
 
