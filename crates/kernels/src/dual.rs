@@ -8,6 +8,7 @@
 use crate::normal::{syrk, system_len, upper_index, upper_len};
 use crate::panel::{check_panel, combine, multiply};
 use crate::simd::{Kernel, Simd};
+use crate::tile::Nothing;
 use crate::vector::Vector;
 use crate::{LANES, is_sound, solve, solve_scratch, width_of};
 
@@ -137,7 +138,7 @@ impl Kernel for Form<'_> {
             }
         }
         upper.fill(0.0);
-        syrk::<V, false>(n, self.turned, upper, || ());
+        syrk::<V, false>(&mut Nothing, n, self.turned, upper);
         for k in 0..n {
             upper[upper_index(n, k, k)] += 1.0;
         }

@@ -10,9 +10,9 @@
 #![allow(unsafe_code)]
 
 use crate::LANES;
-use crate::panel::{Interactions, PANEL, Source, pack_block, prefetch_rows};
+use crate::panel::{Coming, Interactions, PANEL, Source, pack_block};
 use crate::simd::{Kernel, Simd};
-use crate::tile::add_outer;
+use crate::tile::{Ahead, Nothing, add_outer};
 use crate::vector::Vector;
 
 /// Interactions of a row that are summed in f32, by position in the row.
@@ -119,17 +119,13 @@ impl Kernel for Accumulate<'_> {
         for first in (0..it.weights.len()).step_by(PANEL) {
             let count = PANEL.min(it.weights.len() - first);
             pack_block::<V>(Interactions { first, count, ..it }, panel, rhs);
-            // While the panel is multiplied, the rows of the next one come nearer, some before each band.
-            let mut coming = it.sources[0].ids.iter().skip(first + count).take(PANEL);
-            let before_band = || {
-                let some = coming.by_ref().take((8 * PANEL).div_ceil(width));
-                prefetch_rows::<V>(it.sources[0], some);
-            };
+            // While the panel is multiplied, the rows of the next one come nearer.
+            let mut coming = Coming::<V>::new(it.sources[0], first + count);
             let panel = &panel[..count * width];
             if std::mem::take(&mut fresh) {
-                syrk::<V, true>(width, panel, upper, before_band);
+                syrk::<V, true>(&mut coming, width, panel, upper);
             } else {
-                syrk::<V, false>(width, panel, upper, before_band);
+                syrk::<V, false>(&mut coming, width, panel, upper);
             }
         }
     }
@@ -138,10 +134,10 @@ impl Kernel for Accumulate<'_> {
 /// upper += Σ x xᵀ over the rows of the panel, by bands of rows; onto zeros where `FRESH`.
 #[inline(always)]
 pub(crate) fn syrk<V: Vector, const FRESH: bool>(
+    ahead: &mut impl Ahead,
     width: usize,
     panel: &[f32],
     upper: &mut [f32],
-    mut before_band: impl FnMut(),
 ) {
     let terms = panel.len() / width;
     assert!(upper.len() == upper_len(width) && panel.len() == terms * width);
@@ -153,17 +149,13 @@ pub(crate) fn syrk<V: Vector, const FRESH: bool>(
         unsafe {
             let y = panel.as_ptr().add(block);
             if V::WIDE {
-                before_band();
-                band::<V, 8, 2, FRESH>(terms, width, columns, 0, y, out);
-                before_band();
-                band::<V, 8, 2, FRESH>(terms, width, columns, 8, y, out);
+                band::<V, 8, 2, FRESH>(ahead, terms, width, columns, 0, y, out);
+                band::<V, 8, 2, FRESH>(ahead, terms, width, columns, 8, y, out);
             } else {
                 // Of 16 registers of half a vector, 12 hold sums.
-                before_band();
-                band::<V, 6, 1, FRESH>(terms, width, columns, 0, y, out);
-                before_band();
-                band::<V, 6, 1, FRESH>(terms, width, columns, 6, y, out);
-                band::<V, 4, 1, FRESH>(terms, width, columns, 12, y, out);
+                band::<V, 6, 1, FRESH>(ahead, terms, width, columns, 0, y, out);
+                band::<V, 6, 1, FRESH>(ahead, terms, width, columns, 6, y, out);
+                band::<V, 4, 1, FRESH>(ahead, terms, width, columns, 12, y, out);
             }
         }
     }
@@ -176,6 +168,7 @@ pub(crate) fn syrk<V: Vector, const FRESH: bool>(
 /// row + R <= 16 <= `columns`, a multiple of 16.
 #[inline(always)]
 unsafe fn band<V: Vector, const R: usize, const C: usize, const FRESH: bool>(
+    ahead: &mut impl Ahead,
     terms: usize,
     width: usize,
     columns: usize,
@@ -189,10 +182,10 @@ unsafe fn band<V: Vector, const R: usize, const C: usize, const FRESH: bool>(
         unsafe {
             let (x, y, out) = (y.add(row), y.add(column), out.add(row * columns + column));
             if column + C * LANES <= columns {
-                add_outer::<V, R, C, FRESH>(terms, width, x, y, columns, out);
+                add_outer::<V, R, C, FRESH>(ahead, terms, width, x, y, columns, out);
                 column += C * LANES;
             } else {
-                add_outer::<V, R, 1, FRESH>(terms, width, x, y, columns, out);
+                add_outer::<V, R, 1, FRESH>(ahead, terms, width, x, y, columns, out);
                 column += LANES;
             }
         }
@@ -236,7 +229,7 @@ impl Kernel for Gram<'_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         for panel in self.rows.chunks(PANEL * self.width) {
-            syrk::<V, false>(self.width, panel, self.upper, || ());
+            syrk::<V, false>(&mut Nothing, self.width, panel, self.upper);
         }
     }
 }

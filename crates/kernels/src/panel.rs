@@ -4,8 +4,10 @@
 
 use crate::rows::Rows;
 use crate::simd::{Kernel, Simd};
+use crate::tile::Ahead;
 use crate::vector::Vector;
 use crate::{LANES, WIDTH_MAX};
+use std::marker::PhantomData;
 
 /// Rows to prefetch ahead; memory answers within the packing of about a dozen rows.
 const AHEAD: usize = 12;
@@ -108,8 +110,7 @@ impl Kernel for Pack<'_> {
             pack_block::<V>(Interactions { first, count, ..it }, panel, self.rhs);
         }
         // While a solver runs on the panel, the rows of the next one come nearer: a tenth of the time of a half-step.
-        let coming = it.sources[0].ids.iter().skip(it.weights.len()).take(PANEL);
-        prefetch_rows::<V>(it.sources[0], coming);
+        Coming::<V>::new(it.sources[0], it.weights.len()).rest();
     }
 }
 
@@ -229,14 +230,49 @@ fn gather_columns<V: Vector, const C: usize>(
     }
 }
 
-/// Brings the rows of coming interactions of the first source nearer.
-#[inline(always)]
-pub(crate) fn prefetch_rows<'a, V: Vector>(source: Source<'_>, ids: impl Iterator<Item = &'a u32>) {
-    for &id in ids {
-        let address = source.rows.address(id);
-        for column in (0..source.rows.width()).step_by(LANES) {
-            V::prefetch_near(address.wrapping_add(column));
+/// The rows of the interactions behind a panel, brought nearer line by line.
+pub(crate) struct Coming<'a, V> {
+    rows: Rows<'a>,
+    ids: std::slice::Iter<'a, u32>,
+    /// The line to ask for next, and how many of its row are left.
+    line: *const f32,
+    left: usize,
+    vector: PhantomData<V>,
+}
+
+impl<'a, V: Vector> Coming<'a, V> {
+    /// At most [`PANEL`] rows of a source, from interaction `first` on.
+    #[inline(always)]
+    pub(crate) fn new(source: Source<'a>, first: usize) -> Self {
+        let first = first.min(source.ids.len());
+        let end = source.ids.len().min(first + PANEL);
+        Coming {
+            rows: source.rows,
+            ids: source.ids[first..end].iter(),
+            line: std::ptr::null(),
+            left: 0,
+            vector: PhantomData,
         }
+    }
+
+    /// All that are left.
+    #[inline(always)]
+    fn rest(mut self) {
+        for _ in 0..(self.ids.len() * self.rows.width() / LANES + self.left) {
+            self.step();
+        }
+    }
+}
+
+impl<V: Vector> Ahead for Coming<'_, V> {
+    #[inline(always)]
+    fn step(&mut self) {
+        if self.left == 0 {
+            let Some(&id) = self.ids.next() else { return };
+            (self.line, self.left) = (self.rows.address(id), self.rows.width() / LANES);
+        }
+        V::prefetch_near(self.line);
+        (self.line, self.left) = (self.line.wrapping_add(LANES), self.left - 1);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::cg::Equations;
 use crate::normal::{system_len, upper_len};
 use crate::panel::GROUP;
 use crate::simd::{Kernel, Simd};
-use crate::tile::add_outer;
+use crate::tile::{Nothing, add_outer};
 use crate::vector::Vector;
 use crate::{CHUNK, LANES, solve, solve_scratch};
 
@@ -102,11 +102,27 @@ impl Kernel for Form<'_> {
             // SAFETY: each of the lines has 16 floats from `column` on, `width` apart; `out` is 16 rows of 16.
             unsafe {
                 if V::WIDE {
-                    add_outer::<V, 16, 1, false>(scores.len(), width, from, from, BLOCK, out);
+                    add_outer::<V, 16, 1, false>(
+                        &mut Nothing,
+                        scores.len(),
+                        width,
+                        from,
+                        from,
+                        BLOCK,
+                        out,
+                    );
                 } else {
                     for row in (0..BLOCK).step_by(4) {
                         let (x, out) = (from.add(row), out.add(row * BLOCK));
-                        add_outer::<V, 4, 1, false>(scores.len(), width, x, from, BLOCK, out);
+                        add_outer::<V, 4, 1, false>(
+                            &mut Nothing,
+                            scores.len(),
+                            width,
+                            x,
+                            from,
+                            BLOCK,
+                            out,
+                        );
                     }
                 }
             }

@@ -6,6 +6,20 @@
 use crate::LANES;
 use crate::vector::Vector;
 
+/// What is brought nearer while a tile is multiplied: a little before every term, since a burst would stall.
+pub(crate) trait Ahead {
+    /// Asks for the next line.
+    fn step(&mut self);
+}
+
+/// Nothing.
+pub(crate) struct Nothing;
+
+impl Ahead for Nothing {
+    #[inline(always)]
+    fn step(&mut self) {}
+}
+
 /// out[t][c] += Σ_k x[k][t] · y[k][c] for t < R and c < 16 C, the terms in order of k; onto zeros, whatever `out` holds,
 /// where `FRESH`.
 ///
@@ -14,6 +28,7 @@ use crate::vector::Vector;
 /// writable rows of 16 C floats, `out_stride` apart, that overlap neither.
 #[inline(always)]
 pub(crate) unsafe fn add_outer<V: Vector, const R: usize, const C: usize, const FRESH: bool>(
+    ahead: &mut impl Ahead,
     terms: usize,
     stride: usize,
     x: *const f32,
@@ -31,6 +46,7 @@ pub(crate) unsafe fn add_outer<V: Vector, const R: usize, const C: usize, const 
         }
     }
     for k in 0..terms {
+        ahead.step();
         // SAFETY: row k of `x` and `y`, as promised.
         let (x, y) = unsafe { (x.add(k * stride), y.add(k * stride)) };
         let mut row = [V::splat(0.0); C];
