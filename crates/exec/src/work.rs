@@ -107,6 +107,13 @@ pub struct Room {
 }
 
 impl Room {
+    /// These interactions are read soon. Where their pages stay, asking for them again is only work.
+    pub fn soon(&self, partition: &Partition, interactions: Range<u64>) {
+        if self.cache.used_bytes() > self.budget_bytes {
+            partition.prefetch(interactions);
+        }
+    }
+
     /// The next epoch reads these interactions again. Their pages stay where all that is staged is as small as what a task
     /// may use, and go otherwise: read from disk anew they cost a fifth of an epoch, kept they count against a container.
     pub fn done_for_now(&self, partition: &Partition, interactions: Range<u64>) {

@@ -14,6 +14,7 @@
 
 pub mod cg;
 pub mod cholesky;
+pub mod confidence;
 pub mod dot;
 pub mod dual;
 pub mod eigen;
@@ -34,6 +35,7 @@ mod vector;
 
 pub use cg::{Common, Equations, conjugate_gradients, conjugate_gradients_scratch};
 pub use cholesky::{FailedPivot, batch_len, solve, solve_scratch};
+pub use confidence::linear_confidence;
 pub use dot::dot;
 pub use dual::{Dual, dual, dual_scratch};
 pub use eigen::{eigen, eigen_scratch};

@@ -142,35 +142,33 @@ impl Kernel for AddTargets<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let (it, rhs, mut column) = (self.interactions, self.rhs, 0);
-        while column + 4 * LANES <= it.width {
-            gather_columns::<V, 4>(it, column, rhs, |_, _| ());
-            column += 4 * LANES;
-        }
-        while column < it.width {
-            gather_columns::<V, 1>(it, column, rhs, |_, _| ());
-            column += LANES;
-        }
+        gather::<V, false>(self.interactions, &mut [], self.rhs);
     }
 }
 
 /// All columns of at most [`PANEL`] interactions.
 #[inline(always)]
 pub(crate) fn pack_block<V: Vector>(it: Interactions<'_>, panel: &mut [f32], rhs: &mut [f32]) {
+    gather::<V, true>(it, panel, rhs);
+}
+
+#[inline(always)]
+fn gather<V: Vector, const LINES: bool>(it: Interactions<'_>, panel: &mut [f32], rhs: &mut [f32]) {
     let mut column = 0;
     while column + 4 * LANES <= it.width {
-        pack_columns::<V, 4>(it, column, panel, rhs);
+        gather_columns::<V, 4, LINES>(it, column, panel, rhs);
         column += 4 * LANES;
     }
     while column < it.width {
-        pack_columns::<V, 1>(it, column, panel, rhs);
+        gather_columns::<V, 1, LINES>(it, column, panel, rhs);
         column += LANES;
     }
 }
 
-/// Gathers 16 C columns of the rows into the panel as √w z, and adds t z to the right-hand side.
+/// Gathers 16 C columns of z for each interaction and adds t z to the right-hand side, which stays in registers
+/// meanwhile; puts √w z into the panel where `LINES`.
 #[inline(always)]
-fn pack_columns<V: Vector, const C: usize>(
+fn gather_columns<V: Vector, const C: usize, const LINES: bool>(
     it: Interactions<'_>,
     column: usize,
     panel: &mut [f32],
@@ -178,26 +176,6 @@ fn pack_columns<V: Vector, const C: usize>(
 ) {
     let weights = &it.weights[it.first..it.first + it.count];
     let mut lines = panel.chunks_exact_mut(it.width);
-    gather_columns::<V, C>(it, column, rhs, |e, z| {
-        let line = lines.next().expect("a line per interaction");
-        let line = &mut line[column..column + C * LANES];
-        let root = V::splat(weights[e].sqrt());
-        for c in 0..C {
-            // SAFETY: `line` holds 16 C floats.
-            unsafe { root.mul(z[c]).store(line.as_mut_ptr().add(c * LANES)) };
-        }
-    });
-}
-
-/// Gathers 16 C columns of z for each interaction, hands them to `keep`, and adds t z to the right-hand side, which stays
-/// in registers meanwhile.
-#[inline(always)]
-fn gather_columns<V: Vector, const C: usize>(
-    it: Interactions<'_>,
-    column: usize,
-    rhs: &mut [f32],
-    mut keep: impl FnMut(usize, [V; C]),
-) {
     let targets = &it.targets[it.first..it.first + it.count];
     let (main, others) = (it.sources[0], &it.sources[1..]);
     let ids = &main.ids[it.first..];
@@ -222,7 +200,15 @@ fn gather_columns<V: Vector, const C: usize>(
         for c in 0..C {
             sums[c] = target.fma(z[c], sums[c]);
         }
-        keep(e, z);
+        if LINES {
+            let line = lines.next().expect("a line per interaction");
+            let line = &mut line[column..column + C * LANES];
+            let root = V::splat(weights[e].sqrt());
+            for c in 0..C {
+                // SAFETY: `line` holds 16 C floats.
+                unsafe { root.mul(z[c]).store(line.as_mut_ptr().add(c * LANES)) };
+            }
+        }
     }
     for c in 0..C {
         // SAFETY: `rhs` holds 16 C floats.

@@ -119,7 +119,9 @@ impl fmt::Display for Simd {
 }
 
 /// A kernel with its arguments, written once over the vector type. `run` must be `#[inline(always)]`, so that it is
-/// compiled inside the function that enables the instructions.
+/// compiled inside the function that enables the instructions. Nothing in it may hand vectors to a closure: one that is
+/// not inlined is compiled without the instructions, each of them a call then, and nothing says so (a half-step took
+/// twice its time).
 pub(crate) trait Kernel {
     type Output;
     fn run<V: Vector>(self) -> Self::Output;

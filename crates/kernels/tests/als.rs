@@ -2,7 +2,8 @@
 
 use kernels::{
     Base, CHUNK, FailedPivot, Onto, Rows, Simd, Source, accumulate, close, close_long, fit, flush,
-    gram, inner, panel_len, solve, solve_scratch, system_len, upper_index, upper_len,
+    gram, inner, linear_confidence, panel_len, solve, solve_scratch, system_len, upper_index,
+    upper_len,
 };
 use proptest::prelude::*;
 
@@ -307,6 +308,20 @@ proptest! {
             scale += linear.abs() + (0..width).map(|j| entry(i, j).abs()).sum::<f64>();
         }
         prop_assert!((expected - naive).abs() <= 1e-12 * scale, "{} for {}", expected, naive);
+    }
+
+    #[test]
+    fn confidences_are_the_same_bits_everywhere(seed: u64, count in 0_usize..70, alpha in 0.0..40.0, alpha0 in 0.0..2.0) {
+        let values = Numbers(seed).signed(count);
+        for simd in Simd::available() {
+            let (mut weights, mut targets) = (vec![f32::NAN; count], vec![f32::NAN; count]);
+            linear_confidence(simd, &values, alpha, alpha0, &mut weights, &mut targets);
+            for (e, value) in values.iter().enumerate() {
+                let above = alpha * f64::from(*value);
+                prop_assert_eq!(weights[e].to_bits(), (above as f32).to_bits());
+                prop_assert_eq!(targets[e].to_bits(), ((alpha0 + above) as f32).to_bits());
+            }
+        }
     }
 
     #[test]

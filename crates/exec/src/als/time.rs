@@ -111,7 +111,7 @@ impl TimePartialWork {
             return Ok(None);
         }
         let (planned, wants) = self.gather.plan(&started.partition, started.next)?;
-        started.partition.prefetch(planned.range.clone());
+        self.room.soon(&started.partition, planned.range.clone());
         self.planned = Some(planned);
         Ok(Some(wants))
     }

@@ -1,6 +1,7 @@
 //! What one interaction, and the count of a row, mean in the normal equations (DESIGN 5.1).
 
 use super::settings::{Preset, Scaling, Settings};
+use kernels::{Simd, linear_confidence};
 use serde::{Deserialize, Serialize};
 use tensor::csr::Values;
 
@@ -112,6 +113,7 @@ impl Formula {
     /// each, with the choice of the preset outside of the loop.
     pub fn terms(
         &self,
+        simd: Simd,
         values: Values<'_>,
         start: usize,
         weights: &mut [f32],
@@ -142,10 +144,7 @@ impl Formula {
                 }
             }
             (Preset::Hu, Scaling::Linear) => {
-                for ((weight, target), &value) in weights.iter_mut().zip(targets).zip(values) {
-                    let above = self.alpha * f64::from(value);
-                    (*weight, *target) = (above as f32, (self.alpha0 + above) as f32);
-                }
+                linear_confidence(simd, values, self.alpha, self.alpha0, weights, targets);
             }
             (Preset::Hu, Scaling::Log) => {
                 for ((weight, target), &value) in weights.iter_mut().zip(targets).zip(values) {
@@ -250,7 +249,7 @@ mod tests {
                 };
                 for source in [Values::Each(&values), Values::All(0.3)] {
                     let (mut weights, mut targets) = ([0.0; 3], [0.0; 3]);
-                    formula.terms(source, 1, &mut weights, &mut targets);
+                    formula.terms(Simd::detect(), source, 1, &mut weights, &mut targets);
                     for e in 0..3 {
                         let term = formula.term(source.at(e + 1));
                         assert_eq!((weights[e], targets[e]), (term.weight, term.target));

@@ -38,7 +38,8 @@ impl RowItems<'_> {
     ) {
         let (start, count) = (self.first + range.start, range.len());
         let (weights, targets) = (&mut weights[..count], &mut targets[..count]);
-        self.formula.terms(self.values, start, weights, targets);
+        self.formula
+            .terms(self.simd, self.values, start, weights, targets);
         let columns = Source {
             rows: self.factors.columns,
             ids: &self.columns[start..],
