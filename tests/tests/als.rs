@@ -375,17 +375,57 @@ fn the_objective_is_the_sum_over_all_cells_and_falls() {
 }
 
 #[test]
+fn factors_of_parts_are_not_negative_and_the_objective_falls() {
+    let matrix = collapsed(Data::counts(90, 150, 1));
+    let tensor = Data::counts(60, 90, 4);
+    for preset in PRESETS {
+        for (time, data) in [(TimeUse::Ignore, &matrix), (TimeUse::Factor, &tensor)] {
+            let settings = Settings {
+                non_negative: true,
+                epochs: 6,
+                ..small(preset, time)
+            };
+            let trained = train(&settings, data, usual()).unwrap();
+            let naive = objective(&settings, data, &trained);
+            let last = *trained.objectives.last().unwrap();
+            assert!(
+                (last - naive).abs() <= 1e-6 * naive,
+                "{preset:?} {time:?}: {last} is not {naive}"
+            );
+            let falls = |pair: &[f64]| pair[1] <= pair[0] * (1.0 + 1e-6);
+            assert!(
+                trained.objectives.windows(2).all(falls),
+                "{:?}",
+                trained.objectives
+            );
+            let free = train(
+                &Settings {
+                    non_negative: false,
+                    ..settings
+                },
+                data,
+                usual(),
+            );
+            assert!(free.unwrap().objectives[5] <= last * (1.0 + 1e-2));
+            let all = || trained.tables.iter().flatten().flatten();
+            assert!(all().all(|&x| x >= 0.0));
+            assert!(all().any(|&x| x > 0.0));
+        }
+    }
+}
+
+#[test]
 fn nothing_that_must_not_matter_changes_the_digest() {
-    for (preset, time, solver) in [
-        (Preset::Hu, TimeUse::Ignore, Solver::Cholesky),
-        (Preset::Hu, TimeUse::Ignore, Solver::Auto),
-        (Preset::Rendle, TimeUse::Ignore, Solver::Dual),
-        (Preset::Rendle, TimeUse::Factor, Solver::Cg),
-        (Preset::Explicit, TimeUse::Factor, Solver::Subspace),
-        (Preset::Rendle, TimeUse::Factor, Solver::Cholesky),
-        (Preset::Explicit, TimeUse::Factor, Solver::Cholesky),
-        (Preset::Full, TimeUse::Factor, Solver::Cholesky),
-        (Preset::Full, TimeUse::Ignore, Solver::Cholesky),
+    for (preset, time, solver, non_negative) in [
+        (Preset::Hu, TimeUse::Ignore, Solver::Cholesky, false),
+        (Preset::Hu, TimeUse::Ignore, Solver::Auto, false),
+        (Preset::Rendle, TimeUse::Ignore, Solver::Dual, false),
+        (Preset::Rendle, TimeUse::Factor, Solver::Cg, false),
+        (Preset::Explicit, TimeUse::Factor, Solver::Subspace, false),
+        (Preset::Rendle, TimeUse::Factor, Solver::Cholesky, false),
+        (Preset::Explicit, TimeUse::Factor, Solver::Cholesky, false),
+        (Preset::Full, TimeUse::Factor, Solver::Cholesky, true),
+        (Preset::Full, TimeUse::Ignore, Solver::Cholesky, false),
     ] {
         let data = Data::counts(400, 300, 3);
         let data = if time == TimeUse::Ignore {
@@ -396,6 +436,7 @@ fn nothing_that_must_not_matter_changes_the_digest() {
         let settings = Settings {
             epochs: 2,
             solver,
+            non_negative,
             ..small(preset, time)
         };
         let expected = train(&settings, &data, usual()).unwrap();
@@ -602,15 +643,16 @@ impl Program for Interrupted {
 #[test]
 fn a_checkpoint_and_its_objects_are_enough_to_go_on() {
     let data = Data::counts(100, 80, 3);
-    for (preset, time, solver) in [
-        (Preset::Hu, TimeUse::Factor, Solver::Cholesky),
-        (Preset::Explicit, TimeUse::Factor, Solver::Cholesky),
-        (Preset::Rendle, TimeUse::Ignore, Solver::Cholesky),
-        (Preset::Hu, TimeUse::Factor, Solver::Cg),
-        (Preset::Rendle, TimeUse::Ignore, Solver::Cg),
+    for (preset, time, solver, non_negative) in [
+        (Preset::Hu, TimeUse::Factor, Solver::Cholesky, false),
+        (Preset::Explicit, TimeUse::Factor, Solver::Cholesky, true),
+        (Preset::Rendle, TimeUse::Ignore, Solver::Cholesky, false),
+        (Preset::Hu, TimeUse::Factor, Solver::Cg, false),
+        (Preset::Rendle, TimeUse::Ignore, Solver::Cg, false),
     ] {
         let settings = Settings {
             solver,
+            non_negative,
             ..small(preset, time)
         };
         let data = if time == TimeUse::Ignore {

@@ -260,6 +260,15 @@ fn of_contradictions() -> Vec<Case> {
             "job.toml:11:9: `model.alpha` is for the preset \"hu\": the preset is \"rendle\", remove the key",
         ),
         of_job(
+            plus("[model]\nnon_negative = true\nsolver = \"cg\"\n"),
+            "job.toml:11:10: `model.solver` must be \"cholesky\" with `non_negative`, which descends on the exact \
+             equations of a row: remove one of the keys",
+        ),
+        of_job(
+            plus("[model]\nkind = \"sgd\"\nnon_negative = true\n"),
+            "job.toml:11:16: `model.non_negative` is a key of \"als\": the kind is \"sgd\", remove the key",
+        ),
+        of_job(
             plus("[model]\npreset = \"full\"\nalpha0 = 2\n"),
             "job.toml:11:10: `model.alpha0` is for the presets \"hu\" and \"rendle\": the preset is \"full\", remove the \
              key",

@@ -346,6 +346,13 @@ pub const KEYS: &[Key] = &[
         "Steps of conjugate gradients for each row and epoch.",
     ),
     Key {
+        path: "model.non_negative",
+        shape: Shape::Flag,
+        default: Some("false"),
+        flag: None,
+        help: "`als`: keeps all factors at 0 or more, so that a row is a sum of parts that people can name. Needs the solver `cholesky`.",
+    },
+    Key {
         path: "model.hold_time",
         shape: Shape::Flag,
         default: Some("false"),

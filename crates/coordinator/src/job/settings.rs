@@ -259,6 +259,8 @@ pub struct Model {
     pub solver: Solver,
     /// Steps of conjugate gradients.
     pub cg_steps: u32,
+    /// Whether all factors are kept at 0 or more.
+    pub non_negative: bool,
     /// What descent minimises.
     pub loss: Loss,
     /// Negatives for an interaction; `None`: those of the loss.

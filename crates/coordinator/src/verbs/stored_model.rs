@@ -98,6 +98,7 @@ fn als_settings(model: &settings::Model) -> als::Settings {
             settings::Solver::Subspace => Solver::Subspace,
         },
         cg_steps: model.cg_steps,
+        non_negative: model.non_negative,
     }
 }
 

@@ -21,10 +21,12 @@ pub fn first_factors(op: &InitOp, block: BlockId, out: &mut [f32]) {
         let row = &mut row[..rank];
         match op.first {
             First::Ones => row.fill(1.0),
-            First::Normal { seed, mode, scale } => {
+            First::Normal { seed, mode, scale } | First::HalfNormal { seed, mode, scale } => {
                 Random::new(seed, PURPOSE + mode_number(mode), 0, id).fill_normal(row);
+                let folded = matches!(op.first, First::HalfNormal { .. });
                 for x in row {
                     *x *= scale;
+                    *x = if folded { x.abs() } else { *x };
                 }
             }
         }

@@ -95,6 +95,8 @@ pub struct Settings {
     pub solver: Solver,
     /// Steps of conjugate gradients.
     pub cg_steps: u32,
+    /// Whether all factors are kept at 0 or more.
+    pub non_negative: bool,
 }
 
 impl Default for Settings {
@@ -118,6 +120,7 @@ impl Default for Settings {
             tolerance: 0.0,
             solver: Solver::Cholesky,
             cg_steps: 3,
+            non_negative: false,
         }
     }
 }
@@ -191,6 +194,14 @@ impl Settings {
             let problem = "must be above 0 unless preset = \"explicit\": with targets of 1 alone every cell would be 1";
             return refuse("alpha0", problem.to_owned());
         }
+        if self.non_negative && self.solver != Solver::Cholesky {
+            let problem = "must be \"cholesky\" with non_negative = true, which descends on the exact equations of a row";
+            return refuse("solver", problem.to_owned());
+        }
+        if self.non_negative && self.center {
+            let problem = "must be false with non_negative = true: values below their mean would be out of reach";
+            return refuse("center", problem.to_owned());
+        }
         if self.hold_time && self.time == TimeUse::Ignore {
             return refuse("hold_time", "needs time = \"factor\"".to_owned());
         }
@@ -204,6 +215,11 @@ impl Settings {
             Preset::Hu | Preset::Full => 1.0,
             Preset::Rendle => 0.1,
         })
+    }
+
+    /// Whether some row may start from its last factors.
+    pub fn starts_warm(&self) -> bool {
+        self.solver.starts_warm() || self.non_negative
     }
 
     /// Floats of a stored row: the rank padded to a multiple of 16.
@@ -224,7 +240,7 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_named() {
         type Spoil = fn(&mut Settings);
-        let cases: [(&str, Spoil); 12] = [
+        let cases: [(&str, Spoil); 14] = [
             ("rank", |s| s.rank = 513),
             ("epochs", |s| s.epochs = 0),
             ("cg_steps", |s| s.cg_steps = 0),
@@ -242,6 +258,10 @@ mod tests {
                 (s.preset, s.solver) = (Preset::Full, Solver::Auto);
             }),
             ("hold_time", |s| s.hold_time = true),
+            ("solver", |s| {
+                (s.non_negative, s.solver) = (true, Solver::Cg);
+            }),
+            ("center", |s| (s.non_negative, s.center) = (true, true)),
             ("tolerance", |s| s.tolerance = f64::INFINITY),
         ];
         for (key, spoil) in cases {

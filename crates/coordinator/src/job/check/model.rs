@@ -18,6 +18,7 @@ const OF_ALS: &[&str] = &[
     "model.hold_time",
     "model.solver",
     "model.cg_steps",
+    "model.non_negative",
 ];
 const OF_SGD: &[&str] = &[
     "model.loss",
@@ -152,6 +153,17 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
                         matrix of their own that another solver could spare; remove the key";
         faults.push(merged.origin("model.solver"), sentence);
     }
+    let non_negative = merged.flag("model.non_negative");
+    if non_negative && solver != Solver::Cholesky && kind == ModelKind::Als {
+        let sentence = "`model.solver` must be \"cholesky\" with `non_negative`, which descends on the exact equations of a \
+                        row: remove one of the keys";
+        faults.push(merged.origin("model.solver"), sentence);
+    }
+    if non_negative && merged.flag("model.center") {
+        let sentence = "`model.center` puts values below their mean out of reach of `non_negative` factors: remove one of \
+                        the keys";
+        faults.push(merged.origin("model.center"), sentence);
+    }
     let takes_steps = matches!(solver, Solver::Auto | Solver::Cg);
     if merged.is_given("model.cg_steps") && !takes_steps {
         let sentence = "`model.cg_steps` is for the solvers \"cg\" and \"auto\": choose one, or remove the key";
@@ -180,6 +192,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         hold_time: merged.flag("model.hold_time"),
         solver,
         cg_steps: merged.count("model.cg_steps").unwrap_or_default() as u32,
+        non_negative,
         loss: if kind == ModelKind::Line {
             Loss::Line
         } else {
