@@ -284,6 +284,25 @@ fn of_contradictions() -> Vec<Case> {
              `time_bin`",
         ),
         of_job(
+            GOOD.replace("time = \"t\"", "[model]\ntime = \"decay\"\nhalf_life = 4"),
+            "job.toml:6:8: `model.time` = \"decay\" needs bins of time: name a column with `input.time` and a `time_bin`",
+        ),
+        of_job(
+            plus("[model]\ntime = \"decay\"\n"),
+            "job.toml:10:8: `model.time` = \"decay\" needs a `half_life`: the age, in bins, at which an interaction counts \
+             half",
+        ),
+        of_job(
+            plus("[model]\nhalf_life = 4\n"),
+            "job.toml:10:13: `model.half_life` is for `model.time` = \"decay\": set it, or remove the key",
+        ),
+        of_job(
+            plus("[model]\nkind = \"line\"\ntime = \"decay\"\n"),
+            "job.toml:11:8: `model.time` = \"decay\" is not known with the kind \"line\": use \"ignore\", or \"als\"; \
+             job.toml:11:8: `model.time` = \"decay\" needs a `half_life`: the age, in bins, at which an interaction counts \
+             half",
+        ),
+        of_job(
             GOOD.replace("out/model", "out/data/model"),
             "job.toml:8:9: `output.model` {dir}/out/data/model and `output.data` lie in one another: give them places \
              apart",

@@ -24,6 +24,7 @@ use tensor::CsrRef;
 pub(super) struct Equations {
     pub(super) simd: Simd,
     pub(super) formula: Formula,
+    fades: Vec<f32>,
     pub(super) width: usize,
     solver: Solver,
     cg_steps: u32,
@@ -83,6 +84,7 @@ impl Equations {
         Equations {
             simd,
             formula: op.formula,
+            fades: op.formula.fades(),
             width,
             solver: op.solver,
             cg_steps: op.cg_steps,
@@ -100,6 +102,7 @@ impl Equations {
         RowItems {
             simd: self.simd,
             formula: &self.formula,
+            fades: &self.fades,
             factors,
             columns: csr.columns(),
             times: csr.times(),

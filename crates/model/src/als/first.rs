@@ -45,6 +45,11 @@ fn mode_number(mode: Mode) -> u32 {
 impl Totals {
     /// Counts a piece. Sums run in canonical order, so pieces change no bit.
     pub fn add(&mut self, formula: &Formula, csr: CsrRef<'_>, first_id: u32) {
+        let fades = formula.fades();
+        let fade = |position: usize| {
+            let bin = csr.times().filter(|_| !fades.is_empty());
+            bin.map_or(1.0, |times| f64::from(fades[times[position] as usize]))
+        };
         for row in 0..csr.rows() {
             for position in csr.row(row) {
                 let value = csr.values().at(position);
@@ -58,8 +63,10 @@ impl Totals {
                     });
                     continue;
                 }
-                self.values += f64::from(value);
-                self.constant += formula.term(value).constant;
+                let fade = fade(position);
+                self.weights += fade;
+                self.values += fade * f64::from(value);
+                self.constant += fade * formula.term(value).constant;
             }
         }
     }

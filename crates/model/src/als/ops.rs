@@ -183,7 +183,9 @@ pub struct FailedRow {
 pub struct Totals {
     /// Interactions.
     pub interactions: u64,
-    /// Σ y.
+    /// Σ of what the weights fade to; their count where they do not.
+    pub weights: f64,
+    /// Σ y, each as it has faded.
     pub values: f64,
     /// Σ b y² with nothing taken off the targets.
     pub constant: f64,

@@ -19,6 +19,7 @@ const OF_ALS: &[&str] = &[
     "model.solver",
     "model.cg_steps",
     "model.non_negative",
+    "model.half_life",
 ];
 const OF_SGD: &[&str] = &[
     "model.loss",
@@ -61,9 +62,10 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
             faults.push(merged.origin(path), sentence);
         }
     }
-    if kind != ModelKind::Als && merged.text("model.time") == Some("factor") {
+    let time = merged.text("model.time").unwrap_or_default();
+    if kind != ModelKind::Als && time != "ignore" {
         let sentence = format!(
-            "`model.time` = \"factor\" is not known with the kind \"{}\": use \"ignore\", or \"als\"",
+            "`model.time` = \"{time}\" is not known with the kind \"{}\": use \"ignore\", or \"als\"",
             kind.name()
         );
         faults.push(merged.origin("model.time"), sentence);
@@ -76,7 +78,11 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     let time = word(
         merged,
         "model.time",
-        &[("ignore", ModelTime::Ignore), ("factor", ModelTime::Factor)],
+        &[
+            ("ignore", ModelTime::Ignore),
+            ("factor", ModelTime::Factor),
+            ("decay", ModelTime::Decay),
+        ],
     );
     let preset = word(
         merged,
@@ -129,11 +135,24 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         let sentence = "`model.loss` = \"squared\" fits values: name their column with `input.value`, or draw `negatives`";
         faults.push(merged.origin("model.loss"), sentence);
     }
-    if time == ModelTime::Factor && names_input(merged) && !has_bins(merged) {
-        let sentence = "`model.time` = \"factor\" needs bins of time: name a column with `input.time` and a `time_bin`";
+    if time != ModelTime::Ignore && names_input(merged) && !has_bins(merged) {
+        let sentence = format!(
+            "`model.time` = \"{}\" needs bins of time: name a column with `input.time` and a `time_bin`",
+            merged.text("model.time").unwrap_or_default()
+        );
         faults.push(merged.origin("model.time"), sentence);
     }
-    if merged.flag("model.hold_time") && time == ModelTime::Ignore {
+    let half_life = merged.real("model.half_life");
+    if time == ModelTime::Decay && half_life.is_none() {
+        let sentence = "`model.time` = \"decay\" needs a `half_life`: the age, in bins, at which an interaction counts half";
+        faults.push(merged.origin("model.time"), sentence);
+    }
+    if time != ModelTime::Decay && half_life.is_some() {
+        let sentence =
+            "`model.half_life` is for `model.time` = \"decay\": set it, or remove the key";
+        faults.push(merged.origin("model.half_life"), sentence);
+    }
+    if merged.flag("model.hold_time") && time != ModelTime::Factor {
         let sentence = "`model.hold_time` needs factors of time: set `model.time` = \"factor\"";
         faults.push(merged.origin("model.hold_time"), sentence);
     }
@@ -192,6 +211,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         hold_time: merged.flag("model.hold_time"),
         solver,
         cg_steps: merged.count("model.cg_steps").unwrap_or_default() as u32,
+        half_life,
         non_negative,
         loss: if kind == ModelKind::Line {
             Loss::Line
