@@ -20,6 +20,7 @@ pub mod dual;
 pub mod eigen;
 pub mod losses;
 pub mod measure;
+pub mod non_negative;
 pub mod normal;
 pub mod panel;
 pub mod peak;
@@ -40,6 +41,7 @@ pub use dot::dot;
 pub use dual::{Dual, dual, dual_scratch};
 pub use eigen::{eigen, eigen_scratch};
 pub use measure::{fit, inner};
+pub use non_negative::{non_negative, non_negative_scratch};
 pub use normal::{
     Base, CHUNK, Onto, accumulate, add, close, close_long, flush, gram, panel_len, system_len,
     upper_index, upper_len,
