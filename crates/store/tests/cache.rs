@@ -251,20 +251,20 @@ fn the_least_recently_used_goes_and_what_is_in_use_stays() {
 fn mapped_files_stay_open_until_their_room_is_needed() {
     for mode in MODES {
         let directory = tempfile::tempdir().unwrap();
-        let cache = Cache::open(directory.path(), 2500, mode).unwrap();
-        let file = seal(&cache, &bytes(1, 1000)).reference();
+        let cache = Cache::open(directory.path(), 3_500_000, mode).unwrap();
+        let file = seal(&cache, &bytes(1, 1_000_000)).reference();
         let read = |cache: &Cache| {
             let sealed = cache.find(file).unwrap().unwrap();
-            sealed.section(0..1000).map(|section| section.len())
+            sealed.section(0..1_000_000).map(|section| section.len())
         };
-        assert_eq!(read(&cache).unwrap(), 1000);
+        assert_eq!(read(&cache).unwrap(), 1_000_000);
         flip(&directory.path().join(file.digest.to_string()), 7);
         // What was checked since it was opened is not read again, so the damage shows with pread alone.
         match (mode, read(&cache)) {
-            (IoMode::Mmap, Ok(1000)) | (IoMode::Pread, Err(StoreError::Damaged { .. })) => {}
+            (IoMode::Mmap, Ok(1_000_000)) | (IoMode::Pread, Err(StoreError::Damaged { .. })) => {}
             (_, result) => panic!("{mode:?}: {result:?}"),
         }
-        let others = [2, 3].map(|seed| seal(&cache, &bytes(seed, 1000)).reference());
+        let others = [2, 3, 4].map(|seed| seal(&cache, &bytes(seed, 1_000_000)).reference());
         assert_eq!(cache.find(file).unwrap().map(|sealed| sealed.len()), None);
         assert!(
             others
