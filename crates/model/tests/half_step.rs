@@ -574,6 +574,7 @@ fn bins_are_solved_from_partials_of_blocks() {
             formula: problem.formula,
             bins: 6,
             cells,
+            smoothing: 0.0,
         };
         let mut out = vec![1.0; 6 * width];
         let tally = solve_times(&op, &equations, Some((&user_gram, &gram)), &mut out);

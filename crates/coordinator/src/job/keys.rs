@@ -344,6 +344,13 @@ pub const KEYS: &[Key] = &[
         Some("3"),
         "Steps of conjugate gradients for each row and epoch.",
     ),
+    real(
+        "model.time_smoothing",
+        0.0,
+        1e12,
+        Some("0.0"),
+        "How strongly the factors of a bin hold on to those of the bins beside it: counts times the squared distance of neighbours. A tenth of a bin's interactions is a start. 0: not at all.",
+    ),
     Key {
         path: "model.hold_time",
         shape: Shape::Flag,

@@ -253,6 +253,8 @@ pub struct Model {
     pub center: bool,
     /// Whether the time factors stay at ones.
     pub hold_time: bool,
+    /// How strongly neighbouring bins hold together.
+    pub time_smoothing: f64,
     /// How rows are solved.
     pub solver: Solver,
     /// Steps of conjugate gradients.

@@ -90,6 +90,7 @@ fn als_settings(model: &settings::Model) -> als::Settings {
             settings::Solver::Subspace => Solver::Subspace,
         },
         cg_steps: model.cg_steps,
+        time_smoothing: model.time_smoothing,
     }
 }
 

@@ -125,6 +125,8 @@ pub struct TimeSolveOp {
     pub bins: u32,
     /// Cells of a bin: users times products.
     pub cells: f64,
+    /// λ_τ, which holds neighbouring bins together; 0: each is solved alone.
+    pub smoothing: f64,
 }
 
 impl HalfStepOp {

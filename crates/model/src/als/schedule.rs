@@ -475,6 +475,7 @@ impl Layout<'_> {
             formula: self.formula,
             bins: self.input.bins,
             cells,
+            smoothing: self.settings.time_smoothing,
         };
         let mut reads = vec![Read::whole(equations.root())];
         reads.extend(

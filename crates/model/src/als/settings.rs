@@ -93,6 +93,8 @@ pub struct Settings {
     pub solver: Solver,
     /// Steps of conjugate gradients.
     pub cg_steps: u32,
+    /// λ_τ: Σ |t_k − t_{k−1}|² over neighbouring bins counts so often.
+    pub time_smoothing: f64,
 }
 
 impl Default for Settings {
@@ -116,6 +118,7 @@ impl Default for Settings {
             tolerance: 0.0,
             solver: Solver::Cholesky,
             cg_steps: 3,
+            time_smoothing: 0.0,
         }
     }
 }
@@ -161,6 +164,7 @@ impl Settings {
             ("regularization", self.regularization),
             ("alpha0", self.alpha0()),
             ("tolerance", self.tolerance),
+            ("time_smoothing", self.time_smoothing),
         ];
         if let Some((key, value)) = shares
             .into_iter()
@@ -183,6 +187,10 @@ impl Settings {
         }
         if self.hold_time && self.time == TimeUse::Ignore {
             return refuse("hold_time", "needs time = \"factor\"".to_owned());
+        }
+        if self.time_smoothing > 0.0 && (self.time == TimeUse::Ignore || self.hold_time) {
+            let problem = "needs time = \"factor\", and hold_time = false: else no bins are solved";
+            return refuse("time_smoothing", problem.to_owned());
         }
         Ok(())
     }
@@ -214,7 +222,7 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_named() {
         type Spoil = fn(&mut Settings);
-        let cases: [(&str, Spoil); 10] = [
+        let cases: [(&str, Spoil); 12] = [
             ("rank", |s| s.rank = 513),
             ("epochs", |s| s.epochs = 0),
             ("cg_steps", |s| s.cg_steps = 0),
@@ -227,6 +235,10 @@ mod tests {
             ("alpha0", |s| s.alpha0 = Some(0.0)),
             ("hold_time", |s| s.hold_time = true),
             ("tolerance", |s| s.tolerance = f64::INFINITY),
+            ("time_smoothing", |s| s.time_smoothing = 1.0),
+            ("time_smoothing", |s| {
+                (s.time, s.time_smoothing) = (TimeUse::Factor, f64::NAN);
+            }),
         ];
         for (key, spoil) in cases {
             let mut settings = Settings::default();

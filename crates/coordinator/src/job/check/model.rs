@@ -16,6 +16,7 @@ const OF_ALS: &[&str] = &[
     "model.epsilon",
     "model.center",
     "model.hold_time",
+    "model.time_smoothing",
     "model.solver",
     "model.cg_steps",
 ];
@@ -135,6 +136,12 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         let sentence = "`model.hold_time` needs factors of time: set `model.time` = \"factor\"";
         faults.push(merged.origin("model.hold_time"), sentence);
     }
+    let smoothing = merged.real("model.time_smoothing").unwrap_or_default();
+    if smoothing > 0.0 && (time == ModelTime::Ignore || merged.flag("model.hold_time")) {
+        let sentence = "`model.time_smoothing` needs factors of time that are trained: set `model.time` = \"factor\" \
+                        without `hold_time`, or remove the key";
+        faults.push(merged.origin("model.time_smoothing"), sentence);
+    }
     let solver = word(
         merged,
         "model.solver",
@@ -171,6 +178,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         tolerance: real("model.tolerance"),
         center: merged.flag("model.center"),
         hold_time: merged.flag("model.hold_time"),
+        time_smoothing: smoothing,
         solver,
         cg_steps: merged.count("model.cg_steps").unwrap_or_default() as u32,
         loss: if kind == ModelKind::Line {
