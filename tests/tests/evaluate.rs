@@ -1,12 +1,12 @@
 //! Evaluation and recommending as whole programs on small synthetic data, against naive evaluations in memory; the
 //! results are the same for any budget that suffices, any number of threads and both ways of reading.
 
-use model::als::{Sampler, TableVersion};
 use model::evaluate::{
     Evaluate, Evaluation, Factors, Goal, Input, OwnWeight, RankingTask, SampledEvaluation,
     Settings, id_hash,
 };
 use model::recommend::{self, Recommend};
+use model::{Sampler, TableVersion};
 use plan::Failure;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

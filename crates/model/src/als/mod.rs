@@ -30,5 +30,5 @@ pub use ops::{
     AlsOp, BasisOp, FailedRow, First, HalfStepOp, InitOp, Tally, TimePartialOp, TimeSolveOp,
     Totals, TotalsOp, TurnOp,
 };
-pub use program::{Als, Input, Sampler, TableVersion};
+pub use program::{Als, Alternation, Input};
 pub use settings::{Preset, Scaling, Settings, SettingsError, Solver, TimeUse};

@@ -7,11 +7,12 @@ use super::formula::Formula;
 use super::ops::{
     AlsOp, BasisOp, First, HalfStepOp, InitOp, TimePartialOp, TimeSolveOp, TotalsOp, TurnOp,
 };
-use super::program::{Input, TableVersion};
+use super::program::Input;
 use super::settings::{Settings, TimeUse};
 use super::time_mode::packed_len;
 use crate::op::Op;
 use crate::reduce::Reduction;
+use crate::training::TableVersion;
 use tensor::{
     DepotId, Grid, KeyRange, Mode, ObjectKey, PartialSpec, PartitionRef, Read, Step, StepId,
     TableId, Task, TaskId,
@@ -36,8 +37,6 @@ pub enum Role {
     Totals,
     /// A tally of solved rows of a mode each.
     Tally(Mode),
-    /// A step of the sampler, by its place.
-    Sample(usize),
     /// Nothing.
     Silent,
 }

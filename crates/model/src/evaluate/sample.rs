@@ -1,12 +1,12 @@
 //! The validation metrics of a fixed hash sample of users, at the end of every epoch of training.
 
-use crate::als::{Sampler, TableVersion};
 use crate::evaluate::layout::{Layout, Ranker};
 use crate::evaluate::op::{RankOp, Sample};
 use crate::evaluate::report::Evaluation;
 use crate::evaluate::steps::{self, blocks_of};
 use crate::evaluate::{Factors, Input, PRODUCTS, Settings, SettingsError};
 use crate::reduce::Reduction;
+use crate::training::{Sampler, TableVersion};
 use tensor::{Mode, Partitions, Reduced, Step, StepId};
 
 /// Evaluates the model alone, without baselines, intervals and coverage.

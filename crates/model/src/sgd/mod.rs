@@ -19,5 +19,5 @@ pub mod tile;
 
 pub use noise::Noise;
 pub use ops::{FirstOp, PublishOp, SgdOp, TileOp, Totals};
-pub use program::{Input, Sgd};
+pub use program::{Descent, Input, Sgd};
 pub use settings::{Loss, Optimizer, Settings, SettingsError};

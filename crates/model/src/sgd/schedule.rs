@@ -5,8 +5,8 @@
 use super::ops::{FirstOp, PublishOp, SgdOp, TileOp};
 use super::program::Input;
 use super::settings::{Optimizer, Settings};
-use crate::als::TableVersion;
 use crate::op::Op;
+use crate::training::TableVersion;
 use kernels::random::Random;
 use tensor::{
     BlockId, DepotId, Grid, KeyRange, Mode, ObjectKey, PartialSpec, PartitionRef, Read, Step,
@@ -34,8 +34,6 @@ pub enum Role {
     Totals(Mode),
     /// The losses of a stratum, by its place in the epoch.
     Losses(u32),
-    /// A step of the sampler, by its place.
-    Sample(usize),
     /// Nothing.
     Silent,
 }

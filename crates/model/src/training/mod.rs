@@ -1,0 +1,31 @@
+//! Training as one state machine: a first stage of steps, then one stage an epoch, whatever the algorithm.
+//!
+//! **Invariant:** nothing here knows a formula. What an algorithm is stands in its [`Algorithm`]; when an epoch is whole,
+//! what is told, kept and tried again stands in [`Epochs`].
+
+mod epochs;
+mod table;
+
+pub use epochs::{Algorithm, Epochs};
+pub(crate) use epochs::{decode, misreduced, refuse};
+pub use table::TableVersion;
+
+use tensor::{Program, Reduced, Step, StepId};
+
+/// A program that ends with the tables of a model, whose dot products (with `offset`) are the scores.
+pub trait Training: Program {
+    /// The tables after the last complete epoch; empty before the first is complete.
+    fn tables(&self) -> Vec<TableVersion>;
+
+    /// What is to be added to every score.
+    fn offset(&self) -> f32;
+}
+
+/// Steps at the end of every epoch that measure the tables on held-out data.
+pub trait Sampler: Send {
+    /// The steps, with ids from `first` on and always the same number of them.
+    fn steps(&self, tables: &[TableVersion], first: StepId) -> Vec<Step>;
+
+    /// What the steps' partials mean: names and values as they are to be shown.
+    fn metrics(&self, reduced: Vec<Reduced>) -> Vec<(String, f64)>;
+}
