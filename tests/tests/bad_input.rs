@@ -260,6 +260,11 @@ fn of_contradictions() -> Vec<Case> {
             "job.toml:11:9: `model.alpha` is for the preset \"hu\": the preset is \"rendle\", remove the key",
         ),
         of_job(
+            plus("[model]\ntime_smoothing = 10\n"),
+            "job.toml:10:18: `model.time_smoothing` needs factors of time that are trained: set `model.time` = \
+             \"factor\" without `hold_time`, or remove the key",
+        ),
+        of_job(
             GOOD.replace("time = \"t\"", "[model]\ntime = \"factor\""),
             "job.toml:6:8: `model.time` = \"factor\" needs bins of time: name a column with `input.time` and a \
              `time_bin`",

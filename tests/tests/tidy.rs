@@ -139,6 +139,10 @@ const LONG: &[(&str, &str)] = &[
         "one random world and the laws it must keep, read side by side",
     ),
     (
+        "tests/tests/als.rs",
+        "the objective by its definition over all cells beside everything that must have it",
+    ),
+    (
         "tests/tests/evaluate.rs",
         "the naive evaluation in memory beside everything that is compared with it",
     ),

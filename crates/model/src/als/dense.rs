@@ -70,13 +70,17 @@ pub(super) fn substitute_strip(n: usize, l: &[f64], b: &mut [[f64; STRIP]]) {
         for (l, x) in row.iter().zip(before.iter()) {
             at.iter_mut().zip(x).for_each(|(b, x)| *b -= l * x);
         }
-        at.iter_mut().for_each(|b| *b /= row[i]);
+        for b in at.iter_mut() {
+            *b /= row[i];
+        }
     }
     for i in (0..n).rev() {
         let row = &l[lower_len(i)..][..=i];
         let (before, at) = b.split_at_mut(i);
         let at = &mut at[0];
-        at.iter_mut().for_each(|b| *b /= row[i]);
+        for b in at.iter_mut() {
+            *b /= row[i];
+        }
         for (l, b) in row.iter().zip(before.iter_mut()) {
             b.iter_mut().zip(at.iter()).for_each(|(b, x)| *b -= l * x);
         }
