@@ -213,8 +213,8 @@ fn of_keys() -> Vec<Case> {
         ),
         of_job(
             plus("[model]\npreset = \"hue\"\n"),
-            "job.toml:10:10: `model.preset` must be \"explicit\", \"hu\" or \"rendle\", not \"hue\": did you mean \
-             \"hu\"?",
+            "job.toml:10:10: `model.preset` must be \"explicit\", \"hu\", \"rendle\" or \"full\", not \"hue\": did \
+             you mean \"hu\"?",
         ),
         of_job(
             "model = 3\n",
@@ -263,6 +263,16 @@ fn of_contradictions() -> Vec<Case> {
             plus("[model]\ntime_smoothing = 10\n"),
             "job.toml:10:18: `model.time_smoothing` needs factors of time that are trained: set `model.time` = \
              \"factor\" without `hold_time`, or remove the key",
+        ),
+        of_job(
+            plus("[model]\npreset = \"full\"\nalpha0 = 2\n"),
+            "job.toml:11:10: `model.alpha0` is for the presets \"hu\" and \"rendle\": the preset is \"full\", remove the \
+             key",
+        ),
+        of_job(
+            plus("[model]\npreset = \"full\"\nsolver = \"auto\"\n"),
+            "job.toml:11:10: `model.solver` must be \"cholesky\" with the preset \"full\": there the interactions of a \
+             row add no matrix of their own that another solver could spare; remove the key",
         ),
         of_job(
             GOOD.replace("time = \"t\"", "[model]\ntime = \"factor\""),

@@ -254,10 +254,11 @@ pub const KEYS: &[Key] = &[
     ),
     choice(
         "model.preset",
-        &["explicit", "hu", "rendle"],
-        &["full"],
+        &["explicit", "hu", "rendle", "full"],
+        &[],
         "hu",
-        "How interactions weigh: `explicit` fits values, `hu` and `rendle` fit implicit feedback against all unobserved cells.",
+        "How interactions weigh: `explicit` fits values, `hu` and `rendle` fit implicit feedback against all unobserved cells, \
+         `full` fits values and zeros in all other cells (CP decomposition).",
     ),
     count(
         "model.rank",
@@ -278,8 +279,8 @@ pub const KEYS: &[Key] = &[
         0.0,
         1e12,
         None,
-        "Lambda. `als` holds row i by lambda times (its count)^nu, descent its rows at every sample. Absent: 0.003, and 0.03 \
-         for `sgd` and `line`.",
+        "Lambda. `als` holds row i by lambda times (its count)^nu, descent its rows at every sample. Absent: 0.003, in \
+         a tensor of implicit feedback 0.003 by its bins, 1e-6 for the preset `full`, and 0.03 for `sgd` and `line`.",
     ),
     real(
         "model.nu",
@@ -300,7 +301,7 @@ pub const KEYS: &[Key] = &[
         0.0,
         1e12,
         None,
-        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`; `explicit` has none.",
+        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`, either by the bins in a tensor; `explicit` has none, `full` always 1.",
     ),
     real(
         "model.epsilon",
@@ -349,7 +350,7 @@ pub const KEYS: &[Key] = &[
         0.0,
         1e12,
         Some("0.0"),
-        "How strongly the factors of a bin hold on to those of the bins beside it: counts times the squared distance of neighbours. A tenth of a bin's interactions is a start. 0: not at all.",
+        "How strongly the factors of a bin hold on to those of the bins beside it: counts times the squared distance of neighbours. The interactions of a bin are its scale. 0: not at all.",
     ),
     Key {
         path: "model.hold_time",

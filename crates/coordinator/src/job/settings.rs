@@ -202,6 +202,8 @@ pub enum Preset {
     Hu,
     /// Rendle et al. 2022.
     Rendle,
+    /// The CP decomposition.
+    Full,
 }
 
 /// `model.solver`.
@@ -235,6 +237,8 @@ pub struct Model {
     pub epochs: u32,
     /// Lambda.
     pub regularization: f64,
+    /// Whether the job says so, and not the default.
+    pub regularization_given: bool,
     /// The power of the count in the regularization.
     pub nu: f64,
     /// The weight of an interaction (`hu`).

@@ -37,6 +37,17 @@ impl Algorithm {
         }
     }
 
+    /// Of a job, for data of so many bins of time: in a tensor every pair of user and product has that many cells, so
+    /// what the job leaves open of [`als::Settings::over_bins`] is shared out over them.
+    pub fn for_bins(model: &settings::Model, bins: u32) -> Self {
+        match Self::of(model) {
+            Algorithm::Als(settings) => {
+                Algorithm::Als(settings.over_bins(bins, !model.regularization_given))
+            }
+            sgd @ Algorithm::Sgd(_) => sgd,
+        }
+    }
+
     /// The word in manifests.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -53,6 +64,12 @@ impl Algorithm {
             Algorithm::Sgd(settings) => settings.fits_values(),
         }
     }
+
+    /// Whether values below zero mean something to it.
+    pub fn takes_negative_values(&self) -> bool {
+        let full = matches!(self, Algorithm::Als(settings) if settings.preset == Preset::Full);
+        full || self.fits_values()
+    }
 }
 
 fn als_settings(model: &settings::Model) -> als::Settings {
@@ -63,6 +80,7 @@ fn als_settings(model: &settings::Model) -> als::Settings {
             settings::Preset::Explicit => Preset::Explicit,
             settings::Preset::Hu => Preset::Hu,
             settings::Preset::Rendle => Preset::Rendle,
+            settings::Preset::Full => Preset::Full,
         },
         alpha: model.alpha,
         scaling: if model.epsilon.is_some() {

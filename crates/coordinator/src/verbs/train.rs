@@ -36,7 +36,8 @@ pub struct Trained {
 /// # Errors
 /// Where settings make no sense with the data, or the run cannot be finished.
 pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result<Trained, Failure> {
-    let algorithm = Algorithm::of(&engine.settings.model);
+    let bins = data.time.as_ref().map_or(0, |time| time.bins);
+    let algorithm = Algorithm::for_bins(&engine.settings.model, bins);
     let simd_name = simd(engine.settings.run.simd)?.path().name().to_owned();
     let record = Record::new(algorithm.clone(), views.train_spec.clone());
     let run = key_of(&[

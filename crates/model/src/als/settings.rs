@@ -17,6 +17,8 @@ pub enum Preset {
     /// Rendle et al. (2022), "iALS++": an interaction counts as 1 with weight 1; every cell, observed or
     /// not, as 0 with weight `alpha0`.
     Rendle,
+    /// The CP decomposition (Kolda, Bader 2009): every cell counts with weight 1, those that were not observed as 0.
+    Full,
 }
 
 /// How the weight above the unobserved one grows with the value, for `hu`.
@@ -71,7 +73,7 @@ pub struct Settings {
     pub scaling: Scaling,
     /// The unit of values in the logarithm, for `scaling = "log"`.
     pub epsilon: f64,
-    /// The weight of unobserved cells. Absent: 0 for `explicit`, 1 for `hu`, 0.1 for `rendle`.
+    /// The weight of unobserved cells. Absent: 0 for `explicit`, 1 for `hu` and `full`, 0.1 for `rendle`.
     pub alpha0: Option<f64>,
     /// λ.
     pub regularization: f64,
@@ -181,6 +183,14 @@ impl Settings {
                     .to_owned();
             return refuse("alpha0", problem);
         }
+        if self.preset == Preset::Full && self.alpha0() != 1.0 {
+            let problem = "must be 1 with preset = \"full\", where every cell counts alike";
+            return refuse("alpha0", problem.to_owned());
+        }
+        if self.preset == Preset::Full && self.solver != Solver::Cholesky {
+            let problem = "must be \"cholesky\" with preset = \"full\": the interactions of a row add no matrix of their own";
+            return refuse("solver", problem.to_owned());
+        }
         if self.preset != Preset::Explicit && self.alpha0() == 0.0 {
             let problem = "must be above 0 unless preset = \"explicit\": with targets of 1 alone every cell would be 1";
             return refuse("alpha0", problem.to_owned());
@@ -199,9 +209,25 @@ impl Settings {
     pub fn alpha0(&self) -> f64 {
         self.alpha0.unwrap_or(match self.preset {
             Preset::Explicit => 0.0,
-            Preset::Hu => 1.0,
+            Preset::Hu | Preset::Full => 1.0,
             Preset::Rendle => 0.1,
         })
+    }
+
+    /// The defaults of a tensor of so many bins. A pair of user and product has a cell in each, so a pair that never met
+    /// counts as often as in the matrix only where each cell has α0 / bins; and the rows of three tables shrink each
+    /// other, so that the λ of a matrix makes all factors zero: λ / bins, where it `divides` and bins are trained.
+    #[must_use]
+    pub fn over_bins(mut self, bins: u32, divides: bool) -> Self {
+        let shares = matches!(self.preset, Preset::Hu | Preset::Rendle);
+        if self.time == TimeUse::Factor && shares {
+            let bins = f64::from(bins.max(1));
+            self.alpha0 = Some(self.alpha0.unwrap_or(self.alpha0() / bins));
+            if divides && !self.hold_time {
+                self.regularization /= bins;
+            }
+        }
+        self
     }
 
     /// Floats of a stored row: the rank padded to a multiple of 16.
@@ -220,9 +246,34 @@ mod tests {
     }
 
     #[test]
+    fn a_tensor_shares_its_defaults_out_over_bins() {
+        let tensor = |preset, alpha0| Settings {
+            time: TimeUse::Factor,
+            preset,
+            alpha0,
+            regularization: 0.5,
+            ..Settings::default()
+        };
+        let of = |settings: Settings| (settings.alpha0(), settings.regularization);
+        assert_eq!(
+            of(tensor(Preset::Hu, None).over_bins(4, true)),
+            (0.25, 0.125)
+        );
+        assert_eq!(
+            of(tensor(Preset::Hu, Some(3.0)).over_bins(4, false)),
+            (3.0, 0.5)
+        );
+        assert_eq!(
+            of(tensor(Preset::Explicit, None).over_bins(4, true)),
+            (0.0, 0.5)
+        );
+        assert_eq!(of(Settings::default().over_bins(4, true)), (1.0, 0.003));
+    }
+
+    #[test]
     fn what_cannot_be_honoured_is_named() {
         type Spoil = fn(&mut Settings);
-        let cases: [(&str, Spoil); 12] = [
+        let cases: [(&str, Spoil); 14] = [
             ("rank", |s| s.rank = 513),
             ("epochs", |s| s.epochs = 0),
             ("cg_steps", |s| s.cg_steps = 0),
@@ -233,6 +284,12 @@ mod tests {
                 (s.preset, s.alpha0) = (Preset::Explicit, Some(1.0));
             }),
             ("alpha0", |s| s.alpha0 = Some(0.0)),
+            ("alpha0", |s| {
+                (s.preset, s.alpha0) = (Preset::Full, Some(0.5));
+            }),
+            ("solver", |s| {
+                (s.preset, s.solver) = (Preset::Full, Solver::Auto);
+            }),
             ("hold_time", |s| s.hold_time = true),
             ("tolerance", |s| s.tolerance = f64::INFINITY),
             ("time_smoothing", |s| s.time_smoothing = 1.0),
