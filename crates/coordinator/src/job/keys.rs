@@ -352,6 +352,20 @@ pub const KEYS: &[Key] = &[
         Some("0.0"),
         "How strongly the factors of a bin hold on to those of the bins beside it: counts times the squared distance of neighbours. The interactions of a bin are its scale. 0: not at all.",
     ),
+    choice(
+        "model.forecast",
+        &["last", "drift", "seasonal"],
+        &[],
+        "last",
+        "The factors of bins that training has not seen: those of its last bin, those that go on in the mean step from its first bin to its last, or those of a `period` before.",
+    ),
+    count(
+        "model.period",
+        1,
+        100_000,
+        None,
+        "Bins after which the seasons come again, for the forecast \"seasonal\": 52 for a year of weeks.",
+    ),
     Key {
         path: "model.hold_time",
         shape: Shape::Flag,
@@ -433,6 +447,13 @@ pub const KEYS: &[Key] = &[
     text(
         "output.recommend.file",
         "The Parquet file: user, rank, product, score, in the ids of the input.",
+    ),
+    count(
+        "output.recommend.bins_ahead",
+        1,
+        100_000,
+        Some("1"),
+        "For which bin behind the end of the data the lists are, where `model.forecast` tells bins apart: 1 is the first.",
     ),
     choice(
         "output.recommend.seen",

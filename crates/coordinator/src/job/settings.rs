@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** plain data, checked together before any verb sees it; nothing in here reads a file.
 
+use model::forecast::Forecast;
 use model::sgd::{Loss, Optimizer};
 use serde::Serialize;
 use std::fmt;
@@ -259,6 +260,8 @@ pub struct Model {
     pub hold_time: bool,
     /// How strongly neighbouring bins hold together.
     pub time_smoothing: f64,
+    /// How the factors of bins go on behind the last of training.
+    pub forecast: Forecast,
     /// How rows are solved.
     pub solver: Solver,
     /// Steps of conjugate gradients.
@@ -286,6 +289,8 @@ pub struct Recommend {
     pub top: u32,
     /// The Parquet file; `None`: no recommendations are asked for.
     pub file: Option<PathBuf>,
+    /// The bin behind the end of the data for which they are.
+    pub bins_ahead: u32,
     /// Whether products that the user has had are left out.
     pub exclude_seen: bool,
 }

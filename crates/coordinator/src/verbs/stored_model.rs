@@ -9,6 +9,7 @@ use model::TableVersion;
 use model::als::{self, Preset, Scaling, Solver, TimeUse};
 use model::digest::DigestFeed;
 use model::evaluate::Factors;
+use model::forecast::{Forecast, Moment};
 use model::sgd;
 use plan::Refusal;
 use serde::{Deserialize, Serialize};
@@ -140,15 +141,19 @@ pub struct Record {
     pub train: ViewSpec,
     /// Added to every prediction of a value.
     pub offset: f32,
+    /// By which its epochs were judged. Verbs that score take the one of their job.
+    #[serde(default)]
+    pub forecast: Forecast,
 }
 
 impl Record {
     /// Before training.
-    pub fn new(algorithm: Algorithm, train: ViewSpec) -> Self {
+    pub fn new(algorithm: Algorithm, train: ViewSpec, forecast: Forecast) -> Self {
         Record {
             algorithm,
             train,
             offset: 0.0,
+            forecast,
         }
     }
 
@@ -196,13 +201,12 @@ impl StoredModel {
         })
     }
 
-    /// The tables that score, and `last_bin` as the bin at which a tensor scores.
+    /// The tables that score, a tensor at `moment`.
     ///
     /// # Errors
     /// Where the model has no users or no products.
-    pub fn factors(&self) -> Result<Factors, Failure> {
-        let last_bin = self.record.train.bins.as_ref().map(|bins| bins.end - 1);
-        Factors::of(&self.tables, last_bin, self.record.offset).ok_or_else(|| {
+    pub fn factors(&self, moment: Option<Moment>) -> Result<Factors, Failure> {
+        Factors::of(&self.tables, moment, self.record.offset).ok_or_else(|| {
             Failure::new(
                 Refusal::BadData,
                 "the model has no user or no product factors: train again",

@@ -39,7 +39,8 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
     let bins = data.time.as_ref().map_or(0, |time| time.bins);
     let algorithm = Algorithm::for_bins(&engine.settings.model, bins);
     let simd_name = simd(engine.settings.run.simd)?.path().name().to_owned();
-    let record = Record::new(algorithm.clone(), views.train_spec.clone());
+    let forecast = engine.settings.model.forecast;
+    let record = Record::new(algorithm.clone(), views.train_spec.clone(), forecast);
     let run = key_of(&[
         b"train",
         wire::ENGINE.as_bytes(),
@@ -221,8 +222,8 @@ fn sampler(
         seed: engine.settings.model.seed,
         ..evaluate::Settings::default()
     };
-    let last_bin = views.last_bin();
-    let sampler = SampledEvaluation::new(sampled, input, last_bin, SAMPLE_USERS)
+    let moment = views.moments.map(|at| at.validation);
+    let sampler = SampledEvaluation::new(sampled, input, moment, SAMPLE_USERS)
         .map_err(|error| config(&error))?;
     Ok(Some(Box::new(sampler)))
 }

@@ -5,6 +5,7 @@
 use super::{has_bins, names_input, word};
 use crate::job::merge::{Faults, Merged};
 use crate::job::settings::{Model, ModelKind, ModelTime, Preset, Solver};
+use model::forecast::Forecast;
 use model::sgd::{Loss, Optimizer};
 
 /// Settings of solving, and those of descent.
@@ -69,6 +70,51 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
         faults.push(merged.origin("model.time"), sentence);
     }
     kind
+}
+
+/// The forecast of factors of time; the period that it needs and nothing else may have.
+fn forecast(merged: &Merged, time: ModelTime, faults: &mut Faults) -> Forecast {
+    let period = merged.count("model.period").map(|period| period as u32);
+    let seasonal = Forecast::Seasonal {
+        period: period.unwrap_or(1),
+    };
+    let forecast = word(
+        merged,
+        "model.forecast",
+        &[
+            ("last", Forecast::Last),
+            ("drift", Forecast::Drift),
+            ("seasonal", seasonal),
+        ],
+    );
+    if forecast != Forecast::Last && time == ModelTime::Ignore {
+        let sentence = "`model.forecast` is of factors of time, and a matrix has none: set `model.time` = \"factor\", or \
+                        remove the key";
+        faults.push(merged.origin("model.forecast"), sentence);
+    }
+    if forecast == seasonal && period.is_none() {
+        let sentence = "`model.forecast` = \"seasonal\" needs to know after how many bins the seasons come again: give \
+                        `model.period`";
+        faults.push(merged.origin("model.forecast"), sentence);
+    }
+    for (path, fits, of) in [
+        (
+            "model.period",
+            forecast == seasonal,
+            "the forecast \"seasonal\"",
+        ),
+        (
+            "output.recommend.bins_ahead",
+            forecast != Forecast::Last,
+            "the forecasts \"drift\" and \"seasonal\"",
+        ),
+    ] {
+        if merged.is_given(path) && !fits {
+            let sentence = format!("`{path}` is for {of}: set `model.forecast`, or remove the key");
+            faults.push(merged.origin(path), sentence);
+        }
+    }
+    forecast
 }
 
 pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
@@ -166,6 +212,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     }
     let real = |path: &str| merged.real(path).unwrap_or_default();
     Model {
+        forecast: forecast(merged, time, faults),
         kind,
         time,
         preset,
