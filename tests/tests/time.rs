@@ -47,7 +47,7 @@ fn season(bin: u32, product: u32) -> f32 {
 
 struct Planted {
     job: Job,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 fn trained(time: impl Fn(u32, u32) -> f32) -> Planted {
@@ -57,10 +57,7 @@ fn trained(time: impl Fn(u32, u32) -> f32) -> Planted {
     let job = Job::over(&file, INPUT, MODEL, "test_bins = 4");
     json_of(&mut job.command("ingest", &[]));
     json_of(&mut job.command("train", &["--workers", "2"]));
-    Planted {
-        job,
-        _folder: folder,
-    }
+    Planted { job, folder }
 }
 
 fn rmse(planted: &Planted, forecast: &[&str]) -> f64 {
@@ -85,7 +82,7 @@ fn seasons_and_drifts_are_met_by_the_forecast_of_their_name() {
 
     // Half of the held-out bins lie in a hash split within training: each is predicted by its own factors.
     let by_hash = Job::over(
-        &planted._folder.path().join("cells.parquet"),
+        &planted.folder.path().join("cells.parquet"),
         INPUT,
         MODEL,
         "test_fraction = 0.2",

@@ -5,12 +5,12 @@ use crate::driver::StoredObject;
 use crate::failure::Failure;
 use crate::job::settings::{self, ModelKind, ModelTime};
 use depot::{Depot, Model, ModelTable};
-use model::TableVersion;
 use model::als::{self, Preset, Scaling, Solver, TimeUse};
 use model::digest::DigestFeed;
 use model::evaluate::Factors;
 use model::forecast::{Forecast, Moment};
 use model::sgd;
+use model::{Best, Stopping, TableVersion};
 use plan::Refusal;
 use serde::{Deserialize, Serialize};
 use store::Cache;
@@ -144,16 +144,29 @@ pub struct Record {
     /// By which its epochs were judged. Verbs that score take the one of their job.
     #[serde(default)]
     pub forecast: Forecast,
+    /// How its epochs were compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<Stopping>,
+    /// The epoch that it is of, where epochs were compared; else it is of the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<Best>,
 }
 
 impl Record {
     /// Before training.
-    pub fn new(algorithm: Algorithm, train: ViewSpec, forecast: Forecast) -> Self {
+    pub fn new(
+        algorithm: Algorithm,
+        train: ViewSpec,
+        forecast: Forecast,
+        stopping: Option<Stopping>,
+    ) -> Self {
         Record {
             algorithm,
             train,
             offset: 0.0,
             forecast,
+            stopping,
+            best: None,
         }
     }
 
