@@ -96,7 +96,8 @@ fn seasons_and_drifts_are_met_by_the_forecast_of_their_name() {
         rmse(&planted, &[]),
         rmse(&planted, &["model.forecast=drift"]),
     );
-    assert!(right < 0.02 && last > 0.3, "{right}, {last}");
+    // Predictions are clipped to the values of training, which these go beyond.
+    assert!(right < 0.1 && last > 0.5, "{right}, {last}");
 }
 
 /// The product of each user in a file of lists of one.
