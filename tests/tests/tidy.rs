@@ -140,7 +140,7 @@ const LONG: &[(&str, &str)] = &[
     ),
     (
         "tests/tests/als.rs",
-        "the objective by its definition over all cells beside everything that must have it",
+        "one bed of data, and all that training on it must keep, with the objective written naively beside",
     ),
     (
         "tests/tests/evaluate.rs",

@@ -222,7 +222,9 @@ impl TimeSolveWork {
             .collect::<Result<_, _>>()?;
         let width = op.formula.width();
         let threads = room.pool.current_num_threads() as u64;
-        let row_bytes = packed_len(width) as u64 * 8 + width as u64 * 4;
+        // The new version and, where bins start from it, the last one.
+        let versions = if op.non_negative { 2 } else { 1 };
+        let row_bytes = (packed_len(width) * 8 + versions * width * 4) as u64;
         let needed = u64::from(op.bins) * row_bytes + solving_bytes(&op, threads);
         fits(needed, room.budget_bytes)?;
         Ok(TimeSolveWork {
@@ -256,10 +258,16 @@ impl Work for TimeSolveWork {
             .map(|(&key, fetched)| numbers(fetched, Some(key)));
         let came: Vec<Numbers> = came.collect::<Result<_, _>>()?;
         let mut out = AlignedBuf::zeroed(self.op.bins as usize * self.op.formula.width() * 4);
-        let grams = match &came[1..] {
-            [users, products] => Some((users.typed(), products.typed())),
-            _ => None,
+        let mut more = came[1..].iter();
+        let roots = if self.op.formula.has_base() {
+            more.next().zip(more.next())
+        } else {
+            None
         };
+        let grams = roots.map(|(users, products)| (users.typed(), products.typed()));
+        if let Some(last) = more.next() {
+            out.typed_mut::<f32>().copy_from_slice(last.typed());
+        }
         let (op, equations) = (&self.op, came[0].typed());
         let tally = self
             .room

@@ -8,6 +8,7 @@ use super::dense::{cholesky, lower_len, substitute};
 use super::formula::Formula;
 use super::half_step::Factors;
 use super::items::add;
+use super::non_negative::descend;
 use super::ops::{FailedRow, Tally, TimePartialOp, TimeSolveOp};
 use super::sum::{Desk, Desks, Interactions, SEGMENT, Sum};
 use super::time_chain::{chain_bytes, solve_chain};
@@ -188,8 +189,9 @@ impl Interactions for BinItems<'_> {
     }
 }
 
-/// Solves the rows of all bins in f64 from their reduced equations. A bin without interactions is exactly zero; with
-/// smoothing only where it stands before the first bin that has any or behind the last.
+/// Solves the rows of all bins in f64 from their reduced equations; `out` holds before what they start from, where the op
+/// descends. A bin without interactions is exactly zero; with smoothing only where it stands before the first bin that
+/// has any or behind the last.
 ///
 /// # Panics
 /// Where a length is not that of the op.
@@ -322,6 +324,8 @@ struct Bin<'a> {
     base: &'a [f64],
     count: u64,
     ridge: f64,
+    /// Whether it is descended from its last factors.
+    descends: bool,
 }
 
 impl<'a> Bin<'a> {
@@ -335,6 +339,7 @@ impl<'a> Bin<'a> {
             base,
             count,
             ridge: f64::from(op.formula.row_regularization(count, op.cells)),
+            descends: op.non_negative,
         }
     }
 
@@ -357,18 +362,37 @@ impl<'a> Bin<'a> {
         &self.equations[upper_len(self.width)..][..self.rank]
     }
 
-    /// Solves it alone; or the pivot that failed.
+    /// Solves it alone, where it descends from what `out` holds; or the pivot that failed.
     fn solve(&self, out: &mut [f32]) -> Result<Note, usize> {
-        out.fill(0.0);
         if self.count == 0 {
+            out.fill(0.0);
             return Ok((0.0, 0.0));
         }
+        let x = if self.descends {
+            self.descended(&out[..self.rank])?
+        } else {
+            self.solved()?
+        };
+        out.fill(0.0);
+        out.iter_mut().zip(&x).for_each(|(out, &x)| *out = x as f32);
+        Ok(self.note(out))
+    }
+
+    fn solved(&self) -> Result<Vec<f64>, usize> {
         let (mut factor, mut x) = (vec![0.0; lower_len(self.rank)], self.side().to_vec());
         self.lower(&mut factor);
         cholesky(self.rank, &mut factor)?;
         substitute(self.rank, &factor, &mut x);
-        out.iter_mut().zip(&x).for_each(|(out, &x)| *out = x as f32);
-        Ok(self.note(out))
+        Ok(x)
+    }
+
+    fn descended(&self, last: &[f32]) -> Result<Vec<f64>, usize> {
+        let rank = self.rank;
+        let entry = |i: usize| self.entry(i / rank, i % rank);
+        let matrix: Vec<f64> = (0..rank * rank).map(entry).collect();
+        let mut x: Vec<f64> = last.iter().map(|&x| f64::from(x)).collect();
+        descend(&matrix, self.side(), &mut x)?;
+        Ok(x)
     }
 
     /// The fit of what is kept, rounded to f32.
