@@ -58,9 +58,18 @@ impl Moment {
         self.last - self.first + 1
     }
 
-    /// The factors of the bin, given the table of all bins; `None` where the table lacks a row that is needed.
+    /// The factors of the bin, given the table of all bins; `None` where the table lacks a row that is needed. History ends with
+    /// the last bin that is not all zeros: later ones had no interaction, as where files of their own are held out.
     pub fn row(&self, table: &[f32], width: usize) -> Option<Vec<f32>> {
         let row = |bin: u32| table.chunks_exact(width).nth(bin as usize);
+        row(self.last)?;
+        let known = |bin: &u32| row(*bin).is_some_and(|row| row.iter().any(|&t| t != 0.0));
+        let last = (self.first..=self.last).rev().find(known);
+        let last = last.unwrap_or(self.last);
+        Moment { last, ..*self }.row_of(row)
+    }
+
+    fn row_of<'a>(&self, row: impl Fn(u32) -> Option<&'a [f32]>) -> Option<Vec<f32>> {
         let last = row(self.last)?;
         let Some(ahead) = self.bin.checked_sub(self.last).filter(|ahead| *ahead > 0) else {
             return row(self.bin).map(<[f32]>::to_vec);
@@ -112,6 +121,16 @@ mod tests {
             [16.0, 25.0, 36.0, 16.0, 25.0]
         );
         assert_eq!(rows(Forecast::Seasonal { period: 5 }, 7..8), [4.0]);
+    }
+
+    #[test]
+    fn bins_that_training_did_not_fill_are_forecast() {
+        let row = |forecast, bin| Moment::last_of(0..9, forecast).at(bin).row(&TABLE, 1);
+        assert_eq!(row(Forecast::Last, 8), Some(vec![36.0]));
+        assert_eq!(row(Forecast::Drift, 8), Some(vec![48.0]));
+        let seasonal = Forecast::Seasonal { period: 3 };
+        assert_eq!(row(seasonal, 7), Some(vec![16.0]));
+        assert_eq!(row(seasonal, 1), Some(vec![0.0]));
     }
 
     #[test]
