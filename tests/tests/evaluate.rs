@@ -682,6 +682,7 @@ fn a_sample_of_all_users_gives_the_figures_of_the_validation_part() {
     let table = |id: u16, mode: Mode| TableVersion {
         id: TableId(id),
         mode,
+        holds: Holds::Factors,
         rank: WIDTH as u32,
         width: WIDTH as u32,
         grid: small.grid(mode).clone(),

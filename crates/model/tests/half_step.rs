@@ -125,6 +125,7 @@ impl Problem {
             cg_steps: self.cg_steps,
             basis: self.takes_basis(),
             warm: false,
+            side: None,
         }
     }
 

@@ -163,6 +163,7 @@ async fn program(
                 product,
                 bins,
                 train: views.train.clone(),
+                attributes: data.attributes.clone(),
             };
             let program = Als::new(settings, input).map_err(|error| config(&error))?;
             Ok(match sampler {
@@ -308,7 +309,7 @@ async fn seal(
             })
         };
         named.push(ModelTable {
-            name: table.mode.name().to_owned(),
+            name: table.name(),
             mode: table.mode,
             rank: table.rank,
             width: table.width,

@@ -5,6 +5,7 @@
 //! on threads, pieces, or what else is in the block.
 
 pub mod basis;
+mod dense;
 mod equations;
 pub mod first;
 pub mod formula;
@@ -12,12 +13,15 @@ pub mod gram;
 pub mod half_step;
 mod items;
 pub mod lines;
+pub mod maps;
 pub mod ops;
 pub mod packed;
 pub mod program;
 pub mod schedule;
 pub mod settings;
 mod shared;
+pub mod side;
+mod side_steps;
 pub mod solver;
 pub mod sum;
 pub mod time_mode;
@@ -25,8 +29,8 @@ pub mod time_mode;
 pub use formula::Formula;
 pub use kernels::Rows;
 pub use ops::{
-    AlsOp, BasisOp, FailedRow, First, HalfStepOp, InitOp, Tally, TimePartialOp, TimeSolveOp,
-    Totals, TotalsOp, TurnOp,
+    AlsOp, BasisOp, Columns, FailedRow, First, HalfStepOp, InitOp, MapTally, MapsOp, SideOp, Tally,
+    TimePartialOp, TimeSolveOp, Totals, TotalsOp, TurnOp,
 };
 pub use program::{Als, Alternation, Input};
 pub use settings::{Preset, Scaling, Settings, SettingsError, Solver, TimeUse};

@@ -4,12 +4,13 @@
 //! **Invariant:** a bin's interactions in a block are summed by their position among them, in canonical order of the
 //! block; so pieces and threads change no bit.
 
+use super::dense::{factor, substitute};
 use super::formula::Formula;
 use super::half_step::Factors;
 use super::ops::{FailedRow, Tally, TimePartialOp, TimeSolveOp};
 use super::sum::{Desk, Desks, Interactions, SEGMENT, Sum};
 use crate::reduce::tree_sum;
-use kernels::{CHUNK, LANES, Simd, Source, accumulate, system_len, upper_index, upper_len};
+use kernels::{CHUNK, Simd, Source, accumulate, system_len, upper_index, upper_len};
 use rayon::prelude::*;
 use std::ops::Range;
 use tensor::CsrRef;
@@ -259,7 +260,9 @@ fn solve_bin(
         .map(|i| entry(i / rank, i % rank))
         .collect();
     let rhs = &equations[upper_len(width)..][..rank];
-    let solution = cholesky_solve(rank, matrix.clone(), rhs.to_vec())?;
+    let (mut lower, mut solution) = (matrix.clone(), rhs.to_vec());
+    factor(rank, &mut lower)?;
+    substitute(rank, &lower, &mut solution);
     out.fill(0.0);
     out.iter_mut()
         .zip(&solution)
@@ -275,66 +278,9 @@ fn solve_bin(
     Ok((2.0 * dot(rhs, &x) - quadratic, ridge * dot(&x, &x)))
 }
 
-/// A x = b for a symmetric positive definite A of f64, by rows of L; or the pivot that failed.
-fn cholesky_solve(n: usize, mut a: Vec<f64>, mut b: Vec<f64>) -> Result<Vec<f64>, usize> {
-    let dot = |x: &[f64], y: &[f64]| -> f64 {
-        let mut sums = [0.0; LANES];
-        let (x_whole, y_whole) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
-        let rest: f64 = x_whole
-            .remainder()
-            .iter()
-            .zip(y_whole.remainder())
-            .map(|(x, y)| x * y)
-            .sum();
-        for (x, y) in x_whole.zip(y_whole) {
-            sums.iter_mut()
-                .zip(x.iter().zip(y))
-                .for_each(|(sum, (x, y))| *sum += x * y);
-        }
-        sums.iter().sum::<f64>() + rest
-    };
-    for i in 0..n {
-        let (above, row) = a.split_at_mut(i * n);
-        let row = &mut row[..n];
-        for j in 0..i {
-            let other = &above[j * n..][..n];
-            row[j] = (row[j] - dot(&row[..j], &other[..j])) / other[j];
-        }
-        let pivot = row[i] - dot(&row[..i], &row[..i]);
-        if pivot.is_nan() || pivot <= 0.0 || pivot.is_infinite() {
-            return Err(i);
-        }
-        row[i] = pivot.sqrt();
-        b[i] = (b[i] - dot(&row[..i], &b[..i])) / row[i];
-    }
-    for i in (0..n).rev() {
-        b[i] /= a[i * n + i];
-        let x = b[i];
-        b[..i]
-            .iter_mut()
-            .zip(&a[i * n..][..i])
-            .for_each(|(b, l)| *b -= l * x);
-    }
-    Ok(b)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn small_systems_are_solved_and_singular_ones_named() {
-        let a = vec![4.0, 2.0, 2.0, 5.0];
-        let x = cholesky_solve(2, a, vec![10.0, 17.0]).unwrap();
-        assert!(
-            (x[0] - 1.0).abs() < 1e-15 && (x[1] - 3.0).abs() < 1e-15,
-            "{x:?}"
-        );
-        assert_eq!(
-            cholesky_solve(2, vec![1.0, 1.0, 1.0, 1.0], vec![1.0, 1.0]),
-            Err(1)
-        );
-    }
 
     #[test]
     fn interactions_keep_their_order_within_a_bin() {

@@ -6,7 +6,7 @@ use crate::evaluate::report::Evaluation;
 use crate::evaluate::steps::{self, blocks_of};
 use crate::evaluate::{Factors, Input, PRODUCTS, Settings, SettingsError};
 use crate::reduce::Reduction;
-use crate::training::{Sampler, TableVersion};
+use crate::training::{Holds, Sampler, TableVersion};
 use tensor::{Mode, Partitions, Reduced, Step, StepId};
 
 /// Evaluates the model alone, without baselines, intervals and coverage.
@@ -55,7 +55,11 @@ impl SampledEvaluation {
 impl Factors {
     /// Of the tables of a program; `last_bin` is the last bin of the training view. `None` where U or V is missing.
     pub fn of(tables: &[TableVersion], last_bin: Option<u32>, offset: f32) -> Option<Self> {
-        let table = |mode: Mode| tables.iter().find(|table| table.mode == mode);
+        let table = |mode: Mode| {
+            tables
+                .iter()
+                .find(|table| table.mode == mode && table.holds == Holds::Factors)
+        };
         let (users, products) = (table(Mode::User)?, table(Mode::Product)?);
         let time = table(Mode::Time).map(|time| {
             let bins = time.grid.rows_total().max(1) as u32;

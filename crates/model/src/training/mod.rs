@@ -8,7 +8,7 @@ mod table;
 
 pub use epochs::{Algorithm, Epochs};
 pub(crate) use epochs::{decode, misreduced, refuse};
-pub use table::TableVersion;
+pub use table::{Holds, TableVersion};
 
 use tensor::{Program, Reduced, Step, StepId};
 

@@ -18,6 +18,9 @@ const OF_ALS: &[&str] = &[
     "model.hold_time",
     "model.solver",
     "model.cg_steps",
+    "model.user_attribute_weight",
+    "model.product_attribute_weight",
+    "model.attribute_regularization",
 ];
 const OF_SGD: &[&str] = &[
     "model.loss",
@@ -151,6 +154,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         let sentence = "`model.cg_steps` is for the solvers \"cg\" and \"auto\": choose one, or remove the key";
         faults.push(merged.origin("model.cg_steps"), sentence);
     }
+    super::attributes::weights(merged, faults);
     let real = |path: &str| merged.real(path).unwrap_or_default();
     Model {
         kind,
@@ -173,6 +177,9 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         hold_time: merged.flag("model.hold_time"),
         solver,
         cg_steps: merged.count("model.cg_steps").unwrap_or_default() as u32,
+        user_attribute_weight: real("model.user_attribute_weight"),
+        product_attribute_weight: real("model.product_attribute_weight"),
+        attribute_regularization: real("model.attribute_regularization"),
         loss: if kind == ModelKind::Line {
             Loss::Line
         } else {
