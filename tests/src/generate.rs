@@ -60,6 +60,14 @@ pub fn purchases(path: &Path, shape: &Shape) {
             1.0,
         ));
     }
+    write(path, &rows);
+}
+
+/// Writes rows of the columns `user`, `product` (int64), `seconds` (int64 since 1970) and `value` (float32).
+///
+/// # Panics
+/// Where the file cannot be written.
+pub fn write(path: &Path, rows: &[(i64, i64, i64, f32)]) {
     let columns: Vec<(&str, ArrayRef)> = vec![
         (
             "user",

@@ -99,9 +99,28 @@ impl Job {
                 "user = \"user\"\nproduct = \"product\"\ntime = \"seconds\"\nduplicates = \"count\""
             }
         };
-        let file = inputs.folder().join(name(data));
+        let input = format!("{columns}\ntime_bin = \"week\"");
+        Self::write(
+            folder,
+            &inputs.folder().join(name(data)),
+            &input,
+            model,
+            split,
+        )
+    }
+
+    /// Writes the job file over an input of the test's own; `input`, `model` and `split` are the lines of these sections.
+    ///
+    /// # Panics
+    /// Where it cannot be written.
+    pub fn over(file: &Path, input: &str, model: &str, split: &str) -> Job {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::write(folder, file, input, model, split)
+    }
+
+    fn write(folder: tempfile::TempDir, file: &Path, input: &str, model: &str, split: &str) -> Job {
         let text = format!(
-            "[input]\nfiles = [\"{}\"]\n{columns}\ntime_bin = \"week\"\n[split]\n{split}\n\
+            "[input]\nfiles = [\"{}\"]\n{input}\n[split]\n{split}\n\
              [model]\n{model}\n[output]\ndata = \"data\"\nmodel = \"model\"\n",
             file.display()
         );

@@ -264,7 +264,7 @@ fn small(preset: Preset, time: TimeUse) -> Settings {
     }
 }
 
-const PRESETS: [Preset; 3] = [Preset::Explicit, Preset::Hu, Preset::Rendle];
+const PRESETS: [Preset; 4] = [Preset::Explicit, Preset::Hu, Preset::Rendle, Preset::Full];
 const SOLVERS: [Solver; 5] = [
     Solver::Auto,
     Solver::Cholesky,
@@ -313,6 +313,8 @@ fn objective(settings: &Settings, data: &Data, trained: &Trained) -> f64 {
         sum += match settings.preset {
             Preset::Explicit => (y - f64::from(trained.offset) - x).powi(2),
             Preset::Rendle => (1.0 - x).powi(2),
+            // The cell was counted as a zero among all cells.
+            Preset::Full => (y - x).powi(2) - x * x,
             Preset::Hu => {
                 let above = match settings.scaling {
                     Scaling::Linear => settings.alpha * y,
@@ -338,7 +340,9 @@ fn objective(settings: &Settings, data: &Data, trained: &Trained) -> f64 {
 fn the_objective_is_the_sum_over_all_cells_and_falls() {
     let matrix = Data::counts(90, 150, 1);
     let tensor = Data::counts(60, 90, 4);
-    for (preset, solver) in PRESETS.into_iter().flat_map(|p| SOLVERS.map(|s| (p, s))) {
+    let cases = PRESETS.into_iter().flat_map(|p| SOLVERS.map(|s| (p, s)));
+    // With `full` there is one solver.
+    for (preset, solver) in cases.filter(|&(p, s)| p != Preset::Full || s == Solver::Cholesky) {
         for (time, data) in [(TimeUse::Ignore, &matrix), (TimeUse::Factor, &tensor)] {
             let settings = Settings {
                 scaling: Scaling::Log,
@@ -382,6 +386,8 @@ fn nothing_that_must_not_matter_changes_the_digest() {
         (Preset::Explicit, TimeUse::Factor, Solver::Subspace),
         (Preset::Rendle, TimeUse::Factor, Solver::Cholesky),
         (Preset::Explicit, TimeUse::Factor, Solver::Cholesky),
+        (Preset::Full, TimeUse::Factor, Solver::Cholesky),
+        (Preset::Full, TimeUse::Ignore, Solver::Cholesky),
     ] {
         let data = Data::counts(400, 300, 3);
         let data = if time == TimeUse::Ignore {

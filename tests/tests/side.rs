@@ -348,6 +348,7 @@ fn objective(data: &Ingested, settings: &Settings, trained: &Trained) -> f64 {
         let (x, y) = (dot(&users[&user], &products[&product]), f64::from(value));
         sum += match settings.preset {
             Preset::Explicit => (y - x).powi(2),
+            Preset::Full => y * y - 2.0 * x * y,
             Preset::Rendle => (1.0 - x).powi(2),
             Preset::Hu => (alpha0 + settings.alpha * y) * (1.0 - x).powi(2) - alpha0 * x * x,
         };
@@ -382,7 +383,7 @@ fn objective(data: &Ingested, settings: &Settings, trained: &Trained) -> f64 {
 #[test]
 fn the_objective_is_that_of_its_definition_and_falls() {
     let mut data = with_attributes();
-    for preset in [Preset::Hu, Preset::Explicit, Preset::Rendle] {
+    for preset in [Preset::Hu, Preset::Explicit, Preset::Rendle, Preset::Full] {
         for solver in [
             Solver::Cholesky,
             Solver::Auto,

@@ -113,6 +113,46 @@ impl Kernel for Pack<'_> {
     }
 }
 
+/// rhs += Σ t z over `targets.len()` interactions, as [`pack`] adds them, and no lines: for interactions of weight 0.
+///
+/// # Panics
+/// Where there is no source, widths or lengths disagree, or a row id has no row.
+pub fn add_targets(simd: Simd, sources: &[Source<'_>], targets: &[f32], rhs: &mut [f32]) {
+    let interactions = Interactions {
+        width: sources[0].rows.width(),
+        sources,
+        weights: targets,
+        targets,
+        first: 0,
+        count: targets.len(),
+    };
+    interactions.check();
+    assert_eq!(rhs.len(), interactions.width, "one right-hand side");
+    simd.run(AddTargets { interactions, rhs });
+}
+
+struct AddTargets<'a> {
+    interactions: Interactions<'a>,
+    rhs: &'a mut [f32],
+}
+
+impl Kernel for AddTargets<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let (it, rhs, mut column) = (self.interactions, self.rhs, 0);
+        while column + 4 * LANES <= it.width {
+            gather_columns::<V, 4>(it, column, rhs, |_, _| ());
+            column += 4 * LANES;
+        }
+        while column < it.width {
+            gather_columns::<V, 1>(it, column, rhs, |_, _| ());
+            column += LANES;
+        }
+    }
+}
+
 /// All columns of at most [`PANEL`] interactions.
 #[inline(always)]
 pub(crate) fn pack_block<V: Vector>(it: Interactions<'_>, panel: &mut [f32], rhs: &mut [f32]) {
@@ -127,8 +167,7 @@ pub(crate) fn pack_block<V: Vector>(it: Interactions<'_>, panel: &mut [f32], rhs
     }
 }
 
-/// Gathers 16 C columns of the rows into the panel as √w z, and adds t z to the right-hand side, which stays in
-/// registers meanwhile.
+/// Gathers 16 C columns of the rows into the panel as √w z, and adds t z to the right-hand side.
 #[inline(always)]
 fn pack_columns<V: Vector, const C: usize>(
     it: Interactions<'_>,
@@ -136,13 +175,34 @@ fn pack_columns<V: Vector, const C: usize>(
     panel: &mut [f32],
     rhs: &mut [f32],
 ) {
-    let range = it.first..it.first + it.count;
-    let (weights, targets) = (&it.weights[range.clone()], &it.targets[range]);
+    let weights = &it.weights[it.first..it.first + it.count];
+    let mut lines = panel.chunks_exact_mut(it.width);
+    gather_columns::<V, C>(it, column, rhs, |e, z| {
+        let line = lines.next().expect("a line per interaction");
+        let line = &mut line[column..column + C * LANES];
+        let root = V::splat(weights[e].sqrt());
+        for c in 0..C {
+            // SAFETY: `line` holds 16 C floats.
+            unsafe { root.mul(z[c]).store(line.as_mut_ptr().add(c * LANES)) };
+        }
+    });
+}
+
+/// Gathers 16 C columns of z for each interaction, hands them to `keep`, and adds t z to the right-hand side, which stays
+/// in registers meanwhile.
+#[inline(always)]
+fn gather_columns<V: Vector, const C: usize>(
+    it: Interactions<'_>,
+    column: usize,
+    rhs: &mut [f32],
+    mut keep: impl FnMut(usize, [V; C]),
+) {
+    let targets = &it.targets[it.first..it.first + it.count];
     let (main, others) = (it.sources[0], &it.sources[1..]);
     let ids = &main.ids[it.first..];
     let rhs = &mut rhs[column..column + C * LANES];
     let mut sums = load::<V, C>(rhs);
-    for (e, line) in panel.chunks_exact_mut(it.width).take(it.count).enumerate() {
+    for (e, &target) in targets.iter().enumerate() {
         if let Some(&next) = ids.get(e + AHEAD) {
             let address = main.rows.address(next).wrapping_add(column);
             for c in 0..C {
@@ -157,13 +217,11 @@ fn pack_columns<V: Vector, const C: usize>(
                 z[c] = z[c].mul(row[c]);
             }
         }
-        let (root, target) = (V::splat(weights[e].sqrt()), V::splat(targets[e]));
-        let line = &mut line[column..column + C * LANES];
+        let target = V::splat(target);
         for c in 0..C {
             sums[c] = target.fma(z[c], sums[c]);
-            // SAFETY: `line` holds 16 C floats.
-            unsafe { root.mul(z[c]).store(line.as_mut_ptr().add(c * LANES)) };
         }
+        keep(e, z);
     }
     for c in 0..C {
         // SAFETY: `rhs` holds 16 C floats.

@@ -2,7 +2,7 @@
 //! sets.
 
 use kernels::{
-    Common, Dual, Equations, GROUP, Rows, Simd, Source, conjugate_gradients,
+    Common, Dual, Equations, GROUP, Rows, Simd, Source, add_targets, conjugate_gradients,
     conjugate_gradients_scratch, dual, dual_scratch, eigen, eigen_scratch, pack, rotate, scores,
     subspace, subspace_scratch,
 };
@@ -289,6 +289,9 @@ proptest! {
         let (panel, rhs) = packed(Simd::PORTABLE);
         for simd in Simd::available() {
             prop_assert_eq!(&packed(simd), &(panel.clone(), rhs.clone()), "{}", simd);
+            let mut alone = vec![0.0; width];
+            add_targets(simd, sources, &targets, &mut alone);
+            prop_assert_eq!(bits(&alone), bits(&rhs), "{}", simd);
         }
         let z = |e: usize, k: usize| {
             let t = if two_modes { times[bin_ids[e] as usize * width + k] } else { 1.0 };

@@ -299,6 +299,7 @@ fn weights(formula: &Formula, y: f64) -> (f64, f64) {
     match formula.preset {
         Preset::Explicit => (1.0, y - f64::from(formula.offset)),
         Preset::Rendle => (1.0, 1.0),
+        Preset::Full => (0.0, y),
         Preset::Hu => {
             let above = formula.alpha * (1.0 + y / formula.epsilon).ln();
             (above, formula.alpha0 + above)
@@ -329,7 +330,7 @@ fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
 }
 
-const PRESETS: [Preset; 3] = [Preset::Explicit, Preset::Hu, Preset::Rendle];
+const PRESETS: [Preset; 4] = [Preset::Explicit, Preset::Hu, Preset::Rendle, Preset::Full];
 const SOLVERS: [Solver; 5] = [
     Solver::Auto,
     Solver::Cholesky,
@@ -399,6 +400,7 @@ fn neither_cuts_nor_threads_nor_instructions_change_a_bit() {
         (Preset::Explicit, 5, Some(4)),
         (Preset::Rendle, 40, None),
         (Preset::Hu, 20, Some(3)),
+        (Preset::Full, 40, Some(3)),
     ];
     for ((preset, rank, bins), solver) in cases.into_iter().flat_map(|c| SOLVERS.map(|s| (c, s))) {
         let mut problem = Problem {

@@ -164,7 +164,7 @@ fn misfit(a: &[Vec<f64>], b: &[f64], x: &[f64]) -> f64 {
 #[test]
 fn rows_solve_their_equations() {
     let (maps, table) = (normal(2, 5), normal(1, 50));
-    for preset in [Preset::Hu, Preset::Explicit, Preset::Rendle] {
+    for preset in [Preset::Hu, Preset::Explicit, Preset::Rendle, Preset::Full] {
         for solver in [Solver::Cholesky, Solver::Auto, Solver::Dual, Solver::Cg] {
             let solved = half_step(preset, solver, Simd::detect(), 2);
             let formula = formula(preset);
@@ -199,6 +199,7 @@ fn rows_solve_their_equations() {
                 for &column in &columns_of_rows()[first..first + count] {
                     let (weight, target) = match preset {
                         Preset::Explicit => (1.0, 2.0),
+                        Preset::Full => (0.0, 2.0),
                         Preset::Rendle => (1.0, 1.0),
                         Preset::Hu => (2.0 * formula.alpha, formula.alpha0 + 2.0 * formula.alpha),
                     };

@@ -107,7 +107,7 @@ impl GroupReader {
     ///
     /// # Errors
     /// Where a page is damaged.
-    pub fn next(&mut self) -> Result<Option<RecordBatch>, TablesError> {
+    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, TablesError> {
         // The decoder trusts lengths that a damaged page gives, and then panics where we want an error.
         let row_group = AssertUnwindSafe(&mut self.row_group);
         let batch = catch_unwind(move || { row_group }.as_mut().and_then(Iterator::next));
@@ -130,6 +130,6 @@ impl GroupReader {
     /// # Errors
     /// Where a page is damaged.
     pub fn next_column(&mut self) -> Result<Option<ArrayRef>, TablesError> {
-        Ok(self.next()?.map(|batch| batch.column(0).clone()))
+        Ok(self.next_batch()?.map(|batch| batch.column(0).clone()))
     }
 }

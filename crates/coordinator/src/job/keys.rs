@@ -320,10 +320,11 @@ pub const KEYS: &[Key] = &[
     ),
     choice(
         "model.preset",
-        &["explicit", "hu", "rendle"],
-        &["full"],
+        &["explicit", "hu", "rendle", "full"],
+        &[],
         "hu",
-        "How interactions weigh: `explicit` fits values, `hu` and `rendle` fit implicit feedback against all unobserved cells.",
+        "How interactions weigh: `explicit` fits values, `hu` and `rendle` fit implicit feedback against all unobserved cells, \
+         `full` fits values and zeros in all other cells (CP decomposition).",
     ),
     count(
         "model.rank",
@@ -344,8 +345,8 @@ pub const KEYS: &[Key] = &[
         0.0,
         1e12,
         None,
-        "Lambda. `als` holds row i by lambda times (its count)^nu, descent its rows at every sample. Absent: 0.003, and 0.03 \
-         for `sgd` and `line`.",
+        "Lambda. `als` holds row i by lambda times (its count)^nu, descent its rows at every sample. Absent: 0.003, 1e-6 \
+         for the preset `full`, and 0.03 for `sgd` and `line`.",
     ),
     real(
         "model.nu",
@@ -366,7 +367,7 @@ pub const KEYS: &[Key] = &[
         0.0,
         1e12,
         None,
-        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`; `explicit` has none.",
+        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`; `explicit` has none, `full` always 1.",
     ),
     real(
         "model.epsilon",

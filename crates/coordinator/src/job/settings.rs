@@ -223,6 +223,8 @@ pub enum Preset {
     Hu,
     /// Rendle et al. 2022.
     Rendle,
+    /// The CP decomposition.
+    Full,
 }
 
 /// `model.solver`.

@@ -198,7 +198,7 @@ fn inputs(engine: &Engine<'_>) -> Result<(ScanSpec, Vec<Arc<LocalFile>>), Failur
             OnBadRow::Reject => tables::OnBadRow::Reject,
             OnBadRow::Skip => tables::OnBadRow::Skip,
         },
-        value_rule: if Algorithm::of(&settings.model).fits_values() {
+        value_rule: if Algorithm::of(&settings.model).takes_negative_values() {
             ValueRule::Finite
         } else {
             ValueRule::NonNegative

@@ -53,6 +53,12 @@ impl Algorithm {
             Algorithm::Sgd(settings) => settings.fits_values(),
         }
     }
+
+    /// Whether values below zero mean something to it.
+    pub fn takes_negative_values(&self) -> bool {
+        let full = matches!(self, Algorithm::Als(settings) if settings.preset == Preset::Full);
+        full || self.fits_values()
+    }
 }
 
 fn als_settings(model: &settings::Model) -> als::Settings {
@@ -63,6 +69,7 @@ fn als_settings(model: &settings::Model) -> als::Settings {
             settings::Preset::Explicit => Preset::Explicit,
             settings::Preset::Hu => Preset::Hu,
             settings::Preset::Rendle => Preset::Rendle,
+            settings::Preset::Full => Preset::Full,
         },
         alpha: model.alpha,
         scaling: if model.epsilon.is_some() {

@@ -35,7 +35,7 @@ impl MapsWork {
         let [write] = task.writes[..] else {
             return Err(bug(task, "writes more or less than one object"));
         };
-        let keys = (0..1 + usize::from(op.side.mapped)).map(|place| key_at(task, place));
+        let keys = (0..=usize::from(op.side.mapped)).map(|place| key_at(task, place));
         Ok(MapsWork {
             keys: keys.collect::<Result<_, _>>()?,
             op,

@@ -64,6 +64,11 @@ impl Formula {
         self.alpha0 > 0.0
     }
 
+    /// Whether every interaction has the weight 0, so that it adds to the right-hand side alone.
+    pub fn is_weightless(&self) -> bool {
+        self.preset == Preset::Full
+    }
+
     /// What an interaction of this value adds.
     #[inline]
     pub fn term(&self, value: f32) -> Term {
@@ -76,6 +81,11 @@ impl Formula {
                     constant: f64::from(target) * f64::from(target),
                 }
             }
+            Preset::Full => Term {
+                weight: 0.0,
+                target: value,
+                constant: f64::from(value) * f64::from(value),
+            },
             Preset::Rendle => Term {
                 weight: 1.0,
                 target: 1.0,
@@ -120,6 +130,10 @@ impl Formula {
             (Preset::Rendle, _) => {
                 weights.fill(1.0);
                 targets.fill(1.0);
+            }
+            (Preset::Full, _) => {
+                weights.fill(0.0);
+                targets.copy_from_slice(values);
             }
             (Preset::Explicit, _) => {
                 weights.fill(1.0);
@@ -222,7 +236,7 @@ mod tests {
     #[test]
     fn many_terms_are_the_single_ones() {
         let values = [0.5, 1.0, 3.0, 0.1, 7.0];
-        for preset in [Preset::Explicit, Preset::Hu, Preset::Rendle] {
+        for preset in [Preset::Explicit, Preset::Hu, Preset::Rendle, Preset::Full] {
             for scaling in [Scaling::Linear, Scaling::Log] {
                 let settings = Settings {
                     preset,
@@ -272,6 +286,8 @@ mod tests {
             (explicit.weight, explicit.target, explicit.constant),
             (1.0, 2.0, 4.0)
         );
+        let full = formula(Preset::Full).term(-3.0);
+        assert_eq!((full.weight, full.target, full.constant), (0.0, -3.0, 9.0));
         let log = Formula {
             scaling: Scaling::Log,
             epsilon: 2.0,

@@ -3,7 +3,7 @@
 use super::formula::Formula;
 use super::packed::Packed;
 use super::sum::{Desk, Interactions};
-use kernels::{Rows, Simd, Source, accumulate};
+use kernels::{Rows, Simd, Source, accumulate, add_targets, upper_len};
 use std::ops::Range;
 use tensor::csr::Values;
 
@@ -69,6 +69,23 @@ impl RowItems<'_> {
     }
 }
 
+/// Adds interactions to a system: to its right-hand side alone where they weigh nothing.
+pub(super) fn add(
+    simd: Simd,
+    formula: &Formula,
+    sources: &[Source<'_>],
+    (weights, targets): (&[f32], &[f32]),
+    panel: &mut [f32],
+    system: &mut [f32],
+) {
+    if formula.is_weightless() {
+        let rhs = &mut system[upper_len(formula.width())..];
+        add_targets(simd, sources, targets, rhs);
+    } else {
+        accumulate(simd, sources, weights, targets, panel, system);
+    }
+}
+
 impl Interactions for RowItems<'_> {
     fn add_to(&self, range: Range<usize>, desk: &mut Desk, system: &mut [f32]) {
         let Desk {
@@ -78,7 +95,14 @@ impl Interactions for RowItems<'_> {
             ..
         } = desk;
         self.with(range, weights, targets, |sources, weights, targets| {
-            accumulate(self.simd, sources, weights, targets, panel, system);
+            add(
+                self.simd,
+                self.formula,
+                sources,
+                (weights, targets),
+                panel,
+                system,
+            );
         });
     }
 }

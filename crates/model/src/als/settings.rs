@@ -18,6 +18,8 @@ pub enum Preset {
     /// Rendle et al. (2022), "iALS++": an interaction counts as 1 with weight 1; every cell, observed or
     /// not, as 0 with weight `alpha0`.
     Rendle,
+    /// The CP decomposition (Kolda, Bader 2009): every cell counts with weight 1, those that were not observed as 0.
+    Full,
 }
 
 /// How the weight above the unobserved one grows with the value, for `hu`.
@@ -72,7 +74,7 @@ pub struct Settings {
     pub scaling: Scaling,
     /// The unit of values in the logarithm, for `scaling = "log"`.
     pub epsilon: f64,
-    /// The weight of unobserved cells. Absent: 0 for `explicit`, 1 for `hu`, 0.1 for `rendle`.
+    /// The weight of unobserved cells. Absent: 0 for `explicit`, 1 for `hu` and `full`, 0.1 for `rendle`.
     pub alpha0: Option<f64>,
     /// λ.
     pub regularization: f64,
@@ -190,6 +192,14 @@ impl Settings {
                     .to_owned();
             return refuse("alpha0", problem);
         }
+        if self.preset == Preset::Full && self.alpha0() != 1.0 {
+            let problem = "must be 1 with preset = \"full\", where every cell counts alike";
+            return refuse("alpha0", problem.to_owned());
+        }
+        if self.preset == Preset::Full && self.solver != Solver::Cholesky {
+            let problem = "must be \"cholesky\" with preset = \"full\": the interactions of a row add no matrix of their own";
+            return refuse("solver", problem.to_owned());
+        }
         if self.preset != Preset::Explicit && self.alpha0() == 0.0 {
             let problem = "must be above 0 unless preset = \"explicit\": with targets of 1 alone every cell would be 1";
             return refuse("alpha0", problem.to_owned());
@@ -213,7 +223,7 @@ impl Settings {
     pub fn alpha0(&self) -> f64 {
         self.alpha0.unwrap_or(match self.preset {
             Preset::Explicit => 0.0,
-            Preset::Hu => 1.0,
+            Preset::Hu | Preset::Full => 1.0,
             Preset::Rendle => 0.1,
         })
     }
@@ -236,7 +246,7 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_named() {
         type Spoil = fn(&mut Settings);
-        let cases: [(&str, Spoil); 10] = [
+        let cases: [(&str, Spoil); 12] = [
             ("rank", |s| s.rank = 513),
             ("epochs", |s| s.epochs = 0),
             ("cg_steps", |s| s.cg_steps = 0),
@@ -247,6 +257,12 @@ mod tests {
                 (s.preset, s.alpha0) = (Preset::Explicit, Some(1.0));
             }),
             ("alpha0", |s| s.alpha0 = Some(0.0)),
+            ("alpha0", |s| {
+                (s.preset, s.alpha0) = (Preset::Full, Some(0.5));
+            }),
+            ("solver", |s| {
+                (s.preset, s.solver) = (Preset::Full, Solver::Auto);
+            }),
             ("hold_time", |s| s.hold_time = true),
             ("tolerance", |s| s.tolerance = f64::INFINITY),
         ];

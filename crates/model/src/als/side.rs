@@ -46,6 +46,18 @@ struct Maps {
     grams: Vec<Vec<f64>>,
 }
 
+impl Maps {
+    /// `base` + λ1 Σ a aᵀ over the observed attributes, an upper triangle.
+    fn matrix(&self, observed: &Observed, mut base: Vec<f64>) -> Vec<f64> {
+        for (place, gram) in self.grams.iter().enumerate() {
+            if observed[place / 64] >> (place % 64) & 1 == 1 {
+                base.iter_mut().zip(gram).for_each(|(sum, m)| *sum += m);
+            }
+        }
+        base
+    }
+}
+
 impl Side {
     /// Of a block's words and, where there are some yet, the maps.
     ///
@@ -65,7 +77,7 @@ impl Side {
                 let (mut chunk, mut sum) =
                     (vec![0.0; upper_len(width)], vec![0.0; upper_len(width)]);
                 gram(simd, width, rows, &mut chunk, &mut sum);
-                sum.iter_mut().for_each(|sum| *sum *= op.weight);
+                scale(&mut sum, op.weight);
                 sum
             };
             Maps {
@@ -131,18 +143,8 @@ impl Side {
                 *sum += f64::from(a) * x;
             }
         }
-        sum.iter_mut().for_each(|sum| *sum *= self.weight);
+        scale(&mut sum, self.weight);
         sum
-    }
-
-    /// `base` + λ1 Σ a aᵀ over the observed attributes, an upper triangle.
-    fn matrix(&self, maps: &Maps, observed: &Observed, mut base: Vec<f64>) -> Vec<f64> {
-        for (place, gram) in maps.grams.iter().enumerate() {
-            if observed[place / 64] >> (place % 64) & 1 == 1 {
-                base.iter_mut().zip(gram).for_each(|(sum, m)| *sum += m);
-            }
-        }
-        base
     }
 
     /// What `make` gives for the sets of observed attributes that most of some rows have.
@@ -183,7 +185,7 @@ impl Side {
         let rank = self.rank;
         let is_cold = |row: usize| offsets[row] == offsets[row + 1];
         let lower = |observed: &Observed| -> Result<Vec<f64>, usize> {
-            let upper = self.matrix(maps, observed, vec![0.0; upper_len(self.width)]);
+            let upper = maps.matrix(observed, vec![0.0; upper_len(self.width)]);
             let mut lower = square(self.width, rank, &upper);
             (0..rank).for_each(|k| lower[k * rank + k] += f64::from(ridge));
             factor(rank, &mut lower).map(|()| lower)
@@ -288,6 +290,12 @@ impl Side {
     }
 }
 
+fn scale(numbers: &mut [f64], by: f64) {
+    for number in numbers {
+        *number *= by;
+    }
+}
+
 /// The f64 of [`Side::partial`].
 pub fn side_len(width: usize, op: &SideOp) -> usize {
     op.attributes.len() * (upper_len(width) + 2) + op.columns() * width
@@ -343,7 +351,7 @@ impl Above {
     fn bases(&self, observed: &Observed) -> Bases {
         let maps = self.side.maps.as_ref().expect("there are maps");
         let base = self.base.iter().map(|&x| f64::from(x)).collect();
-        let upper = self.side.matrix(maps, observed, base);
+        let upper = maps.matrix(observed, base);
         let upper: Vec<f32> = upper.into_iter().map(|x| x as f32).collect();
         let common = self
             .panels

@@ -7,10 +7,11 @@
 use super::dense::{factor, substitute};
 use super::formula::Formula;
 use super::half_step::Factors;
+use super::items::add;
 use super::ops::{FailedRow, Tally, TimePartialOp, TimeSolveOp};
 use super::sum::{Desk, Desks, Interactions, SEGMENT, Sum};
 use crate::reduce::tree_sum;
-use kernels::{CHUNK, Simd, Source, accumulate, system_len, upper_index, upper_len};
+use kernels::{CHUNK, Simd, Source, system_len, upper_index, upper_len};
 use rayon::prelude::*;
 use std::ops::Range;
 use tensor::CsrRef;
@@ -181,14 +182,8 @@ impl Interactions for BinItems<'_> {
                 ids: &users[..count],
             },
         ];
-        accumulate(
-            self.simd,
-            &sources,
-            &weights[..count],
-            &targets[..count],
-            panel,
-            system,
-        );
+        let terms = (&weights[..count], &targets[..count]);
+        add(self.simd, self.formula, &sources, terms, panel, system);
     }
 }
 

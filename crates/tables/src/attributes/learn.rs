@@ -30,6 +30,7 @@ impl Moments {
     }
 
     /// Those of two parts together.
+    #[must_use]
     pub fn join(self, other: Self) -> Self {
         if self.count == 0 || other.count == 0 {
             return if self.count == 0 { other } else { self };

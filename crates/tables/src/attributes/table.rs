@@ -74,19 +74,16 @@ impl TableScan {
         mut data: Vec<Bytes>,
         mut each: impl FnMut(Batch) -> Result<(), TablesError>,
     ) -> Result<(), TablesError> {
-        let mut reader = match self.reader.take() {
-            Some(mut reader) => {
-                reader.push(data)?;
-                reader
-            }
-            None => {
-                let footer = data.pop().ok_or(TablesError::Malformed("no footer came"))?;
-                self.opened(&footer)?
-            }
+        let mut reader = if let Some(mut reader) = self.reader.take() {
+            reader.push(data)?;
+            reader
+        } else {
+            let footer = data.pop().ok_or(TablesError::Malformed("no footer came"))?;
+            self.opened(&footer)?
         };
         reader.open()?;
         while reader.is_open() {
-            while let Some(batch) = reader.next()? {
+            while let Some(batch) = reader.next_batch()? {
                 let rows = batch.num_rows() as u64;
                 each(self.batch(&batch)?)?;
                 self.row += rows;

@@ -31,7 +31,7 @@ pub struct Words {
     /// Every row as (block, local), in the order of ids.
     rows: Vec<(u32, u32)>,
     /// The words of each block.
-    words: Vec<Vec<u32>>,
+    blocks: Vec<Vec<u32>>,
     seen: Vec<Vec<bool>>,
     /// The places of the levels of each attribute.
     levels: Vec<BTreeMap<String, u32>>,
@@ -66,7 +66,7 @@ impl Words {
             AttributeKind::Levels { levels, .. } => levels.iter().cloned().zip(0..).collect(),
         });
         Ok(Words {
-            words: words.collect(),
+            blocks: words.collect(),
             seen: seen.collect(),
             levels: levels.collect(),
             report: WordsReport::default(),
@@ -133,7 +133,7 @@ impl Words {
             let attributes = self.op.attributes.len();
             for (place, word) in places.iter().zip(words) {
                 if let Some((block, local)) = *place {
-                    self.words[block as usize][local as usize * attributes + attribute] = word;
+                    self.blocks[block as usize][local as usize * attributes + attribute] = word;
                 }
             }
         }
@@ -173,7 +173,7 @@ impl Words {
     /// Where the disk is full.
     pub fn finish(mut self, cache: &Cache) -> Result<(Vec<Sealed>, WordsReport), TablesError> {
         let mut files = Vec::new();
-        for words in &self.words {
+        for words in &self.blocks {
             let mut writer = cache.writer()?;
             for part in words.chunks(1 << 14) {
                 let bytes: Vec<u8> = part.iter().flat_map(|word| word.to_le_bytes()).collect();

@@ -87,6 +87,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             ("hu", Preset::Hu),
             ("explicit", Preset::Explicit),
             ("rendle", Preset::Rendle),
+            ("full", Preset::Full),
         ],
     );
     let name = merged.text("model.preset").unwrap_or_default();
@@ -106,7 +107,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     only_for("model.epsilon", preset == Preset::Hu, "the preset \"hu\"");
     only_for(
         "model.alpha0",
-        preset != Preset::Explicit,
+        matches!(preset, Preset::Hu | Preset::Rendle),
         "the presets \"hu\" and \"rendle\"",
     );
     if merged.is_given("model.alpha") && merged.real("model.alpha") == Some(0.0) {
@@ -149,6 +150,11 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             ("subspace", Solver::Subspace),
         ],
     );
+    if preset == Preset::Full && solver != Solver::Cholesky && kind == ModelKind::Als {
+        let sentence = "`model.solver` must be \"cholesky\" with the preset \"full\": there the interactions of a row add no \
+                        matrix of their own that another solver could spare; remove the key";
+        faults.push(merged.origin("model.solver"), sentence);
+    }
     let takes_steps = matches!(solver, Solver::Auto | Solver::Cg);
     if merged.is_given("model.cg_steps") && !takes_steps {
         let sentence = "`model.cg_steps` is for the solvers \"cg\" and \"auto\": choose one, or remove the key";
@@ -163,6 +169,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         rank: merged.count("model.rank").unwrap_or_default() as u32,
         epochs: merged.count("model.epochs").unwrap_or_default() as u32,
         regularization: merged.real("model.regularization").unwrap_or(match kind {
+            ModelKind::Als if preset == Preset::Full => 1e-6,
             ModelKind::Als => 0.003,
             ModelKind::Sgd | ModelKind::Line => 0.03,
         }),
