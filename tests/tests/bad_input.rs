@@ -287,6 +287,31 @@ fn of_splits_and_models() -> Vec<Case> {
              they may be 0.9",
         ),
         of_job(
+            plus("[model]\npatience = 3\n"),
+            "job.toml:10:12: `model.patience` compares epochs on the validation part, and there is none: give [split] \
+             `validation_bins`, `validation_fraction` or `validation_files`",
+        ),
+        of_job(
+            plus("[split]\nvalidation_fraction = 0.1\n[model]\nstop_metric = \"ndcg@20\"\n"),
+            "job.toml:12:15: `model.stop_metric` compares epochs, which `model.patience` asks for: give it 1 or more, or \
+             remove the key",
+        ),
+        of_job(
+            plus(
+                "[split]\nvalidation_fraction = 0.1\n[model]\npatience = 3\nstop_metric = \"auc\"\n",
+            ),
+            "job.toml:13:15: `model.stop_metric`: \"auc\" is no metric: write `recall@K`, `ndcg@K`, `map@K` or \
+             `precision@K` with K from 1 to 1000 (of new products; with `all_products ` before it, of all), or `rmse` or \
+             `mae`",
+        ),
+        of_job(
+            plus(
+                "[split]\nvalidation_fraction = 0.1\n[model]\npatience = 3\nstop_metric = \"rmse\"\n",
+            ),
+            "job.toml:13:15: `model.stop_metric` = \"rmse\" cannot be measured of a model that ranks products: use \
+             `ndcg@20` or another measure of lists",
+        ),
+        of_job(
             GOOD.replace("product = \"p\"", "product = \"u\""),
             "job.toml:4:11: `input.product` and `input.user` both name the column `u`: one column has one role",
         ),

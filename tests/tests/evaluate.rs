@@ -2,11 +2,11 @@
 //! results are the same for any budget that suffices, any number of threads and both ways of reading.
 
 use model::evaluate::{
-    Evaluate, Evaluation, Factors, Goal, Input, OwnWeight, RankingTask, SampledEvaluation,
-    Settings, id_hash,
+    Evaluate, Evaluation, Factors, Goal, Input, Metric, OwnWeight, RankingTask, SampledEvaluation,
+    Settings, ValidationErrors, id_hash,
 };
 use model::recommend::{self, Recommend};
-use model::{Sampler, TableVersion};
+use model::{Holds, Sampler, TableVersion};
 use plan::Failure;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -641,17 +641,52 @@ fn values_are_predicted_as_by_a_naive_loop() {
     assert!(tight.world.pieces > bed.world.pieces);
 }
 
+#[test]
+fn the_errors_of_an_epoch_are_those_of_the_evaluation() {
+    let small = Small::new();
+    let mut bed = Bed::new(&small, 64 << 20, 2, IoMode::Mmap);
+    bed.input.part = SplitPart::Validation;
+    bed.input.factors.offset = 2.5;
+    let explicit = Settings {
+        goal: Goal::Ratings,
+        ..settings()
+    };
+    let expected = bed.evaluate(explicit).unwrap().ratings.unwrap().unclipped;
+    let sampler = ValidationErrors::new(bed.input.clone(), None).unwrap();
+    let table = |id: u16, mode: Mode| TableVersion {
+        id: TableId(id),
+        mode,
+        holds: Holds::Factors,
+        rank: WIDTH as u32,
+        width: WIDTH as u32,
+        grid: small.grid(mode).clone(),
+        version: 5,
+    };
+    let mut program = Sampled {
+        sampler,
+        tables: vec![table(0, Mode::User), table(1, Mode::Product)],
+        offset: 2.5,
+        reduced: BTreeMap::new(),
+    };
+    bed.world.run(&mut program, &exec::begin).unwrap();
+    let reduced = program.reduced.into_values().collect();
+    let found = program.sampler.metrics(reduced);
+    assert_eq!(Metric::Rmse.find(&found), Some(expected.rmse));
+    assert_eq!(Metric::Mae.find(&found), Some(expected.mae));
+}
+
 /// Runs the steps of a sampler as a program.
-struct Sampled {
-    sampler: SampledEvaluation,
+struct Sampled<S: Sampler> {
+    sampler: S,
     tables: Vec<TableVersion>,
+    offset: f32,
     reduced: BTreeMap<StepId, Reduced>,
 }
 
-impl Program for Sampled {
+impl<S: Sampler> Program for Sampled<S> {
     fn start(&mut self) -> Result<Turn, ProgramError> {
         Ok(Turn {
-            steps: self.sampler.steps(&self.tables, StepId(40)),
+            steps: self.sampler.steps(&self.tables, self.offset, StepId(40)),
             ..Turn::default()
         })
     }
@@ -694,6 +729,7 @@ fn a_sample_of_all_users_gives_the_figures_of_the_validation_part() {
         let mut program = Sampled {
             sampler,
             tables,
+            offset: 0.0,
             reduced: BTreeMap::new(),
         };
         bed.world.run(&mut program, &exec::begin).unwrap();

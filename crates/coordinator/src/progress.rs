@@ -224,8 +224,8 @@ fn progress_line(
     format!("{phase}: {}{of}, {rate}/s{left}", unit.show(done))
 }
 
-/// `epoch  3/15  objective 1.234567e6  recall@20 0.1234  ndcg@20 0.1234  (1.23 s)`: of all metrics the two that
-/// people follow, for new products; `--json` keeps the rest.
+/// `epoch  3/15  objective 1.234567e6  recall@20 0.1234  ndcg@20 0.1234  (1.23 s)`: of all metrics those that people
+/// follow, the two of lists for new products, or the error of values; `--json` keeps the rest.
 pub fn news_line(news: &News, seconds: Option<f64>) -> String {
     let News::Epoch {
         epoch,
@@ -243,6 +243,8 @@ pub fn news_line(news: &News, seconds: Option<f64>) -> String {
     });
     let mut followed: Vec<_> = followed.collect();
     followed.sort_by(|(one, _), (other, _)| other.cmp(one));
+    let errors = metrics.iter().filter(|(name, _)| name == "rmse");
+    followed.extend(errors.map(|(name, value)| (name.as_str(), value)));
     parts.extend(
         followed
             .iter()

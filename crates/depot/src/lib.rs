@@ -3,7 +3,8 @@
 //! **Invariant:** an object is named by the hash of its bytes and never changes; a manifest is created or not, and
 //! never changed either. The only commit primitive is "put if absent".
 //!
-//! Layout below the URL: `objects/<hex of BLAKE3>`, `manifests/<number, ten digits>`.
+//! Layout below the URL: `objects/<hex of BLAKE3>`, `manifests/<number, ten digits>`; notes for people beside them, which
+//! no manifest names.
 
 mod care;
 mod codec;
@@ -11,6 +12,7 @@ mod commit;
 pub mod error;
 pub mod manifest;
 mod messages;
+mod notes;
 mod objects;
 mod place;
 

@@ -21,4 +21,4 @@ pub mod training;
 pub use digest::DigestFeed;
 pub use kernels::Simd;
 pub use op::{Op, OpError};
-pub use training::{Holds, Sampler, TableVersion, Training};
+pub use training::{Best, Holds, Sampler, Stopping, TableVersion, Training};

@@ -30,7 +30,7 @@ fn side_op() -> SideOp {
 /// All is known of rows 0 and 6, nothing of rows 2 and 8.
 fn words() -> Vec<u32> {
     let number = |x: f32| x.to_bits();
-    vec![
+    [
         [number(0.5), 2, number(-1.25)],
         [number(-0.75), MISSING, number(0.5)],
         [MISSING; 3],
@@ -65,7 +65,9 @@ fn normal(step: u32, rows: usize) -> Vec<f32> {
     let mut table = vec![0.0; rows * WIDTH];
     for (row, id) in table.chunks_exact_mut(WIDTH).zip(0..) {
         Random::new(3, 2, step, id).fill_normal(&mut row[..RANK]);
-        row.iter_mut().for_each(|x| *x *= 0.4);
+        for x in row {
+            *x *= 0.4;
+        }
     }
     table
 }

@@ -5,6 +5,7 @@
 
 mod attributes;
 mod model;
+mod stopping;
 
 use crate::failure::Failure;
 use crate::job::merge::{Faults, Merged, Origin};
@@ -40,7 +41,8 @@ pub struct Needs {
 pub fn settings(merged: &Merged, needs: Needs, mut faults: Faults) -> Result<Settings, Failure> {
     let input = input(merged, needs, &mut faults);
     let split = split(merged, needs, &mut faults);
-    let model = model::model(merged, &mut faults);
+    let mut model = model::model(merged, &mut faults);
+    model.stopping = stopping::stopping(merged, &split, model.fits_values(), &mut faults);
     let output = output(merged, needs, &mut faults);
     apart(merged, &input, &split, &output, &mut faults);
     let evaluate = evaluate(merged);

@@ -397,6 +397,27 @@ pub const KEYS: &[Key] = &[
         Some("0.0"),
         "Training ends early when an epoch lowers the objective by a smaller share. 0: never.",
     ),
+    count(
+        "model.patience",
+        0,
+        100_000,
+        Some("0"),
+        "Early stopping: training ends after so many epochs without a better one on the validation part, and the model of the \
+         best is kept. 3 to 5 is usual; `epochs` is then a bound. 0: all epochs are trained and the last is kept.",
+    ),
+    text(
+        "model.stop_metric",
+        "By what epochs are compared: `recall@K`, `ndcg@K`, `map@K` or `precision@K` of new products on a sample of users \
+         (with `all_products ` before it: of all), `rmse` or `mae` of values. Absent: `ndcg@20`, of values `rmse`.",
+    ),
+    real(
+        "model.min_improvement",
+        0.0,
+        1.0,
+        Some("0.0"),
+        "An epoch counts as better only by more than this share of the best: 0.002 ends long climbs that are hardly worth their \
+         time.",
+    ),
     choice(
         "model.solver",
         &["auto", "cholesky", "dual", "cg", "subspace"],

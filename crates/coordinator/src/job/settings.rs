@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** plain data, checked together before any verb sees it; nothing in here reads a file.
 
+use model::Stopping;
 use model::sgd::{Loss, Optimizer};
 use serde::Serialize;
 use std::fmt;
@@ -272,6 +273,8 @@ pub struct Model {
     pub seed: u64,
     /// The least relative improvement of an epoch.
     pub tolerance: f64,
+    /// How epochs are compared; `None`: the last one is kept.
+    pub stopping: Option<Stopping>,
     /// Whether explicit values are fitted relative to their mean.
     pub center: bool,
     /// Whether the time factors stay at ones.
@@ -300,6 +303,18 @@ pub struct Model {
     pub decay: f64,
     /// Whether users and products have biases.
     pub biases: bool,
+}
+
+impl Model {
+    /// Whether it fits values, to be judged by their errors, and does not rank.
+    pub fn fits_values(&self) -> bool {
+        match self.kind {
+            ModelKind::Als => self.preset == Preset::Explicit,
+            ModelKind::Sgd | ModelKind::Line => {
+                self.loss == Loss::Squared && self.negatives.unwrap_or(0) == 0
+            }
+        }
+    }
 }
 
 /// `[output.recommend]`.

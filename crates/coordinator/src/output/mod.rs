@@ -4,6 +4,7 @@
 
 pub mod console;
 pub mod report;
+mod sparkline;
 pub mod tables;
 
 pub use console::Console;

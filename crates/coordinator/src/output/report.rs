@@ -111,6 +111,10 @@ pub struct TrainReport {
     pub digest: String,
     /// Those of this process; a resumed run begins after `resumed_from`.
     pub epochs: Vec<EpochReport>,
+    /// The epoch that the model is of, where epochs were compared (`model.patience`); `null`: it is of the last.
+    pub best: Option<BestReport>,
+    /// The learning curve: one JSON line an epoch.
+    pub curve: String,
     /// The epoch of the checkpoint from which the run went on.
     pub resumed_from: Option<u32>,
     /// Whether the finished model of the same run was there already; `resumed_from` is then its last epoch.
@@ -132,6 +136,17 @@ pub struct EpochReport {
     pub seconds: f64,
     /// By name.
     pub metrics: BTreeMap<String, f64>,
+}
+
+/// The best epoch of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct BestReport {
+    /// From 1.
+    pub epoch: u32,
+    /// What was compared.
+    pub metric: String,
+    /// Its value on the validation part.
+    pub value: f64,
 }
 
 /// What a run took.

@@ -1,6 +1,7 @@
 //! Results for people.
 
 use crate::output::report::{IngestReport, RecommendReport, RunReport, TrainReport, VerbOutput};
+use crate::output::sparkline;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
 use model::bootstrap::Interval;
@@ -84,16 +85,25 @@ fn train(train: &TrainReport) -> String {
         .map(|epoch| format!(", resumed after epoch {epoch}"))
         .unwrap_or_default();
     let work = &train.work;
-    format!(
-        "{} epochs{resumed}; {} tasks ({} replayed) in {} pieces, {} rows cut; kernels: {}\nmodel {}",
+    let mut lines = sparkline::curve(&train.epochs);
+    lines.push(format!("learning curve: {}", train.curve));
+    if let Some(best) = &train.best {
+        lines.push(format!(
+            "the model is that of epoch {}, the best by {} ({:.4})",
+            best.epoch, best.metric, best.value
+        ));
+    }
+    lines.push(format!(
+        "{} epochs{resumed}; {} tasks ({} replayed) in {} pieces, {} rows cut; kernels: {}",
         train.epochs.len(),
         HumanCount(work.tasks),
         HumanCount(work.tasks_replayed),
         HumanCount(work.pieces),
         HumanCount(work.cut_rows),
-        train.simd,
-        train.digest
-    )
+        train.simd
+    ));
+    lines.push(format!("model {}", train.digest));
+    lines.join("\n")
 }
 
 fn recommend(recommend: &RecommendReport) -> String {

@@ -9,7 +9,7 @@ use model::als::{self, Preset, Scaling, Solver, TimeUse};
 use model::digest::DigestFeed;
 use model::evaluate::Factors;
 use model::sgd;
-use model::{Holds, TableVersion};
+use model::{Best, Holds, Stopping, TableVersion};
 use plan::Refusal;
 use serde::{Deserialize, Serialize};
 use store::Cache;
@@ -131,15 +131,23 @@ pub struct Record {
     pub train: ViewSpec,
     /// Added to every prediction of a value.
     pub offset: f32,
+    /// How its epochs were compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<Stopping>,
+    /// The epoch that it is of, where epochs were compared; else it is of the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<Best>,
 }
 
 impl Record {
     /// Before training.
-    pub fn new(algorithm: Algorithm, train: ViewSpec) -> Self {
+    pub fn new(algorithm: Algorithm, train: ViewSpec, stopping: Option<Stopping>) -> Self {
         Record {
             algorithm,
             train,
             offset: 0.0,
+            stopping,
+            best: None,
         }
     }
 

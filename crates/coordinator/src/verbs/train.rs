@@ -1,22 +1,23 @@
 //! Trains a model, or finds the one that the same run made before.
 
+use super::curve::Curve;
 use super::data::{self, Views};
 use super::engine::{Engine, Stage, failed, key_of, refused, simd};
 use super::ids;
 use super::stored_model::{Algorithm, Record, StoredModel, digest_of};
 use crate::driver::{Outcome, Resume, StoredObject};
 use crate::failure::Failure;
-use crate::output::report::{EpochReport, TrainReport, WorkReport};
+use crate::output::report::{BestReport, TrainReport, WorkReport};
 use depot::{Body, Checkpoint, CheckpointObject, Depot, Model, ModelTable, Versioned};
 use futures::future::BoxFuture;
 use model::als::{self, Als, TimeUse};
-use model::evaluate::{self, RankingTask, SampledEvaluation};
+use model::evaluate::{self, Metric, RankingTask, SampledEvaluation, ValidationErrors};
 use model::sgd::{self, Sgd};
-use model::{Sampler, TableVersion, Training};
+use model::training::{Algorithm as InEpochs, Epochs};
+use model::{Best, Sampler, Stopping, TableVersion, Training};
 use plan::Refusal;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
-use tensor::{DataSet, DepotId, Digest, News, SplitPart};
+use tensor::{DataSet, DepotId, Digest, SplitPart};
 
 /// Users of the sample that is evaluated after every epoch.
 const SAMPLE_USERS: u64 = 2000;
@@ -38,7 +39,8 @@ pub struct Trained {
 pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result<Trained, Failure> {
     let algorithm = Algorithm::of(&engine.settings.model);
     let simd_name = simd(engine.settings.run.simd)?.path().name().to_owned();
-    let record = Record::new(algorithm.clone(), views.train_spec.clone());
+    let stopping = engine.settings.model.stopping;
+    let record = Record::new(algorithm.clone(), views.train_spec.clone(), stopping);
     let run = key_of(&[
         b"train",
         wire::ENGINE.as_bytes(),
@@ -49,23 +51,23 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
     let term = depot.claim_term(Some(run)).await.map_err(failed)?;
     let resume = resume(&depot, run).await?;
     let resumed_from = resume.as_ref().map(|resume| resume.checkpoint.epoch);
+    let curve = Curve::open(&depot, run, resumed_from.unwrap_or(0)).await?;
     if let Some((_, model)) = depot.latest_model(Some(run)).await.map_err(failed)? {
         engine
             .console
             .observer()
             .note("the model is there and of the same job and data: it is used as it is");
-        let digest = model.factors.to_string();
+        let model = StoredModel::of(model)?;
         let report = TrainReport {
-            digest,
+            digest: model.manifest.factors.to_string(),
+            best: best(stopping, model.record.best),
+            curve: curve.url(),
             resumed_from,
             reused: true,
             simd: simd_name,
             ..TrainReport::default()
         };
-        return Ok(Trained {
-            model: StoredModel::of(model)?,
-            report,
-        });
+        return Ok(Trained { model, report });
     }
     if let Some(epoch) = resumed_from {
         engine.console.observer().note(&format!(
@@ -80,31 +82,18 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
             .map(|resume| resume.objects.clone())
             .unwrap_or_default(),
     ));
-    let mut epochs: Vec<EpochReport> = Vec::new();
-    let mut began = Instant::now();
-    let hear = |news: &News| {
-        let News::Epoch {
-            epoch,
-            objective,
-            metrics,
-            ..
-        } = news;
-        let seconds = std::mem::replace(&mut began, Instant::now())
-            .elapsed()
-            .as_secs_f64();
-        let metrics = metrics.iter().cloned().collect();
-        epochs.push(EpochReport {
-            epoch: *epoch,
-            objective: *objective,
-            seconds,
-            metrics,
-        });
-    };
-    let commit = committer(Arc::clone(&depot), term, run, kind, Arc::clone(&kept));
+    let heard = curve.clone();
+    let commit = committer(
+        Arc::clone(&depot),
+        (term, run),
+        kind,
+        Arc::clone(&kept),
+        curve.clone(),
+    );
     let stage = Stage {
         resume,
         checkpoints: Some((engine.settings.run.checkpoint_epochs, Box::new(commit))),
-        news: Some(Box::new(hear)),
+        news: Some(Box::new(move |news| heard.hear(news))),
         ..Stage::plain("train", run, term)
     };
     let outcome = match engine.run(&mut *program, stage).await {
@@ -114,6 +103,7 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
     let objects = kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let record = Record {
         offset: program.offset(),
+        best: program.best(),
         ..record
     };
     let model = seal(
@@ -129,7 +119,9 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
     let digest = model.factors.to_string();
     let report = TrainReport {
         digest,
-        epochs,
+        epochs: curve.after(resumed_from.unwrap_or(0)),
+        best: best(stopping, program.best()),
+        curve: curve.url(),
         resumed_from,
         reused: false,
         simd: simd_name,
@@ -141,13 +133,23 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
     })
 }
 
-/// The program of an algorithm; it samples the validation part where there is one and the model ranks.
+fn best(stopping: Option<Stopping>, best: Option<Best>) -> Option<BestReport> {
+    let (stopping, best) = (stopping?, best?);
+    Some(BestReport {
+        epoch: best.epoch,
+        metric: stopping.metric.to_string(),
+        value: best.value,
+    })
+}
+
+/// The program of an algorithm; it measures every epoch on the validation part where there is one.
 async fn program(
     engine: &Engine<'_>,
     data: &DataSet,
     views: &Views,
     algorithm: Algorithm,
 ) -> Result<Box<dyn Training>, Failure> {
+    let stopping = engine.settings.model.stopping;
     let sampler = sampler(engine, data, views, &algorithm)?;
     let (user, product) = (data.user.grid.clone(), data.product.grid.clone());
     match algorithm {
@@ -166,10 +168,7 @@ async fn program(
                 attributes: data.attributes.clone(),
             };
             let program = Als::new(settings, input).map_err(|error| config(&error))?;
-            Ok(match sampler {
-                Some(sampler) => Box::new(program.with_sampler(sampler)),
-                None => Box::new(program),
-            })
+            Ok(watched(program, sampler, stopping))
         }
         Algorithm::Sgd(settings) => {
             settings.check().map_err(|error| config(&error))?;
@@ -182,25 +181,38 @@ async fn program(
                 tiles,
             };
             let program = Sgd::new(settings, input).map_err(|error| config(&error))?;
-            Ok(match sampler {
-                Some(sampler) => Box::new(program.with_sampler(sampler)),
-                None => Box::new(program),
-            })
+            Ok(watched(program, sampler, stopping))
         }
     }
+}
+
+fn watched<A: InEpochs + 'static>(
+    program: Epochs<A>,
+    sampler: Option<Box<dyn Sampler>>,
+    stopping: Option<Stopping>,
+) -> Box<dyn Training> {
+    let program = match sampler {
+        Some(sampler) => program.with_sampler(sampler),
+        None => program,
+    };
+    Box::new(match stopping {
+        Some(stopping) => program.with_stopping(stopping),
+        None => program,
+    })
 }
 
 fn config(error: &dyn std::fmt::Display) -> Failure {
     Failure::new(Refusal::Config, error.to_string())
 }
 
+/// Values are judged by all their errors, rankings by those of a sample of users.
 fn sampler(
     engine: &Engine<'_>,
     data: &DataSet,
     views: &Views,
     algorithm: &Algorithm,
 ) -> Result<Option<Box<dyn Sampler>>, Failure> {
-    if views.validation.is_none() || algorithm.fits_values() {
+    if views.validation.is_none() {
         return Ok(None);
     }
     let input = evaluate::Input {
@@ -214,14 +226,30 @@ fn sampler(
         part: SplitPart::Validation,
         own: evaluate::OwnWeight::Values,
     };
-    let sampled = evaluate::Settings {
+    let last_bin = views.last_bin();
+    if algorithm.fits_values() {
+        let sampler = ValidationErrors::new(input, last_bin).map_err(|error| config(&error))?;
+        return Ok(Some(Box::new(sampler)));
+    }
+    let mut sampled = evaluate::Settings {
         ks: vec![SAMPLE_K],
         tasks: vec![RankingTask::NewProducts],
         replicates: 0,
         seed: engine.settings.model.seed,
         ..evaluate::Settings::default()
     };
-    let last_bin = views.last_bin();
+    let metric = engine
+        .settings
+        .model
+        .stopping
+        .map(|stopping| stopping.metric);
+    if let Some(Metric::List { task, k, .. }) = metric {
+        sampled.ks.push(k);
+        sampled.tasks.push(task);
+    }
+    sampled.ks.sort_unstable();
+    sampled.ks.dedup();
+    sampled.tasks.dedup();
     let sampler = SampledEvaluation::new(sampled, input, last_bin, SAMPLE_USERS)
         .map_err(|error| config(&error))?;
     Ok(Some(Box::new(sampler)))
@@ -252,18 +280,19 @@ async fn resume(depot: &Depot, run: Digest) -> Result<Option<Resume>, Failure> {
     }))
 }
 
-/// Writes the manifest of a checkpoint and remembers its objects.
+/// Writes the learning curve and the manifest of a checkpoint, and remembers its objects.
 fn committer(
     depot: Arc<Depot>,
-    term: u64,
-    run: Digest,
+    (term, run): (u64, Digest),
     kind: &'static str,
     kept: Arc<Mutex<Vec<StoredObject>>>,
+    curve: Curve,
 ) -> impl FnMut(tensor::Checkpoint, Vec<StoredObject>) -> BoxFuture<'static, Result<(), plan::Failure>>
 + Send {
     move |checkpoint, objects| {
-        let (depot, kept) = (Arc::clone(&depot), Arc::clone(&kept));
+        let (depot, kept, curve) = (Arc::clone(&depot), Arc::clone(&kept), curve.clone());
         Box::pin(async move {
+            curve.write().await.map_err(|error| refused(&error))?;
             let named = |object: &StoredObject| CheckpointObject {
                 key: object.key,
                 object: object.sealed,

@@ -8,7 +8,7 @@ use super::side::side_len;
 use crate::op::Op;
 use crate::reduce::Reduction;
 use crate::training::{Holds, TableVersion};
-use tensor::{AttributeKind, Attributes, DepotId, Grid, KeyRange, Mode, ObjectKey, Read, TableId};
+use tensor::{AttributeKind, Attributes, DepotId, Grid, KeyRange, Mode, Read, TableId};
 
 /// The maps of users' attributes.
 const USER_MAPS: TableId = TableId(5);
@@ -98,7 +98,7 @@ impl Layout<'_> {
     pub(super) fn map_steps(&self, stage: &mut Stage, solved: &TableVersion, side: SideOp) {
         let sums = self.side_sums(solved, &side);
         stage.reduce(&format!("{} attributes", solved.mode), sums);
-        let last = self.maps_for(solved).map(|maps| maps.block(0));
+        let last = self.maps_for(solved);
         let root = Read::whole(sums.root());
         let op = MapsOp {
             rank: self.settings.rank,
@@ -110,12 +110,14 @@ impl Layout<'_> {
         let maps = self.maps(solved.mode, solved.version);
         let solve = Draft {
             op: Op::Als(AlsOp::Maps(op)).encode(),
-            reads: std::iter::once(root).chain(last.map(Read::whole)).collect(),
+            reads: std::iter::once(root)
+                .chain(last.iter().map(|maps| Read::whole(maps.block(0))))
+                .collect(),
             writes: maps.iter().map(|maps| maps.block(0)).collect(),
             cost: attributes * rank * rank / 64,
         };
-        let frees = std::iter::once(sums.root()).chain(last);
-        let frees: Vec<KeyRange> = frees.map(ObjectKey::into).collect();
+        let mut frees = vec![KeyRange::One(sums.root())];
+        frees.extend(last.iter().map(TableVersion::keys));
         let name = format!("{} maps", solved.mode);
         stage.push(&name, Role::Maps(solved.mode), vec![solve], frees);
     }

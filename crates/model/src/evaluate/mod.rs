@@ -6,7 +6,9 @@
 //! for every ranker alike. In the task `new_products` what the user had in train (and, on test, in validation) is
 //! masked in the ranking and in the truth; in `all_products` nothing is.
 
+pub mod errors;
 pub mod layout;
+pub mod metric;
 pub mod op;
 pub mod program;
 pub mod ratings;
@@ -15,7 +17,9 @@ pub mod sample;
 pub mod steps;
 pub mod users;
 
+pub use errors::ValidationErrors;
 pub use layout::{Layout, Ranker};
+pub use metric::Metric;
 pub use op::{EvaluateOp, ProductRow, RankOp};
 pub use program::Evaluate;
 pub use report::Evaluation;

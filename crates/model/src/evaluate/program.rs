@@ -190,8 +190,8 @@ impl Evaluate {
             range: (range.least, range.largest),
         });
         Ok(vec![
-            steps::product_offsets(StepId(1), input, range.mean(), self.settings.damping),
-            steps::ratings(RATINGS_STEP, input, input.relevant()?, op),
+            steps::product_offsets(StepId(1), input, range.mean(), self.settings.damping, 0),
+            steps::ratings(RATINGS_STEP, input, input.relevant()?, op, 0),
         ])
     }
 

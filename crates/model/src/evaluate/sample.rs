@@ -76,9 +76,9 @@ impl Factors {
 }
 
 impl Sampler for SampledEvaluation {
-    fn steps(&self, tables: &[TableVersion], first: StepId) -> Vec<Step> {
+    fn steps(&self, tables: &[TableVersion], offset: f32, first: StepId) -> Vec<Step> {
         let factors =
-            Factors::of(tables, self.last_bin, 0.0).expect("training writes users and products");
+            Factors::of(tables, self.last_bin, offset).expect("training writes users and products");
         let version = tables.iter().map(|table| table.version).max().unwrap_or(0);
         let input = Input {
             factors,

@@ -186,8 +186,8 @@ pub fn values(id: StepId, input: &Input) -> Step {
     )
 }
 
-/// The offset of every product: [`PRODUCT_OFFSETS`].
-pub fn product_offsets(id: StepId, input: &Input, mean: f64, damping: f64) -> Step {
+/// The offset of every product: [`PRODUCT_OFFSETS`] at `version`.
+pub fn product_offsets(id: StepId, input: &Input, mean: f64, damping: f64, version: u64) -> Step {
     let op = Op::Evaluate(EvaluateOp::ProductOffsets { mean, damping });
     let grid = &input.product.grid;
     per_block(
@@ -198,15 +198,22 @@ pub fn product_offsets(id: StepId, input: &Input, mean: f64, damping: f64) -> St
         PartialSpec::None,
         |block| {
             let part = &input.train.product_major[block as usize];
-            let writes = vec![block_of(blocks_of(PRODUCT_OFFSETS, grid, 0), block)];
+            let writes = vec![block_of(blocks_of(PRODUCT_OFFSETS, grid, version), block)];
             (vec![sealed(part.object)], writes, part.interactions / 16)
         },
     )
 }
 
-/// Predicts the held-out values of every user block.
-pub fn ratings(id: StepId, input: &Input, held_out: &Partitions, op: EvaluateOp) -> Step {
+/// Predicts the held-out values of every user block; reads [`PRODUCT_OFFSETS`] at `version` and frees them.
+pub fn ratings(
+    id: StepId,
+    input: &Input,
+    held_out: &Partitions,
+    op: EvaluateOp,
+    version: u64,
+) -> Step {
     let blocks = input.user.grid.blocks();
+    let offsets = blocks_of(PRODUCT_OFFSETS, &input.product.grid, version);
     let mut step = per_block(
         id,
         "predict values",
@@ -215,11 +222,7 @@ pub fn ratings(id: StepId, input: &Input, held_out: &Partitions, op: EvaluateOp)
         PartialSpec::Sum,
         |block| {
             let mut reads = factors(input, block);
-            reads.push(Read::whole(blocks_of(
-                PRODUCT_OFFSETS,
-                &input.product.grid,
-                0,
-            )));
+            reads.push(Read::whole(offsets));
             reads.push(partition(&input.train.user_major, block));
             reads.push(partition(&held_out.user_major, block));
             (
@@ -229,6 +232,6 @@ pub fn ratings(id: StepId, input: &Input, held_out: &Partitions, op: EvaluateOp)
             )
         },
     );
-    step.frees = vec![blocks_of(PRODUCT_OFFSETS, &input.product.grid, 0)];
+    step.frees = vec![offsets];
     step
 }

@@ -3,7 +3,7 @@
 //! **Invariant:** all that decides later steps is in [`State`], so a program restored from it yields the same steps that
 //! its first course did.
 
-use super::{Sampler, TableVersion, Training};
+use super::{Best, Sampler, Stopping, TableVersion, Training};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -72,6 +72,8 @@ struct Course {
     /// Epochs done; `None`: the first stage is not whole.
     epoch: Option<u32>,
     objective: Option<f64>,
+    /// Where epochs are compared.
+    best: Option<Best>,
     finished: bool,
 }
 
@@ -87,6 +89,7 @@ enum Role<R> {
 pub struct Epochs<A: Algorithm> {
     algorithm: A,
     sampler: Option<Box<dyn Sampler>>,
+    stopping: Option<Stopping>,
     course: Course,
     pending: BTreeMap<StepId, Role<A::Role>>,
     samples: BTreeMap<usize, Reduced>,
@@ -98,6 +101,7 @@ impl<A: Algorithm> Epochs<A> {
         Epochs {
             algorithm,
             sampler: None,
+            stopping: None,
             course: Course::default(),
             pending: BTreeMap::new(),
             samples: BTreeMap::new(),
@@ -111,9 +115,18 @@ impl<A: Algorithm> Epochs<A> {
         self
     }
 
-    /// The tables after the last complete epoch. Empty before the first epoch is complete.
+    /// Compares epochs by what the sampler measures, keeps the tables of the best and ends where none is better for long.
+    #[must_use]
+    pub fn with_stopping(mut self, stopping: Stopping) -> Self {
+        self.stopping = Some(stopping);
+        self
+    }
+
+    /// The tables of the best epoch so far where epochs are compared, else of the last complete one. Empty before the first
+    /// epoch is complete.
     pub fn tables(&self) -> Vec<TableVersion> {
-        match self.epochs_done() {
+        let best = self.course.best.map(|best| best.epoch);
+        match best.unwrap_or(self.epochs_done()) {
             0 => Vec::new(),
             epoch => self.algorithm.tables(epoch),
         }
@@ -150,11 +163,49 @@ impl<A: Algorithm> Epochs<A> {
         let mut steps: Vec<_> = own(steps).collect();
         if let Some(sampler) = &self.sampler {
             let next = StepId(first + steps.len() as u64);
-            let sampled = sampler.steps(&self.algorithm.tables(epoch), next);
+            let sampled = sampler.steps(&self.algorithm.tables(epoch), self.offset(), next);
             let places = sampled.into_iter().enumerate();
             steps.extend(places.map(|(place, step)| (step, Role::Sample(place))));
         }
+        self.spare_best(&mut steps);
         self.submit(steps, turn);
+    }
+
+    /// The tables of the best epoch outlive the epoch that would free them, until a better one is known.
+    fn spare_best(&self, steps: &mut [(Step, Role<A::Role>)]) {
+        let Some(best) = self.course.best else { return };
+        let keys = |epoch: u32| -> Vec<KeyRange> {
+            let tables = self.algorithm.tables(epoch);
+            tables.iter().map(TableVersion::keys).collect()
+        };
+        let spared = keys(best.epoch);
+        for (step, _) in &mut *steps {
+            step.frees.retain(|range| !spared.contains(range));
+        }
+        if best.epoch == self.epochs_done()
+            && let (Some(before), Some((first, _))) = (best.before, steps.first_mut())
+        {
+            let mut outdone = keys(before);
+            outdone.retain(|range| !spared.contains(range));
+            first.frees.extend(outdone);
+        }
+    }
+
+    /// Compares an epoch with the best one; whether training gives up.
+    fn judge(&mut self, epoch: u32, metrics: &[(String, f64)]) -> Result<bool, ProgramError> {
+        let Some(stopping) = self.stopping else {
+            return Ok(false);
+        };
+        let Some(value) = stopping.metric.find(metrics) else {
+            return refuse(format!(
+                "`stop_metric` {} cannot be measured: no user or value of the validation part has anything in training: \
+                 widen the validation part of [split], or set `patience` to 0",
+                stopping.metric
+            ));
+        };
+        let best = stopping.judge(self.course.best, epoch, value);
+        self.course.best = Some(best);
+        Ok(stopping.gives_up(best, epoch))
     }
 
     fn close_epoch(&mut self, turn: &mut Turn) -> Result<(), ProgramError> {
@@ -166,27 +217,39 @@ impl<A: Algorithm> Epochs<A> {
         let settled = tolerance > 0.0 && gain.is_some_and(|gain| gain < tolerance);
         self.course.epoch = Some(epoch);
         self.course.objective = Some(objective);
-        self.course.finished = settled || epoch == epochs;
         let samples = std::mem::take(&mut self.samples).into_values().collect();
         let sampler = self.sampler.as_ref();
+        let metrics = sampler.map_or_else(Vec::new, |sampler| sampler.metrics(samples));
+        let gives_up = self.judge(epoch, &metrics)?;
+        self.course.finished = settled || gives_up || epoch == epochs;
         turn.news.push(News::Epoch {
             epoch,
             epochs,
             objective: Some(objective),
-            metrics: sampler.map_or_else(Vec::new, |sampler| sampler.metrics(samples)),
+            metrics,
         });
-        let objects = if self.course.finished {
-            self.tables().iter().map(TableVersion::keys).collect()
-        } else {
-            self.algorithm.kept(epoch)
-        };
         turn.checkpoint = Some(Checkpoint {
             epoch,
             state: self.encode(),
-            objects,
+            objects: self.kept(epoch),
         });
         turn.finished = self.course.finished;
         Ok(())
+    }
+
+    /// What the checkpoint of an epoch holds: what later epochs read, and the best epoch's tables.
+    fn kept(&self, epoch: u32) -> Vec<KeyRange> {
+        let mut kept = Vec::new();
+        if !self.course.finished {
+            kept = self.algorithm.kept(epoch);
+        }
+        if self.course.finished || self.course.best.is_some() {
+            let tables = self.tables();
+            let missing = tables.iter().map(TableVersion::keys);
+            let missing: Vec<KeyRange> = missing.filter(|keys| !kept.contains(keys)).collect();
+            kept.extend(missing);
+        }
+        kept
     }
 }
 
@@ -252,6 +315,10 @@ impl<A: Algorithm> Program for Epochs<A> {
 impl<A: Algorithm> Training for Epochs<A> {
     fn tables(&self) -> Vec<TableVersion> {
         Epochs::tables(self)
+    }
+
+    fn best(&self) -> Option<Best> {
+        self.course.best
     }
 
     fn offset(&self) -> f32 {

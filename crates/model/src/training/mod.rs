@@ -4,18 +4,24 @@
 //! what is told, kept and tried again stands in [`Epochs`].
 
 mod epochs;
+mod stopping;
 mod table;
 
 pub use epochs::{Algorithm, Epochs};
 pub(crate) use epochs::{decode, misreduced, refuse};
+pub use stopping::{Best, Stopping};
 pub use table::{Holds, TableVersion};
 
 use tensor::{Program, Reduced, Step, StepId};
 
 /// A program that ends with the tables of a model, whose dot products (with `offset`) are the scores.
 pub trait Training: Program {
-    /// The tables after the last complete epoch; empty before the first is complete.
+    /// The tables of the model: those of the best epoch so far where epochs are compared, else of the last complete one;
+    /// empty before the first is complete.
     fn tables(&self) -> Vec<TableVersion>;
+
+    /// The best epoch so far, where epochs are compared.
+    fn best(&self) -> Option<Best>;
 
     /// What is to be added to every score.
     fn offset(&self) -> f32;
@@ -23,8 +29,8 @@ pub trait Training: Program {
 
 /// Steps at the end of every epoch that measure the tables on held-out data.
 pub trait Sampler: Send {
-    /// The steps, with ids from `first` on and always the same number of them.
-    fn steps(&self, tables: &[TableVersion], first: StepId) -> Vec<Step>;
+    /// The steps, with ids from `first` on and always the same number of them; `offset` is what is added to every score.
+    fn steps(&self, tables: &[TableVersion], offset: f32, first: StepId) -> Vec<Step>;
 
     /// What the steps' partials mean: names and values as they are to be shown.
     fn metrics(&self, reduced: Vec<Reduced>) -> Vec<(String, f64)>;

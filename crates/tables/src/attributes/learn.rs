@@ -160,7 +160,9 @@ mod tests {
         let numbers: Vec<f64> = (0..100).map(|i| 1e9 + f64::from(i * i % 37)).collect();
         let of = |numbers: &[f64]| {
             let mut moments = Moments::default();
-            numbers.iter().for_each(|&x| moments.add(x));
+            for &x in numbers {
+                moments.add(x);
+            }
             moments
         };
         let whole = of(&numbers);

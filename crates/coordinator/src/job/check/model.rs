@@ -180,6 +180,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         init: real("model.init"),
         seed: merged.count("model.seed").unwrap_or_default(),
         tolerance: real("model.tolerance"),
+        stopping: None,
         center: merged.flag("model.center"),
         hold_time: merged.flag("model.hold_time"),
         solver,
