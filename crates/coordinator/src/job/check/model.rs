@@ -160,7 +160,9 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         let sentence = "`model.cg_steps` is for the solvers \"cg\" and \"auto\": choose one, or remove the key";
         faults.push(merged.origin("model.cg_steps"), sentence);
     }
-    super::attributes::weights(merged, faults);
+    if kind == ModelKind::Als {
+        super::attributes::weights(merged, faults);
+    }
     let real = |path: &str| merged.real(path).unwrap_or_default();
     Model {
         kind,
