@@ -252,6 +252,7 @@ fn train(data: &mut Ingested, settings: &Settings) -> Result<Trained, String> {
         product: data.data.product.grid.clone(),
         bins: 0,
         train: train_part(data).clone(),
+        decay: None,
         attributes: data.data.attributes.clone(),
     };
     let mut program = Als::new(settings.clone(), input).map_err(|error| error.to_string())?;
@@ -383,28 +384,37 @@ fn objective(data: &Ingested, settings: &Settings, trained: &Trained) -> f64 {
 #[test]
 fn the_objective_is_that_of_its_definition_and_falls() {
     let mut data = with_attributes();
-    for preset in [Preset::Hu, Preset::Explicit, Preset::Rendle, Preset::Full] {
-        for solver in [
-            Solver::Cholesky,
-            Solver::Auto,
-            Solver::Dual,
-            Solver::Cg,
-            Solver::Subspace,
-        ] {
-            let settings = settings(preset, solver);
-            let trained = train(&mut data, &settings).unwrap();
-            let naive = objective(&data, &settings, &trained);
-            let last = *trained.objectives.last().unwrap();
-            assert!(
-                (last - naive).abs() <= 1e-6 * naive,
-                "{preset:?} {solver:?}: {last} is not {naive}"
-            );
-            for pair in trained.objectives.windows(2) {
-                assert!(
-                    pair[1] <= pair[0] * (1.0 + 1e-6),
-                    "{preset:?} {solver:?}: {pair:?}"
-                );
-            }
+    let solvers = [
+        Solver::Cholesky,
+        Solver::Auto,
+        Solver::Dual,
+        Solver::Cg,
+        Solver::Subspace,
+    ];
+    let presets = [Preset::Hu, Preset::Explicit, Preset::Rendle];
+    let mut courses: Vec<Settings> = presets
+        .into_iter()
+        .flat_map(|preset| solvers.map(|solver| settings(preset, solver)))
+        .collect();
+    courses.push(settings(Preset::Full, Solver::Cholesky));
+    courses.push(Settings {
+        non_negative: true,
+        ..settings(Preset::Hu, Solver::Cholesky)
+    });
+    for settings in courses {
+        let trained = train(&mut data, &settings).unwrap();
+        let naive = objective(&data, &settings, &trained);
+        let last = *trained.objectives.last().unwrap();
+        assert!(
+            (last - naive).abs() <= 1e-6 * naive,
+            "{settings:?}: {last} is not {naive}"
+        );
+        for pair in trained.objectives.windows(2) {
+            assert!(pair[1] <= pair[0] * (1.0 + 1e-6), "{settings:?}: {pair:?}");
+        }
+        if settings.non_negative {
+            let factors = trained.rows(USERS, Holds::Factors);
+            assert!(factors.values().flatten().all(|&x| x >= 0.0));
         }
     }
 }

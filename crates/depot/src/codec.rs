@@ -8,9 +8,9 @@ use crate::messages as m;
 use prost::Message;
 use std::collections::BTreeMap;
 use tensor::{
-    Attribute, AttributeKind, Attributes, Axis, BlockId, DataSet, DepotId, Digest, Duplicates,
-    Grid, IdKind, Mode, ObjectKey, PartitionRef, Partitions, SealedRef, SplitPart, TableId,
-    TimeAxis, TimeBin, View, ViewSpec,
+    Attribute, AttributeKind, Attributes, Axis, BlockId, DataSet, Decay, DepotId, Digest,
+    Duplicates, Grid, IdKind, Mode, ObjectKey, PartitionRef, Partitions, SealedRef, SplitPart,
+    TableId, TimeAxis, TimeBin, View, ViewSpec,
 };
 
 /// Its last digit is the version of the frame.
@@ -363,6 +363,11 @@ fn from_view(view: &ViewOf) -> m::ViewMessage {
         }),
         collapse_time: spec.collapse_time,
         tiles: spec.tiles,
+        decay: spec.decay.map(|decay| m::DecayMessage {
+            half_life: decay.half_life,
+            last_bin: decay.last_bin,
+            keeps_bin: decay.keeps_bin,
+        }),
         partitions: Some(from_partitions(&view.view.partitions)),
     }
 }
@@ -374,6 +379,11 @@ fn view(message: m::ViewMessage) -> Result<ViewOf, Reason> {
         hash: message.hash.map(|hash| (hash.seed, hash.start..hash.end)),
         collapse_time: message.collapse_time,
         tiles: message.tiles,
+        decay: message.decay.map(|decay| Decay {
+            half_life: decay.half_life,
+            last_bin: decay.last_bin,
+            keeps_bin: decay.keeps_bin,
+        }),
     };
     Ok(ViewOf {
         lineage: digest(&message.lineage)?,

@@ -118,6 +118,7 @@ fn half_step(preset: Preset, solver: Solver, simd: Simd, threads: usize) -> Solv
         basis: false,
         warm: false,
         side: Some(side_op()),
+        non_negative: false,
     };
     let table = normal(1, 50);
     let gram = model::als::gram::block_gram(simd, WIDTH, &table);
@@ -146,8 +147,7 @@ fn half_step(preset: Preset, solver: Solver, simd: Simd, threads: usize) -> Solv
         step.piece(csr, 0, factors, &desks, &mut rows);
         assert_eq!(step.finish(&mut rows).failed, None);
         side.partial(&rows, &offsets, &mut sums);
-        let ridge = HalfStep::cold_ridge(&op);
-        side.read_out(ridge, &offsets, 0, &mut rows).unwrap();
+        side.read_out(&op, &offsets, 0, &mut rows).unwrap();
     });
     Solved { rows, sums }
 }

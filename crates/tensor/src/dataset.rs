@@ -2,6 +2,7 @@
 //! into manifests, `tables` makes them, `model` names their objects in tasks.
 
 use crate::attributes::Attributes;
+use crate::decay::Decay;
 use crate::digest::Digest;
 use crate::grid::Grid;
 use crate::key::{DepotId, ObjectKey};
@@ -169,6 +170,9 @@ pub struct ViewSpec {
     /// those of the first users first; rows and columns are numbered within super-blocks, and there is no
     /// other orientation.
     pub tiles: Option<u32>,
+    /// How interactions fade where time is collapsed; `None`: not at all.
+    #[serde(default)]
+    pub decay: Option<Decay>,
 }
 
 /// A view that was built: sealed derived partitions.

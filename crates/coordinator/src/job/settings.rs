@@ -212,6 +212,8 @@ pub enum ModelTime {
     Ignore,
     /// A mode with factors: a tensor.
     Factor,
+    /// Collapsed, the older the less.
+    Decay,
 }
 
 /// `model.preset`.
@@ -289,6 +291,10 @@ pub struct Model {
     pub product_attribute_weight: f64,
     /// What holds the maps to attributes.
     pub attribute_regularization: f64,
+    /// The age in bins at which an interaction counts half.
+    pub half_life: Option<f64>,
+    /// Whether all factors are kept at 0 or more.
+    pub non_negative: bool,
     /// What descent minimises.
     pub loss: Loss,
     /// Negatives for an interaction; `None`: those of the loss.

@@ -84,6 +84,7 @@ fn als_settings(model: &settings::Model) -> als::Settings {
         time: match model.time {
             ModelTime::Ignore => TimeUse::Ignore,
             ModelTime::Factor => TimeUse::Factor,
+            ModelTime::Decay => TimeUse::Decay,
         },
         hold_time: model.hold_time,
         center: model.center,
@@ -101,6 +102,8 @@ fn als_settings(model: &settings::Model) -> als::Settings {
         user_attribute_weight: model.user_attribute_weight,
         product_attribute_weight: model.product_attribute_weight,
         attribute_regularization: model.attribute_regularization,
+        non_negative: model.non_negative,
+        half_life: model.half_life,
     }
 }
 

@@ -288,8 +288,7 @@ impl Work for HalfStepWork {
             pool.install(|| side.partial(out.typed(), offsets, &mut sum));
             sums = writes.next().map(|key| (key, held_row(&sum)));
             let first = self.op.rows.row_ids(self.block).start;
-            let ridge = HalfStep::cold_ridge(&self.op);
-            let cold = pool.install(|| side.read_out(ridge, offsets, first, out.typed_mut()));
+            let cold = pool.install(|| side.read_out(&self.op, offsets, first, out.typed_mut()));
             tally = Tally {
                 failed: tally.failed.or(cold.err()),
                 ..tally

@@ -11,7 +11,7 @@ use super::side::Side;
 use super::solver::panel_rows;
 use super::sum::{Desk, Desks, SEGMENT, Sum};
 use crate::reduce::tree_sum;
-use kernels::{Simd, batch_len, system_len};
+use kernels::{Simd, batch_len, non_negative_scratch, system_len};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
@@ -59,11 +59,6 @@ impl HalfStep {
         self
     }
 
-    /// λ of a row without interactions, which side information may still give factors: that of one with one interaction.
-    pub fn cold_ridge(op: &HalfStepOp) -> f32 {
-        op.formula.row_regularization(1, op.cells())
-    }
-
     /// Bytes that it holds between pieces, for a block of `rows` rows whose longest has `longest` interactions.
     pub fn bytes(op: &HalfStepOp, rows: u64, longest: u64, threads: usize) -> u64 {
         let width = op.formula.width();
@@ -80,8 +75,14 @@ impl HalfStep {
         } else {
             0
         };
+        let squares = if op.non_negative {
+            4 * non_negative_scratch(width) as u64 * threads as u64
+        } else {
+            0
+        };
         notes
             + basis
+            + squares
             + 4 * (system_len(width) + width * width) as u64
             + parts * Sum::bytes(width, longest)
             + Packed::bytes(width, panel)

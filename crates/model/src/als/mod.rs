@@ -14,6 +14,7 @@ pub mod half_step;
 mod items;
 pub mod lines;
 pub mod maps;
+mod non_negative;
 pub mod ops;
 pub mod packed;
 pub mod program;

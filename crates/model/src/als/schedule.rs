@@ -151,7 +151,7 @@ impl Layout<'_> {
 
     /// Whether rows start from their last factors.
     pub fn starts_warm(&self) -> bool {
-        self.settings.solver.starts_warm()
+        self.settings.starts_warm()
     }
 
     /// A table as it is after an epoch; 0: as it was first made.
@@ -242,12 +242,13 @@ impl Layout<'_> {
         let counts = self.input.train.user_major.iter().map(count).collect();
         stage.push("count", Role::Totals, counts, Vec::new());
         let scale = (self.settings.init_scale / f64::from(self.settings.rank).sqrt()) as f32;
-        let normal = First::Normal {
-            seed: self.settings.seed,
-            mode: Mode::Product,
-            scale,
+        let (seed, mode) = (self.settings.seed, Mode::Product);
+        let normal = if self.settings.non_negative {
+            First::HalfNormal { seed, mode, scale }
+        } else {
+            First::Normal { seed, mode, scale }
         };
-        self.init(&mut stage, &self.table(Mode::Product, 0), normal);
+        self.init(&mut stage, &self.table(mode, 0), normal);
         if self.factors_time() {
             self.init(&mut stage, &self.table(Mode::Time, 0), First::Ones);
         }
@@ -317,7 +318,9 @@ impl Layout<'_> {
 
         let mut frees = vec![old_products.keys()];
         if let Some(times) = times.as_ref().filter(|_| self.solves_time()) {
-            frees.push(times.keys());
+            if !self.settings.non_negative {
+                frees.push(times.keys());
+            }
             frees.extend(self.root_of(times));
         } else {
             frees.extend(self.root_of(&users));
@@ -367,6 +370,7 @@ impl Layout<'_> {
             basis: self.takes_basis(solved.mode),
             warm: last.is_some(),
             side: self.side(solved),
+            non_negative: self.settings.non_negative,
         };
         let side = op.side.clone();
         let op = Op::Als(AlsOp::HalfStep(op)).encode();
@@ -496,7 +500,10 @@ impl Layout<'_> {
             formula: self.formula,
             bins: self.input.bins,
             cells,
+            non_negative: self.settings.non_negative,
         };
+        let last = self.table(Mode::Time, epoch - 1);
+        let last = self.settings.non_negative.then(|| last.keys());
         let mut reads = vec![Read::whole(equations.root())];
         reads.extend(
             self.root_of(users)
@@ -504,6 +511,7 @@ impl Layout<'_> {
                 .chain(self.root_of(products))
                 .map(Read::whole),
         );
+        reads.extend(last.map(Read::whole));
         let solve = Draft {
             op: Op::Als(AlsOp::TimeSolve(op)).encode(),
             reads,
@@ -512,6 +520,7 @@ impl Layout<'_> {
         };
         let mut frees = self.root_of(users);
         frees.push(KeyRange::One(equations.root()));
+        frees.extend(last);
         stage.push(
             "time half-step",
             Role::Tally(Mode::Time),

@@ -9,7 +9,8 @@
 
 use super::dense::{factor, substitute};
 use super::gram::block_gram;
-use super::ops::{Columns, FailedRow, SideOp};
+use super::non_negative::descend;
+use super::ops::{Columns, FailedRow, HalfStepOp, SideOp};
 use super::shared::Matrix;
 use kernels::{Simd, gram, upper_index, upper_len};
 use rayon::prelude::*;
@@ -168,13 +169,14 @@ impl Side {
     }
 
     /// Solves the rows without interactions from their attributes alone, and leaves those at zero of which nothing is
-    /// known. `offsets` are those of the block's partition. No other row depends on them.
+    /// known. `offsets` are those of the block's partition. No other row depends on them. They are held like rows of one
+    /// interaction.
     ///
     /// # Errors
     /// The first row whose matrix has no positive pivot; `first_id` is the id of the block's first.
     pub fn read_out(
         &self,
-        ridge: f32,
+        op: &HalfStepOp,
         offsets: &[u64],
         first_id: u32,
         out: &mut [f32],
@@ -183,38 +185,50 @@ impl Side {
             return Ok(());
         };
         let rank = self.rank;
+        let ridge = f64::from(op.formula.row_regularization(1, op.cells()));
         let is_cold = |row: usize| offsets[row] == offsets[row + 1];
-        let lower = |observed: &Observed| -> Result<Vec<f64>, usize> {
+        // The matrix for descent, its factor for solving.
+        let matrix = |observed: &Observed| -> Result<Vec<f64>, usize> {
             let upper = maps.matrix(observed, vec![0.0; upper_len(self.width)]);
-            let mut lower = square(self.width, rank, &upper);
-            (0..rank).for_each(|k| lower[k * rank + k] += f64::from(ridge));
-            factor(rank, &mut lower).map(|()| lower)
+            let mut matrix = square(self.width, rank, &upper);
+            (0..rank).for_each(|k| matrix[k * rank + k] += ridge);
+            if !op.non_negative {
+                factor(rank, &mut matrix)?;
+            }
+            Ok(matrix)
         };
-        let kept = self.kept((0..offsets.len() - 1).filter(|&row| is_cold(row)), lower);
-        let rows = out.par_chunks_exact_mut(self.width).enumerate();
-        let solve = |(row, out): (usize, &mut [f32])| -> Result<(), FailedRow> {
+        let cold = (0..offsets.len() - 1).filter(|&row| is_cold(row));
+        let kept = self.kept(cold, matrix);
+        let solve = |row: usize, out: &mut [f32]| -> Result<(), usize> {
             let observed = self.observed(row);
             if observed.iter().all(|&bits| bits == 0) {
                 return Ok(());
             }
-            let lower = match kept.get(&observed) {
+            let matrix = match kept.get(&observed) {
                 Some(kept) => Cow::Borrowed(kept),
-                None => Cow::Owned(lower(&observed)),
+                None => Cow::Owned(matrix(&observed)),
             };
-            let failed = |&pivot: &usize| FailedRow {
-                row: first_id + row as u32,
-                pivot: pivot as u32,
-            };
-            let lower = lower.as_ref().as_ref().map_err(failed)?;
+            let matrix = matrix.as_ref().as_ref().map_err(|&pivot| pivot)?;
             let mut x = self.right_hand_side(maps, row);
-            substitute(rank, lower, &mut x[..rank]);
+            if op.non_negative {
+                let rhs = std::mem::replace(&mut x, vec![0.0; rank]);
+                descend(matrix, &rhs[..rank], &mut x)?;
+            } else {
+                substitute(rank, matrix, &mut x[..rank]);
+            }
             out.iter_mut()
                 .zip(&x[..rank])
                 .for_each(|(out, &x)| *out = x as f32);
             Ok(())
         };
-        let solved = rows.filter(|(row, _)| is_cold(*row)).map(solve);
-        let failed = solved.filter_map(Result::err);
+        let rows = out.par_chunks_exact_mut(self.width).enumerate();
+        let failed = rows
+            .filter(|(row, _)| is_cold(*row))
+            .filter_map(|(row, out)| {
+                let pivot = solve(row, out).err()? as u32;
+                let row = first_id + row as u32;
+                Some(FailedRow { row, pivot })
+            });
         failed.min_by_key(|failed| failed.row).map_or(Ok(()), Err)
     }
 
