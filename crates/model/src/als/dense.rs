@@ -1,43 +1,18 @@
-//! Small dense systems in f64, for what is solved once and must be exact: few systems of a mode, none of a row.
+//! Small symmetric systems in f64: a bin has one, and there are few of them.
+//!
+//! **Invariant:** every sum has one order, whatever the threads; lanes run across columns or over the fixed positions of a
+//! dot product.
 
 use kernels::LANES;
 
-/// The Cholesky factor L of a symmetric positive definite matrix of n rows, by rows, into its lower triangle; or the pivot
-/// that failed.
-pub(super) fn factor(n: usize, a: &mut [f64]) -> Result<(), usize> {
-    for i in 0..n {
-        let (above, row) = a.split_at_mut(i * n);
-        let row = &mut row[..n];
-        for j in 0..i {
-            let other = &above[j * n..][..n];
-            row[j] = (row[j] - dot(&row[..j], &other[..j])) / other[j];
-        }
-        let pivot = row[i] - dot(&row[..i], &row[..i]);
-        if pivot.is_nan() || pivot <= 0.0 || pivot.is_infinite() {
-            return Err(i);
-        }
-        row[i] = pivot.sqrt();
-    }
-    Ok(())
+/// Columns that are solved together: a row of them fills two registers.
+pub(super) const STRIP: usize = 16;
+
+/// The f64 of a lower triangle by rows: row i begins at i (i + 1) / 2.
+pub(super) const fn lower_len(n: usize) -> usize {
+    n * (n + 1) / 2
 }
 
-/// Solves L Lᵀ x = b in place, with the L of [`factor`].
-pub(super) fn substitute(n: usize, lower: &[f64], b: &mut [f64]) {
-    for i in 0..n {
-        let row = &lower[i * n..][..n];
-        b[i] = (b[i] - dot(&row[..i], &b[..i])) / row[i];
-    }
-    for i in (0..n).rev() {
-        b[i] /= lower[i * n + i];
-        let x = b[i];
-        b[..i]
-            .iter_mut()
-            .zip(&lower[i * n..][..i])
-            .for_each(|(b, l)| *b -= l * x);
-    }
-}
-
-/// x · y: 16 sums, then these in order, then the rest.
 pub(super) fn dot(x: &[f64], y: &[f64]) -> f64 {
     let mut sums = [0.0; LANES];
     let (x_whole, y_whole) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
@@ -55,19 +30,81 @@ pub(super) fn dot(x: &[f64], y: &[f64]) -> f64 {
     sums.iter().sum::<f64>() + rest
 }
 
+/// A = L Lᵀ in place, by rows of the lower triangle; or the pivot that failed.
+pub(super) fn cholesky(n: usize, a: &mut [f64]) -> Result<(), usize> {
+    for i in 0..n {
+        let (above, row) = a.split_at_mut(lower_len(i));
+        for j in 0..i {
+            let other = &above[lower_len(j)..][..=j];
+            row[j] = (row[j] - dot(&row[..j], &other[..j])) / other[j];
+        }
+        let pivot = row[i] - dot(&row[..i], &row[..i]);
+        if pivot.is_nan() || pivot <= 0.0 || pivot.is_infinite() {
+            return Err(i);
+        }
+        row[i] = pivot.sqrt();
+    }
+    Ok(())
+}
+
+/// L Lᵀ x = b in place.
+pub(super) fn substitute(n: usize, l: &[f64], b: &mut [f64]) {
+    for i in 0..n {
+        let row = &l[lower_len(i)..][..=i];
+        b[i] = (b[i] - dot(&row[..i], &b[..i])) / row[i];
+    }
+    for i in (0..n).rev() {
+        let row = &l[lower_len(i)..][..=i];
+        b[i] /= row[i];
+        let x = b[i];
+        b[..i].iter_mut().zip(row).for_each(|(b, l)| *b -= l * x);
+    }
+}
+
+/// L Lᵀ X = B in place for [`STRIP`] columns, given as the rows of B.
+pub(super) fn substitute_strip(n: usize, l: &[f64], b: &mut [[f64; STRIP]]) {
+    for i in 0..n {
+        let row = &l[lower_len(i)..][..=i];
+        let (before, at) = b.split_at_mut(i);
+        let at = &mut at[0];
+        for (l, x) in row.iter().zip(before.iter()) {
+            at.iter_mut().zip(x).for_each(|(b, x)| *b -= l * x);
+        }
+        for b in at.iter_mut() {
+            *b /= row[i];
+        }
+    }
+    for i in (0..n).rev() {
+        let row = &l[lower_len(i)..][..=i];
+        let (before, at) = b.split_at_mut(i);
+        let at = &mut at[0];
+        for b in at.iter_mut() {
+            *b /= row[i];
+        }
+        for (l, b) in row.iter().zip(before.iter_mut()) {
+            b.iter_mut().zip(at.iter()).for_each(|(b, x)| *b -= l * x);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn small_systems_are_solved_and_singular_ones_named() {
-        let (mut a, mut x) = (vec![4.0, 2.0, 2.0, 5.0], vec![10.0, 17.0]);
-        factor(2, &mut a).unwrap();
-        substitute(2, &a, &mut x);
+        let (mut l, mut x) = ([4.0, 2.0, 5.0], [10.0, 17.0]);
+        cholesky(2, &mut l).unwrap();
+        substitute(2, &l, &mut x);
         assert!(
             (x[0] - 1.0).abs() < 1e-15 && (x[1] - 3.0).abs() < 1e-15,
             "{x:?}"
         );
-        assert_eq!(factor(2, &mut [1.0, 1.0, 1.0, 1.0]), Err(1));
+        let mut strip = [[10.0; STRIP], [17.0; STRIP]];
+        substitute_strip(2, &l, &mut strip);
+        for (one, many) in x.iter().zip(strip) {
+            assert!(many.iter().all(|x| (x - one).abs() < 1e-15), "{many:?}");
+        }
+        assert_eq!(cholesky(2, &mut [1.0, 1.0, 1.0]), Err(1));
     }
 }

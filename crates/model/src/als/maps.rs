@@ -1,9 +1,9 @@
 //! The maps of side information: for each column of the attributes the ridge regression of its values on the factors of
 //! the rows that have it.
 
-use super::dense::{dot, factor, substitute};
+use super::dense::{cholesky, dot, substitute};
 use super::ops::{MapTally, MapsOp};
-use super::side::{side_len, square};
+use super::side::{lower, side_len, square};
 use crate::reduce::tree_sum;
 use kernels::upper_len;
 use rayon::prelude::*;
@@ -75,9 +75,8 @@ fn solve_attribute(op: &MapsOp, attribute: Attribute<'_>) -> Result<(f64, f64), 
     }
     let gram = square(width, rank, attribute.gram);
     let ridge = op.regularization * attribute.count;
-    let mut lower = gram.clone();
-    (0..rank).for_each(|k| lower[k * rank + k] += ridge);
-    factor(rank, &mut lower)?;
+    let mut lower = lower(width, rank, attribute.gram, ridge);
+    cholesky(rank, &mut lower)?;
     // aᵀ G a − 2 a · Σ u x: what a map adds to Σ x².
     let change = |map: &[f32], sums: &[f64]| -> (f64, f64) {
         let map: Vec<f64> = map[..rank].iter().map(|&a| f64::from(a)).collect();

@@ -25,6 +25,7 @@ pub mod side;
 mod side_steps;
 pub mod solver;
 pub mod sum;
+mod time_chain;
 pub mod time_mode;
 
 pub use formula::Formula;

@@ -7,7 +7,7 @@
 //!
 //! **Invariant:** what a row is given depends on its own words and on the maps alone.
 
-use super::dense::{factor, substitute};
+use super::dense::{cholesky, lower_len, substitute};
 use super::gram::block_gram;
 use super::non_negative::descend;
 use super::ops::{Columns, FailedRow, HalfStepOp, SideOp};
@@ -190,12 +190,14 @@ impl Side {
         // The matrix for descent, its factor for solving.
         let matrix = |observed: &Observed| -> Result<Vec<f64>, usize> {
             let upper = maps.matrix(observed, vec![0.0; upper_len(self.width)]);
-            let mut matrix = square(self.width, rank, &upper);
-            (0..rank).for_each(|k| matrix[k * rank + k] += ridge);
-            if !op.non_negative {
-                factor(rank, &mut matrix)?;
+            if op.non_negative {
+                let mut matrix = square(self.width, rank, &upper);
+                (0..rank).for_each(|k| matrix[k * rank + k] += ridge);
+                return Ok(matrix);
             }
-            Ok(matrix)
+            let mut lower = lower(self.width, rank, &upper, ridge);
+            cholesky(rank, &mut lower)?;
+            Ok(lower)
         };
         let cold = (0..offsets.len() - 1).filter(|&row| is_cold(row));
         let kept = self.kept(cold, matrix);
@@ -321,6 +323,16 @@ pub(super) fn square(width: usize, rank: usize, upper: &[f64]) -> Vec<f64> {
     (0..rank * rank)
         .map(|i| entry(i / rank, i % rank))
         .collect()
+}
+
+/// The same as the lower triangle of an equation's matrix, by rows.
+pub(super) fn lower(width: usize, rank: usize, upper: &[f64], ridge: f64) -> Vec<f64> {
+    let mut lower = Vec::with_capacity(lower_len(rank));
+    for i in 0..rank {
+        lower.extend((0..=i).map(|j| upper[upper_index(width, j, i)]));
+        lower[lower_len(i) + i] += ridge;
+    }
+    lower
 }
 
 /// Side information on top of what all rows of a half-step have in common.
