@@ -47,6 +47,7 @@ pub fn bed(rows: &[Row], mode: IoMode) -> Bed {
         hash: Some((3, 0..u64::MAX / 4 * 3)),
         collapse_time: true,
         tiles: None,
+        decay: None,
     };
     let data = found.data.clone();
     let interactions = data.parts[0].1.interactions;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use store::partition::PartitionWriter;
 use store::{Cache, IoMode, Sealed};
 use tensor::{
-    BlockId, Checkpoint, Grid, Mode, News, PartitionRef, Partitions, Program, ProgramError,
+    BlockId, Checkpoint, Decay, Grid, Mode, News, PartitionRef, Partitions, Program, ProgramError,
     Reduced, StepId, Turn,
 };
 use tests::inline::{InlineError, World};
@@ -168,6 +168,7 @@ fn bed(data: &Data, has_time: bool, course: Course) -> Bed {
             product,
             bins: data.bins,
             train,
+            decay: None,
         },
         _directory: directory,
     }
@@ -185,7 +186,12 @@ struct Trained {
 }
 
 fn train(settings: &Settings, data: &Data, course: Course) -> Result<Trained, InlineError> {
-    let mut bed = bed(data, settings.time == TimeUse::Factor, course);
+    let mut bed = bed(data, settings.time != TimeUse::Ignore, course);
+    bed.input.decay = settings.half_life.map(|half_life| Decay {
+        half_life,
+        last_bin: data.bins - 1,
+        keeps_bin: true,
+    });
     let mut program = Als::new(settings.clone(), bed.input.clone()).unwrap();
     bed.world.run(&mut program, &exec::begin)?;
     Ok(trained(&bed.world, &program, data))
@@ -302,25 +308,29 @@ fn objective(settings: &Settings, data: &Data, trained: &Trained) -> f64 {
         vec![0; bins as usize],
     ];
     for &(user, product, bin, value) in &data.cells {
+        let fade = settings.half_life.map_or(1.0, |half_life| {
+            (-f64::from(data.bins - 1 - bin) / half_life).exp2()
+        });
         let bin = if has_time { bin } else { 0 };
         [user, product, bin]
             .iter()
             .zip(&mut counts)
             .for_each(|(&row, counts)| counts[row as usize] += 1);
         let (x, y) = (score(user, product, bin), f64::from(value));
-        sum += match settings.preset {
-            Preset::Explicit => (y - f64::from(trained.offset) - x).powi(2),
-            Preset::Rendle => (1.0 - x).powi(2),
-            // The cell was counted as a zero among all cells.
-            Preset::Full => (y - x).powi(2) - x * x,
-            Preset::Hu => {
-                let above = match settings.scaling {
-                    Scaling::Linear => settings.alpha * y,
-                    Scaling::Log => settings.alpha * (1.0 + y / settings.epsilon).ln(),
-                };
-                (alpha0 + above) * (1.0 - x).powi(2) - alpha0 * x * x
-            }
-        };
+        sum += fade
+            * match settings.preset {
+                Preset::Explicit => (y - f64::from(trained.offset) - x).powi(2),
+                Preset::Rendle => (1.0 - x).powi(2),
+                // The cell was counted as a zero among all cells.
+                Preset::Full => (y - x).powi(2) - x * x,
+                Preset::Hu => {
+                    let above = match settings.scaling {
+                        Scaling::Linear => settings.alpha * y,
+                        Scaling::Log => settings.alpha * (1.0 + y / settings.epsilon).ln(),
+                    };
+                    (alpha0 + above) * (1.0 - x).powi(2) - alpha0 * x * x
+                }
+            };
     }
     let all = f64::from(data.users) * f64::from(data.products) * f64::from(bins);
     for (table, counts) in trained.tables.iter().zip(&counts) {
@@ -375,17 +385,104 @@ fn the_objective_is_the_sum_over_all_cells_and_falls() {
 }
 
 #[test]
+fn weights_fade_by_the_bin_beside_a_value() {
+    let mut data = Data::counts(60, 90, 5);
+    data.cells.dedup_by_key(|cell| (cell.0, cell.1));
+    for (preset, solver, center) in [
+        (Preset::Explicit, Solver::Cholesky, true),
+        (Preset::Rendle, Solver::Cg, false),
+        (Preset::Rendle, Solver::Cholesky, false),
+    ] {
+        let settings = Settings {
+            solver,
+            center,
+            half_life: Some(1.5),
+            ..small(preset, TimeUse::Decay)
+        };
+        let trained = train(&settings, &data, usual()).unwrap();
+        assert_eq!(trained.tables.len(), 2);
+        let naive = objective(&settings, &data, &trained);
+        let last = *trained.objectives.last().unwrap();
+        assert!(
+            (last - naive).abs() <= 1e-6 * naive,
+            "{preset:?}: {last} is not {naive}"
+        );
+        if center {
+            let fade = |bin: u32| (-f64::from(4 - bin) / 1.5).exp2();
+            let weights: f64 = data.cells.iter().map(|cell| fade(cell.2)).sum();
+            let values = data
+                .cells
+                .iter()
+                .map(|cell| fade(cell.2) * f64::from(cell.3));
+            let mean = values.sum::<f64>() / weights;
+            assert!((f64::from(trained.offset) - mean).abs() < 1e-6);
+        }
+        let course = Course {
+            threads: 1,
+            budget: 2_000_000,
+            simd: Simd::PORTABLE,
+            io: IoMode::Pread,
+            backwards: true,
+        };
+        assert_eq!(
+            train(&settings, &data, course).unwrap().digest,
+            trained.digest
+        );
+    }
+}
+
+#[test]
+fn factors_of_parts_are_not_negative_and_the_objective_falls() {
+    let matrix = collapsed(Data::counts(90, 150, 1));
+    let tensor = Data::counts(60, 90, 4);
+    for preset in PRESETS {
+        for (time, data) in [(TimeUse::Ignore, &matrix), (TimeUse::Factor, &tensor)] {
+            let settings = Settings {
+                non_negative: true,
+                epochs: 6,
+                ..small(preset, time)
+            };
+            let trained = train(&settings, data, usual()).unwrap();
+            let naive = objective(&settings, data, &trained);
+            let last = *trained.objectives.last().unwrap();
+            assert!(
+                (last - naive).abs() <= 1e-6 * naive,
+                "{preset:?} {time:?}: {last} is not {naive}"
+            );
+            let falls = |pair: &[f64]| pair[1] <= pair[0] * (1.0 + 1e-6);
+            assert!(
+                trained.objectives.windows(2).all(falls),
+                "{:?}",
+                trained.objectives
+            );
+            let free = train(
+                &Settings {
+                    non_negative: false,
+                    ..settings
+                },
+                data,
+                usual(),
+            );
+            assert!(free.unwrap().objectives[5] <= last * (1.0 + 1e-2));
+            let all = || trained.tables.iter().flatten().flatten();
+            assert!(all().all(|&x| x >= 0.0));
+            assert!(all().any(|&x| x > 0.0));
+        }
+    }
+}
+
+#[test]
 fn nothing_that_must_not_matter_changes_the_digest() {
-    for (preset, time, solver) in [
-        (Preset::Hu, TimeUse::Ignore, Solver::Cholesky),
-        (Preset::Hu, TimeUse::Ignore, Solver::Auto),
-        (Preset::Rendle, TimeUse::Ignore, Solver::Dual),
-        (Preset::Rendle, TimeUse::Factor, Solver::Cg),
-        (Preset::Explicit, TimeUse::Factor, Solver::Subspace),
-        (Preset::Rendle, TimeUse::Factor, Solver::Cholesky),
-        (Preset::Explicit, TimeUse::Factor, Solver::Cholesky),
-        (Preset::Full, TimeUse::Factor, Solver::Cholesky),
-        (Preset::Full, TimeUse::Ignore, Solver::Cholesky),
+    for (preset, time, solver, non_negative) in [
+        (Preset::Hu, TimeUse::Ignore, Solver::Cholesky, false),
+        (Preset::Hu, TimeUse::Ignore, Solver::Auto, false),
+        (Preset::Rendle, TimeUse::Ignore, Solver::Dual, false),
+        (Preset::Rendle, TimeUse::Factor, Solver::Cg, false),
+        (Preset::Explicit, TimeUse::Factor, Solver::Subspace, false),
+        (Preset::Rendle, TimeUse::Factor, Solver::Cholesky, false),
+        (Preset::Explicit, TimeUse::Factor, Solver::Cholesky, false),
+        (Preset::Full, TimeUse::Factor, Solver::Cholesky, true),
+        (Preset::Full, TimeUse::Ignore, Solver::Cholesky, false),
     ] {
         let data = Data::counts(400, 300, 3);
         let data = if time == TimeUse::Ignore {
@@ -396,6 +493,7 @@ fn nothing_that_must_not_matter_changes_the_digest() {
         let settings = Settings {
             epochs: 2,
             solver,
+            non_negative,
             ..small(preset, time)
         };
         let expected = train(&settings, &data, usual()).unwrap();
@@ -602,15 +700,16 @@ impl Program for Interrupted {
 #[test]
 fn a_checkpoint_and_its_objects_are_enough_to_go_on() {
     let data = Data::counts(100, 80, 3);
-    for (preset, time, solver) in [
-        (Preset::Hu, TimeUse::Factor, Solver::Cholesky),
-        (Preset::Explicit, TimeUse::Factor, Solver::Cholesky),
-        (Preset::Rendle, TimeUse::Ignore, Solver::Cholesky),
-        (Preset::Hu, TimeUse::Factor, Solver::Cg),
-        (Preset::Rendle, TimeUse::Ignore, Solver::Cg),
+    for (preset, time, solver, non_negative) in [
+        (Preset::Hu, TimeUse::Factor, Solver::Cholesky, false),
+        (Preset::Explicit, TimeUse::Factor, Solver::Cholesky, true),
+        (Preset::Rendle, TimeUse::Ignore, Solver::Cholesky, false),
+        (Preset::Hu, TimeUse::Factor, Solver::Cg, false),
+        (Preset::Rendle, TimeUse::Ignore, Solver::Cg, false),
     ] {
         let settings = Settings {
             solver,
+            non_negative,
             ..small(preset, time)
         };
         let data = if time == TimeUse::Ignore {

@@ -285,6 +285,15 @@ fn of_contradictions() -> Vec<Case> {
             "job.toml:11:9: `model.alpha` is for the preset \"hu\": the preset is \"rendle\", remove the key",
         ),
         of_job(
+            plus("[model]\nnon_negative = true\nsolver = \"cg\"\n"),
+            "job.toml:11:10: `model.solver` must be \"cholesky\" with `non_negative`, which descends on the exact \
+             equations of a row: remove one of the keys",
+        ),
+        of_job(
+            plus("[model]\nkind = \"sgd\"\nnon_negative = true\n"),
+            "job.toml:11:16: `model.non_negative` is a key of \"als\": the kind is \"sgd\", remove the key",
+        ),
+        of_job(
             plus("[model]\npreset = \"full\"\nalpha0 = 2\n"),
             "job.toml:11:10: `model.alpha0` is for the presets \"hu\" and \"rendle\": the preset is \"full\", remove the \
              key",
@@ -298,6 +307,25 @@ fn of_contradictions() -> Vec<Case> {
             GOOD.replace("time = \"t\"", "[model]\ntime = \"factor\""),
             "job.toml:6:8: `model.time` = \"factor\" needs bins of time: name a column with `input.time` and a \
              `time_bin`",
+        ),
+        of_job(
+            GOOD.replace("time = \"t\"", "[model]\ntime = \"decay\"\nhalf_life = 4"),
+            "job.toml:6:8: `model.time` = \"decay\" needs bins of time: name a column with `input.time` and a `time_bin`",
+        ),
+        of_job(
+            plus("[model]\ntime = \"decay\"\n"),
+            "job.toml:10:8: `model.time` = \"decay\" needs a `half_life`: the age, in bins, at which an interaction counts \
+             half",
+        ),
+        of_job(
+            plus("[model]\nhalf_life = 4\n"),
+            "job.toml:10:13: `model.half_life` is for `model.time` = \"decay\": set it, or remove the key",
+        ),
+        of_job(
+            plus("[model]\nkind = \"line\"\ntime = \"decay\"\n"),
+            "job.toml:11:8: `model.time` = \"decay\" is not known with the kind \"line\": use \"ignore\", or \"als\"; \
+             job.toml:11:8: `model.time` = \"decay\" needs a `half_life`: the age, in bins, at which an interaction counts \
+             half",
         ),
         of_job(
             GOOD.replace("out/model", "out/data/model"),

@@ -139,6 +139,10 @@ const LONG: &[(&str, &str)] = &[
         "one random world and the laws it must keep, read side by side",
     ),
     (
+        "tests/tests/als.rs",
+        "one bed of data, and all that training on it must keep, with the objective written naively beside",
+    ),
+    (
         "tests/tests/evaluate.rs",
         "the naive evaluation in memory beside everything that is compared with it",
     ),

@@ -13,7 +13,7 @@ use tables::survey::InMemory;
 use tables::{
     BuildViews, OnBadRow, ScanSpec, SplitSettings, ValueRule, interaction_hash, split_specs,
 };
-use tensor::{BlockId, Duplicates, Grid, SplitPart, SuperBlocks, TimeBin, View, ViewSpec};
+use tensor::{BlockId, Decay, Duplicates, Grid, SplitPart, SuperBlocks, TimeBin, View, ViewSpec};
 use tests::ingested::{
     DAY, GENEROUS, Ingested, Input, Row, TIGHT, ingest, inputs, parquet_of, refusal, some_rows,
     spec, try_ingest_with,
@@ -313,6 +313,76 @@ fn splits_by_bins_keep_their_bins_and_collapse_by_the_rule() {
             let expected: BTreeMap<_, _> =
                 expected.into_iter().map(|(k, v)| (k, combine(v))).collect();
             assert_eq!(found.rows(&flat.partitions), expected, "{duplicates:?}");
+        }
+    }
+}
+
+#[test]
+fn a_view_fades_values_or_keeps_the_bin_that_decides() {
+    let files = inputs(&[plain_file(&some_rows(6000, 3))]);
+    for duplicates in [
+        Duplicates::Sum,
+        Duplicates::Count,
+        Duplicates::Max,
+        Duplicates::Last,
+    ] {
+        let mut found = ingest(
+            &files,
+            &ScanSpec {
+                duplicates,
+                ..spec()
+            },
+        );
+        let all = found.rows(&found.data.parts[0].1.clone());
+        let by = SplitSettings::Bins {
+            validation: 0,
+            test: 5,
+        };
+        let train = split_specs(&by, &found.data, true).unwrap().train;
+        let end = train.bins.clone().unwrap().end;
+        let faded = |keeps_bin| ViewSpec {
+            decay: Some(Decay {
+                half_life: 3.5,
+                last_bin: end - 1,
+                keeps_bin,
+            }),
+            ..train.clone()
+        };
+        let views = build(&mut found, vec![faded(false), faded(true)]);
+        let mut pairs: BTreeMap<(u32, u32), Vec<(u32, f64)>> = BTreeMap::new();
+        for ((user, product, bin), value) in all.into_iter().filter(|((_, _, bin), _)| *bin < end) {
+            pairs
+                .entry((user, product))
+                .or_default()
+                .push((bin, f64::from(value)));
+        }
+        let combine = |values: &[f64]| match duplicates {
+            Duplicates::Sum | Duplicates::Count => values.iter().sum::<f64>(),
+            Duplicates::Max => values.iter().copied().fold(f64::MIN, f64::max),
+            Duplicates::Last => values[values.len() - 1],
+        };
+        let fade = |bin: u32| (-f64::from(end - 1 - bin) / 3.5).exp2();
+        let values = found.rows(&views[0].partitions);
+        let bins = found.rows(&views[1].partitions);
+        assert_eq!((values.len(), bins.len()), (pairs.len(), pairs.len()));
+        for (((user, product), seen), ((user_too, product_too, bin), value)) in
+            pairs.iter().zip(bins)
+        {
+            assert_eq!((*user, *product), (user_too, product_too));
+            let plain: Vec<f64> = seen.iter().map(|(_, value)| *value).collect();
+            assert_eq!(value, combine(&plain) as f32, "{duplicates:?}");
+            let newest = seen.iter().rev();
+            let decides = match duplicates {
+                Duplicates::Max => newest.max_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0))),
+                _ => newest.max_by_key(|(bin, _)| *bin),
+            };
+            assert_eq!(bin, decides.unwrap().0, "{duplicates:?} {seen:?}");
+            let aged: Vec<f64> = seen.iter().map(|(bin, value)| value * fade(*bin)).collect();
+            let (aged, found) = (combine(&aged), f64::from(values[&(*user, *product, 0)]));
+            assert!(
+                (found - aged).abs() <= 1e-6 * aged,
+                "{duplicates:?}: {found} for {aged}"
+            );
         }
     }
 }

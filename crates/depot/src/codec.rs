@@ -7,7 +7,7 @@ use crate::manifest::{
 use crate::messages as m;
 use prost::Message;
 use tensor::{
-    Axis, BlockId, DataSet, DepotId, Digest, Duplicates, Grid, IdKind, Mode, ObjectKey,
+    Axis, BlockId, DataSet, Decay, DepotId, Digest, Duplicates, Grid, IdKind, Mode, ObjectKey,
     PartitionRef, Partitions, SealedRef, SplitPart, TableId, TimeAxis, TimeBin, View, ViewSpec,
 };
 
@@ -288,6 +288,11 @@ fn from_view(view: &ViewOf) -> m::ViewMessage {
         }),
         collapse_time: spec.collapse_time,
         tiles: spec.tiles,
+        decay: spec.decay.map(|decay| m::DecayMessage {
+            half_life: decay.half_life,
+            last_bin: decay.last_bin,
+            keeps_bin: decay.keeps_bin,
+        }),
         partitions: Some(from_partitions(&view.view.partitions)),
     }
 }
@@ -299,6 +304,11 @@ fn view(message: m::ViewMessage) -> Result<ViewOf, Reason> {
         hash: message.hash.map(|hash| (hash.seed, hash.start..hash.end)),
         collapse_time: message.collapse_time,
         tiles: message.tiles,
+        decay: message.decay.map(|decay| Decay {
+            half_life: decay.half_life,
+            last_bin: decay.last_bin,
+            keeps_bin: decay.keeps_bin,
+        }),
     };
     Ok(ViewOf {
         lineage: digest(&message.lineage)?,

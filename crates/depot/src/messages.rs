@@ -171,6 +171,18 @@ pub(crate) struct ViewMessage {
     pub partitions: Option<PartitionsMessage>,
     #[prost(uint32, optional, tag = "8")]
     pub tiles: Option<u32>,
+    #[prost(message, optional, tag = "9")]
+    pub decay: Option<DecayMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct DecayMessage {
+    #[prost(double, tag = "1")]
+    pub half_life: f64,
+    #[prost(uint32, tag = "2")]
+    pub last_bin: u32,
+    #[prost(bool, tag = "3")]
+    pub keeps_bin: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

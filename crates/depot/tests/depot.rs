@@ -125,6 +125,11 @@ fn bodies() -> Vec<Body> {
         hash: Some((5, 1..u64::MAX)),
         collapse_time: true,
         tiles: Some(9),
+        decay: Some(tensor::Decay {
+            half_life: 2.5,
+            last_bin: 8,
+            keeps_bin: true,
+        }),
     };
     let plain = DataSet {
         time: None,

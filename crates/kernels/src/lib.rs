@@ -18,6 +18,7 @@ pub mod dot;
 pub mod dual;
 pub mod eigen;
 pub mod losses;
+pub mod non_negative;
 pub mod normal;
 pub mod panel;
 pub mod peak;
@@ -36,6 +37,7 @@ pub use cholesky::{FailedPivot, batch_len, solve, solve_scratch};
 pub use dot::dot;
 pub use dual::{Dual, dual, dual_scratch};
 pub use eigen::{eigen, eigen_scratch};
+pub use non_negative::{non_negative, non_negative_scratch};
 pub use normal::{
     Base, CHUNK, accumulate, add, close, close_long, flush, gram, panel_len, system_len,
     upper_index, upper_len,

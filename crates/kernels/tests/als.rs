@@ -2,7 +2,8 @@
 
 use kernels::{
     Base, CHUNK, FailedPivot, Rows, Simd, Source, accumulate, close, close_long, flush, gram,
-    panel_len, solve, solve_scratch, system_len, upper_index, upper_len,
+    non_negative, non_negative_scratch, panel_len, solve, solve_scratch, system_len, upper_index,
+    upper_len,
 };
 use proptest::prelude::*;
 
@@ -193,6 +194,23 @@ fn backward_error(width: usize, system: &[f32], x: &[f32]) -> f64 {
     worst / (norm * largest(x) + largest(b))
 }
 
+/// Coordinate descent from x over the columns of a system, written naively in f64, and its objectives after every sweep.
+fn naive_sweeps(width: usize, system: &[f32], x: &[f32], sweeps: usize) -> (Vec<f64>, Vec<f64>) {
+    let entry = |i: usize, j: usize| f64::from(system[upper_index(width, i.min(j), i.max(j))]);
+    let b = |k: usize| f64::from(system[upper_len(width) + k]);
+    let product = |x: &[f64], i: usize| (0..width).map(|j| entry(i, j) * x[j]).sum::<f64>();
+    let mut x: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
+    let mut objectives = Vec::new();
+    for _ in 0..sweeps {
+        for k in 0..width {
+            x[k] = (x[k] - (product(&x, k) - b(k)) / entry(k, k)).max(0.0);
+        }
+        let terms = (0..width).map(|k| x[k] * (0.5 * product(&x, k) - b(k)));
+        objectives.push(terms.sum());
+    }
+    (x, objectives)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -233,6 +251,42 @@ proptest! {
         for (system, x) in systems.chunks(length).zip(one_by_one.chunks(width)) {
             let error = backward_error(width, system, x);
             prop_assert!(error <= 1e-6, "{}", error);
+        }
+    }
+
+    #[test]
+    fn descent_to_non_negative_factors_is_the_method_and_the_same_bits_everywhere(
+        seed: u64, blocks in 1_usize..8, count in 0_usize..300, sweeps in 1_usize..12,
+    ) {
+        let width = 16 * blocks;
+        let system = Case::new(seed, width, count).system(Simd::detect(), false, &[CHUNK]);
+        let start: Vec<f32> = Numbers(seed).signed(width).iter().map(|x| x.max(0.0)).collect();
+        let descended = |simd: Simd, sweeps: usize| {
+            let mut x = start.clone();
+            let mut scratch = vec![f32::NAN; non_negative_scratch(width)];
+            assert_eq!(non_negative(simd, &system, sweeps, &mut x, &mut scratch), None);
+            x
+        };
+        let expected = descended(Simd::PORTABLE, sweeps);
+        for simd in Simd::available() {
+            prop_assert_eq!(bits(&descended(simd, sweeps)), bits(&expected), "{}", simd);
+        }
+        let (naive, objectives) = naive_sweeps(width, &system, &start, sweeps);
+        prop_assert!(objectives.windows(2).all(|pair| pair[1] <= pair[0] + 1e-9 * pair[0].abs()));
+        let largest = naive.iter().fold(0.0, |most: f64, x| most.max(*x));
+        for (found, naive) in expected.iter().zip(&naive) {
+            prop_assert!((f64::from(*found) - naive).abs() <= 1e-4 * largest, "{} for {}", found, naive);
+        }
+        // Karush, Kuhn and Tucker, once it has come to rest: g = A x - b is 0 where x > 0, and no less elsewhere.
+        let x = descended(Simd::detect(), 2000);
+        let entry = |i: usize, j: usize| f64::from(system[upper_index(width, i.min(j), i.max(j))]);
+        for i in 0..width {
+            let terms: Vec<f64> = (0..width).map(|j| entry(i, j) * f64::from(x[j])).collect();
+            let b = f64::from(system[upper_len(width) + i]);
+            let gradient = terms.iter().sum::<f64>() - b;
+            let size = terms.iter().map(|term| term.abs()).sum::<f64>() + b.abs();
+            let wrong = if x[i] > 0.0 { gradient.abs() } else { -gradient };
+            prop_assert!(x[i] >= 0.0 && wrong <= 2e-5 * size, "{} of {} at {}", gradient, size, x[i]);
         }
     }
 
@@ -290,6 +344,18 @@ proptest! {
         }
         let naive: f64 = x.iter().zip(&y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
         prop_assert!((f64::from(expected) - naive).abs() < 1e-4);
+    }
+}
+
+#[test]
+fn a_diagonal_that_is_not_positive_is_named() {
+    let mut system = Case::new(5, 32, 90).system(Simd::detect(), false, &[CHUNK]);
+    let mut scratch = vec![0.0; non_negative_scratch(32)];
+    for wrong in [f32::NAN, 0.0, f32::INFINITY] {
+        system[upper_index(32, 21, 21)] = wrong;
+        let mut x = vec![0.5; 32];
+        let failed = non_negative(Simd::detect(), &system, 3, &mut x, &mut scratch);
+        assert_eq!(failed, Some(21));
     }
 }
 

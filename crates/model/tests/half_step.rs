@@ -18,6 +18,7 @@ struct Problem {
     formula: Formula,
     solver: Solver,
     cg_steps: u32,
+    non_negative: bool,
     rows: Grid,
     columns: Grid,
     bins: Option<u32>,
@@ -61,6 +62,7 @@ impl Problem {
             formula,
             solver: Solver::Cholesky,
             cg_steps: 3,
+            non_negative: false,
             rows: Grid::single(counts.len() as u32),
             columns,
             bins,
@@ -125,6 +127,7 @@ impl Problem {
             cg_steps: self.cg_steps,
             basis: self.takes_basis(),
             warm: false,
+            non_negative: self.non_negative,
         }
     }
 
@@ -325,6 +328,21 @@ fn backward_error(a: &[f64], b: &[f64], x: &[f32]) -> f64 {
     residual / (size + norm(&mut b.iter().copied()))
 }
 
+/// How far x ≥ 0 is from the conditions of Karush, Kuhn and Tucker, relative to the size of the terms: with
+/// g = A x − b, g ≥ 0 where x = 0, and g = 0 where x > 0.
+fn optimality_error(a: &[f64], b: &[f64], x: &[f32]) -> f64 {
+    assert!(x.iter().all(|&x| x >= 0.0), "{x:?}");
+    let rows = a.chunks_exact(b.len()).zip(b).zip(x);
+    let errors = rows.map(|((row, &b), &xk)| {
+        let terms = row.iter().zip(x).map(|(a, &x)| a * f64::from(x));
+        let gradient = terms.clone().sum::<f64>() - b;
+        let size = terms.map(f64::abs).sum::<f64>() + b.abs();
+        let wrong = if xk > 0.0 { gradient.abs() } else { -gradient };
+        wrong.max(0.0) / size.max(f64::MIN_POSITIVE)
+    });
+    errors.fold(0.0, f64::max)
+}
+
 fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
 }
@@ -388,6 +406,42 @@ fn rows_solve_the_normal_equations() {
                 "{preset:?} {solver:?}: fit {} is not {fit}",
                 tally.fit
             );
+        }
+    }
+}
+
+#[test]
+fn rows_of_parts_come_to_the_best_factors_of_0_or_more() {
+    for preset in PRESETS {
+        for (rank, bins) in [(5, None), (20, Some(7)), (40, None)] {
+            let problem = Problem {
+                non_negative: true,
+                ..Problem::new(preset, rank, bins, &COUNTS)
+            };
+            let (mut out, mut tally) = problem.run(Simd::detect(), 2, &[]);
+            for _ in 0..60 {
+                let before = tally.fit;
+                (out, tally) = problem.run_from(&out, Simd::detect(), 2, &[]);
+                assert!(tally.fit >= before - 1e-6 * before.abs(), "it never rises");
+            }
+            assert_eq!(tally.failed, None);
+            let mut held = 0;
+            for (row, x) in out.chunks_exact(problem.formula.width()).enumerate() {
+                let (x, padding) = x.split_at(rank as usize);
+                assert!(padding.iter().all(|x| x.to_bits() == 0));
+                let (a, b) = problem.equations(row);
+                if COUNTS[row] > 0 {
+                    let error = optimality_error(&a, &b, x);
+                    assert!(error <= 2e-5, "{preset:?} {rank} row {row}: {error:e}");
+                    held += x.iter().filter(|&&x| x == 0.0).count();
+                }
+            }
+            assert!(held > 0, "some bound holds");
+            for (simd, cuts) in Simd::available().zip([vec![5, 900, 901], vec![], vec![1500]]) {
+                let (other, _) = problem.run_from(&out, simd, 3, &cuts);
+                let (again, _) = problem.run_from(&out, Simd::detect(), 1, &[]);
+                assert_eq!(bits(&other), bits(&again), "{simd} {cuts:?}");
+            }
         }
     }
 }
@@ -576,10 +630,23 @@ fn bins_are_solved_from_partials_of_blocks() {
             formula: problem.formula,
             bins: 6,
             cells,
+            non_negative: false,
         };
         let mut out = vec![1.0; 6 * width];
-        let tally = solve_times(&op, &equations, Some((&user_gram, &gram)), &mut out);
+        let grams = Some((&user_gram[..], &gram[..]));
+        let tally = solve_times(&op, &equations, grams, &mut out);
         assert_eq!(tally.failed, None);
+        let descending = TimeSolveOp {
+            non_negative: true,
+            ..op.clone()
+        };
+        let mut parts = vec![0.0; 6 * width];
+        let mut fits: Vec<f64> = Vec::new();
+        for _ in 0..60 {
+            fits.push(solve_times(&descending, &equations, grams, &mut parts).fit);
+        }
+        let rises = |pair: &[f64]| pair[1] >= pair[0] - 1e-6 * pair[0].abs();
+        assert!(fits.windows(2).all(rises), "{preset:?}");
         assert!(
             out[5 * width..].iter().all(|&t| t == 0.0),
             "a bin without interactions is exactly zero"
@@ -600,6 +667,9 @@ fn bins_are_solved_from_partials_of_blocks() {
             }
             let error = backward_error(&a[bin], &b[bin], &out[bin * width..][..rank]);
             assert!(error <= 1e-6, "{preset:?} bin {bin}: {error:e}");
+            let parts = &parts[bin * width..][..rank];
+            let error = optimality_error(&a[bin], &b[bin], parts);
+            assert!(error <= 2e-5, "{preset:?} bin {bin}: {error:e}");
         }
     }
 }

@@ -37,6 +37,11 @@ impl Combined {
         };
     }
 
+    /// The value before it is rounded.
+    pub fn exact(self) -> f64 {
+        self.value
+    }
+
     /// The value as it is stored; infinite where it leaves the range of f32.
     pub fn value(self) -> f32 {
         self.value as f32

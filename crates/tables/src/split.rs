@@ -82,6 +82,7 @@ pub fn split_specs(
         hash,
         collapse_time,
         tiles: None,
+        decay: None,
     };
     match *split {
         SplitSettings::Bins { validation, test } => {

@@ -1,7 +1,7 @@
 //! Derived partitions: a part, a range of bins, a range of hashes, with time or collapsed. One task derives a few
 //! partitions; the program asks for all of them and gathers the views.
 
-use crate::combine::PartitionBuild;
+use crate::combine::{Combined, PartitionBuild};
 use crate::error::TablesError;
 use crate::ingest::{UNITS_PER_TASK, collected, refuse};
 use crate::op::{self, Op, SealReport, ViewOp, ViewUnit};
@@ -30,27 +30,86 @@ pub fn derive(
     budget_bytes: u64,
 ) -> Result<(Sealed, PartitionRef), TablesError> {
     let partition = Partition::open(source)?;
+    let keeps_bin = spec.decay.is_some_and(|decay| decay.keeps_bin);
     let mut build = PartitionBuild::new(
         cache,
         unit.orientation,
         unit.block,
         partition.rows(),
-        partition.has_time() && !spec.collapse_time,
+        partition.has_time() && (!spec.collapse_time || keeps_bin),
         duplicates,
         "value",
     )?;
     let first = (unit.orientation, unit.first_row);
-    each_kept(
-        spec,
-        &partition,
-        first,
-        budget_bytes,
-        |row, column, time, value| build.push(row, column, time, value),
-    )?;
+    if keeps_bin {
+        let mut aged = Aged::new(duplicates);
+        each_kept(
+            spec,
+            &partition,
+            first,
+            budget_bytes,
+            |row, column, time, value| {
+                let whole = aged.push((row, column), time, value);
+                whole.map_or(Ok(()), |(row, column, time, value)| {
+                    build.push(row, column, time, value)
+                })
+            },
+        )?;
+        if let Some((row, column, time, value)) = aged.close() {
+            build.push(row, column, time, value)?;
+        }
+    } else {
+        each_kept(
+            spec,
+            &partition,
+            first,
+            budget_bytes,
+            |row, column, time, value| build.push(row, column, time, value),
+        )?;
+    }
     build.seal()
 }
 
-/// Hands over what a view keeps of a partition, in canonical order: row, column, time (0 where it is collapsed), value.
+/// Combines the interactions of one (row, column), which come in the order of their bins, and keeps the bin of the one
+/// that decides: the newest, and with the rule `Max` the largest, of equals the newest.
+struct Aged {
+    rule: Duplicates,
+    open: Option<((u32, u32), u32, Combined)>,
+}
+
+/// Row, column, bin, value.
+type Whole = (u32, u32, u32, f64);
+
+impl Aged {
+    fn new(rule: Duplicates) -> Self {
+        Aged { rule, open: None }
+    }
+
+    /// Takes the next interaction; gives the one that is whole by it.
+    fn push(&mut self, pair: (u32, u32), bin: u32, value: f64) -> Option<Whole> {
+        if let Some((open, kept, combined)) = &mut self.open
+            && *open == pair
+        {
+            if self.rule != Duplicates::Max || value >= combined.exact() {
+                *kept = bin;
+            }
+            combined.add(value);
+            return None;
+        }
+        let before = self.close();
+        self.open = Some((pair, bin, Combined::new(self.rule, value)));
+        before
+    }
+
+    /// The last one.
+    fn close(&mut self) -> Option<Whole> {
+        let ((row, column), bin, combined) = self.open.take()?;
+        Some((row, column, bin, combined.exact()))
+    }
+}
+
+/// Hands over what a view keeps of a partition, in canonical order: row, column, time (0 where it is collapsed and no bin is
+/// kept), value, faded where values fade.
 /// `first` is the mode and the row id of its first row.
 pub(crate) fn each_kept(
     spec: &ViewSpec,
@@ -59,7 +118,10 @@ pub(crate) fn each_kept(
     budget_bytes: u64,
     mut take: impl FnMut(u32, u32, u32, f64) -> Result<(), TablesError>,
 ) -> Result<(), TablesError> {
-    let keeps_time = partition.has_time() && !spec.collapse_time;
+    let keeps_bin = spec.decay.is_some_and(|decay| decay.keeps_bin);
+    let keeps_time = partition.has_time() && (!spec.collapse_time || keeps_bin);
+    let fading = spec.decay.filter(|decay| !decay.keeps_bin);
+    let fades = fading.map_or_else(Vec::new, |decay| decay.fades());
     let offsets = partition.offsets();
     let piece = (budget_bytes / (2 * INTERACTION_BYTES)).clamp(1 << 10, 1 << 20);
     let interactions = partition.interactions();
@@ -76,8 +138,9 @@ pub(crate) fn each_kept(
             }
             let time = times.map_or(0, |times| times[at]);
             if keeps(spec, first, row as u32, column, time) {
+                let fade = fades.get(time as usize).copied().unwrap_or(1.0);
                 let time = if keeps_time { time } else { 0 };
-                take(row as u32, column, time, f64::from(values.at(at)))?;
+                take(row as u32, column, time, f64::from(values.at(at)) * fade)?;
             }
         }
         partition.drop_behind(range.clone());
@@ -137,7 +200,8 @@ impl BuildViews {
 
     fn is_whole(&self, spec: &ViewSpec) -> bool {
         let collapses = spec.collapse_time && self.data.time.is_some();
-        spec.bins.is_none() && spec.hash.is_none() && !collapses && spec.tiles.is_none()
+        let bends = collapses || spec.tiles.is_some() || spec.decay.is_some();
+        spec.bins.is_none() && spec.hash.is_none() && !bends
     }
 
     fn step(&self, number: usize) -> Result<Step, ProgramError> {

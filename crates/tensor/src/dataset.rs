@@ -1,6 +1,7 @@
 //! What a sealed data set is, as nouns: the axes, the sealed partitions, the views. `depot` writes these
 //! into manifests, `tables` makes them, `model` names their objects in tasks.
 
+use crate::decay::Decay;
 use crate::digest::Digest;
 use crate::grid::Grid;
 use crate::key::{DepotId, ObjectKey};
@@ -165,6 +166,9 @@ pub struct ViewSpec {
     /// those of the first users first; rows and columns are numbered within super-blocks, and there is no
     /// other orientation.
     pub tiles: Option<u32>,
+    /// How interactions fade where time is collapsed; `None`: not at all.
+    #[serde(default)]
+    pub decay: Option<Decay>,
 }
 
 /// A view that was built: sealed derived partitions.

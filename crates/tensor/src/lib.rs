@@ -6,6 +6,7 @@
 
 pub mod csr;
 pub mod dataset;
+pub mod decay;
 pub mod digest;
 pub mod grid;
 pub mod key;
@@ -24,6 +25,7 @@ pub use dataset::{
     Axis, DataSet, Duplicates, IdKind, PartitionRef, Partitions, SealedRef, SplitPart, TimeAxis,
     View, ViewSpec,
 };
+pub use decay::Decay;
 pub use digest::Digest;
 pub use grid::{Grid, GridError};
 pub use key::{BlockId, DepotId, KeyRange, ObjectKey, TableId, WorkerId};

@@ -251,10 +251,19 @@ pub const KEYS: &[Key] = &[
     ),
     choice(
         "model.time",
-        &["ignore", "factor"],
-        &["decay"],
+        &["ignore", "factor", "decay"],
+        &[],
         "ignore",
-        "`ignore` factorizes users x products, `factor` users x products x time.",
+        "`ignore` factorizes users x products, `factor` users x products x time, `decay` users x products with interactions \
+         that count less the older they are.",
+    ),
+    real(
+        "model.half_life",
+        1e-3,
+        1e6,
+        None,
+        "`time = \"decay\"`: the age at which an interaction counts half, in bins of `input.time_bin`. Ages count from the last \
+         bin of training. Needed there.",
     ),
     choice(
         "model.preset",
@@ -370,6 +379,13 @@ pub const KEYS: &[Key] = &[
         Some("3"),
         "Steps of conjugate gradients for each row and epoch.",
     ),
+    Key {
+        path: "model.non_negative",
+        shape: Shape::Flag,
+        default: Some("false"),
+        flag: None,
+        help: "`als`: keeps all factors at 0 or more, so that a row is a sum of parts that people can name. Needs the solver `cholesky`.",
+    },
     Key {
         path: "model.hold_time",
         shape: Shape::Flag,

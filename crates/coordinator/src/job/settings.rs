@@ -200,6 +200,8 @@ pub enum ModelTime {
     Ignore,
     /// A mode with factors: a tensor.
     Factor,
+    /// Collapsed, the older the less.
+    Decay,
 }
 
 /// `model.preset`.
@@ -271,6 +273,10 @@ pub struct Model {
     pub solver: Solver,
     /// Steps of conjugate gradients.
     pub cg_steps: u32,
+    /// The age in bins at which an interaction counts half.
+    pub half_life: Option<f64>,
+    /// Whether all factors are kept at 0 or more.
+    pub non_negative: bool,
     /// What descent minimises.
     pub loss: Loss,
     /// Negatives for an interaction; `None`: those of the loss.

@@ -8,13 +8,16 @@ use crate::job::files;
 use crate::job::settings::{self, ModelTime, OnBadRow};
 use crate::output::report::{Blocks, IngestReport};
 use depot::{Body, ViewOf};
+use model::als;
 use model::evaluate::recent_spec;
 use plan::Refusal;
 use std::sync::Arc;
 use tables::{
     BuildViews, ErrorKind, Ingest, ScanSpec, SplitSettings, Splits, TablesError, ValueRule,
 };
-use tensor::{DataSet, DepotId, Digest, Partitions, ReadAt, SplitPart, ViewSpec, super_blocks};
+use tensor::{
+    DataSet, Decay, DepotId, Digest, Partitions, ReadAt, SplitPart, ViewSpec, super_blocks,
+};
 
 /// The bins of popularity of late.
 const RECENT_BINS: u32 = 4;
@@ -291,6 +294,42 @@ pub async fn tiles(
     Ok((side, tiles))
 }
 
+/// What a decaying model trains on: the training part faded from its last bin on, and how weights fade that its values have
+/// not. For presets whose value is the weight, values fade, each by its own age before they are combined; for the others
+/// the bin of the interaction that decides stands beside the value.
+///
+/// # Errors
+/// Where the data have no times, or the view cannot be made.
+pub async fn faded(
+    engine: &Engine<'_>,
+    data: &DataSet,
+    views: &Views,
+    settings: &als::Settings,
+) -> Result<(Partitions, Option<Decay>), Failure> {
+    let Some(half_life) = settings.half_life else {
+        return Ok((views.train.clone(), None));
+    };
+    let last_bin = views
+        .last_bin()
+        .or(data.time.as_ref().map(|time| time.bins - 1));
+    let last_bin = last_bin.ok_or_else(|| {
+        let sentence = "`model.time` is \"decay\", but the data have no time: name the column under [input] `time`";
+        Failure::new(Refusal::Config, sentence)
+    })?;
+    let decay = Decay {
+        half_life,
+        last_bin,
+        keeps_bin: settings.fades_weights(),
+    };
+    let spec = ViewSpec {
+        decay: Some(decay),
+        ..views.train_spec.clone()
+    };
+    let mut found = found_or_built(engine, data, &[Some(spec)]).await?;
+    let train = found.pop().flatten().ok_or_else(|| unfinished("views"))?;
+    Ok((train, Some(decay).filter(|decay| decay.keeps_bin)))
+}
+
 /// The views of some specs, those that are missing built.
 async fn found_or_built(
     engine: &Engine<'_>,
@@ -348,7 +387,7 @@ pub fn train_spec(engine: &Engine<'_>, data: &DataSet) -> Result<ViewSpec, Failu
 
 fn splits(engine: &Engine<'_>, data: &DataSet) -> Result<Splits, Failure> {
     let split = &engine.settings.split;
-    let collapse_time = engine.settings.model.time == ModelTime::Ignore;
+    let collapse_time = engine.settings.model.time != ModelTime::Factor;
     let by = match split {
         settings::Split::None => {
             let all = ViewSpec {
@@ -357,6 +396,7 @@ fn splits(engine: &Engine<'_>, data: &DataSet) -> Result<Splits, Failure> {
                 hash: None,
                 collapse_time,
                 tiles: None,
+                decay: None,
             };
             return Ok(Splits {
                 train: all.clone(),

@@ -84,6 +84,7 @@ fn als_settings(model: &settings::Model) -> als::Settings {
         time: match model.time {
             ModelTime::Ignore => TimeUse::Ignore,
             ModelTime::Factor => TimeUse::Factor,
+            ModelTime::Decay => TimeUse::Decay,
         },
         hold_time: model.hold_time,
         center: model.center,
@@ -98,6 +99,8 @@ fn als_settings(model: &settings::Model) -> als::Settings {
             settings::Solver::Subspace => Solver::Subspace,
         },
         cg_steps: model.cg_steps,
+        non_negative: model.non_negative,
+        half_life: model.half_life,
     }
 }
 

@@ -234,11 +234,13 @@ async fn program(
                 .as_ref()
                 .filter(|_| factored)
                 .map_or(0, |time| time.bins);
+            let (train, decay) = data::faded(engine, data, views, &settings).await?;
             let input = als::Input {
                 user,
                 product,
                 bins,
-                train: views.train.clone(),
+                train,
+                decay,
             };
             let program = Als::new(settings, input).map_err(|error| config(&error))?;
             Ok(watched(program, watch))

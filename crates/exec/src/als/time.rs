@@ -223,8 +223,10 @@ impl TimeSolveWork {
         let (width, rank) = (op.formula.width() as u64, u64::from(op.formula.rank));
         let threads = room.pool.current_num_threads() as u64;
         let bins = u64::from(op.bins);
-        let needed =
-            bins * (packed_len(width as usize) as u64 * 8 + width * 4) + threads * rank * rank * 16;
+        // The new version and, where bins start from it, the last one.
+        let versions = if op.non_negative { 2 } else { 1 };
+        let needed = bins * (packed_len(width as usize) as u64 * 8 + versions * width * 4)
+            + threads * rank * rank * 16;
         fits(needed, room.budget_bytes)?;
         Ok(TimeSolveWork {
             op,
@@ -257,10 +259,16 @@ impl Work for TimeSolveWork {
             .map(|(&key, fetched)| numbers(fetched, Some(key)));
         let came: Vec<Numbers> = came.collect::<Result<_, _>>()?;
         let mut out = AlignedBuf::zeroed(self.op.bins as usize * self.op.formula.width() * 4);
-        let grams = match &came[1..] {
-            [users, products] => Some((users.typed(), products.typed())),
-            _ => None,
+        let mut more = came[1..].iter();
+        let roots = if self.op.formula.has_base() {
+            more.next().zip(more.next())
+        } else {
+            None
         };
+        let grams = roots.map(|(users, products)| (users.typed(), products.typed()));
+        if let Some(last) = more.next() {
+            out.typed_mut::<f32>().copy_from_slice(last.typed());
+        }
         let (op, equations) = (&self.op, came[0].typed());
         let tally = self
             .room

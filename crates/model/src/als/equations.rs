@@ -6,6 +6,7 @@
 use super::basis::Basis;
 use super::formula::Formula;
 use super::items::{Factors, RowItems};
+use super::non_negative::SWEEPS;
 use super::ops::HalfStepOp;
 use super::packed::Packed;
 use super::settings::Solver;
@@ -14,7 +15,7 @@ use super::solver::{Method, Shape};
 use super::sum::{Desk, Desks, Interactions as _, Sum};
 use kernels::{
     Base, CHUNK, Common, Dual, Simd, batch_len, close, close_long, conjugate_gradients, dual,
-    solve, subspace, system_len, upper_len,
+    non_negative, non_negative_scratch, solve, subspace, system_len, upper_len,
 };
 use std::ops::Range;
 use tensor::CsrRef;
@@ -23,6 +24,7 @@ use tensor::CsrRef;
 pub(super) struct Equations {
     pub(super) simd: Simd,
     pub(super) formula: Formula,
+    fades: Vec<f32>,
     pub(super) width: usize,
     solver: Solver,
     cg_steps: u32,
@@ -34,6 +36,7 @@ pub(super) struct Equations {
     pub(super) basis: Option<Basis>,
     zeros: Vec<f32>,
     closes_epoch: bool,
+    non_negative: bool,
 }
 
 /// What a solved row is worth to the objective.
@@ -81,6 +84,7 @@ impl Equations {
         Equations {
             simd,
             formula: op.formula,
+            fades: op.formula.fades(),
             width,
             solver: op.solver,
             cg_steps: op.cg_steps,
@@ -90,6 +94,7 @@ impl Equations {
             basis,
             zeros: vec![0.0; width],
             closes_epoch: op.closes_epoch,
+            non_negative: op.non_negative,
         }
     }
 
@@ -97,6 +102,7 @@ impl Equations {
         RowItems {
             simd: self.simd,
             formula: &self.formula,
+            fades: &self.fades,
             factors,
             columns: csr.columns(),
             times: csr.times(),
@@ -219,6 +225,10 @@ impl Equations {
                     waiting.len(),
                     desk,
                 );
+                if self.non_negative {
+                    outs[waiting.len() * width..][..width]
+                        .copy_from_slice(&job.out[(row - job.rows.start) * width..][..width]);
+                }
                 waiting.push(row);
                 ridges.push(ridge);
             }
@@ -323,7 +333,8 @@ impl Equations {
         failed
     }
 
-    /// Solves the first `count` systems of the desk's batch. Returns the first that failed, and its pivot.
+    /// Solves the first `count` systems of the desk's batch; `outs` holds before what rows start from. Returns the first that
+    /// failed, and its pivot.
     fn solve(
         &self,
         count: usize,
@@ -338,10 +349,26 @@ impl Equations {
             desk.copy.clear();
             desk.copy.extend_from_slice(batch);
         }
-        let failed = solve(self.simd, width, batch, &mut desk.solver);
+        let failed = if self.non_negative {
+            desk.square.resize(non_negative_scratch(width), 0.0);
+            let systems = batch.chunks_exact(length).zip(outs.chunks_exact_mut(width));
+            let mut failed = systems.enumerate().filter_map(|(place, (system, x))| {
+                let pivot = non_negative(self.simd, system, SWEEPS, x, &mut desk.square)?;
+                Some((place, pivot))
+            });
+            // All rows are solved, also those behind one that failed.
+            let first = failed.next();
+            failed.for_each(drop);
+            first
+        } else {
+            let failed = solve(self.simd, width, batch, &mut desk.solver);
+            for (system, x) in batch.chunks_exact(length).zip(outs.chunks_exact_mut(width)) {
+                x.copy_from_slice(&system[upper_len(width)..]);
+            }
+            failed.map(|failed| (failed.system, failed.pivot))
+        };
         for place in 0..count {
-            let x = &mut outs[place * width..][..width];
-            x.copy_from_slice(&batch[place * length + upper_len(width)..][..width]);
+            let x = &outs[place * width..][..width];
             let fit = if self.closes_epoch {
                 fit(width, &desk.copy[place * length..][..length], x)
             } else {
@@ -352,7 +379,7 @@ impl Equations {
                 regularization: f64::from(ridges[place]) * dot(x, x),
             };
         }
-        failed.map(|failed| (failed.system, failed.pivot))
+        failed
     }
 }
 

@@ -21,10 +21,12 @@ pub fn first_factors(op: &InitOp, block: BlockId, out: &mut [f32]) {
         let row = &mut row[..rank];
         match op.first {
             First::Ones => row.fill(1.0),
-            First::Normal { seed, mode, scale } => {
+            First::Normal { seed, mode, scale } | First::HalfNormal { seed, mode, scale } => {
                 Random::new(seed, PURPOSE + mode_number(mode), 0, id).fill_normal(row);
+                let folded = matches!(op.first, First::HalfNormal { .. });
                 for x in row {
                     *x *= scale;
+                    *x = if folded { x.abs() } else { *x };
                 }
             }
         }
@@ -43,6 +45,11 @@ fn mode_number(mode: Mode) -> u32 {
 impl Totals {
     /// Counts a piece. Sums run in canonical order, so pieces change no bit.
     pub fn add(&mut self, formula: &Formula, csr: CsrRef<'_>, first_id: u32) {
+        let fades = formula.fades();
+        let fade = |position: usize| {
+            let bin = csr.times().filter(|_| !fades.is_empty());
+            bin.map_or(1.0, |times| f64::from(fades[times[position] as usize]))
+        };
         for row in 0..csr.rows() {
             for position in csr.row(row) {
                 let value = csr.values().at(position);
@@ -56,8 +63,10 @@ impl Totals {
                     });
                     continue;
                 }
-                self.values += f64::from(value);
-                self.constant += formula.term(value).constant;
+                let fade = fade(position);
+                self.weights += fade;
+                self.values += fade * f64::from(value);
+                self.constant += fade * formula.term(value).constant;
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::settings::{Preset, Scaling, Settings};
 use serde::{Deserialize, Serialize};
+use tensor::Decay;
 use tensor::csr::Values;
 
 /// The settings that decide the equations, frozen for a run.
@@ -25,6 +26,8 @@ pub struct Formula {
     pub regularization: f64,
     /// ν.
     pub nu: f64,
+    /// How the weights of interactions fade by the bins beside them; `None`: they do not, or their values did.
+    pub decay: Option<Decay>,
 }
 
 /// What one interaction adds: `weight · z zᵀ` to the matrix, `target · z` to the right-hand side.
@@ -51,7 +54,14 @@ impl Formula {
             offset: 0.0,
             regularization: settings.regularization,
             nu: settings.nu,
+            decay: None,
         }
+    }
+
+    /// What w and b are multiplied by, by bin; empty where nothing fades.
+    pub fn fades(&self) -> Vec<f32> {
+        let fades = self.decay.map_or_else(Vec::new, |decay| decay.fades());
+        fades.into_iter().map(|fade| fade as f32).collect()
     }
 
     /// Floats of a stored row: the rank padded to a multiple of 16.

@@ -10,7 +10,7 @@ use super::packed::Packed;
 use super::solver::panel_rows;
 use super::sum::{Desk, Desks, SEGMENT, Sum};
 use crate::reduce::tree_sum;
-use kernels::{Simd, batch_len, system_len};
+use kernels::{Simd, batch_len, non_negative_scratch, system_len};
 use rayon::prelude::*;
 use std::ops::Range;
 use tensor::{BlockId, CsrRef};
@@ -66,8 +66,14 @@ impl HalfStep {
         } else {
             0
         };
+        let squares = if op.non_negative {
+            4 * non_negative_scratch(width) as u64 * threads as u64
+        } else {
+            0
+        };
         notes
             + basis
+            + squares
             + 4 * (system_len(width) + width * width) as u64
             + parts * Sum::bytes(width, longest)
             + Packed::bytes(width, panel)

@@ -20,6 +20,8 @@ pub struct Factors<'a> {
 pub(super) struct RowItems<'a> {
     pub(super) simd: Simd,
     pub(super) formula: &'a Formula,
+    /// [`Formula::fades`].
+    pub(super) fades: &'a [f32],
     pub(super) factors: Factors<'a>,
     pub(super) columns: &'a [u32],
     pub(super) times: Option<&'a [u32]>,
@@ -39,6 +41,13 @@ impl RowItems<'_> {
         let (start, count) = (self.first + range.start, range.len());
         let (weights, targets) = (&mut weights[..count], &mut targets[..count]);
         self.formula.terms(self.values, start, weights, targets);
+        if let (false, Some(times)) = (self.fades.is_empty(), self.times) {
+            let terms = weights.iter_mut().zip(targets.iter_mut());
+            for ((weight, target), &bin) in terms.zip(&times[start..]) {
+                let fade = self.fades[bin as usize];
+                (*weight, *target) = (*weight * fade, *target * fade);
+            }
+        }
         let columns = Source {
             rows: self.factors.columns,
             ids: &self.columns[start..],

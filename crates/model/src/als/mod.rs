@@ -12,6 +12,7 @@ pub mod gram;
 pub mod half_step;
 mod items;
 pub mod lines;
+mod non_negative;
 pub mod ops;
 pub mod packed;
 pub mod program;

@@ -61,6 +61,15 @@ pub enum First {
         /// Standard deviation.
         scale: f32,
     },
+    /// Their absolute values.
+    HalfNormal {
+        /// The seed of the run.
+        seed: u64,
+        /// The mode, so that tables differ.
+        mode: Mode,
+        /// Standard deviation before the sign goes.
+        scale: f32,
+    },
 }
 
 /// Reads the root of a table's Gram. Writes its basis ([`super::basis::basis_len`] f64). Returns nothing.
@@ -101,6 +110,8 @@ pub struct HalfStepOp {
     pub basis: bool,
     /// Whether rows start from their last factors; from zero otherwise.
     pub warm: bool,
+    /// Whether rows are descended to factors of 0 or more, instead of being solved.
+    pub non_negative: bool,
 }
 
 /// Reads: a user block's partition, the user block, all product blocks (rows). Writes: one partial with a row per
@@ -115,8 +126,8 @@ pub struct TimePartialOp {
     pub bins: u32,
 }
 
-/// Reads: the root of the time partials; with a base, the roots of the users' and products' Grams. Writes:
-/// the table of bins and, with a base, its Gram. Returns a [`Tally`].
+/// Reads: the root of the time partials; with a base, the roots of the users' and products' Grams; then, for factors of 0
+/// or more, the last version of the table. Writes: the table of bins and, with a base, its Gram. Returns a [`Tally`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TimeSolveOp {
     /// Weights, targets, regularization.
@@ -125,6 +136,8 @@ pub struct TimeSolveOp {
     pub bins: u32,
     /// Cells of a bin: users times products.
     pub cells: f64,
+    /// Whether bins are descended to factors of 0 or more from their last ones, instead of being solved.
+    pub non_negative: bool,
 }
 
 impl HalfStepOp {
@@ -170,7 +183,9 @@ pub struct FailedRow {
 pub struct Totals {
     /// Interactions.
     pub interactions: u64,
-    /// Σ y.
+    /// Σ of what the weights fade to; their count where they do not.
+    pub weights: f64,
+    /// Σ y, each as it has faded.
     pub values: f64,
     /// Σ b y² with nothing taken off the targets.
     pub constant: f64,

@@ -10,7 +10,7 @@ use crate::reduce::tree_sum;
 use crate::training::{Algorithm, Epochs, TableVersion, decode, misreduced, refuse};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tensor::{Grid, KeyRange, Mode, Partitions, ProgramError, Reduced, Step};
+use tensor::{Decay, Grid, KeyRange, Mode, Partitions, ProgramError, Reduced, Step};
 
 /// What is trained on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Input {
     pub bins: u32,
     /// The training view: collapsed with `time = "ignore"`, with times otherwise.
     pub train: Partitions,
+    /// How weights fade by the bins in that view; `None`: they do not, or the view's values have faded.
+    pub decay: Option<Decay>,
 }
 
 /// What the counts of the first stage come to.
@@ -75,6 +77,7 @@ impl Alternation {
     fn layout(&self) -> Layout<'_> {
         let formula = Formula {
             offset: self.learnt.offset,
+            decay: self.input.decay,
             ..Formula::of(&self.settings)
         };
         Layout {
@@ -104,12 +107,13 @@ impl Alternation {
                     .to_owned(),
             );
         }
+        let weights = sum(|totals| totals.weights);
         let (values, constant) = (sum(|totals| totals.values), sum(|totals| totals.constant));
         self.learnt.constant = constant;
         if self.settings.preset == Preset::Explicit && self.settings.center {
-            self.learnt.offset = (values / interactions) as f32;
+            self.learnt.offset = (values / weights) as f32;
             let mean = f64::from(self.learnt.offset);
-            self.learnt.constant = constant - 2.0 * mean * values + interactions * mean * mean;
+            self.learnt.constant = constant - 2.0 * mean * values + weights * mean * mean;
         }
         Ok(())
     }

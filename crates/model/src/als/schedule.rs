@@ -145,7 +145,7 @@ impl Layout<'_> {
 
     /// Whether rows start from their last factors.
     pub fn starts_warm(&self) -> bool {
-        self.settings.solver.starts_warm()
+        self.settings.starts_warm()
     }
 
     /// A table as it is after an epoch; 0: as it was first made.
@@ -233,12 +233,13 @@ impl Layout<'_> {
         let counts = self.input.train.user_major.iter().map(count).collect();
         stage.push("count", Role::Totals, counts, Vec::new());
         let scale = (self.settings.init_scale / f64::from(self.settings.rank).sqrt()) as f32;
-        let normal = First::Normal {
-            seed: self.settings.seed,
-            mode: Mode::Product,
-            scale,
+        let (seed, mode) = (self.settings.seed, Mode::Product);
+        let normal = if self.settings.non_negative {
+            First::HalfNormal { seed, mode, scale }
+        } else {
+            First::Normal { seed, mode, scale }
         };
-        self.init(&mut stage, &self.table(Mode::Product, 0), normal);
+        self.init(&mut stage, &self.table(mode, 0), normal);
         if self.factors_time() {
             self.init(&mut stage, &self.table(Mode::Time, 0), First::Ones);
         }
@@ -308,7 +309,9 @@ impl Layout<'_> {
 
         let mut frees = vec![old_products.keys()];
         if let Some(times) = times.as_ref().filter(|_| self.solves_time()) {
-            frees.push(times.keys());
+            if !self.settings.non_negative {
+                frees.push(times.keys());
+            }
             frees.extend(self.root_of(times));
         } else {
             frees.extend(self.root_of(&users));
@@ -357,6 +360,7 @@ impl Layout<'_> {
             cg_steps: self.settings.cg_steps,
             basis: self.takes_basis(),
             warm: last.is_some(),
+            non_negative: self.settings.non_negative,
         };
         let op = Op::Als(AlsOp::HalfStep(op)).encode();
         let with_roots = |table: &TableVersion, read: Read| {
@@ -474,7 +478,10 @@ impl Layout<'_> {
             formula: self.formula,
             bins: self.input.bins,
             cells,
+            non_negative: self.settings.non_negative,
         };
+        let last = self.table(Mode::Time, epoch - 1);
+        let last = self.settings.non_negative.then(|| last.keys());
         let mut reads = vec![Read::whole(equations.root())];
         reads.extend(
             self.root_of(users)
@@ -482,6 +489,7 @@ impl Layout<'_> {
                 .chain(self.root_of(products))
                 .map(Read::whole),
         );
+        reads.extend(last.map(Read::whole));
         let solve = Draft {
             op: Op::Als(AlsOp::TimeSolve(op)).encode(),
             reads,
@@ -490,6 +498,7 @@ impl Layout<'_> {
         };
         let mut frees = self.root_of(users);
         frees.push(KeyRange::One(equations.root()));
+        frees.extend(last);
         stage.push(
             "time half-step",
             Role::Tally(Mode::Time),

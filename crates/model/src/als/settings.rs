@@ -39,6 +39,8 @@ pub enum TimeUse {
     Ignore,
     /// A third table, of bins: users × products × time.
     Factor,
+    /// Users × products, and interactions count less the older they are.
+    Decay,
 }
 
 /// How rows are solved.
@@ -95,6 +97,10 @@ pub struct Settings {
     pub solver: Solver,
     /// Steps of conjugate gradients.
     pub cg_steps: u32,
+    /// Whether all factors are kept at 0 or more.
+    pub non_negative: bool,
+    /// The age, in bins, at which an interaction counts half, for `time = "decay"`.
+    pub half_life: Option<f64>,
 }
 
 impl Default for Settings {
@@ -118,6 +124,8 @@ impl Default for Settings {
             tolerance: 0.0,
             solver: Solver::Cholesky,
             cg_steps: 3,
+            non_negative: false,
+            half_life: None,
         }
     }
 }
@@ -191,7 +199,27 @@ impl Settings {
             let problem = "must be above 0 unless preset = \"explicit\": with targets of 1 alone every cell would be 1";
             return refuse("alpha0", problem.to_owned());
         }
-        if self.hold_time && self.time == TimeUse::Ignore {
+        if self.non_negative && self.solver != Solver::Cholesky {
+            let problem = "must be \"cholesky\" with non_negative = true, which descends on the exact equations of a row";
+            return refuse("solver", problem.to_owned());
+        }
+        if self.non_negative && self.center {
+            let problem = "must be false with non_negative = true: values below their mean would be out of reach";
+            return refuse("center", problem.to_owned());
+        }
+        if let Some(half_life) = self.half_life
+            && !(half_life > 0.0 && half_life < 1e30)
+        {
+            return refuse(
+                "half_life",
+                format!("is {half_life}: give a number above 0"),
+            );
+        }
+        if self.half_life.is_some() != (self.time == TimeUse::Decay) {
+            let problem = "and time = \"decay\" need one another: give both or neither";
+            return refuse("half_life", problem.to_owned());
+        }
+        if self.hold_time && self.time != TimeUse::Factor {
             return refuse("hold_time", "needs time = \"factor\"".to_owned());
         }
         Ok(())
@@ -204,6 +232,16 @@ impl Settings {
             Preset::Hu | Preset::Full => 1.0,
             Preset::Rendle => 0.1,
         })
+    }
+
+    /// Whether weights fade beside values, and not the values themselves: where a value is a target, or not looked at.
+    pub fn fades_weights(&self) -> bool {
+        matches!(self.preset, Preset::Explicit | Preset::Rendle)
+    }
+
+    /// Whether some row may start from its last factors.
+    pub fn starts_warm(&self) -> bool {
+        self.solver.starts_warm() || self.non_negative
     }
 
     /// Floats of a stored row: the rank padded to a multiple of 16.
@@ -224,7 +262,7 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_named() {
         type Spoil = fn(&mut Settings);
-        let cases: [(&str, Spoil); 12] = [
+        let cases: [(&str, Spoil); 17] = [
             ("rank", |s| s.rank = 513),
             ("epochs", |s| s.epochs = 0),
             ("cg_steps", |s| s.cg_steps = 0),
@@ -242,6 +280,15 @@ mod tests {
                 (s.preset, s.solver) = (Preset::Full, Solver::Auto);
             }),
             ("hold_time", |s| s.hold_time = true),
+            ("solver", |s| {
+                (s.non_negative, s.solver) = (true, Solver::Cg);
+            }),
+            ("half_life", |s| s.time = TimeUse::Decay),
+            ("half_life", |s| s.half_life = Some(4.0)),
+            ("half_life", |s| {
+                (s.time, s.half_life) = (TimeUse::Decay, Some(0.0));
+            }),
+            ("center", |s| (s.non_negative, s.center) = (true, true)),
             ("tolerance", |s| s.tolerance = f64::INFINITY),
         ];
         for (key, spoil) in cases {

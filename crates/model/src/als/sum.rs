@@ -43,6 +43,8 @@ pub struct Desk {
     pub copy: Vec<f32>,
     /// Scratch of the solver.
     pub solver: Lines,
+    /// The square of a system, where rows are descended; empty before the first.
+    pub square: Vec<f32>,
     /// A row that is solved on its panel.
     pub packed: Packed,
     /// Its right-hand side.
@@ -65,6 +67,7 @@ impl Desk {
             batch: Lines::zeroed(batch_len(width) * system),
             copy: Vec::new(),
             solver: Lines::zeroed(scratch_len(width, panel)),
+            square: Vec::new(),
             packed: Packed::new(width, panel),
             rhs: Lines::zeroed(width),
             rest: Lines::zeroed(width),

@@ -7,6 +7,7 @@
 use super::formula::Formula;
 use super::half_step::Factors;
 use super::items::add;
+use super::non_negative::descend;
 use super::ops::{FailedRow, Tally, TimePartialOp, TimeSolveOp};
 use super::sum::{Desk, Desks, Interactions, SEGMENT, Sum};
 use crate::reduce::tree_sum;
@@ -186,7 +187,8 @@ impl Interactions for BinItems<'_> {
     }
 }
 
-/// Solves the rows of all bins in f64 from their reduced equations. A bin without interactions is exactly zero.
+/// Solves the rows of all bins in f64 from their reduced equations; `out` holds before what they start from, where the op
+/// descends. A bin without interactions is exactly zero.
 ///
 /// # Panics
 /// Where a length is not that of the op.
@@ -254,7 +256,13 @@ fn solve_bin(
         .map(|i| entry(i / rank, i % rank))
         .collect();
     let rhs = &equations[upper_len(width)..][..rank];
-    let solution = cholesky_solve(rank, matrix.clone(), rhs.to_vec())?;
+    let solution = if op.non_negative {
+        let mut x: Vec<f64> = out[..rank].iter().map(|&x| f64::from(x)).collect();
+        descend(&matrix, rhs, &mut x)?;
+        x
+    } else {
+        cholesky_solve(rank, matrix.clone(), rhs.to_vec())?
+    };
     out.fill(0.0);
     out.iter_mut()
         .zip(&solution)

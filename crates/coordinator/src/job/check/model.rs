@@ -18,6 +18,8 @@ const OF_ALS: &[&str] = &[
     "model.hold_time",
     "model.solver",
     "model.cg_steps",
+    "model.non_negative",
+    "model.half_life",
 ];
 const OF_SGD: &[&str] = &[
     "model.loss",
@@ -60,9 +62,10 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
             faults.push(merged.origin(path), sentence);
         }
     }
-    if kind != ModelKind::Als && merged.text("model.time") == Some("factor") {
+    let time = merged.text("model.time").unwrap_or_default();
+    if kind != ModelKind::Als && time != "ignore" {
         let sentence = format!(
-            "`model.time` = \"factor\" is not known with the kind \"{}\": use \"ignore\", or \"als\"",
+            "`model.time` = \"{time}\" is not known with the kind \"{}\": use \"ignore\", or \"als\"",
             kind.name()
         );
         faults.push(merged.origin("model.time"), sentence);
@@ -75,7 +78,11 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     let time = word(
         merged,
         "model.time",
-        &[("ignore", ModelTime::Ignore), ("factor", ModelTime::Factor)],
+        &[
+            ("ignore", ModelTime::Ignore),
+            ("factor", ModelTime::Factor),
+            ("decay", ModelTime::Decay),
+        ],
     );
     let preset = word(
         merged,
@@ -128,11 +135,24 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         let sentence = "`model.loss` = \"squared\" fits values: name their column with `input.value`, or draw `negatives`";
         faults.push(merged.origin("model.loss"), sentence);
     }
-    if time == ModelTime::Factor && names_input(merged) && !has_bins(merged) {
-        let sentence = "`model.time` = \"factor\" needs bins of time: name a column with `input.time` and a `time_bin`";
+    if time != ModelTime::Ignore && names_input(merged) && !has_bins(merged) {
+        let sentence = format!(
+            "`model.time` = \"{}\" needs bins of time: name a column with `input.time` and a `time_bin`",
+            merged.text("model.time").unwrap_or_default()
+        );
         faults.push(merged.origin("model.time"), sentence);
     }
-    if merged.flag("model.hold_time") && time == ModelTime::Ignore {
+    let half_life = merged.real("model.half_life");
+    if time == ModelTime::Decay && half_life.is_none() {
+        let sentence = "`model.time` = \"decay\" needs a `half_life`: the age, in bins, at which an interaction counts half";
+        faults.push(merged.origin("model.time"), sentence);
+    }
+    if time != ModelTime::Decay && half_life.is_some() {
+        let sentence =
+            "`model.half_life` is for `model.time` = \"decay\": set it, or remove the key";
+        faults.push(merged.origin("model.half_life"), sentence);
+    }
+    if merged.flag("model.hold_time") && time != ModelTime::Factor {
         let sentence = "`model.hold_time` needs factors of time: set `model.time` = \"factor\"";
         faults.push(merged.origin("model.hold_time"), sentence);
     }
@@ -151,6 +171,17 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         let sentence = "`model.solver` must be \"cholesky\" with the preset \"full\": there the interactions of a row add no \
                         matrix of their own that another solver could spare; remove the key";
         faults.push(merged.origin("model.solver"), sentence);
+    }
+    let non_negative = merged.flag("model.non_negative");
+    if non_negative && solver != Solver::Cholesky && kind == ModelKind::Als {
+        let sentence = "`model.solver` must be \"cholesky\" with `non_negative`, which descends on the exact equations of a \
+                        row: remove one of the keys";
+        faults.push(merged.origin("model.solver"), sentence);
+    }
+    if non_negative && merged.flag("model.center") {
+        let sentence = "`model.center` puts values below their mean out of reach of `non_negative` factors: remove one of \
+                        the keys";
+        faults.push(merged.origin("model.center"), sentence);
     }
     let takes_steps = matches!(solver, Solver::Auto | Solver::Cg);
     if merged.is_given("model.cg_steps") && !takes_steps {
@@ -181,6 +212,8 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         hold_time: merged.flag("model.hold_time"),
         solver,
         cg_steps: merged.count("model.cg_steps").unwrap_or_default() as u32,
+        half_life,
+        non_negative,
         loss: if kind == ModelKind::Line {
             Loss::Line
         } else {
