@@ -40,10 +40,11 @@ pub struct Trained {
 /// # Errors
 /// Where settings make no sense with the data, or the run cannot be finished.
 pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result<Trained, Failure> {
-    let algorithm = Algorithm::of(&engine.settings.model);
+    let bins = data.time.as_ref().map_or(0, |time| time.bins);
+    let algorithm = Algorithm::for_bins(&engine.settings.model, bins);
     let simd_name = simd(engine.settings.run.simd)?.path().name().to_owned();
     let stopping = engine.settings.model.stopping;
-    let record = Record::new(algorithm.clone(), views.train_spec.clone(), stopping);
+    let record = record_of(engine, views, &algorithm);
     let run = run_key(b"train", data, &record)?;
     let depot = engine.depot(DepotId::MODEL)?;
     let term = depot.claim_term(Some(run)).await.map_err(failed)?;
@@ -152,9 +153,9 @@ pub async fn advance(
     views: &Views,
     epochs: u32,
 ) -> Result<Advanced, Failure> {
-    let algorithm = Algorithm::of(&engine.settings.model);
-    let stopping = engine.settings.model.stopping;
-    let record = Record::new(algorithm.clone(), views.train_spec.clone(), stopping);
+    let bins = data.time.as_ref().map_or(0, |time| time.bins);
+    let algorithm = Algorithm::for_bins(&engine.settings.model, bins);
+    let record = record_of(engine, views, &algorithm);
     let run = run_key(b"tune", data, &record)?;
     let depot = engine.depot(DepotId::MODEL)?;
     let resume = resume(&depot, run).await?;
@@ -196,6 +197,12 @@ pub async fn advance(
         epochs: program.epochs_done(),
         trained: program.epochs_done() - before,
     })
+}
+
+fn record_of(engine: &Engine<'_>, views: &Views, algorithm: &Algorithm) -> Record {
+    let model = &engine.settings.model;
+    let train = views.train_spec.clone();
+    Record::new(algorithm.clone(), train, model.forecast, model.stopping)
 }
 
 fn run_key(verb: &[u8], data: &DataSet, record: &Record) -> Result<Digest, Failure> {
@@ -306,9 +313,9 @@ fn sampler(
         part: SplitPart::Validation,
         own: evaluate::OwnWeight::Values,
     };
-    let last_bin = views.last_bin();
+    let moment = views.moments.map(|at| at.validation);
     if algorithm.fits_values() {
-        let sampler = ValidationErrors::new(input, last_bin).map_err(|error| config(&error))?;
+        let sampler = ValidationErrors::new(input, moment).map_err(|error| config(&error))?;
         return Ok(Some(Box::new(sampler)));
     }
     let mut sampled = evaluate::Settings {
@@ -331,7 +338,7 @@ fn sampler(
     sampled.ks.dedup();
     sampled.tasks.dedup();
     let sampler =
-        SampledEvaluation::new(sampled, input, last_bin, users).map_err(|error| config(&error))?;
+        SampledEvaluation::new(sampled, input, moment, users).map_err(|error| config(&error))?;
     Ok(Some(Box::new(sampler)))
 }
 
