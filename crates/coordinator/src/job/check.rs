@@ -5,7 +5,7 @@
 
 mod attributes;
 mod model;
-mod stopping;
+pub(crate) mod stopping;
 
 use crate::failure::Failure;
 use crate::job::merge::{Faults, Merged, Origin};
