@@ -52,6 +52,12 @@ pub const ENV_PREFIX: &str = "STRATA_";
 pub const SECTIONS: &[(&str, &str)] = &[
     ("input", "What to read."),
     (
+        "input.user_attributes",
+        "What is known of users besides: one row a user, with null where it is not known. Text and booleans become levels, \
+         numbers are standardized.",
+    ),
+    ("input.product_attributes", "The same of products."),
+    (
         "split",
         "What is held out. By bins, by hash or by given files, as the keys say; without keys nothing is held out.",
     ),
@@ -65,6 +71,10 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "The products to recommend to every user; without `file` none are written.",
     ),
     ("evaluate", "How held-out interactions are scored."),
+    (
+        "tune",
+        "What `coordinator tune` searches (docs/tune.md). Other verbs do not read it.",
+    ),
     (
         "run",
         "The machine. Nothing in this section changes a bit of the results.",
@@ -197,6 +207,66 @@ pub const KEYS: &[Key] = &[
         &[],
         "reject",
         "Null ids, values that are not finite or not allowed, unreadable times: fail at the first, or leave out and count.",
+    ),
+    texts(
+        "input.user_attributes.files",
+        "Parquet files, directories of them, or globs. Without them there are no attributes of users.",
+    ),
+    text(
+        "input.user_attributes.id",
+        "The column of user ids in them. Absent: the name that `input.user` gives.",
+    ),
+    texts(
+        "input.user_attributes.columns",
+        "The columns to take. Absent: all others.",
+    ),
+    texts(
+        "input.user_attributes.categorical",
+        "Columns of integers that are names (codes, numbers of shops) and not quantities.",
+    ),
+    count(
+        "input.user_attributes.max_levels",
+        1,
+        65_536,
+        Some("100"),
+        "Levels that an attribute keeps, the most frequent ones; all rarer ones together become one more.",
+    ),
+    count(
+        "input.user_attributes.max_columns",
+        1,
+        65_536,
+        Some("512"),
+        "Columns that all attributes may take: one a number, one a level. More are refused.",
+    ),
+    texts(
+        "input.product_attributes.files",
+        "Parquet files, directories of them, or globs. Without them there are no attributes of products.",
+    ),
+    text(
+        "input.product_attributes.id",
+        "The column of product ids in them. Absent: the name that `input.product` gives.",
+    ),
+    texts(
+        "input.product_attributes.columns",
+        "The columns to take. Absent: all others.",
+    ),
+    texts(
+        "input.product_attributes.categorical",
+        "Columns of integers that are names (codes, numbers of shops) and not quantities.",
+    ),
+    count(
+        "input.product_attributes.max_levels",
+        1,
+        65_536,
+        Some("100"),
+        "Levels that an attribute keeps, the most frequent ones; all rarer ones together become one more.",
+    ),
+    count(
+        "input.product_attributes.max_columns",
+        1,
+        65_536,
+        Some("512"),
+        "Columns that all attributes may take: one a number, one a level. More are refused.",
     ),
     count(
         "split.validation_bins",
@@ -376,6 +446,27 @@ pub const KEYS: &[Key] = &[
         "Steps of conjugate gradients for each row and epoch.",
     ),
     real(
+        "model.user_attribute_weight",
+        0.0,
+        1e12,
+        Some("0.0"),
+        "`als`: how strongly users' factors are held to tell their attributes (lambda 1). 0: attributes are not used.",
+    ),
+    real(
+        "model.product_attribute_weight",
+        0.0,
+        1e12,
+        Some("0.0"),
+        "`als`: the same of products.",
+    ),
+    real(
+        "model.attribute_regularization",
+        1e-12,
+        1e12,
+        Some("0.01"),
+        "`als`: the maps from factors to an attribute are held by this times the count of rows that have it (lambda 2).",
+    ),
+    real(
         "model.time_smoothing",
         0.0,
         1e12,
@@ -516,6 +607,41 @@ pub const KEYS: &[Key] = &[
         Some("200"),
         "Bootstrap replicates over users for the intervals. 0: none.",
     ),
+    Key {
+        path: "tune.search",
+        shape: Shape::Search,
+        default: None,
+        flag: None,
+        help: "Keys of [model], each with a list (`rank = [32, 64]`) or a range (`regularization = { from = 0.0001, to = 0.1, \
+               scale = \"log\" }`). On a command line: `rank = 32, 64; regularization = 0.0001..0.1 log`.",
+    },
+    count(
+        "tune.trials",
+        1,
+        10_000,
+        Some("27"),
+        "Points that are drawn, each once. Of a space that has fewer: all.",
+    ),
+    count(
+        "tune.rungs",
+        1,
+        10,
+        Some("3"),
+        "Comparisons: after each but the last only the best train on. 1: every trial trains \
+         for all `model.epochs`.",
+    ),
+    count(
+        "tune.eta",
+        2,
+        100,
+        Some("3"),
+        "One of so many trials goes on to the next rung, which has so many times the epochs.",
+    ),
+    text(
+        "tune.metric",
+        "By what trials are compared, written as `model.stop_metric`. Absent: that one; without it `ndcg@20`, of values `rmse`.",
+    ),
+    count("tune.seed", 0, MANY, Some("0"), "The seed of the points."),
     with_flag(
         with_default(
             text(

@@ -4,6 +4,7 @@
 //! is said in half a sentence that begins with "must be".
 
 use crate::job::keys::nearest_word;
+use crate::job::search::{self, Dimension};
 use serde::Serialize;
 use std::fmt;
 use tensor::ByteSize;
@@ -48,6 +49,8 @@ pub enum Shape {
     Size,
     /// True or false.
     Flag,
+    /// Values and ranges of keys of `[model]`.
+    Search,
 }
 
 /// A value of a setting.
@@ -68,6 +71,8 @@ pub enum Value {
     Size(ByteSize),
     /// True or false.
     Flag(bool),
+    /// What is searched.
+    Search(Vec<Dimension>),
 }
 
 impl fmt::Display for Value {
@@ -81,6 +86,10 @@ impl fmt::Display for Value {
             Value::Real(real) => write!(f, "{real:?}"),
             Value::Size(size) => write!(f, "\"{size}\""),
             Value::Flag(flag) => write!(f, "{flag}"),
+            Value::Search(space) => {
+                let space: Vec<String> = space.iter().map(ToString::to_string).collect();
+                write!(f, "{{ {} }}", space.join(", "))
+            }
         }
     }
 }
@@ -108,6 +117,7 @@ impl fmt::Display for Shape {
             Shape::Real { least, most } => write!(f, "a number from {least} to {most}"),
             Shape::Size => f.write_str("a size such as 256MiB or 8GiB"),
             Shape::Flag => f.write_str("true or false"),
+            Shape::Search => f.write_str("a table of lists and ranges"),
         }
     }
 }
@@ -138,6 +148,7 @@ impl Shape {
             }
             Shape::Size => text.parse().map(Value::Size).map_err(|_| wrong()),
             Shape::Flag => text.trim().parse().map(Value::Flag).map_err(|_| wrong()),
+            Shape::Search => search::read_text(text).map(Value::Search),
         }
     }
 
@@ -181,6 +192,7 @@ impl Shape {
                 shown.parse().map(Value::Size).map_err(|_| wrong())
             }
             (Shape::Flag, DeValue::Boolean(flag)) => Ok(Value::Flag(*flag)),
+            (Shape::Search, space) => search::read_toml(space).map(Value::Search),
             _ => Err(wrong()),
         }
     }

@@ -10,7 +10,7 @@ mod table;
 pub use epochs::{Algorithm, Epochs};
 pub(crate) use epochs::{decode, misreduced, refuse};
 pub use stopping::{Best, Stopping};
-pub use table::TableVersion;
+pub use table::{Holds, TableVersion};
 
 use tensor::{Program, Reduced, Step, StepId};
 
@@ -22,6 +22,12 @@ pub trait Training: Program {
 
     /// The best epoch so far, where epochs are compared.
     fn best(&self) -> Option<Best>;
+
+    /// Epochs that are complete.
+    fn epochs_done(&self) -> u32;
+
+    /// Whether there is nothing left to do: it has finished, or has come to its pause.
+    fn rests(&self) -> bool;
 
     /// What is to be added to every score.
     fn offset(&self) -> f32;
