@@ -133,6 +133,8 @@ pub(crate) struct DataSetMessage {
     pub input_rows: u64,
     #[prost(message, repeated, tag = "9")]
     pub bad_rows: Vec<BadRowsMessage>,
+    #[prost(bool, tag = "10")]
+    pub nets: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

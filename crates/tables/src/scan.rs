@@ -3,11 +3,12 @@
 //!
 //! **Invariant:** segments depend on the file alone: they end between batches of fixed length.
 
-use crate::columns::{Reals, Times};
+use crate::columns::{Events, Reals, Times};
 use crate::error::TablesError;
 use crate::intern::Interner;
 use crate::op::{ScanOp, ScanReport, Shape};
 use crate::rows::{Batch, Closed, Rows, Rules};
+use crate::spec::EventRule;
 use crate::survey::{arrow_metadata, leaf_of, parse_footer};
 use arrow::array::{Array, ArrayRef};
 use bytes::Bytes;
@@ -98,18 +99,22 @@ impl ColumnReader {
     }
 }
 
-/// One id column and the small column beside it.
+/// One id column and the small columns beside it.
 pub struct Side {
     ids: ColumnReader,
     beside: Option<ColumnReader>,
+    events: Option<ColumnReader>,
     interner: Interner,
     locals: Vec<u32>,
     beside_array: Option<ArrayRef>,
+    event_array: Option<ArrayRef>,
 }
 
 impl Side {
     fn readers(&mut self) -> impl Iterator<Item = &mut ColumnReader> {
-        std::iter::once(&mut self.ids).chain(&mut self.beside)
+        std::iter::once(&mut self.ids)
+            .chain(&mut self.beside)
+            .chain(&mut self.events)
     }
 
     /// Decodes the next batch; `false` where the row group has no more.
@@ -118,18 +123,17 @@ impl Side {
     /// Where a page is damaged.
     pub fn advance(&mut self) -> Result<bool, TablesError> {
         self.locals.clear();
-        self.beside_array = match &mut self.beside {
-            Some(beside) => beside.next()?,
-            None => None,
+        let next = |column: &mut Option<ColumnReader>| match column {
+            Some(column) => column.next(),
+            None => Ok(None),
         };
+        self.beside_array = next(&mut self.beside)?;
+        self.event_array = next(&mut self.events)?;
         let Some(ids) = self.ids.next()? else {
             return Ok(false);
         };
-        if self
-            .beside_array
-            .as_ref()
-            .is_some_and(|array| array.len() != ids.len())
-        {
+        let mut beside = self.beside_array.iter().chain(&self.event_array);
+        if beside.any(|array| array.len() != ids.len()) {
             let reason = "its columns have different numbers of rows";
             return Err(TablesError::corrupt(&self.ids.file, reason));
         }
@@ -145,6 +149,7 @@ pub struct SplitScan {
     /// Products and values.
     pub product_side: Side,
     rows: Rows,
+    events: Option<EventRule>,
     split_rows: u64,
     file: String,
 }
@@ -166,17 +171,20 @@ impl SplitScan {
         }
         let column = |name: &str| ColumnReader::new(op, &metadata, name);
         let beside = |name: Option<&str>| name.map(column).transpose();
-        let side = |name: &str, kind, other: Option<&str>| {
+        let side = |name: &str, kind, other: Option<&str>, events: Option<&str>| {
             Ok::<_, TablesError>(Side {
                 ids: column(name)?,
                 beside: beside(other)?,
+                events: beside(events)?,
                 interner: Interner::new(kind),
                 locals: Vec::new(),
                 beside_array: None,
+                event_array: None,
             })
         };
         let spec = &op.spec;
         let value = spec.value.as_deref().filter(|_| spec.reads_values());
+        let event = spec.event.as_ref().map(|rule| rule.column.as_str());
         let rules = Rules {
             bin: spec.time_bin,
             time: op.kinds.time,
@@ -184,12 +192,13 @@ impl SplitScan {
             on_bad_row: spec.on_bad_row,
             shape: Shape {
                 time: spec.time.is_some(),
-                value: value.is_some(),
+                value: spec.has_values(),
             },
         };
         Ok(SplitScan {
-            user_side: side(&spec.user, op.kinds.user, spec.time.as_deref())?,
-            product_side: side(&spec.product, op.kinds.product, value)?,
+            user_side: side(&spec.user, op.kinds.user, spec.time.as_deref(), None)?,
+            product_side: side(&spec.product, op.kinds.product, value, event)?,
+            events: spec.event.clone(),
             rows: Rows::new(rules, op.split.first_row),
             split_rows: op.split.rows,
             file: file.clone(),
@@ -280,6 +289,12 @@ impl SplitScan {
                 .take()
                 .map(|array| Reals::of(&array))
                 .transpose()?,
+            events: products
+                .event_array
+                .take()
+                .zip(self.events.as_ref())
+                .map(|(array, rule)| Events::of(&array, rule))
+                .transpose()?,
         };
         self.rows.push(&batch);
         Ok(!self.rows.is_rejected())
@@ -319,6 +334,8 @@ mod tests {
             product: "p".into(),
             time: None,
             value: Some("v".into()),
+            event: None,
+            nets: false,
             time_bin: TimeBin::None,
             duplicates: Duplicates::Sum,
             on_bad_row: OnBadRow::Skip,
