@@ -286,7 +286,7 @@ fn of_contradictions() -> Vec<Case> {
         ),
         of_job(
             plus("[input.event_weights]\nview = 0.1\n"),
-            "job.toml:9:2: `input.event_weights` needs the column of events: name it with `input.event`",
+            "job.toml:9:1: `input.event_weights` needs the column of events: name it with `input.event`",
         ),
         of_job(
             GOOD.replace(

@@ -149,12 +149,14 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         );
         faults.push(merged.origin("model.time"), sentence);
     }
-    let as_targets = kind == ModelKind::Als && matches!(preset, Preset::Explicit | Preset::Full);
-    if as_targets && merged.text("input.negative") == Some("net") {
-        let sentence = format!(
-            "`input.negative` = \"net\" is for models that weigh by values: the preset \"{name}\" fits values below 0 as they \
-             are, remove the key"
-        );
+    let fits_all = match kind {
+        ModelKind::Als => matches!(preset, Preset::Explicit | Preset::Full),
+        ModelKind::Sgd => fits_values,
+        ModelKind::Line => false,
+    };
+    if fits_all && merged.text("input.negative") == Some("net") {
+        let sentence = "`input.negative` = \"net\" is for models that weigh by values: this one fits values below 0 as they \
+                        are, remove the key";
         faults.push(merged.origin("input.negative"), sentence);
     }
     let half_life = merged.real("model.half_life");
