@@ -342,6 +342,15 @@ fn objective(settings: &Settings, data: &Data, trained: &Trained) -> f64 {
             sum += lambda * row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
         }
     }
+    // Bins before the first and behind the last one with interactions are no neighbours of anybody.
+    let known = |bin: &usize| counts[2][*bin] > 0;
+    let first = (0..bins as usize).find(known).unwrap_or(0);
+    let last = (0..bins as usize).rfind(known).unwrap_or(0);
+    for pair in times[first..=last].windows(2) {
+        let squares = pair[0].iter().zip(&pair[1]);
+        let distance = squares.map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
+        sum += settings.time_smoothing * distance.sum::<f64>();
+    }
     sum
 }
 
@@ -381,6 +390,47 @@ fn the_objective_is_the_sum_over_all_cells_and_falls() {
                 .flatten()
                 .all(|x| x.to_bits() == 0);
             assert!(empty, "products without interactions are exactly zero");
+        }
+    }
+}
+
+#[test]
+fn smooth_time_is_in_the_objective_which_still_falls() {
+    // Bins 1 and 4 have interactions, those around and between them none.
+    let mut data = Data::counts(60, 90, 2);
+    data.bins = 7;
+    for cell in &mut data.cells {
+        cell.2 = if cell.2 == 0 { 1 } else { 4 };
+    }
+    for preset in PRESETS {
+        for time_smoothing in [0.0, 0.1, 30.0, 1e9] {
+            let settings = Settings {
+                time_smoothing,
+                epochs: 6,
+                ..small(preset, TimeUse::Factor)
+            };
+            let trained = train(&settings, &data, usual()).unwrap();
+            let naive = objective(&settings, &data, &trained);
+            let last = *trained.objectives.last().unwrap();
+            assert!(
+                (last - naive).abs() <= 1e-6 * naive,
+                "{preset:?} {time_smoothing}: {last} is not {naive}"
+            );
+            for pair in trained.objectives.windows(2) {
+                assert!(
+                    pair[1] <= pair[0] * (1.0 + 1e-6),
+                    "{preset:?} {time_smoothing}: {:?}",
+                    trained.objectives
+                );
+            }
+            let times = &trained.tables[2];
+            let is_zero = |bin: usize| times[bin].iter().all(|t| t.to_bits() == 0);
+            assert!(is_zero(0) && is_zero(5) && is_zero(6));
+            assert_eq!(is_zero(2) && is_zero(3), time_smoothing == 0.0);
+            if time_smoothing == 1e9 {
+                let flat = times[1].iter().zip(&times[4]);
+                assert!(flat.clone().all(|(a, b)| (a - b).abs() <= 1e-6 * a.abs()));
+            }
         }
     }
 }
@@ -485,6 +535,7 @@ fn nothing_that_must_not_matter_changes_the_digest() {
         (Preset::Full, TimeUse::Factor, Solver::Cholesky, true),
         (Preset::Full, TimeUse::Ignore, Solver::Cholesky, false),
     ] {
+        let smooth = time == TimeUse::Factor && solver == Solver::Cholesky && !non_negative;
         let data = Data::counts(400, 300, 3);
         let data = if time == TimeUse::Ignore {
             collapsed(data)
@@ -494,6 +545,7 @@ fn nothing_that_must_not_matter_changes_the_digest() {
         let settings = Settings {
             epochs: 2,
             solver,
+            time_smoothing: if smooth { 5.0 } else { 0.0 },
             non_negative,
             ..small(preset, time)
         };

@@ -311,6 +311,35 @@ fn of_contradictions() -> Vec<Case> {
             "job.toml:11:9: `model.alpha` is for the preset \"hu\": the preset is \"rendle\", remove the key",
         ),
         of_job(
+            plus("[model]\nforecast = \"drift\"\n"),
+            "job.toml:10:12: `model.forecast` is of factors of time, and a matrix has none: set `model.time` = \"factor\", \
+             or remove the key",
+        ),
+        of_job(
+            plus("[model]\ntime = \"factor\"\nforecast = \"seasonal\"\n"),
+            "job.toml:11:12: `model.forecast` = \"seasonal\" needs to know after how many bins the seasons come again: give \
+             `model.period`",
+        ),
+        of_job(
+            plus("[model]\ntime = \"factor\"\nperiod = 4\n"),
+            "job.toml:11:10: `model.period` is for the forecast \"seasonal\": set `model.forecast`, or remove the key",
+        ),
+        of_job(
+            plus("[output.recommend]\nbins_ahead = 4\n"),
+            "job.toml:10:14: `output.recommend.bins_ahead` is for the forecasts \"drift\" and \"seasonal\": set \
+             `model.forecast`, or remove the key",
+        ),
+        of_job(
+            plus("[model]\ntime = \"factor\"\ntime_smoothing = 10\nnon_negative = true\n"),
+            "job.toml:11:18: `model.time_smoothing` solves all bins together, which `non_negative` factors cannot be: \
+             remove one of the keys",
+        ),
+        of_job(
+            plus("[model]\ntime_smoothing = 10\n"),
+            "job.toml:10:18: `model.time_smoothing` needs factors of time that are trained: set `model.time` = \
+             \"factor\" without `hold_time`, or remove the key",
+        ),
+        of_job(
             plus("[model]\nnon_negative = true\nsolver = \"cg\"\n"),
             "job.toml:11:10: `model.solver` must be \"cholesky\" with `non_negative`, which descends on the exact \
              equations of a row: remove one of the keys",

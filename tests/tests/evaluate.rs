@@ -5,6 +5,7 @@ use model::evaluate::{
     Evaluate, Evaluation, Factors, Goal, Input, Metric, OwnWeight, RankingTask, SampledEvaluation,
     Settings, ValidationErrors, id_hash,
 };
+use model::forecast::{Forecast, Moment};
 use model::recommend::{self, Recommend};
 use model::{Sampler, TableVersion};
 use plan::Failure;
@@ -146,8 +147,10 @@ impl Small {
         &self.factors[&mode][place * WIDTH..(place + 1) * WIDTH]
     }
 
-    fn score(&self, user: u32, product: u32, time: Option<usize>) -> f32 {
-        let time = |k: usize| time.map_or(1.0, |row| self.factors[&Mode::Time][row * WIDTH + k]);
+    fn score(&self, user: u32, product: u32, moment: Option<Moment>) -> f32 {
+        let table = &self.factors[&Mode::Time];
+        let time = moment.map(|moment| moment.row(table, WIDTH).unwrap());
+        let time = |k: usize| time.as_ref().map_or(1.0, |row| row[k]);
         let (u, v) = (
             self.factor_row(Mode::User, user),
             self.factor_row(Mode::Product, product),
@@ -302,7 +305,7 @@ impl Bed {
         }
     }
 
-    fn with_time(mut self, small: &Small) -> Self {
+    fn with_time(mut self, small: &Small, moment: Moment) -> Self {
         let key = ObjectKey::Block {
             table: TableId(2),
             block: BlockId(0),
@@ -311,7 +314,7 @@ impl Bed {
         self.world
             .objects
             .insert(key, held(&small.factors[&Mode::Time]));
-        self.input.factors.time = Some((key, 1));
+        self.input.factors.time = Some((key, moment));
         self
     }
 
@@ -372,7 +375,7 @@ fn put_table(world: &mut World, small: &Small, mode: Mode) -> KeyRange {
 /// The naive evaluation: sorts all candidates for every user.
 struct Naive<'a> {
     small: &'a Small,
-    time: Option<usize>,
+    time: Option<Moment>,
 }
 
 impl Naive<'_> {
@@ -512,17 +515,21 @@ fn lists_are_those_of_a_naive_evaluation() {
 }
 
 #[test]
-fn a_tensor_scores_with_the_row_of_time_that_it_is_given() {
+fn a_tensor_scores_at_the_moment_that_it_is_given() {
     let small = Small::new();
-    let mut bed = Bed::new(&small, 64 << 20, 2, IoMode::Mmap).with_time(&small);
-    let found = bed.evaluate(settings()).unwrap();
-    check_against_naive(
-        &found,
-        &Naive {
-            small: &small,
-            time: Some(1),
-        },
-    );
+    let history = Moment::last_of(0..2, Forecast::Drift);
+    for moment in [history, history.at(4)] {
+        let mut bed = Bed::new(&small, 64 << 20, 2, IoMode::Mmap).with_time(&small, moment);
+        let found = bed.evaluate(settings()).unwrap();
+        let time = Some(moment);
+        check_against_naive(
+            &found,
+            &Naive {
+                small: &small,
+                time,
+            },
+        );
+    }
 }
 
 #[test]

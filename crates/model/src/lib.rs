@@ -8,6 +8,7 @@ pub mod als;
 pub mod bootstrap;
 pub mod digest;
 pub mod evaluate;
+pub mod forecast;
 pub mod metrics;
 pub mod op;
 pub mod popularity;

@@ -630,6 +630,7 @@ fn bins_are_solved_from_partials_of_blocks() {
             formula: problem.formula,
             bins: 6,
             cells,
+            smoothing: 0.0,
             non_negative: false,
         };
         let mut out = vec![1.0; 6 * width];

@@ -322,6 +322,9 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         model,
         recommend: Recommend {
             top: merged.count("output.recommend.top").unwrap_or_default() as u32,
+            bins_ahead: merged
+                .count("output.recommend.bins_ahead")
+                .unwrap_or_default() as u32,
             file,
             exclude_seen: merged.text("output.recommend.seen") != Some("include"),
         },

@@ -308,8 +308,8 @@ pub const KEYS: &[Key] = &[
         0.0,
         1e12,
         None,
-        "Lambda. `als` holds row i by lambda times (its count)^nu, descent its rows at every sample. Absent: 0.003, 1e-6 \
-         for the preset `full`, and 0.03 for `sgd` and `line`.",
+        "Lambda. `als` holds row i by lambda times (its count)^nu, descent its rows at every sample. Absent: 0.003, in \
+         a tensor of implicit feedback 0.003 by its bins, 1e-6 for the preset `full`, and 0.03 for `sgd` and `line`.",
     ),
     real(
         "model.nu",
@@ -330,7 +330,7 @@ pub const KEYS: &[Key] = &[
         0.0,
         1e12,
         None,
-        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`; `explicit` has none, `full` always 1.",
+        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`, either by the bins in a tensor; `explicit` has none, `full` always 1.",
     ),
     real(
         "model.epsilon",
@@ -401,6 +401,27 @@ pub const KEYS: &[Key] = &[
         100,
         Some("3"),
         "Steps of conjugate gradients for each row and epoch.",
+    ),
+    real(
+        "model.time_smoothing",
+        0.0,
+        1e12,
+        Some("0.0"),
+        "How strongly the factors of a bin hold on to those of the bins beside it: counts times the squared distance of neighbours. The interactions of a bin are its scale. 0: not at all.",
+    ),
+    choice(
+        "model.forecast",
+        &["last", "drift", "seasonal"],
+        &[],
+        "last",
+        "The factors of bins that training has not seen: those of its last bin, those that go on in the mean step from its first bin to its last, or those of a `period` before.",
+    ),
+    count(
+        "model.period",
+        1,
+        100_000,
+        None,
+        "Bins after which the seasons come again, for the forecast \"seasonal\": 52 for a year of weeks.",
     ),
     Key {
         path: "model.non_negative",
@@ -490,6 +511,13 @@ pub const KEYS: &[Key] = &[
     text(
         "output.recommend.file",
         "The Parquet file: user, rank, product, score, in the ids of the input.",
+    ),
+    count(
+        "output.recommend.bins_ahead",
+        1,
+        100_000,
+        Some("1"),
+        "For which bin behind the end of the data the lists are, where `model.forecast` tells bins apart: 1 is the first.",
     ),
     choice(
         "output.recommend.seen",

@@ -3,6 +3,7 @@
 //! **Invariant:** plain data, checked together before any verb sees it; nothing in here reads a file.
 
 use model::Stopping;
+use model::forecast::Forecast;
 use model::sgd::{Loss, Optimizer};
 use serde::Serialize;
 use std::fmt;
@@ -244,6 +245,8 @@ pub struct Model {
     pub epochs: u32,
     /// Lambda.
     pub regularization: f64,
+    /// Whether the job says so, and not the default.
+    pub regularization_given: bool,
     /// The power of the count in the regularization.
     pub nu: f64,
     /// The weight of an interaction (`hu`).
@@ -266,6 +269,10 @@ pub struct Model {
     pub center: bool,
     /// Whether the time factors stay at ones.
     pub hold_time: bool,
+    /// How strongly neighbouring bins hold together.
+    pub time_smoothing: f64,
+    /// How the factors of bins go on behind the last of training.
+    pub forecast: Forecast,
     /// How rows are solved.
     pub solver: Solver,
     /// Steps of conjugate gradients.
@@ -309,6 +316,8 @@ pub struct Recommend {
     pub top: u32,
     /// The Parquet file; `None`: no recommendations are asked for.
     pub file: Option<PathBuf>,
+    /// The bin behind the end of the data for which they are.
+    pub bins_ahead: u32,
     /// Whether products that the user has had are left out.
     pub exclude_seen: bool,
 }

@@ -2,6 +2,7 @@
 
 use super::engine::{Engine, Stage, failed, key_of};
 use super::input::{self, LocalFile};
+use super::moments::Moments;
 use super::stored_model::Algorithm;
 use crate::failure::Failure;
 use crate::job::files;
@@ -42,6 +43,8 @@ pub struct Views {
     pub test: Option<Partitions>,
     /// The last training bins.
     pub recent: Option<Partitions>,
+    /// At which bins a tensor scores; none in a matrix.
+    pub moments: Option<Moments>,
 }
 
 /// What tables say, as the end of a verb.
@@ -259,6 +262,7 @@ impl Views {
 pub async fn views(engine: &Engine<'_>, data: &DataSet) -> Result<Views, Failure> {
     let splits = splits(engine, data)?;
     let split = &engine.settings.split;
+    let moments = Moments::of(engine.settings, data, &splits)?;
     let train = splits.train;
     let recent = recent_spec(&train, RECENT_BINS).filter(|_| data.time.is_some());
     let wanted = [
@@ -276,6 +280,7 @@ pub async fn views(engine: &Engine<'_>, data: &DataSet) -> Result<Views, Failure
         validation: next(),
         test: next(),
         recent: next(),
+        moments,
     })
 }
 

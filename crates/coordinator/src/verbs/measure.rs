@@ -25,7 +25,7 @@ pub async fn evaluate(
     let input = evaluate::Input {
         user: data.user.clone(),
         product: data.product.clone(),
-        factors: model.factors()?,
+        factors: model.factors(views.moments.map(|at| at.test))?,
         train: views.train.clone(),
         validation: views.validation.clone(),
         test: views.test.clone(),

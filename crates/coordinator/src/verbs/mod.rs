@@ -11,6 +11,7 @@ mod fresh;
 mod ids;
 mod input;
 mod measure;
+mod moments;
 mod serve_lists;
 mod stored_model;
 mod train;

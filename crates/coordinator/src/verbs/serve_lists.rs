@@ -36,7 +36,7 @@ pub async fn recommend(
     let input = recommend::Input {
         user: data.user.clone(),
         product: data.product.clone(),
-        factors: model.factors()?,
+        factors: model.factors(views.moments.map(|at| at.recommended))?,
         train: views.train.clone(),
         held_out: [&views.validation, &views.test]
             .into_iter()

@@ -8,6 +8,7 @@ use depot::{Depot, Model, ModelTable};
 use model::als::{self, Preset, Scaling, Solver, TimeUse};
 use model::digest::DigestFeed;
 use model::evaluate::Factors;
+use model::forecast::{Forecast, Moment};
 use model::sgd;
 use model::{Best, Stopping, TableVersion};
 use plan::Refusal;
@@ -34,6 +35,17 @@ impl Algorithm {
         match model.kind {
             ModelKind::Als => Algorithm::Als(als_settings(model)),
             ModelKind::Sgd | ModelKind::Line => Algorithm::Sgd(sgd_settings(model)),
+        }
+    }
+
+    /// Of a job, for data of so many bins of time: in a tensor every pair of user and product has that many cells, so
+    /// what the job leaves open of [`als::Settings::over_bins`] is shared out over them.
+    pub fn for_bins(model: &settings::Model, bins: u32) -> Self {
+        match Self::of(model) {
+            Algorithm::Als(settings) => {
+                Algorithm::Als(settings.over_bins(bins, !model.regularization_given))
+            }
+            sgd @ Algorithm::Sgd(_) => sgd,
         }
     }
 
@@ -104,6 +116,7 @@ fn als_settings(model: &settings::Model) -> als::Settings {
         cg_steps: model.cg_steps,
         non_negative: model.non_negative,
         half_life: model.half_life,
+        time_smoothing: model.time_smoothing,
     }
 }
 
@@ -134,6 +147,9 @@ pub struct Record {
     pub train: ViewSpec,
     /// Added to every prediction of a value.
     pub offset: f32,
+    /// By which its epochs were judged. Verbs that score take the one of their job.
+    #[serde(default)]
+    pub forecast: Forecast,
     /// How its epochs were compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopping: Option<Stopping>,
@@ -144,11 +160,17 @@ pub struct Record {
 
 impl Record {
     /// Before training.
-    pub fn new(algorithm: Algorithm, train: ViewSpec, stopping: Option<Stopping>) -> Self {
+    pub fn new(
+        algorithm: Algorithm,
+        train: ViewSpec,
+        forecast: Forecast,
+        stopping: Option<Stopping>,
+    ) -> Self {
         Record {
             algorithm,
             train,
             offset: 0.0,
+            forecast,
             stopping,
             best: None,
         }
@@ -198,13 +220,12 @@ impl StoredModel {
         })
     }
 
-    /// The tables that score, and `last_bin` as the bin at which a tensor scores.
+    /// The tables that score, a tensor at `moment`.
     ///
     /// # Errors
     /// Where the model has no users or no products.
-    pub fn factors(&self) -> Result<Factors, Failure> {
-        let last_bin = self.record.train.bins.as_ref().map(|bins| bins.end - 1);
-        Factors::of(&self.tables, last_bin, self.record.offset).ok_or_else(|| {
+    pub fn factors(&self, moment: Option<Moment>) -> Result<Factors, Failure> {
+        Factors::of(&self.tables, moment, self.record.offset).ok_or_else(|| {
             Failure::new(
                 Refusal::BadData,
                 "the model has no user or no product factors: train again",

@@ -37,10 +37,15 @@ pub struct Trained {
 /// # Errors
 /// Where settings make no sense with the data, or the run cannot be finished.
 pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result<Trained, Failure> {
-    let algorithm = Algorithm::of(&engine.settings.model);
+    let bins = data.time.as_ref().map_or(0, |time| time.bins);
+    let algorithm = Algorithm::for_bins(&engine.settings.model, bins);
     let simd_name = simd(engine.settings.run.simd)?.path().name().to_owned();
-    let stopping = engine.settings.model.stopping;
-    let record = Record::new(algorithm.clone(), views.train_spec.clone(), stopping);
+    let (forecast, stopping) = (
+        engine.settings.model.forecast,
+        engine.settings.model.stopping,
+    );
+    let train_spec = views.train_spec.clone();
+    let record = Record::new(algorithm.clone(), train_spec, forecast, stopping);
     let run = key_of(&[
         b"train",
         wire::ENGINE.as_bytes(),
@@ -227,9 +232,9 @@ fn sampler(
         part: SplitPart::Validation,
         own: evaluate::OwnWeight::Values,
     };
-    let last_bin = views.last_bin();
+    let moment = views.moments.map(|at| at.validation);
     if algorithm.fits_values() {
-        let sampler = ValidationErrors::new(input, last_bin).map_err(|error| config(&error))?;
+        let sampler = ValidationErrors::new(input, moment).map_err(|error| config(&error))?;
         return Ok(Some(Box::new(sampler)));
     }
     let mut sampled = evaluate::Settings {
@@ -251,7 +256,7 @@ fn sampler(
     sampled.ks.sort_unstable();
     sampled.ks.dedup();
     sampled.tasks.dedup();
-    let sampler = SampledEvaluation::new(sampled, input, last_bin, SAMPLE_USERS)
+    let sampler = SampledEvaluation::new(sampled, input, moment, SAMPLE_USERS)
         .map_err(|error| config(&error))?;
     Ok(Some(Box::new(sampler)))
 }

@@ -8,7 +8,7 @@ use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::als::gram::block_gram;
 use model::als::half_step::Factors;
 use model::als::sum::Desks;
-use model::als::time_mode::{TimePartial, packed_len, solve_times};
+use model::als::time_mode::{TimePartial, packed_len, solve_times, solving_bytes};
 use model::als::{Rows, Tally, TimePartialOp, TimeSolveOp};
 use plan::Failure;
 use store::AlignedBuf;
@@ -220,13 +220,12 @@ impl TimeSolveWork {
         let keys = (0..task.reads.len())
             .map(|place| key_at(task, place))
             .collect::<Result<_, _>>()?;
-        let (width, rank) = (op.formula.width() as u64, u64::from(op.formula.rank));
+        let width = op.formula.width();
         let threads = room.pool.current_num_threads() as u64;
-        let bins = u64::from(op.bins);
         // The new version and, where bins start from it, the last one.
         let versions = if op.non_negative { 2 } else { 1 };
-        let needed = bins * (packed_len(width as usize) as u64 * 8 + versions * width * 4)
-            + threads * rank * rank * 16;
+        let row_bytes = (packed_len(width) * 8 + versions * width * 4) as u64;
+        let needed = u64::from(op.bins) * row_bytes + solving_bytes(&op, threads);
         fits(needed, room.budget_bytes)?;
         Ok(TimeSolveWork {
             op,

@@ -7,6 +7,7 @@ use crate::evaluate::stretches::{Loaded, Pieces, short_by};
 use crate::work::{Fetched, Held, Need, Output, Part, Room, Want, Work};
 use model::evaluate::op::RankOp;
 use model::evaluate::users::{Baselines, Group, Measured, Person};
+use model::forecast::Moment;
 use model::score::{Packed, at_time};
 use plan::Failure;
 use std::collections::VecDeque;
@@ -61,7 +62,7 @@ impl RankWork {
         let mut reads = Reads::of(task);
         let users = reads.one()?;
         let factors = reads.range()?;
-        let time = op.time_row.map(|_| reads.one()).transpose()?;
+        let time = op.moment.map(|_| reads.one()).transpose()?;
         let products = reads.range()?;
         let sealed = (0..3 + usize::from(op.mask))
             .map(|_| reads.one())
@@ -119,8 +120,10 @@ impl RankWork {
         };
         let held_out = partition(fetched.next())?;
         let hashes: Vec<u64> = dictionary(fetched.next())?.iter().map(hash_of).collect();
-        let time = match (self.op.time_row, fetched.next()) {
-            (Some(row), Some(table)) => Some(time_row(&RowBytes::of(table)?, row, self.op.width)?),
+        let time = match (self.op.moment, fetched.next()) {
+            (Some(moment), Some(table)) => {
+                Some(time_row(&RowBytes::of(table)?, moment, self.op.width)?)
+            }
             _ => None,
         };
         let rows = self.op.users.rows[self.block.0 as usize] as usize;
@@ -312,13 +315,10 @@ fn groups(op: &RankOp, opened: &Opened, budget: u64) -> Result<VecDeque<Range<us
     Ok(groups)
 }
 
-/// A row of T.
-pub(crate) fn time_row(table: &RowBytes, row: u32, width: u32) -> Result<Vec<f32>, Failure> {
-    let range = row as usize * width as usize..(row as usize + 1) * width as usize;
-    let found = table.typed::<f32>().get(range);
-    found
-        .map(<[f32]>::to_vec)
-        .ok_or_else(|| bug(format!("the table of bins has no row {row}")))
+/// The factors of time at a moment.
+pub(crate) fn time_row(table: &RowBytes, moment: Moment, width: u32) -> Result<Vec<f32>, Failure> {
+    let found = moment.row(table.typed(), width as usize);
+    found.ok_or_else(|| bug(format!("the table of bins lacks a row of {moment:?}")))
 }
 
 impl Work for RankWork {

@@ -1,17 +1,22 @@
 //! Predicts the held-out values of a block's users: groups of users that fit, with the rows of V that they need.
 
+use crate::als::objects::bad_partition;
 use crate::evaluate::rank::time_row;
-use crate::evaluate::reading::{Reads, RowBytes, RowsOf, bug, limit_of, partial, partition, whole};
+use crate::evaluate::reading::{
+    Reads, RowBytes, RowsOf, bug, limit_of, partial, partition, trouble, whole,
+};
 use crate::evaluate::stretches::short_by;
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::evaluate::op::RatingsOp;
 use model::evaluate::ratings::{RatingSums, user_offset};
+use model::forecast::Moment;
 use model::score::{at_time, dot};
 use plan::Failure;
 use rayon::prelude::*;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use store::TypedSection;
 use store::partition::Partition;
 use tensor::{Grid, KeyRange, ObjectKey, Task};
 
@@ -20,7 +25,28 @@ struct Opened {
     train: Partition,
     held_out: Partition,
     offsets: Vec<RowBytes>,
-    time: Option<Vec<f32>>,
+    times: Option<Times>,
+}
+
+/// The factors of every bin that a held-out interaction may have.
+struct Times {
+    width: usize,
+    rows: Vec<f32>,
+}
+
+impl Times {
+    /// Of all bins of the data, those behind training by the forecast.
+    fn of(table: &RowBytes, moment: Moment, width: u32) -> Result<Self, Failure> {
+        let bins = table.typed::<f32>().len() / width as usize;
+        let rows = (0..bins as u32).map(|bin| time_row(table, moment.at(bin), width));
+        let rows = rows.collect::<Result<Vec<_>, _>>()?.concat();
+        let width = width as usize;
+        Ok(Times { width, rows })
+    }
+
+    fn row(&self, bin: u32) -> &[f32] {
+        &self.rows[bin as usize * self.width..][..self.width]
+    }
 }
 
 /// The users under way and the products that their held-out interactions name, rising.
@@ -70,7 +96,7 @@ impl Keys {
 impl RatingsWork {
     pub(crate) fn new(task: &Task, op: RatingsOp, room: &Room) -> Self {
         RatingsWork {
-            keys: Keys::of(task, op.time_row.is_some()),
+            keys: Keys::of(task, op.moment.is_some()),
             op,
             room: room.clone(),
             opened: None,
@@ -84,8 +110,10 @@ impl RatingsWork {
     fn open(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
         let mut fetched = fetched.into_iter();
         let (train, held_out) = (partition(fetched.next())?, partition(fetched.next())?);
-        let time = match (self.op.time_row, fetched.next()) {
-            (Some(row), Some(table)) => Some(time_row(&RowBytes::of(table)?, row, self.op.width)?),
+        let times = match (self.op.moment, fetched.next()) {
+            (Some(moment), Some(table)) => {
+                Some(Times::of(&RowBytes::of(table)?, moment, self.op.width)?)
+            }
             (Some(_), None) => return Err(bug("no table of bins came".to_owned())),
             (None, first) => {
                 fetched = first
@@ -97,7 +125,10 @@ impl RatingsWork {
             }
         };
         let offsets: Vec<RowBytes> = fetched.map(RowBytes::of).collect::<Result<_, _>>()?;
-        let table = self.op.products.rows_total() * 4;
+        let bins = times
+            .as_ref()
+            .map_or(0, |times| times.rows.len() as u64 * 4);
+        let table = self.op.products.rows_total() * 4 + bins;
         let left = self
             .room
             .budget_bytes
@@ -107,7 +138,7 @@ impl RatingsWork {
             train,
             held_out,
             offsets,
-            time,
+            times,
         };
         self.groups = groups(&self.op, &opened, left)?;
         self.opened = Some(opened);
@@ -162,14 +193,10 @@ impl RatingsWork {
         };
         let width = self.op.width as usize;
         let mut fetched = fetched.into_iter().map(RowBytes::of);
-        let mut users = fetched
+        let users = fetched
             .next()
-            .ok_or_else(|| bug("no users came".to_owned()))??
-            .typed::<f32>()
-            .to_vec();
-        if let Some(time) = &opened.time {
-            at_time(&mut users, time);
-        }
+            .ok_or_else(|| bug("no users came".to_owned()))??;
+        let users: &[f32] = users.typed();
         let mut products: Vec<f32> = Vec::with_capacity(group.products.len() * width);
         for rows in fetched {
             products.extend_from_slice(rows?.typed::<f32>());
@@ -177,6 +204,7 @@ impl RatingsWork {
         let limit = limit_of(&self.op.products);
         let train = RowsOf::read(&opened.train, group.rows.clone(), true)?;
         let held_out = RowsOf::read(&opened.held_out, group.rows.clone(), true)?;
+        let bins = opened.bins_of(&group.rows)?;
         let (train, held_out) = (
             train.csr(&opened.train, limit)?,
             held_out.csr(&opened.held_out, limit)?,
@@ -184,6 +212,7 @@ impl RatingsWork {
         let (op, simd) = (&self.op, self.room.simd);
         let one = |(place, &user): (usize, &u32)| {
             let (mut sums, row) = (RatingSums::default(), user as usize - group.rows.start);
+            let mut factors_at = users[place * width..(place + 1) * width].to_vec();
             let known = |product: u32| opened.offset(&op.products, product);
             let bias = user_offset(&train, row, op.mean, op.damping, |product| {
                 known(product).unwrap_or(0.0)
@@ -196,9 +225,12 @@ impl RatingsWork {
                 let Ok(slot) = group.products.binary_search(&product) else {
                     continue;
                 };
+                if let (Some(times), Some(bins)) = (&opened.times, &bins) {
+                    factors_at.copy_from_slice(&users[place * width..(place + 1) * width]);
+                    at_time(&mut factors_at, times.row(bins[position]));
+                }
                 let factors = &products[slot * width..(slot + 1) * width];
-                let predicted =
-                    dot(simd, &users[place * width..(place + 1) * width], factors) + op.offset;
+                let predicted = dot(simd, &factors_at, factors) + op.offset;
                 let bias_only = op.mean + bias.unwrap_or(0.0) + f64::from(product_offset);
                 sums.add(
                     f64::from(held_out.values().at(position)),
@@ -222,6 +254,24 @@ impl RatingsWork {
 }
 
 impl Opened {
+    /// The bins of the held-out interactions of some rows, where time scores.
+    fn bins_of(&self, rows: &Range<usize>) -> Result<Option<TypedSection<u32>>, Failure> {
+        let Some(times) = &self.times else {
+            return Ok(None);
+        };
+        let offsets = self.held_out.offsets();
+        let range = offsets[rows.start]..offsets[rows.end];
+        let bins = self.held_out.times(range);
+        let bins = bins.map_err(|error| trouble(self.held_out.file(), error))?;
+        let bins =
+            bins.ok_or_else(|| bad_partition("has no times, and the model has factors of time"))?;
+        let known = times.rows.len() / times.width;
+        if bins.iter().any(|&bin| bin as usize >= known) {
+            return Err(bad_partition("names a time bin that its data set lacks"));
+        }
+        Ok(Some(bins))
+    }
+
     /// The offset of a product; `None` where it has no training interaction.
     fn offset(&self, grid: &Grid, product: u32) -> Option<f32> {
         let (block, local) = grid.split(product);
@@ -241,7 +291,7 @@ fn groups(op: &RatingsOp, opened: &Opened, budget: u64) -> Result<VecDeque<Range
     let (mut groups, mut start, mut bytes) = (VecDeque::new(), 0, 0);
     for place in 0..train.len() - 1 {
         let held = held_out[place + 1] - held_out[place];
-        let needed = row + 100 + held * (row + 16) + (train[place + 1] - train[place]) * 8;
+        let needed = row + 100 + held * (row + 20) + (train[place + 1] - train[place]) * 8;
         if needed > budget {
             return Err(short_by(needed, budget));
         }

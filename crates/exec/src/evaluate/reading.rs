@@ -179,7 +179,7 @@ pub(crate) fn read_range(
 }
 
 /// What an error of a sealed file of the data set means: damage names the object, so that another copy is fetched.
-fn trouble(file: &Sealed, error: StoreError) -> Failure {
+pub(crate) fn trouble(file: &Sealed, error: StoreError) -> Failure {
     failure_of(error, Some(file.reference().key(DepotId::DATA)))
 }
 

@@ -58,7 +58,7 @@ impl RecommendWork {
         let mut reads = Reads::of(task);
         let users = reads.one()?;
         let factors = reads.range()?;
-        let time = op.time_row.map(|_| reads.one()).transpose()?;
+        let time = op.moment.map(|_| reads.one()).transpose()?;
         let products = reads.range()?;
         let sealed = (0..=op.masks)
             .map(|_| reads.one())
@@ -104,8 +104,8 @@ impl RecommendWork {
         for _ in 0..=self.op.masks {
             self.partitions.push(partition(fetched.next())?);
         }
-        if let (Some(row), Some(table)) = (self.op.time_row, fetched.next()) {
-            self.time_row = Some(time_row(&RowBytes::of(table)?, row, self.op.width)?);
+        if let (Some(moment), Some(table)) = (self.op.moment, fetched.next()) {
+            self.time_row = Some(time_row(&RowBytes::of(table)?, moment, self.op.width)?);
         }
         let rows = self.op.users.rows[self.block.0 as usize];
         if self.partitions.iter().any(|p| p.rows() != rows)

@@ -5,6 +5,7 @@
 //! on threads, pieces, or what else is in the block.
 
 pub mod basis;
+mod dense;
 mod equations;
 pub mod first;
 pub mod formula;
@@ -21,6 +22,7 @@ pub mod settings;
 mod shared;
 pub mod solver;
 pub mod sum;
+mod time_chain;
 pub mod time_mode;
 
 pub use formula::Formula;

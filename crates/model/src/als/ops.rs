@@ -138,6 +138,8 @@ pub struct TimeSolveOp {
     pub cells: f64,
     /// Whether bins are descended to factors of 0 or more from their last ones, instead of being solved.
     pub non_negative: bool,
+    /// λ_τ, which holds neighbouring bins together; 0: each is solved alone.
+    pub smoothing: f64,
 }
 
 impl HalfStepOp {

@@ -479,6 +479,7 @@ impl Layout<'_> {
             bins: self.input.bins,
             cells,
             non_negative: self.settings.non_negative,
+            smoothing: self.settings.time_smoothing,
         };
         let last = self.table(Mode::Time, epoch - 1);
         let last = self.settings.non_negative.then(|| last.keys());

@@ -105,6 +105,8 @@ pub struct Settings {
     pub non_negative: bool,
     /// The age, in bins, at which an interaction counts half, for `time = "decay"`.
     pub half_life: Option<f64>,
+    /// λ_τ: Σ |t_k − t_{k−1}|² over neighbouring bins counts so often.
+    pub time_smoothing: f64,
 }
 
 impl Default for Settings {
@@ -131,6 +133,7 @@ impl Default for Settings {
             cg_steps: 3,
             non_negative: false,
             half_life: None,
+            time_smoothing: 0.0,
         }
     }
 }
@@ -177,6 +180,7 @@ impl Settings {
             ("regularization", self.regularization),
             ("alpha0", self.alpha0()),
             ("tolerance", self.tolerance),
+            ("time_smoothing", self.time_smoothing),
         ];
         if let Some((key, value)) = shares
             .into_iter()
@@ -228,6 +232,15 @@ impl Settings {
         if self.hold_time && self.time != TimeUse::Factor {
             return refuse("hold_time", "needs time = \"factor\"".to_owned());
         }
+        if self.time_smoothing > 0.0 && self.non_negative {
+            let problem =
+                "and non_negative exclude one another: bins together are solved, not descended";
+            return refuse("time_smoothing", problem.to_owned());
+        }
+        if self.time_smoothing > 0.0 && (self.time != TimeUse::Factor || self.hold_time) {
+            let problem = "needs time = \"factor\", and hold_time = false: else no bins are solved";
+            return refuse("time_smoothing", problem.to_owned());
+        }
         Ok(())
     }
 
@@ -238,6 +251,22 @@ impl Settings {
             Preset::Hu | Preset::Full => 1.0,
             Preset::Rendle => 0.1,
         })
+    }
+
+    /// The defaults of a tensor of so many bins. A pair of user and product has a cell in each, so a pair that never met
+    /// counts as often as in the matrix only where each cell has α0 / bins; and the rows of three tables shrink each
+    /// other, so that the λ of a matrix makes all factors zero: λ / bins, where it `divides` and bins are trained.
+    #[must_use]
+    pub fn over_bins(mut self, bins: u32, divides: bool) -> Self {
+        let shares = matches!(self.preset, Preset::Hu | Preset::Rendle);
+        if self.time == TimeUse::Factor && shares {
+            let bins = f64::from(bins.max(1));
+            self.alpha0 = Some(self.alpha0.unwrap_or(self.alpha0() / bins));
+            if divides && !self.hold_time {
+                self.regularization /= bins;
+            }
+        }
+        self
     }
 
     /// Whether weights fade beside values, and not the values themselves: where a value is a target, or not looked at.
@@ -266,9 +295,34 @@ mod tests {
     }
 
     #[test]
+    fn a_tensor_shares_its_defaults_out_over_bins() {
+        let tensor = |preset, alpha0| Settings {
+            time: TimeUse::Factor,
+            preset,
+            alpha0,
+            regularization: 0.5,
+            ..Settings::default()
+        };
+        let of = |settings: Settings| (settings.alpha0(), settings.regularization);
+        assert_eq!(
+            of(tensor(Preset::Hu, None).over_bins(4, true)),
+            (0.25, 0.125)
+        );
+        assert_eq!(
+            of(tensor(Preset::Hu, Some(3.0)).over_bins(4, false)),
+            (3.0, 0.5)
+        );
+        assert_eq!(
+            of(tensor(Preset::Explicit, None).over_bins(4, true)),
+            (0.0, 0.5)
+        );
+        assert_eq!(of(Settings::default().over_bins(4, true)), (1.0, 0.003));
+    }
+
+    #[test]
     fn what_cannot_be_honoured_is_named() {
         type Spoil = fn(&mut Settings);
-        let cases: [(&str, Spoil); 17] = [
+        let cases: [(&str, Spoil); 20] = [
             ("rank", |s| s.rank = 513),
             ("epochs", |s| s.epochs = 0),
             ("cg_steps", |s| s.cg_steps = 0),
@@ -296,6 +350,13 @@ mod tests {
             }),
             ("center", |s| (s.non_negative, s.center) = (true, true)),
             ("tolerance", |s| s.tolerance = f64::INFINITY),
+            ("time_smoothing", |s| s.time_smoothing = 1.0),
+            ("time_smoothing", |s| {
+                (s.time, s.non_negative, s.time_smoothing) = (TimeUse::Factor, true, 1.0);
+            }),
+            ("time_smoothing", |s| {
+                (s.time, s.time_smoothing) = (TimeUse::Factor, f64::NAN);
+            }),
         ];
         for (key, spoil) in cases {
             let mut settings = Settings::default();

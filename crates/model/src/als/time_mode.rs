@@ -1,17 +1,19 @@
 //! The time mode: few rows, very many interactions. Every user block adds up its part of the equations of
-//! all bins; a tree brings them together; one task solves.
+//! all bins; a tree brings them together; one task solves, each bin alone or all as a chain.
 //!
 //! **Invariant:** a bin's interactions in a block are summed by their position among them, in canonical order of the
 //! block; so pieces and threads change no bit.
 
+use super::dense::{cholesky, lower_len, substitute};
 use super::formula::Formula;
 use super::half_step::Factors;
 use super::items::add;
 use super::non_negative::descend;
 use super::ops::{FailedRow, Tally, TimePartialOp, TimeSolveOp};
 use super::sum::{Desk, Desks, Interactions, SEGMENT, Sum};
+use super::time_chain::{chain_bytes, solve_chain};
 use crate::reduce::tree_sum;
-use kernels::{CHUNK, LANES, Simd, Source, system_len, upper_index, upper_len};
+use kernels::{CHUNK, Simd, Source, system_len, upper_index, upper_len};
 use rayon::prelude::*;
 use std::ops::Range;
 use tensor::CsrRef;
@@ -188,7 +190,8 @@ impl Interactions for BinItems<'_> {
 }
 
 /// Solves the rows of all bins in f64 from their reduced equations; `out` holds before what they start from, where the op
-/// descends. A bin without interactions is exactly zero.
+/// descends. A bin without interactions is exactly zero; with smoothing only where it stands before the first bin that
+/// has any or behind the last.
 ///
 /// # Panics
 /// Where a length is not that of the op.
@@ -213,11 +216,17 @@ pub fn solve_times(
             .collect(),
         _ => vec![0.0; upper_len(width)],
     };
-    let bins = equations
-        .par_chunks_exact(packed_len(width))
-        .zip(out.par_chunks_exact_mut(width));
-    let solved: Vec<Result<(f64, f64), usize>> = bins
-        .map(|(equations, out)| solve_bin(op, equations, &base, out))
+    let bins: Vec<Bin<'_>> = equations
+        .chunks_exact(packed_len(width))
+        .map(|equations| Bin::new(op, equations, &base))
+        .collect();
+    if op.smoothing > 0.0 {
+        return solve_together(op, &bins, out);
+    }
+    let solved: Vec<Result<Note, usize>> = bins
+        .par_iter()
+        .zip(out.par_chunks_exact_mut(width))
+        .map(|(bin, out)| bin.solve(out))
         .collect();
     let failed = solved.iter().zip(0..).find_map(|(bin, row)| {
         bin.err().map(|pivot| FailedRow {
@@ -225,119 +234,192 @@ pub fn solve_times(
             pivot: pivot as u32,
         })
     });
-    let notes: Vec<(f64, f64)> = solved.into_iter().map(Result::unwrap_or_default).collect();
-    let sum = |of: fn(&(f64, f64)) -> f64| tree_sum(&notes.iter().map(of).collect::<Vec<_>>());
+    let notes: Vec<Note> = solved.into_iter().map(Result::unwrap_or_default).collect();
+    Tally {
+        failed,
+        ..tally(&notes)
+    }
+}
+
+/// All bins from the first that has interactions to the last, each held to its neighbours.
+fn solve_together(op: &TimeSolveOp, bins: &[Bin<'_>], out: &mut [f32]) -> Tally {
+    let (width, rank) = (op.formula.width(), op.formula.rank as usize);
+    out.fill(0.0);
+    let known = |bin: &Bin<'_>| bin.count > 0;
+    let Some(first) = bins.iter().position(known) else {
+        return Tally::default();
+    };
+    let last = bins.iter().rposition(known).unwrap_or(first);
+    let chain = &bins[first..=last];
+    let mut solution: Vec<f64> = chain.iter().flat_map(|bin| bin.side().to_vec()).collect();
+    let equations = |bin: usize, lower: &mut [f64]| chain[bin].lower(lower);
+    if let Err(singular) = solve_chain(rank, op.smoothing, equations, &mut solution) {
+        let failed = FailedRow {
+            row: (first + singular.bin) as u32,
+            pivot: singular.pivot as u32,
+        };
+        return Tally {
+            failed: Some(failed),
+            ..Tally::default()
+        };
+    }
+    let rows = &mut out[first * width..(last + 1) * width];
+    for (out, x) in rows
+        .chunks_exact_mut(width)
+        .zip(solution.chunks_exact(rank))
+    {
+        out.iter_mut().zip(x).for_each(|(out, &x)| *out = x as f32);
+    }
+    let rows: Vec<&[f32]> = rows.chunks_exact(width).collect();
+    let notes: Vec<Note> = chain
+        .par_iter()
+        .zip(&rows)
+        .map(|(bin, row)| bin.note(row))
+        .collect();
+    let steps: Vec<f64> = rows
+        .windows(2)
+        .map(|pair| {
+            let distance = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).powi(2);
+            pair[0].iter().zip(pair[1]).map(distance).sum()
+        })
+        .collect();
+    let smoothness = op.smoothing * tree_sum(&steps);
+    let alone = tally(&notes);
+    Tally {
+        fit: alone.fit - smoothness,
+        regularization: alone.regularization + smoothness,
+        failed: None,
+    }
+}
+
+/// Bytes of [`solve_times`] beside its arguments.
+pub const fn solving_bytes(op: &TimeSolveOp, threads: u64) -> u64 {
+    let rank = op.formula.rank as usize;
+    let bins = op.bins as u64;
+    let chain = if op.smoothing > 0.0 {
+        chain_bytes(rank, bins) + 8 * bins * rank as u64
+    } else {
+        0
+    };
+    chain + threads * (rank * rank) as u64 * 16
+}
+
+/// The fit and the regularization of a bin.
+type Note = (f64, f64);
+
+fn tally(notes: &[Note]) -> Tally {
+    let sum = |of: fn(&Note) -> f64| tree_sum(&notes.iter().map(of).collect::<Vec<_>>());
     Tally {
         fit: sum(|note| note.0),
         regularization: sum(|note| note.1),
-        failed,
+        failed: None,
     }
 }
 
-/// One bin; returns its fit and regularization, or the pivot that failed.
-fn solve_bin(
-    op: &TimeSolveOp,
-    equations: &[f64],
-    base: &[f64],
-    out: &mut [f32],
-) -> Result<(f64, f64), usize> {
-    let (width, rank) = (op.formula.width(), op.formula.rank as usize);
-    let count = equations[system_len(width)] as u64;
-    if count == 0 {
+/// The equations of one bin, the base and its ridge among them.
+struct Bin<'a> {
+    rank: usize,
+    width: usize,
+    equations: &'a [f64],
+    base: &'a [f64],
+    count: u64,
+    ridge: f64,
+    /// Whether it is descended from its last factors.
+    descends: bool,
+}
+
+impl<'a> Bin<'a> {
+    fn new(op: &TimeSolveOp, equations: &'a [f64], base: &'a [f64]) -> Self {
+        let width = op.formula.width();
+        let count = equations[system_len(width)] as u64;
+        Bin {
+            rank: op.formula.rank as usize,
+            width,
+            equations,
+            base,
+            count,
+            ridge: f64::from(op.formula.row_regularization(count, op.cells)),
+            descends: op.non_negative,
+        }
+    }
+
+    fn entry(&self, row: usize, column: usize) -> f64 {
+        let i = upper_index(self.width, row.min(column), row.max(column));
+        self.base[i] + self.equations[i] + if row == column { self.ridge } else { 0.0 }
+    }
+
+    /// The lower triangle by rows.
+    fn lower(&self, out: &mut [f64]) {
+        for row in 0..self.rank {
+            for (column, out) in out[lower_len(row)..][..=row].iter_mut().enumerate() {
+                *out = self.entry(row, column);
+            }
+        }
+    }
+
+    /// The right-hand side.
+    fn side(&self) -> &'a [f64] {
+        &self.equations[upper_len(self.width)..][..self.rank]
+    }
+
+    /// Solves it alone, where it descends from what `out` holds; or the pivot that failed.
+    fn solve(&self, out: &mut [f32]) -> Result<Note, usize> {
+        if self.count == 0 {
+            out.fill(0.0);
+            return Ok((0.0, 0.0));
+        }
+        let x = if self.descends {
+            self.descended(&out[..self.rank])?
+        } else {
+            self.solved()?
+        };
         out.fill(0.0);
-        return Ok((0.0, 0.0));
+        out.iter_mut().zip(&x).for_each(|(out, &x)| *out = x as f32);
+        Ok(self.note(out))
     }
-    let ridge = f64::from(op.formula.row_regularization(count, op.cells));
-    let entry = |row: usize, column: usize| {
-        let i = upper_index(width, row.min(column), row.max(column));
-        base[i] + equations[i] + if row == column { ridge } else { 0.0 }
-    };
-    let matrix: Vec<f64> = (0..rank * rank)
-        .map(|i| entry(i / rank, i % rank))
-        .collect();
-    let rhs = &equations[upper_len(width)..][..rank];
-    let solution = if op.non_negative {
-        let mut x: Vec<f64> = out[..rank].iter().map(|&x| f64::from(x)).collect();
-        descend(&matrix, rhs, &mut x)?;
-        x
-    } else {
-        cholesky_solve(rank, matrix.clone(), rhs.to_vec())?
-    };
-    out.fill(0.0);
-    out.iter_mut()
-        .zip(&solution)
-        .for_each(|(out, &x)| *out = x as f32);
-    // The fit of what is kept, rounded to f32.
-    let x: Vec<f64> = out[..rank].iter().map(|&x| f64::from(x)).collect();
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    let quadratic: f64 = x
-        .iter()
-        .zip(matrix.chunks_exact(rank))
-        .map(|(&xk, row)| xk * dot(row, &x))
-        .sum();
-    Ok((2.0 * dot(rhs, &x) - quadratic, ridge * dot(&x, &x)))
-}
 
-/// A x = b for a symmetric positive definite A of f64, by rows of L; or the pivot that failed.
-fn cholesky_solve(n: usize, mut a: Vec<f64>, mut b: Vec<f64>) -> Result<Vec<f64>, usize> {
-    let dot = |x: &[f64], y: &[f64]| -> f64 {
-        let mut sums = [0.0; LANES];
-        let (x_whole, y_whole) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
-        let rest: f64 = x_whole
-            .remainder()
+    fn solved(&self) -> Result<Vec<f64>, usize> {
+        let (mut factor, mut x) = (vec![0.0; lower_len(self.rank)], self.side().to_vec());
+        self.lower(&mut factor);
+        cholesky(self.rank, &mut factor)?;
+        substitute(self.rank, &factor, &mut x);
+        Ok(x)
+    }
+
+    fn descended(&self, last: &[f32]) -> Result<Vec<f64>, usize> {
+        let rank = self.rank;
+        let entry = |i: usize| self.entry(i / rank, i % rank);
+        let matrix: Vec<f64> = (0..rank * rank).map(entry).collect();
+        let mut x: Vec<f64> = last.iter().map(|&x| f64::from(x)).collect();
+        descend(&matrix, self.side(), &mut x)?;
+        Ok(x)
+    }
+
+    /// The fit of what is kept, rounded to f32.
+    fn note(&self, kept: &[f32]) -> Note {
+        let x: Vec<f64> = kept[..self.rank].iter().map(|&x| f64::from(x)).collect();
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let mut row = vec![0.0; self.rank];
+        let quadratic: f64 = x
             .iter()
-            .zip(y_whole.remainder())
-            .map(|(x, y)| x * y)
+            .enumerate()
+            .map(|(k, &xk)| {
+                row.iter_mut()
+                    .enumerate()
+                    .for_each(|(column, entry)| *entry = self.entry(k, column));
+                xk * dot(&row, &x)
+            })
             .sum();
-        for (x, y) in x_whole.zip(y_whole) {
-            sums.iter_mut()
-                .zip(x.iter().zip(y))
-                .for_each(|(sum, (x, y))| *sum += x * y);
-        }
-        sums.iter().sum::<f64>() + rest
-    };
-    for i in 0..n {
-        let (above, row) = a.split_at_mut(i * n);
-        let row = &mut row[..n];
-        for j in 0..i {
-            let other = &above[j * n..][..n];
-            row[j] = (row[j] - dot(&row[..j], &other[..j])) / other[j];
-        }
-        let pivot = row[i] - dot(&row[..i], &row[..i]);
-        if pivot.is_nan() || pivot <= 0.0 || pivot.is_infinite() {
-            return Err(i);
-        }
-        row[i] = pivot.sqrt();
-        b[i] = (b[i] - dot(&row[..i], &b[..i])) / row[i];
+        (
+            2.0 * dot(self.side(), &x) - quadratic,
+            self.ridge * dot(&x, &x),
+        )
     }
-    for i in (0..n).rev() {
-        b[i] /= a[i * n + i];
-        let x = b[i];
-        b[..i]
-            .iter_mut()
-            .zip(&a[i * n..][..i])
-            .for_each(|(b, l)| *b -= l * x);
-    }
-    Ok(b)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn small_systems_are_solved_and_singular_ones_named() {
-        let a = vec![4.0, 2.0, 2.0, 5.0];
-        let x = cholesky_solve(2, a, vec![10.0, 17.0]).unwrap();
-        assert!(
-            (x[0] - 1.0).abs() < 1e-15 && (x[1] - 3.0).abs() < 1e-15,
-            "{x:?}"
-        );
-        assert_eq!(
-            cholesky_solve(2, vec![1.0, 1.0, 1.0, 1.0], vec![1.0, 1.0]),
-            Err(1)
-        );
-    }
 
     #[test]
     fn interactions_keep_their_order_within_a_bin() {

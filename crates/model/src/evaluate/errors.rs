@@ -5,6 +5,7 @@ use crate::evaluate::op::{EvaluateOp, RatingsOp};
 use crate::evaluate::ratings::RatingSums;
 use crate::evaluate::steps;
 use crate::evaluate::{Factors, Input, SettingsError};
+use crate::forecast::Moment;
 use crate::training::{Sampler, TableVersion};
 use tensor::{Partitions, Reduced, Step, StepId};
 
@@ -13,21 +14,20 @@ use tensor::{Partitions, Reduced, Step, StepId};
 pub struct ValidationErrors {
     input: Input,
     held_out: Partitions,
-    last_bin: Option<u32>,
+    moment: Option<Moment>,
 }
 
 impl ValidationErrors {
-    /// The factors of `input` are replaced by those of each epoch; `last_bin` is the last bin of the training view, by
-    /// which a tensor scores.
+    /// The factors of `input` are replaced by those of each epoch; `moment` says how those of time go on.
     ///
     /// # Errors
     /// Where the held-out part does not exist.
-    pub fn new(input: Input, last_bin: Option<u32>) -> Result<Self, SettingsError> {
+    pub fn new(input: Input, moment: Option<Moment>) -> Result<Self, SettingsError> {
         let held_out = input.relevant()?.clone();
         Ok(ValidationErrors {
             input,
             held_out,
-            last_bin,
+            moment,
         })
     }
 }
@@ -37,7 +37,7 @@ impl Sampler for ValidationErrors {
     /// are of no use here, so neither the mean nor clipping is asked for.
     fn steps(&self, tables: &[TableVersion], offset: f32, first: StepId) -> Vec<Step> {
         let factors =
-            Factors::of(tables, self.last_bin, offset).expect("training writes users and products");
+            Factors::of(tables, self.moment, offset).expect("training writes users and products");
         let version = tables.iter().map(|table| table.version).max().unwrap_or(0);
         let input = Input {
             factors,
@@ -46,7 +46,7 @@ impl Sampler for ValidationErrors {
         let op = EvaluateOp::Ratings(RatingsOp {
             products: input.product.grid.clone(),
             width: input.factors.width,
-            time_row: input.factors.time.map(|(_, row)| row),
+            moment: input.factors.time.map(|(_, moment)| moment),
             offset: input.factors.offset,
             mean: 0.0,
             damping: 0.0,

@@ -25,6 +25,7 @@ pub use program::Evaluate;
 pub use report::Evaluation;
 pub use sample::SampledEvaluation;
 
+use crate::forecast::Moment;
 use serde::{Deserialize, Serialize};
 use tensor::{Axis, KeyRange, ObjectKey, Partitions, SplitPart, TableId};
 
@@ -157,15 +158,16 @@ impl Settings {
     }
 }
 
-/// The tables that score: `score = u · v`, or `(u ∘ t) · v` with the last row of T that training has filled.
+/// The tables that score: `score = u · v`, or `(u ∘ t) · v` with t at a moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Factors {
     /// All blocks of U.
     pub users: KeyRange,
     /// All blocks of V.
     pub products: KeyRange,
-    /// The block of T and the row of it that is used, in the tensor case.
-    pub time: Option<(ObjectKey, u32)>,
+    /// The block of T and the moment at which it is used, in the tensor case. Lists are those of the moment; a held-out value
+    /// is predicted at its own bin.
+    pub time: Option<(ObjectKey, Moment)>,
     /// f32 per row, padding included.
     pub width: u32,
     /// Added to every prediction of a value; rankings do not need it.

@@ -2,6 +2,7 @@
 
 use crate::bootstrap::{Interval, interval};
 use crate::evaluate::{Layout, OwnWeight};
+use crate::forecast::Moment;
 use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};
 use tensor::Grid;
@@ -55,7 +56,7 @@ pub enum EvaluateOp {
     Ratings(RatingsOp),
 }
 
-/// Reads, in order: the block of U; all blocks of V; (if `time_row`) the block of T; all blocks of
+/// Reads, in order: the block of U; all blocks of V; (if `moment`) the block of T; all blocks of
 /// [`crate::evaluate::PRODUCTS`]; then user-major partitions of the block: train, (if `mask`) validation, held out;
 /// the block's dictionary.
 ///
@@ -70,8 +71,8 @@ pub struct RankOp {
     pub products: Grid,
     /// f32 per factor row.
     pub width: u32,
-    /// The row of T that scores.
-    pub time_row: Option<u32>,
+    /// Where T scores.
+    pub moment: Option<Moment>,
     /// The figures.
     pub layout: Layout,
     /// What own-count counts.
@@ -114,7 +115,7 @@ impl Sample {
     }
 }
 
-/// Reads, in order: the block of U; all blocks of V; (if `time_row`) T; all blocks of
+/// Reads, in order: the block of U; all blocks of V; (if `moment`) T; all blocks of
 /// [`crate::evaluate::PRODUCT_OFFSETS`]; user-major partitions of the block: train, held out.
 ///
 /// Sums: see [`crate::evaluate::ratings::RatingSums`].
@@ -124,8 +125,8 @@ pub struct RatingsOp {
     pub products: Grid,
     /// f32 per factor row.
     pub width: u32,
-    /// The row of T that scores.
-    pub time_row: Option<u32>,
+    /// What training knows of time; every held-out interaction scores at its own bin.
+    pub moment: Option<Moment>,
     /// Added to every prediction of the model.
     pub offset: f32,
     /// The mean of all training values.

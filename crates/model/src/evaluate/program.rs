@@ -110,7 +110,7 @@ impl Evaluate {
             users: input.user.grid.clone(),
             products: input.product.grid.clone(),
             width: input.factors.width,
-            time_row: input.factors.time.map(|(_, row)| row),
+            moment: input.factors.time.map(|(_, moment)| moment),
             layout: self.layout.clone(),
             own: input.own,
             mask: input.mask().is_some(),
@@ -183,7 +183,7 @@ impl Evaluate {
         let op = EvaluateOp::Ratings(RatingsOp {
             products: input.product.grid.clone(),
             width: input.factors.width,
-            time_row: input.factors.time.map(|(_, row)| row),
+            moment: input.factors.time.map(|(_, moment)| moment),
             offset: input.factors.offset,
             mean: range.mean(),
             damping: self.settings.damping,

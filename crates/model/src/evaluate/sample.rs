@@ -5,6 +5,7 @@ use crate::evaluate::op::{RankOp, Sample};
 use crate::evaluate::report::Evaluation;
 use crate::evaluate::steps::{self, blocks_of};
 use crate::evaluate::{Factors, Input, PRODUCTS, Settings, SettingsError};
+use crate::forecast::{Forecast, Moment};
 use crate::reduce::Reduction;
 use crate::training::{Sampler, TableVersion};
 use tensor::{Mode, Partitions, Reduced, Step, StepId};
@@ -15,20 +16,19 @@ pub struct SampledEvaluation {
     settings: Settings,
     input: Input,
     held_out: Partitions,
-    last_bin: Option<u32>,
+    moment: Option<Moment>,
     sample: Sample,
 }
 
 impl SampledEvaluation {
-    /// Of about `users` users. The factors of `input` are replaced by those of each epoch; `last_bin` is the last
-    /// bin of the training view, by which a tensor scores.
+    /// Of about `users` users. The factors of `input` are replaced by those of each epoch; a tensor scores at `moment`.
     ///
     /// # Errors
     /// Where the settings cannot be honoured, or the held-out part does not exist.
     pub fn new(
         settings: Settings,
         input: Input,
-        last_bin: Option<u32>,
+        moment: Option<Moment>,
         users: u64,
     ) -> Result<Self, SettingsError> {
         settings.check()?;
@@ -38,7 +38,7 @@ impl SampledEvaluation {
             settings,
             input,
             held_out,
-            last_bin,
+            moment,
             sample,
         })
     }
@@ -53,13 +53,15 @@ impl SampledEvaluation {
 }
 
 impl Factors {
-    /// Of the tables of a program; `last_bin` is the last bin of the training view. `None` where U or V is missing.
-    pub fn of(tables: &[TableVersion], last_bin: Option<u32>, offset: f32) -> Option<Self> {
+    /// Of the tables of a program; a tensor scores at `moment`, in the last of its bins where there is none. `None` where U
+    /// or V is missing.
+    pub fn of(tables: &[TableVersion], moment: Option<Moment>, offset: f32) -> Option<Self> {
         let table = |mode: Mode| tables.iter().find(|table| table.mode == mode);
         let (users, products) = (table(Mode::User)?, table(Mode::Product)?);
         let time = table(Mode::Time).map(|time| {
             let bins = time.grid.rows_total().max(1) as u32;
-            (time.block(0), last_bin.unwrap_or(bins - 1))
+            let last = Moment::last_of(0..bins, Forecast::Last);
+            (time.block(0), moment.unwrap_or(last))
         });
         Some(Factors {
             users: users.keys(),
@@ -74,7 +76,7 @@ impl Factors {
 impl Sampler for SampledEvaluation {
     fn steps(&self, tables: &[TableVersion], offset: f32, first: StepId) -> Vec<Step> {
         let factors =
-            Factors::of(tables, self.last_bin, offset).expect("training writes users and products");
+            Factors::of(tables, self.moment, offset).expect("training writes users and products");
         let version = tables.iter().map(|table| table.version).max().unwrap_or(0);
         let input = Input {
             factors,
@@ -85,7 +87,7 @@ impl Sampler for SampledEvaluation {
             users: input.user.grid.clone(),
             products: input.product.grid.clone(),
             width: input.factors.width,
-            time_row: input.factors.time.map(|(_, row)| row),
+            moment: input.factors.time.map(|(_, moment)| moment),
             layout: self.layout(),
             own: input.own,
             mask: input.mask().is_some(),

@@ -1,9 +1,10 @@
 //! The op of recommending as it travels.
 
+use crate::forecast::Moment;
 use serde::{Deserialize, Serialize};
 use tensor::Grid;
 
-/// Reads, in order: the block of U; all blocks of V; (if `time_row`) the block of T; all blocks of
+/// Reads, in order: the block of U; all blocks of V; (if `moment`) the block of T; all blocks of
 /// [`crate::evaluate::PRODUCTS`]; the block's user-major partitions: train, then `masks` more.
 ///
 /// Writes an object of [`tensor::Recommended`] rows. Sums: users served, rows, users without training.
@@ -15,8 +16,8 @@ pub struct RecommendOp {
     pub products: Grid,
     /// f32 per factor row.
     pub width: u32,
-    /// The row of T that scores.
-    pub time_row: Option<u32>,
+    /// Where T scores.
+    pub moment: Option<Moment>,
     /// Added to every score.
     pub offset: f32,
     /// The length of a list.

@@ -162,7 +162,7 @@ impl Recommend {
             users: self.input.user.grid.clone(),
             products: self.input.product.grid.clone(),
             width: self.input.factors.width,
-            time_row: self.input.factors.time.map(|(_, row)| row),
+            moment: self.input.factors.time.map(|(_, moment)| moment),
             offset: self.input.factors.offset,
             k: self.settings.k,
             exclude_train: self.settings.exclude_train,

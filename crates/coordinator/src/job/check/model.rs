@@ -5,6 +5,7 @@
 use super::{has_bins, names_input, word};
 use crate::job::merge::{Faults, Merged};
 use crate::job::settings::{Model, ModelKind, ModelTime, Preset, Solver};
+use model::forecast::Forecast;
 use model::sgd::{Loss, Optimizer};
 
 /// Settings of solving, and those of descent.
@@ -17,6 +18,7 @@ const OF_ALS: &[&str] = &[
     "model.power",
     "model.center",
     "model.hold_time",
+    "model.time_smoothing",
     "model.solver",
     "model.cg_steps",
     "model.non_negative",
@@ -72,6 +74,51 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
         faults.push(merged.origin("model.time"), sentence);
     }
     kind
+}
+
+/// The forecast of factors of time; the period that it needs and nothing else may have.
+fn forecast(merged: &Merged, time: ModelTime, faults: &mut Faults) -> Forecast {
+    let period = merged.count("model.period").map(|period| period as u32);
+    let seasonal = Forecast::Seasonal {
+        period: period.unwrap_or(1),
+    };
+    let forecast = word(
+        merged,
+        "model.forecast",
+        &[
+            ("last", Forecast::Last),
+            ("drift", Forecast::Drift),
+            ("seasonal", seasonal),
+        ],
+    );
+    if forecast != Forecast::Last && time != ModelTime::Factor {
+        let sentence = "`model.forecast` is of factors of time, and a matrix has none: set `model.time` = \"factor\", or \
+                        remove the key";
+        faults.push(merged.origin("model.forecast"), sentence);
+    }
+    if forecast == seasonal && period.is_none() {
+        let sentence = "`model.forecast` = \"seasonal\" needs to know after how many bins the seasons come again: give \
+                        `model.period`";
+        faults.push(merged.origin("model.forecast"), sentence);
+    }
+    for (path, fits, of) in [
+        (
+            "model.period",
+            forecast == seasonal,
+            "the forecast \"seasonal\"",
+        ),
+        (
+            "output.recommend.bins_ahead",
+            forecast != Forecast::Last,
+            "the forecasts \"drift\" and \"seasonal\"",
+        ),
+    ] {
+        if merged.is_given(path) && !fits {
+            let sentence = format!("`{path}` is for {of}: set `model.forecast`, or remove the key");
+            faults.push(merged.origin(path), sentence);
+        }
+    }
+    forecast
 }
 
 pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
@@ -173,6 +220,12 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         let sentence = "`model.hold_time` needs factors of time: set `model.time` = \"factor\"";
         faults.push(merged.origin("model.hold_time"), sentence);
     }
+    let smoothing = merged.real("model.time_smoothing").unwrap_or_default();
+    if smoothing > 0.0 && (time != ModelTime::Factor || merged.flag("model.hold_time")) {
+        let sentence = "`model.time_smoothing` needs factors of time that are trained: set `model.time` = \"factor\" \
+                        without `hold_time`, or remove the key";
+        faults.push(merged.origin("model.time_smoothing"), sentence);
+    }
     let solver = word(
         merged,
         "model.solver",
@@ -190,6 +243,11 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         faults.push(merged.origin("model.solver"), sentence);
     }
     let non_negative = merged.flag("model.non_negative");
+    if smoothing > 0.0 && non_negative {
+        let sentence = "`model.time_smoothing` solves all bins together, which `non_negative` factors cannot be: remove one of \
+                        the keys";
+        faults.push(merged.origin("model.time_smoothing"), sentence);
+    }
     if non_negative && solver != Solver::Cholesky && kind == ModelKind::Als {
         let sentence = "`model.solver` must be \"cholesky\" with `non_negative`, which descends on the exact equations of a \
                         row: remove one of the keys";
@@ -207,6 +265,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     }
     let real = |path: &str| merged.real(path).unwrap_or_default();
     Model {
+        forecast: forecast(merged, time, faults),
         kind,
         time,
         preset,
@@ -217,6 +276,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             ModelKind::Als => 0.003,
             ModelKind::Sgd | ModelKind::Line => 0.03,
         }),
+        regularization_given: merged.real("model.regularization").is_some(),
         nu: real("model.nu"),
         alpha: real("model.alpha"),
         alpha0: merged.real("model.alpha0"),
@@ -228,6 +288,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         stopping: None,
         center: merged.flag("model.center"),
         hold_time: merged.flag("model.hold_time"),
+        time_smoothing: smoothing,
         solver,
         cg_steps: merged.count("model.cg_steps").unwrap_or_default() as u32,
         half_life,
