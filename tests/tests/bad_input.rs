@@ -411,7 +411,8 @@ fn of_needs() -> Vec<Case> {
         code: 78,
         message,
     };
-    vec![
+    let mut cases = of_searches();
+    cases.extend([
         of(
             "[model]\nrank = 8\n",
             "ingest job.toml",
@@ -428,6 +429,53 @@ fn of_needs() -> Vec<Case> {
             GOOD,
             "evaluate job.toml",
             "nothing is held out for the test: give [split] `test_bins`, `test_fraction` or `test_files`",
+        ),
+    ]);
+    cases
+}
+
+fn of_searches() -> Vec<Case> {
+    let split = "[split]\nvalidation_fraction = 0.1\n";
+    let tune = |job: String, message| Case {
+        job,
+        arguments: "tune job.toml",
+        code: 78,
+        message,
+    };
+    vec![
+        tune(
+            plus(split),
+            "`tune.search` is missing: give the keys of [model] to search, as `[tune.search]` with `rank = [32, 64]`",
+        ),
+        tune(
+            plus("[tune.search]\nrank = [8, 16]\n"),
+            "trials are compared on the validation part, and there is none: give [split] `validation_bins`, \
+             `validation_fraction` or `validation_files`",
+        ),
+        tune(
+            plus(&format!("{split}[tune.search]\nrate = [0.1]\n")),
+            "rate = 0.1: `model.rate` is a key of descent (\"sgd\", \"line\"): the kind is \"als\", remove the key",
+        ),
+        tune(
+            plus(&format!(
+                "{split}[tune]\nmetric = \"rmse\"\n[tune.search]\nrank = [8]\n"
+            )),
+            "job.toml:12:10: `tune.metric` = \"rmse\" cannot be measured of a model that ranks products: use `ndcg@20` \
+             or another measure of lists",
+        ),
+        of_job(
+            plus("[tune.search]\nrnak = [8, 16]\n"),
+            "job.toml:9:1: `tune.search` names `rnak`, which is no key of [model]: did you mean `rank`?",
+        ),
+        of_job(
+            plus("[tune]\nsearch = { rank = 8 }\n"),
+            "job.toml:10:10: `tune.search` must give `rank` a list, as `rank = [1, 2]`, or a range, as `rank = { from = \
+             1, to = 10, scale = \"log\" }` (\"linear\" is the other scale)",
+        ),
+        of_job(
+            plus("[tune.search]\nnu = { from = 1, to = 0.5 }\n"),
+            "job.toml:9:1: `tune.search` gives `model.nu` from 1 to 0.5: a range rises, and with scale = \"log\" begins \
+             above 0",
         ),
     ]
 }

@@ -18,6 +18,7 @@ pub mod reduce;
 pub mod score;
 pub mod sgd;
 pub mod training;
+pub mod tune;
 
 pub use digest::DigestFeed;
 pub use kernels::Simd;

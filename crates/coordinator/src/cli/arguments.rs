@@ -37,6 +37,11 @@ pub enum Command {
         /// The job file.
         job: PathBuf,
     },
+    /// The best settings by the validation part.
+    Tune {
+        /// The job file.
+        job: PathBuf,
+    },
     /// A model against the test part.
     Evaluate {
         /// The job file.
@@ -73,6 +78,7 @@ impl Command {
             Command::Plan { .. } => "plan",
             Command::Ingest { .. } => "ingest",
             Command::Train { .. } => "train",
+            Command::Tune { .. } => "tune",
             Command::Evaluate { .. } => "evaluate",
             Command::Recommend { .. } => "recommend",
             Command::Inspect { .. } => "inspect",
@@ -88,6 +94,7 @@ impl Command {
             | Command::Plan { job }
             | Command::Ingest { job }
             | Command::Train { job }
+            | Command::Tune { job }
             | Command::Evaluate { job }
             | Command::Recommend { job } => Some(job),
             Command::Config { job } => job.as_deref(),
@@ -165,6 +172,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, Failure> {
         "plan" => Command::Plan { job: job() },
         "ingest" => Command::Ingest { job: job() },
         "train" => Command::Train { job: job() },
+        "tune" => Command::Tune { job: job() },
         "evaluate" => Command::Evaluate { job: job() },
         "recommend" => Command::Recommend { job: job() },
         "inspect" => Command::Inspect { at: at() },
@@ -287,6 +295,7 @@ pub fn grammar() -> clap::Command {
         .subcommand(verb("plan").arg(job()))
         .subcommand(verb("ingest").arg(job()))
         .subcommand(verb("train").arg(job()))
+        .subcommand(verb("tune").arg(job()))
         .subcommand(verb("evaluate").arg(job()))
         .subcommand(verb("recommend").arg(job()))
         .subcommand(verb("inspect").arg(at()))

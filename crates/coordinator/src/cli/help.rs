@@ -49,6 +49,12 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
             "Train the model at `output.model` on a sealed data set; resumable",
             "Examples:\n  coordinator train job.toml\n  coordinator train job.toml --set model.rank=128 --set output.model=model-128",
         ),
+        "tune" => (
+            "Search settings of [model] on the validation part, and write a job file with the best; resumable",
+            "[tune.search] in the job says what is searched. The test part is never read.\n\n\
+             Examples:\n  coordinator tune job.toml\n  \
+             coordinator tune job.toml --set tune.trials=9 --set \"tune.search=rank = 32, 64; regularization = 0.0001..0.1 log\"",
+        ),
         "evaluate" => (
             "Score the model on the test part, beside its baselines",
             "Examples:\n  coordinator evaluate job.toml\n  coordinator evaluate job.toml --set evaluate.k=5,10",

@@ -10,6 +10,7 @@ use crate::job::check::{self, Needs};
 use crate::job::document::Document;
 use crate::job::merge::{Faults, Given, Merged};
 use crate::job::settings::Settings;
+use crate::job::tuning::Tuning;
 use crate::output::{Console, VerbOutput};
 use crate::verbs;
 use arguments::Parsed;
@@ -51,7 +52,19 @@ fn print(text: &str) {
 fn run(invocation: Invocation) -> Result<(), Failure> {
     let console = Console::new(invocation.json);
     let (merged, faults) = load(&invocation.command, invocation.given)?;
-    let settings = check::settings(&merged, needs(&invocation.command), faults)?;
+    let needs = needs(&invocation.command);
+    let mut settings = check::settings(&merged, needs, faults)?;
+    let tuning = match &invocation.command {
+        Command::Tune { .. } => Some(Tuning::of(&merged, needs, &settings)?),
+        _ => None,
+    };
+    // A search keeps what it makes beside the model, and leaves that alone.
+    if let Some(trial) = tuning.as_ref().and_then(|tuning| tuning.trials.first()) {
+        settings
+            .output
+            .model
+            .clone_from(&trial.settings.output.model);
+    }
     // With `--json` only errors reach stderr, unless a log was asked for.
     let quiet = invocation.json && !merged.is_given("run.log");
     start_log(
@@ -62,7 +75,7 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         Command::Config { .. } => VerbOutput::Config {
             settings: crate::job::describe::list(&merged),
         },
-        command => verbs::dispatch(command, &settings, &console)?,
+        command => verbs::dispatch(command, &settings, tuning.as_ref(), &console)?,
     };
     console.finish(invocation.command.name(), &output)
 }
@@ -107,7 +120,7 @@ fn demo_job() -> Result<PathBuf, Failure> {
 fn needs(command: &Command) -> Needs {
     let none = Needs::default();
     match command {
-        Command::Demo | Command::Run { .. } => Needs {
+        Command::Demo | Command::Run { .. } | Command::Tune { .. } => Needs {
             input: true,
             data: true,
             model: true,

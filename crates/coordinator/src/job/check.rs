@@ -4,7 +4,7 @@
 //! nor what the verb needs.
 
 mod model;
-mod stopping;
+pub(crate) mod stopping;
 
 use crate::failure::Failure;
 use crate::job::merge::{Faults, Merged, Origin};

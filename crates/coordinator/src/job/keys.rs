@@ -66,6 +66,10 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ),
     ("evaluate", "How held-out interactions are scored."),
     (
+        "tune",
+        "What `coordinator tune` searches (docs/tune.md). Other verbs do not read it.",
+    ),
+    (
         "run",
         "The machine. Nothing in this section changes a bit of the results.",
     ),
@@ -543,6 +547,41 @@ pub const KEYS: &[Key] = &[
         Some("200"),
         "Bootstrap replicates over users for the intervals. 0: none.",
     ),
+    Key {
+        path: "tune.search",
+        shape: Shape::Search,
+        default: None,
+        flag: None,
+        help: "Keys of [model], each with a list (`rank = [32, 64]`) or a range (`regularization = { from = 0.0001, to = 0.1, \
+               scale = \"log\" }`). On a command line: `rank = 32, 64; regularization = 0.0001..0.1 log`.",
+    },
+    count(
+        "tune.trials",
+        1,
+        10_000,
+        Some("27"),
+        "Points that are drawn, each once. Of a space that has fewer: all.",
+    ),
+    count(
+        "tune.rungs",
+        1,
+        10,
+        Some("3"),
+        "Comparisons: after each but the last only the best train on. 1: every trial trains \
+         for all `model.epochs`.",
+    ),
+    count(
+        "tune.eta",
+        2,
+        100,
+        Some("3"),
+        "One of so many trials goes on to the next rung, which has so many times the epochs.",
+    ),
+    text(
+        "tune.metric",
+        "By what trials are compared, written as `model.stop_metric`. Absent: that one; without it `ndcg@20`, of values `rmse`.",
+    ),
+    count("tune.seed", 0, MANY, Some("0"), "The seed of the points."),
     with_flag(
         with_default(
             text(

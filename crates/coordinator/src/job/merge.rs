@@ -188,9 +188,16 @@ impl Merged {
     /// # Panics
     /// If the registry has no such setting, or refuses the value.
     pub fn prefer(&mut self, path: &str, text: &str, verb: &str) {
-        if self.is_given(path) {
-            return;
+        if !self.is_given(path) {
+            self.replace(path, text, verb);
         }
+    }
+
+    /// Gives a setting another value in the name of a verb.
+    ///
+    /// # Panics
+    /// If the registry has no such setting, or refuses the value.
+    pub fn replace(&mut self, path: &str, text: &str, verb: &str) {
         let key =
             keys::find(path).unwrap_or_else(|| panic!("the registry has no setting `{path}`"));
         let value = key

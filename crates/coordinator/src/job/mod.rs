@@ -8,7 +8,9 @@ pub mod document;
 pub mod files;
 pub mod keys;
 pub mod merge;
+pub mod search;
 pub mod settings;
+pub mod tuning;
 pub mod value;
 
 pub use check::Needs;

@@ -38,6 +38,15 @@ impl Location {
         }
     }
 
+    /// A place below it.
+    #[must_use]
+    pub fn join(&self, name: &str) -> Self {
+        match self {
+            Location::Path(path) => Location::Path(path.join(name)),
+            Location::Url(url) => Location::Url(format!("{}/{name}", url.trim_end_matches('/'))),
+        }
+    }
+
     /// The scheme of a URL.
     pub fn scheme(&self) -> Option<&str> {
         match self {

@@ -4,6 +4,7 @@
 //! is said in half a sentence that begins with "must be".
 
 use crate::job::keys::nearest_word;
+use crate::job::search::{self, Dimension};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -51,6 +52,8 @@ pub enum Shape {
     Flag,
     /// Names, each with a number above 0.
     Weights,
+    /// Values and ranges of keys of `[model]`.
+    Search,
 }
 
 /// A value of a setting.
@@ -73,6 +76,8 @@ pub enum Value {
     Flag(bool),
     /// Numbers by name.
     Weights(BTreeMap<String, f64>),
+    /// What is searched.
+    Search(Vec<Dimension>),
 }
 
 impl fmt::Display for Value {
@@ -92,6 +97,10 @@ impl fmt::Display for Value {
                     .map(|(name, weight)| format!("{name:?} = {weight:?}"))
                     .collect();
                 write!(f, "{{ {} }}", each.join(", "))
+            }
+            Value::Search(space) => {
+                let space: Vec<String> = space.iter().map(ToString::to_string).collect();
+                write!(f, "{{ {} }}", space.join(", "))
             }
         }
     }
@@ -123,6 +132,7 @@ impl fmt::Display for Shape {
             Shape::Weights => {
                 f.write_str("names with numbers above 0, as in { view = 0.1, cart = 0.5 }")
             }
+            Shape::Search => f.write_str("a table of lists and ranges"),
         }
     }
 }
@@ -161,6 +171,7 @@ impl Shape {
                 let weights: Option<BTreeMap<String, f64>> = items(text).map(weight).collect();
                 self.check(Value::Weights(weights.ok_or_else(wrong)?))
             }
+            Shape::Search => search::read_text(text).map(Value::Search),
         }
     }
 
@@ -216,6 +227,7 @@ impl Shape {
                 let weights: Option<BTreeMap<String, f64>> = table.iter().map(weight).collect();
                 self.check(Value::Weights(weights.ok_or_else(wrong)?))
             }
+            (Shape::Search, space) => search::read_toml(space).map(Value::Search),
             _ => Err(wrong()),
         }
     }

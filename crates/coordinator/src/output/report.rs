@@ -36,6 +36,8 @@ pub enum VerbOutput {
     Recommend(RecommendReport),
     /// `run` and `demo`.
     Run(Box<RunReport>),
+    /// `tune`.
+    Tune(TuneReport),
     /// `verify`.
     Verify(VerifyReport),
     /// `config`.
@@ -97,8 +99,8 @@ pub struct TrainReport {
     pub epochs: Vec<EpochReport>,
     /// The epoch that the model is of, where epochs were compared (`model.patience`); `null`: it is of the last.
     pub best: Option<BestReport>,
-    /// The learning curve: one JSON line an epoch.
-    pub curve: String,
+    /// The learning curve: one JSON line an epoch; `null` where the file is gone.
+    pub curve: Option<String>,
     /// The epoch of the checkpoint from which the run went on.
     pub resumed_from: Option<u32>,
     /// Whether the finished model of the same run was there already; `resumed_from` is then its last epoch.
@@ -131,6 +133,39 @@ pub struct BestReport {
     pub metric: String,
     /// Its value on the validation part.
     pub value: f64,
+}
+
+/// A search of settings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TuneReport {
+    /// By what trials were compared, on the validation part.
+    pub metric: String,
+    /// The best first: those of the last rung, then those that went no further.
+    pub trials: Vec<TrialReport>,
+    /// The same, one JSON line a trial.
+    pub table: String,
+    /// The job file with the settings of the first.
+    pub job: PathBuf,
+}
+
+/// One point of the space.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TrialReport {
+    /// From 1, as they were drawn.
+    pub trial: u32,
+    /// The last rung that it reached, from 1.
+    pub rung: u32,
+    /// Epochs that it was trained for.
+    pub epochs: u32,
+    /// The best of them.
+    pub best_epoch: u32,
+    /// The metric after that one.
+    pub value: f64,
+    /// Epochs of the last rung that this process trained; 0: all were there.
+    pub trained: u32,
+    /// The searched keys.
+    #[serde(flatten)]
+    pub settings: BTreeMap<String, serde_json::Value>,
 }
 
 /// What a run took.

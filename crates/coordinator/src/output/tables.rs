@@ -1,6 +1,8 @@
 //! Results for people.
 
-use crate::output::report::{IngestReport, RecommendReport, RunReport, TrainReport, VerbOutput};
+use crate::output::report::{
+    IngestReport, RecommendReport, RunReport, TrainReport, TuneReport, VerbOutput,
+};
 use crate::output::sparkline;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
@@ -17,6 +19,7 @@ pub fn show(output: &VerbOutput) -> String {
         VerbOutput::Evaluate(evaluation) => self::evaluation(evaluation),
         VerbOutput::Recommend(recommend) => self::recommend(recommend),
         VerbOutput::Run(run) => self::run(run),
+        VerbOutput::Tune(tune) => self::tune(tune),
         VerbOutput::Verify(verify) => format!(
             "all whole: {} manifests, {} objects, {}",
             HumanCount(verify.manifests),
@@ -77,7 +80,8 @@ fn train(train: &TrainReport) -> String {
         .unwrap_or_default();
     let work = &train.work;
     let mut lines = sparkline::curve(&train.epochs);
-    lines.push(format!("learning curve: {}", train.curve));
+    let curve = train.curve.as_ref();
+    lines.extend(curve.map(|curve| format!("learning curve: {curve}")));
     if let Some(best) = &train.best {
         lines.push(format!(
             "the model is that of epoch {}, the best by {} ({:.4})",
@@ -95,6 +99,40 @@ fn train(train: &TrainReport) -> String {
     ));
     lines.push(format!("model {}", train.digest));
     lines.join("\n")
+}
+
+fn tune(tune: &TuneReport) -> String {
+    let searched = tune.trials.iter().flat_map(|trial| trial.settings.keys());
+    let searched: BTreeSet<&String> = searched.collect();
+    let header = ["trial"]
+        .into_iter()
+        .chain(searched.iter().map(|name| name.as_str()))
+        .chain(["epochs", "best", tune.metric.as_str()]);
+    let mut table = aligned(header.map(str::to_owned));
+    for trial in &tune.trials {
+        let setting = |name: &&String| trial.settings.get(*name).map_or_else(String::new, plain);
+        let row = std::iter::once(trial.trial.to_string())
+            .chain(searched.iter().map(setting))
+            .chain([
+                trial.epochs.to_string(),
+                trial.best_epoch.to_string(),
+                format!("{:.4}", trial.value),
+            ]);
+        table.add_row(row);
+    }
+    format!(
+        "{}\ntrials: {}\nthe best settings: {}",
+        right(table).trim_fmt(),
+        tune.table,
+        tune.job.display()
+    )
+}
+
+/// A value without the quotes of JSON.
+fn plain(value: &serde_json::Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn recommend(recommend: &RecommendReport) -> String {

@@ -110,8 +110,9 @@ impl Curve {
         self.depot.write_note(&self.name, text).await
     }
 
-    /// Where it is.
-    pub fn url(&self) -> String {
-        self.depot.note_url(&self.name)
+    /// Where it is; `None` where it has no line.
+    pub fn url(&self) -> Option<String> {
+        let empty = self.with(|course| course.epochs.is_empty());
+        (!empty).then(|| self.depot.note_url(&self.name))
     }
 }

@@ -141,6 +141,23 @@ impl<'a> Engine<'a> {
         })
     }
 
+    /// The same caches, workers and depots for another job on the same data and at the same places. What it makes is
+    /// withdrawn with this one.
+    pub fn for_job<'b>(&'b self, settings: &'b Settings) -> Engine<'b> {
+        let depots = self.depots.lock().unwrap_or_else(PoisonError::into_inner);
+        Engine {
+            settings,
+            console: self.console,
+            cache: Arc::clone(&self.cache),
+            cancel: self.cancel.clone(),
+            depots: Mutex::new(depots.clone()),
+            fresh: Mutex::default(),
+            peaks: Mutex::default(),
+            caches: self.caches.clone(),
+            _scratch: None,
+        }
+    }
+
     /// The depot of the data set or of the model, opened once.
     ///
     /// # Errors

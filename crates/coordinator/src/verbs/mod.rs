@@ -15,23 +15,26 @@ mod moments;
 mod serve_lists;
 mod stored_model;
 mod train;
+mod tune;
 
 use crate::cli::Command;
 use crate::failure::{Failure, Kind};
 use crate::job::settings::Settings;
+use crate::job::tuning::Tuning;
 use crate::output::report::RunReport;
 use crate::output::{Console, VerbOutput};
 use engine::Engine;
 use plan::Refusal;
 use tokio_util::sync::CancellationToken;
 
-/// Runs a verb. `config` never comes here: it shows what stands before settings are typed.
+/// Runs a verb; `tune` with its search. `config` never comes here: it shows what stands before settings are typed.
 ///
 /// # Errors
 /// With one sentence and the exit code of its kind.
 pub fn dispatch(
     command: &Command,
     settings: &Settings,
+    tuning: Option<&Tuning>,
     console: &Console,
 ) -> Result<VerbOutput, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -42,7 +45,7 @@ pub fn dispatch(
     let cancel = CancellationToken::new();
     let done = runtime.block_on(async {
         let signalled = tokio::spawn(signal(cancel.clone()));
-        let done = Box::pin(run(command, settings, console, cancel.clone())).await;
+        let done = Box::pin(run(command, settings, tuning, console, cancel.clone())).await;
         match (cancel.is_cancelled(), done) {
             // What a cancelled run ends with is what the signal asked for.
             (true, _) => Err(signalled
@@ -84,6 +87,7 @@ fn interrupted(kind: Kind) -> Failure {
 async fn run(
     command: &Command,
     settings: &Settings,
+    tuning: Option<&Tuning>,
     console: &Console,
     cancel: CancellationToken,
 ) -> Result<VerbOutput, Failure> {
@@ -93,15 +97,25 @@ async fn run(
         _ => {}
     }
     let engine = Engine::start(settings, console, cancel)?;
-    let done = Box::pin(with_engine(command, &engine)).await;
+    let done = Box::pin(with_engine(command, tuning, &engine)).await;
     if done.is_err() {
         engine.withdraw().await;
     }
     done
 }
 
-async fn with_engine(command: &Command, engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
+async fn with_engine(
+    command: &Command,
+    tuning: Option<&Tuning>,
+    engine: &Engine<'_>,
+) -> Result<VerbOutput, Failure> {
     match command {
+        Command::Tune { job } => {
+            let missing = || Failure::new(Refusal::Bug, "the verb `tune` has no search");
+            let tuning = tuning.ok_or_else(missing)?;
+            let found = tune::tune(engine, tuning, job).await?;
+            Ok(VerbOutput::Tune(found))
+        }
         Command::Plan { .. } => estimate::estimate(engine).await,
         Command::Ingest { .. } => Ok(VerbOutput::Ingest(data::ingest(engine).await?.report)),
         Command::Train { .. } => {

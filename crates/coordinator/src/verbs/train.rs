@@ -24,6 +24,9 @@ const SAMPLE_USERS: u64 = 2000;
 /// The list length of that sample.
 const SAMPLE_K: u32 = 20;
 
+/// Users of the sample by which trials of a search are compared.
+const TRIAL_USERS: u64 = 10_000;
+
 /// A trained model and what it took.
 pub struct Trained {
     /// The model.
@@ -40,18 +43,9 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
     let bins = data.time.as_ref().map_or(0, |time| time.bins);
     let algorithm = Algorithm::for_bins(&engine.settings.model, bins);
     let simd_name = simd(engine.settings.run.simd)?.path().name().to_owned();
-    let (forecast, stopping) = (
-        engine.settings.model.forecast,
-        engine.settings.model.stopping,
-    );
-    let train_spec = views.train_spec.clone();
-    let record = Record::new(algorithm.clone(), train_spec, forecast, stopping);
-    let run = key_of(&[
-        b"train",
-        wire::ENGINE.as_bytes(),
-        &data.lineage.0,
-        &record.encode()?,
-    ]);
+    let stopping = engine.settings.model.stopping;
+    let record = record_of(engine, views, &algorithm);
+    let run = run_key(b"train", data, &record)?;
     let depot = engine.depot(DepotId::MODEL)?;
     let term = depot.claim_term(Some(run)).await.map_err(failed)?;
     let resume = resume(&depot, run).await?;
@@ -80,7 +74,7 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
         ));
     }
     let kind = algorithm.kind();
-    let mut program = program(engine, data, views, algorithm).await?;
+    let mut program = program(engine, data, views, algorithm, SAMPLE_USERS, None).await?;
     let kept: Arc<Mutex<Vec<StoredObject>>> = Arc::new(Mutex::new(
         resume
             .as_ref()
@@ -138,6 +132,85 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
     })
 }
 
+/// How far a trial of a search has come.
+pub struct Advanced {
+    /// Its best epoch so far.
+    pub best: Best,
+    /// Epochs that are done.
+    pub epochs: u32,
+    /// Those that were trained now.
+    pub trained: u32,
+}
+
+/// Trains until so many epochs are done, or comparing epochs ends it, and makes no model: what there is stands in a
+/// checkpoint, from which a later call with more epochs goes on. Nothing is trained twice.
+///
+/// # Errors
+/// Where settings make no sense with the data, or the run cannot be finished.
+pub async fn advance(
+    engine: &Engine<'_>,
+    data: &DataSet,
+    views: &Views,
+    epochs: u32,
+) -> Result<Advanced, Failure> {
+    let bins = data.time.as_ref().map_or(0, |time| time.bins);
+    let algorithm = Algorithm::for_bins(&engine.settings.model, bins);
+    let record = record_of(engine, views, &algorithm);
+    let run = run_key(b"tune", data, &record)?;
+    let depot = engine.depot(DepotId::MODEL)?;
+    let resume = resume(&depot, run).await?;
+    let kind = algorithm.kind();
+    let mut program = program(engine, data, views, algorithm, TRIAL_USERS, Some(epochs)).await?;
+    if let Some(resume) = &resume {
+        let state = Some(&resume.checkpoint.state[..]);
+        program
+            .restore(state)
+            .map_err(|error| Failure::new(Refusal::BadData, error.to_string()))?;
+    }
+    let before = program.epochs_done();
+    if !program.rests() {
+        let term = depot.claim_term(Some(run)).await.map_err(failed)?;
+        let objects = resume.as_ref().map(|resume| resume.objects.clone());
+        let kept = Arc::new(Mutex::new(objects.unwrap_or_default()));
+        let curve = Curve::open(&depot, run, before).await?;
+        let heard = curve.clone();
+        let commit = committer(Arc::clone(&depot), (term, run), kind, kept, curve);
+        let stage = Stage {
+            resume,
+            // Trials are short: a checkpoint where one pauses is enough.
+            checkpoints: Some((0, Box::new(commit))),
+            news: Some(Box::new(move |news| heard.hear(news))),
+            ..Stage::plain("trial", run, term)
+        };
+        if let Err(failure) = engine.run(&mut *program, stage).await {
+            return Err(ids::named(engine, data, failure).await);
+        }
+    }
+    let best = program.best().ok_or_else(|| {
+        Failure::new(
+            Refusal::Bug,
+            "a trial ended without an epoch: please report this",
+        )
+    })?;
+    Ok(Advanced {
+        best,
+        epochs: program.epochs_done(),
+        trained: program.epochs_done() - before,
+    })
+}
+
+fn record_of(engine: &Engine<'_>, views: &Views, algorithm: &Algorithm) -> Record {
+    let model = &engine.settings.model;
+    let train = views.train_spec.clone();
+    Record::new(algorithm.clone(), train, model.forecast, model.stopping)
+}
+
+fn run_key(verb: &[u8], data: &DataSet, record: &Record) -> Result<Digest, Failure> {
+    let record = record.encode()?;
+    let parts = [verb, wire::ENGINE.as_bytes(), &data.lineage.0, &record];
+    Ok(key_of(&parts))
+}
+
 fn best(stopping: Option<Stopping>, best: Option<Best>) -> Option<BestReport> {
     let (stopping, best) = (stopping?, best?);
     Some(BestReport {
@@ -147,15 +220,18 @@ fn best(stopping: Option<Stopping>, best: Option<Best>) -> Option<BestReport> {
     })
 }
 
-/// The program of an algorithm; it measures every epoch on the validation part where there is one.
+/// The program of an algorithm; it measures every epoch on the validation part where there is one, lists for so many
+/// users.
 async fn program(
     engine: &Engine<'_>,
     data: &DataSet,
     views: &Views,
     algorithm: Algorithm,
+    users: u64,
+    pause: Option<u32>,
 ) -> Result<Box<dyn Training>, Failure> {
-    let stopping = engine.settings.model.stopping;
-    let sampler = sampler(engine, data, views, &algorithm)?;
+    let sampler = sampler(engine, data, views, &algorithm, users)?;
+    let watch = (sampler, engine.settings.model.stopping, pause);
     let (user, product) = (data.user.grid.clone(), data.product.grid.clone());
     match algorithm {
         Algorithm::Als(settings) => {
@@ -174,7 +250,7 @@ async fn program(
                 decay,
             };
             let program = Als::new(settings, input).map_err(|error| config(&error))?;
-            Ok(watched(program, sampler, stopping))
+            Ok(watched(program, watch))
         }
         Algorithm::Sgd(settings) => {
             settings.check().map_err(|error| config(&error))?;
@@ -187,24 +263,28 @@ async fn program(
                 tiles,
             };
             let program = Sgd::new(settings, input).map_err(|error| config(&error))?;
-            Ok(watched(program, sampler, stopping))
+            Ok(watched(program, watch))
         }
     }
 }
 
+/// What measures epochs, how they are compared, and when training pauses.
+type Watch = (Option<Box<dyn Sampler>>, Option<Stopping>, Option<u32>);
+
 fn watched<A: InEpochs + 'static>(
-    program: Epochs<A>,
-    sampler: Option<Box<dyn Sampler>>,
-    stopping: Option<Stopping>,
+    mut program: Epochs<A>,
+    (sampler, stopping, pause): Watch,
 ) -> Box<dyn Training> {
-    let program = match sampler {
-        Some(sampler) => program.with_sampler(sampler),
-        None => program,
-    };
-    Box::new(match stopping {
-        Some(stopping) => program.with_stopping(stopping),
-        None => program,
-    })
+    if let Some(sampler) = sampler {
+        program = program.with_sampler(sampler);
+    }
+    if let Some(stopping) = stopping {
+        program = program.with_stopping(stopping);
+    }
+    if let Some(pause) = pause {
+        program = program.with_pause(pause);
+    }
+    Box::new(program)
 }
 
 fn config(error: &dyn std::fmt::Display) -> Failure {
@@ -217,6 +297,7 @@ fn sampler(
     data: &DataSet,
     views: &Views,
     algorithm: &Algorithm,
+    users: u64,
 ) -> Result<Option<Box<dyn Sampler>>, Failure> {
     if views.validation.is_none() {
         return Ok(None);
@@ -256,8 +337,8 @@ fn sampler(
     sampled.ks.sort_unstable();
     sampled.ks.dedup();
     sampled.tasks.dedup();
-    let sampler = SampledEvaluation::new(sampled, input, moment, SAMPLE_USERS)
-        .map_err(|error| config(&error))?;
+    let sampler =
+        SampledEvaluation::new(sampled, input, moment, users).map_err(|error| config(&error))?;
     Ok(Some(Box::new(sampler)))
 }
 

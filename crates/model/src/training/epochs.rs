@@ -90,6 +90,7 @@ pub struct Epochs<A: Algorithm> {
     algorithm: A,
     sampler: Option<Box<dyn Sampler>>,
     stopping: Option<Stopping>,
+    pause: Option<u32>,
     course: Course,
     pending: BTreeMap<StepId, Role<A::Role>>,
     samples: BTreeMap<usize, Reduced>,
@@ -102,6 +103,7 @@ impl<A: Algorithm> Epochs<A> {
             algorithm,
             sampler: None,
             stopping: None,
+            pause: None,
             course: Course::default(),
             pending: BTreeMap::new(),
             samples: BTreeMap::new(),
@@ -119,6 +121,13 @@ impl<A: Algorithm> Epochs<A> {
     #[must_use]
     pub fn with_stopping(mut self, stopping: Stopping) -> Self {
         self.stopping = Some(stopping);
+        self
+    }
+
+    /// Pauses when so many epochs are done: the run ends with a checkpoint from which one with a later pause goes on.
+    #[must_use]
+    pub fn with_pause(mut self, epochs: u32) -> Self {
+        self.pause = Some(epochs);
         self
     }
 
@@ -140,6 +149,11 @@ impl<A: Algorithm> Epochs<A> {
     /// Epochs that are complete.
     pub fn epochs_done(&self) -> u32 {
         self.course.epoch.unwrap_or(0)
+    }
+
+    fn rests(&self) -> bool {
+        let paused = self.pause.is_some_and(|pause| self.epochs_done() >= pause);
+        self.course.finished || paused
     }
 
     fn submit(&mut self, steps: Vec<(Step, Role<A::Role>)>, turn: &mut Turn) {
@@ -233,7 +247,7 @@ impl<A: Algorithm> Epochs<A> {
             state: self.encode(),
             objects: self.kept(epoch),
         });
-        turn.finished = self.course.finished;
+        turn.finished = self.rests();
         Ok(())
     }
 
@@ -256,12 +270,12 @@ impl<A: Algorithm> Epochs<A> {
 impl<A: Algorithm> Program for Epochs<A> {
     fn start(&mut self) -> Result<Turn, ProgramError> {
         let mut turn = Turn {
-            finished: self.course.finished,
+            finished: self.rests(),
             ..Turn::default()
         };
         if self.course.epoch.is_none() {
             self.submit_first(&mut turn);
-        } else if !self.course.finished {
+        } else if !self.rests() {
             self.submit_epoch(&mut turn);
         }
         Ok(turn)
@@ -285,7 +299,7 @@ impl<A: Algorithm> Program for Epochs<A> {
         } else {
             self.close_epoch(&mut turn)?;
         }
-        if !self.course.finished {
+        if !self.rests() {
             self.submit_epoch(&mut turn);
         }
         Ok(turn)
@@ -319,6 +333,14 @@ impl<A: Algorithm> Training for Epochs<A> {
 
     fn best(&self) -> Option<Best> {
         self.course.best
+    }
+
+    fn epochs_done(&self) -> u32 {
+        Epochs::epochs_done(self)
+    }
+
+    fn rests(&self) -> bool {
+        Epochs::rests(self)
     }
 
     fn offset(&self) -> f32 {

@@ -23,6 +23,12 @@ pub trait Training: Program {
     /// The best epoch so far, where epochs are compared.
     fn best(&self) -> Option<Best>;
 
+    /// Epochs that are complete.
+    fn epochs_done(&self) -> u32;
+
+    /// Whether there is nothing left to do: it has finished, or has come to its pause.
+    fn rests(&self) -> bool;
+
     /// What is to be added to every score.
     fn offset(&self) -> f32;
 }

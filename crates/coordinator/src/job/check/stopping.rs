@@ -6,7 +6,7 @@ use model::Stopping;
 use model::evaluate::Metric;
 
 /// The metric at a path; `usual` where none is given, or what is given cannot be measured of such a model.
-pub(super) fn metric(
+pub(crate) fn metric(
     merged: &Merged,
     path: &str,
     fits_values: bool,

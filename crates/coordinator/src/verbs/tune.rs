@@ -1,0 +1,131 @@
+//! Searches settings by successive halving on the validation part; the test part is never read.
+//!
+//! **Invariant:** what is known of a trial is in its checkpoints alone, so a search that was killed asks them and goes on.
+
+use super::data;
+use super::engine::{Engine, failed};
+use super::train;
+use crate::failure::Failure;
+use crate::job::tuning::{Tuning, shown};
+use crate::output::report::{TrialReport, TuneReport};
+use model::tune::ranked;
+use plan::Refusal;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tensor::{DataSet, DepotId};
+
+/// The table of trials, beside their checkpoints.
+const TABLE: &str = "trials.jsonl";
+
+/// Runs all trials, writes their table and the best one's job file beside `job`.
+///
+/// # Errors
+/// Where a trial cannot be trained, or a file not be written.
+pub async fn tune(engine: &Engine<'_>, tuning: &Tuning, job: &Path) -> Result<TuneReport, Failure> {
+    let data = data::ingest(engine).await?.data;
+    let depot = engine.depot(DepotId::MODEL)?;
+    let mut trials: BTreeMap<usize, TrialReport> = BTreeMap::new();
+    let mut alive: Vec<usize> = (0..tuning.trials.len()).collect();
+    let mut order = Vec::new();
+    for (number, rung) in tuning.rungs.iter().enumerate() {
+        alive.truncate(rung.trials as usize);
+        let mut values = Vec::new();
+        for &trial in &alive {
+            engine.console.observer().note(&format!(
+                "rung {} of {}, trial {} of {}, to epoch {}: {}",
+                number + 1,
+                tuning.rungs.len(),
+                trial + 1,
+                tuning.trials.len(),
+                rung.epochs,
+                shown(&tuning.trials[trial].point)
+            ));
+            let mut found = advance(engine, tuning, &data, trial, rung.epochs).await?;
+            found.rung = number as u32 + 1;
+            values.push((trial, found.value));
+            trials.insert(trial, found);
+        }
+        let places = ranked(tuning.metric, values);
+        alive = places.iter().map(|(trial, _)| *trial).collect();
+        // Those that go no further stand behind those that do.
+        order.retain(|trial| !alive.contains(trial));
+        order = alive.iter().copied().chain(order).collect();
+    }
+    let best = order.first().copied().ok_or_else(|| {
+        Failure::new(
+            Refusal::Bug,
+            "a search ended without a trial: please report this",
+        )
+    })?;
+    let trials: Vec<TrialReport> = order
+        .iter()
+        .filter_map(|trial| trials.remove(trial))
+        .collect();
+    let lines = trials
+        .iter()
+        .filter_map(|trial| serde_json::to_string(trial).ok());
+    let table = lines.map(|line| line + "\n").collect();
+    depot.write_note(TABLE, table).await.map_err(failed)?;
+    let written = written(tuning, job, best, &trials[0])?;
+    Ok(TuneReport {
+        metric: tuning.metric.to_string(),
+        trials,
+        table: depot.note_url(TABLE),
+        job: written,
+    })
+}
+
+/// Trains a trial until so many epochs are done, if they are not.
+async fn advance(
+    engine: &Engine<'_>,
+    tuning: &Tuning,
+    data: &DataSet,
+    trial: usize,
+    epochs: u32,
+) -> Result<TrialReport, Failure> {
+    let settings = &tuning.trials[trial].settings;
+    let engine = engine.for_job(settings);
+    let views = data::views(&engine, data).await?;
+    let advanced = train::advance(&engine, data, &views, epochs).await?;
+    let point = &tuning.trials[trial].point;
+    let setting = |(path, text): &(&'static str, String)| {
+        let name = path.trim_start_matches("model.").to_owned();
+        let number = text.parse().ok().and_then(serde_json::Number::from_f64);
+        let whole = text.parse::<u64>().map(serde_json::Value::from);
+        let value = whole.or_else(|_| number.map(serde_json::Value::Number).ok_or(()));
+        (name, value.unwrap_or_else(|()| text.as_str().into()))
+    };
+    Ok(TrialReport {
+        trial: trial as u32 + 1,
+        rung: 0,
+        epochs: advanced.epochs,
+        best_epoch: advanced.best.epoch,
+        value: advanced.best.value,
+        trained: advanced.trained,
+        settings: point.iter().map(setting).collect(),
+    })
+}
+
+/// Writes `JOB.tuned.toml` beside the job, replacing an earlier one.
+fn written(
+    tuning: &Tuning,
+    job: &Path,
+    best: usize,
+    found: &TrialReport,
+) -> Result<PathBuf, Failure> {
+    let comment = format!(
+        "Written by `coordinator tune {}`: trial {} of {}, {} {:.4} on the validation part\nafter {} epochs. \
+         The test part was not read.",
+        job.file_name().unwrap_or_default().to_string_lossy(),
+        found.trial,
+        tuning.trials.len(),
+        tuning.metric,
+        found.value,
+        found.best_epoch
+    );
+    let text = tuning.job(&tuning.trials[best], found.best_epoch, &comment);
+    let path = job.with_extension("tuned.toml");
+    let put = std::fs::write(&path, text);
+    put.map_err(|error| Failure::io(format!("{} cannot be written", path.display()), &error))?;
+    Ok(path)
+}
