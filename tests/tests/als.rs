@@ -5,6 +5,7 @@ use kernels::Simd;
 use kernels::random::Random;
 use model::DigestFeed;
 use model::als::{Als, Input, Preset, Scaling, Settings, Solver, TimeUse};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::partition::PartitionWriter;
 use store::{Cache, IoMode, Sealed};
@@ -168,6 +169,7 @@ fn bed(data: &Data, has_time: bool, course: Course) -> Bed {
             product,
             bins: data.bins,
             train,
+            attributes: BTreeMap::new(),
             decay: None,
         },
         _directory: directory,
@@ -204,7 +206,7 @@ fn trained(world: &World, program: &Als, data: &Data) -> Trained {
     });
     let mut tables = Vec::new();
     for table in program.tables() {
-        feed.table(table.mode, table.grid.rows_total(), table.rank);
+        feed.table(&table.name(), table.grid.rows_total(), table.rank);
         let width = table.width as usize;
         let mut blocks: Vec<Vec<f32>> = Vec::new();
         for key in table.keys().keys() {

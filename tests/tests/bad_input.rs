@@ -224,6 +224,50 @@ fn of_keys() -> Vec<Case> {
 }
 
 fn of_contradictions() -> Vec<Case> {
+    let mut cases = of_attributes();
+    cases.extend(of_splits_and_models());
+    cases
+}
+
+fn of_attributes() -> Vec<Case> {
+    vec![
+        of_job(
+            plus("[input.user_attributes]\nid = \"u\"\n"),
+            "job.toml:10:6: `input.user_attributes.id` needs tables of attributes: name their files with \
+             `input.user_attributes.files`, or remove the key",
+        ),
+        of_job(
+            plus(
+                "[input.product_attributes]\nfiles = \"x.parquet\"\ncolumns = [\"p\", \"size\"]\n",
+            ),
+            "job.toml:11:11: `input.product_attributes.columns` names the column `p`, which holds the ids: remove it",
+        ),
+        of_job(
+            plus(
+                "[input.product_attributes]\nfiles = \"x.parquet\"\ncolumns = [\"size\"]\n\
+                 categorical = [\"shop\"]\n",
+            ),
+            "job.toml:12:15: `input.product_attributes.categorical` names the column `shop`, which \
+             `input.product_attributes.columns` does not take: add it there, or remove it here",
+        ),
+        of_job(
+            plus("[model]\nuser_attribute_weight = 2.0\n"),
+            "job.toml:10:25: `model.user_attribute_weight` needs attributes of users: name their files with \
+             `input.user_attributes.files`, or remove the weight",
+        ),
+        of_job(
+            plus("[model]\nattribute_regularization = 0.1\n"),
+            "job.toml:10:28: `model.attribute_regularization` is for attributes: give `user_attribute_weight` or \
+             `product_attribute_weight`, or remove the key",
+        ),
+        of_job(
+            plus("[model]\nkind = \"sgd\"\nproduct_attribute_weight = 0.1\n"),
+            "job.toml:11:28: `model.product_attribute_weight` is a key of \"als\": the kind is \"sgd\", remove the key",
+        ),
+    ]
+}
+
+fn of_splits_and_models() -> Vec<Case> {
     vec![
         of_job(
             GOOD.replace("time = \"t\"", "time_bin = \"day\""),

@@ -7,7 +7,7 @@ use model::evaluate::{
 };
 use model::forecast::{Forecast, Moment};
 use model::recommend::{self, Recommend};
-use model::{Sampler, TableVersion};
+use model::{Holds, Sampler, TableVersion};
 use plan::Failure;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -663,6 +663,7 @@ fn the_errors_of_an_epoch_are_those_of_the_evaluation() {
     let table = |id: u16, mode: Mode| TableVersion {
         id: TableId(id),
         mode,
+        holds: Holds::Factors,
         rank: WIDTH as u32,
         width: WIDTH as u32,
         grid: small.grid(mode).clone(),
@@ -723,6 +724,7 @@ fn a_sample_of_all_users_gives_the_figures_of_the_validation_part() {
     let table = |id: u16, mode: Mode| TableVersion {
         id: TableId(id),
         mode,
+        holds: Holds::Factors,
         rank: WIDTH as u32,
         width: WIDTH as u32,
         grid: small.grid(mode).clone(),

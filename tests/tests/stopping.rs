@@ -71,6 +71,7 @@ fn program(bed: &Bed, kind: Kind, epochs: u32, stopping: Option<Stopping>) -> Bo
                 product: bed.input.product.clone(),
                 bins: 0,
                 train: bed.input.train.clone(),
+                attributes: BTreeMap::new(),
                 decay: None,
             };
             let program = Als::new(settings, input).unwrap().with_sampler(scripted());

@@ -6,9 +6,11 @@ use crate::manifest::{
 };
 use crate::messages as m;
 use prost::Message;
+use std::collections::BTreeMap;
 use tensor::{
-    Axis, BlockId, DataSet, Decay, DepotId, Digest, Duplicates, Grid, IdKind, Mode, ObjectKey,
-    PartitionRef, Partitions, SealedRef, SplitPart, TableId, TimeAxis, TimeBin, View, ViewSpec,
+    Attribute, AttributeKind, Attributes, Axis, BlockId, DataSet, Decay, DepotId, Digest,
+    Duplicates, Grid, IdKind, Mode, ObjectKey, PartitionRef, Partitions, SealedRef, SplitPart,
+    TableId, TimeAxis, TimeBin, View, ViewSpec,
 };
 
 /// Its last digit is the version of the frame.
@@ -205,6 +207,60 @@ fn axis(message: Option<m::AxisMessage>) -> Result<Axis, Reason> {
     })
 }
 
+fn from_attributes(mode: Mode, attributes: &Attributes) -> m::AttributesMessage {
+    let one = |attribute: &Attribute| {
+        let name = attribute.name.clone();
+        match &attribute.kind {
+            AttributeKind::Number { mean, deviation } => m::AttributeMessage {
+                name,
+                moments: Some(m::MomentsMessage {
+                    mean: *mean,
+                    deviation: *deviation,
+                }),
+                ..m::AttributeMessage::default()
+            },
+            AttributeKind::Levels { levels, others } => m::AttributeMessage {
+                name,
+                levels: levels.clone(),
+                others: *others,
+                moments: None,
+            },
+        }
+    };
+    m::AttributesMessage {
+        mode: code(&Mode::ALL, &mode),
+        column: attributes.column.clone(),
+        attributes: attributes.attributes.iter().map(one).collect(),
+        blocks: attributes.blocks.iter().map(from_sealed).collect(),
+        described: attributes.described,
+        unknown: attributes.unknown,
+    }
+}
+
+fn attributes(message: m::AttributesMessage) -> Result<(Mode, Attributes), Reason> {
+    let one = |attribute: m::AttributeMessage| Attribute {
+        name: attribute.name,
+        kind: match attribute.moments {
+            Some(moments) => AttributeKind::Number {
+                mean: moments.mean,
+                deviation: moments.deviation,
+            },
+            None => AttributeKind::Levels {
+                levels: attribute.levels,
+                others: attribute.others,
+            },
+        },
+    };
+    let attributes = Attributes {
+        column: message.column,
+        attributes: message.attributes.into_iter().map(one).collect(),
+        blocks: each(message.blocks, sealed)?,
+        described: message.described,
+        unknown: message.unknown,
+    };
+    Ok((value(&Mode::ALL, message.mode, "mode")?, attributes))
+}
+
 fn from_data_set(data: &DataSet) -> m::DataSetMessage {
     m::DataSetMessage {
         lineage: from_digest(data.lineage),
@@ -237,6 +293,11 @@ fn from_data_set(data: &DataSet) -> m::DataSetMessage {
                 rows,
             })
             .collect(),
+        attributes: data
+            .attributes
+            .iter()
+            .map(|(mode, known)| from_attributes(*mode, known))
+            .collect(),
     }
 }
 
@@ -250,10 +311,24 @@ fn data_set(message: m::DataSetMessage) -> Result<DataSet, Reason> {
             last_is_partial: time.last_is_partial,
         })
     });
+    let (user, product) = (axis(message.user)?, axis(message.product)?);
+    let attributes: BTreeMap<Mode, Attributes> =
+        each(message.attributes, attributes)?.into_iter().collect();
+    for (mode, known) in &attributes {
+        let grid = match mode {
+            Mode::User => &user.grid,
+            Mode::Product => &product.grid,
+            Mode::Time | Mode::Context => return Err(format!("it has attributes of {mode}")),
+        };
+        if known.attributes.is_empty() || known.blocks.len() != grid.rows.len() {
+            return Err(format!("its attributes of {mode} do not fit their grid"));
+        }
+    }
     Ok(DataSet {
         lineage: digest(&message.lineage)?,
-        user: axis(message.user)?,
-        product: axis(message.product)?,
+        user,
+        product,
+        attributes,
         time: time.transpose()?,
         value_column: message.value_column,
         duplicates: value(&DUPLICATES, message.duplicates, "rule for duplicates")?,

@@ -136,6 +136,11 @@ impl Body {
                     .flat_map(|axis| axis.dictionary.clone());
                 dictionaries
                     .chain(data.parts.iter().flat_map(|(_, parts)| partitions(parts)))
+                    .chain(
+                        data.attributes
+                            .values()
+                            .flat_map(|known| known.blocks.clone()),
+                    )
                     .collect()
             }
             Body::View(view) => partitions(&view.view.partitions),

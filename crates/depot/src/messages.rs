@@ -133,8 +133,47 @@ pub(crate) struct DataSetMessage {
     pub input_rows: u64,
     #[prost(message, repeated, tag = "9")]
     pub bad_rows: Vec<BadRowsMessage>,
-    #[prost(bool, tag = "10")]
+    #[prost(message, repeated, tag = "10")]
+    pub attributes: Vec<AttributesMessage>,
+    #[prost(bool, tag = "11")]
     pub nets: bool,
+}
+
+/// A number where it has moments, else one of levels.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct AttributeMessage {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(message, optional, tag = "2")]
+    pub moments: Option<MomentsMessage>,
+    #[prost(string, repeated, tag = "3")]
+    pub levels: Vec<String>,
+    #[prost(bool, tag = "4")]
+    pub others: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct MomentsMessage {
+    #[prost(double, tag = "1")]
+    pub mean: f64,
+    #[prost(double, tag = "2")]
+    pub deviation: f64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct AttributesMessage {
+    #[prost(uint32, tag = "1")]
+    pub mode: u32,
+    #[prost(string, tag = "2")]
+    pub column: String,
+    #[prost(message, repeated, tag = "3")]
+    pub attributes: Vec<AttributeMessage>,
+    #[prost(message, repeated, tag = "4")]
+    pub blocks: Vec<SealedMessage>,
+    #[prost(uint64, tag = "5")]
+    pub described: u64,
+    #[prost(uint64, tag = "6")]
+    pub unknown: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

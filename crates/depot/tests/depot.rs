@@ -11,8 +11,9 @@ use std::fs;
 use std::path::Path;
 use store::{Cache, IoMode, Sealed};
 use tensor::{
-    Axis, BlockId, DataSet, DepotId, Digest, Duplicates, Grid, IdKind, Mode, ObjectKey,
-    PartitionRef, Partitions, SealedRef, SplitPart, TableId, TimeAxis, TimeBin, View, ViewSpec,
+    Attribute, AttributeKind, Attributes, Axis, BlockId, DataSet, DepotId, Digest, Duplicates,
+    Grid, IdKind, Mode, ObjectKey, PartitionRef, Partitions, SealedRef, SplitPart, TableId,
+    TimeAxis, TimeBin, View, ViewSpec,
 };
 
 /// Both kinds of places, each empty, with a cache.
@@ -113,6 +114,29 @@ fn data_set() -> DataSet {
         parts: vec![(SplitPart::Train, parts.clone()), (SplitPart::Test, parts)],
         input_rows: u64::MAX,
         bad_rows: BTreeMap::from([("null user".to_owned(), 4)]),
+        attributes: BTreeMap::from([(Mode::Product, attributes())]),
+    }
+}
+
+fn attributes() -> Attributes {
+    let attribute = |name: &str, kind| Attribute {
+        name: name.to_owned(),
+        kind,
+    };
+    let price = AttributeKind::Number {
+        mean: -1.5,
+        deviation: 0.25,
+    };
+    let brand = AttributeKind::Levels {
+        levels: vec!["own".to_owned(), String::new()],
+        others: true,
+    };
+    Attributes {
+        column: "sku".to_owned(),
+        attributes: vec![attribute("price", price), attribute("brand", brand)],
+        blocks: vec![refer(31), refer(32), refer(33)],
+        described: 4,
+        unknown: 1 << 33,
     }
 }
 
@@ -136,6 +160,7 @@ fn bodies() -> Vec<Body> {
         time: None,
         value_column: None,
         bad_rows: BTreeMap::new(),
+        attributes: BTreeMap::new(),
         ..data.clone()
     };
     let mut kept = checkpoint(4, 9, &[refer(1)]);

@@ -1,8 +1,6 @@
 //! What the digest of a model covers (DESIGN 3.10): mode by mode in order, name, shape, then the f32 rows by row id
 //! without padding. The hash itself is the caller's.
 
-use tensor::Mode;
-
 /// Feeds tables to a hash, one after the other, in the order of their modes.
 pub struct DigestFeed<F> {
     hash: F,
@@ -22,8 +20,7 @@ impl<F: FnMut(&[u8])> DigestFeed<F> {
     }
 
     /// Begins a table: the length of its name (u32) and its name, then rows (u64) and rank (u32), little-endian.
-    pub fn table(&mut self, mode: Mode, rows: u64, rank: u32) {
-        let name = mode.name();
+    pub fn table(&mut self, name: &str, rows: u64, rank: u32) {
         (self.hash)(&(name.len() as u32).to_le_bytes());
         (self.hash)(name.as_bytes());
         (self.hash)(&rows.to_le_bytes());
@@ -57,7 +54,7 @@ mod tests {
     fn fed(parts: &[&[f32]], width: u32) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut feed = DigestFeed::new(|some: &[u8]| bytes.extend_from_slice(some));
-        feed.table(Mode::User, 3, 2);
+        feed.table("user", 3, 2);
         for part in parts {
             feed.rows(part, 2, width);
         }

@@ -127,6 +127,7 @@ impl Problem {
             cg_steps: self.cg_steps,
             basis: self.takes_basis(),
             warm: false,
+            side: None,
             non_negative: self.non_negative,
         }
     }

@@ -37,7 +37,7 @@ pub struct ColumnKinds {
     pub time: Option<TimeKind>,
 }
 
-fn id_kind(found: &DataType) -> Option<IdKind> {
+pub(crate) fn id_kind(found: &DataType) -> Option<IdKind> {
     match found {
         DataType::UInt64 => Some(IdKind::UInt64),
         integer if integer.is_integer() => Some(IdKind::Int64),
@@ -61,14 +61,14 @@ fn time_kind(found: &DataType) -> Option<TimeKind> {
     }
 }
 
-fn is_value(found: &DataType) -> bool {
+pub(crate) fn is_value(found: &DataType) -> bool {
     match found {
         DataType::Dictionary(_, value) => is_value(value),
         other => other.is_numeric(),
     }
 }
 
-fn id_word(kind: IdKind) -> &'static str {
+pub(crate) fn id_word(kind: IdKind) -> &'static str {
     match kind {
         IdKind::Int64 => "an integer",
         IdKind::UInt64 => "an unsigned 64-bit integer",
@@ -172,7 +172,7 @@ impl ColumnKinds {
     }
 }
 
-fn data_type<'a>(
+pub(crate) fn data_type<'a>(
     file: &str,
     schema: &'a Schema,
     role: &'static str,
@@ -412,7 +412,7 @@ impl Events {
     }
 }
 
-fn cast_to(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, TablesError> {
+pub(crate) fn cast_to(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, TablesError> {
     if array.data_type() == to {
         return Ok(array.clone());
     }

@@ -188,6 +188,12 @@ pub enum TablesError {
     /// A split asks for what the data do not have.
     #[error("{0}")]
     Split(String),
+    /// Tables of attributes do not fit their settings.
+    #[error("{0}")]
+    Attributes(String),
+    /// A table of attributes is not what it should be.
+    #[error("{0}")]
+    BadAttributes(String),
     /// The op of a task cannot be opened.
     #[error(
         "this worker cannot open a task of tables, version {found}: use the same version everywhere"
@@ -211,7 +217,8 @@ impl TablesError {
             TablesError::Read { .. } | TablesError::Store(_) => ErrorKind::Io,
             TablesError::SameColumn { .. }
             | TablesError::RowGroup { .. }
-            | TablesError::Split(_) => ErrorKind::Config,
+            | TablesError::Split(_)
+            | TablesError::Attributes(_) => ErrorKind::Config,
             TablesError::OpVersion { .. } | TablesError::Malformed(_) => ErrorKind::Bug,
             _ => ErrorKind::BadData,
         }

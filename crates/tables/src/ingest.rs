@@ -521,6 +521,7 @@ impl Ingest {
             parts,
             input_rows: self.survey.rows(),
             bad_rows: self.bad_rows(),
+            attributes: BTreeMap::new(),
         });
         Ok(Turn {
             finished: true,
@@ -548,7 +549,7 @@ fn runs_of(segments: &[Vec<u32>], split: u32, block: usize, runs: &mut Vec<Recor
     }
 }
 
-fn task(
+pub(crate) fn task(
     step: StepId,
     index: u32,
     op: &Op,
@@ -568,7 +569,7 @@ fn task(
     }
 }
 
-fn step(id: StepId, name: &str, tasks: Vec<Task>, frees: Vec<KeyRange>) -> Step {
+pub(crate) fn step(id: StepId, name: &str, tasks: Vec<Task>, frees: Vec<KeyRange>) -> Step {
     Step {
         id,
         name: name.to_owned(),

@@ -3,6 +3,7 @@
 //! **Invariant:** files are read through byte ranges that somebody else fetched; every stage works in bounded
 //! memory; the bytes of a data set follow from the files and the [`ScanSpec`] alone.
 
+pub mod attributes;
 pub mod columns;
 pub mod combine;
 pub mod dictionary;
@@ -13,6 +14,7 @@ pub mod merge;
 pub mod op;
 pub mod order;
 pub mod out;
+pub mod reader;
 pub mod rows;
 pub mod scan;
 pub mod sort;
@@ -23,6 +25,7 @@ pub mod survey;
 pub mod tiles;
 pub mod view;
 
+pub use attributes::{AttributeSpec, AttributeSurvey, IngestAttributes};
 pub use error::{ErrorKind, TablesError};
 pub use ingest::Ingest;
 pub use op::Op;

@@ -1,5 +1,6 @@
 //! The ops of ingest and views as they travel, and the reports that their tasks return as partials.
 
+use crate::attributes::Column;
 use crate::columns::ColumnKinds;
 use crate::error::TablesError;
 use crate::spec::{BadReason, ScanSpec};
@@ -8,7 +9,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tensor::{Duplicates, Grid, IdKind, Mode, OpFamily, PartitionRef, SealedRef, ViewSpec};
+use tensor::{
+    Attribute, Duplicates, Grid, IdKind, Mode, OpFamily, PartitionRef, SealedRef, ViewSpec,
+};
 
 /// The version of the encoding.
 pub const VERSION: u16 = 1;
@@ -28,6 +31,48 @@ pub enum Op {
     View(ViewOp),
     /// Derives the tiles of a user super-block.
     Tiles(TilesOp),
+    /// Learns what the columns of a table of attributes come to.
+    Learn(LearnOp),
+    /// Seals the words of some blocks.
+    Words(WordsOp),
+}
+
+/// Row groups of a table of attributes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttributeSplit {
+    /// The file.
+    pub input: InputFile,
+    /// What of it; its file is the number of an input of the session.
+    pub split: Split,
+}
+
+/// See [`Op::Learn`]. Reads nothing but the input file; returns a [`crate::attributes::LearnReport`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LearnOp {
+    /// What of which file.
+    pub split: AttributeSplit,
+    /// The column of ids.
+    pub id: String,
+    /// The columns in use.
+    pub columns: Vec<Column>,
+}
+
+/// See [`Op::Words`]. Reads the dictionaries of its blocks, and the input files; returns a
+/// [`crate::attributes::WordsReport`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WordsOp {
+    /// All splits of the tables.
+    pub splits: Vec<AttributeSplit>,
+    /// The column of ids.
+    pub id: String,
+    /// Their type.
+    pub id_kind: IdKind,
+    /// The columns in use.
+    pub columns: Vec<Column>,
+    /// What they came to.
+    pub attributes: Vec<Attribute>,
+    /// Rows of the blocks.
+    pub rows: u64,
 }
 
 /// See [`Op::Scan`]. Reads nothing but the input file.

@@ -7,103 +7,19 @@ use crate::columns::{Events, Reals, Times};
 use crate::error::TablesError;
 use crate::intern::Interner;
 use crate::op::{ScanOp, ScanReport, Shape};
+use crate::reader::{BATCH_ROWS, GroupReader};
 use crate::rows::{Batch, Closed, Rows, Rules};
 use crate::spec::EventRule;
-use crate::survey::{arrow_metadata, leaf_of, parse_footer};
+use crate::survey::{arrow_metadata, parse_footer};
 use arrow::array::{Array, ArrayRef};
 use bytes::Bytes;
-use parquet::DecodeResult;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader};
-use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-/// Rows decoded at a time.
-const BATCH_ROWS: usize = 16 << 10;
-
-/// One column of the split, row group by row group.
-struct ColumnReader {
-    file: String,
-    decoder: ParquetPushDecoder,
-    row_group: Option<ParquetRecordBatchReader>,
-    wants: Vec<Range<u64>>,
-    finished: bool,
-}
-
-impl ColumnReader {
-    fn new(op: &ScanOp, metadata: &ArrowReaderMetadata, column: &str) -> Result<Self, TablesError> {
-        let file = op.input.name.clone();
-        let leaf = leaf_of(metadata, column).ok_or(TablesError::Malformed(
-            "a column that the survey saw is gone",
-        ))?;
-        let groups = op
-            .split
-            .row_groups
-            .clone()
-            .map(|group| group as usize)
-            .collect();
-        let decoder = ParquetPushDecoderBuilder::new_with_metadata(metadata.clone())
-            .with_projection(ProjectionMask::leaves(metadata.parquet_schema(), [leaf]))
-            .with_row_groups(groups)
-            .with_batch_size(BATCH_ROWS)
-            .build()
-            .map_err(|error| TablesError::corrupt(&file, error))?;
-        Ok(ColumnReader {
-            file,
-            decoder,
-            row_group: None,
-            wants: Vec::new(),
-            finished: false,
-        })
-    }
-
-    /// Opens the next row group or says which bytes it lacks.
-    fn open(&mut self) -> Result<(), TablesError> {
-        if self.row_group.is_some() || self.finished || !self.wants.is_empty() {
-            return Ok(());
-        }
-        let next = self.decoder.try_next_reader();
-        match next.map_err(|error| TablesError::corrupt(&self.file, error))? {
-            DecodeResult::NeedsData(ranges) => self.wants = ranges,
-            DecodeResult::Data(reader) => self.row_group = Some(reader),
-            DecodeResult::Finished => self.finished = true,
-        }
-        Ok(())
-    }
-
-    fn push(&mut self, data: Vec<Bytes>) -> Result<(), TablesError> {
-        let ranges = std::mem::take(&mut self.wants);
-        self.decoder
-            .push_ranges(ranges, data)
-            .map_err(|error| TablesError::corrupt(&self.file, error))
-    }
-
-    /// The next batch of the open row group; `None` ends it.
-    fn next(&mut self) -> Result<Option<ArrayRef>, TablesError> {
-        // The decoder trusts lengths that a damaged page gives, and then panics where we want an error.
-        let row_group = AssertUnwindSafe(&mut self.row_group);
-        let batch = catch_unwind(move || { row_group }.as_mut().and_then(Iterator::next));
-        let Ok(batch) = batch else {
-            self.row_group = None;
-            return Err(TablesError::corrupt(&self.file, "a page cannot be decoded"));
-        };
-        match batch {
-            Some(Ok(batch)) => Ok(Some(batch.column(0).clone())),
-            Some(Err(error)) => Err(TablesError::corrupt(&self.file, error)),
-            None => {
-                self.row_group = None;
-                Ok(None)
-            }
-        }
-    }
-}
 
 /// One id column and the small columns beside it.
 pub struct Side {
-    ids: ColumnReader,
-    beside: Option<ColumnReader>,
-    events: Option<ColumnReader>,
+    ids: GroupReader,
+    beside: Option<GroupReader>,
+    events: Option<GroupReader>,
     interner: Interner,
     locals: Vec<u32>,
     beside_array: Option<ArrayRef>,
@@ -111,7 +27,7 @@ pub struct Side {
 }
 
 impl Side {
-    fn readers(&mut self) -> impl Iterator<Item = &mut ColumnReader> {
+    fn readers(&mut self) -> impl Iterator<Item = &mut GroupReader> {
         std::iter::once(&mut self.ids)
             .chain(&mut self.beside)
             .chain(&mut self.events)
@@ -123,19 +39,19 @@ impl Side {
     /// Where a page is damaged.
     pub fn advance(&mut self) -> Result<bool, TablesError> {
         self.locals.clear();
-        let next = |column: &mut Option<ColumnReader>| match column {
-            Some(column) => column.next(),
+        let next = |column: &mut Option<GroupReader>| match column {
+            Some(column) => column.next_column(),
             None => Ok(None),
         };
         self.beside_array = next(&mut self.beside)?;
         self.event_array = next(&mut self.events)?;
-        let Some(ids) = self.ids.next()? else {
+        let Some(ids) = self.ids.next_column()? else {
             return Ok(false);
         };
         let mut beside = self.beside_array.iter().chain(&self.event_array);
         if beside.any(|array| array.len() != ids.len()) {
             let reason = "its columns have different numbers of rows";
-            return Err(TablesError::corrupt(&self.ids.file, reason));
+            return Err(TablesError::corrupt(self.ids.file(), reason));
         }
         self.interner.intern(&ids, &mut self.locals)?;
         Ok(true)
@@ -169,7 +85,8 @@ impl SplitScan {
                 "it has changed since it was surveyed",
             ));
         }
-        let column = |name: &str| ColumnReader::new(op, &metadata, name);
+        let groups = op.split.row_groups.clone();
+        let column = |name: &str| GroupReader::new(file, &metadata, groups.clone(), &[name]);
         let beside = |name: Option<&str>| name.map(column).transpose();
         let side = |name: &str, kind, other: Option<&str>, events: Option<&str>| {
             Ok::<_, TablesError>(Side {
@@ -205,7 +122,7 @@ impl SplitScan {
         })
     }
 
-    fn readers(&mut self) -> impl Iterator<Item = &mut ColumnReader> {
+    fn readers(&mut self) -> impl Iterator<Item = &mut GroupReader> {
         self.user_side.readers().chain(self.product_side.readers())
     }
 
@@ -222,8 +139,8 @@ impl SplitScan {
         let mut readers = 0;
         for reader in self.readers() {
             reader.open()?;
-            wants.extend(reader.wants.iter().cloned());
-            finished += usize::from(reader.finished);
+            wants.extend(reader.wants().iter().cloned());
+            finished += usize::from(reader.is_finished());
             readers += 1;
         }
         if finished == readers {
@@ -245,7 +162,7 @@ impl SplitScan {
     pub fn push(&mut self, data: Vec<Bytes>) -> Result<(), TablesError> {
         let mut data = data.into_iter();
         for reader in self.readers() {
-            let count = reader.wants.len();
+            let count = reader.wants().len();
             if count > 0 {
                 reader.push(data.by_ref().take(count).collect())?;
             }

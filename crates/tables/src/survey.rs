@@ -153,7 +153,7 @@ pub fn survey(
 /// The bytes that end every Parquet file: the length of the metadata and the magic word.
 const TAIL_BYTES: u64 = 8;
 
-fn read_footer(
+pub(crate) fn read_footer(
     name: &str,
     reader: &dyn ReadAt,
 ) -> Result<(InputFile, ParquetMetaData), TablesError> {
@@ -248,7 +248,7 @@ fn group_bytes(group: &RowGroupMetaData, leaves: &[usize]) -> u64 {
         .sum()
 }
 
-fn plan_splits(
+pub(crate) fn plan_splits(
     name: &str,
     file: u32,
     arrow: &ArrowReaderMetadata,
@@ -289,7 +289,7 @@ fn plan_splits(
     Ok(())
 }
 
-fn chunk_ranges(
+pub(crate) fn chunk_ranges(
     name: &str,
     file_bytes: u64,
     metadata: &ParquetMetaData,
@@ -309,9 +309,9 @@ fn chunk_ranges(
     Ok(ranges)
 }
 
-fn lineage(
+pub(crate) fn lineage(
     files: &[(String, Arc<dyn ReadAt>)],
-    spec: &ScanSpec,
+    spec: &impl Serialize,
     seen: &[InputFile],
     chunks: &[Vec<Range<u64>>],
 ) -> Result<Digest, TablesError> {

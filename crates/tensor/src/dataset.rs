@@ -1,10 +1,12 @@
 //! What a sealed data set is, as nouns: the axes, the sealed partitions, the views. `depot` writes these
 //! into manifests, `tables` makes them, `model` names their objects in tasks.
 
+use crate::attributes::Attributes;
 use crate::decay::Decay;
 use crate::digest::Digest;
 use crate::grid::Grid;
 use crate::key::{DepotId, ObjectKey};
+use crate::mode::Mode;
 use crate::time::TimeBin;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -128,7 +130,7 @@ pub enum SplitPart {
 }
 
 /// A sealed data set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataSet {
     /// Hash of all that decides its bytes: input files (names apart), columns, bins, rules, engine version.
     pub lineage: Digest,
@@ -150,6 +152,8 @@ pub struct DataSet {
     pub input_rows: u64,
     /// Rows left out, by reason.
     pub bad_rows: BTreeMap<String, u64>,
+    /// What is known of users and products besides, where tables of it were given.
+    pub attributes: BTreeMap<Mode, Attributes>,
 }
 
 /// Which interactions a view keeps, and in what shape. Hashed (postcard) into the view's name.

@@ -4,6 +4,7 @@
 //! in this crate is named by every other one, so it stays small: a thing moves in only when two rooms
 //! need the same noun.
 
+pub mod attributes;
 pub mod csr;
 pub mod dataset;
 pub mod decay;
@@ -20,6 +21,7 @@ pub mod step;
 pub mod super_blocks;
 pub mod time;
 
+pub use attributes::{Attribute, AttributeKind, Attributes};
 pub use csr::{CsrError, CsrRef};
 pub use dataset::{
     Axis, DataSet, Duplicates, IdKind, PartitionRef, Partitions, SealedRef, SplitPart, TimeAxis,

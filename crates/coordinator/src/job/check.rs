@@ -3,6 +3,7 @@
 //! **Invariant:** all faults are found together; settings that leave here contradict neither each other
 //! nor what the verb needs.
 
+mod attributes;
 mod model;
 pub(crate) mod stopping;
 
@@ -168,6 +169,8 @@ fn input(merged: &Merged, needs: Needs, faults: &mut Faults) -> Input {
             "input.on_bad_row",
             &[("reject", OnBadRow::Reject), ("skip", OnBadRow::Skip)],
         ),
+        user_attributes: attributes::tables(merged, "user", faults),
+        product_attributes: attributes::tables(merged, "product", faults),
     }
 }
 
@@ -337,9 +340,12 @@ fn apart(merged: &Merged, input: &Input, split: &Split, output: &Output, faults:
         Split::Given { validation, test } => (validation, test),
         _ => (&[], &[]),
     };
+    let attributes = [&input.user_attributes, &input.product_attributes];
+    let attributes = attributes.into_iter().flatten().flat_map(|of| &of.files);
     let read: Vec<&Path> = input
         .files
         .iter()
+        .chain(attributes)
         .chain(validation)
         .chain(test)
         .filter_map(Location::as_path)

@@ -52,6 +52,12 @@ pub const ENV_PREFIX: &str = "STRATA_";
 pub const SECTIONS: &[(&str, &str)] = &[
     ("input", "What to read."),
     (
+        "input.user_attributes",
+        "What is known of users besides: one row a user, with null where it is not known. Text and booleans become levels, \
+         numbers are standardized.",
+    ),
+    ("input.product_attributes", "The same of products."),
+    (
         "split",
         "What is held out. By bins, by hash or by given files, as the keys say; without keys nothing is held out.",
     ),
@@ -221,6 +227,66 @@ pub const KEYS: &[Key] = &[
         &[],
         "reject",
         "Null ids, values that are not finite or not allowed, unreadable times: fail at the first, or leave out and count.",
+    ),
+    texts(
+        "input.user_attributes.files",
+        "Parquet files, directories of them, or globs. Without them there are no attributes of users.",
+    ),
+    text(
+        "input.user_attributes.id",
+        "The column of user ids in them. Absent: the name that `input.user` gives.",
+    ),
+    texts(
+        "input.user_attributes.columns",
+        "The columns to take. Absent: all others.",
+    ),
+    texts(
+        "input.user_attributes.categorical",
+        "Columns of integers that are names (codes, numbers of shops) and not quantities.",
+    ),
+    count(
+        "input.user_attributes.max_levels",
+        1,
+        65_536,
+        Some("100"),
+        "Levels that an attribute keeps, the most frequent ones; all rarer ones together become one more.",
+    ),
+    count(
+        "input.user_attributes.max_columns",
+        1,
+        65_536,
+        Some("512"),
+        "Columns that all attributes may take: one a number, one a level. More are refused.",
+    ),
+    texts(
+        "input.product_attributes.files",
+        "Parquet files, directories of them, or globs. Without them there are no attributes of products.",
+    ),
+    text(
+        "input.product_attributes.id",
+        "The column of product ids in them. Absent: the name that `input.product` gives.",
+    ),
+    texts(
+        "input.product_attributes.columns",
+        "The columns to take. Absent: all others.",
+    ),
+    texts(
+        "input.product_attributes.categorical",
+        "Columns of integers that are names (codes, numbers of shops) and not quantities.",
+    ),
+    count(
+        "input.product_attributes.max_levels",
+        1,
+        65_536,
+        Some("100"),
+        "Levels that an attribute keeps, the most frequent ones; all rarer ones together become one more.",
+    ),
+    count(
+        "input.product_attributes.max_columns",
+        1,
+        65_536,
+        Some("512"),
+        "Columns that all attributes may take: one a number, one a level. More are refused.",
     ),
     count(
         "split.validation_bins",
@@ -405,6 +471,27 @@ pub const KEYS: &[Key] = &[
         100,
         Some("3"),
         "Steps of conjugate gradients for each row and epoch.",
+    ),
+    real(
+        "model.user_attribute_weight",
+        0.0,
+        1e12,
+        Some("0.0"),
+        "`als`: how strongly users' factors are held to tell their attributes (lambda 1). 0: attributes are not used.",
+    ),
+    real(
+        "model.product_attribute_weight",
+        0.0,
+        1e12,
+        Some("0.0"),
+        "`als`: the same of products.",
+    ),
+    real(
+        "model.attribute_regularization",
+        1e-12,
+        1e12,
+        Some("0.01"),
+        "`als`: the maps from factors to an attribute are held by this times the count of rows that have it (lambda 2).",
     ),
     real(
         "model.time_smoothing",

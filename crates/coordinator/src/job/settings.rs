@@ -109,6 +109,27 @@ pub struct Input {
     pub duplicates: Duplicates,
     /// What becomes of bad rows.
     pub on_bad_row: OnBadRow,
+    /// `[input.user_attributes]`.
+    pub user_attributes: Option<AttributeTables>,
+    /// `[input.product_attributes]`.
+    pub product_attributes: Option<AttributeTables>,
+}
+
+/// Tables of attributes of a mode.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AttributeTables {
+    /// Files, directories, globs and URLs, not yet expanded.
+    pub files: Vec<Location>,
+    /// The column of ids.
+    pub id: String,
+    /// The columns to take; empty: all others.
+    pub columns: Vec<String>,
+    /// Integers that are names.
+    pub categorical: Vec<String>,
+    /// Levels that an attribute keeps.
+    pub max_levels: u32,
+    /// Columns that all attributes may take in a model.
+    pub max_columns: u32,
 }
 
 /// What becomes of rows that cannot be used.
@@ -286,6 +307,12 @@ pub struct Model {
     pub solver: Solver,
     /// Steps of conjugate gradients.
     pub cg_steps: u32,
+    /// How strongly users' factors are held to tell their attributes.
+    pub user_attribute_weight: f64,
+    /// The same of products.
+    pub product_attribute_weight: f64,
+    /// What holds the maps to attributes.
+    pub attribute_regularization: f64,
     /// The age in bins at which an interaction counts half.
     pub half_life: Option<f64>,
     /// Whether all factors are kept at 0 or more.

@@ -73,10 +73,26 @@ pub struct IngestReport {
     pub input_rows: u64,
     /// Rows left out, by reason.
     pub bad_rows: BTreeMap<String, u64>,
+    /// What is known of users and of products besides, where tables of attributes were given.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, AttributesReport>,
     /// BLAKE3 over the digests of all objects, in order: equal for equal bytes.
     pub digest: String,
     /// Whether the data set was there already.
     pub reused: bool,
+}
+
+/// The attributes of a mode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AttributesReport {
+    /// How many.
+    pub attributes: u64,
+    /// Columns that they take in a model.
+    pub columns: u64,
+    /// Rows of the mode that the tables describe.
+    pub described: u64,
+    /// Ids of the tables without an interaction, which were left out.
+    pub unknown: u64,
 }
 
 /// Blocks of each mode.

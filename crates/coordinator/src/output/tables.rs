@@ -69,8 +69,17 @@ fn ingest(ingest: &IngestReport) -> String {
         .bad_rows
         .iter()
         .map(|(reason, rows)| format!("  left out: {} rows, {reason}", HumanCount(*rows)));
-    let lines: Vec<String> = std::iter::once(first).chain(left_out).collect();
-    lines.join("\n")
+    let attributes = ingest.attributes.iter().map(|(mode, known)| {
+        format!(
+            "  {} attributes of {} {mode}s in {} columns; {} ids of their tables have no interaction and are left out",
+            known.attributes,
+            HumanCount(known.described),
+            known.columns,
+            HumanCount(known.unknown)
+        )
+    });
+    let lines = std::iter::once(first).chain(left_out).chain(attributes);
+    lines.collect::<Vec<String>>().join("\n")
 }
 
 fn train(train: &TrainReport) -> String {

@@ -1,5 +1,6 @@
 //! The data set and its views: found in the depot, or made.
 
+use super::attributes;
 use super::engine::{Engine, Stage, failed, key_of};
 use super::input::{self, LocalFile};
 use super::moments::Moments;
@@ -63,7 +64,12 @@ pub fn refused(error: TablesError) -> Failure {
 /// # Errors
 /// Where the input is bad, or the depot holds the data of another input.
 pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
-    let (survey, spec, opened) = survey(engine).await?;
+    let Input {
+        survey,
+        spec,
+        opened,
+        attributes,
+    } = survey(engine).await?;
     let depot = engine.depot(DepotId::DATA)?;
     if let Some((_, data)) = depot
         .latest_data_set(Some(survey.lineage))
@@ -98,6 +104,7 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
     let data = program
         .into_data_set()
         .ok_or_else(|| unfinished("ingest"))?;
+    let data = attributes::ingest(engine, data, attributes, term).await?;
     depot
         .commit(term, Body::DataSet(data.clone()))
         .await
@@ -108,24 +115,51 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
     })
 }
 
+/// What an ingest reads.
+pub struct Input {
+    /// What the footers of interactions say; its lineage covers the attributes.
+    pub survey: tables::Survey,
+    /// How interactions are read.
+    pub spec: ScanSpec,
+    /// Their files.
+    pub opened: Vec<Arc<LocalFile>>,
+    /// Tables of attributes.
+    pub attributes: attributes::Surveyed,
+}
+
 /// Reads the footers of the job's input files and hashes what decides the data set.
 ///
 /// # Errors
 /// Where a file is not what the job says.
-pub async fn survey(
-    engine: &Engine<'_>,
-) -> Result<(tables::Survey, ScanSpec, Vec<Arc<LocalFile>>), Failure> {
+pub async fn survey(engine: &Engine<'_>) -> Result<Input, Failure> {
     let (spec, opened) = inputs(engine)?;
-    let named: Vec<(String, Arc<dyn ReadAt>)> = opened
-        .iter()
-        .map(|file| (file.name(), Arc::clone(file) as Arc<dyn ReadAt>))
-        .collect();
+    let named = named(&opened);
     let budget = engine.task_memory();
     let (surveyed, spec) =
         tokio::task::spawn_blocking(move || (tables::survey(&named, &spec, budget), spec))
             .await
             .map_err(|error| Failure::new(Refusal::Bug, error.to_string()))?;
-    let surveyed = surveyed.map_err(|error| match error {
+    let survey = surveyed.map_err(|error| unfit(engine, error))?;
+    let attributes = attributes::survey(engine, &survey).await?;
+    Ok(Input {
+        survey: attributes.extend(survey),
+        spec,
+        opened,
+        attributes,
+    })
+}
+
+/// Files as tables read them.
+pub(super) fn named(opened: &[Arc<LocalFile>]) -> Vec<(String, Arc<dyn ReadAt>)> {
+    opened
+        .iter()
+        .map(|file| (file.name(), Arc::clone(file) as Arc<dyn ReadAt>))
+        .collect()
+}
+
+/// What a survey says, with the budget that this process needs.
+pub(super) fn unfit(engine: &Engine<'_>, error: TablesError) -> Failure {
+    match error {
         TablesError::RowGroup {
             file,
             row_group,
@@ -140,8 +174,7 @@ pub async fn survey(
             ),
         ),
         error => refused(error),
-    })?;
-    Ok((surveyed, spec, opened))
+    }
 }
 
 fn inputs(engine: &Engine<'_>) -> Result<(ScanSpec, Vec<Arc<LocalFile>>), Failure> {
@@ -204,6 +237,7 @@ fn report(data: &DataSet, reused: bool) -> IngestReport {
         },
         input_rows: data.input_rows,
         bad_rows: data.bad_rows.clone(),
+        attributes: attributes::report(data),
         digest: digest(data).to_string(),
         reused,
     }
@@ -224,8 +258,11 @@ fn digest(data: &DataSet) -> Digest {
             .chain(&partitions.product_major)
             .map(|partition| partition.object)
     });
+    let attributes = data.attributes.values();
+    let attributes = attributes.flat_map(|known| known.blocks.iter().copied());
     let hashes: Vec<Digest> = dictionaries
         .chain(partitions)
+        .chain(attributes)
         .map(|object| object.digest)
         .collect();
     let parts: Vec<&[u8]> = hashes.iter().map(|hash| &hash.0[..]).collect();

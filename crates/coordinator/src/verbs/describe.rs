@@ -9,7 +9,7 @@ use crate::progress::Unit;
 use depot::{Body, Depot, Model};
 use plan::Refusal;
 use serde_json::{Map, Value, json};
-use tensor::{ByteSize, DataSet};
+use tensor::{Attribute, AttributeKind, ByteSize, DataSet};
 
 /// Opens a place that must be there already: looking makes nothing.
 fn open(at: &Location) -> Result<Depot, Failure> {
@@ -90,6 +90,18 @@ fn describe_data(
             time.bins, time.column, time.bin
         ));
     }
+    for (mode, known) in &data.attributes {
+        lines.push(format!(
+            "{} attributes in {} columns of {} of the {mode}s; {} ids of their tables have no interaction",
+            known.attributes.len(),
+            known.columns(),
+            known.described,
+            known.unknown
+        ));
+        for attribute in &known.attributes {
+            lines.push(format!("  {}: {}", attribute.name, kind_of(attribute)));
+        }
+    }
     fields.insert(
         "data_set".to_owned(),
         json!({
@@ -103,8 +115,25 @@ fn describe_data(
             "partition_bytes": bytes,
             "input_rows": data.input_rows,
             "bad_rows": data.bad_rows,
+            "attributes": data.attributes,
         }),
     );
+}
+
+fn kind_of(attribute: &Attribute) -> String {
+    match &attribute.kind {
+        AttributeKind::Number { mean, deviation } => {
+            format!("a number, mean {mean:.4}, deviation {deviation:.4}")
+        }
+        AttributeKind::Levels { levels, others } => {
+            let rest = if *others {
+                " and one of all rarer ones"
+            } else {
+                ""
+            };
+            format!("{} levels{rest}", levels.len())
+        }
+    }
 }
 
 fn describe_model(
@@ -118,9 +147,13 @@ fn describe_model(
         model.kind, model.factors
     ));
     for table in &model.tables {
+        let what = if table.name == table.mode.name() {
+            format!("{} factors", table.name)
+        } else {
+            format!("maps to {}s' attributes", table.mode)
+        };
         lines.push(format!(
-            "{} factors: {} rows of rank {}",
-            table.name,
+            "{what}: {} rows of rank {}",
             table.grid.rows_total(),
             table.rank
         ));

@@ -54,7 +54,7 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         job.interactions = data.parts.iter().map(|(_, part)| part.interactions).sum();
         job.bins = data.time.as_ref().map_or(0, |time| u64::from(time.bins));
     } else {
-        let rows = data::survey(engine).await?.0.rows();
+        let rows = data::survey(engine).await?.survey.rows();
         job.interactions = rows;
         job.users = rows.div_ceil(ROWS_PER_USER);
         job.products = rows.div_ceil(ROWS_PER_PRODUCT);

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a verb prints nothing but through the console's observer, and reads no flag or variable.
 
+mod attributes;
 mod curve;
 mod data;
 mod describe;

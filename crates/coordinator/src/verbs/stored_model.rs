@@ -10,7 +10,7 @@ use model::digest::DigestFeed;
 use model::evaluate::Factors;
 use model::forecast::{Forecast, Moment};
 use model::sgd;
-use model::{Best, Stopping, TableVersion};
+use model::{Best, Holds, Stopping, TableVersion};
 use plan::Refusal;
 use serde::{Deserialize, Serialize};
 use store::Cache;
@@ -114,6 +114,9 @@ fn als_settings(model: &settings::Model) -> als::Settings {
             settings::Solver::Subspace => Solver::Subspace,
         },
         cg_steps: model.cg_steps,
+        user_attribute_weight: model.user_attribute_weight,
+        product_attribute_weight: model.product_attribute_weight,
+        attribute_regularization: model.attribute_regularization,
         non_negative: model.non_negative,
         half_life: model.half_life,
         time_smoothing: model.time_smoothing,
@@ -207,6 +210,11 @@ impl StoredModel {
         let table = |(number, table): (usize, &ModelTable)| TableVersion {
             id: TableId(number as u16),
             mode: table.mode,
+            holds: if table.name == table.mode.name() {
+                Holds::Factors
+            } else {
+                Holds::Maps
+            },
             rank: table.rank,
             width: table.width,
             grid: table.grid.clone(),
@@ -302,7 +310,7 @@ pub async fn digest_of(
         hasher.update(bytes);
     });
     for table in tables {
-        feed.table(table.mode, table.grid.rows_total(), table.rank);
+        feed.table(&table.name, table.grid.rows_total(), table.rank);
         for block in &table.blocks {
             let file = depot.fetch(*block, cache).await.map_err(failed)?;
             if file.is_empty() {

@@ -248,6 +248,7 @@ async fn program(
                 bins,
                 train,
                 decay,
+                attributes: data.attributes.clone(),
             };
             let program = Als::new(settings, input).map_err(|error| config(&error))?;
             Ok(watched(program, watch))
@@ -425,7 +426,7 @@ async fn seal(
             })
         };
         named.push(ModelTable {
-            name: table.mode.name().to_owned(),
+            name: table.name(),
             mode: table.mode,
             rank: table.rank,
             width: table.width,

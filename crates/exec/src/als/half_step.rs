@@ -2,15 +2,18 @@
 
 use super::gather::{Gather, Planned};
 use super::objects::{
-    Numbers, bad_partition, block_written, held, held_row, key_at, numbers, partition, read_at,
+    Numbers, bad_data, bad_partition, block_written, held, held_row, key_at, numbers, partition,
+    read_at, sealed_numbers,
 };
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::als::basis::basis_len;
 use model::als::gram::block_gram;
 use model::als::half_step::{Factors, HalfStep, Shared};
+use model::als::side::{Side, side_len};
 use model::als::sum::Desks;
-use model::als::{HalfStepOp, Rows};
+use model::als::{HalfStepOp, Rows, Tally};
 use plan::Failure;
+use std::sync::Arc;
 use store::AlignedBuf;
 use store::partition::Partition;
 use tensor::{BlockId, ObjectKey, Task};
@@ -36,6 +39,7 @@ struct Started {
     partition: Partition,
     times: Option<Numbers>,
     step: HalfStep,
+    side: Option<Arc<Side>>,
     desks: Desks,
     out: AlignedBuf,
     next: u64,
@@ -64,6 +68,9 @@ impl HalfStepWork {
         let fixed = HalfStep::bytes(&op, rows, longest_row(partition_key), threads)
             + rows * (versions * 4 * width as u64 + 8)
             + 8 * basis as u64
+            + op.side
+                .as_ref()
+                .map_or(0, |side| Side::bytes(side, width, rows, threads))
             + u64::from(op.bins.unwrap_or(0)) * 4 * width as u64;
         let gather = Gather::new(
             &op.columns,
@@ -94,7 +101,10 @@ impl HalfStepWork {
         let partition = partition(first, self.partition_key)?;
         let mut small = Vec::new();
         for (&key, fetched) in self.small_keys.iter().zip(fetched.by_ref()) {
-            small.push(numbers(fetched, Some(key))?);
+            small.push(match key {
+                ObjectKey::Sealed { .. } => sealed_numbers(fetched, key)?,
+                _ => numbers(fetched, Some(key))?,
+            });
         }
         self.gather.take_first(fetched)?;
         let mut small = small.into_iter();
@@ -104,6 +114,8 @@ impl HalfStepWork {
         let times = small.next_if(self.op.bins.is_some());
         let time_gram = small.next_if(has_base && times.is_some());
         let last = small.next_if(self.op.warm);
+        let words = small.next_if(self.op.side.is_some());
+        let maps = small.next();
         let block = self.block;
         if partition.rows() != self.op.rows.rows[block.0 as usize] {
             let what = format!(
@@ -120,7 +132,27 @@ impl HalfStepWork {
             time_gram,
             basis,
         };
-        let step = HalfStep::new(self.room.simd, &self.op, block, shared);
+        let mut step = HalfStep::new(self.room.simd, &self.op, block, shared);
+        let side = match (&self.op.side, words) {
+            (Some(op), Some(words)) => {
+                let words = words.typed::<u32>();
+                let expected = partition.rows() as usize * op.attributes.len();
+                if words.len() != expected {
+                    let sentence = format!(
+                        "the attributes of block {} have {} entries instead of {expected}: ingest the data set again",
+                        block.0,
+                        words.len()
+                    );
+                    return Err(bad_data(sentence));
+                }
+                let maps = maps.as_ref().map(Numbers::typed);
+                let rank = self.op.formula.rank;
+                let side = Arc::new(Side::new(self.room.simd, rank, op, words, maps));
+                step = step.with_side(Arc::clone(&side));
+                Some(side)
+            }
+            _ => None,
+        };
         let width = self.op.formula.width();
         let mut out = AlignedBuf::zeroed(partition.rows() as usize * width * 4);
         if let Some(last) = last {
@@ -135,6 +167,7 @@ impl HalfStepWork {
             partition,
             times,
             step,
+            side,
             desks,
             out,
             next: 0,
@@ -174,6 +207,7 @@ impl HalfStepWork {
             desks,
             out,
             next,
+            ..
         } = self.started.as_mut().expect("started");
         let width = self.op.formula.width();
         let times: Option<[&[f32]; 1]> = times.as_ref().map(|times| [times.typed()]);
@@ -231,22 +265,40 @@ impl Work for HalfStepWork {
     }
 
     fn finish(self: Box<Self>) -> Result<Output, Failure> {
-        let Started { step, mut out, .. } = self.started.expect("everything is computed");
+        let Started {
+            step,
+            side,
+            partition,
+            mut out,
+            ..
+        } = self.started.expect("everything is computed");
         let width = self.op.formula.width();
-        let pool = &self.room.pool;
-        let partial = pool.install(|| step.finish(out.typed_mut())).encode();
-        let gram = self.writes.get(1).map(|&key| {
-            (
-                key,
-                held_row(&pool.install(|| block_gram(self.room.simd, width, out.typed()))),
-            )
+        let (pool, mut writes) = (&self.room.pool, self.writes.into_iter());
+        let block = writes.next();
+        let mut tally = pool.install(|| step.finish(out.typed_mut()));
+        let gram = writes.next_if(self.op.formula.has_base());
+        let gram = gram.map(|key| {
+            let gram = pool.install(|| block_gram(self.room.simd, width, out.typed()));
+            (key, held_row(&gram))
         });
-        let mut objects = vec![(self.writes[0], held(out, 4 * width))];
-        objects.extend(gram);
+        let mut sums = None;
+        if let (Some(op), Some(side)) = (&self.op.side, side) {
+            let mut sum = vec![0.0; side_len(width, op)];
+            let offsets = partition.offsets();
+            pool.install(|| side.partial(out.typed(), offsets, &mut sum));
+            sums = writes.next().map(|key| (key, held_row(&sum)));
+            let first = self.op.rows.row_ids(self.block).start;
+            let cold = pool.install(|| side.read_out(&self.op, offsets, first, out.typed_mut()));
+            tally = Tally {
+                failed: tally.failed.or(cold.err()),
+                ..tally
+            };
+        }
+        let block = block.map(|key| (key, held(out, 4 * width)));
         Ok(Output {
-            objects,
+            objects: block.into_iter().chain(gram).chain(sums).collect(),
             puts: Vec::new(),
-            partial,
+            partial: tally.encode(),
             pieces: self.pieces,
             cut_rows: self.cut_rows,
         })

@@ -4,6 +4,7 @@ mod basis;
 mod first;
 mod gather;
 mod half_step;
+mod maps;
 pub(crate) mod objects;
 mod time;
 
@@ -24,6 +25,7 @@ pub fn begin(task: &Task, op: AlsOp, room: &Room) -> Result<Box<dyn Work>, Failu
         AlsOp::TimePartial(op) => Box::new(time::TimePartialWork::new(task, op, room)?),
         AlsOp::Basis(op) => Box::new(basis::BasisWork::new(task, op, room)?),
         AlsOp::Turn(op) => Box::new(basis::TurnWork::new(task, op, room)?),
+        AlsOp::Maps(op) => Box::new(maps::MapsWork::new(task, op, room)?),
         AlsOp::TimeSolve(op) => Box::new(time::TimeSolveWork::new(task, op, room)?),
     })
 }

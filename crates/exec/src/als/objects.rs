@@ -19,7 +19,11 @@ pub fn bug(task: &Task, what: &str) -> Failure {
 
 /// A partition that is sound in itself, but not the one of this data set.
 pub fn bad_partition(what: &str) -> Failure {
-    let sentence = format!("the partition {what}: ingest the data set again");
+    bad_data(format!("the partition {what}: ingest the data set again"))
+}
+
+/// An input that is not what it should be.
+pub fn bad_data(sentence: String) -> Failure {
     Failure::Refused {
         refusal: Refusal::BadData,
         sentence,
@@ -84,6 +88,20 @@ pub fn numbers(fetched: Fetched, key: Option<ObjectKey>) -> Result<Numbers, Fail
                 .to_owned(),
         }),
     }
+}
+
+/// A sealed file that came, as numbers.
+pub fn sealed_numbers(fetched: Fetched, key: ObjectKey) -> Result<Numbers, Failure> {
+    let Fetched::Sealed(file) = fetched else {
+        return Err(Failure::Refused {
+            refusal: Refusal::Bug,
+            sentence: format!("{key} came, but not as a sealed file"),
+        });
+    };
+    let section = file.section(0..file.len());
+    Ok(Numbers::File(
+        section.map_err(|error| failure_of(error, Some(key)))?,
+    ))
 }
 
 /// The partition that came.

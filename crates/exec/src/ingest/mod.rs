@@ -1,5 +1,6 @@
 //! The tasks of ingest: what each needs next, and the threads that it computes on.
 
+mod attributes;
 mod dictionary;
 mod scan;
 mod seal;
@@ -23,7 +24,8 @@ pub(crate) fn begin(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> 
         Op::Shuffle(_) => (3, 2),
         Op::Seal(_) => (task.reads.len().clamp(1, 2), 0),
         Op::View(op) => (op.units.len(), 0),
-        Op::Tiles(_) => (task.reads.len().max(1), 0),
+        Op::Tiles(_) | Op::Words(_) => (task.reads.len().max(1), 0),
+        Op::Learn(_) => (0, 0),
     };
     if (task.reads.len(), task.writes.len()) != (reads, writes) {
         return Err(bug(
@@ -37,6 +39,8 @@ pub(crate) fn begin(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> 
         Op::Seal(op) => Box::new(seal::SealWork::new(&op, task, room)?),
         Op::View(op) => Box::new(ViewWork::new(op, task, room)),
         Op::Tiles(op) => Box::new(ViewWork::tiles(op, task, room)),
+        Op::Learn(op) => Box::new(attributes::LearnWork::new(&op, room)?),
+        Op::Words(op) => Box::new(attributes::WordsWork::new(op, task, room)?),
     })
 }
 

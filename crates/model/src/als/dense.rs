@@ -13,7 +13,7 @@ pub(super) const fn lower_len(n: usize) -> usize {
     n * (n + 1) / 2
 }
 
-fn dot(x: &[f64], y: &[f64]) -> f64 {
+pub(super) fn dot(x: &[f64], y: &[f64]) -> f64 {
     let mut sums = [0.0; LANES];
     let (x_whole, y_whole) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
     let rest: f64 = x_whole

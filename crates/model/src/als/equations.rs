@@ -11,6 +11,7 @@ use super::ops::HalfStepOp;
 use super::packed::Packed;
 use super::settings::Solver;
 use super::shared::{Matrix, Shared, base, dot};
+use super::side::{Above, Extra, Side};
 use super::solver::{Method, Shape};
 use super::sum::{Desk, Desks, Interactions as _, Sum};
 use kernels::{
@@ -18,6 +19,7 @@ use kernels::{
     non_negative, non_negative_scratch, solve, subspace, system_len, upper_len,
 };
 use std::ops::Range;
+use std::sync::Arc;
 use tensor::CsrRef;
 
 /// What all rows of a half-step share.
@@ -36,6 +38,7 @@ pub(super) struct Equations {
     pub(super) basis: Option<Basis>,
     zeros: Vec<f32>,
     closes_epoch: bool,
+    side: Option<Above>,
     non_negative: bool,
 }
 
@@ -48,6 +51,8 @@ pub(super) struct Note {
 
 /// Consecutive rows for one thread.
 pub(super) struct Job<'a> {
+    /// The place in the block of the first row at hand.
+    pub(super) first_row: u32,
     pub(super) rows: Range<usize>,
     pub(super) out: &'a mut [f32],
     pub(super) notes: &'a mut [Note],
@@ -94,8 +99,18 @@ impl Equations {
             basis,
             zeros: vec![0.0; width],
             closes_epoch: op.closes_epoch,
+            side: None,
             non_negative: op.non_negative,
         }
+    }
+
+    /// Takes the side information of the block into the equations.
+    pub(super) fn take_side(&mut self, side: Arc<Side>) {
+        self.side = Above::of(side, &self.base, self.solver.takes_panels());
+    }
+
+    fn extra(&self, first_row: u32, row: usize) -> Option<Extra<'_>> {
+        self.side.as_ref()?.row(first_row + row as u32)
     }
 
     fn items<'a>(&'a self, csr: &CsrRef<'a>, factors: Factors<'a>, row: usize) -> RowItems<'a> {
@@ -116,27 +131,34 @@ impl Equations {
             .row_regularization(csr.row_count(row), self.cells)
     }
 
-    fn closing(&self, ridge: f32) -> Base<'_> {
-        Base {
-            upper: &self.base,
-            ridge,
-            rhs: &self.zeros,
-        }
+    fn closing<'a>(&'a self, ridge: f32, extra: Option<&'a Extra<'_>>) -> Base<'a> {
+        let (upper, rhs) = extra.map_or((&self.base, &self.zeros), |extra| {
+            (&extra.bases.upper, &extra.rhs)
+        });
+        Base { upper, ridge, rhs }
     }
 
-    fn method(&self, csr: &CsrRef<'_>, row: usize) -> Method {
+    /// The base of a row as solvers on panels take it.
+    fn common<'a>(&'a self, extra: Option<&'a Extra<'_>>) -> &'a Matrix {
+        extra
+            .and_then(|extra| extra.bases.common.as_ref())
+            .unwrap_or(&self.common)
+    }
+
+    fn method(&self, csr: &CsrRef<'_>, row: usize, extra: Option<&Extra<'_>>) -> Method {
         self.solver.method(Shape {
             count: csr.row_count(row),
             rank: self.formula.rank,
             width: self.width,
             cg_steps: self.cg_steps,
-            diagonal: matches!(self.common, Matrix::Diagonal(_)),
+            diagonal: matches!(self.common(extra), Matrix::Diagonal(_)),
         })
     }
 
     /// What a row that is cut has before its first interaction.
-    pub(super) fn open(&self, csr: &CsrRef<'_>, row: usize) -> Open {
-        if !self.method(csr, row).takes_panel() {
+    pub(super) fn open(&self, csr: &CsrRef<'_>, first_row: u32, row: usize) -> Open {
+        let extra = self.extra(first_row, row);
+        if !self.method(csr, row, extra.as_ref()).takes_panel() {
             return Open::Sum(Sum::default());
         }
         let mut packed = Packed::new(self.width, csr.row_count(row) as usize);
@@ -157,6 +179,8 @@ impl Equations {
         let items = self.items(csr, factors, row);
         let (here, all) = (csr.row(row).len(), csr.row_count(row));
         let ridge = self.ridge(csr, row);
+        let extra = self.extra(job.first_row, row);
+        let extra = extra.as_ref();
         match open {
             Open::Sum(mut sum) => {
                 sum.extend_on_all(self.simd, self.width, &items, here, desks);
@@ -166,7 +190,7 @@ impl Equations {
                 let total = sum.total(self.simd, self.width);
                 desks.at(|desk| {
                     let slot = &mut desk.batch[..system_len(self.width)];
-                    close_long(self.simd, self.closing(ridge), &total, slot);
+                    close_long(self.simd, self.closing(ridge, extra), &total, slot);
                     Outcome::Solved(
                         self.solve(1, &[ridge], desk, job.out, job.notes)
                             .map(|(_, pivot)| pivot),
@@ -178,8 +202,10 @@ impl Equations {
                 if (packed.count() as u64) < all {
                     return Outcome::Open(Open::Packed(packed));
                 }
-                let (method, note) = (self.method(csr, row), &mut job.notes[0]);
-                Outcome::Solved(self.solve_packed(method, &mut packed, ridge, desk, job.out, note))
+                let (method, note) = (self.method(csr, row, extra), &mut job.notes[0]);
+                let solved =
+                    self.solve_packed(method, &mut packed, ridge, extra, desk, job.out, note);
+                Outcome::Solved(solved)
             }),
         }
     }
@@ -201,15 +227,19 @@ impl Equations {
         let last = job.rows.end - 1;
         for row in job.rows.clone() {
             let count = csr.row(row).len();
-            if count > 0 && self.method(csr, row).takes_panel() {
+            let extra = self.extra(job.first_row, row).filter(|_| count > 0);
+            let (extra, ridge) = (extra.as_ref(), self.ridge(csr, row));
+            let method = self.method(csr, row, extra);
+            if count > 0 && method.takes_panel() {
                 let mut packed = std::mem::take(&mut desk.packed);
                 packed.clear();
                 self.items(csr, factors, row).pack(count, desk, &mut packed);
                 let place = row - job.rows.start;
                 let pivot = self.solve_packed(
-                    self.method(csr, row),
+                    method,
                     &mut packed,
-                    self.ridge(csr, row),
+                    ridge,
+                    extra,
                     desk,
                     &mut job.out[place * width..][..width],
                     &mut job.notes[place],
@@ -217,11 +247,10 @@ impl Equations {
                 failed.extend(pivot.map(|pivot| (row, pivot)));
                 desk.packed = packed;
             } else if count > 0 {
-                let ridge = self.ridge(csr, row);
                 self.short_row(
                     &self.items(csr, factors, row),
                     count,
-                    ridge,
+                    self.closing(ridge, extra),
                     waiting.len(),
                     desk,
                 );
@@ -254,7 +283,7 @@ impl Equations {
         &self,
         items: &RowItems<'_>,
         count: usize,
-        ridge: f32,
+        base: Base<'_>,
         place: usize,
         desk: &mut Desk,
     ) {
@@ -265,7 +294,7 @@ impl Equations {
             items.add_to(0..count, desk, &mut chunk);
             close(
                 self.simd,
-                self.closing(ridge),
+                base,
                 &chunk,
                 &mut desk.batch[place * length..][..length],
             );
@@ -278,7 +307,7 @@ impl Equations {
             }
             close_long(
                 self.simd,
-                self.closing(ridge),
+                base,
                 &sum,
                 &mut desk.batch[place * length..][..length],
             );
@@ -293,6 +322,7 @@ impl Equations {
         method: Method,
         packed: &mut Packed,
         ridge: f32,
+        extra: Option<&Extra<'_>>,
         desk: &mut Desk,
         x: &mut [f32],
         note: &mut Note,
@@ -300,7 +330,12 @@ impl Equations {
         packed.close(self.simd);
         packed.right_hand_side(&mut desk.rhs, &mut desk.rest);
         let panel = packed.panel();
-        let common = self.common.as_kernel();
+        if let Some(extra) = extra {
+            let rhs = desk.rhs.iter_mut().zip(&extra.rhs);
+            rhs.for_each(|(sum, term)| *sum += term);
+        }
+        let base = self.common(extra);
+        let common = base.as_kernel();
         let equations = kernels::Equations {
             common,
             ridge,
@@ -326,8 +361,7 @@ impl Equations {
         if self.closes_epoch {
             desk.copy.resize(panel.len() / self.width, 0.0);
             kernels::scores(self.simd, panel, x, &mut desk.copy);
-            let quadratic =
-                dot(&desk.copy, &desk.copy) + self.common.quadratic(x) + note.regularization;
+            let quadratic = dot(&desk.copy, &desk.copy) + base.quadratic(x) + note.regularization;
             note.fit = 2.0 * dot(&desk.rhs, x) - quadratic;
         }
         failed

@@ -7,12 +7,14 @@ use super::basis::Basis;
 use super::equations::{Equations, Job, Note, Open, Outcome};
 use super::ops::{FailedRow, HalfStepOp, Tally};
 use super::packed::Packed;
+use super::side::Side;
 use super::solver::panel_rows;
 use super::sum::{Desk, Desks, SEGMENT, Sum};
 use crate::reduce::tree_sum;
 use kernels::{Simd, batch_len, non_negative_scratch, system_len};
 use rayon::prelude::*;
 use std::ops::Range;
+use std::sync::Arc;
 use tensor::{BlockId, CsrRef};
 
 pub use super::items::Factors;
@@ -48,6 +50,13 @@ impl HalfStep {
             notes,
             failed: None,
         }
+    }
+
+    /// Takes what is known of the rows of the block besides.
+    #[must_use]
+    pub fn with_side(mut self, side: Arc<Side>) -> Self {
+        self.equations.take_side(side);
+        self
     }
 
     /// Bytes that it holds between pieces, for a block of `rows` rows whose longest has `longest` interactions.
@@ -138,6 +147,7 @@ impl HalfStep {
             (noted, notes) = notes.split_at_mut(skipped + count);
             next = rows.end;
             let job = Job {
+                first_row,
                 rows: rows.clone(),
                 out: &mut ours[skipped * width..],
                 notes: &mut noted[skipped..],
@@ -156,7 +166,7 @@ impl HalfStep {
                 .open
                 .take()
                 .filter(|(open, _)| *open == first_row + row as u32);
-            let open = open.map_or_else(|| equations.open(&csr, row), |(_, open)| open);
+            let open = open.map_or_else(|| equations.open(&csr, first_row, row), |(_, open)| open);
             assert_eq!(open.count(), csr.row_start(row), "pieces follow each other");
             let outcome = equations.long_row(&csr, row, factors, desks, open, job);
             match outcome {

@@ -13,6 +13,7 @@ pub mod gram;
 pub mod half_step;
 mod items;
 pub mod lines;
+pub mod maps;
 mod non_negative;
 pub mod ops;
 pub mod packed;
@@ -20,6 +21,8 @@ pub mod program;
 pub mod schedule;
 pub mod settings;
 mod shared;
+pub mod side;
+mod side_steps;
 pub mod solver;
 pub mod sum;
 mod time_chain;
@@ -28,8 +31,8 @@ pub mod time_mode;
 pub use formula::Formula;
 pub use kernels::Rows;
 pub use ops::{
-    AlsOp, BasisOp, FailedRow, First, HalfStepOp, InitOp, Tally, TimePartialOp, TimeSolveOp,
-    Totals, TotalsOp, TurnOp,
+    AlsOp, BasisOp, Columns, FailedRow, First, HalfStepOp, InitOp, MapTally, MapsOp, SideOp, Tally,
+    TimePartialOp, TimeSolveOp, Totals, TotalsOp, TurnOp,
 };
 pub use program::{Als, Alternation, Input};
 pub use settings::{Preset, Scaling, Settings, SettingsError, Solver, TimeUse};

@@ -23,6 +23,8 @@ pub enum AlsOp {
     Basis(BasisOp),
     /// Turns a block into a basis.
     Turn(TurnOp),
+    /// Solves the maps of side information.
+    Maps(MapsOp),
 }
 
 /// Reads the partition of the user block that the task's index names; returns [`Totals`].
@@ -88,8 +90,10 @@ pub struct TurnOp {
 
 /// Reads: the block's partition; all blocks of the other table (rows), turned into their basis where there is one; then
 /// the basis or, without one but with a base, the root of the other table's Gram; then, with bins, the table of bins
-/// and, with a base, its Gram; then, where it starts warm, the block's last version.
-/// Writes: the block's new version; with a base, its Gram partial. Returns a [`Tally`].
+/// and, with a base, its Gram; then, where it starts warm, the block's last version; then, with side information, the
+/// block's words (sealed) and, where there are some yet, the maps.
+/// Writes: the block's new version; with a base, its Gram partial; with side information, its partial for the maps
+/// ([`super::side::side_len`] f64). Returns a [`Tally`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HalfStepOp {
     /// Weights, targets, regularization.
@@ -112,6 +116,95 @@ pub struct HalfStepOp {
     pub warm: bool,
     /// Whether rows are descended to factors of 0 or more, instead of being solved.
     pub non_negative: bool,
+    /// What is known of the rows besides.
+    pub side: Option<SideOp>,
+}
+
+/// The side information of the rows of a mode.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SideOp {
+    /// λ1.
+    pub weight: f64,
+    /// The columns of each attribute.
+    pub attributes: Vec<Columns>,
+    /// Whether there are maps yet; without them it is only summed up.
+    pub mapped: bool,
+}
+
+/// The columns that an attribute takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Columns {
+    /// One that holds a number.
+    Number,
+    /// So many, of which one is 1.
+    Levels(u32),
+}
+
+impl Columns {
+    /// How many.
+    pub fn count(self) -> usize {
+        match self {
+            Columns::Number => 1,
+            Columns::Levels(levels) => levels as usize,
+        }
+    }
+}
+
+impl SideOp {
+    /// All columns.
+    pub fn columns(&self) -> usize {
+        self.attributes.iter().map(|columns| columns.count()).sum()
+    }
+
+    /// The first column of each attribute.
+    pub fn starts(&self) -> Vec<usize> {
+        let starts = self.attributes.iter().scan(0, |next, columns| {
+            let start = *next;
+            *next += columns.count();
+            Some(start)
+        });
+        starts.collect()
+    }
+}
+
+/// Reads: the root of the partials of a mode's side information; then, where rows were solved with some, the last maps.
+/// Writes: the maps, a row a column. Returns a [`MapTally`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MapsOp {
+    /// Columns of a row of factors in use.
+    pub rank: u32,
+    /// Weight and columns; `mapped` says whether there are last maps.
+    pub side: SideOp,
+    /// λ2.
+    pub regularization: f64,
+}
+
+impl MapsOp {
+    /// Floats of a stored row.
+    pub fn width(&self) -> usize {
+        self.rank.next_multiple_of(16) as usize
+    }
+}
+
+/// What the task that solves maps returns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MapTally {
+    /// λ1 (Σ (a · u − x)² + λ2 n |a|²) with the new maps.
+    pub loss: f64,
+    /// λ1 (Σ x² − Σ (a · u − x)²) with the last maps: what side information put into the fit of the rows.
+    pub taken: f64,
+    /// The first attribute whose matrix has no positive pivot, and the pivot.
+    pub failed: Option<(u32, u32)>,
+}
+
+impl MapTally {
+    /// As it travels in a partial.
+    ///
+    /// # Panics
+    /// Never: it is a plain value.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("a plain value")
+    }
 }
 
 /// Reads: a user block's partition, the user block, all product blocks (rows). Writes: one partial with a row per

@@ -3,17 +3,17 @@
 //! **Invariant:** what the first stage finds is in [`Learnt`]; nothing else is carried from one epoch to the next.
 
 use super::formula::Formula;
-use super::ops::{Tally, Totals};
+use super::ops::{MapTally, Tally, Totals};
 use super::schedule::{Layout, Role};
 use super::settings::{Preset, Settings, SettingsError};
 use crate::reduce::tree_sum;
 use crate::training::{Algorithm, Epochs, TableVersion, decode, misreduced, refuse};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tensor::{Decay, Grid, KeyRange, Mode, Partitions, ProgramError, Reduced, Step};
+use tensor::{Attributes, Decay, Grid, KeyRange, Mode, Partitions, ProgramError, Reduced, Step};
 
 /// What is trained on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Input {
     /// The users' grid.
     pub user: Grid,
@@ -25,6 +25,8 @@ pub struct Input {
     pub train: Partitions,
     /// How weights fade by the bins in that view; `None`: they do not, or the view's values have faded.
     pub decay: Option<Decay>,
+    /// What is known of users and products besides.
+    pub attributes: BTreeMap<Mode, Attributes>,
 }
 
 /// What the counts of the first stage come to.
@@ -42,6 +44,7 @@ pub struct Alternation {
     input: Input,
     learnt: Learnt,
     tallies: BTreeMap<Mode, Tally>,
+    maps: BTreeMap<Mode, MapTally>,
 }
 
 /// Alternating least squares.
@@ -59,7 +62,25 @@ impl Als {
             input,
             learnt: Learnt::default(),
             tallies: BTreeMap::new(),
+            maps: BTreeMap::new(),
         };
+        for (mode, key, column) in [
+            (Mode::User, "user_attribute_weight", "user_attributes"),
+            (
+                Mode::Product,
+                "product_attribute_weight",
+                "product_attributes",
+            ),
+        ] {
+            let weight = algorithm.settings.attribute_weight(mode);
+            if weight > 0.0 && !algorithm.input.attributes.contains_key(&mode) {
+                let problem = format!(
+                    "is {weight}, but the data have no attributes of {mode}s: name their files under [input.{column}], or \
+                     remove the weight"
+                );
+                return Err(SettingsError { key, problem });
+            }
+        }
         if algorithm.layout().factors_time() && algorithm.input.bins == 0 {
             let problem =
                 "is \"factor\", but the data have no time: name the column under [input] `time`"
@@ -142,6 +163,26 @@ impl Alternation {
         self.tallies.insert(mode, total);
         Ok(())
     }
+
+    fn map_tally(&mut self, mode: Mode, partials: &[Vec<u8>]) -> Result<(), ProgramError> {
+        for partial in partials {
+            let tally: MapTally = decode(partial)?;
+            if let Some((attribute, pivot)) = tally.failed {
+                let name = self
+                    .layout()
+                    .attributes(mode)
+                    .and_then(|known| known.attributes.get(attribute as usize))
+                    .map_or_else(String::new, |attribute| attribute.name.clone());
+                return refuse(format!(
+                    "the equations of the maps of `{name}` ({mode}s) are singular at column {pivot}: raise \
+                     `attribute_regularization` (now {})",
+                    self.settings.attribute_regularization
+                ));
+            }
+            self.maps.insert(mode, tally);
+        }
+        Ok(())
+    }
 }
 
 impl Algorithm for Alternation {
@@ -168,15 +209,18 @@ impl Algorithm for Alternation {
         match (role, reduced) {
             (Role::Totals, Reduced::Collect(partials)) => self.count(&partials),
             (Role::Tally(mode), Reduced::Collect(partials)) => self.tally(mode, &partials),
+            (Role::Maps(mode), Reduced::Collect(partials)) => self.map_tally(mode, &partials),
             (Role::Silent, _) => Ok(()),
             (role, _) => misreduced(role),
         }
     }
 
-    /// Σ b y² less what the mode solved last takes off, and the regularization of the others.
+    /// Σ b y² less what the mode solved last takes off, and the regularization of the others. What that mode takes off the
+    /// loss of its side information, by the last maps, is replaced by the loss with the new ones.
     fn objective(&mut self, epoch: u32) -> Result<f64, ProgramError> {
         let tallies = std::mem::take(&mut self.tallies);
-        let (_, last) = tallies
+        let maps = std::mem::take(&mut self.maps);
+        let (mode, last) = tallies
             .last_key_value()
             .expect("an epoch solves users and products");
         let others = tallies
@@ -185,7 +229,9 @@ impl Algorithm for Alternation {
             .skip(1)
             .map(|tally| tally.regularization)
             .sum::<f64>();
-        let objective = self.learnt.constant - last.fit + others;
+        let taken = maps.get(mode).map_or(0.0, |maps| maps.taken);
+        let side = maps.values().map(|maps| maps.loss).sum::<f64>();
+        let objective = self.learnt.constant - (last.fit - taken) + others + side;
         if objective.is_finite() {
             Ok(objective)
         } else {
@@ -203,6 +249,7 @@ impl Algorithm for Alternation {
     fn restore(&mut self, learnt: Learnt) {
         self.learnt = learnt;
         self.tallies.clear();
+        self.maps.clear();
     }
 
     fn tables(&self, epoch: u32) -> Vec<TableVersion> {

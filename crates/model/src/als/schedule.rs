@@ -12,7 +12,7 @@ use super::settings::{Settings, TimeUse};
 use super::time_mode::packed_len;
 use crate::op::Op;
 use crate::reduce::Reduction;
-use crate::training::TableVersion;
+use crate::training::{Holds, TableVersion};
 use tensor::{
     DepotId, Grid, KeyRange, Mode, ObjectKey, PartialSpec, PartitionRef, Read, Step, StepId,
     TableId, Task, TaskId,
@@ -37,6 +37,8 @@ pub enum Role {
     Totals,
     /// A tally of solved rows of a mode each.
     Tally(Mode),
+    /// The tally of the maps of a mode.
+    Maps(Mode),
     /// Nothing.
     Silent,
 }
@@ -71,7 +73,7 @@ impl Stage {
         }
     }
 
-    fn push(&mut self, name: &str, role: Role, tasks: Vec<Draft>, frees: Vec<KeyRange>) {
+    pub(super) fn push(&mut self, name: &str, role: Role, tasks: Vec<Draft>, frees: Vec<KeyRange>) {
         let id = self.next();
         let tasks = tasks.into_iter().zip(0..).map(|(draft, index)| Task {
             id: TaskId { step: id, index },
@@ -99,7 +101,7 @@ impl Stage {
         )]);
     }
 
-    fn reduce(&mut self, name: &str, reduction: Reduction) {
+    pub(super) fn reduce(&mut self, name: &str, reduction: Reduction) {
         self.extend(
             reduction
                 .steps(self.next(), name)
@@ -109,11 +111,12 @@ impl Stage {
     }
 }
 
-struct Draft {
-    op: tensor::Op,
-    reads: Vec<Read>,
-    writes: Vec<ObjectKey>,
-    cost: u64,
+/// A task that has no id yet.
+pub(super) struct Draft {
+    pub(super) op: tensor::Op,
+    pub(super) reads: Vec<Read>,
+    pub(super) writes: Vec<ObjectKey>,
+    pub(super) cost: u64,
 }
 
 /// What all steps of a run share.
@@ -137,10 +140,13 @@ impl Layout<'_> {
         self.factors_time() && !self.settings.hold_time
     }
 
-    /// Whether half-steps work in the eigenbasis of the other table's Gram: with a base, which is one Gram only in the
-    /// matrix, and for solvers that gain by it.
-    pub fn takes_basis(&self) -> bool {
-        self.formula.has_base() && !self.factors_time() && self.settings.solver.takes_panels()
+    /// Whether half-steps of a mode work in the eigenbasis of the other table's Gram: with a base, which is one Gram only in
+    /// the matrix where nothing else is known of the rows, and for solvers that gain by it.
+    pub fn takes_basis(&self, solved: Mode) -> bool {
+        self.formula.has_base()
+            && !self.factors_time()
+            && self.settings.solver.takes_panels()
+            && self.attributes(solved).is_none()
     }
 
     /// Whether rows start from their last factors.
@@ -160,6 +166,7 @@ impl Layout<'_> {
         TableVersion {
             id,
             mode,
+            holds: Holds::Factors,
             rank: self.settings.rank,
             width: self.formula.width() as u32,
             grid,
@@ -174,7 +181,8 @@ impl Layout<'_> {
         } else {
             &[Mode::User, Mode::Product]
         };
-        modes.iter().map(|&mode| self.table(mode, epoch)).collect()
+        let factors = modes.iter().map(|&mode| self.table(mode, epoch));
+        factors.chain(self.maps_after(epoch)).collect()
     }
 
     /// The reduction of a table's Gram matrix.
@@ -206,6 +214,7 @@ impl Layout<'_> {
         if self.starts_warm() {
             kept.push(self.table(Mode::User, epoch).keys());
         }
+        kept.extend(self.maps_after(epoch).map(|maps| maps.keys()));
         if self.formula.has_base() {
             kept.extend(
                 tables
@@ -358,17 +367,19 @@ impl Layout<'_> {
             closes_epoch: solved.mode == Mode::Product && !self.solves_time(),
             solver: self.settings.solver,
             cg_steps: self.settings.cg_steps,
-            basis: self.takes_basis(),
+            basis: self.takes_basis(solved.mode),
             warm: last.is_some(),
+            side: self.side(solved),
             non_negative: self.settings.non_negative,
         };
+        let side = op.side.clone();
         let op = Op::Als(AlsOp::HalfStep(op)).encode();
         let with_roots = |table: &TableVersion, read: Read| {
             std::iter::once(read)
                 .chain(self.root_of(table).into_iter().map(Read::whole))
                 .collect::<Vec<_>>()
         };
-        let mut shared = if self.takes_basis() {
+        let mut shared = if self.takes_basis(solved.mode) {
             let turned = self.turn(stage, other);
             let basis = self.basis(other);
             frees.extend([turned.keys(), KeyRange::One(basis)]);
@@ -384,8 +395,16 @@ impl Layout<'_> {
             reads: std::iter::once(sealed(partition))
                 .chain(shared.iter().copied())
                 .chain(last.map(|last| Read::whole(last.block(block))))
+                .chain(self.side_reads(solved, block))
                 .collect(),
-            writes: self.block_and_gram(solved, block),
+            writes: self
+                .block_and_gram(solved, block)
+                .into_iter()
+                .chain(
+                    side.as_ref()
+                        .map(|side| self.side_sums(solved, side).leaf(block)),
+                )
+                .collect(),
             // A row's factorization is worth some r/3 interactions.
             cost: partition.interactions
                 + u64::from(partition.rows) * u64::from(self.settings.rank) / 3,
@@ -397,6 +416,9 @@ impl Layout<'_> {
             frees,
         );
         self.gram_reduce(stage, solved);
+        if let Some(side) = side {
+            self.map_steps(stage, solved, side);
+        }
     }
 
     /// The key of the eigenbasis of a table's Gram: it stands one level above the root.

@@ -1,6 +1,7 @@
 //! The settings of alternating least squares: text, checked together, then passed by value.
 
 use serde::{Deserialize, Serialize};
+use tensor::Mode;
 
 /// The largest rank.
 pub const RANK_MAX: u32 = 512;
@@ -101,6 +102,12 @@ pub struct Settings {
     pub solver: Solver,
     /// Steps of conjugate gradients.
     pub cg_steps: u32,
+    /// λ1 of the users' attributes; 0: they are not used.
+    pub user_attribute_weight: f64,
+    /// λ1 of the products'.
+    pub product_attribute_weight: f64,
+    /// λ2: the maps of an attribute are held by λ2 times the count of rows that have it.
+    pub attribute_regularization: f64,
     /// Whether all factors are kept at 0 or more.
     pub non_negative: bool,
     /// The age, in bins, at which an interaction counts half, for `time = "decay"`.
@@ -131,6 +138,9 @@ impl Default for Settings {
             tolerance: 0.0,
             solver: Solver::Cholesky,
             cg_steps: 3,
+            user_attribute_weight: 0.0,
+            product_attribute_weight: 0.0,
+            attribute_regularization: 0.01,
             non_negative: false,
             half_life: None,
             time_smoothing: 0.0,
@@ -169,6 +179,7 @@ impl Settings {
             ("epsilon", self.epsilon),
             ("power", self.power),
             ("init_scale", self.init_scale),
+            ("attribute_regularization", self.attribute_regularization),
         ];
         if let Some((key, value)) = positive
             .into_iter()
@@ -180,6 +191,8 @@ impl Settings {
             ("regularization", self.regularization),
             ("alpha0", self.alpha0()),
             ("tolerance", self.tolerance),
+            ("user_attribute_weight", self.user_attribute_weight),
+            ("product_attribute_weight", self.product_attribute_weight),
             ("time_smoothing", self.time_smoothing),
         ];
         if let Some((key, value)) = shares
@@ -242,6 +255,15 @@ impl Settings {
             return refuse("time_smoothing", problem.to_owned());
         }
         Ok(())
+    }
+
+    /// λ1 of the attributes of a mode.
+    pub fn attribute_weight(&self, mode: Mode) -> f64 {
+        match mode {
+            Mode::User => self.user_attribute_weight,
+            Mode::Product => self.product_attribute_weight,
+            Mode::Time | Mode::Context => 0.0,
+        }
     }
 
     /// The weight of unobserved cells.

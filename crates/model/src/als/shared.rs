@@ -42,6 +42,7 @@ pub(super) fn base(formula: &Formula, shared: Shared<'_>, basis: Option<&Basis>)
 }
 
 /// The base as solvers on panels take it.
+#[derive(Clone)]
 pub(super) enum Matrix {
     Diagonal(Vec<f32>),
     Square(Vec<f32>),

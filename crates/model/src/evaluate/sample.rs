@@ -7,7 +7,7 @@ use crate::evaluate::steps::{self, blocks_of};
 use crate::evaluate::{Factors, Input, PRODUCTS, Settings, SettingsError};
 use crate::forecast::{Forecast, Moment};
 use crate::reduce::Reduction;
-use crate::training::{Sampler, TableVersion};
+use crate::training::{Holds, Sampler, TableVersion};
 use tensor::{Mode, Partitions, Reduced, Step, StepId};
 
 /// Evaluates the model alone, without baselines, intervals and coverage.
@@ -56,7 +56,11 @@ impl Factors {
     /// Of the tables of a program; a tensor scores at `moment`, in the last of its bins where there is none. `None` where U
     /// or V is missing.
     pub fn of(tables: &[TableVersion], moment: Option<Moment>, offset: f32) -> Option<Self> {
-        let table = |mode: Mode| tables.iter().find(|table| table.mode == mode);
+        let table = |mode: Mode| {
+            tables
+                .iter()
+                .find(|table| table.mode == mode && table.holds == Holds::Factors)
+        };
         let (users, products) = (table(Mode::User)?, table(Mode::Product)?);
         let time = table(Mode::Time).map(|time| {
             let bins = time.grid.rows_total().max(1) as u32;

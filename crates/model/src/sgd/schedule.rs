@@ -6,7 +6,7 @@ use super::ops::{FirstOp, PublishOp, SgdOp, TileOp};
 use super::program::Input;
 use super::settings::{Optimizer, Settings};
 use crate::op::Op;
-use crate::training::TableVersion;
+use crate::training::{Holds, TableVersion};
 use kernels::random::Random;
 use tensor::{
     BlockId, DepotId, Grid, KeyRange, Mode, ObjectKey, PartialSpec, PartitionRef, Read, Step,
@@ -104,6 +104,7 @@ impl Layout<'_> {
         TableVersion {
             id: if mode == Mode::User { USERS } else { PRODUCTS },
             mode,
+            holds: Holds::Factors,
             rank: self.settings.columns(),
             width: kernels::width_of(self.settings.columns() as usize) as u32,
             grid: self.grid(mode).clone(),

@@ -10,7 +10,7 @@ mod table;
 pub use epochs::{Algorithm, Epochs};
 pub(crate) use epochs::{decode, misreduced, refuse};
 pub use stopping::{Best, Stopping};
-pub use table::TableVersion;
+pub use table::{Holds, TableVersion};
 
 use tensor::{Program, Reduced, Step, StepId};
 

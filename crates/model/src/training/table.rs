@@ -3,13 +3,25 @@
 use serde::{Deserialize, Serialize};
 use tensor::{BlockId, Grid, KeyRange, Mode, ObjectKey, TableId};
 
+/// What the rows of a table are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Holds {
+    /// The factors of the rows of its mode.
+    #[default]
+    Factors,
+    /// The maps of the columns of its mode's attributes.
+    Maps,
+}
+
 /// One version of a table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableVersion {
     /// Its number in the run.
     pub id: TableId,
-    /// Its mode, which is its name.
+    /// Its mode.
     pub mode: Mode,
+    /// What its rows are.
+    pub holds: Holds,
     /// Columns in use.
     pub rank: u32,
     /// Floats of a stored row; those beyond the rank are zero.
@@ -21,6 +33,14 @@ pub struct TableVersion {
 }
 
 impl TableVersion {
+    /// Its name in a model: for factors that of the mode.
+    pub fn name(&self) -> String {
+        match self.holds {
+            Holds::Factors => self.mode.name().to_owned(),
+            Holds::Maps => format!("{}_attributes", self.mode),
+        }
+    }
+
     /// All blocks.
     pub fn keys(&self) -> KeyRange {
         KeyRange::Blocks {

@@ -21,6 +21,9 @@ const OF_ALS: &[&str] = &[
     "model.time_smoothing",
     "model.solver",
     "model.cg_steps",
+    "model.user_attribute_weight",
+    "model.product_attribute_weight",
+    "model.attribute_regularization",
     "model.non_negative",
     "model.half_life",
 ];
@@ -263,6 +266,9 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         let sentence = "`model.cg_steps` is for the solvers \"cg\" and \"auto\": choose one, or remove the key";
         faults.push(merged.origin("model.cg_steps"), sentence);
     }
+    if kind == ModelKind::Als {
+        super::attributes::weights(merged, faults);
+    }
     let real = |path: &str| merged.real(path).unwrap_or_default();
     Model {
         forecast: forecast(merged, time, faults),
@@ -291,6 +297,9 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         time_smoothing: smoothing,
         solver,
         cg_steps: merged.count("model.cg_steps").unwrap_or_default() as u32,
+        user_attribute_weight: real("model.user_attribute_weight"),
+        product_attribute_weight: real("model.product_attribute_weight"),
+        attribute_regularization: real("model.attribute_regularization"),
         half_life,
         non_negative,
         loss: if kind == ModelKind::Line {

@@ -1,0 +1,124 @@
+//! The steps of side information: what half-steps read and write besides, and the maps that are solved behind them.
+//!
+//! **Invariant:** as in [`super::schedule`], every name follows from the epoch alone.
+
+use super::ops::{AlsOp, Columns, MapsOp, SideOp};
+use super::schedule::{Draft, Layout, Role, Stage};
+use super::side::side_len;
+use crate::op::Op;
+use crate::reduce::Reduction;
+use crate::training::{Holds, TableVersion};
+use tensor::{AttributeKind, Attributes, DepotId, Grid, KeyRange, Mode, Read, TableId};
+
+/// The maps of users' attributes.
+const USER_MAPS: TableId = TableId(5);
+/// The maps of products' attributes.
+const PRODUCT_MAPS: TableId = TableId(6);
+/// Beyond the numbers of all other reductions, which rise from 0.
+const REDUCTIONS: u64 = 1 << 40;
+
+impl Layout<'_> {
+    /// The attributes of a mode, where the rows are held to them.
+    pub fn attributes(&self, mode: Mode) -> Option<&Attributes> {
+        let attributes = self.input.attributes.get(&mode)?;
+        (self.settings.attribute_weight(mode) > 0.0).then_some(attributes)
+    }
+
+    /// The maps of a mode's attributes after an epoch.
+    fn maps(&self, mode: Mode, epoch: u64) -> Option<TableVersion> {
+        let attributes = self.attributes(mode)?;
+        Some(TableVersion {
+            id: if mode == Mode::User {
+                USER_MAPS
+            } else {
+                PRODUCT_MAPS
+            },
+            mode,
+            holds: Holds::Maps,
+            rank: self.settings.rank,
+            width: self.formula.width() as u32,
+            grid: Grid::single(attributes.columns() as u32),
+            version: epoch,
+        })
+    }
+
+    /// All maps after an epoch.
+    pub fn maps_after(&self, epoch: u32) -> impl Iterator<Item = TableVersion> {
+        let modes = [Mode::User, Mode::Product].into_iter();
+        modes.filter_map(move |mode| self.maps(mode, epoch.into()))
+    }
+
+    /// The maps that the rows of a table are solved with: those of the epoch before.
+    fn maps_for(&self, solved: &TableVersion) -> Option<TableVersion> {
+        let before = solved.version.checked_sub(1).filter(|&before| before > 0)?;
+        self.maps(solved.mode, before)
+    }
+
+    /// What half-steps know of the rows of a table besides.
+    pub(super) fn side(&self, solved: &TableVersion) -> Option<SideOp> {
+        let attributes = self.attributes(solved.mode)?;
+        let columns = attributes.attributes.iter().map(|attribute| {
+            if matches!(attribute.kind, AttributeKind::Number { .. }) {
+                Columns::Number
+            } else {
+                Columns::Levels(attribute.columns() as u32)
+            }
+        });
+        Some(SideOp {
+            weight: self.settings.attribute_weight(solved.mode),
+            attributes: columns.collect(),
+            mapped: self.maps_for(solved).is_some(),
+        })
+    }
+
+    /// What the half-step of a block reads of it.
+    pub(super) fn side_reads(
+        &self,
+        solved: &TableVersion,
+        block: u32,
+    ) -> impl Iterator<Item = Read> {
+        let words = self
+            .attributes(solved.mode)
+            .map(|attributes| attributes.blocks[block as usize].key(DepotId::DATA));
+        let maps = self.maps_for(solved).map(|maps| maps.block(0));
+        words.into_iter().chain(maps).map(Read::whole)
+    }
+
+    /// The sums that maps are solved from.
+    pub(super) fn side_sums(&self, solved: &TableVersion, side: &SideOp) -> Reduction {
+        Reduction {
+            id: REDUCTIONS + solved.version * 2 + u64::from(solved.mode == Mode::Product),
+            leaves: solved.grid.blocks(),
+            rows: 1,
+            row_bytes: (side_len(self.formula.width(), side) * 8) as u32,
+        }
+    }
+
+    /// Adds up what the blocks know and solves the maps.
+    pub(super) fn map_steps(&self, stage: &mut Stage, solved: &TableVersion, side: SideOp) {
+        let sums = self.side_sums(solved, &side);
+        stage.reduce(&format!("{} attributes", solved.mode), sums);
+        let last = self.maps_for(solved);
+        let root = Read::whole(sums.root());
+        let op = MapsOp {
+            rank: self.settings.rank,
+            side,
+            regularization: self.settings.attribute_regularization,
+        };
+        let rank = u64::from(self.settings.rank);
+        let attributes = op.side.attributes.len() as u64;
+        let maps = self.maps(solved.mode, solved.version);
+        let solve = Draft {
+            op: Op::Als(AlsOp::Maps(op)).encode(),
+            reads: std::iter::once(root)
+                .chain(last.iter().map(|maps| Read::whole(maps.block(0))))
+                .collect(),
+            writes: maps.iter().map(|maps| maps.block(0)).collect(),
+            cost: attributes * rank * rank / 64,
+        };
+        let mut frees = vec![KeyRange::One(sums.root())];
+        frees.extend(last.iter().map(TableVersion::keys));
+        let name = format!("{} maps", solved.mode);
+        stage.push(&name, Role::Maps(solved.mode), vec![solve], frees);
+    }
+}
