@@ -84,6 +84,8 @@ pub fn spec() -> ScanSpec {
         product: "p".into(),
         time: Some("t".into()),
         value: Some("v".into()),
+        event: None,
+        nets: false,
         time_bin: TimeBin::Week,
         duplicates: Duplicates::Sum,
         on_bad_row: OnBadRow::Reject,

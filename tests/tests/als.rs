@@ -329,6 +329,7 @@ fn objective(settings: &Settings, data: &Data, trained: &Trained) -> f64 {
                     let above = match settings.scaling {
                         Scaling::Linear => settings.alpha * y,
                         Scaling::Log => settings.alpha * (1.0 + y / settings.epsilon).ln(),
+                        Scaling::Power => settings.alpha * y.powf(settings.power),
                     };
                     (alpha0 + above) * (1.0 - x).powi(2) - alpha0 * x * x
                 }

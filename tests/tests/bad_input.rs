@@ -325,6 +325,32 @@ fn of_splits_and_models() -> Vec<Case> {
             "job.toml:10:10: `model.preset` = \"explicit\" fits values: name their column with `input.value`",
         ),
         of_job(
+            GOOD.replace("time = \"t\"", "event = \"e\""),
+            "job.toml:5:9: `input.event` needs what each event counts: name them in [input.event_weights]",
+        ),
+        of_job(
+            plus("[input.event_weights]\nview = 0.1\n"),
+            "job.toml:9:1: `input.event_weights` needs the column of events: name it with `input.event`",
+        ),
+        of_job(
+            GOOD.replace(
+                "time = \"t\"",
+                "event = \"e\"\nevent_weights = { view = -1 }",
+            ),
+            "job.toml:6:17: `input.event_weights` must be names with numbers above 0, as in { view = 0.1, cart = 0.5 }, \
+             not { \"view\" = -1.0 }; job.toml:5:9: `input.event` needs what each event counts: name them in \
+             [input.event_weights]",
+        ),
+        of_job(
+            GOOD.replace("time = \"t\"", "negative = \"net\""),
+            "job.toml:5:12: `input.negative` = \"net\" adds values up: name their column with `input.value` and set \
+             `duplicates` = \"sum\"",
+        ),
+        of_job(
+            plus("[model]\npower = 0.5\nepsilon = 1\n"),
+            "job.toml:10:9: `model.power` and `model.epsilon` scale weights in two ways: keep one of the keys",
+        ),
+        of_job(
             plus("[model]\npreset = \"rendle\"\nalpha = 2\n"),
             "job.toml:11:9: `model.alpha` is for the preset \"hu\": the preset is \"rendle\", remove the key",
         ),

@@ -135,6 +135,10 @@ const PRIVILEGES: &[Privilege] = &[
 /// Lines of a source that are not worth a split: one idea each.
 const LONG: &[(&str, &str)] = &[
     (
+        "crates/coordinator/src/job/keys.rs",
+        "the registry: every setting once, in one list",
+    ),
+    (
         "crates/plan/tests/laws.rs",
         "one random world and the laws it must keep, read side by side",
     ),

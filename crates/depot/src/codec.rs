@@ -275,6 +275,7 @@ fn from_data_set(data: &DataSet) -> m::DataSetMessage {
         }),
         value_column: data.value_column.clone(),
         duplicates: code(&DUPLICATES, &data.duplicates),
+        nets: data.nets,
         parts: data
             .parts
             .iter()
@@ -331,6 +332,7 @@ fn data_set(message: m::DataSetMessage) -> Result<DataSet, Reason> {
         time: time.transpose()?,
         value_column: message.value_column,
         duplicates: value(&DUPLICATES, message.duplicates, "rule for duplicates")?,
+        nets: message.nets,
         parts: each(message.parts, |part| {
             Ok((
                 value(&SPLIT_PARTS, part.part, "part")?,

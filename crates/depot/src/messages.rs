@@ -135,6 +135,8 @@ pub(crate) struct DataSetMessage {
     pub bad_rows: Vec<BadRowsMessage>,
     #[prost(message, repeated, tag = "10")]
     pub attributes: Vec<AttributesMessage>,
+    #[prost(bool, tag = "11")]
+    pub nets: bool,
 }
 
 /// A number where it has moments, else one of levels.

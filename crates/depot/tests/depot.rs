@@ -110,6 +110,7 @@ fn data_set() -> DataSet {
         }),
         value_column: Some("sales".to_owned()),
         duplicates: Duplicates::Last,
+        nets: true,
         parts: vec![(SplitPart::Train, parts.clone()), (SplitPart::Test, parts)],
         input_rows: u64::MAX,
         bad_rows: BTreeMap::from([("null user".to_owned(), 4)]),

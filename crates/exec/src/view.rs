@@ -52,9 +52,7 @@ impl ViewWork {
         self.room.pool.install(|| {
             let units = op.units.par_iter().zip(sources);
             units
-                .map(|(unit, source)| {
-                    tables::view::derive(&op.spec, unit, op.duplicates, source, cache, budget_bytes)
-                })
+                .map(|(unit, source)| tables::view::derive(op, unit, source, cache, budget_bytes))
                 .collect()
         })
     }

@@ -1,7 +1,7 @@
 //! The columns of a file in their roles: which types will do, and how decoded arrays become ids, bins and values.
 
 use crate::error::TablesError;
-use crate::spec::ScanSpec;
+use crate::spec::{BadReason, EventRule, ScanSpec};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, Schema, TimeUnit, UInt64Type};
@@ -116,6 +116,13 @@ impl ColumnKinds {
                 }
             },
         };
+        if let Some(rule) = &spec.event {
+            let found = typed("event", &rule.column)?;
+            if !matches!(id_kind(found), Some(kind) if kind != IdKind::Binary) {
+                let expected = "a text or integer column";
+                return Err(wrong("event", &rule.column, found, expected));
+            }
+        }
         if let Some(column) = &spec.value {
             let found = typed("value", column)?;
             if !is_value(found) {
@@ -345,6 +352,63 @@ impl Reals {
     /// The value of a row.
     pub fn at(&self, row: usize) -> Option<f64> {
         self.0.is_valid(row).then(|| self.0.value(row))
+    }
+}
+
+/// What the events of a batch count.
+pub struct Events {
+    weights: Vec<Result<f64, BadReason>>,
+    /// The first that has no weight.
+    unknown: Option<String>,
+}
+
+impl Events {
+    /// Of a decoded column.
+    ///
+    /// # Errors
+    /// Where the decoder gave another type than the schema promised.
+    pub fn of(array: &ArrayRef, rule: &EventRule) -> Result<Self, TablesError> {
+        let mut events = Events {
+            weights: Vec::with_capacity(array.len()),
+            unknown: None,
+        };
+        match id_kind(array.data_type()) {
+            Some(IdKind::UInt64) => integers(array, IdKind::UInt64, |id| {
+                events.take(rule, id.map(|id| id.to_string()).as_deref());
+            })?,
+            Some(IdKind::Int64) => integers(array, IdKind::Int64, |id| {
+                let name = id.map(|id| i64_from_ordered(id).to_string());
+                events.take(rule, name.as_deref());
+            })?,
+            _ => texts(array, |id| {
+                let name = id.map(String::from_utf8_lossy);
+                events.take(rule, name.as_deref());
+            })?,
+        }
+        Ok(events)
+    }
+
+    fn take(&mut self, rule: &EventRule, name: Option<&str>) {
+        let weight = name
+            .ok_or(BadReason::NullEvent)
+            .and_then(|name| rule.weight(name).ok_or(BadReason::UnknownEvent));
+        if weight == Err(BadReason::UnknownEvent) && self.unknown.is_none() {
+            self.unknown = name.map(str::to_owned);
+        }
+        self.weights.push(weight);
+    }
+
+    /// The weight of a row, or why it has none.
+    ///
+    /// # Errors
+    /// That.
+    pub fn at(&self, row: usize) -> Result<f64, BadReason> {
+        self.weights[row]
+    }
+
+    /// The name of the first event that has no weight.
+    pub fn unknown(&self) -> Option<&str> {
+        self.unknown.as_deref()
     }
 }
 

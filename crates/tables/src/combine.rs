@@ -52,6 +52,8 @@ impl Combined {
 pub struct PartitionBuild {
     writer: PartitionWriter,
     duplicates: Duplicates,
+    /// Whether what comes to 0 or less is left out.
+    nets: bool,
     /// The column of values, for messages.
     value_column: String,
     rows: u32,
@@ -79,6 +81,7 @@ impl PartitionBuild {
         Ok(PartitionBuild {
             writer: PartitionWriter::create(cache, orientation, BlockId(block), has_time)?,
             duplicates,
+            nets: false,
             value_column: value_column.to_owned(),
             rows,
             row: 0,
@@ -87,6 +90,12 @@ impl PartitionBuild {
             times: Vec::with_capacity(BATCH),
             values: Vec::with_capacity(BATCH),
         })
+    }
+
+    /// Leaves out what comes to 0 or less, where `nets` says so.
+    #[must_use]
+    pub fn netting(self, nets: bool) -> Self {
+        PartitionBuild { nets, ..self }
     }
 
     /// Takes the next interaction in canonical order; equal ones are combined.
@@ -120,6 +129,9 @@ impl PartitionBuild {
             return Err(TablesError::ValueOverflow {
                 column: self.value_column.clone(),
             });
+        }
+        if self.nets && value <= 0.0 {
+            return Ok(());
         }
         self.rows_until(local)?;
         self.columns.push(column);

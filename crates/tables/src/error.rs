@@ -143,6 +143,20 @@ pub enum TablesError {
         /// What is wrong with it.
         fault: &'static str,
     },
+    /// An event without a weight, where bad rows are rejected.
+    #[error(
+        "{file}, row {row} (from 0): column `{column}` is \"{event}\", which [input.event_weights] does not name: give it a weight, or set on_bad_row = \"skip\" to leave such rows out"
+    )]
+    UnknownEvent {
+        /// Which file.
+        file: String,
+        /// The row, from 0.
+        row: u64,
+        /// The column of events.
+        column: String,
+        /// The event.
+        event: String,
+    },
     /// The time bins are too many to be a mode.
     #[error(
         "column `{column}` spans {bins} time bins, the limit is {limit}: take a wider time_bin or correct the times"

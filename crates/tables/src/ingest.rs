@@ -112,7 +112,7 @@ impl Ingest {
     fn shape(&self) -> Shape {
         Shape {
             time: self.spec.time.is_some(),
-            value: self.spec.reads_values(),
+            value: self.spec.has_values(),
         }
     }
 
@@ -200,8 +200,21 @@ impl Ingest {
             .filter_map(|(scan, split)| scan.first_bad.map(|first| (split.file, first)))
             .min();
         if let (OnBadRow::Reject, Some((file, (row, reason)))) = (self.spec.on_bad_row, first) {
+            let file = self.survey.files[file as usize].name.clone();
+            let unknown = self
+                .scans
+                .iter()
+                .find_map(|scan| scan.unknown_event.clone());
+            if let (BadReason::UnknownEvent, Some(event)) = (reason, unknown) {
+                return Err(TablesError::UnknownEvent {
+                    file,
+                    row,
+                    column: self.column_of(reason).to_owned(),
+                    event,
+                });
+            }
             return Err(TablesError::BadRow {
-                file: self.survey.files[file as usize].name.clone(),
+                file,
                 row,
                 column: self.column_of(reason).to_owned(),
                 fault: reason.fault(self.spec.value_rule),
@@ -227,6 +240,10 @@ impl Ingest {
             BadReason::NullProduct => &self.spec.product,
             BadReason::NullTime | BadReason::TimeOutOfRange => {
                 self.spec.time.as_deref().unwrap_or("time")
+            }
+            BadReason::NullEvent | BadReason::UnknownEvent => {
+                let event = self.spec.event.as_ref();
+                event.map_or("event", |rule| rule.column.as_str())
             }
             _ => self.spec.value.as_deref().unwrap_or("value"),
         }
@@ -500,6 +517,7 @@ impl Ingest {
             time: axes.time,
             value_column: self.spec.value.clone(),
             duplicates: self.spec.duplicates,
+            nets: self.spec.nets,
             parts,
             input_rows: self.survey.rows(),
             bad_rows: self.bad_rows(),

@@ -117,6 +117,8 @@ pub struct ScanReport {
     pub bad: BTreeMap<BadReason, u64>,
     /// The first bad row, counted in the file.
     pub first_bad: Option<(u64, BadReason)>,
+    /// The first event without a weight.
+    pub unknown_event: Option<String>,
     /// The first and the last absolute bin of usable rows.
     pub bins: Option<(i64, i64)>,
     /// The last second of usable rows.
@@ -276,6 +278,8 @@ pub struct ViewOp {
     pub units: Vec<ViewUnit>,
     /// How duplicates are combined.
     pub duplicates: Duplicates,
+    /// Whether interactions that come to 0 or less are left out.
+    pub nets: bool,
 }
 
 /// A partition to be derived.
@@ -304,6 +308,8 @@ pub struct TilesOp {
     pub product: Grid,
     /// How duplicates are combined.
     pub duplicates: Duplicates,
+    /// Whether interactions that come to 0 or less are left out.
+    pub nets: bool,
 }
 
 /// The partial of a seal, view or tiles task.

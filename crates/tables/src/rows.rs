@@ -1,6 +1,6 @@
 //! The rows of a segment: validity, time bins, values; and the segment as sorted runs of ids and records.
 
-use crate::columns::{Reals, TimeKind, Times};
+use crate::columns::{Events, Reals, TimeKind, Times};
 use crate::intern::{Interner, NULL};
 use crate::op::{IdRun, ScanReport, Segment, Shape};
 use crate::spec::{BadReason, OnBadRow, ValueRule};
@@ -35,6 +35,8 @@ pub struct Batch<'a> {
     pub times: Option<Times>,
     /// Values.
     pub values: Option<Reals>,
+    /// What events count.
+    pub events: Option<Events>,
 }
 
 /// Usable rows of the open segment, and what is known of all rows so far.
@@ -104,6 +106,10 @@ impl Rows {
                     }
                 }
                 Err(reason) => {
+                    if reason == BadReason::UnknownEvent && self.report.unknown_event.is_none() {
+                        let unknown = batch.events.as_ref().and_then(Events::unknown);
+                        self.report.unknown_event = unknown.map(str::to_owned);
+                    }
                     *self.report.bad.entry(reason).or_default() += 1;
                     self.report
                         .first_bad
@@ -130,9 +136,15 @@ impl Rows {
             bin = self.bin(number)?;
             time = Some(number);
         }
+        let weight = batch.events.as_ref().map(|events| events.at(row));
+        let weight = weight.transpose()?;
         let mut value = 1.0;
         if let Some(values) = &batch.values {
             value = values.at(row).ok_or(BadReason::NullValue)?;
+            check_value(value, self.rules.values)?;
+        }
+        if let Some(weight) = weight {
+            value *= weight;
             check_value(value, self.rules.values)?;
         }
         if let Some(number) = time {

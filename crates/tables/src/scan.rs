@@ -3,29 +3,34 @@
 //!
 //! **Invariant:** segments depend on the file alone: they end between batches of fixed length.
 
-use crate::columns::{Reals, Times};
+use crate::columns::{Events, Reals, Times};
 use crate::error::TablesError;
 use crate::intern::Interner;
 use crate::op::{ScanOp, ScanReport, Shape};
 use crate::reader::{BATCH_ROWS, GroupReader};
 use crate::rows::{Batch, Closed, Rows, Rules};
+use crate::spec::EventRule;
 use crate::survey::{arrow_metadata, parse_footer};
 use arrow::array::{Array, ArrayRef};
 use bytes::Bytes;
 use std::ops::Range;
 
-/// One id column and the small column beside it.
+/// One id column and the small columns beside it.
 pub struct Side {
     ids: GroupReader,
     beside: Option<GroupReader>,
+    events: Option<GroupReader>,
     interner: Interner,
     locals: Vec<u32>,
     beside_array: Option<ArrayRef>,
+    event_array: Option<ArrayRef>,
 }
 
 impl Side {
     fn readers(&mut self) -> impl Iterator<Item = &mut GroupReader> {
-        std::iter::once(&mut self.ids).chain(&mut self.beside)
+        std::iter::once(&mut self.ids)
+            .chain(&mut self.beside)
+            .chain(&mut self.events)
     }
 
     /// Decodes the next batch; `false` where the row group has no more.
@@ -34,18 +39,17 @@ impl Side {
     /// Where a page is damaged.
     pub fn advance(&mut self) -> Result<bool, TablesError> {
         self.locals.clear();
-        self.beside_array = match &mut self.beside {
-            Some(beside) => beside.next_column()?,
-            None => None,
+        let next = |column: &mut Option<GroupReader>| match column {
+            Some(column) => column.next_column(),
+            None => Ok(None),
         };
+        self.beside_array = next(&mut self.beside)?;
+        self.event_array = next(&mut self.events)?;
         let Some(ids) = self.ids.next_column()? else {
             return Ok(false);
         };
-        if self
-            .beside_array
-            .as_ref()
-            .is_some_and(|array| array.len() != ids.len())
-        {
+        let mut beside = self.beside_array.iter().chain(&self.event_array);
+        if beside.any(|array| array.len() != ids.len()) {
             let reason = "its columns have different numbers of rows";
             return Err(TablesError::corrupt(self.ids.file(), reason));
         }
@@ -61,6 +65,7 @@ pub struct SplitScan {
     /// Products and values.
     pub product_side: Side,
     rows: Rows,
+    events: Option<EventRule>,
     split_rows: u64,
     file: String,
 }
@@ -83,17 +88,20 @@ impl SplitScan {
         let groups = op.split.row_groups.clone();
         let column = |name: &str| GroupReader::new(file, &metadata, groups.clone(), &[name]);
         let beside = |name: Option<&str>| name.map(column).transpose();
-        let side = |name: &str, kind, other: Option<&str>| {
+        let side = |name: &str, kind, other: Option<&str>, events: Option<&str>| {
             Ok::<_, TablesError>(Side {
                 ids: column(name)?,
                 beside: beside(other)?,
+                events: beside(events)?,
                 interner: Interner::new(kind),
                 locals: Vec::new(),
                 beside_array: None,
+                event_array: None,
             })
         };
         let spec = &op.spec;
         let value = spec.value.as_deref().filter(|_| spec.reads_values());
+        let event = spec.event.as_ref().map(|rule| rule.column.as_str());
         let rules = Rules {
             bin: spec.time_bin,
             time: op.kinds.time,
@@ -101,12 +109,13 @@ impl SplitScan {
             on_bad_row: spec.on_bad_row,
             shape: Shape {
                 time: spec.time.is_some(),
-                value: value.is_some(),
+                value: spec.has_values(),
             },
         };
         Ok(SplitScan {
-            user_side: side(&spec.user, op.kinds.user, spec.time.as_deref())?,
-            product_side: side(&spec.product, op.kinds.product, value)?,
+            user_side: side(&spec.user, op.kinds.user, spec.time.as_deref(), None)?,
+            product_side: side(&spec.product, op.kinds.product, value, event)?,
+            events: spec.event.clone(),
             rows: Rows::new(rules, op.split.first_row),
             split_rows: op.split.rows,
             file: file.clone(),
@@ -197,6 +206,12 @@ impl SplitScan {
                 .take()
                 .map(|array| Reals::of(&array))
                 .transpose()?,
+            events: products
+                .event_array
+                .take()
+                .zip(self.events.as_ref())
+                .map(|(array, rule)| Events::of(&array, rule))
+                .transpose()?,
         };
         self.rows.push(&batch);
         Ok(!self.rows.is_rejected())
@@ -236,6 +251,8 @@ mod tests {
             product: "p".into(),
             time: None,
             value: Some("v".into()),
+            event: None,
+            nets: false,
             time_bin: TimeBin::None,
             duplicates: Duplicates::Sum,
             on_bad_row: OnBadRow::Skip,

@@ -28,6 +28,28 @@ pub enum ValueRule {
     Positive,
 }
 
+/// What the events of rows count: their names as text, an integer's in decimals.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventRule {
+    /// The column: text or integers.
+    pub column: String,
+    /// What a value of each is multiplied by, above 0, in the order of the names.
+    pub weights: Vec<(String, f64)>,
+}
+
+/// Settings are checked: weights are numbers.
+impl Eq for EventRule {}
+
+impl EventRule {
+    /// The weight of an event; `None` where it has no name.
+    pub fn weight(&self, name: &str) -> Option<f64> {
+        let place = self
+            .weights
+            .binary_search_by(|(known, _)| known.as_str().cmp(name));
+        place.ok().map(|place| self.weights[place].1)
+    }
+}
+
 /// Why a row cannot be used. The order is that in which a row is examined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum BadReason {
@@ -39,6 +61,10 @@ pub enum BadReason {
     NullTime,
     /// The time lies beyond what can be numbered.
     TimeOutOfRange,
+    /// The event is null.
+    NullEvent,
+    /// The event has no weight.
+    UnknownEvent,
     /// The value is null.
     NullValue,
     /// The value is not a number.
@@ -59,6 +85,8 @@ impl BadReason {
             BadReason::NullProduct => "null_product",
             BadReason::NullTime => "null_time",
             BadReason::TimeOutOfRange => "time_out_of_range",
+            BadReason::NullEvent => "null_event",
+            BadReason::UnknownEvent => "unknown_event",
             BadReason::NullValue => "null_value",
             BadReason::NanValue => "nan_value",
             BadReason::InfiniteValue => "infinite_value",
@@ -73,7 +101,9 @@ impl BadReason {
             BadReason::NullUser
             | BadReason::NullProduct
             | BadReason::NullTime
+            | BadReason::NullEvent
             | BadReason::NullValue => "is null",
+            BadReason::UnknownEvent => "is an event without a weight",
             BadReason::TimeOutOfRange => "is a time beyond what can be numbered",
             BadReason::NanValue => "is not a number",
             BadReason::InfiniteValue => "is infinite",
@@ -98,6 +128,10 @@ pub struct ScanSpec {
     pub time: Option<String>,
     /// The column of values: integer, float or decimal. Without one each row counts 1.
     pub value: Option<String>,
+    /// What the events of rows count; values are multiplied by it before duplicates are combined.
+    pub event: Option<EventRule>,
+    /// Whether values below 0 are kept, to be taken off the others of their pair by every view.
+    pub nets: bool,
     /// The width of a time bin.
     pub time_bin: TimeBin,
     /// What becomes of several rows of one (user, product, bin). `Count` ignores values.
@@ -115,6 +149,8 @@ impl ScanSpec {
     pub fn roles(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let time = self.time.as_deref().map(|column| ("time", column));
         let value = self.value.as_deref().map(|column| ("value", column));
+        let event = self.event.as_ref();
+        let event = event.map(|rule| ("event", rule.column.as_str()));
         [
             ("user", self.user.as_str()),
             ("product", self.product.as_str()),
@@ -122,11 +158,17 @@ impl ScanSpec {
         .into_iter()
         .chain(time)
         .chain(value)
+        .chain(event)
     }
 
     /// Whether values are read at all.
     pub fn reads_values(&self) -> bool {
         self.value.is_some() && self.duplicates != Duplicates::Count
+    }
+
+    /// Whether interactions have values of their own: those of a column, or the weights of events.
+    pub fn has_values(&self) -> bool {
+        self.reads_values() || self.event.is_some()
     }
 
     /// The part of a file.
@@ -169,6 +211,8 @@ mod tests {
             product: "p".into(),
             time: time.map(str::to_owned),
             value: Some("v".into()),
+            event: None,
+            nets: false,
             time_bin: TimeBin::Week,
             duplicates: Duplicates::Sum,
             on_bad_row: OnBadRow::Reject,

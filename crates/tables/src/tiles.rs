@@ -49,7 +49,7 @@ pub fn derive(
     for first in (0..side).step_by(open as usize) {
         let group = first..side.min(first + open);
         let build = |tile: u32| {
-            PartitionBuild::new(
+            let build = PartitionBuild::new(
                 cache,
                 Mode::User,
                 op.super_block * side + tile,
@@ -57,7 +57,8 @@ pub fn derive(
                 has_time,
                 op.duplicates,
                 "value",
-            )
+            )?;
+            Ok::<_, TablesError>(build.netting(op.nets))
         };
         let mut builds = group.clone().map(build).collect::<Result<Vec<_>, _>>()?;
         for (source, block) in sources.iter().zip(blocks.clone()) {
@@ -105,6 +106,7 @@ pub(crate) fn step(
             user: data.user.grid.clone(),
             product: data.product.grid.clone(),
             duplicates: data.duplicates,
+            nets: data.nets,
         });
         Task {
             id: TaskId {

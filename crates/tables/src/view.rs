@@ -22,13 +22,13 @@ const INTERACTION_BYTES: u64 = 12;
 /// # Errors
 /// Where the source is damaged, the disk is full, or a collapsed value overflows.
 pub fn derive(
-    spec: &ViewSpec,
+    op: &ViewOp,
     unit: &ViewUnit,
-    duplicates: Duplicates,
     source: Sealed,
     cache: &Cache,
     budget_bytes: u64,
 ) -> Result<(Sealed, PartitionRef), TablesError> {
+    let (spec, duplicates) = (&op.spec, op.duplicates);
     let partition = Partition::open(source)?;
     let keeps_bin = spec.decay.is_some_and(|decay| decay.keeps_bin);
     let mut build = PartitionBuild::new(
@@ -39,7 +39,8 @@ pub fn derive(
         partition.has_time() && (!spec.collapse_time || keeps_bin),
         duplicates,
         "value",
-    )?;
+    )?
+    .netting(op.nets);
     let first = (unit.orientation, unit.first_row);
     if keeps_bin {
         let mut aged = Aged::new(duplicates);
@@ -200,7 +201,7 @@ impl BuildViews {
 
     fn is_whole(&self, spec: &ViewSpec) -> bool {
         let collapses = spec.collapse_time && self.data.time.is_some();
-        let bends = collapses || spec.tiles.is_some() || spec.decay.is_some();
+        let bends = collapses || self.data.nets || spec.tiles.is_some() || spec.decay.is_some();
         spec.bins.is_none() && spec.hash.is_none() && !bends
     }
 
@@ -219,6 +220,7 @@ impl BuildViews {
                     spec: spec.clone(),
                     units: units.to_vec(),
                     duplicates: self.data.duplicates,
+                    nets: self.data.nets,
                 });
                 let reads = units
                     .iter()

@@ -144,6 +144,8 @@ pub struct DataSet {
     pub value_column: Option<String>,
     /// How duplicates were combined.
     pub duplicates: Duplicates,
+    /// Whether values below 0 are in it, which every view takes off the others of their pair.
+    pub nets: bool,
     /// The interactions. One entry, `Train`, unless parts were given as files.
     pub parts: Vec<(SplitPart, Partitions)>,
     /// Rows read.

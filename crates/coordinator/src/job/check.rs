@@ -99,7 +99,13 @@ fn input(merged: &Merged, needs: Needs, faults: &mut Faults) -> Input {
         missing(merged, "input.user", "the column of user ids", faults);
         missing(merged, "input.product", "the column of product ids", faults);
     }
-    let roles = ["input.user", "input.product", "input.time", "input.value"];
+    let roles = [
+        "input.user",
+        "input.product",
+        "input.time",
+        "input.value",
+        "input.event",
+    ];
     for (index, role) in roles.iter().enumerate() {
         let column = merged.text(role);
         if let Some(first) = roles[..index]
@@ -127,6 +133,14 @@ fn input(merged: &Merged, needs: Needs, faults: &mut Faults) -> Input {
                         or \"last\", or remove the column";
         faults.push(merged.origin("input.value"), sentence);
     }
+    let event = event(merged, faults);
+    let nets = merged.text("input.negative") == Some("net");
+    let sums = merged.text("input.duplicates") == Some("sum");
+    if nets && !(value.is_some() && sums) {
+        let sentence = "`input.negative` = \"net\" adds values up: name their column with `input.value` and set `duplicates` = \
+                        \"sum\"";
+        faults.push(merged.origin("input.negative"), sentence);
+    }
     Input {
         files: locations(merged, "input.files", faults),
         user: merged.text("input.user").unwrap_or_default().to_owned(),
@@ -138,6 +152,8 @@ fn input(merged: &Merged, needs: Needs, faults: &mut Faults) -> Input {
         },
         time,
         value,
+        event,
+        nets,
         duplicates: word(
             merged,
             "input.duplicates",
@@ -155,6 +171,32 @@ fn input(merged: &Merged, needs: Needs, faults: &mut Faults) -> Input {
         ),
         user_attributes: attributes::tables(merged, "user", faults),
         product_attributes: attributes::tables(merged, "product", faults),
+    }
+}
+
+/// The column of events with their weights: neither is anything without the other.
+fn event(merged: &Merged, faults: &mut Faults) -> Option<(String, Vec<(String, f64)>)> {
+    match (
+        merged.text("input.event"),
+        merged.weights("input.event_weights"),
+    ) {
+        (Some(column), Some(weights)) => {
+            let weights = weights.iter().map(|(name, weight)| (name.clone(), *weight));
+            Some((column.to_owned(), weights.collect()))
+        }
+        (None, None) => None,
+        (Some(_), None) => {
+            let sentence =
+                "`input.event` needs what each event counts: name them in [input.event_weights]";
+            faults.push(merged.origin("input.event"), sentence);
+            None
+        }
+        (None, Some(_)) => {
+            let sentence =
+                "`input.event_weights` needs the column of events: name it with `input.event`";
+            faults.push(merged.origin("input.event_weights"), sentence);
+            None
+        }
     }
 }
 

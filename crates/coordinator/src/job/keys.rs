@@ -194,12 +194,32 @@ pub const KEYS: &[Key] = &[
         "input.value",
         "The column of values: integers, floats or decimals. Absent: every row counts 1.",
     ),
+    text(
+        "input.event",
+        "The column of events, text or integers: what a row is, a view or a purchase. Needs `event_weights`.",
+    ),
+    Key {
+        path: "input.event_weights",
+        shape: Shape::Weights,
+        default: None,
+        flag: None,
+        help: "What each event counts: values (1 without a column of values) are multiplied by it before duplicates are combined. \
+               An event that is not named is a bad row.",
+    },
+    choice(
+        "input.negative",
+        &["refuse", "net"],
+        &[],
+        "refuse",
+        "Values below 0, as of returns, for models that weigh by values: bad rows, or `net`: taken off the other values of the pair \
+         by every view; pairs that come to 0 or less are left out. Needs `duplicates` = \"sum\".",
+    ),
     choice(
         "input.duplicates",
         &["sum", "max", "last", "count"],
         &[],
         "count",
-        "What becomes of several rows of one user, product and bin. `count` counts rows and reads no values.",
+        "What becomes of several rows of one user, product and bin. `count` counts rows (by their events' weights) and reads no values.",
     ),
     choice(
         "input.on_bad_row",
@@ -388,6 +408,13 @@ pub const KEYS: &[Key] = &[
         1e12,
         None,
         "`hu`: weights are alpha log(1 + value / epsilon). Absent: they are linear.",
+    ),
+    real(
+        "model.power",
+        0.01,
+        10.0,
+        None,
+        "`hu`: weights are alpha times this power of the value; below 1 it tames long tails. Absent: they are linear, or as `epsilon` says.",
     ),
     real(
         "model.init",

@@ -290,6 +290,14 @@ impl Merged {
         }
     }
 
+    /// Numbers by name.
+    pub fn weights(&self, path: &str) -> Option<&BTreeMap<String, f64>> {
+        match &self.entry(path).value {
+            Some(Value::Weights(weights)) => Some(weights),
+            _ => None,
+        }
+    }
+
     /// True or false.
     pub fn flag(&self, path: &str) -> bool {
         matches!(self.entry(path).value, Some(Value::Flag(true)))

@@ -87,7 +87,7 @@ fn tidy(path: &Path) -> PathBuf {
 }
 
 /// `[input]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Input {
     /// Files, directories, globs and URLs, not yet expanded.
     pub files: Vec<Location>,
@@ -101,6 +101,10 @@ pub struct Input {
     pub time_bin: TimeBin,
     /// The column of values.
     pub value: Option<String>,
+    /// The column of events, and what each counts, by name.
+    pub event: Option<(String, Vec<(String, f64)>)>,
+    /// Whether values below 0 are taken off the others of their pair.
+    pub nets: bool,
     /// What becomes of duplicates.
     pub duplicates: Duplicates,
     /// What becomes of bad rows.
@@ -281,6 +285,8 @@ pub struct Model {
     pub alpha0: Option<f64>,
     /// The scale of logarithmic weights (`hu`); `None`: linear.
     pub epsilon: Option<f64>,
+    /// The power of values in weights (`hu`); `None`: linear.
+    pub power: Option<f64>,
     /// The standard deviation of the first factors, times the square root of the rank.
     pub init: f64,
     /// The seed of everything random.

@@ -6,6 +6,7 @@
 use crate::job::keys::nearest_word;
 use crate::job::search::{self, Dimension};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
 use tensor::ByteSize;
 use toml::de::DeValue;
@@ -49,6 +50,8 @@ pub enum Shape {
     Size,
     /// True or false.
     Flag,
+    /// Names, each with a number above 0.
+    Weights,
     /// Values and ranges of keys of `[model]`.
     Search,
 }
@@ -71,6 +74,8 @@ pub enum Value {
     Size(ByteSize),
     /// True or false.
     Flag(bool),
+    /// Numbers by name.
+    Weights(BTreeMap<String, f64>),
     /// What is searched.
     Search(Vec<Dimension>),
 }
@@ -86,6 +91,13 @@ impl fmt::Display for Value {
             Value::Real(real) => write!(f, "{real:?}"),
             Value::Size(size) => write!(f, "\"{size}\""),
             Value::Flag(flag) => write!(f, "{flag}"),
+            Value::Weights(weights) => {
+                let each: Vec<String> = weights
+                    .iter()
+                    .map(|(name, weight)| format!("{name:?} = {weight:?}"))
+                    .collect();
+                write!(f, "{{ {} }}", each.join(", "))
+            }
             Value::Search(space) => {
                 let space: Vec<String> = space.iter().map(ToString::to_string).collect();
                 write!(f, "{{ {} }}", space.join(", "))
@@ -117,6 +129,9 @@ impl fmt::Display for Shape {
             Shape::Real { least, most } => write!(f, "a number from {least} to {most}"),
             Shape::Size => f.write_str("a size such as 256MiB or 8GiB"),
             Shape::Flag => f.write_str("true or false"),
+            Shape::Weights => {
+                f.write_str("names with numbers above 0, as in { view = 0.1, cart = 0.5 }")
+            }
             Shape::Search => f.write_str("a table of lists and ranges"),
         }
     }
@@ -148,6 +163,14 @@ impl Shape {
             }
             Shape::Size => text.parse().map(Value::Size).map_err(|_| wrong()),
             Shape::Flag => text.trim().parse().map(Value::Flag).map_err(|_| wrong()),
+            Shape::Weights => {
+                let weight = |item: &str| {
+                    let (name, weight) = item.split_once('=')?;
+                    Some((name.trim().to_owned(), weight.trim().parse().ok()?))
+                };
+                let weights: Option<BTreeMap<String, f64>> = items(text).map(weight).collect();
+                self.check(Value::Weights(weights.ok_or_else(wrong)?))
+            }
             Shape::Search => search::read_text(text).map(Value::Search),
         }
     }
@@ -192,6 +215,18 @@ impl Shape {
                 shown.parse().map(Value::Size).map_err(|_| wrong())
             }
             (Shape::Flag, DeValue::Boolean(flag)) => Ok(Value::Flag(*flag)),
+            (Shape::Weights, DeValue::Table(table)) => {
+                let weight = |(name, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
+                    let number = match value.get_ref() {
+                        DeValue::Integer(_) | DeValue::Float(_) => self::shown(value.get_ref()),
+                        _ => return None,
+                    };
+                    let name: &std::borrow::Cow<'_, str> = name.get_ref();
+                    Some((name.to_string(), number.replace('_', "").parse().ok()?))
+                };
+                let weights: Option<BTreeMap<String, f64>> = table.iter().map(weight).collect();
+                self.check(Value::Weights(weights.ok_or_else(wrong)?))
+            }
             (Shape::Search, space) => search::read_toml(space).map(Value::Search),
             _ => Err(wrong()),
         }
@@ -221,6 +256,10 @@ impl Shape {
             (Shape::Count { least, most }, Value::Count(count)) => (least..=most).contains(count),
             (Shape::Counts { least, most }, Value::Counts(counts)) => {
                 !counts.is_empty() && counts.iter().all(|count| (least..=most).contains(count))
+            }
+            (Shape::Weights, Value::Weights(weights)) => {
+                let positive = |weight: &f64| *weight > 0.0 && *weight <= 1e12;
+                !weights.is_empty() && weights.values().all(positive)
             }
             // A NaN lies in no range.
             (Shape::Real { least, most }, Value::Real(real)) => (least..=most).contains(real),

@@ -198,13 +198,18 @@ fn inputs(engine: &Engine<'_>) -> Result<(ScanSpec, Vec<Arc<LocalFile>>), Failur
         product: input.product.clone(),
         time: input.time.clone(),
         value: input.value.clone(),
+        event: input
+            .event
+            .clone()
+            .map(|(column, weights)| tables::EventRule { column, weights }),
+        nets: input.nets,
         time_bin: input.time_bin,
         duplicates: input.duplicates,
         on_bad_row: match input.on_bad_row {
             OnBadRow::Reject => tables::OnBadRow::Reject,
             OnBadRow::Skip => tables::OnBadRow::Skip,
         },
-        value_rule: if Algorithm::of(&settings.model).takes_negative_values() {
+        value_rule: if input.nets || Algorithm::of(&settings.model).takes_negative_values() {
             ValueRule::Finite
         } else {
             ValueRule::NonNegative

@@ -86,10 +86,13 @@ fn als_settings(model: &settings::Model) -> als::Settings {
         alpha: model.alpha,
         scaling: if model.epsilon.is_some() {
             Scaling::Log
+        } else if model.power.is_some() {
+            Scaling::Power
         } else {
             Scaling::Linear
         },
         epsilon: model.epsilon.unwrap_or(1.0),
+        power: model.power.unwrap_or(1.0),
         alpha0: model.alpha0,
         regularization: model.regularization,
         nu: model.nu,

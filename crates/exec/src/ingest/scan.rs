@@ -131,7 +131,7 @@ impl Work for ScanWork {
         let spec = &self.op.spec;
         let shape = Shape {
             time: spec.time.is_some(),
-            value: spec.reads_values(),
+            value: spec.has_values(),
         };
         let widths = [1, 1, shape.row_bytes()];
         let mut output = Output {

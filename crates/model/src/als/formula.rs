@@ -19,6 +19,8 @@ pub struct Formula {
     pub scaling: Scaling,
     /// ε.
     pub epsilon: f64,
+    /// p.
+    pub power: f64,
     /// α0, the weight of unobserved cells.
     pub alpha0: f64,
     /// What is taken off explicit targets.
@@ -51,6 +53,7 @@ impl Formula {
             alpha: settings.alpha,
             scaling: settings.scaling,
             epsilon: settings.epsilon,
+            power: settings.power,
             alpha0: settings.alpha0(),
             offset: 0.0,
             regularization: settings.regularization,
@@ -107,6 +110,7 @@ impl Formula {
                 let above = match self.scaling {
                     Scaling::Linear => self.alpha * value,
                     Scaling::Log => self.alpha * ln(1.0 + value / self.epsilon),
+                    Scaling::Power => self.alpha * power(value, self.power),
                 };
                 let weight = above as f32;
                 let target = (self.alpha0 + above) as f32;
@@ -156,7 +160,7 @@ impl Formula {
             (Preset::Hu, Scaling::Linear) => {
                 linear_confidence(simd, values, self.alpha, self.alpha0, weights, targets);
             }
-            (Preset::Hu, Scaling::Log) => {
+            (Preset::Hu, Scaling::Log | Scaling::Power) => {
                 for ((weight, target), &value) in weights.iter_mut().zip(targets).zip(values) {
                     let term = self.term(value);
                     (*weight, *target) = (term.weight, term.target);
@@ -246,11 +250,12 @@ mod tests {
     fn many_terms_are_the_single_ones() {
         let values = [0.5, 1.0, 3.0, 0.1, 7.0];
         for preset in [Preset::Explicit, Preset::Hu, Preset::Rendle, Preset::Full] {
-            for scaling in [Scaling::Linear, Scaling::Log] {
+            for scaling in [Scaling::Linear, Scaling::Log, Scaling::Power] {
                 let settings = Settings {
                     preset,
                     scaling,
                     alpha: 0.3,
+                    power: 0.7,
                     ..Settings::default()
                 };
                 let formula = Formula {
@@ -304,6 +309,12 @@ mod tests {
         }
         .term(6.0);
         assert_eq!(log.weight, (2.0 * 4f64.ln()) as f32);
+        let root = Formula {
+            scaling: Scaling::Power,
+            power: 0.5,
+            ..formula(Preset::Hu)
+        };
+        assert_eq!((root.term(9.0).weight, root.term(0.0).weight), (6.0, 0.0));
         assert!(formula(Preset::Hu).forbids(-1.0) && !formula(Preset::Explicit).forbids(-1.0));
     }
 }

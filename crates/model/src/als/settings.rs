@@ -30,6 +30,8 @@ pub enum Scaling {
     Linear,
     /// w = α log(1 + y / ε).
     Log,
+    /// w = α y^p.
+    Power,
 }
 
 /// What becomes of the time mode.
@@ -76,6 +78,8 @@ pub struct Settings {
     pub scaling: Scaling,
     /// The unit of values in the logarithm, for `scaling = "log"`.
     pub epsilon: f64,
+    /// The power of values in weights, for `scaling = "power"`.
+    pub power: f64,
     /// The weight of unobserved cells. Absent: 0 for `explicit`, 1 for `hu` and `full`, 0.1 for `rendle`.
     pub alpha0: Option<f64>,
     /// λ.
@@ -121,6 +125,7 @@ impl Default for Settings {
             alpha: 0.5,
             scaling: Scaling::Linear,
             epsilon: 1.0,
+            power: 1.0,
             alpha0: None,
             regularization: 0.003,
             nu: 1.0,
@@ -172,6 +177,7 @@ impl Settings {
         let positive = [
             ("alpha", self.alpha),
             ("epsilon", self.epsilon),
+            ("power", self.power),
             ("init_scale", self.init_scale),
             ("attribute_regularization", self.attribute_regularization),
         ];

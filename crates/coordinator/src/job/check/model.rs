@@ -15,6 +15,7 @@ const OF_ALS: &[&str] = &[
     "model.alpha",
     "model.alpha0",
     "model.epsilon",
+    "model.power",
     "model.center",
     "model.hold_time",
     "model.time_smoothing",
@@ -159,11 +160,17 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         "the preset \"explicit\"",
     );
     only_for("model.epsilon", preset == Preset::Hu, "the preset \"hu\"");
+    only_for("model.power", preset == Preset::Hu, "the preset \"hu\"");
     only_for(
         "model.alpha0",
         matches!(preset, Preset::Hu | Preset::Rendle),
         "the presets \"hu\" and \"rendle\"",
     );
+    if merged.is_given("model.power") && merged.is_given("model.epsilon") {
+        let sentence =
+            "`model.power` and `model.epsilon` scale weights in two ways: keep one of the keys";
+        faults.push(merged.origin("model.power"), sentence);
+    }
     if merged.is_given("model.alpha") && merged.real("model.alpha") == Some(0.0) {
         faults.push(
             merged.origin("model.alpha"),
@@ -191,6 +198,16 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             merged.text("model.time").unwrap_or_default()
         );
         faults.push(merged.origin("model.time"), sentence);
+    }
+    let fits_all = match kind {
+        ModelKind::Als => matches!(preset, Preset::Explicit | Preset::Full),
+        ModelKind::Sgd => fits_values,
+        ModelKind::Line => false,
+    };
+    if fits_all && merged.text("input.negative") == Some("net") {
+        let sentence = "`input.negative` = \"net\" is for models that weigh by values: this one fits values below 0 as they \
+                        are, remove the key";
+        faults.push(merged.origin("input.negative"), sentence);
     }
     let half_life = merged.real("model.half_life");
     if time == ModelTime::Decay && half_life.is_none() {
@@ -270,6 +287,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         alpha: real("model.alpha"),
         alpha0: merged.real("model.alpha0"),
         epsilon: merged.real("model.epsilon"),
+        power: merged.real("model.power"),
         init: real("model.init"),
         seed: merged.count("model.seed").unwrap_or_default(),
         tolerance: real("model.tolerance"),
