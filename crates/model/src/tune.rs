@@ -36,10 +36,12 @@ pub fn rungs(trials: u32, eta: u32, most: u32, epochs: u32) -> Vec<Rung> {
     rungs
 }
 
-/// Trials with their values, the best first.
+/// Trials with their values, the best first; those whose value is no number come last.
 pub fn ranked(metric: Metric, mut trials: Vec<(usize, f64)>) -> Vec<(usize, f64)> {
     trials.sort_by(|(one, value), (other, than)| {
-        if metric.is_better(*value, *than, 0.0) {
+        if value.is_nan() || than.is_nan() {
+            value.is_nan().cmp(&than.is_nan()).then(one.cmp(other))
+        } else if metric.is_better(*value, *than, 0.0) {
             Ordering::Less
         } else if metric.is_better(*than, *value, 0.0) {
             Ordering::Greater
@@ -78,5 +80,11 @@ mod tests {
         };
         assert_eq!(order(Metric::usual(false)), [1, 0, 2, 3]);
         assert_eq!(order(Metric::Rmse), [3, 0, 2, 1]);
+        let broken = vec![(0, f64::NAN), (1, 0.3), (2, f64::NAN), (3, 0.1)];
+        let places: Vec<usize> = ranked(Metric::Rmse, broken)
+            .iter()
+            .map(|(trial, _)| *trial)
+            .collect();
+        assert_eq!(places, [3, 1, 0, 2]);
     }
 }

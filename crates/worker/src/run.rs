@@ -256,8 +256,8 @@ impl Session {
     }
 }
 
-/// An object as a sealed file without a name, gone when it has been put: nobody looks for it in the cache, and naming and
-/// syncing it cost a worker process 3 % of an epoch. One that was spilled is a file already.
+/// An object as a sealed file without a name, gone when it has been put: nobody looks for it in the cache, which would grow
+/// by the tables of every checkpoint. One that was spilled is a file already.
 fn sealed(cache: &Cache, held: Held, key: ObjectKey) -> Result<(store::Sealed, u32), Failure> {
     match held {
         Held::File { file, row_bytes } => Ok((file, row_bytes)),

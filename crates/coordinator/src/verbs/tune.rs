@@ -106,7 +106,7 @@ async fn advance(
     })
 }
 
-/// Writes `JOB.tuned.toml` beside the job, replacing an earlier one.
+/// Writes `JOB.tuned.toml` beside the job, replacing an earlier one as a whole.
 fn written(
     tuning: &Tuning,
     job: &Path,
@@ -125,7 +125,8 @@ fn written(
     );
     let text = tuning.job(&tuning.trials[best], found.best_epoch, &comment);
     let path = job.with_extension("tuned.toml");
-    let put = std::fs::write(&path, text);
+    let temporary = job.with_extension("tuned.toml.part");
+    let put = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, &path));
     put.map_err(|error| Failure::io(format!("{} cannot be written", path.display()), &error))?;
     Ok(path)
 }
