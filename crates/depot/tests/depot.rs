@@ -250,9 +250,9 @@ async fn every_body_is_read_as_it_was_written() {
         }
         assert_eq!(
             depot.manifests().await.unwrap(),
-            (1..=7).collect::<Vec<_>>()
+            (1..=8).collect::<Vec<_>>()
         );
-        assert_eq!(depot.latest_data_set(None).await.unwrap().unwrap().0, 4);
+        assert_eq!(depot.latest_data_set(None).await.unwrap().unwrap().0, 5);
         assert!(
             depot
                 .latest_data_set(Some(Digest([9; 32])))
