@@ -267,7 +267,7 @@ async fn every_body_is_read_as_it_was_written() {
                 .unwrap()
                 .unwrap()
                 .0,
-            5
+            6
         );
         assert!(
             depot
@@ -286,7 +286,7 @@ async fn every_body_is_read_as_it_was_written() {
                 .epoch,
             9
         );
-        assert_eq!(depot.latest_model(None).await.unwrap().unwrap().0, 7);
+        assert_eq!(depot.latest_model(None).await.unwrap().unwrap().0, 8);
         assert!(
             depot
                 .latest_model(Some(Digest([7; 32])))
