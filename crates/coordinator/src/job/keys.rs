@@ -533,6 +533,21 @@ pub const KEYS: &[Key] = &[
         flag: None,
         help: "`als`: keeps all factors at 0 or more, so that a row is a sum of parts that people can name. Needs the solver `cholesky`.",
     },
+    choice(
+        "model.context",
+        &["ignore", "factor"],
+        &[],
+        "ignore",
+        "`ignore` collapses contexts, `factor` gives them factors of their own: one more mode of the tensor. Lists are for the mean \
+         context, unless `output.recommend.context` names one.",
+    ),
+    Key {
+        path: "model.hold_context",
+        shape: Shape::Flag,
+        default: Some("false"),
+        flag: None,
+        help: "Keeps the context factors at ones, for comparisons.",
+    },
     Key {
         path: "model.hold_time",
         shape: Shape::Flag,
@@ -614,6 +629,11 @@ pub const KEYS: &[Key] = &[
     text(
         "output.recommend.file",
         "The Parquet file: user, rank, product, score, in the ids of the input.",
+    ),
+    text(
+        "output.recommend.context",
+        "`context = \"factor\"`: the context for which lists are, by its id or by the word of its place in a cycle (`saturday`, `july`, \
+         `07`). Absent: none in particular, the mean by the interactions of training.",
     ),
     count(
         "output.recommend.bins_ahead",

@@ -10,7 +10,9 @@ use crate::reduce::tree_sum;
 use crate::training::{Algorithm, Epochs, TableVersion, decode, misreduced, refuse};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tensor::{Attributes, Decay, Grid, KeyRange, Mode, Partitions, ProgramError, Reduced, Step};
+use tensor::{
+    Attributes, Decay, Grid, KeyRange, Mode, Partitions, ProgramError, Reduced, Small, Step,
+};
 
 /// What is trained on.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,9 +21,9 @@ pub struct Input {
     pub user: Grid,
     /// The products' grid.
     pub product: Grid,
-    /// Bins of the time mode; 0 where there is none.
-    pub bins: u32,
-    /// The training view: collapsed with `time = "ignore"`, with times otherwise.
+    /// Bins and contexts; 0 where there are none.
+    pub small: Small<u32>,
+    /// The training view: with the small modes that are factored, the others collapsed.
     pub train: Partitions,
     /// How weights fade by the bins in that view; `None`: they do not, or the view's values have faded.
     pub decay: Option<Decay>,
@@ -81,14 +83,25 @@ impl Als {
                 return Err(SettingsError { key, problem });
             }
         }
-        if algorithm.layout().factors_time() && algorithm.input.bins == 0 {
-            let problem =
-                "is \"factor\", but the data have no time: name the column under [input] `time`"
-                    .to_owned();
-            return Err(SettingsError {
-                key: "time",
-                problem,
-            });
+        let missing = algorithm.settings.factors().zip(algorithm.input.small);
+        let missing = missing.map(|(factored, rows)| factored && rows == 0);
+        for (missing, key, problem) in [
+            (
+                missing.time,
+                "time",
+                "is \"factor\", but the data have no time: name the column under [input] `time`",
+            ),
+            (
+                missing.context,
+                "context",
+                "is \"factor\", but the data have no context: name the column under [input] `context`, or take a \
+                 `context_cycle`",
+            ),
+        ] {
+            if missing {
+                let problem = problem.to_owned();
+                return Err(SettingsError { key, problem });
+            }
         }
         Ok(Epochs::of(algorithm))
     }
@@ -146,8 +159,8 @@ impl Alternation {
             .collect::<Result<_, _>>()?;
         if let Some(failed) = tallies.iter().find_map(|tally| tally.failed) {
             let row = match mode {
-                Mode::User | Mode::Product => format!("{{{mode}:{}}}", failed.row),
-                Mode::Time | Mode::Context => format!("{mode} bin {}", failed.row),
+                Mode::User | Mode::Product | Mode::Context => format!("{{{mode}:{}}}", failed.row),
+                Mode::Time => format!("{mode} bin {}", failed.row),
             };
             return refuse(format!(
                 "the equations of {row} are singular at column {}: raise `regularization` (now {})",
