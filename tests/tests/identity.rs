@@ -27,7 +27,7 @@ const IO: [&str; 2] = ["mmap", "pread"];
 const MEMORY: [&str; 2] = ["4GiB", "256MiB"];
 const GENEROUS: &str = MEMORY[0];
 const DATA: [Data; 2] = [Data::Bundled, Data::Generated];
-/// Matrix, tensor of smooth time; and the matrix by steps from the last factors, in the eigenbasis.
+/// Matrix; tensor of smooth time with biases; and the matrix with biases by steps from the last factors, in the eigenbasis.
 const MODELS: [(&str, &str); 3] = [
     ("ignore", "cholesky"),
     ("factor", "cholesky"),
@@ -100,13 +100,13 @@ struct Ran {
 }
 
 fn job(inputs: &Inputs, data: Data, (time, solver): (&str, &str)) -> Job {
-    let smooth = if time == "factor" {
-        "time_smoothing = 100"
-    } else {
-        ""
+    let more = match (time, solver) {
+        ("factor", _) => "time_smoothing = 100\nbiases = true",
+        (_, "cg") => "biases = true",
+        _ => "",
     };
     let model = format!(
-        "rank = 16\nepochs = 2\nregularization = 0.0001\ntime = {time:?}\nsolver = {solver:?}\n{smooth}"
+        "rank = 16\nepochs = 2\nregularization = 0.0001\ntime = {time:?}\nsolver = {solver:?}\n{more}"
     );
     // Validation makes views, and metrics after every epoch.
     let split = match data {

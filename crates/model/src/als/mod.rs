@@ -5,6 +5,7 @@
 //! on threads, pieces, or what else is in the block.
 
 pub mod basis;
+pub mod biases;
 mod dense;
 mod equations;
 pub mod first;
@@ -28,6 +29,7 @@ pub mod sum;
 mod time_chain;
 pub mod time_mode;
 
+pub use biases::Biases;
 pub use formula::Formula;
 pub use kernels::Rows;
 pub use ops::{

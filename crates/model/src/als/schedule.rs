@@ -167,7 +167,7 @@ impl Layout<'_> {
             id,
             mode,
             holds: Holds::Factors,
-            rank: self.settings.rank,
+            rank: self.formula.rank,
             width: self.formula.width() as u32,
             grid,
             version,
@@ -258,10 +258,11 @@ impl Layout<'_> {
     fn init(&self, stage: &mut Stage, table: &TableVersion, first: First) {
         let gram = self.formula.has_base();
         let op = InitOp {
-            rank: self.settings.rank,
+            rank: self.formula.rank,
             grid: table.grid.clone(),
             first,
             gram,
+            biases: self.formula.biases(table.mode),
         };
         let op = Op::Als(AlsOp::Init(op)).encode();
         let drafts = table.grid.block_ids().map(|block| Draft {
@@ -371,6 +372,7 @@ impl Layout<'_> {
             warm: last.is_some(),
             side: self.side(solved),
             non_negative: self.settings.non_negative,
+            biases: self.formula.biases(solved.mode),
         };
         let side = op.side.clone();
         let op = Op::Als(AlsOp::HalfStep(op)).encode();
@@ -380,7 +382,7 @@ impl Layout<'_> {
                 .collect::<Vec<_>>()
         };
         let mut shared = if self.takes_basis(solved.mode) {
-            let turned = self.turn(stage, other);
+            let turned = self.turn(stage, other, solved.mode);
             let basis = self.basis(other);
             frees.extend([turned.keys(), KeyRange::One(basis)]);
             vec![Read::rows(turned.keys()), Read::whole(basis)]
@@ -407,7 +409,7 @@ impl Layout<'_> {
                 .collect(),
             // A row's factorization is worth some r/3 interactions.
             cost: partition.interactions
-                + u64::from(partition.rows) * u64::from(self.settings.rank) / 3,
+                + u64::from(partition.rows) * u64::from(self.formula.rank) / 3,
         });
         stage.push(
             &format!("{} half-step", solved.mode),
@@ -431,11 +433,12 @@ impl Layout<'_> {
         }
     }
 
-    /// Diagonalises the Gram of a table and turns all of it into that basis.
-    fn turn(&self, stage: &mut Stage, table: &TableVersion) -> TableVersion {
-        let (rank, basis) = (self.settings.rank, self.basis(table));
+    /// Diagonalises the Gram of a table, but for the biases that a mode holds, and turns all of it into that basis.
+    fn turn(&self, stage: &mut Stage, table: &TableVersion, solved: Mode) -> TableVersion {
+        let biases = self.formula.biases(solved);
+        let (rank, basis) = (self.formula.rank, self.basis(table));
         let diagonalise = Draft {
-            op: Op::Als(AlsOp::Basis(BasisOp { rank })).encode(),
+            op: Op::Als(AlsOp::Basis(BasisOp { rank, biases })).encode(),
             reads: vec![Read::whole(self.gram(table).root())],
             writes: vec![basis],
             cost: basis_len(table.width as usize) as u64 / 16,
@@ -502,6 +505,7 @@ impl Layout<'_> {
             cells,
             non_negative: self.settings.non_negative,
             smoothing: self.settings.time_smoothing,
+            biases: self.formula.biases(Mode::Time),
         };
         let last = self.table(Mode::Time, epoch - 1);
         let last = self.settings.non_negative.then(|| last.keys());
@@ -517,7 +521,7 @@ impl Layout<'_> {
             op: Op::Als(AlsOp::TimeSolve(op)).encode(),
             reads,
             writes: self.block_and_gram(&self.table(Mode::Time, epoch), 0),
-            cost: u64::from(self.input.bins) * u64::from(self.settings.rank),
+            cost: u64::from(self.input.bins) * u64::from(self.formula.rank),
         };
         let mut frees = self.root_of(users);
         frees.push(KeyRange::One(equations.root()));
