@@ -35,7 +35,7 @@ pub mod top;
 mod vector;
 
 pub use cg::{Common, Equations, conjugate_gradients, conjugate_gradients_scratch};
-pub use cholesky::{FailedPivot, batch_len, solve, solve_scratch};
+pub use cholesky::{FailedPivot, batch_len, keeps_systems, solve, solve_scratch};
 pub use confidence::linear_confidence;
 pub use dot::dot;
 pub use dual::{Dual, dual, dual_scratch};

@@ -58,6 +58,11 @@ impl Biases {
         self.held().any(|held| held == column)
     }
 
+    /// Whether any is.
+    pub fn holds_any(self) -> bool {
+        self.held().next().is_some()
+    }
+
     /// How many are.
     pub fn held_count(self) -> f64 {
         self.held().count() as f64
@@ -152,9 +157,9 @@ mod tests {
                 system[upper_len(width) + i] = 1.0 + i as f32;
             }
             biases.hold(width, &mut system);
-            let mut scratch = vec![0.0; solve_scratch(width)];
-            assert!(solve(Simd::detect(), width, &mut system, &mut scratch).is_none());
-            let x = &system[upper_len(width)..];
+            let (mut x, mut scratch) = (vec![0.0; width], vec![0.0; solve_scratch(width)]);
+            let failed = solve(Simd::detect(), width, &mut system, &mut x, &mut scratch);
+            assert!(failed.is_none());
             for held in biases.held() {
                 assert_eq!(x[held].to_bits(), 1_f32.to_bits());
             }

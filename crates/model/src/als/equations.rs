@@ -17,7 +17,7 @@ use super::solver::{Method, Shape};
 use super::sum::{Desk, Desks, Interactions as _, Sum};
 use kernels::{
     Base, CHUNK, Dual, Onto, Simd, batch_len, close, close_long, conjugate_gradients, dual, fit,
-    inner, non_negative, non_negative_scratch, solve, subspace, system_len, upper_len,
+    inner, keeps_systems, non_negative, non_negative_scratch, solve, subspace, system_len,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -385,7 +385,7 @@ impl Equations {
         desk: &mut Desk,
         x: &mut [f32],
     ) -> f64 {
-        if self.biases.held().next().is_none() {
+        if !self.biases.holds_any() {
             return 0.0;
         }
         let Desk {
@@ -418,7 +418,9 @@ impl Equations {
     ) -> Option<(usize, usize)> {
         let (width, length) = (self.width, system_len(self.width));
         let batch = &mut desk.batch[..count * length];
-        if self.closes_epoch {
+        let kept = self.non_negative || keeps_systems(width, count);
+        let kept = kept && !self.biases.holds_any();
+        if self.closes_epoch && !kept {
             desk.copy.clear();
             desk.copy.extend_from_slice(batch);
         }
@@ -437,19 +439,18 @@ impl Equations {
             failed.for_each(drop);
             first
         } else {
-            let failed = solve(self.simd, width, batch, &mut desk.solver);
-            for (system, x) in batch.chunks_exact(length).zip(outs.chunks_exact_mut(width)) {
-                x.copy_from_slice(&system[upper_len(width)..]);
-            }
+            let outs = &mut outs[..count * width];
+            let failed = solve(self.simd, width, batch, outs, &mut desk.solver);
             failed.map(|failed| (failed.system, failed.pivot))
         };
+        let systems = if kept { &*batch } else { &desk.copy[..] };
         for place in 0..count {
             let x = &outs[place * width..][..width];
             let ridge = f64::from(ridges[place]);
             // Columns that are held are not regularized.
             let held = self.biases.held_count();
             let fit = if self.closes_epoch {
-                fit(self.simd, &desk.copy[place * length..][..length], x) + ridge * held
+                fit(self.simd, &systems[place * length..][..length], x) + ridge * held
             } else {
                 0.0
             };
