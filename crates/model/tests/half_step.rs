@@ -12,7 +12,7 @@ use model::als::{
     TimeSolveOp,
 };
 use tensor::csr::Values;
-use tensor::{BlockId, CsrRef, Grid, Mode};
+use tensor::{BlockId, CsrRef, Grid, Mode, Small};
 
 /// One block of interactions and the tables around it.
 struct Problem {
@@ -276,7 +276,10 @@ impl Problem {
                 offsets,
                 start,
                 &self.ids[a..b],
-                times,
+                Small {
+                    time: times,
+                    context: None,
+                },
                 Values::Each(&self.values[a..b]),
                 limit,
             )

@@ -125,7 +125,7 @@ impl Equations {
             fades: &self.fades,
             factors,
             columns: csr.columns(),
-            times: csr.times(),
+            times: csr.small().time,
             values: csr.values(),
             first: csr.row(row).start,
         }

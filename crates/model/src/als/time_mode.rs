@@ -67,7 +67,10 @@ impl TimePartial {
         factors: Factors<'_>,
         desks: &Desks,
     ) {
-        let times = csr.times().expect("a tensor's interactions have times");
+        let times = csr
+            .small()
+            .time
+            .expect("a tensor's interactions have times");
         let (simd, width) = (self.simd, self.formula.width());
         let (starts, order) = by_bin(times, self.sums.len());
         let rows = row_of_each(&csr, first_row);
