@@ -6,6 +6,7 @@
 
 pub mod basis;
 mod dense;
+pub mod desk;
 mod equations;
 pub mod first;
 pub mod formula;
