@@ -7,6 +7,7 @@
 pub mod basis;
 pub mod biases;
 mod dense;
+pub mod desk;
 mod equations;
 pub mod first;
 pub mod formula;
