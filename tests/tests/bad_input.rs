@@ -349,6 +349,13 @@ fn of_splits_and_models() -> Vec<Case> {
             "job.toml:11:11: `model.context` = \"factor\" is not known with the kind \"sgd\": use \"ignore\", or \"als\"",
         ),
         of_job(
+            format!(
+                "{}[model]\ncontext = \"factor\"\nbiases = true\n",
+                GOOD.replace("time = \"t\"", "context = \"s\"")
+            ),
+            "job.toml:11:10: `model.biases` are not known with `model.context` = \"factor\": remove one of the keys",
+        ),
+        of_job(
             plus("[model]\nhold_context = true\n[output.recommend]\ncontext = \"s\"\n"),
             "job.toml:10:16: `model.hold_context` is for contexts with factors: set `model.context` = \"factor\", or remove the \
              key; job.toml:12:11: `output.recommend.context` is for contexts with factors: set `model.context` = \"factor\", or \

@@ -391,7 +391,7 @@ pub const KEYS: &[Key] = &[
         1e12,
         None,
         "Lambda. `als` holds row i by lambda times (its count)^nu, descent its rows at every sample. Absent: 0.003, in \
-         a tensor of implicit feedback 0.003 by its bins, 1e-6 for the preset `full`, and 0.03 for `sgd` and `line`.",
+         a tensor of implicit feedback 0.003 by its bins and contexts (with contexts 0.0001 at the most), 1e-6 for the preset `full`, and 0.03 for `sgd` and `line`.",
     ),
     real(
         "model.nu",
@@ -412,7 +412,7 @@ pub const KEYS: &[Key] = &[
         0.0,
         1e12,
         None,
-        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`, either by the bins in a tensor; `explicit` has none, `full` always 1.",
+        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`, either by the bins and contexts in a tensor; `explicit` has none, `full` always 1.",
     ),
     real(
         "model.epsilon",
@@ -609,7 +609,7 @@ pub const KEYS: &[Key] = &[
         shape: Shape::Flag,
         default: Some("false"),
         flag: None,
-        help: "`sgd`: users and products have biases beside their factors.",
+        help: "`als`, `sgd`: users, products and bins have biases beside their factors; they carry what a user gives or a product gets whoever meets it. For `explicit`.",
     },
     text(
         "output.data",

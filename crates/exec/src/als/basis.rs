@@ -51,7 +51,7 @@ impl Work for BasisWork {
         let fetched = fetched.into_iter().next().expect("one answer per want");
         let gram = numbers(fetched, Some(self.gram))?;
         let (simd, rank) = (self.room.simd, self.op.rank as usize);
-        self.basis = Some(basis_of(simd, rank, gram.typed()));
+        self.basis = Some(basis_of(simd, rank, self.op.biases, gram.typed()));
         Ok(())
     }
 

@@ -5,10 +5,10 @@ use super::objects::{
     Numbers, bad_partition, fits, held, held_row, key_at, numbers, partition, read_at,
 };
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
+use model::als::desk::Desks;
 use model::als::gram::block_gram;
 use model::als::half_step::Factors;
 use model::als::small_mode::{SmallPartial, mean_of, packed_len, solve_small, solving_bytes};
-use model::als::sum::Desks;
 use model::als::{Rows, SmallPartialOp, SmallSolveOp, Tally};
 use plan::Failure;
 use store::AlignedBuf;
@@ -100,11 +100,7 @@ impl SmallPartialWork {
             None => None,
         };
         self.gather.take_first(fetched)?;
-        let desks = Desks::new(
-            self.op.formula.width(),
-            0,
-            self.room.pool.current_num_threads(),
-        );
+        let desks = self.room.desks(self.op.formula.width(), 0);
         self.started = Some(Started {
             partition,
             users,
@@ -213,6 +209,9 @@ impl Work for SmallPartialWork {
             .take()
             .expect("finished once")
             .finish(out.typed_mut());
+        if let Some(started) = self.started.take() {
+            self.room.leave(self.op.formula.width(), 0, started.desks);
+        }
         let objects = vec![(self.writes[0], held(out, row_bytes))];
         Ok(Output {
             objects,
@@ -305,7 +304,7 @@ impl Work for SmallSolveWork {
     }
 
     fn finish(self: Box<Self>) -> Result<Output, Failure> {
-        let (out, mean, tally) = self.solved.expect("everything is computed");
+        let (mut out, mean, tally) = self.solved.expect("everything is computed");
         let width = self.op.formula.width();
         let mut writes = self.writes.into_iter();
         let block = writes.next();
@@ -326,6 +325,7 @@ impl Work for SmallSolveWork {
                 ),
             )
         });
+        self.op.biases.complete(width, out.typed_mut());
         let block = block.map(|key| (key, held(out, 4 * width)));
         let mean = mean.map(|(key, mean)| (key, held(mean, 4 * width)));
         let objects = block.into_iter().chain(gram).chain(mean).collect();

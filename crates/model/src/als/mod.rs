@@ -5,7 +5,9 @@
 //! on threads, pieces, or what else is in the block.
 
 pub mod basis;
+pub mod biases;
 mod dense;
+pub mod desk;
 mod equations;
 pub mod first;
 pub mod formula;
@@ -28,6 +30,7 @@ pub mod solver;
 pub mod sum;
 mod time_chain;
 
+pub use biases::Biases;
 pub use formula::Formula;
 pub use kernels::Rows;
 pub use ops::{

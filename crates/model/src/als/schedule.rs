@@ -186,7 +186,7 @@ impl Layout<'_> {
             id,
             mode,
             holds: Holds::Factors,
-            rank: self.settings.rank,
+            rank: self.formula.rank,
             width: self.formula.width() as u32,
             grid,
             version,
@@ -310,10 +310,11 @@ impl Layout<'_> {
 
     fn first_block(&self, table: &TableVersion, first: First, gram: bool, block: BlockId) -> Draft {
         let op = InitOp {
-            rank: self.settings.rank,
+            rank: self.formula.rank,
             grid: table.grid.clone(),
             first,
             gram,
+            biases: self.formula.biases(table.mode),
         };
         let mut writes = vec![table.block(block.0)];
         writes.extend(gram.then(|| self.gram(table).leaf(block.0)));
@@ -447,6 +448,7 @@ impl Layout<'_> {
             warm: last.is_some(),
             side: self.side(solved),
             non_negative: self.settings.non_negative,
+            biases: self.formula.biases(solved.mode),
         };
         let side = op.side.clone();
         let op = Op::Als(AlsOp::HalfStep(op)).encode();
@@ -456,7 +458,7 @@ impl Layout<'_> {
                 .collect::<Vec<_>>()
         };
         let mut shared = if self.takes_basis(solved.mode) {
-            let turned = self.turn(stage, other);
+            let turned = self.turn(stage, other, solved.mode);
             let basis = self.basis(other);
             frees.extend([turned.keys(), KeyRange::One(basis)]);
             vec![Read::rows(turned.keys()), Read::whole(basis)]
@@ -483,7 +485,7 @@ impl Layout<'_> {
                 .collect(),
             // A row's factorization is worth some r/3 interactions.
             cost: partition.interactions
-                + u64::from(partition.rows) * u64::from(self.settings.rank) / 3,
+                + u64::from(partition.rows) * u64::from(self.formula.rank) / 3,
         });
         stage.push(
             &format!("{} half-step", solved.mode),
@@ -507,11 +509,12 @@ impl Layout<'_> {
         }
     }
 
-    /// Diagonalises the Gram of a table and turns all of it into that basis.
-    fn turn(&self, stage: &mut Stage, table: &TableVersion) -> TableVersion {
-        let (rank, basis) = (self.settings.rank, self.basis(table));
+    /// Diagonalises the Gram of a table, but for the biases that a mode holds, and turns all of it into that basis.
+    fn turn(&self, stage: &mut Stage, table: &TableVersion, solved: Mode) -> TableVersion {
+        let biases = self.formula.biases(solved);
+        let (rank, basis) = (self.formula.rank, self.basis(table));
         let diagonalise = Draft {
-            op: Op::Als(AlsOp::Basis(BasisOp { rank })).encode(),
+            op: Op::Als(AlsOp::Basis(BasisOp { rank, biases })).encode(),
             reads: vec![Read::whole(self.gram(table).root())],
             writes: vec![basis],
             cost: basis_len(table.width as usize) as u64 / 16,
@@ -595,6 +598,7 @@ impl Layout<'_> {
                 0.0
             },
             mean: mean.is_some(),
+            biases: self.formula.biases(mode),
         };
         let last = self.settings.non_negative.then(|| last.keys());
         let mut reads = vec![Read::whole(equations.root())];
@@ -607,7 +611,7 @@ impl Layout<'_> {
             op: Op::Als(AlsOp::SmallSolve(op)).encode(),
             reads,
             writes,
-            cost: solved.grid.rows_total() * u64::from(self.settings.rank),
+            cost: solved.grid.rows_total() * u64::from(self.formula.rank),
         };
         let mut frees = spent;
         frees.push(KeyRange::One(equations.root()));

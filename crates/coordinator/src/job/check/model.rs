@@ -35,7 +35,6 @@ const OF_SGD: &[&str] = &[
     "model.optimizer",
     "model.rate",
     "model.decay",
-    "model.biases",
 ];
 
 /// Refuses the keys of another algorithm, and what this one cannot do with time.
@@ -53,7 +52,10 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
         ModelKind::Als => (OF_SGD, "of descent (\"sgd\", \"line\")"),
         ModelKind::Sgd | ModelKind::Line => (OF_ALS, "of \"als\""),
     };
-    let fixed = ["model.loss", "model.biases"].map(|path| (path, "of \"sgd\""));
+    let fixed = [
+        ("model.loss", "of \"sgd\""),
+        ("model.biases", "of \"als\" and \"sgd\""),
+    ];
     let fixed = if kind == ModelKind::Line {
         &fixed[..]
     } else {
@@ -97,6 +99,10 @@ fn factors_context(merged: &Merged, faults: &mut Faults) -> bool {
         let sentence = "`model.context` = \"factor\" needs contexts: name their column with `input.context`, or take a \
                         `context_cycle`";
         faults.push(merged.origin("model.context"), sentence);
+    }
+    if factored && merged.flag("model.biases") {
+        let sentence = "`model.biases` are not known with `model.context` = \"factor\": remove one of the keys";
+        faults.push(merged.origin("model.biases"), sentence);
     }
     for path in ["model.hold_context", "output.recommend.context"] {
         let wants = if path == "model.hold_context" {
