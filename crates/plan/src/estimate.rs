@@ -309,6 +309,8 @@ mod tests {
             interactions: 20_000_000,
             bins: 0,
             tensor: false,
+            contexts: 0,
+            factors_context: false,
             values: true,
             samples: 0,
             rank: 64,
