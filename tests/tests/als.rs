@@ -179,6 +179,7 @@ fn bed(data: &Data, has_time: bool, course: Course) -> Bed {
             bins: data.bins,
             train,
             attributes: BTreeMap::new(),
+            given: BTreeMap::new(),
             decay: None,
         },
         _directory: directory,

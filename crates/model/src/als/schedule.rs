@@ -30,11 +30,18 @@ pub const TURNED_USERS: TableId = TableId(3);
 /// The products' factors in the basis of their Gram, for one half-step.
 pub const TURNED_PRODUCTS: TableId = TableId(4);
 
+/// Users' first factors as they were given.
+const GIVEN_USERS: TableId = TableId(7);
+/// Products' first factors as they were given.
+const GIVEN_PRODUCTS: TableId = TableId(8);
+
 /// What a step's reduced partials are to the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Totals of a user block each.
     Totals,
+    /// What became of first factors that were given.
+    Given(Mode),
     /// A tally of solved rows of a mode each.
     Tally(Mode),
     /// The tally of the maps of a mode.
@@ -249,6 +256,10 @@ impl Layout<'_> {
             First::Normal { seed, mode, scale }
         };
         self.init(&mut stage, &self.table(mode, 0), normal);
+        // Where users start from something, it is what is given.
+        if self.input.given.contains_key(&Mode::User) {
+            self.init(&mut stage, &self.table(Mode::User, 0), First::Zeros);
+        }
         if self.factors_time() {
             self.init(&mut stage, &self.table(Mode::Time, 0), First::Ones);
         }
@@ -256,28 +267,66 @@ impl Layout<'_> {
     }
 
     fn init(&self, stage: &mut Stage, table: &TableVersion, first: First) {
-        let gram = self.formula.has_base();
+        // Users are solved before anybody asks for their Gram.
+        let gram = self.formula.has_base() && table.mode != Mode::User;
+        let given = self.read_given(stage, table);
         let op = InitOp {
             rank: self.formula.rank,
             grid: table.grid.clone(),
             first,
             gram,
             biases: self.formula.biases(table.mode),
+            given: given.is_some(),
         };
         let op = Op::Als(AlsOp::Init(op)).encode();
         let drafts = table.grid.block_ids().map(|block| Draft {
             op: op.clone(),
-            reads: Vec::new(),
-            writes: self.block_and_gram(table, block.0),
+            reads: given
+                .iter()
+                .map(|given| Read::whole(given.block(block.0)))
+                .collect(),
+            writes: if gram {
+                self.block_and_gram(table, block.0)
+            } else {
+                vec![table.block(block.0)]
+            },
             cost: u64::from(table.grid.rows[block.0 as usize]),
         });
         stage.push(
             &format!("first {} factors", table.mode),
             Role::Silent,
             drafts.collect(),
-            Vec::new(),
+            given.iter().map(TableVersion::keys).collect(),
         );
-        self.gram_reduce(stage, table);
+        if gram {
+            self.gram_reduce(stage, table);
+        }
+    }
+
+    /// Reads the rows of a table that users brought along, where they did.
+    fn read_given(&self, stage: &mut Stage, table: &TableVersion) -> Option<TableVersion> {
+        let tasks = self.input.given.get(&table.mode)?;
+        let given = TableVersion {
+            id: if table.mode == Mode::User {
+                GIVEN_USERS
+            } else {
+                GIVEN_PRODUCTS
+            },
+            ..table.clone()
+        };
+        let drafts = tasks.iter().map(|task| Draft {
+            op: task.op.clone(),
+            reads: task.reads.clone(),
+            writes: task
+                .blocks
+                .clone()
+                .map(|block| given.block(block))
+                .collect(),
+            cost: task.cost,
+        });
+        let name = format!("given {} factors", table.mode);
+        stage.push(&name, Role::Given(table.mode), drafts.collect(), Vec::new());
+        Some(given)
     }
 
     fn gram_reduce(&self, stage: &mut Stage, table: &TableVersion) {
@@ -303,8 +352,9 @@ impl Layout<'_> {
         let (old_users, users) = (before(Mode::User), after(Mode::User));
         let (old_products, products) = (before(Mode::Product), after(Mode::Product));
 
+        let starts = epoch > 1 || self.input.given.contains_key(&Mode::User);
         let mut frees = self.root_of(&old_products);
-        if epoch > 1 {
+        if starts {
             frees.push(old_users.keys());
         }
         self.half_step(
@@ -313,7 +363,7 @@ impl Layout<'_> {
             &self.input.train.user_major,
             &old_products,
             times.as_ref(),
-            (epoch > 1).then_some(&old_users),
+            starts.then_some(&old_users),
             frees,
         );
 
