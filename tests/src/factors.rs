@@ -4,9 +4,9 @@ use crate::jobs::Job;
 use std::collections::BTreeMap;
 use store::dictionary::Dictionary;
 use store::{Cache, IoMode};
-use tensor::{Axis, Mode};
+use tensor::{Axis, ContextAxis, Mode};
 
-/// The rows of a mode by original id, as text; those of time by bin.
+/// The rows of a mode by original id, as text; those of time by bin, a mean by 0.
 pub type Factors = BTreeMap<String, Vec<f32>>;
 
 /// The tables of a job's newest model, in the order of modes.
@@ -30,6 +30,10 @@ pub fn of(job: &Job) -> Vec<Factors> {
             let axis: Option<&Axis> = match table.mode {
                 Mode::User => Some(&data.user),
                 Mode::Product => Some(&data.product),
+                Mode::Context if table.name == "context" => match data.context.as_deref() {
+                    Some(ContextAxis::Ids(axis)) => Some(axis),
+                    _ => None,
+                },
                 Mode::Time | Mode::Context => None,
             };
             let mut factors = Factors::new();

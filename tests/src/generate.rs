@@ -86,6 +86,14 @@ pub fn write(path: &Path, rows: &[(i64, i64, i64, f32)]) {
             Arc::new(rows.iter().map(|row| row.3).collect::<Float32Array>()),
         ),
     ];
+    write_columns(path, columns);
+}
+
+/// Writes columns in several row groups.
+///
+/// # Panics
+/// Where they differ in length, or the file cannot be written.
+pub fn write_columns(path: &Path, columns: Vec<(&str, ArrayRef)>) {
     let batch = RecordBatch::try_from_iter(columns).expect("columns of one length");
     let file = File::create(path).expect("the test's folder can be written");
     let properties = WriterProperties::builder()

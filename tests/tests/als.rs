@@ -176,7 +176,10 @@ fn bed(data: &Data, has_time: bool, course: Course) -> Bed {
         input: Input {
             user,
             product,
-            bins: data.bins,
+            small: Small {
+                time: data.bins,
+                context: 0,
+            },
             train,
             attributes: BTreeMap::new(),
             given: BTreeMap::new(),

@@ -337,6 +337,31 @@ fn of_splits_and_models() -> Vec<Case> {
             "job.toml:7:17: `input.context_cycle` and `input.context` name contexts in two ways: keep one of the keys",
         ),
         of_job(
+            plus("[model]\ncontext = \"factor\"\n"),
+            "job.toml:10:11: `model.context` = \"factor\" needs contexts: name their column with `input.context`, or take a \
+             `context_cycle`",
+        ),
+        of_job(
+            format!(
+                "{}[model]\nkind = \"sgd\"\ncontext = \"factor\"\n",
+                GOOD.replace("time = \"t\"", "context = \"s\"")
+            ),
+            "job.toml:11:11: `model.context` = \"factor\" is not known with the kind \"sgd\": use \"ignore\", or \"als\"",
+        ),
+        of_job(
+            format!(
+                "{}[model]\ncontext = \"factor\"\nbiases = true\n",
+                GOOD.replace("time = \"t\"", "context = \"s\"")
+            ),
+            "job.toml:11:10: `model.biases` are not known with `model.context` = \"factor\": remove one of the keys",
+        ),
+        of_job(
+            plus("[model]\nhold_context = true\n[output.recommend]\ncontext = \"s\"\n"),
+            "job.toml:10:16: `model.hold_context` is for contexts with factors: set `model.context` = \"factor\", or remove the \
+             key; job.toml:12:11: `output.recommend.context` is for contexts with factors: set `model.context` = \"factor\", or \
+             remove the key",
+        ),
+        of_job(
             GOOD.replace("time = \"t\"", "event = \"e\""),
             "job.toml:5:9: `input.event` needs what each event counts: name them in [input.event_weights]",
         ),

@@ -286,6 +286,7 @@ impl Bed {
             users: put_table(&mut world, small, Mode::User),
             products: put_table(&mut world, small, Mode::Product),
             time: None,
+            context: None,
             width: WIDTH as u32,
             offset: 0.0,
         };

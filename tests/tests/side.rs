@@ -250,7 +250,7 @@ fn train(data: &mut Ingested, settings: &Settings) -> Result<Trained, String> {
     let input = Input {
         user: data.data.user.grid.clone(),
         product: data.data.product.grid.clone(),
-        bins: 0,
+        small: tensor::Small::default(),
         train: train_part(data).clone(),
         decay: None,
         attributes: data.data.attributes.clone(),

@@ -69,7 +69,7 @@ fn program(bed: &Bed, kind: Kind, epochs: u32, stopping: Option<Stopping>) -> Bo
             let input = als::Input {
                 user: bed.input.user.clone(),
                 product: bed.input.product.clone(),
-                bins: 0,
+                small: tensor::Small::default(),
                 train: bed.input.train.clone(),
                 attributes: BTreeMap::new(),
                 given: BTreeMap::new(),

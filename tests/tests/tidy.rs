@@ -139,6 +139,10 @@ const LONG: &[(&str, &str)] = &[
         "the registry: every setting once, in one list",
     ),
     (
+        "crates/model/tests/half_step.rs",
+        "one naive problem in f64, and every way to solve a mode of it compared with it",
+    ),
+    (
         "crates/plan/tests/laws.rs",
         "one random world and the laws it must keep, read side by side",
     ),

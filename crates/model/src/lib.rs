@@ -6,6 +6,7 @@
 
 pub mod als;
 pub mod bootstrap;
+pub mod context;
 pub mod digest;
 pub mod evaluate;
 pub mod forecast;

@@ -130,9 +130,9 @@ impl Packed {
     }
 }
 
-/// `users ∘ time`, row by row: a tensor scores with this.
-pub fn at_time(users: &mut [f32], time: &[f32]) {
-    for user in users.chunks_exact_mut(time.len()) {
-        user.iter_mut().zip(time).for_each(|(u, t)| *u *= t);
+/// `users ∘ t`, row by row, for a row of a small mode: a tensor scores with this.
+pub fn at_row(users: &mut [f32], row: &[f32]) {
+    for user in users.chunks_exact_mut(row.len()) {
+        user.iter_mut().zip(row).for_each(|(u, t)| *u *= t);
     }
 }

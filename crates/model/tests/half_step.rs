@@ -6,10 +6,10 @@ use kernels::{Rows, Simd, upper_index, upper_len};
 use model::als::basis::{Basis, basis_of};
 use model::als::desk::Desks;
 use model::als::half_step::{Factors, HalfStep, Shared};
-use model::als::time_mode::{TimePartial, packed_len, solve_times};
+use model::als::small_mode::{SmallPartial, mean_of, packed_len, solve_small};
 use model::als::{
-    Biases, Formula, HalfStepOp, Preset, Scaling, Settings, Solver, Tally, TimePartialOp,
-    TimeSolveOp,
+    Biases, Formula, HalfStepOp, Preset, Scaling, Settings, SmallPartialOp, SmallSolveOp, Solver,
+    Tally,
 };
 use tensor::csr::Values;
 use tensor::{BlockId, CsrRef, Grid, Mode, Small};
@@ -22,15 +22,18 @@ struct Problem {
     non_negative: bool,
     rows: Grid,
     columns: Grid,
-    bins: Option<u32>,
+    /// Rows of each small mode that is factored.
+    small: Small<Option<u32>>,
     offsets: Vec<u64>,
     ids: Vec<u32>,
     times: Vec<u32>,
+    contexts: Vec<u32>,
     values: Vec<f32>,
     blocks: Vec<Vec<f32>>,
-    time_rows: Vec<f32>,
+    tables: Small<Vec<f32>>,
 }
 
+const CONTEXTS: u32 = 5;
 const COUNTS: [u64; 12] = [1000, 700, 257, 256, 255, 40, 17, 16, 3, 1, 0, 0];
 
 impl Problem {
@@ -66,13 +69,17 @@ impl Problem {
             non_negative: false,
             rows: Grid::single(counts.len() as u32),
             columns,
-            bins,
+            small: Small {
+                time: bins,
+                context: None,
+            },
             offsets: vec![0],
             ids: Vec::new(),
             times: Vec::new(),
+            contexts: Vec::new(),
             values: Vec::new(),
             blocks: Vec::new(),
-            time_rows: Vec::new(),
+            tables: Small::default(),
         };
         let known: Vec<u32> = problem
             .columns
@@ -92,6 +99,7 @@ impl Problem {
             for (column, time) in row {
                 problem.ids.push(column);
                 problem.times.push(time);
+                problem.contexts.push((column / 3 + 2 * time) % CONTEXTS);
                 problem.values.push((1 + column % 5) as f32 * 0.5);
             }
             problem.offsets.push(problem.ids.len() as u64);
@@ -113,20 +121,27 @@ impl Problem {
             .zip(0..)
             .map(|(&rows, block)| table(block, rows))
             .collect();
-        problem.time_rows = table(99, bins.unwrap_or(1));
+        problem.tables.time = table(99, bins.unwrap_or(1));
+        problem.tables.context = table(98, CONTEXTS);
         problem
+    }
+
+    /// The same interactions with factors of contexts.
+    fn with_contexts(mut self) -> Self {
+        self.small.context = Some(CONTEXTS);
+        self
     }
 
     /// The same with the last columns, one a mode, as those of biases.
     fn with_biases(mut self) -> Self {
-        self.formula.bias_columns = if self.bins.is_some() { 3 } else { 2 };
+        self.formula.bias_columns = if self.small.time.is_some() { 3 } else { 2 };
         let width = self.formula.width();
         for block in &mut self.blocks {
             self.formula.biases(Mode::Product).complete(width, block);
         }
         let times = self.formula.biases(Mode::Time);
-        if self.bins.is_some() {
-            times.complete(width, &mut self.time_rows);
+        if self.small.time.is_some() {
+            times.complete(width, &mut self.tables.time);
         }
         self
     }
@@ -141,7 +156,7 @@ impl Problem {
             formula: self.formula,
             rows: self.rows.clone(),
             columns: self.columns.clone(),
-            bins: self.bins,
+            small: self.small,
             closes_epoch: true,
             solver: self.solver,
             cg_steps: self.cg_steps,
@@ -154,7 +169,9 @@ impl Problem {
     }
 
     fn takes_basis(&self) -> bool {
-        self.formula.has_base() && self.bins.is_none() && self.solver.takes_panels()
+        self.formula.has_base()
+            && self.small.map(|rows| rows.is_some()).count() == 0
+            && self.solver.takes_panels()
     }
 
     fn column(&self, id: u32) -> &[f32] {
@@ -163,23 +180,40 @@ impl Problem {
             [..self.formula.rank as usize]
     }
 
-    fn time(&self, bin: u32) -> &[f32] {
-        &self.time_rows[bin as usize * self.formula.width()..][..self.formula.rank as usize]
+    fn small_row<'a>(&self, table: &'a [f32], row: u32) -> &'a [f32] {
+        &table[row as usize * self.formula.width()..][..self.formula.rank as usize]
+    }
+
+    /// Cells of a pair of the large modes.
+    fn small_cells(&self) -> f64 {
+        let rows = self.small.map(|rows| f64::from(rows.unwrap_or(1)));
+        rows.time * rows.context
     }
 
     /// z of an interaction, in f64.
     fn z(&self, position: usize) -> Vec<f64> {
+        self.z_of(position, self.small)
+    }
+
+    /// The elementwise product of a column's row and those of some small modes.
+    fn z_of(&self, position: usize, small: Small<Option<u32>>) -> Vec<f64> {
         let v = self
             .column(self.ids[position])
             .iter()
             .map(|&x| f64::from(x));
-        match self.bins {
-            None => v.collect(),
-            Some(_) => v
-                .zip(self.time(self.times[position]))
-                .map(|(v, &t)| v * f64::from(t))
-                .collect(),
+        let mut z: Vec<f64> = v.collect();
+        let ids = Small {
+            time: self.times[position],
+            context: self.contexts[position],
+        };
+        let tables = self.tables.as_ref().map(Vec::as_slice);
+        for (_, ((rows, table), id)) in small.zip(tables).zip(ids).each() {
+            if rows.is_some() {
+                let row = self.small_row(table, id);
+                z.iter_mut().zip(row).for_each(|(z, &t)| *z *= f64::from(t));
+            }
         }
+        z
     }
 
     /// The Gram matrix of rows, naively, in the kernels' triangle.
@@ -196,14 +230,16 @@ impl Problem {
         gram
     }
 
-    fn grams(&self) -> (Vec<f64>, Vec<f64>) {
+    fn grams(&self) -> (Vec<f64>, Small<Vec<f64>>) {
         let all = self
             .columns
             .block_ids()
             .flat_map(|block| self.columns.row_ids(block));
         (
             self.gram(all.map(|id| self.column(id))),
-            self.gram((0..self.bins.unwrap_or(1)).map(|bin| self.time(bin))),
+            self.tables
+                .as_ref()
+                .map(|table| self.gram(table.chunks_exact(self.formula.width()))),
         )
     }
 
@@ -222,7 +258,7 @@ impl Problem {
         cuts: &[u64],
     ) -> (Vec<f32>, Tally) {
         let width = self.formula.width();
-        let (gram, time_gram) = self.grams();
+        let (gram, small_grams) = self.grams();
         let base = self.formula.has_base();
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -240,7 +276,10 @@ impl Problem {
         }
         let shared = Shared {
             gram: (base && object.is_none()).then_some(&gram),
-            time_gram: (base && self.bins.is_some()).then_some(&time_gram),
+            small_grams: self
+                .small
+                .zip(small_grams.as_ref())
+                .map(|(rows, gram)| rows.filter(|_| base).map(|_| &gram[..])),
             basis: object.as_deref(),
         };
         let op = self.op();
@@ -249,14 +288,17 @@ impl Problem {
         pool.install(|| step.start(last, &self.offsets, &mut out));
         let blocks: Vec<&[f32]> = blocks.iter().map(Vec::as_slice).collect();
         let columns = Rows::new(&blocks, self.columns.stride_log2, width);
-        let time_block = [&self.time_rows[..]];
-        let times = self.bins.map(|_| Rows::contiguous(&time_block, width));
+        let tables = self.tables.as_ref().map(|table| [&table[..]]);
+        let small = self
+            .small
+            .zip(tables.as_ref())
+            .map(|(rows, table)| rows.map(|_| Rows::contiguous(table, width)));
         let longest = self.offsets.windows(2).map(|ends| ends[1] - ends[0]).max();
         let panel = HalfStep::panel(&op, longest.unwrap());
         let desks = Desks::new(width, panel, threads);
         self.in_pieces(cuts, |csr, first_row| {
             pool.install(|| {
-                step.piece(csr, first_row, Factors { columns, times }, &desks, &mut out);
+                step.piece(csr, first_row, Factors { columns, small }, &desks, &mut out);
             });
         });
         let tally = pool.install(|| step.finish(&mut out));
@@ -271,15 +313,16 @@ impl Problem {
             let first = self.offsets.partition_point(|&offset| offset <= start) - 1;
             let last = self.offsets.partition_point(|&offset| offset < end);
             let offsets = &self.offsets[first..=last];
-            let times = self.bins.map(|_| &self.times[a..b]);
+            let ids = Small {
+                time: &self.times[a..b],
+                context: &self.contexts[a..b],
+            };
+            let ids = self.small.zip(ids).map(|(rows, ids)| rows.map(|_| ids));
             let csr = CsrRef::new(
                 offsets,
                 start,
                 &self.ids[a..b],
-                Small {
-                    time: times,
-                    context: None,
-                },
+                ids,
                 Values::Each(&self.values[a..b]),
                 limit,
             )
@@ -292,7 +335,7 @@ impl Problem {
     /// λ of a row.
     fn ridge(&self, row: usize) -> f64 {
         let count = self.offsets[row + 1] - self.offsets[row];
-        let cells = self.columns.rows_total() as f64 * f64::from(self.bins.unwrap_or(1));
+        let cells = self.columns.rows_total() as f64 * self.small_cells();
         0.03 * (count as f64 + self.formula.alpha0 * cells).powf(0.7)
     }
 
@@ -300,19 +343,16 @@ impl Problem {
     fn equations(&self, row: usize) -> (Vec<f64>, Vec<f64>) {
         let (rank, width) = (self.formula.rank as usize, self.formula.width());
         let range = self.offsets[row] as usize..self.offsets[row + 1] as usize;
-        let (gram, time_gram) = self.grams();
+        let (gram, small_grams) = self.grams();
         let lambda = self.ridge(row);
         let (mut a, mut b) = (vec![0.0; rank * rank], vec![0.0; rank]);
         for i in 0..rank {
             for j in 0..rank {
                 let at = upper_index(width, i.min(j), i.max(j));
-                let time = if self.bins.is_some() {
-                    time_gram[at]
-                } else {
-                    1.0
-                };
-                a[i * rank + j] =
-                    self.formula.alpha0 * gram[at] * time + if i == j { lambda } else { 0.0 };
+                let small = self.small.zip(small_grams.as_ref());
+                let small = small.map(|(rows, gram)| rows.map_or(1.0, |_| gram[at]));
+                let base = self.formula.alpha0 * gram[at] * small.time * small.context;
+                a[i * rank + j] = base + if i == j { lambda } else { 0.0 };
             }
         }
         for position in range {
@@ -407,7 +447,18 @@ fn rows_solve_the_normal_equations() {
     let biased = [false, true];
     let cases = PRESETS.into_iter().flat_map(|p| SOLVERS.map(|s| (p, s)));
     for ((preset, solver), biased) in cases.flat_map(|case| biased.map(|biased| (case, biased))) {
-        for (rank, bins) in [(5, None), (20, None), (20, Some(7)), (64, Some(3))] {
+        for (rank, bins, contexts) in [
+            (5, None, false),
+            (20, None, false),
+            (20, Some(7), false),
+            (64, Some(3), false),
+            (20, None, true),
+            (20, Some(7), true),
+        ] {
+            // Contexts have no biases.
+            if biased && contexts {
+                continue;
+            }
             let problem = Problem::new(preset, rank, bins, &COUNTS);
             let problem = if biased {
                 problem.with_biases()
@@ -420,6 +471,11 @@ fn rows_solve_the_normal_equations() {
                 solver,
                 cg_steps: 3 * rank,
                 ..problem
+            };
+            let problem = if contexts {
+                problem.with_contexts()
+            } else {
+                problem
             };
             let (mut out, mut tally) = problem.run(Simd::detect(), 2, &[]);
             for _ in 0..if solver == Solver::Subspace { 99 } else { 0 } {
@@ -638,122 +694,154 @@ fn a_singular_row_is_carried_by_its_id() {
 }
 
 #[test]
-fn bins_are_solved_from_partials_of_blocks() {
-    for (preset, biased) in PRESETS.into_iter().flat_map(|p| [(p, false), (p, true)]) {
-        let problem = Problem::new(preset, 12, Some(5), &COUNTS);
-        let problem = if biased {
-            problem.with_biases()
-        } else {
-            problem
-        };
-        let biases = problem.formula.biases(Mode::Time);
-        let width = problem.formula.width();
-        let users: Vec<f32> = problem.run(Simd::detect(), 1, &[]).0;
-        let partial = |simd, threads: usize, cuts: &[u64]| {
-            let op = TimePartialOp {
-                formula: problem.formula,
-                columns: problem.columns.clone(),
-                bins: 6,
-            };
-            let mut sums = TimePartial::new(simd, &op);
-            let blocks: Vec<&[f32]> = problem.blocks.iter().map(Vec::as_slice).collect();
-            let columns = Rows::new(&blocks, problem.columns.stride_log2, width);
-            let user_block = [&users[..]];
-            let user_rows = Rows::contiguous(&user_block, width);
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
-            let desks = Desks::new(width, 0, threads);
-            problem.in_pieces(cuts, |csr, first_row| {
-                let factors = Factors {
-                    columns,
-                    times: None,
-                };
-                pool.install(|| sums.piece(csr, first_row, user_rows, factors, &desks));
-            });
-            let mut out = vec![0.0; 6 * packed_len(width)];
-            sums.finish(&mut out);
-            out
-        };
-        let equations = partial(Simd::detect(), 1, &[]);
-        for (simd, cuts) in Simd::available().zip([vec![5, 900, 901, 1500], vec![], vec![2000]]) {
-            assert_eq!(partial(simd, 3, &cuts), equations, "{simd} {cuts:?}");
-        }
-        // One row of users against the other tables, per bin, in f64.
-        let rank = 12;
-        let mut a = vec![vec![0.0; rank * rank]; 6];
-        let mut b = vec![vec![0.0; rank]; 6];
-        for row in 0..COUNTS.len() {
-            for position in problem.offsets[row] as usize..problem.offsets[row + 1] as usize {
-                let (weight, target) =
-                    weights(&problem.formula, f64::from(problem.values[position]));
-                let v = problem.column(problem.ids[position]);
-                let z: Vec<f64> = v
-                    .iter()
-                    .zip(&users[row * width..])
-                    .map(|(&v, &u)| f64::from(v) * f64::from(u))
-                    .collect();
-                let bin = problem.times[position] as usize;
-                for i in 0..rank {
-                    b[bin][i] += target * z[i];
-                    (0..rank).for_each(|j| a[bin][i * rank + j] += weight * z[i] * z[j]);
-                }
-            }
-        }
-        let user_gram = problem.gram(users.chunks_exact(width));
-        let (gram, _) = problem.grams();
-        let cells = 12.0 * problem.columns.rows_total() as f64;
-        let op = TimeSolveOp {
-            formula: problem.formula,
-            bins: 6,
-            cells,
-            smoothing: 0.0,
-            non_negative: false,
-            biases,
-        };
-        let mut out = vec![1.0; 6 * width];
-        let grams = Some((&user_gram[..], &gram[..]));
-        let tally = solve_times(&op, &equations, grams, &mut out);
-        assert_eq!(tally.failed, None);
-        let descending = TimeSolveOp {
-            non_negative: true,
-            ..op.clone()
-        };
-        let mut parts = vec![0.0; 6 * width];
-        let mut fits: Vec<f64> = Vec::new();
-        for _ in 0..60 {
-            fits.push(solve_times(&descending, &equations, grams, &mut parts).fit);
-        }
-        let rises = |pair: &[f64]| pair[1] >= pair[0] - 1e-6 * pair[0].abs();
-        assert!(fits.windows(2).all(rises), "{preset:?}");
-        assert!(
-            out[5 * width..].iter().all(|&t| t == 0.0),
-            "a bin without interactions is exactly zero"
+fn bins_and_contexts_are_solved_from_partials_of_blocks() {
+    let both = |preset| Problem::new(preset, 12, Some(5), &COUNTS).with_contexts();
+    for preset in PRESETS {
+        let times = || Problem::new(preset, 12, Some(5), &COUNTS);
+        solves_small(&times(), Mode::Time);
+        solves_small(&times().with_biases(), Mode::Time);
+        solves_small(
+            &Problem::new(preset, 12, None, &COUNTS).with_contexts(),
+            Mode::Context,
         );
-        for bin in 0..5 {
-            let count = problem
-                .times
+        solves_small(&both(preset), Mode::Time);
+        solves_small(&both(preset), Mode::Context);
+    }
+}
+
+/// Five rows of a small mode have interactions, a sixth has none.
+fn solves_small(problem: &Problem, mode: Mode) {
+    let (width, preset) = (problem.formula.width(), problem.formula.preset);
+    let biases = problem.formula.biases(mode);
+    let users: Vec<f32> = problem.run(Simd::detect(), 1, &[]).0;
+    let (mut small, mut others) = (problem.small, problem.small);
+    let ids = if mode == Mode::Time {
+        (small.time, others.time) = (Some(6), None);
+        &problem.times
+    } else {
+        (small.context, others.context) = (Some(6), None);
+        &problem.contexts
+    };
+    let tables = problem.tables.as_ref().map(|table| [&table[..]]);
+    let partial = |simd, threads: usize, cuts: &[u64]| {
+        let op = SmallPartialOp {
+            mode,
+            formula: problem.formula,
+            columns: problem.columns.clone(),
+            small,
+        };
+        let mut sums = SmallPartial::new(simd, &op);
+        let blocks: Vec<&[f32]> = problem.blocks.iter().map(Vec::as_slice).collect();
+        let columns = Rows::new(&blocks, problem.columns.stride_log2, width);
+        let user_block = [&users[..]];
+        let user_rows = Rows::contiguous(&user_block, width);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        let desks = Desks::new(width, 0, threads);
+        problem.in_pieces(cuts, |csr, first_row| {
+            let small = others.zip(tables.as_ref());
+            let small = small.map(|(rows, table)| rows.map(|_| Rows::contiguous(table, width)));
+            let factors = Factors { columns, small };
+            pool.install(|| sums.piece(csr, first_row, user_rows, factors, &desks));
+        });
+        let mut out = vec![0.0; 6 * packed_len(width)];
+        sums.finish(&mut out);
+        out
+    };
+    let equations = partial(Simd::detect(), 1, &[]);
+    for (simd, cuts) in Simd::available().zip([vec![5, 900, 901, 1500], vec![], vec![2000]]) {
+        assert_eq!(partial(simd, 3, &cuts), equations, "{simd} {cuts:?}");
+    }
+    // One row of users against the other tables, per row of the mode, in f64.
+    let rank = 12;
+    let mut a = vec![vec![0.0; rank * rank]; 6];
+    let mut b = vec![vec![0.0; rank]; 6];
+    for row in 0..COUNTS.len() {
+        let (start, end) = (
+            problem.offsets[row] as usize,
+            problem.offsets[row + 1] as usize,
+        );
+        for (position, &bin) in (start..end).zip(&ids[start..end]) {
+            let (weight, target) = weights(&problem.formula, f64::from(problem.values[position]));
+            let z: Vec<f64> = problem
+                .z_of(position, others)
                 .iter()
-                .filter(|&&time| time as usize == bin)
-                .count();
-            let lambda = 0.03 * (count as f64 + problem.formula.alpha0 * cells).powf(0.7);
+                .zip(&users[row * width..])
+                .map(|(&z, &u)| z * f64::from(u))
+                .collect();
+            let bin = bin as usize;
             for i in 0..rank {
-                for j in 0..rank {
-                    let at = upper_index(width, i.min(j), i.max(j));
-                    a[bin][i * rank + j] += problem.formula.alpha0 * user_gram[at] * gram[at];
-                }
-                a[bin][i * rank + i] += lambda;
+                b[bin][i] += target * z[i];
+                (0..rank).for_each(|j| a[bin][i * rank + j] += weight * z[i] * z[j]);
             }
-            let (free_a, free_b, x) = free(biases, &a[bin], &b[bin], &out[bin * width..][..rank]);
-            let error = backward_error(&free_a, &free_b, &x);
-            // What is moved leaves a smaller right-hand side with the roundings of the larger one.
-            let limit = if biased { 3e-6 } else { 1e-6 };
-            assert!(error <= limit, "{preset:?} bin {bin}: {error:e}");
-            let (free_a, free_b, parts) =
-                free(biases, &a[bin], &b[bin], &parts[bin * width..][..rank]);
-            let error = optimality_error(&free_a, &free_b, &parts);
-            assert!(error <= 2e-5, "{preset:?} bin {bin}: {error:e}");
         }
+    }
+    let user_gram = problem.gram(users.chunks_exact(width));
+    let (gram, small_grams) = problem.grams();
+    let mut grams = vec![&user_gram[..], &gram[..]];
+    let small_grams = others.zip(small_grams.as_ref());
+    let other_grams = small_grams.map(|(rows, gram)| rows.map(|_| &gram[..]));
+    grams.extend(other_grams.each().into_iter().filter_map(|(_, gram)| gram));
+    let other_rows = others.map(|rows| f64::from(rows.unwrap_or(1)));
+    let cells = 12.0 * problem.columns.rows_total() as f64 * other_rows.time * other_rows.context;
+    let op = SmallSolveOp {
+        formula: problem.formula,
+        rows: 6,
+        cells,
+        grams: grams.len() as u32,
+        smoothing: 0.0,
+        non_negative: false,
+        mean: false,
+        biases,
+    };
+    let mut out = vec![1.0; 6 * width];
+    let tally = solve_small(&op, &equations, &grams, &mut out);
+    assert_eq!(tally.failed, None);
+    let descending = SmallSolveOp {
+        non_negative: true,
+        ..op.clone()
+    };
+    let mut parts = vec![0.0; 6 * width];
+    let mut fits: Vec<f64> = Vec::new();
+    for _ in 0..60 {
+        fits.push(solve_small(&descending, &equations, &grams, &mut parts).fit);
+    }
+    let rises = |pair: &[f64]| pair[1] >= pair[0] - 1e-6 * pair[0].abs();
+    assert!(fits.windows(2).all(rises), "{preset:?}");
+    assert!(
+        out[5 * width..].iter().all(|&t| t == 0.0),
+        "a bin without interactions is exactly zero"
+    );
+    let counts: Vec<usize> = (0..6)
+        .map(|bin| ids.iter().filter(|&&id| id == bin).count())
+        .collect();
+    for bin in 0..5 {
+        let alpha0 = problem.formula.alpha0;
+        let lambda = 0.03 * (counts[bin] as f64 + alpha0 * cells).powf(0.7);
+        for i in 0..rank {
+            for j in 0..rank {
+                let at = upper_index(width, i.min(j), i.max(j));
+                a[bin][i * rank + j] += alpha0 * grams.iter().map(|gram| gram[at]).product::<f64>();
+            }
+            a[bin][i * rank + i] += lambda;
+        }
+        let (free_a, free_b, x) = free(biases, &a[bin], &b[bin], &out[bin * width..][..rank]);
+        let error = backward_error(&free_a, &free_b, &x);
+        // What is moved leaves a smaller right-hand side with the roundings of the larger one.
+        let limit = if biases.holds_any() { 3e-6 } else { 1e-6 };
+        assert!(error <= limit, "{preset:?} bin {bin}: {error:e}");
+        let (free_a, free_b, parts) = free(biases, &a[bin], &b[bin], &parts[bin * width..][..rank]);
+        let error = optimality_error(&free_a, &free_b, &parts);
+        assert!(error <= 2e-5, "{preset:?} bin {bin}: {error:e}");
+    }
+    let mut mean = vec![7.0; width];
+    mean_of(&op, &equations, &out, &mut mean);
+    let all = counts.iter().sum::<usize>() as f64;
+    for (column, &mean) in mean.iter().enumerate() {
+        let terms = counts.iter().zip(out.iter().skip(column).step_by(width));
+        let sum: f64 = terms.map(|(&count, &x)| count as f64 * f64::from(x)).sum();
+        assert!((f64::from(mean) - sum / all).abs() <= 1e-6 * (1.0 + sum.abs() / all));
     }
 }

@@ -123,7 +123,7 @@ fn half_step(preset: Preset, solver: Solver, biased: bool, simd: Simd, threads: 
         formula,
         rows: Grid::single(COUNTS.len() as u32),
         columns: Grid::single(50),
-        bins: None,
+        small: Small::default(),
         closes_epoch: true,
         solver,
         cg_steps: 60,
@@ -161,7 +161,7 @@ fn half_step(preset: Preset, solver: Solver, biased: bool, simd: Simd, threads: 
     let blocks = [&table[..]];
     let factors = Factors {
         columns: Rows::contiguous(&blocks, WIDTH),
-        times: None,
+        small: Small::default(),
     };
     let mut sums = vec![0.0; side_len(WIDTH, &side_op())];
     pool.install(|| {

@@ -40,6 +40,10 @@ pub struct Workload {
     pub bins: u64,
     /// Whether time is a factor of the model, rather than left out of it.
     pub tensor: bool,
+    /// Contexts; 0 without any.
+    pub contexts: u64,
+    /// Whether they are a factor of the model.
+    pub factors_context: bool,
     /// Whether interactions carry a value other than 1.
     pub values: bool,
     /// Samples for an interaction where training descends on tiles; 0 where it solves.
@@ -142,16 +146,27 @@ impl Estimate {
         let (user_blocks, user_rows) = blocks(job.users, job.interactions);
         let (product_blocks, product_rows) = blocks(job.products, job.interactions);
 
-        let entry = 4 + 4 * u64::from(job.bins > 0) + 4 * u64::from(job.values);
+        // The small modes: their rows, and whether they have factors.
+        let small = [
+            ("time", job.bins, job.tensor),
+            ("context", job.contexts, job.factors_context),
+        ];
+        let words = |counts: &dyn Fn(bool) -> bool| -> u64 {
+            let kept = small
+                .iter()
+                .filter(|(_, rows, factored)| *rows > 0 && counts(*factored));
+            4 * kept.count() as u64
+        };
+        let factored = small.iter().filter(|(.., factored)| *factored);
+        let small_rows: u64 = factored.clone().map(|(_, rows, _)| rows).sum();
+        let entry = 4 + words(&|_| true) + 4 * u64::from(job.values);
         let rows = job.users + job.products;
         let data = 2 * job.interactions * entry
             + 8 * rows
             + 32 * rows
             + of_sides(&|side, rows| side.data(rows));
-        let views =
-            2 * job.interactions * (entry - if job.tensor || job.bins == 0 { 0 } else { 4 })
-                + 3 * 8 * rows;
-        let factors = rows * row_bytes + if job.tensor { job.bins * row_bytes } else { 0 };
+        let views = 2 * job.interactions * (entry - words(&|factored| !factored)) + 3 * 8 * rows;
+        let factors = (rows + small_rows) * row_bytes;
         let maps = of_sides(&|side, _| side.maps(row_bytes));
 
         let block = user_rows.max(product_rows) * row_bytes;
@@ -201,9 +216,9 @@ impl Estimate {
             let solving = solving[0].max(solving[1]);
             phases.push(("maps", solving, solving));
         }
-        if job.tensor {
-            let normal = job.bins * (square + 8 * width);
-            phases.push(("time", 2 * normal + block, 2 * normal + solve_whole));
+        for &(name, rows, _) in factored.clone() {
+            let normal = rows * (square + 8 * width);
+            phases.push((name, 2 * normal + block, 2 * normal + solve_whole));
         }
         let needs = |bytes: u64| (bytes * 100).div_ceil(TASK_PERCENT).max(MEMORY_MIN);
         let memory_smallest = phases
@@ -224,18 +239,12 @@ impl Estimate {
         let traffic = if job.samples > 0 {
             side * job.products * trained_bytes * (workers - 1) / workers
         } else {
-            (workers - 1)
-                * (factors.saturating_sub(if job.tensor { job.bins * row_bytes } else { 0 }) + maps)
-                + partials * (workers - 1) / workers
+            (workers - 1) * (rows * row_bytes + maps) + partials * (workers - 1) / workers
         };
         let r = (job.rank + job.columns_beside) as f64;
         let flops = 2.0 * job.interactions as f64 * (r * r + 4.0 * r)
             + rows as f64 * (r * r * r / 3.0 + 2.0 * r * r)
-            + if job.tensor {
-                job.interactions as f64 * r * r
-            } else {
-                0.0
-            }
+            + factored.count() as f64 * job.interactions as f64 * r * r
             + sides
                 .iter()
                 .map(|(side, rows)| side.flops(*rows, r))
@@ -300,6 +309,8 @@ mod tests {
             interactions: 20_000_000,
             bins: 0,
             tensor: false,
+            contexts: 0,
+            factors_context: false,
             values: true,
             samples: 0,
             rank: 64,

@@ -6,7 +6,7 @@ use crate::decay::Decay;
 use crate::digest::Digest;
 use crate::grid::Grid;
 use crate::key::{DepotId, ObjectKey};
-use crate::mode::Mode;
+use crate::mode::{Mode, Small};
 use crate::time::{Cycle, TimeBin};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -191,6 +191,16 @@ pub struct DataSet {
     pub bad_rows: BTreeMap<String, u64>,
     /// What is known of users and products besides, where tables of it were given.
     pub attributes: BTreeMap<Mode, Attributes>,
+}
+
+impl DataSet {
+    /// Bins and contexts; 0 where there are none.
+    pub fn small(&self) -> Small<u32> {
+        Small {
+            time: self.time.as_ref().map_or(0, |time| time.bins),
+            context: self.context.as_ref().map_or(0, |context| context.rows()),
+        }
+    }
 }
 
 /// Which interactions a view keeps, and in what shape. Hashed (postcard) into the view's name.

@@ -391,7 +391,7 @@ pub const KEYS: &[Key] = &[
         1e12,
         None,
         "Lambda. `als` holds row i by lambda times (its count)^nu, descent its rows at every sample. Absent: 0.003, in \
-         a tensor of implicit feedback 0.003 by its bins, 1e-6 for the preset `full`, and 0.03 for `sgd` and `line`.",
+         a tensor of implicit feedback 0.003 by its bins and contexts (with contexts 0.0001 at the most), 1e-6 for the preset `full`, and 0.03 for `sgd` and `line`.",
     ),
     real(
         "model.nu",
@@ -412,7 +412,7 @@ pub const KEYS: &[Key] = &[
         0.0,
         1e12,
         None,
-        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`, either by the bins in a tensor; `explicit` has none, `full` always 1.",
+        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`, either by the bins and contexts in a tensor; `explicit` has none, `full` always 1.",
     ),
     real(
         "model.epsilon",
@@ -533,6 +533,21 @@ pub const KEYS: &[Key] = &[
         flag: None,
         help: "`als`: keeps all factors at 0 or more, so that a row is a sum of parts that people can name. Needs the solver `cholesky`.",
     },
+    choice(
+        "model.context",
+        &["ignore", "factor"],
+        &[],
+        "ignore",
+        "`ignore` collapses contexts, `factor` gives them factors of their own: one more mode of the tensor. Lists are for the mean \
+         context, unless `output.recommend.context` names one.",
+    ),
+    Key {
+        path: "model.hold_context",
+        shape: Shape::Flag,
+        default: Some("false"),
+        flag: None,
+        help: "Keeps the context factors at ones, for comparisons.",
+    },
     Key {
         path: "model.hold_time",
         shape: Shape::Flag,
@@ -622,6 +637,11 @@ pub const KEYS: &[Key] = &[
     text(
         "output.recommend.file",
         "The Parquet file: user, rank, product, score, in the ids of the input.",
+    ),
+    text(
+        "output.recommend.context",
+        "`context = \"factor\"`: the context for which lists are, by its id or by the word of its place in a cycle (`saturday`, `july`, \
+         `07`). Absent: none in particular, the mean by the interactions of training.",
     ),
     count(
         "output.recommend.bins_ahead",

@@ -311,6 +311,10 @@ pub struct Model {
     pub center: bool,
     /// Whether the time factors stay at ones.
     pub hold_time: bool,
+    /// Whether contexts have factors.
+    pub factors_context: bool,
+    /// Whether these stay at ones.
+    pub hold_context: bool,
     /// How strongly neighbouring bins hold together.
     pub time_smoothing: f64,
     /// How the factors of bins go on behind the last of training.
@@ -370,6 +374,8 @@ pub struct Recommend {
     pub file: Option<PathBuf>,
     /// The bin behind the end of the data for which they are.
     pub bins_ahead: u32,
+    /// The context for which they are; `None`: the mean.
+    pub context: Option<String>,
     /// Whether products that the user has had are left out.
     pub exclude_seen: bool,
 }

@@ -444,7 +444,7 @@ fn splits(engine: &Engine<'_>, data: &DataSet) -> Result<Splits, Failure> {
     let split = &engine.settings.split;
     let collapse = Small {
         time: engine.settings.model.time != ModelTime::Factor,
-        context: true,
+        context: !engine.settings.model.factors_context,
     };
     let by = match split {
         settings::Split::None => {

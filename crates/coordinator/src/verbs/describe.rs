@@ -160,10 +160,10 @@ fn describe_model(
         model.kind, model.factors
     ));
     for table in &model.tables {
-        let what = if table.name == table.mode.name() {
-            format!("{} factors", table.name)
-        } else {
-            format!("maps to {}s' attributes", table.mode)
+        let what = match table.name.strip_prefix(table.mode.name()) {
+            Some("") => format!("{} factors", table.name),
+            Some("_mean") => format!("mean of the {} factors", table.mode),
+            _ => format!("maps to {}s' attributes", table.mode),
         };
         lines.push(format!(
             "{what}: {} rows of rank {}",

@@ -11,7 +11,7 @@ use model::sgd::Loss;
 use plan::Refusal;
 use plan::estimate::{Attributes, Estimate, Workload};
 use serde_json::json;
-use tensor::{ByteSize, DataSet, Mode};
+use tensor::{ByteSize, DataSet, Mode, Small};
 
 /// Rows behind one user and one product where nothing was counted yet: those of a grocer's year.
 const ROWS_PER_USER: u64 = 100;
@@ -34,6 +34,8 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         interactions: 0,
         bins: 0,
         tensor: settings.model.time == ModelTime::Factor,
+        contexts: 0,
+        factors_context: settings.model.factors_context,
         values: true,
         samples: samples(&settings.model),
         rank: u64::from(settings.model.rank),
@@ -55,7 +57,8 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         job.users = data.user.grid.rows_total();
         job.products = data.product.grid.rows_total();
         job.interactions = data.parts.iter().map(|(_, part)| part.interactions).sum();
-        job.bins = data.time.as_ref().map_or(0, |time| u64::from(time.bins));
+        let Small { time, context } = data.small().map(u64::from);
+        (job.bins, job.contexts) = (time, context);
         job.user_attributes = known_of(&data, Mode::User);
         job.product_attributes = known_of(&data, Mode::Product);
     } else {
@@ -67,9 +70,14 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         job.users = rows.div_ceil(ROWS_PER_USER);
         job.products = rows.div_ceil(ROWS_PER_PRODUCT);
         job.bins = u64::from(settings.input.time.is_some()) * 104;
+        job.contexts = match &settings.input.context {
+            None => 0,
+            Some(settings::Context::Column(_)) => 100,
+            Some(settings::Context::Cycle(cycle)) => cycle.places().into(),
+        };
         notes.push(format!(
                 "nothing is ingested yet: one user per {ROWS_PER_USER} rows, one product per {ROWS_PER_PRODUCT} rows and 104 \
-                 bins are assumed; after `coordinator ingest` the plan counts"
+                 bins (and, of a column, 100 contexts) are assumed; after `coordinator ingest` the plan counts"
             ));
     }
     job.user_attributes.used = settings.model.user_attribute_weight > 0.0;
@@ -125,11 +133,14 @@ fn samples(model: &settings::Model) -> u64 {
 /// A line a figure: its name, then what it is.
 fn lines(job: &Workload, plan: &Estimate, notes: &[String]) -> Vec<String> {
     let count = |number: u64| HumanCount(number).to_string();
-    let bins = if job.tensor {
-        format!(" in {} bins of time", count(job.bins))
-    } else {
-        String::new()
-    };
+    let small = [
+        (job.tensor, job.bins, "bins of time"),
+        (job.factors_context, job.contexts, "contexts"),
+    ];
+    let small = small.into_iter().filter(|(factored, ..)| *factored);
+    let bins: String = small
+        .map(|(_, rows, what)| [" in ", &count(rows), " ", what].concat())
+        .collect();
     let mut figures = vec![
         (
             "job",
@@ -217,6 +228,8 @@ mod tests {
             interactions: 20_000_000,
             bins: 52,
             tensor: false,
+            contexts: 0,
+            factors_context: false,
             values: true,
             samples: 0,
             rank: 64,

@@ -6,6 +6,7 @@ use super::ids;
 use super::stored_model::StoredModel;
 use crate::failure::Failure;
 use crate::output::report::RecommendReport;
+use model::context::ContextAt;
 use model::recommend::{self, Recommend};
 use plan::Refusal;
 use tables::out::RecommendationsWriter;
@@ -33,10 +34,14 @@ pub async fn recommend(
     let io = |error: &dyn std::fmt::Display| Failure::new(Refusal::Io, error.to_string());
     let mut writer =
         RecommendationsWriter::create(&file, users, products).map_err(|error| io(&error))?;
+    let mut factors = model.factors(views.moments.map(|at| at.recommended))?;
+    if let (Some(context), Some(name)) = (&mut factors.context, &wish.context) {
+        context.at = ContextAt::Row(ids::context_named(engine, data, name).await?);
+    }
     let input = recommend::Input {
         user: data.user.clone(),
         product: data.product.clone(),
-        factors: model.factors(views.moments.map(|at| at.recommended))?,
+        factors,
         train: views.train.clone(),
         held_out: [&views.validation, &views.test]
             .into_iter()

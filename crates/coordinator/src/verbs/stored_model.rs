@@ -5,7 +5,7 @@ use crate::driver::StoredObject;
 use crate::failure::Failure;
 use crate::job::settings::{self, ModelKind, ModelTime};
 use depot::{Depot, Model, ModelTable};
-use model::als::{self, Preset, Scaling, Solver, TimeUse};
+use model::als::{self, ContextUse, Preset, Scaling, Solver, TimeUse};
 use model::digest::DigestFeed;
 use model::evaluate::Factors;
 use model::forecast::{Forecast, Moment};
@@ -15,7 +15,7 @@ use plan::Refusal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use store::Cache;
-use tensor::{DepotId, Digest, KeyRange, Mode, TableId, ViewSpec};
+use tensor::{DataSet, DepotId, Digest, KeyRange, Mode, TableId, ViewSpec};
 
 /// The version under which programs read the tables of a stored model.
 const VERSION: u64 = 0;
@@ -39,12 +39,12 @@ impl Algorithm {
         }
     }
 
-    /// Of a job, for data of so many bins of time: in a tensor every pair of user and product has that many cells, so
-    /// what the job leaves open of [`als::Settings::over_bins`] is shared out over them.
-    pub fn for_bins(model: &settings::Model, bins: u32) -> Self {
+    /// Of a job, for data: in a tensor every pair of user and product has a cell in each bin and context, so what the job
+    /// leaves open of [`als::Settings::over_cells`] is shared out over them.
+    pub fn for_data(model: &settings::Model, data: &DataSet) -> Self {
         match Self::of(model) {
             Algorithm::Als(settings) => {
-                Algorithm::Als(settings.over_bins(bins, !model.regularization_given))
+                Algorithm::Als(settings.over_cells(data.small(), !model.regularization_given))
             }
             sgd @ Algorithm::Sgd(_) => sgd,
         }
@@ -103,6 +103,12 @@ fn als_settings(model: &settings::Model) -> als::Settings {
             ModelTime::Decay => TimeUse::Decay,
         },
         hold_time: model.hold_time,
+        context: if model.factors_context {
+            ContextUse::Factor
+        } else {
+            ContextUse::Ignore
+        },
+        hold_context: model.hold_context,
         center: model.center,
         seed: model.seed,
         init_scale: model.init,
@@ -217,10 +223,10 @@ impl StoredModel {
         let table = |(number, table): (usize, &ModelTable)| TableVersion {
             id: TableId(number as u16),
             mode: table.mode,
-            holds: if table.name == table.mode.name() {
-                Holds::Factors
-            } else {
-                Holds::Maps
+            holds: match table.name.strip_prefix(table.mode.name()) {
+                Some("") => Holds::Factors,
+                Some("_mean") => Holds::Mean,
+                _ => Holds::Maps,
             },
             rank: table.rank,
             width: table.width,
@@ -298,6 +304,7 @@ pub fn no_factors() -> Factors {
         users: none,
         products: none,
         time: None,
+        context: None,
         width: 0,
         offset: 0.0,
     }

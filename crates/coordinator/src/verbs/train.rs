@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::output::report::{BestReport, TrainReport, WorkReport};
 use depot::{Body, Checkpoint, CheckpointObject, Depot, Model, ModelTable, Versioned};
 use futures::future::BoxFuture;
-use model::als::{self, Als, TimeUse};
+use model::als::{self, Als};
 use model::evaluate::{self, Metric, RankingTask, SampledEvaluation, ValidationErrors};
 use model::sgd::{self, Sgd};
 use model::training::{Algorithm as InEpochs, Epochs};
@@ -41,8 +41,7 @@ pub struct Trained {
 /// # Errors
 /// Where settings make no sense with the data, or the run cannot be finished.
 pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result<Trained, Failure> {
-    let bins = data.time.as_ref().map_or(0, |time| time.bins);
-    let algorithm = Algorithm::for_bins(&engine.settings.model, bins);
+    let algorithm = Algorithm::for_data(&engine.settings.model, data);
     let simd_name = simd(engine.settings.run.simd)?.path().name().to_owned();
     let stopping = engine.settings.model.stopping;
     let initial = initial::survey(engine, data, &algorithm).await?;
@@ -168,8 +167,7 @@ pub async fn advance(
     views: &Views,
     epochs: u32,
 ) -> Result<Advanced, Failure> {
-    let bins = data.time.as_ref().map_or(0, |time| time.bins);
-    let algorithm = Algorithm::for_bins(&engine.settings.model, bins);
+    let algorithm = Algorithm::for_data(&engine.settings.model, data);
     let initial = initial::survey(engine, data, &algorithm).await?;
     let record = record_of(engine, views, &algorithm, &initial);
     let run = run_key(b"tune", data, &record)?;
@@ -265,17 +263,13 @@ async fn program(
     let (user, product) = (data.user.grid.clone(), data.product.grid.clone());
     match algorithm {
         Algorithm::Als(settings) => {
-            let factored = settings.time == TimeUse::Factor;
-            let bins = data
-                .time
-                .as_ref()
-                .filter(|_| factored)
-                .map_or(0, |time| time.bins);
+            let small = settings.factors().zip(data.small());
+            let small = small.map(|(factored, rows)| if factored { rows } else { 0 });
             let (train, decay) = data::faded(engine, data, views, &settings).await?;
             let input = als::Input {
                 user,
                 product,
-                bins,
+                small,
                 train,
                 decay,
                 attributes: data.attributes.clone(),

@@ -16,7 +16,7 @@ use plan::Failure;
 use std::sync::Arc;
 use store::AlignedBuf;
 use store::partition::Partition;
-use tensor::{BlockId, ObjectKey, Task};
+use tensor::{BlockId, ObjectKey, Small, Task};
 
 /// A [`HalfStepOp`] in progress.
 pub struct HalfStepWork {
@@ -37,7 +37,7 @@ pub struct HalfStepWork {
 /// What there is once the first fetch came.
 struct Started {
     partition: Partition,
-    times: Option<Numbers>,
+    small: Small<Option<Numbers>>,
     step: HalfStep,
     side: Option<Arc<Side>>,
     desks: Desks,
@@ -71,7 +71,14 @@ impl HalfStepWork {
             + op.side
                 .as_ref()
                 .map_or(0, |side| Side::bytes(side, width, rows, threads))
-            + u64::from(op.bins.unwrap_or(0)) * 4 * width as u64;
+            + op.small
+                .map(|rows| u64::from(rows.unwrap_or(0)))
+                .each()
+                .iter()
+                .map(|(_, rows)| rows)
+                .sum::<u64>()
+                * 4
+                * width as u64;
         let gather = Gather::new(
             &op.columns,
             read_at(task, 1)?,
@@ -107,15 +114,19 @@ impl HalfStepWork {
             });
         }
         self.gather.take_first(fetched)?;
-        let mut small = small.into_iter();
+        let mut came = small.into_iter();
         let has_base = self.op.formula.has_base();
-        let basis = small.next_if(self.op.basis);
-        let gram = small.next_if(has_base && basis.is_none());
-        let times = small.next_if(self.op.bins.is_some());
-        let time_gram = small.next_if(has_base && times.is_some());
-        let last = small.next_if(self.op.warm);
-        let words = small.next_if(self.op.side.is_some());
-        let maps = small.next();
+        let basis = came.next_if(self.op.basis);
+        let gram = came.next_if(has_base && basis.is_none());
+        let pairs = self.op.small.map(|rows| {
+            let table = came.next_if(rows.is_some());
+            let gram = came.next_if(has_base && rows.is_some());
+            (table, gram)
+        });
+        let small_grams = pairs.as_ref().map(|(_, gram)| gram.as_ref());
+        let last = came.next_if(self.op.warm);
+        let words = came.next_if(self.op.side.is_some());
+        let maps = came.next();
         let block = self.block;
         if partition.rows() != self.op.rows.rows[block.0 as usize] {
             let what = format!(
@@ -125,12 +136,10 @@ impl HalfStepWork {
             );
             return Err(bad_partition(&what));
         }
-        let [gram, time_gram, basis] =
-            [&gram, &time_gram, &basis].map(|matrix| matrix.as_ref().map(Numbers::typed::<f64>));
         let shared = Shared {
-            gram,
-            time_gram,
-            basis,
+            gram: gram.as_ref().map(Numbers::typed),
+            small_grams: small_grams.map(|gram| gram.map(Numbers::typed)),
+            basis: basis.as_ref().map(Numbers::typed),
         };
         let mut step = HalfStep::new(self.room.simd, &self.op, block, shared);
         let side = match (&self.op.side, words) {
@@ -165,7 +174,7 @@ impl HalfStepWork {
         let desks = self.room.desks(width, panel);
         self.started = Some(Started {
             partition,
-            times,
+            small: pairs.map(|(table, _)| table),
             step,
             side,
             desks,
@@ -202,7 +211,7 @@ impl HalfStepWork {
         let planned = self.planned.take().expect("a piece was planned");
         let Started {
             partition,
-            times,
+            small,
             step,
             desks,
             out,
@@ -210,15 +219,19 @@ impl HalfStepWork {
             ..
         } = self.started.as_mut().expect("started");
         let width = self.op.formula.width();
-        let times: Option<[&[f32]; 1]> = times.as_ref().map(|times| [times.typed()]);
-        let times = times.as_ref().map(|times| Rows::contiguous(times, width));
+        let tables = small
+            .as_ref()
+            .map(|table| table.as_ref().map(|table| [table.typed::<f32>()]));
+        let small = tables
+            .as_ref()
+            .map(|table| table.as_ref().map(|table| Rows::contiguous(table, width)));
         let gather = &self.gather;
         self.room.pool.install(|| {
             gather.with_piece(partition, &planned, fetched, |csr, first_row, columns| {
                 step.piece(
                     csr,
                     first_row,
-                    Factors { columns, times },
+                    Factors { columns, small },
                     desks,
                     out.typed_mut(),
                 );

@@ -6,7 +6,7 @@ mod gather;
 mod half_step;
 mod maps;
 pub(crate) mod objects;
-mod time;
+mod small;
 
 use crate::work::{Room, Work};
 use model::als::AlsOp;
@@ -22,10 +22,10 @@ pub fn begin(task: &Task, op: AlsOp, room: &Room) -> Result<Box<dyn Work>, Failu
         AlsOp::Totals(op) => Box::new(first::TotalsWork::new(task, op)?),
         AlsOp::Init(op) => Box::new(first::InitWork::new(task, op, room)?),
         AlsOp::HalfStep(op) => Box::new(half_step::HalfStepWork::new(task, op, room)?),
-        AlsOp::TimePartial(op) => Box::new(time::TimePartialWork::new(task, op, room)?),
+        AlsOp::SmallPartial(op) => Box::new(small::SmallPartialWork::new(task, op, room)?),
         AlsOp::Basis(op) => Box::new(basis::BasisWork::new(task, op, room)?),
         AlsOp::Turn(op) => Box::new(basis::TurnWork::new(task, op, room)?),
         AlsOp::Maps(op) => Box::new(maps::MapsWork::new(task, op, room)?),
-        AlsOp::TimeSolve(op) => Box::new(time::TimeSolveWork::new(task, op, room)?),
+        AlsOp::SmallSolve(op) => Box::new(small::SmallSolveWork::new(task, op, room)?),
     })
 }

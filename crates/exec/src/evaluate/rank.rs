@@ -5,10 +5,11 @@ use crate::evaluate::reading::{
 };
 use crate::evaluate::stretches::{Loaded, Pieces, short_by};
 use crate::work::{Fetched, Held, Need, Output, Part, Room, Want, Work};
+use model::context::ContextAt;
 use model::evaluate::op::RankOp;
 use model::evaluate::users::{Baselines, Group, Measured, Person};
 use model::forecast::Moment;
-use model::score::{Packed, at_time};
+use model::score::{Packed, at_row};
 use plan::Failure;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -23,7 +24,8 @@ struct Opened {
     mask: Option<Partition>,
     held_out: Partition,
     hashes: Vec<u64>,
-    time: Option<Vec<f32>>,
+    /// What users are multiplied by.
+    small: Vec<Vec<f32>>,
 }
 
 /// The group under way.
@@ -41,7 +43,7 @@ pub(crate) struct RankWork {
     block: BlockId,
     users: ObjectKey,
     factors: KeyRange,
-    time: Option<ObjectKey>,
+    small: Vec<ObjectKey>,
     products: KeyRange,
     sealed: Vec<ObjectKey>,
     writes: Vec<ObjectKey>,
@@ -62,7 +64,7 @@ impl RankWork {
         let mut reads = Reads::of(task);
         let users = reads.one()?;
         let factors = reads.range()?;
-        let time = op.moment.map(|_| reads.one()).transpose()?;
+        let small = small_keys(&mut reads, op.moment, op.context)?;
         let products = reads.range()?;
         let sealed = (0..3 + usize::from(op.mask))
             .map(|_| reads.one())
@@ -80,7 +82,7 @@ impl RankWork {
             block,
             users,
             factors,
-            time,
+            small,
             products,
             sealed,
             writes: task.writes.clone(),
@@ -120,12 +122,7 @@ impl RankWork {
         };
         let held_out = partition(fetched.next())?;
         let hashes: Vec<u64> = dictionary(fetched.next())?.iter().map(hash_of).collect();
-        let time = match (self.op.moment, fetched.next()) {
-            (Some(moment), Some(table)) => {
-                Some(time_row(&RowBytes::of(table)?, moment, self.op.width)?)
-            }
-            _ => None,
-        };
+        let small = small_rows(fetched, self.op.moment, self.op.context, self.op.width)?;
         let rows = self.op.users.rows[self.block.0 as usize] as usize;
         let counts = [
             train.rows() as usize,
@@ -147,7 +144,7 @@ impl RankWork {
             mask,
             held_out,
             hashes,
-            time,
+            small,
         };
         let seen_max = (0..rows).map(|row| opened.seen(row)).max().unwrap_or(0) as usize;
         let (fixed, budget) = (self.fixed_bytes(seen_max), self.room.budget_bytes);
@@ -236,8 +233,8 @@ impl RankWork {
         };
         if open.piece == 0 {
             open.factors = RowBytes::of(fetched.remove(0))?.typed::<f32>().to_vec();
-            if let Some(time) = &opened.time {
-                at_time(&mut open.factors, time);
+            for row in &opened.small {
+                at_row(&mut open.factors, row);
             }
         }
         let loaded = match self.kept.take() {
@@ -315,6 +312,52 @@ fn groups(op: &RankOp, opened: &Opened, budget: u64) -> Result<VecDeque<Range<us
     Ok(groups)
 }
 
+/// The next reads of a task that scores: the tables of the small modes.
+pub(crate) fn small_keys(
+    reads: &mut Reads<'_>,
+    moment: Option<Moment>,
+    context: Option<ContextAt>,
+) -> Result<Vec<ObjectKey>, Failure> {
+    let count = usize::from(moment.is_some()) + 2 * usize::from(context.is_some());
+    (0..count).map(|_| reads.one()).collect()
+}
+
+/// What came for them, at a moment and at a context.
+pub(crate) fn small_rows(
+    fetched: impl IntoIterator<Item = Fetched>,
+    moment: Option<Moment>,
+    context: Option<ContextAt>,
+    width: u32,
+) -> Result<Vec<Vec<f32>>, Failure> {
+    let tables = fetched.into_iter().map(RowBytes::of);
+    let mut tables = tables.collect::<Result<Vec<_>, _>>()?.into_iter();
+    let mut rows = Vec::new();
+    if let Some(moment) = moment {
+        let table = tables.next().ok_or_else(no_table)?;
+        rows.push(time_row(&table, moment, width)?);
+    }
+    if let Some(context) = context {
+        let (table, mean) = tables.next().zip(tables.next()).ok_or_else(no_table)?;
+        rows.push(context_row(&table, &mean, context)?);
+    }
+    Ok(rows)
+}
+
+pub(crate) fn no_table() -> Failure {
+    bug("a table of a small mode did not come".to_owned())
+}
+
+/// The factors of a context.
+pub(crate) fn context_row(
+    table: &RowBytes,
+    mean: &RowBytes,
+    at: ContextAt,
+) -> Result<Vec<f32>, Failure> {
+    let found = at.row(table.typed(), mean.typed());
+    let found = found.ok_or_else(|| bug(format!("the table of contexts lacks {at:?}")))?;
+    Ok(found.to_vec())
+}
+
 /// The factors of time at a moment.
 pub(crate) fn time_row(table: &RowBytes, moment: Moment, width: u32) -> Result<Vec<f32>, Failure> {
     let found = moment.row(table.typed(), width as usize);
@@ -325,7 +368,8 @@ impl Work for RankWork {
     fn next_need(&mut self) -> Result<Need, Failure> {
         let Some(pieces) = &self.pieces else {
             let sealed = self.sealed.iter().copied();
-            return Ok(Need::Fetch(sealed.chain(self.time).map(whole).collect()));
+            let first = sealed.chain(self.small.iter().copied());
+            return Ok(Need::Fetch(first.map(whole).collect()));
         };
         let Some(open) = &self.open else {
             return Ok(Need::Nothing);

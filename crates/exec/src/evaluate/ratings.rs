@@ -1,16 +1,17 @@
 //! Predicts the held-out values of a block's users: groups of users that fit, with the rows of V that they need.
 
 use crate::als::objects::bad_partition;
-use crate::evaluate::rank::time_row;
+use crate::evaluate::rank::{context_row, no_table, small_keys, time_row};
 use crate::evaluate::reading::{
     Reads, RowBytes, RowsOf, bug, limit_of, partial, partition, trouble, whole,
 };
 use crate::evaluate::stretches::short_by;
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
+use model::context::ContextAt;
 use model::evaluate::op::RatingsOp;
 use model::evaluate::ratings::{RatingSums, user_offset};
 use model::forecast::Moment;
-use model::score::{at_time, dot};
+use model::score::{at_row, dot};
 use plan::Failure;
 use rayon::prelude::*;
 use std::collections::VecDeque;
@@ -18,34 +19,61 @@ use std::ops::Range;
 use std::sync::Arc;
 use store::TypedSection;
 use store::partition::Partition;
-use tensor::{Grid, KeyRange, ObjectKey, Task};
+use tensor::{Grid, KeyRange, ObjectKey, Small, Task};
 
 /// What stays open over all groups.
 struct Opened {
     train: Partition,
     held_out: Partition,
     offsets: Vec<RowBytes>,
-    times: Option<Times>,
+    small: Small<Option<Known>>,
 }
 
-/// The factors of every bin that a held-out interaction may have.
-struct Times {
+/// The factors of every bin or context that a held-out interaction may have.
+struct Known {
     width: usize,
     rows: Vec<f32>,
 }
 
-impl Times {
+impl Known {
     /// Of all bins of the data, those behind training by the forecast.
-    fn of(table: &RowBytes, moment: Moment, width: u32) -> Result<Self, Failure> {
-        let bins = table.typed::<f32>().len() / width as usize;
-        let rows = (0..bins as u32).map(|bin| time_row(table, moment.at(bin), width));
-        let rows = rows.collect::<Result<Vec<_>, _>>()?.concat();
-        let width = width as usize;
-        Ok(Times { width, rows })
+    fn times(table: &RowBytes, moment: Moment, width: u32) -> Result<Self, Failure> {
+        Self::of(table, width, |bin| time_row(table, moment.at(bin), width))
     }
 
-    fn row(&self, bin: u32) -> &[f32] {
-        &self.rows[bin as usize * self.width..][..self.width]
+    /// Of all contexts, those that training did not see as the default says.
+    fn contexts(
+        table: &RowBytes,
+        mean: &RowBytes,
+        at: ContextAt,
+        width: u32,
+    ) -> Result<Self, Failure> {
+        let default = RowBytes::from(context_row(table, mean, at)?);
+        Self::of(table, width, |row| {
+            context_row(table, &default, ContextAt::Row(row))
+        })
+    }
+
+    fn of(
+        table: &RowBytes,
+        width: u32,
+        row: impl Fn(u32) -> Result<Vec<f32>, Failure>,
+    ) -> Result<Self, Failure> {
+        let width = width as usize;
+        let count = table.typed::<f32>().len() / width;
+        let rows = (0..count as u32).map(row).collect::<Result<Vec<_>, _>>()?;
+        Ok(Known {
+            width,
+            rows: rows.concat(),
+        })
+    }
+
+    fn row(&self, id: u32) -> &[f32] {
+        &self.rows[id as usize * self.width..][..self.width]
+    }
+
+    fn count(&self) -> usize {
+        self.rows.len() / self.width
     }
 }
 
@@ -73,19 +101,19 @@ pub(crate) struct RatingsWork {
 struct Keys {
     users: ObjectKey,
     factors: KeyRange,
-    time: Option<ObjectKey>,
+    small: Vec<ObjectKey>,
     offsets: KeyRange,
     train: ObjectKey,
     held_out: ObjectKey,
 }
 
 impl Keys {
-    fn of(task: &Task, with_time: bool) -> Result<Self, Failure> {
+    fn of(task: &Task, op: &RatingsOp) -> Result<Self, Failure> {
         let mut reads = Reads::of(task);
         Ok(Keys {
             users: reads.one()?,
             factors: reads.range()?,
-            time: if with_time { Some(reads.one()?) } else { None },
+            small: small_keys(&mut reads, op.moment, op.context)?,
             offsets: reads.range()?,
             train: reads.one()?,
             held_out: reads.one()?,
@@ -96,7 +124,7 @@ impl Keys {
 impl RatingsWork {
     pub(crate) fn new(task: &Task, op: RatingsOp, room: &Room) -> Self {
         RatingsWork {
-            keys: Keys::of(task, op.moment.is_some()),
+            keys: Keys::of(task, &op),
             op,
             room: room.clone(),
             opened: None,
@@ -110,25 +138,21 @@ impl RatingsWork {
     fn open(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
         let mut fetched = fetched.into_iter();
         let (train, held_out) = (partition(fetched.next())?, partition(fetched.next())?);
-        let times = match (self.op.moment, fetched.next()) {
-            (Some(moment), Some(table)) => {
-                Some(Times::of(&RowBytes::of(table)?, moment, self.op.width)?)
-            }
-            (Some(_), None) => return Err(bug("no table of bins came".to_owned())),
-            (None, first) => {
-                fetched = first
-                    .into_iter()
-                    .chain(fetched)
-                    .collect::<Vec<_>>()
-                    .into_iter();
-                None
-            }
-        };
+        let mut table = || RowBytes::of(fetched.next().ok_or_else(no_table)?);
+        let (op, width) = (&self.op, self.op.width);
+        let mut small = Small::default();
+        if let Some(moment) = op.moment {
+            small.time = Some(Known::times(&table()?, moment, width)?);
+        }
+        if let Some(at) = op.context {
+            small.context = Some(Known::contexts(&table()?, &table()?, at, width)?);
+        }
         let offsets: Vec<RowBytes> = fetched.map(RowBytes::of).collect::<Result<_, _>>()?;
-        let bins = times
-            .as_ref()
-            .map_or(0, |times| times.rows.len() as u64 * 4);
-        let table = self.op.products.rows_total() * 4 + bins;
+        let known = small.as_ref().map(|known| {
+            let floats = known.as_ref().map_or(0, |known| known.rows.len());
+            4 * floats as u64
+        });
+        let table = self.op.products.rows_total() * 4 + known.time + known.context;
         let left = self
             .room
             .budget_bytes
@@ -138,7 +162,7 @@ impl RatingsWork {
             train,
             held_out,
             offsets,
-            times,
+            small,
         };
         self.groups = groups(&self.op, &opened, left)?;
         self.opened = Some(opened);
@@ -204,7 +228,8 @@ impl RatingsWork {
         let limit = limit_of(&self.op.products);
         let train = RowsOf::read(&opened.train, group.rows.clone(), true)?;
         let held_out = RowsOf::read(&opened.held_out, group.rows.clone(), true)?;
-        let bins = opened.bins_of(&group.rows)?;
+        let ids = opened.ids_of(&group.rows)?;
+        let scored = opened.small.as_ref().zip(ids.as_ref());
         let (train, held_out) = (
             train.csr(&opened.train, limit)?,
             held_out.csr(&opened.held_out, limit)?,
@@ -212,7 +237,7 @@ impl RatingsWork {
         let (op, simd) = (&self.op, self.room.simd);
         let one = |(place, &user): (usize, &u32)| {
             let (mut sums, row) = (RatingSums::default(), user as usize - group.rows.start);
-            let mut factors_at = users[place * width..(place + 1) * width].to_vec();
+            let mut factors_at = vec![0.0; width];
             let known = |product: u32| opened.offset(&op.products, product);
             let bias = user_offset(&train, row, op.mean, op.damping, |product| {
                 known(product).unwrap_or(0.0)
@@ -225,9 +250,11 @@ impl RatingsWork {
                 let Ok(slot) = group.products.binary_search(&product) else {
                     continue;
                 };
-                if let (Some(times), Some(bins)) = (&opened.times, &bins) {
-                    factors_at.copy_from_slice(&users[place * width..(place + 1) * width]);
-                    at_time(&mut factors_at, times.row(bins[position]));
+                factors_at.copy_from_slice(&users[place * width..(place + 1) * width]);
+                for (_, mode) in scored.each() {
+                    if let (Some(known), Some(ids)) = mode {
+                        at_row(&mut factors_at, known.row(ids[position]));
+                    }
                 }
                 let factors = &products[slot * width..(slot + 1) * width];
                 let predicted = dot(simd, &factors_at, factors) + op.offset;
@@ -254,24 +281,26 @@ impl RatingsWork {
 }
 
 impl Opened {
-    /// The bins of the held-out interactions of some rows, where time scores.
-    fn bins_of(&self, rows: &Range<usize>) -> Result<Option<TypedSection<u32>>, Failure> {
-        let Some(times) = &self.times else {
-            return Ok(None);
-        };
+    /// The bins and contexts of the held-out interactions of some rows, where they score.
+    fn ids_of(&self, rows: &Range<usize>) -> Result<Small<Option<TypedSection<u32>>>, Failure> {
         let offsets = self.held_out.offsets();
         let range = offsets[rows.start]..offsets[rows.end];
         let ids = self.held_out.small(range);
-        let bins = ids
-            .map_err(|error| trouble(self.held_out.file(), error))?
-            .time;
-        let bins =
-            bins.ok_or_else(|| bad_partition("has no times, and the model has factors of time"))?;
-        let known = times.rows.len() / times.width;
-        if bins.iter().any(|&bin| bin as usize >= known) {
-            return Err(bad_partition("names a time bin that its data set lacks"));
+        let ids = ids.map_err(|error| trouble(self.held_out.file(), error))?;
+        for (mode, (known, ids)) in self.small.as_ref().zip(ids.as_ref()).each() {
+            let Some(known) = known else { continue };
+            let ids = ids.as_ref().ok_or_else(|| {
+                bad_partition(&format!(
+                    "has no {mode}, and the model has factors of {mode}"
+                ))
+            })?;
+            if ids.iter().any(|&id| id as usize >= known.count()) {
+                return Err(bad_partition(&format!(
+                    "names a {mode} that its data set lacks"
+                )));
+            }
         }
-        Ok(Some(bins))
+        Ok(ids)
     }
 
     /// The offset of a product; `None` where it has no training interaction.
@@ -313,7 +342,7 @@ impl Work for RatingsWork {
         if self.opened.is_none() {
             let sealed = [keys.train, keys.held_out]
                 .into_iter()
-                .chain(keys.time)
+                .chain(keys.small)
                 .chain(keys.offsets.keys());
             return Ok(Need::Fetch(sealed.map(whole).collect()));
         }

@@ -84,6 +84,11 @@ impl RowBytes {
         }
     }
 
+    /// Of rows that were computed.
+    pub(crate) fn from(rows: Vec<f32>) -> Self {
+        RowBytes::Buffer(Arc::new(AlignedBuf::copy_of(bytemuck::cast_slice(&rows))))
+    }
+
     pub(crate) fn typed<T: AnyBitPattern>(&self) -> &[T] {
         match self {
             RowBytes::Buffer(buffer) => buffer.typed(),

@@ -1,11 +1,11 @@
 //! Runs the op of recommending: groups of users that fit, and for each group all products in pieces.
 
-use crate::evaluate::rank::time_row;
+use crate::evaluate::rank::{small_keys, small_rows};
 use crate::evaluate::reading::{Reads, RowBytes, RowsOf, bug, limit_of, partial, partition, whole};
 use crate::evaluate::stretches::{Loaded, Pieces, short_by};
 use crate::work::{Fetched, Held, Need, Output, Part, Room, Want, Work};
 use model::recommend::RecommendOp;
-use model::score::{Packed, Ranked, Stretch, at_time, finish};
+use model::score::{Packed, Ranked, Stretch, at_row, finish};
 use plan::Failure;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -35,12 +35,12 @@ struct RecommendWork {
     block: BlockId,
     users: ObjectKey,
     factors: KeyRange,
-    time: Option<ObjectKey>,
+    small: Vec<ObjectKey>,
     products: KeyRange,
     sealed: Vec<ObjectKey>,
     write: ObjectKey,
     partitions: Vec<Partition>,
-    time_row: Option<Vec<f32>>,
+    small_rows: Vec<Vec<f32>>,
     pieces: Option<Pieces>,
     groups: VecDeque<Range<usize>>,
     group: Option<Group>,
@@ -58,7 +58,7 @@ impl RecommendWork {
         let mut reads = Reads::of(task);
         let users = reads.one()?;
         let factors = reads.range()?;
-        let time = op.moment.map(|_| reads.one()).transpose()?;
+        let small = small_keys(&mut reads, op.moment, op.context)?;
         let products = reads.range()?;
         let sealed = (0..=op.masks)
             .map(|_| reads.one())
@@ -75,12 +75,12 @@ impl RecommendWork {
             block,
             users,
             factors,
-            time,
+            small,
             products,
             sealed,
             write,
             partitions: Vec::new(),
-            time_row: None,
+            small_rows: Vec::new(),
             pieces: None,
             groups: VecDeque::new(),
             group: None,
@@ -104,9 +104,8 @@ impl RecommendWork {
         for _ in 0..=self.op.masks {
             self.partitions.push(partition(fetched.next())?);
         }
-        if let (Some(moment), Some(table)) = (self.op.moment, fetched.next()) {
-            self.time_row = Some(time_row(&RowBytes::of(table)?, moment, self.op.width)?);
-        }
+        let op = &self.op;
+        self.small_rows = small_rows(fetched, op.moment, op.context, op.width)?;
         let rows = self.op.users.rows[self.block.0 as usize];
         if self.partitions.iter().any(|p| p.rows() != rows)
             || self.chosen.last().is_some_and(|&last| last >= rows)
@@ -199,8 +198,8 @@ impl RecommendWork {
         };
         if group.piece == 0 {
             group.factors = RowBytes::of(fetched.remove(0))?.typed::<f32>().to_vec();
-            if let Some(time) = &self.time_row {
-                at_time(&mut group.factors, time);
+            for row in &self.small_rows {
+                at_row(&mut group.factors, row);
             }
         }
         let loaded = match self.kept.take() {
@@ -256,7 +255,8 @@ impl Work for RecommendWork {
     fn next_need(&mut self) -> Result<Need, Failure> {
         let Some(pieces) = &self.pieces else {
             let sealed = self.sealed.iter().copied();
-            return Ok(Need::Fetch(sealed.chain(self.time).map(whole).collect()));
+            let first = sealed.chain(self.small.iter().copied());
+            return Ok(Need::Fetch(first.map(whole).collect()));
         };
         let Some(group) = &self.group else {
             return Ok(Need::Nothing);

@@ -19,7 +19,7 @@ pub struct Desk {
     /// Targets of a chunk.
     pub targets: Vec<f32>,
     /// Row ids of a chunk, where they must be gathered: one list per source.
-    pub ids: [Vec<u32>; 2],
+    pub ids: [Vec<u32>; 3],
     /// A system that is summed in one chunk.
     pub chunk: Lines,
     /// A system that is summed in one segment.
@@ -48,7 +48,7 @@ impl Desk {
             panel: Lines::zeroed(panel_len(width)),
             weights: vec![0.0; CHUNK],
             targets: vec![0.0; CHUNK],
-            ids: [vec![0; CHUNK], vec![0; CHUNK]],
+            ids: [vec![0; CHUNK], vec![0; CHUNK], vec![0; CHUNK]],
             chunk: Lines::zeroed(system),
             sum: vec![0.0; system],
             batch: Lines::zeroed(batch_len(width) * system),
@@ -67,7 +67,7 @@ impl Desk {
             + (3 + 2 * batch_len(width)) * system_len(width)
             + scratch_len(width, panel)
             + 2 * width
-            + 4 * CHUNK;
+            + 5 * CHUNK;
         4 * floats as u64 + Packed::bytes(width, panel)
     }
 }

@@ -127,7 +127,7 @@ impl Equations {
             fades: &self.fades,
             factors,
             columns: csr.columns(),
-            times: csr.small().time,
+            small: csr.small(),
             values: csr.values(),
             first: csr.row(row).start,
         }

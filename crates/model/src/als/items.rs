@@ -6,15 +6,16 @@ use super::packed::Packed;
 use super::sum::Interactions;
 use kernels::{Onto, Rows, Simd, Source, accumulate, add_targets, upper_len};
 use std::ops::Range;
+use tensor::Small;
 use tensor::csr::Values;
 
-/// The factors that a piece is computed from, by the ids in its columns and times.
+/// The factors that a piece is computed from, by the ids in its columns, times and contexts.
 #[derive(Clone, Copy)]
 pub struct Factors<'a> {
     /// The other table, or what of it the piece needs.
     pub columns: Rows<'a>,
-    /// The table of bins.
-    pub times: Option<Rows<'a>>,
+    /// The tables of the small modes that are factored.
+    pub small: Small<Option<Rows<'a>>>,
 }
 
 /// Interactions of one row, as they stand in the piece.
@@ -25,7 +26,7 @@ pub(super) struct RowItems<'a> {
     pub(super) fades: &'a [f32],
     pub(super) factors: Factors<'a>,
     pub(super) columns: &'a [u32],
-    pub(super) times: Option<&'a [u32]>,
+    pub(super) small: Small<Option<&'a [u32]>>,
     pub(super) values: Values<'a>,
     pub(super) first: usize,
 }
@@ -43,7 +44,7 @@ impl RowItems<'_> {
         let (weights, targets) = (&mut weights[..count], &mut targets[..count]);
         self.formula
             .terms(self.simd, self.values, start, weights, targets);
-        if let (false, Some(times)) = (self.fades.is_empty(), self.times) {
+        if let (false, Some(times)) = (self.fades.is_empty(), self.small.time) {
             let terms = weights.iter_mut().zip(targets.iter_mut());
             for ((weight, target), &bin) in terms.zip(&times[start..]) {
                 let fade = self.fades[bin as usize];
@@ -54,16 +55,15 @@ impl RowItems<'_> {
             rows: self.factors.columns,
             ids: &self.columns[start..],
         };
-        match (self.factors.times, self.times) {
-            (Some(rows), Some(times)) => {
-                let times = Source {
-                    rows,
-                    ids: &times[start..],
-                };
-                take(&[columns, times], weights, targets);
+        let (mut sources, mut modes) = ([columns; 3], 1);
+        for (_, small) in self.factors.small.zip(self.small).each() {
+            if let (Some(rows), Some(ids)) = small {
+                let ids = &ids[start..];
+                sources[modes] = Source { rows, ids };
+                modes += 1;
             }
-            _ => take(&[columns], weights, targets),
         }
+        take(&sources[..modes], weights, targets);
     }
 
     /// Packs the first `count` interactions at hand.

@@ -25,17 +25,17 @@ pub mod settings;
 mod shared;
 pub mod side;
 mod side_steps;
+pub mod small_mode;
 pub mod solver;
 pub mod sum;
 mod time_chain;
-pub mod time_mode;
 
 pub use biases::Biases;
 pub use formula::Formula;
 pub use kernels::Rows;
 pub use ops::{
-    AlsOp, BasisOp, Columns, FailedRow, First, HalfStepOp, InitOp, MapTally, MapsOp, SideOp, Tally,
-    TimePartialOp, TimeSolveOp, Totals, TotalsOp, TurnOp,
+    AlsOp, BasisOp, Columns, FailedRow, First, HalfStepOp, InitOp, MapTally, MapsOp, SideOp,
+    SmallPartialOp, SmallSolveOp, Tally, Totals, TotalsOp, TurnOp,
 };
 pub use program::{Als, Alternation, Given, Input};
-pub use settings::{Preset, Scaling, Settings, SettingsError, Solver, TimeUse};
+pub use settings::{ContextUse, Preset, Scaling, Settings, SettingsError, Solver, TimeUse};

@@ -5,7 +5,7 @@ use super::biases::Biases;
 use super::formula::Formula;
 use super::settings::Solver;
 use serde::{Deserialize, Serialize};
-use tensor::{Grid, Mode};
+use tensor::{Grid, Mode, Small};
 
 /// An op.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,10 +16,10 @@ pub enum AlsOp {
     Init(InitOp),
     /// Solves the rows of a block.
     HalfStep(HalfStepOp),
-    /// What the interactions of a user block add to the equations of all bins.
-    TimePartial(TimePartialOp),
-    /// Solves the rows of the bins.
-    TimeSolve(TimeSolveOp),
+    /// What the interactions of a user block add to the equations of all rows of a small mode.
+    SmallPartial(SmallPartialOp),
+    /// Solves the rows of a small mode.
+    SmallSolve(SmallSolveOp),
     /// Diagonalises a Gram matrix.
     Basis(BasisOp),
     /// Turns a block into a basis.
@@ -99,8 +99,8 @@ pub struct TurnOp {
 }
 
 /// Reads: the block's partition; all blocks of the other table (rows), turned into their basis where there is one; then
-/// the basis or, without one but with a base, the root of the other table's Gram; then, with bins, the table of bins
-/// and, with a base, its Gram; then, where it starts warm, the block's last version; then, with side information, the
+/// the basis or, without one but with a base, the root of the other table's Gram; then, for each small mode that is
+/// factored, its table and, with a base, its Gram; then, where it starts warm, the block's last version; then, with side information, the
 /// block's words (sealed) and, where there are some yet, the maps.
 /// Writes: the block's new version; with a base, its Gram partial; with side information, its partial for the maps
 /// ([`super::side::side_len`] f64). Returns a [`Tally`].
@@ -112,8 +112,8 @@ pub struct HalfStepOp {
     pub rows: Grid,
     /// The grid of the other table.
     pub columns: Grid,
-    /// Bins of the time mode, where it is factored.
-    pub bins: Option<u32>,
+    /// Rows of each small mode that is factored.
+    pub small: Small<Option<u32>>,
     /// Whether the objective is taken from this half-step, the last of an epoch.
     pub closes_epoch: bool,
     /// How rows are solved.
@@ -219,32 +219,54 @@ impl MapTally {
     }
 }
 
-/// Reads: a user block's partition, the user block, all product blocks (rows). Writes: one partial with a row per
-/// bin ([`super::time_mode::packed_len`] f64 each). Returns nothing.
+/// Reads: a user block's partition, the user block, all product blocks (rows); then, where the other small mode is factored
+/// too, its table. Writes: one partial with a row for each row of the mode ([`super::small_mode::packed_len`] f64 each).
+/// Returns nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TimePartialOp {
+pub struct SmallPartialOp {
+    /// The small mode whose rows are to be solved.
+    pub mode: Mode,
     /// Weights and targets.
     pub formula: Formula,
     /// The grid of products.
     pub columns: Grid,
-    /// Bins.
-    pub bins: u32,
+    /// Rows of each small mode that is factored, the solved one among them.
+    pub small: Small<Option<u32>>,
 }
 
-/// Reads: the root of the time partials; with a base, the roots of the users' and products' Grams; then, for factors of 0
-/// or more, the last version of the table. Writes: the table of bins and, with a base, its Gram. Returns a [`Tally`].
+impl SmallPartialOp {
+    /// Rows of the mode that is solved.
+    pub fn rows(&self) -> u32 {
+        self.small.of(self.mode).copied().flatten().unwrap_or(0)
+    }
+
+    /// The other small mode, where it is factored, and its rows.
+    pub fn other(&self) -> Option<(Mode, u32)> {
+        let each = self.small.each().into_iter();
+        let mut others = each.filter(|(mode, _)| *mode != self.mode);
+        others.find_map(|(mode, rows)| Some((mode, rows?)))
+    }
+}
+
+/// Reads: the root of the mode's partials; with a base, the Grams of all other modes, users first; then, for factors of 0
+/// or more, the last version of the table. Writes: the table and, with a base, its Gram; then, with `mean`, one row: the
+/// mean of the table's rows by their interactions. Returns a [`Tally`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TimeSolveOp {
+pub struct SmallSolveOp {
     /// Weights, targets, regularization.
     pub formula: Formula,
-    /// Bins.
-    pub bins: u32,
-    /// Cells of a bin: users times products.
+    /// Rows of the mode.
+    pub rows: u32,
+    /// Cells of a row: those of all other modes together.
     pub cells: f64,
-    /// Whether bins are descended to factors of 0 or more from their last ones, instead of being solved.
+    /// Grams that are read with a base.
+    pub grams: u32,
+    /// Whether rows are descended to factors of 0 or more from their last ones, instead of being solved.
     pub non_negative: bool,
-    /// λ_τ, which holds neighbouring bins together; 0: each is solved alone.
+    /// λ_τ, which holds neighbouring rows together; 0: each is solved alone.
     pub smoothing: f64,
+    /// Whether the mean is written.
+    pub mean: bool,
     /// The biases among the columns.
     pub biases: Biases,
 }
@@ -252,7 +274,8 @@ pub struct TimeSolveOp {
 impl HalfStepOp {
     /// Cells of a row: those of the other modes together.
     pub fn cells(&self) -> f64 {
-        self.columns.rows_total() as f64 * f64::from(self.bins.unwrap_or(1))
+        let Small { time, context } = self.small.map(|rows| f64::from(rows.unwrap_or(1)));
+        self.columns.rows_total() as f64 * time * context
     }
 }
 

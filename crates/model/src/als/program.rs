@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use tensor::{
     Attributes, Decay, Grid, Imported, KeyRange, Mode, Partitions, ProgramError, Read, Reduced,
-    Step,
+    Small, Step,
 };
 
 /// What is trained on.
@@ -23,9 +23,9 @@ pub struct Input {
     pub user: Grid,
     /// The products' grid.
     pub product: Grid,
-    /// Bins of the time mode; 0 where there is none.
-    pub bins: u32,
-    /// The training view: collapsed with `time = "ignore"`, with times otherwise.
+    /// Bins and contexts; 0 where there are none.
+    pub small: Small<u32>,
+    /// The training view: with the small modes that are factored, the others collapsed.
     pub train: Partitions,
     /// How weights fade by the bins in that view; `None`: they do not, or the view's values have faded.
     pub decay: Option<Decay>,
@@ -112,14 +112,25 @@ impl Als {
                 return Err(SettingsError { key, problem });
             }
         }
-        if algorithm.layout().factors_time() && algorithm.input.bins == 0 {
-            let problem =
-                "is \"factor\", but the data have no time: name the column under [input] `time`"
-                    .to_owned();
-            return Err(SettingsError {
-                key: "time",
-                problem,
-            });
+        let missing = algorithm.settings.factors().zip(algorithm.input.small);
+        let missing = missing.map(|(factored, rows)| factored && rows == 0);
+        for (missing, key, problem) in [
+            (
+                missing.time,
+                "time",
+                "is \"factor\", but the data have no time: name the column under [input] `time`",
+            ),
+            (
+                missing.context,
+                "context",
+                "is \"factor\", but the data have no context: name the column under [input] `context`, or take a \
+                 `context_cycle`",
+            ),
+        ] {
+            if missing {
+                let problem = problem.to_owned();
+                return Err(SettingsError { key, problem });
+            }
         }
         Ok(Epochs::of(algorithm))
     }
@@ -196,8 +207,8 @@ impl Alternation {
             .collect::<Result<_, _>>()?;
         if let Some(failed) = tallies.iter().find_map(|tally| tally.failed) {
             let row = match mode {
-                Mode::User | Mode::Product => format!("{{{mode}:{}}}", failed.row),
-                Mode::Time | Mode::Context => format!("{mode} bin {}", failed.row),
+                Mode::User | Mode::Product | Mode::Context => format!("{{{mode}:{}}}", failed.row),
+                Mode::Time => format!("{mode} bin {}", failed.row),
             };
             return refuse(format!(
                 "the equations of {row} are singular at column {}: raise `regularization` (now {})",

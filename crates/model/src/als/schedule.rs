@@ -5,17 +5,17 @@
 use super::basis::basis_len;
 use super::formula::Formula;
 use super::ops::{
-    AlsOp, BasisOp, First, HalfStepOp, InitOp, TimePartialOp, TimeSolveOp, TotalsOp, TurnOp,
+    AlsOp, BasisOp, First, HalfStepOp, InitOp, SmallPartialOp, SmallSolveOp, TotalsOp, TurnOp,
 };
 use super::program::Input;
-use super::settings::{Settings, TimeUse};
-use super::time_mode::packed_len;
+use super::settings::Settings;
+use super::small_mode::packed_len;
 use crate::op::Op;
 use crate::reduce::Reduction;
 use crate::training::{Holds, TableVersion};
 use tensor::{
-    DepotId, Grid, KeyRange, Mode, ObjectKey, PartialSpec, PartitionRef, Read, Step, StepId,
-    TableId, Task, TaskId,
+    BlockId, DepotId, Grid, KeyRange, Mode, ObjectKey, PartialSpec, PartitionRef, Read, Small,
+    Step, StepId, TableId, Task, TaskId,
 };
 
 /// The users' factors.
@@ -24,6 +24,10 @@ pub const USERS: TableId = TableId(0);
 pub const PRODUCTS: TableId = TableId(1);
 /// The factors of bins.
 pub const TIMES: TableId = TableId(2);
+/// The factors of contexts.
+pub const CONTEXTS: TableId = TableId(7);
+/// Their mean by the interactions of training.
+pub const CONTEXT_MEAN: TableId = TableId(8);
 
 /// The users' factors in the basis of their Gram, for one half-step.
 pub const TURNED_USERS: TableId = TableId(3);
@@ -31,9 +35,22 @@ pub const TURNED_USERS: TableId = TableId(3);
 pub const TURNED_PRODUCTS: TableId = TableId(4);
 
 /// Users' first factors as they were given.
-const GIVEN_USERS: TableId = TableId(7);
+const GIVEN_USERS: TableId = TableId(9);
 /// Products' first factors as they were given.
-const GIVEN_PRODUCTS: TableId = TableId(8);
+const GIVEN_PRODUCTS: TableId = TableId(10);
+
+/// Numbers of reductions an epoch: a Gram of each mode, the equations of each small one.
+const REDUCTIONS: u64 = 8;
+
+/// The place of a mode's Gram among them; the equations of a small mode stand two places behind it.
+fn slot(mode: Mode) -> u64 {
+    match mode {
+        Mode::User => 0,
+        Mode::Product => 1,
+        Mode::Time => 2,
+        Mode::Context => 3,
+    }
+}
 
 /// What a step's reduced partials are to the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,21 +154,22 @@ pub struct Layout<'a> {
 }
 
 impl Layout<'_> {
-    /// Whether there is a time mode.
-    pub fn factors_time(&self) -> bool {
-        self.settings.time == TimeUse::Factor
+    /// Whether any small mode is solved, and so closes the epoch.
+    fn solves_small(&self) -> bool {
+        self.settings.trains().count() > 0
     }
 
-    /// Whether the time mode is solved.
-    pub fn solves_time(&self) -> bool {
-        self.factors_time() && !self.settings.hold_time
+    /// Rows of each small mode that is factored.
+    fn small_rows(&self) -> Small<Option<u32>> {
+        let factored = self.settings.factors().zip(self.input.small);
+        factored.map(|(factored, rows)| factored.then_some(rows))
     }
 
     /// Whether half-steps of a mode work in the eigenbasis of the other table's Gram: with a base, which is one Gram only in
     /// the matrix where nothing else is known of the rows, and for solvers that gain by it.
     pub fn takes_basis(&self, solved: Mode) -> bool {
         self.formula.has_base()
-            && !self.factors_time()
+            && self.settings.factors().count() == 0
             && self.settings.solver.takes_panels()
             && self.attributes(solved).is_none()
     }
@@ -166,9 +184,10 @@ impl Layout<'_> {
         let (id, grid) = match mode {
             Mode::User => (USERS, self.input.user.clone()),
             Mode::Product => (PRODUCTS, self.input.product.clone()),
-            Mode::Time | Mode::Context => (TIMES, Grid::single(self.input.bins)),
+            Mode::Time => (TIMES, Grid::single(self.input.small.time)),
+            Mode::Context => (CONTEXTS, Grid::single(self.input.small.context)),
         };
-        let held = mode == Mode::Time && self.settings.hold_time;
+        let held = self.settings.trains().of(mode) == Some(&false);
         let version = if held { 0 } else { u64::from(epoch) };
         TableVersion {
             id,
@@ -183,30 +202,46 @@ impl Layout<'_> {
 
     /// All tables of the model after an epoch.
     pub fn tables(&self, epoch: u32) -> Vec<TableVersion> {
-        let modes: &[Mode] = if self.factors_time() {
-            &[Mode::User, Mode::Product, Mode::Time]
-        } else {
-            &[Mode::User, Mode::Product]
-        };
-        let factors = modes.iter().map(|&mode| self.table(mode, epoch));
-        factors.chain(self.maps_after(epoch)).collect()
+        let large = [Mode::User, Mode::Product].map(|mode| self.table(mode, epoch));
+        let factors = large.into_iter().chain(self.small_tables(epoch));
+        factors
+            .chain(self.context_mean(epoch))
+            .chain(self.maps_after(epoch))
+            .collect()
+    }
+
+    /// The tables of the small modes that are factored, after an epoch.
+    fn small_tables(&self, epoch: u32) -> impl Iterator<Item = TableVersion> {
+        let factored = self.settings.factors().each().into_iter();
+        let factored = factored.filter(|(_, factored)| *factored);
+        factored.map(move |(mode, _)| self.table(mode, epoch))
+    }
+
+    /// What stands for the context where none is known: the mean of its factors.
+    fn context_mean(&self, epoch: u32) -> Option<TableVersion> {
+        self.settings.factors().context.then(|| TableVersion {
+            id: CONTEXT_MEAN,
+            holds: Holds::Mean,
+            grid: Grid::single(1),
+            ..self.table(Mode::Context, epoch)
+        })
     }
 
     /// The reduction of a table's Gram matrix.
     pub fn gram(&self, table: &TableVersion) -> Reduction {
         Reduction {
-            id: table.version * 4 + u64::from(table.id.0),
+            id: table.version * REDUCTIONS + slot(table.mode),
             leaves: table.grid.blocks(),
             rows: 1,
             row_bytes: (kernels::upper_len(self.formula.width()) * 8) as u32,
         }
     }
 
-    fn time_equations(&self, epoch: u32) -> Reduction {
+    fn small_equations(&self, mode: Mode, epoch: u32) -> Reduction {
         Reduction {
-            id: u64::from(epoch) * 4 + 3,
+            id: u64::from(epoch) * REDUCTIONS + slot(mode) + 2,
             leaves: self.input.user.blocks(),
-            rows: u64::from(self.input.bins),
+            rows: self.table(mode, epoch).grid.rows_total(),
             row_bytes: (packed_len(self.formula.width()) * 8) as u32,
         }
     }
@@ -214,9 +249,7 @@ impl Layout<'_> {
     /// What a program restored after an epoch reads and does not write.
     pub fn kept(&self, epoch: u32) -> Vec<KeyRange> {
         let mut tables = vec![self.table(Mode::Product, epoch)];
-        if self.factors_time() {
-            tables.push(self.table(Mode::Time, epoch));
-        }
+        tables.extend(self.small_tables(epoch));
         let mut kept: Vec<KeyRange> = tables.iter().map(TableVersion::keys).collect();
         if self.starts_warm() {
             kept.push(self.table(Mode::User, epoch).keys());
@@ -260,8 +293,15 @@ impl Layout<'_> {
         if self.input.given.contains_key(&Mode::User) {
             self.init(&mut stage, &self.table(Mode::User, 0), First::Zeros);
         }
-        if self.factors_time() {
-            self.init(&mut stage, &self.table(Mode::Time, 0), First::Ones);
+        for table in self.small_tables(0) {
+            self.init(&mut stage, &table, First::Ones);
+        }
+        // Contexts that are held have this mean for good; others have theirs from the first epoch on.
+        let held = self.context_mean(0).filter(|_| self.settings.hold_context);
+        if let Some(mean) = held {
+            let name = "mean of contexts";
+            let draft = self.first_block(&mean, First::Ones, false, None, BlockId(0));
+            stage.push(name, Role::Silent, vec![draft], Vec::new());
         }
         stage
     }
@@ -270,28 +310,9 @@ impl Layout<'_> {
         // Users are solved before anybody asks for their Gram.
         let gram = self.formula.has_base() && table.mode != Mode::User;
         let given = self.read_given(stage, table);
-        let op = InitOp {
-            rank: self.formula.rank,
-            grid: table.grid.clone(),
-            first,
-            gram,
-            biases: self.formula.biases(table.mode),
-            given: given.is_some(),
-        };
-        let op = Op::Als(AlsOp::Init(op)).encode();
-        let drafts = table.grid.block_ids().map(|block| Draft {
-            op: op.clone(),
-            reads: given
-                .iter()
-                .map(|given| Read::whole(given.block(block.0)))
-                .collect(),
-            writes: if gram {
-                self.block_and_gram(table, block.0)
-            } else {
-                vec![table.block(block.0)]
-            },
-            cost: u64::from(table.grid.rows[block.0 as usize]),
-        });
+        let blocks = table.grid.block_ids();
+        let drafts =
+            blocks.map(|block| self.first_block(table, first, gram, given.as_ref(), block));
         stage.push(
             &format!("first {} factors", table.mode),
             Role::Silent,
@@ -329,6 +350,35 @@ impl Layout<'_> {
         Some(given)
     }
 
+    fn first_block(
+        &self,
+        table: &TableVersion,
+        first: First,
+        gram: bool,
+        given: Option<&TableVersion>,
+        block: BlockId,
+    ) -> Draft {
+        let op = InitOp {
+            rank: self.formula.rank,
+            grid: table.grid.clone(),
+            first,
+            gram,
+            biases: self.formula.biases(table.mode),
+            given: given.is_some(),
+        };
+        let mut writes = vec![table.block(block.0)];
+        writes.extend(gram.then(|| self.gram(table).leaf(block.0)));
+        Draft {
+            op: Op::Als(AlsOp::Init(op)).encode(),
+            reads: given
+                .iter()
+                .map(|given| Read::whole(given.block(block.0)))
+                .collect(),
+            writes,
+            cost: u64::from(table.grid.rows[block.0 as usize]),
+        }
+    }
+
     fn gram_reduce(&self, stage: &mut Stage, table: &TableVersion) {
         if self.formula.has_base() {
             stage.reduce(&format!("{} Gram", table.mode), self.gram(table));
@@ -348,7 +398,7 @@ impl Layout<'_> {
         let mut stage = Stage::new(first);
         let before = |mode| self.table(mode, epoch - 1);
         let after = |mode| self.table(mode, epoch);
-        let times = self.factors_time().then(|| before(Mode::Time));
+        let small: Vec<TableVersion> = self.small_tables(epoch - 1).collect();
         let (old_users, users) = (before(Mode::User), after(Mode::User));
         let (old_products, products) = (before(Mode::Product), after(Mode::Product));
 
@@ -362,33 +412,63 @@ impl Layout<'_> {
             &users,
             &self.input.train.user_major,
             &old_products,
-            times.as_ref(),
+            &small,
             starts.then_some(&old_users),
             frees,
         );
 
         let mut frees = vec![old_products.keys()];
-        if let Some(times) = times.as_ref().filter(|_| self.solves_time()) {
-            if !self.settings.non_negative {
-                frees.push(times.keys());
-            }
-            frees.extend(self.root_of(times));
-        } else {
-            frees.extend(self.root_of(&users));
+        let solves = self.settings.trains();
+        match solves.each().into_iter().find(|(_, solves)| *solves) {
+            // What is solved first has been read for the last time.
+            Some((mode, _)) => frees.extend(self.spent(mode, epoch)),
+            None => frees.extend(self.root_of(&users)),
         }
         self.half_step(
             &mut stage,
             &products,
             &self.input.train.product_major,
             &users,
-            times.as_ref(),
+            &small,
             Some(&old_products),
             frees,
         );
-        if self.solves_time() {
-            self.time_steps(&mut stage, epoch, &users, &products);
+        if solves.time {
+            // The equations of time are the last to read the contexts as they were.
+            let spent = if solves.context {
+                self.spent(Mode::Context, epoch)
+            } else {
+                self.root_of(&users)
+            };
+            let other = self
+                .settings
+                .factors()
+                .context
+                .then(|| before(Mode::Context));
+            let others = (&users, &products, other);
+            self.small_steps(&mut stage, Mode::Time, epoch, others, spent);
+        }
+        if solves.context {
+            let time = if solves.time { epoch } else { epoch - 1 };
+            let other = self.settings.factors().time;
+            let other = other.then(|| self.table(Mode::Time, time));
+            let mut spent = self.root_of(&users);
+            let mean = self.context_mean(epoch - 1).filter(|_| epoch > 1);
+            spent.extend(mean.map(|mean| mean.keys()));
+            let others = (&users, &products, other);
+            self.small_steps(&mut stage, Mode::Context, epoch, others, spent);
         }
         stage
+    }
+
+    /// What is left of a small mode of the epoch before once nothing but its own solving reads it.
+    fn spent(&self, mode: Mode, epoch: u32) -> Vec<KeyRange> {
+        let table = self.table(mode, epoch - 1);
+        let mut spent = self.root_of(&table);
+        if !self.settings.non_negative {
+            spent.push(table.keys());
+        }
+        spent
     }
 
     fn root_of(&self, table: &TableVersion) -> Vec<KeyRange> {
@@ -405,7 +485,7 @@ impl Layout<'_> {
         solved: &TableVersion,
         partitions: &[PartitionRef],
         other: &TableVersion,
-        times: Option<&TableVersion>,
+        small: &[TableVersion],
         last: Option<&TableVersion>,
         mut frees: Vec<KeyRange>,
     ) {
@@ -414,8 +494,8 @@ impl Layout<'_> {
             formula: self.formula,
             rows: solved.grid.clone(),
             columns: other.grid.clone(),
-            bins: times.map(|_| self.input.bins),
-            closes_epoch: solved.mode == Mode::Product && !self.solves_time(),
+            small: self.small_rows(),
+            closes_epoch: solved.mode == Mode::Product && !self.solves_small(),
             solver: self.settings.solver,
             cg_steps: self.settings.cg_steps,
             basis: self.takes_basis(solved.mode),
@@ -439,8 +519,8 @@ impl Layout<'_> {
         } else {
             with_roots(other, Read::rows(other.keys()))
         };
-        if let Some(times) = times {
-            shared.extend(with_roots(times, Read::whole(times.keys())));
+        for table in small {
+            shared.extend(with_roots(table, Read::whole(table.keys())));
         }
         let drafts = partitions.iter().zip(0..).map(|(partition, block)| Draft {
             op: op.clone(),
@@ -515,73 +595,83 @@ impl Layout<'_> {
         turned
     }
 
-    fn time_steps(
+    /// Adds up the equations of a small mode and solves them, given users, products and, where it is factored, the other
+    /// small mode.
+    fn small_steps(
         &self,
         stage: &mut Stage,
+        mode: Mode,
         epoch: u32,
-        users: &TableVersion,
-        products: &TableVersion,
+        (users, products, other): (&TableVersion, &TableVersion, Option<TableVersion>),
+        spent: Vec<KeyRange>,
     ) {
-        let equations = self.time_equations(epoch);
-        let op = TimePartialOp {
+        let (solved, last) = (self.table(mode, epoch), self.table(mode, epoch - 1));
+        let equations = self.small_equations(mode, epoch);
+        let op = SmallPartialOp {
+            mode,
             formula: self.formula,
             columns: self.input.product.clone(),
-            bins: self.input.bins,
+            small: self.small_rows(),
         };
-        let op = Op::Als(AlsOp::TimePartial(op)).encode();
-        let drafts = self
-            .input
-            .train
-            .user_major
-            .iter()
-            .zip(0..)
-            .map(|(partition, block)| Draft {
+        let op = Op::Als(AlsOp::SmallPartial(op)).encode();
+        let partitions = self.input.train.user_major.iter().zip(0..);
+        let drafts = partitions.map(|(partition, block)| {
+            let mut reads = vec![
+                sealed(partition),
+                Read::whole(users.block(block)),
+                Read::rows(products.keys()),
+            ];
+            reads.extend(other.iter().map(|other| Read::whole(other.keys())));
+            Draft {
                 op: op.clone(),
-                reads: vec![
-                    sealed(partition),
-                    Read::whole(users.block(block)),
-                    Read::rows(products.keys()),
-                ],
+                reads,
                 writes: vec![equations.leaf(block)],
                 cost: partition.interactions,
-            });
-        stage.push("time equations", Role::Silent, drafts.collect(), Vec::new());
-        stage.reduce("time equations", equations);
+            }
+        });
+        let name = format!("{mode} equations");
+        stage.push(&name, Role::Silent, drafts.collect(), Vec::new());
+        stage.reduce(&name, equations);
 
-        let cells = self.input.user.rows_total() as f64 * self.input.product.rows_total() as f64;
-        let op = TimeSolveOp {
+        let others = [Some(users), Some(products), other.as_ref()];
+        let others: Vec<&TableVersion> = others.into_iter().flatten().collect();
+        let cells = others
+            .iter()
+            .map(|table| table.grid.rows_total() as f64)
+            .product();
+        let mean = self.context_mean(epoch).filter(|_| mode == Mode::Context);
+        let op = SmallSolveOp {
             formula: self.formula,
-            bins: self.input.bins,
+            rows: solved.grid.rows_total() as u32,
             cells,
+            grams: others.len() as u32,
             non_negative: self.settings.non_negative,
-            smoothing: self.settings.time_smoothing,
-            biases: self.formula.biases(Mode::Time),
+            smoothing: if mode == Mode::Time {
+                self.settings.time_smoothing
+            } else {
+                0.0
+            },
+            mean: mean.is_some(),
+            biases: self.formula.biases(mode),
         };
-        let last = self.table(Mode::Time, epoch - 1);
         let last = self.settings.non_negative.then(|| last.keys());
         let mut reads = vec![Read::whole(equations.root())];
-        reads.extend(
-            self.root_of(users)
-                .into_iter()
-                .chain(self.root_of(products))
-                .map(Read::whole),
-        );
+        let roots = others.into_iter().flat_map(|table| self.root_of(table));
+        reads.extend(roots.map(Read::whole));
         reads.extend(last.map(Read::whole));
+        let mut writes = self.block_and_gram(&solved, 0);
+        writes.extend(mean.map(|mean| mean.block(0)));
         let solve = Draft {
-            op: Op::Als(AlsOp::TimeSolve(op)).encode(),
+            op: Op::Als(AlsOp::SmallSolve(op)).encode(),
             reads,
-            writes: self.block_and_gram(&self.table(Mode::Time, epoch), 0),
-            cost: u64::from(self.input.bins) * u64::from(self.formula.rank),
+            writes,
+            cost: solved.grid.rows_total() * u64::from(self.formula.rank),
         };
-        let mut frees = self.root_of(users);
+        let mut frees = spent;
         frees.push(KeyRange::One(equations.root()));
         frees.extend(last);
-        stage.push(
-            "time half-step",
-            Role::Tally(Mode::Time),
-            vec![solve],
-            frees,
-        );
+        let name = format!("{mode} half-step");
+        stage.push(&name, Role::Tally(mode), vec![solve], frees);
     }
 }
 

@@ -4,14 +4,15 @@ use super::basis::Basis;
 use super::biases::Biases;
 use super::formula::Formula;
 use kernels::{LANES, Simd, inner, upper_index, upper_len};
+use tensor::Small;
 
 /// The matrices that all rows share, as they come from other tables.
 #[derive(Clone, Copy, Default)]
 pub struct Shared<'a> {
     /// The other table's Gram, upper triangle; with a base and no basis.
     pub gram: Option<&'a [f64]>,
-    /// The Gram of the bins, upper triangle; with a base and bins.
-    pub time_gram: Option<&'a [f64]>,
+    /// The Grams of the small modes that are factored, upper triangles; with a base.
+    pub small_grams: Small<Option<&'a [f64]>>,
     /// The basis that the other table was turned into.
     pub basis: Option<&'a [f64]>,
 }
@@ -39,7 +40,8 @@ pub(super) fn base(
             base[upper_index(width, k, k)] = (formula.alpha0 * basis.values[k]) as f32;
         }
     } else if formula.has_base() {
-        let grams = [shared.gram, shared.time_gram];
+        let Small { time, context } = shared.small_grams;
+        let grams = [shared.gram, time, context];
         let grams: Vec<&[f64]> = grams.iter().copied().flatten().collect();
         assert!(
             !grams.is_empty() && grams.iter().all(|gram| gram.len() == base.len()),

@@ -46,7 +46,8 @@ impl Sampler for ValidationErrors {
         let op = EvaluateOp::Ratings(RatingsOp {
             products: input.product.grid.clone(),
             width: input.factors.width,
-            moment: input.factors.time.map(|(_, moment)| moment),
+            moment: input.factors.moment(),
+            context: input.factors.context_at(),
             offset: input.factors.offset,
             mean: 0.0,
             damping: 0.0,

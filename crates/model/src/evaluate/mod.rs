@@ -25,6 +25,7 @@ pub use program::Evaluate;
 pub use report::Evaluation;
 pub use sample::SampledEvaluation;
 
+use crate::context::ContextAt;
 use crate::forecast::Moment;
 use serde::{Deserialize, Serialize};
 use tensor::{Axis, KeyRange, ObjectKey, Partitions, SplitPart, TableId};
@@ -158,7 +159,18 @@ impl Settings {
     }
 }
 
-/// The tables that score: `score = u · v`, or `(u ∘ t) · v` with t at a moment.
+/// The factors of contexts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContextFactors {
+    /// Of all contexts.
+    pub table: ObjectKey,
+    /// Their mean.
+    pub mean: ObjectKey,
+    /// Lists are those of this one; a held-out value is predicted at its own.
+    pub at: ContextAt,
+}
+
+/// The tables that score: `score = u · v`, or `(u ∘ t ∘ s) · v` with t at a moment and s at a context.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Factors {
     /// All blocks of U.
@@ -168,6 +180,8 @@ pub struct Factors {
     /// The block of T and the moment at which it is used, in the tensor case. Lists are those of the moment; a held-out value
     /// is predicted at its own bin.
     pub time: Option<(ObjectKey, Moment)>,
+    /// Where contexts are factored.
+    pub context: Option<ContextFactors>,
     /// f32 per row, padding included.
     pub width: u32,
     /// Added to every prediction of a value; rankings do not need it.
@@ -195,6 +209,25 @@ pub struct Input {
     pub part: SplitPart,
     /// What own-count counts.
     pub own: OwnWeight,
+}
+
+impl Factors {
+    /// Where T scores.
+    pub fn moment(&self) -> Option<Moment> {
+        self.time.map(|(_, moment)| moment)
+    }
+
+    /// Where S scores.
+    pub fn context_at(&self) -> Option<ContextAt> {
+        self.context.map(|context| context.at)
+    }
+
+    /// The tables of the small modes in the order in which ops read them: T, then S and its mean.
+    pub fn small(&self) -> impl Iterator<Item = ObjectKey> {
+        let time = self.time.map(|(key, _)| key).into_iter();
+        let context = self.context.map(|context| [context.table, context.mean]);
+        time.chain(context.into_iter().flatten())
+    }
 }
 
 impl Input {

@@ -1,6 +1,7 @@
 //! The ops of evaluation as they travel, each with the order of its reads, its writes and its partial.
 
 use crate::bootstrap::{Interval, interval};
+use crate::context::ContextAt;
 use crate::evaluate::{Layout, OwnWeight};
 use crate::forecast::Moment;
 use bytemuck::{Pod, Zeroable};
@@ -56,8 +57,8 @@ pub enum EvaluateOp {
     Ratings(RatingsOp),
 }
 
-/// Reads, in order: the block of U; all blocks of V; (if `moment`) the block of T; all blocks of
-/// [`crate::evaluate::PRODUCTS`]; then user-major partitions of the block: train, (if `mask`) validation, held out;
+/// Reads, in order: the block of U; all blocks of V; (if `moment`) the block of T; (if `context`) the block of S and its mean;
+/// all blocks of [`crate::evaluate::PRODUCTS`]; then user-major partitions of the block: train, (if `mask`) validation, held out;
 /// the block's dictionary.
 ///
 /// Writes (if `replicates` > 0) the bootstrap sums, replicates x layout, as one row of f64; (if `coverage`) one bitmap
@@ -73,6 +74,8 @@ pub struct RankOp {
     pub width: u32,
     /// Where T scores.
     pub moment: Option<Moment>,
+    /// Where S scores.
+    pub context: Option<ContextAt>,
     /// The figures.
     pub layout: Layout,
     /// What own-count counts.
@@ -115,7 +118,7 @@ impl Sample {
     }
 }
 
-/// Reads, in order: the block of U; all blocks of V; (if `moment`) T; all blocks of
+/// Reads, in order: the block of U; all blocks of V; (if `moment`) T; (if `context`) S and its mean; all blocks of
 /// [`crate::evaluate::PRODUCT_OFFSETS`]; user-major partitions of the block: train, held out.
 ///
 /// Sums: see [`crate::evaluate::ratings::RatingSums`].
@@ -127,6 +130,8 @@ pub struct RatingsOp {
     pub width: u32,
     /// What training knows of time; every held-out interaction scores at its own bin.
     pub moment: Option<Moment>,
+    /// Where contexts score that training did not see; every other interaction scores at its own.
+    pub context: Option<ContextAt>,
     /// Added to every prediction of the model.
     pub offset: f32,
     /// The mean of all training values.

@@ -1,10 +1,11 @@
 //! The validation metrics of a fixed hash sample of users, at the end of every epoch of training.
 
+use crate::context::ContextAt;
 use crate::evaluate::layout::{Layout, Ranker};
 use crate::evaluate::op::{RankOp, Sample};
 use crate::evaluate::report::Evaluation;
 use crate::evaluate::steps::{self, blocks_of};
-use crate::evaluate::{Factors, Input, PRODUCTS, Settings, SettingsError};
+use crate::evaluate::{ContextFactors, Factors, Input, PRODUCTS, Settings, SettingsError};
 use crate::forecast::{Forecast, Moment};
 use crate::reduce::Reduction;
 use crate::training::{Holds, Sampler, TableVersion};
@@ -53,14 +54,15 @@ impl SampledEvaluation {
 }
 
 impl Factors {
-    /// Of the tables of a program; a tensor scores at `moment`, in the last of its bins where there is none. `None` where U
-    /// or V is missing.
+    /// Of the tables of a program; a tensor scores at `moment`, in the last of its bins where there is none, and at the mean of
+    /// contexts. `None` where U or V is missing.
     pub fn of(tables: &[TableVersion], moment: Option<Moment>, offset: f32) -> Option<Self> {
-        let table = |mode: Mode| {
-            tables
-                .iter()
-                .find(|table| table.mode == mode && table.holds == Holds::Factors)
+        let found = |mode: Mode, holds: Holds| {
+            let is_it = |table: &&TableVersion| table.mode == mode && table.holds == holds;
+            tables.iter().find(is_it)
         };
+        let table = |mode: Mode| found(mode, Holds::Factors);
+        let contexts = table(Mode::Context).zip(found(Mode::Context, Holds::Mean));
         let (users, products) = (table(Mode::User)?, table(Mode::Product)?);
         let time = table(Mode::Time).map(|time| {
             let bins = time.grid.rows_total().max(1) as u32;
@@ -71,6 +73,11 @@ impl Factors {
             users: users.keys(),
             products: products.keys(),
             time,
+            context: contexts.map(|(table, mean)| ContextFactors {
+                table: table.block(0),
+                mean: mean.block(0),
+                at: ContextAt::Mean,
+            }),
             width: users.width,
             offset,
         })
@@ -91,7 +98,8 @@ impl Sampler for SampledEvaluation {
             users: input.user.grid.clone(),
             products: input.product.grid.clone(),
             width: input.factors.width,
-            moment: input.factors.time.map(|(_, moment)| moment),
+            moment: input.factors.moment(),
+            context: input.factors.context_at(),
             layout: self.layout(),
             own: input.own,
             mask: input.mask().is_some(),

@@ -156,13 +156,13 @@ pub fn rank(
     )
 }
 
-/// The block of U, all of V, and T where there is one.
+/// The block of U, all of V, and the tables of small modes where there are any.
 pub fn factors(input: &Input, block: u32) -> Vec<Read> {
     let mut reads = vec![
         Read::rows(block_of(input.factors.users, block)),
         Read::whole(input.factors.products),
     ];
-    reads.extend(input.factors.time.map(|(key, _)| Read::whole(key)));
+    reads.extend(input.factors.small().map(Read::whole));
     reads
 }
 

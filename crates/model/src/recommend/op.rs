@@ -1,10 +1,12 @@
 //! The op of recommending as it travels.
 
+use crate::context::ContextAt;
 use crate::forecast::Moment;
 use serde::{Deserialize, Serialize};
 use tensor::Grid;
 
-/// Reads, in order: the block of U; all blocks of V; (if `moment`) the block of T; all blocks of
+/// Reads, in order: the block of U; all blocks of V; (if `moment`) the block of T; (if `context`) the block of S and its
+/// mean; all blocks of
 /// [`crate::evaluate::PRODUCTS`]; the block's user-major partitions: train, then `masks` more.
 ///
 /// Writes an object of [`tensor::Recommended`] rows. Sums: users served, rows, users without training.
@@ -18,6 +20,8 @@ pub struct RecommendOp {
     pub width: u32,
     /// Where T scores.
     pub moment: Option<Moment>,
+    /// Where S scores.
+    pub context: Option<ContextAt>,
     /// Added to every score.
     pub offset: f32,
     /// The length of a list.

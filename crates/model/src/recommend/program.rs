@@ -162,7 +162,8 @@ impl Recommend {
             users: self.input.user.grid.clone(),
             products: self.input.product.grid.clone(),
             width: self.input.factors.width,
-            moment: self.input.factors.time.map(|(_, moment)| moment),
+            moment: self.input.factors.moment(),
+            context: self.input.factors.context_at(),
             offset: self.input.factors.offset,
             k: self.settings.k,
             exclude_train: self.settings.exclude_train,
@@ -193,7 +194,7 @@ impl Recommend {
                 Read::rows(block_of(self.input.factors.users, block)),
                 Read::whole(self.input.factors.products),
             ];
-            reads.extend(self.input.factors.time.map(|(key, _)| Read::whole(key)));
+            reads.extend(self.input.factors.small().map(Read::whole));
             reads.push(Read::whole(blocks_of(
                 PRODUCTS,
                 &self.input.product.grid,

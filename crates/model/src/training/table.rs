@@ -11,6 +11,8 @@ pub enum Holds {
     Factors,
     /// The maps of the columns of its mode's attributes.
     Maps,
+    /// The mean of its mode's factors by their interactions in training, in one row.
+    Mean,
 }
 
 /// One version of a table.
@@ -38,6 +40,7 @@ impl TableVersion {
         match self.holds {
             Holds::Factors => self.mode.name().to_owned(),
             Holds::Maps => format!("{}_attributes", self.mode),
+            Holds::Mean => format!("{}_mean", self.mode),
         }
     }
 

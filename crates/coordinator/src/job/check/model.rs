@@ -18,6 +18,7 @@ const OF_ALS: &[&str] = &[
     "model.power",
     "model.center",
     "model.hold_time",
+    "model.hold_context",
     "model.time_smoothing",
     "model.solver",
     "model.cg_steps",
@@ -80,7 +81,45 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
         );
         faults.push(merged.origin("model.time"), sentence);
     }
+    if kind != ModelKind::Als && merged.text("model.context") == Some("factor") {
+        let sentence = format!(
+            "`model.context` = \"factor\" is not known with the kind \"{}\": use \"ignore\", or \"als\"",
+            kind.name()
+        );
+        faults.push(merged.origin("model.context"), sentence);
+    }
     kind
+}
+
+/// Whether contexts are factored, with what belongs to that.
+fn factors_context(merged: &Merged, faults: &mut Faults) -> bool {
+    let choices = [("ignore", false), ("factor", true)];
+    let factored = word(merged, "model.context", &choices);
+    let has = merged.text("input.context").is_some()
+        || merged.text("input.context_cycle") != Some("none");
+    if factored && names_input(merged) && !has {
+        let sentence = "`model.context` = \"factor\" needs contexts: name their column with `input.context`, or take a \
+                        `context_cycle`";
+        faults.push(merged.origin("model.context"), sentence);
+    }
+    if factored && merged.flag("model.biases") {
+        let sentence = "`model.biases` are not known with `model.context` = \"factor\": remove one of the keys";
+        faults.push(merged.origin("model.biases"), sentence);
+    }
+    for path in ["model.hold_context", "output.recommend.context"] {
+        let wants = if path == "model.hold_context" {
+            merged.flag(path)
+        } else {
+            merged.is_given(path)
+        };
+        if wants && !factored {
+            let sentence = format!(
+                "`{path}` is for contexts with factors: set `model.context` = \"factor\", or remove the key"
+            );
+            faults.push(merged.origin(path), sentence);
+        }
+    }
+    factored
 }
 
 /// The forecast of factors of time; the period that it needs and nothing else may have.
@@ -298,6 +337,8 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         stopping: None,
         center: merged.flag("model.center"),
         hold_time: merged.flag("model.hold_time"),
+        factors_context: factors_context(merged, faults),
+        hold_context: merged.flag("model.hold_context"),
         time_smoothing: smoothing,
         solver,
         cg_steps: merged.count("model.cg_steps").unwrap_or_default() as u32,

@@ -1,5 +1,6 @@
-//! The time mode: few rows, very many interactions. Every user block adds up its part of the equations of
-//! all bins; a tree brings them together; one task solves, each bin alone or all as a chain.
+//! The small modes, time and context: few rows, very many interactions. Every user block adds up its part of the equations of
+//! all rows of a mode; a tree brings them together; one task solves, each row alone or, in time, all as a chain. A row is
+//! called a bin here, whatever its mode.
 //!
 //! **Invariant:** a bin's interactions in a block are summed by their position among them, in canonical order of the
 //! block; so pieces and threads change no bit.
@@ -11,15 +12,15 @@ use super::formula::Formula;
 use super::half_step::Factors;
 use super::items::add;
 use super::non_negative::descend;
-use super::ops::{FailedRow, Tally, TimePartialOp, TimeSolveOp};
+use super::ops::{FailedRow, SmallPartialOp, SmallSolveOp, Tally};
 use super::sum::{Interactions, SEGMENT, Sum};
 use super::time_chain::{chain_bytes, solve_chain};
 use crate::reduce::tree_sum;
 use kernels::{CHUNK, Onto, Simd, Source, system_len, upper_index, upper_len};
 use rayon::prelude::*;
 use std::ops::Range;
-use tensor::CsrRef;
 use tensor::csr::Values;
+use tensor::{CsrRef, Mode};
 
 /// The f64 of one bin's equations: the system (upper triangle and right-hand side), then the count.
 pub const fn packed_len(width: usize) -> usize {
@@ -27,19 +28,23 @@ pub const fn packed_len(width: usize) -> usize {
 }
 
 /// What a user block adds to the equations of all bins, in progress.
-pub struct TimePartial {
+pub struct SmallPartial {
     simd: Simd,
+    mode: Mode,
     formula: Formula,
+    fades: Vec<f32>,
     sums: Vec<Sum>,
 }
 
-impl TimePartial {
+impl SmallPartial {
     /// Nothing added yet.
-    pub fn new(simd: Simd, op: &TimePartialOp) -> Self {
-        TimePartial {
+    pub fn new(simd: Simd, op: &SmallPartialOp) -> Self {
+        SmallPartial {
             simd,
+            mode: op.mode,
             formula: op.formula,
-            sums: vec![Sum::default(); op.bins as usize],
+            fades: op.formula.fades(),
+            sums: vec![Sum::default(); op.rows() as usize],
         }
     }
 
@@ -56,10 +61,10 @@ impl TimePartial {
     pub const PIECE_BYTES: u64 = 8;
 
     /// Adds a piece. `users` holds the rows of the block by their place in it; the piece's first row is the block's
-    /// `first_row`; `factors.times` is not read.
+    /// `first_row`; of `factors.small` only the other small mode is read.
     ///
     /// # Panics
-    /// Where the piece has no times, or one beyond the bins.
+    /// Where the piece has no ids of the mode, or one beyond its rows.
     pub fn piece(
         &mut self,
         csr: CsrRef<'_>,
@@ -68,18 +73,24 @@ impl TimePartial {
         factors: Factors<'_>,
         desks: &Desks,
     ) {
-        let times = csr
-            .small()
-            .time
-            .expect("a tensor's interactions have times");
+        let (mode, small) = (self.mode, csr.small());
+        let ids = small.of(mode).copied().flatten();
+        let ids = ids.expect("the interactions have the mode that is solved");
         let (simd, width) = (self.simd, self.formula.width());
-        let (starts, order) = by_bin(times, self.sums.len());
+        let (starts, order) = by_bin(ids, self.sums.len());
+        let others = factors.small.zip(small).each().into_iter();
+        let mut others = others.filter(|(other, _)| *other != mode);
+        let other = others.find_map(|(_, (rows, ids))| rows.zip(ids));
+        let fades = small.time.filter(|_| !self.fades.is_empty());
+        let fades = fades.map(|times| (&self.fades[..], times));
         let rows = row_of_each(&csr, first_row);
         let items = |bin: usize| BinItems {
             simd,
             formula: &self.formula,
             users,
             products: factors.columns,
+            other,
+            fades,
             order: &order[starts[bin]..starts[bin + 1]],
             rows: &rows,
             columns: csr.columns(),
@@ -156,6 +167,10 @@ struct BinItems<'a> {
     formula: &'a Formula,
     users: kernels::Rows<'a>,
     products: kernels::Rows<'a>,
+    /// The other small mode, where it is factored, with an id for each position of the piece.
+    other: Option<(kernels::Rows<'a>, &'a [u32])>,
+    /// [`Formula::fades`], with the bin of time of each position.
+    fades: Option<(&'a [f32], &'a [u32])>,
     order: &'a [u32],
     rows: &'a [u32],
     columns: &'a [u32],
@@ -169,36 +184,36 @@ impl Interactions for BinItems<'_> {
             panel,
             weights,
             targets,
-            ids: [products, users],
+            ids: [products, users, other],
             ..
         } = desk;
         for (e, &position) in self.order[range].iter().enumerate() {
             let position = position as usize;
             let term = self.formula.term(self.values.at(position));
-            (weights[e], targets[e]) = (term.weight, term.target);
+            let fade = self
+                .fades
+                .map_or(1.0, |(fades, times)| fades[times[position] as usize]);
+            (weights[e], targets[e]) = (term.weight * fade, term.target * fade);
             (products[e], users[e]) = (self.columns[position], self.rows[position]);
+            other[e] = self.other.map_or(0, |(_, ids)| ids[position]);
         }
         debug_assert!(count <= CHUNK);
-        let sources = [
-            Source {
-                rows: self.products,
-                ids: &products[..count],
-            },
-            Source {
-                rows: self.users,
-                ids: &users[..count],
-            },
-        ];
+        let users = Source {
+            rows: self.users,
+            ids: &users[..count],
+        };
+        let products = Source {
+            rows: self.products,
+            ids: &products[..count],
+        };
+        let other = self.other.map(|(rows, _)| Source {
+            rows,
+            ids: &other[..count],
+        });
+        let sources = [products, users, other.unwrap_or(users)];
+        let sources = &sources[..2 + usize::from(other.is_some())];
         let terms = (&weights[..count], &targets[..count]);
-        add(
-            self.simd,
-            self.formula,
-            &sources,
-            terms,
-            panel,
-            onto,
-            system,
-        );
+        add(self.simd, self.formula, sources, terms, panel, onto, system);
     }
 }
 
@@ -208,27 +223,30 @@ impl Interactions for BinItems<'_> {
 ///
 /// # Panics
 /// Where a length is not that of the op.
-pub fn solve_times(
-    op: &TimeSolveOp,
+pub fn solve_small(
+    op: &SmallSolveOp,
     equations: &[f64],
-    grams: Option<(&[f64], &[f64])>,
+    grams: &[&[f64]],
     out: &mut [f32],
 ) -> Tally {
     let width = op.formula.width();
     assert_eq!(
         equations.len(),
-        op.bins as usize * packed_len(width),
+        op.rows as usize * packed_len(width),
         "equations of all bins"
     );
-    assert_eq!(out.len(), op.bins as usize * width, "a row per bin");
-    let base: Vec<f64> = match grams {
-        Some((users, products)) if op.formula.has_base() => users
-            .iter()
-            .zip(products)
-            .map(|(u, p)| op.formula.alpha0 * u * p)
-            .collect(),
-        _ => vec![0.0; upper_len(width)],
+    assert_eq!(out.len(), op.rows as usize * width, "a row per bin");
+    let alpha0 = if op.formula.has_base() {
+        assert!(
+            grams.iter().all(|gram| gram.len() == upper_len(width)),
+            "Grams of the width"
+        );
+        op.formula.alpha0
+    } else {
+        0.0
     };
+    let base = |i: usize| grams.iter().fold(alpha0, |base, gram| base * gram[i]);
+    let base: Vec<f64> = (0..upper_len(width)).map(base).collect();
     let bins: Vec<Bin<'_>> = equations
         .chunks_exact(packed_len(width))
         .map(|equations| Bin::new(op, equations, &base))
@@ -254,8 +272,25 @@ pub fn solve_times(
     }
 }
 
+/// The mean of the solved rows by the counts of their equations; zero where there is no interaction.
+///
+/// # Panics
+/// Where a length is not that of the op.
+pub fn mean_of(op: &SmallSolveOp, equations: &[f64], rows: &[f32], out: &mut [f32]) {
+    let width = op.formula.width();
+    let equations = equations.chunks_exact(packed_len(width));
+    let counts: Vec<f64> = equations.map(|one| one[system_len(width)]).collect();
+    assert_eq!((counts.len() * width, width), (rows.len(), out.len()));
+    let all: f64 = counts.iter().sum();
+    for (column, out) in out.iter_mut().enumerate() {
+        let terms = counts.iter().zip(rows[column..].iter().step_by(width));
+        let sum: f64 = terms.map(|(count, &x)| count * f64::from(x)).sum();
+        *out = if all > 0.0 { (sum / all) as f32 } else { 0.0 };
+    }
+}
+
 /// All bins from the first that has interactions to the last, each held to its neighbours.
-fn solve_together(op: &TimeSolveOp, bins: &[Bin<'_>], out: &mut [f32]) -> Tally {
+fn solve_together(op: &SmallSolveOp, bins: &[Bin<'_>], out: &mut [f32]) -> Tally {
     let (width, rank) = (op.formula.width(), op.formula.rank as usize);
     out.fill(0.0);
     let known = |bin: &Bin<'_>| bin.count > 0;
@@ -306,10 +341,10 @@ fn solve_together(op: &TimeSolveOp, bins: &[Bin<'_>], out: &mut [f32]) -> Tally 
     }
 }
 
-/// Bytes of [`solve_times`] beside its arguments.
-pub const fn solving_bytes(op: &TimeSolveOp, threads: u64) -> u64 {
+/// Bytes of [`solve_small`] beside its arguments.
+pub const fn solving_bytes(op: &SmallSolveOp, threads: u64) -> u64 {
     let rank = op.formula.rank as usize;
-    let bins = op.bins as u64;
+    let bins = op.rows as u64;
     let chain = if op.smoothing > 0.0 {
         chain_bytes(rank, bins) + 8 * bins * rank as u64
     } else {
@@ -344,7 +379,7 @@ struct Bin<'a> {
 }
 
 impl<'a> Bin<'a> {
-    fn new(op: &TimeSolveOp, equations: &'a [f64], base: &'a [f64]) -> Self {
+    fn new(op: &SmallSolveOp, equations: &'a [f64], base: &'a [f64]) -> Self {
         let width = op.formula.width();
         let count = equations[system_len(width)] as u64;
         Bin {

@@ -1,4 +1,4 @@
-//! The time mode: a user block's part of the equations of all bins, and their solution.
+//! The small modes: a user block's part of the equations of all rows, and their solution.
 
 use super::gather::{Gather, Planned};
 use super::objects::{
@@ -8,21 +8,22 @@ use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::als::desk::Desks;
 use model::als::gram::block_gram;
 use model::als::half_step::Factors;
-use model::als::time_mode::{TimePartial, packed_len, solve_times, solving_bytes};
-use model::als::{Rows, Tally, TimePartialOp, TimeSolveOp};
+use model::als::small_mode::{SmallPartial, mean_of, packed_len, solve_small, solving_bytes};
+use model::als::{Rows, SmallPartialOp, SmallSolveOp, Tally};
 use plan::Failure;
 use store::AlignedBuf;
 use store::partition::Partition;
-use tensor::{ObjectKey, Task};
+use tensor::{Mode, ObjectKey, Small, Task};
 
-/// A [`TimePartialOp`] in progress.
-pub struct TimePartialWork {
-    op: TimePartialOp,
+/// A [`SmallPartialOp`] in progress.
+pub struct SmallPartialWork {
+    op: SmallPartialOp,
     room: Room,
     writes: Vec<ObjectKey>,
-    keys: [ObjectKey; 2],
+    /// Partition, users and, where it is factored, the other small mode.
+    keys: Vec<ObjectKey>,
     gather: Gather,
-    sums: Option<TimePartial>,
+    sums: Option<SmallPartial>,
     started: Option<Started>,
     planned: Option<Planned>,
     pieces: u64,
@@ -33,26 +34,32 @@ pub struct TimePartialWork {
 struct Started {
     partition: Partition,
     users: Numbers,
+    /// The other small mode, where it is factored.
+    other: Option<Numbers>,
     desks: Desks,
     next: u64,
 }
 
-impl TimePartialWork {
+impl SmallPartialWork {
     /// A task that has fetched nothing.
     ///
     /// # Errors
     /// Where the budget is too small, or the task's keys are not those of its op.
-    pub fn new(task: &Task, op: TimePartialOp, room: &Room) -> Result<Self, Failure> {
+    pub fn new(task: &Task, op: SmallPartialOp, room: &Room) -> Result<Self, Failure> {
         let width = op.formula.width();
-        let keys = [key_at(task, 0)?, key_at(task, 1)?];
+        let mut keys = vec![key_at(task, 0)?, key_at(task, 1)?];
+        if op.other().is_some() {
+            keys.push(key_at(task, 3)?);
+        }
         let ObjectKey::Sealed { bytes, .. } = keys[0] else {
             return Err(super::objects::bug(task, "reads no sealed partition first"));
         };
-        let (bins, threads) = (u64::from(op.bins), room.pool.current_num_threads());
-        // A column and a time take eight bytes, so the file bounds the interactions.
-        let sums = TimePartial::bytes(width, bins, bytes / 8, threads);
-        let fixed = sums + bins * packed_len(width) as u64 * 8;
-        let extra = TimePartial::PIECE_BYTES;
+        let (bins, threads) = (u64::from(op.rows()), room.pool.current_num_threads());
+        // A column and an id of the mode take eight bytes, so the file bounds the interactions.
+        let sums = SmallPartial::bytes(width, bins, bytes / 8, threads);
+        let other = op.other().map_or(0, |(_, rows)| u64::from(rows));
+        let fixed = sums + bins * packed_len(width) as u64 * 8 + other * 4 * width as u64;
+        let extra = SmallPartial::PIECE_BYTES;
         let gather = Gather::new(
             &op.columns,
             read_at(task, 2)?,
@@ -61,8 +68,8 @@ impl TimePartialWork {
             extra,
             room.budget_bytes,
         )?;
-        let sums = Some(TimePartial::new(room.simd, &op));
-        Ok(TimePartialWork {
+        let sums = Some(SmallPartial::new(room.simd, &op));
+        Ok(SmallPartialWork {
             op,
             room: room.clone(),
             writes: task.writes.clone(),
@@ -80,15 +87,24 @@ impl TimePartialWork {
         let mut fetched = fetched.into_iter();
         let mut next = || fetched.next().expect("one answer per want");
         let partition = partition(next(), self.keys[0])?;
-        if !partition.has().time {
-            return Err(bad_partition("has no times, and the time mode is factored"));
+        for (mode, (has, rows)) in partition.has().zip(self.op.small).each() {
+            if rows.is_some() && !has {
+                return Err(bad_partition(&format!(
+                    "has no ids of {mode}, which is factored"
+                )));
+            }
         }
         let users = numbers(next(), Some(self.keys[1]))?;
+        let other = match self.keys.get(2) {
+            Some(&key) => Some(numbers(next(), Some(key))?),
+            None => None,
+        };
         self.gather.take_first(fetched)?;
         let desks = self.room.desks(self.op.formula.width(), 0);
         self.started = Some(Started {
             partition,
             users,
+            other,
             desks,
             next: 0,
         });
@@ -117,34 +133,39 @@ impl TimePartialWork {
         let Started {
             partition,
             users,
+            other,
             desks,
             next,
         } = self.started.as_mut().expect("started");
         let sums = self.sums.as_mut().expect("not finished");
         let users: [&[f32]; 1] = [users.typed()];
-        let users = Rows::contiguous(&users, self.op.formula.width());
-        let (gather, bins) = (&self.gather, self.op.bins);
+        let width = self.op.formula.width();
+        let users = Rows::contiguous(&users, width);
+        let other = other.as_ref().map(|other| [other.typed::<f32>()]);
+        let other = other.as_ref().map(|other| Rows::contiguous(other, width));
+        let mut small = Small::default();
+        match self.op.mode {
+            Mode::Context => small.time = other,
+            _ => small.context = other,
+        }
+        let (gather, limits) = (&self.gather, self.op.small);
         let fits = self.room.pool.install(|| {
             gather.with_piece(partition, &planned, fetched, |csr, first_row, columns| {
-                let times = csr.small().time.unwrap_or_default();
-                let fits = times.iter().all(|&bin| bin < bins);
+                let each = csr.small().zip(limits).each();
+                let fits = each.iter().all(|(_, (ids, limit))| match (ids, limit) {
+                    (Some(ids), Some(limit)) => ids.iter().all(|id| id < limit),
+                    _ => true,
+                });
                 if fits {
-                    sums.piece(
-                        csr,
-                        first_row,
-                        users,
-                        Factors {
-                            columns,
-                            times: None,
-                        },
-                        desks,
-                    );
+                    sums.piece(csr, first_row, users, Factors { columns, small }, desks);
                 }
                 fits
             })
         })?;
         if !fits {
-            return Err(bad_partition("names a time bin that its data set lacks"));
+            return Err(bad_partition(
+                "names a time bin or a context that its data set lacks",
+            ));
         }
         self.pieces += 1;
         self.cut_rows += u64::from(
@@ -159,7 +180,7 @@ impl TimePartialWork {
     }
 }
 
-impl Work for TimePartialWork {
+impl Work for SmallPartialWork {
     fn next_need(&mut self) -> Result<Need, Failure> {
         if self.started.is_some() {
             return Ok(self.plan()?.map_or(Need::Nothing, Need::Fetch));
@@ -183,7 +204,7 @@ impl Work for TimePartialWork {
 
     fn finish(mut self: Box<Self>) -> Result<Output, Failure> {
         let row_bytes = packed_len(self.op.formula.width()) * 8;
-        let mut out = AlignedBuf::zeroed(self.op.bins as usize * row_bytes);
+        let mut out = AlignedBuf::zeroed(self.op.rows() as usize * row_bytes);
         self.sums
             .take()
             .expect("finished once")
@@ -201,21 +222,21 @@ impl Work for TimePartialWork {
     }
 }
 
-/// A [`TimeSolveOp`] in progress.
-pub struct TimeSolveWork {
-    op: TimeSolveOp,
+/// A [`SmallSolveOp`] in progress.
+pub struct SmallSolveWork {
+    op: SmallSolveOp,
     room: Room,
     keys: Vec<ObjectKey>,
     writes: Vec<ObjectKey>,
-    solved: Option<(AlignedBuf, Tally)>,
+    solved: Option<(AlignedBuf, Option<AlignedBuf>, Tally)>,
 }
 
-impl TimeSolveWork {
+impl SmallSolveWork {
     /// A task that has fetched nothing.
     ///
     /// # Errors
     /// Where the budget is too small, or the task's keys are not those of its op.
-    pub fn new(task: &Task, op: TimeSolveOp, room: &Room) -> Result<Self, Failure> {
+    pub fn new(task: &Task, op: SmallSolveOp, room: &Room) -> Result<Self, Failure> {
         let keys = (0..task.reads.len())
             .map(|place| key_at(task, place))
             .collect::<Result<_, _>>()?;
@@ -224,9 +245,9 @@ impl TimeSolveWork {
         // The new version and, where bins start from it, the last one.
         let versions = if op.non_negative { 2 } else { 1 };
         let row_bytes = (packed_len(width) * 8 + versions * width * 4) as u64;
-        let needed = u64::from(op.bins) * row_bytes + solving_bytes(&op, threads);
+        let needed = u64::from(op.rows) * row_bytes + solving_bytes(&op, threads);
         fits(needed, room.budget_bytes)?;
-        Ok(TimeSolveWork {
+        Ok(SmallSolveWork {
             op,
             room: room.clone(),
             keys,
@@ -236,7 +257,7 @@ impl TimeSolveWork {
     }
 }
 
-impl Work for TimeSolveWork {
+impl Work for SmallSolveWork {
     fn next_need(&mut self) -> Result<Need, Failure> {
         if self.solved.is_some() {
             return Ok(Need::Nothing);
@@ -256,14 +277,15 @@ impl Work for TimeSolveWork {
             .zip(fetched)
             .map(|(&key, fetched)| numbers(fetched, Some(key)));
         let came: Vec<Numbers> = came.collect::<Result<_, _>>()?;
-        let mut out = AlignedBuf::zeroed(self.op.bins as usize * self.op.formula.width() * 4);
+        let width = self.op.formula.width();
+        let mut out = AlignedBuf::zeroed(self.op.rows as usize * width * 4);
         let mut more = came[1..].iter();
-        let roots = if self.op.formula.has_base() {
-            more.next().zip(more.next())
+        let grams = if self.op.formula.has_base() {
+            self.op.grams as usize
         } else {
-            None
+            0
         };
-        let grams = roots.map(|(users, products)| (users.typed(), products.typed()));
+        let grams: Vec<&[f64]> = more.by_ref().take(grams).map(Numbers::typed).collect();
         if let Some(last) = more.next() {
             out.typed_mut::<f32>().copy_from_slice(last.typed());
         }
@@ -271,15 +293,28 @@ impl Work for TimeSolveWork {
         let tally = self
             .room
             .pool
-            .install(|| solve_times(op, equations, grams, out.typed_mut()));
-        self.solved = Some((out, tally));
+            .install(|| solve_small(op, equations, &grams, out.typed_mut()));
+        let mean = op.mean.then(|| {
+            let mut mean = AlignedBuf::zeroed(width * 4);
+            mean_of(op, equations, out.typed(), mean.typed_mut());
+            mean
+        });
+        self.solved = Some((out, mean, tally));
         Ok(())
     }
 
     fn finish(self: Box<Self>) -> Result<Output, Failure> {
-        let (mut out, tally) = self.solved.expect("everything is computed");
+        let (mut out, mean, tally) = self.solved.expect("everything is computed");
         let width = self.op.formula.width();
-        let gram = self.writes.get(1).map(|&key| {
+        let mut writes = self.writes.into_iter();
+        let block = writes.next();
+        let gram = if self.op.formula.has_base() {
+            writes.next()
+        } else {
+            None
+        };
+        let mean = writes.next().zip(mean);
+        let gram = gram.map(|key| {
             (
                 key,
                 held_row(
@@ -291,8 +326,9 @@ impl Work for TimeSolveWork {
             )
         });
         self.op.biases.complete(width, out.typed_mut());
-        let mut objects = vec![(self.writes[0], held(out, 4 * width))];
-        objects.extend(gram);
+        let block = block.map(|key| (key, held(out, 4 * width)));
+        let mean = mean.map(|(key, mean)| (key, held(mean, 4 * width)));
+        let objects = block.into_iter().chain(gram).chain(mean).collect();
         Ok(Output {
             objects,
             partial: tally.encode(),
