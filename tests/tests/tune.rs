@@ -101,6 +101,47 @@ fn a_search_ends_in_the_same_job_whatever_is_killed() {
     );
 }
 
+/// One trial whose equations are singular once ended a whole search.
+#[test]
+fn a_trial_that_cannot_be_trained_is_out_and_the_others_go_on() {
+    const OBSERVED: [&str; 6] = [
+        "--set",
+        "model.preset=explicit",
+        "--set",
+        "input.value=value",
+        "--set",
+        "input.duplicates=sum",
+    ];
+    const MODEL: &str = "rank = 16\nepochs = 2\n[tune]\ntrials = 3\nrungs = 2\neta = 2\n[tune.search]\n\
+                         regularization = ";
+    let inputs = Inputs::of(&[Data::Small]);
+    let some = Job::new(
+        &inputs,
+        Data::Small,
+        &format!("{MODEL}[0.0, 0.1, 1.0]"),
+        SPLIT,
+    );
+    let report = json_of(&mut some.command("tune", &OBSERVED));
+    let found = trials(&report);
+    let failed: Vec<bool> = found
+        .iter()
+        .map(|trial| trial.get("failed").is_some())
+        .collect();
+    assert_eq!(failed, [false, false, true], "{found:?}");
+    let why = found[2]["failed"].as_str().expect("a sentence");
+    assert!(why.contains("raise `regularization` (now 0)"), "{why}");
+    assert!(found[2]["value"].is_null() && found[2]["regularization"] == 0.0);
+
+    let none = Job::new(&inputs, Data::Small, &format!("{MODEL}[0.0]"), SPLIT);
+    let ended = none
+        .command("tune", &OBSERVED)
+        .output()
+        .expect("the coordinator starts");
+    assert_eq!(ended.status.code(), Some(65));
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(said.contains("raise `regularization`"), "{said}");
+}
+
 /// Waits until a trial has paused once.
 fn checkpoint(job: &Job) {
     let manifests = job.model().join("tune").join("manifests");

@@ -185,8 +185,11 @@ pub struct TrialReport {
     pub epochs: u32,
     /// The best of them.
     pub best_epoch: u32,
-    /// The metric after that one.
+    /// The metric after that one; no number where it could not be trained.
     pub value: f64,
+    /// Why it could not be trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
     /// Epochs of the last rung that this process trained; 0: all were there.
     pub trained: u32,
     /// The searched keys.

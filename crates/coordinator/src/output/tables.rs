@@ -128,7 +128,10 @@ fn tune(tune: &TuneReport) -> String {
             .chain([
                 trial.epochs.to_string(),
                 trial.best_epoch.to_string(),
-                format!("{:.4}", trial.value),
+                match trial.failed {
+                    Some(_) => "failed".to_owned(),
+                    None => format!("{:.4}", trial.value),
+                },
             ]);
         table.add_row(row);
     }

@@ -4,8 +4,8 @@
 
 use super::data;
 use super::engine::{Engine, failed};
-use super::train;
-use crate::failure::Failure;
+use super::train::{self, Advanced};
+use crate::failure::{Failure, Kind};
 use crate::job::tuning::{Tuning, shown};
 use crate::output::report::{TrialReport, TuneReport};
 use model::tune::ranked;
@@ -20,13 +20,14 @@ const TABLE: &str = "trials.jsonl";
 /// Runs all trials, writes their table and the best one's job file beside `job`.
 ///
 /// # Errors
-/// Where a trial cannot be trained, or a file not be written.
+/// Where no trial can be trained, or a file not be written.
 pub async fn tune(engine: &Engine<'_>, tuning: &Tuning, job: &Path) -> Result<TuneReport, Failure> {
     let data = data::ingest(engine).await?.data;
     let depot = engine.depot(DepotId::MODEL)?;
     let mut trials: BTreeMap<usize, TrialReport> = BTreeMap::new();
     let mut alive: Vec<usize> = (0..tuning.trials.len()).collect();
     let mut order = Vec::new();
+    let mut first_failure = None;
     for (number, rung) in tuning.rungs.iter().enumerate() {
         alive.truncate(rung.trials as usize);
         let mut values = Vec::new();
@@ -40,16 +41,36 @@ pub async fn tune(engine: &Engine<'_>, tuning: &Tuning, job: &Path) -> Result<Tu
                 rung.epochs,
                 shown(&tuning.trials[trial].point)
             ));
-            let mut found = advance(engine, tuning, &data, trial, rung.epochs).await?;
+            let mut found = match advance(engine, tuning, &data, trial, rung.epochs).await {
+                // Equations that are singular and objectives that diverge are an answer too.
+                Err(failure) if failure.kind == Kind::Refused(Refusal::BadData) => {
+                    let why = failure.message();
+                    engine.console.observer().note(&format!(
+                        "trial {} cannot be trained and is out: {why}",
+                        trial + 1
+                    ));
+                    first_failure.get_or_insert(failure);
+                    report(tuning, trial, None, Some(why))
+                }
+                found => report(tuning, trial, Some(found?), None),
+            };
             found.rung = number as u32 + 1;
             values.push((trial, found.value));
             trials.insert(trial, found);
         }
         let places = ranked(tuning.metric, values);
-        alive = places.iter().map(|(trial, _)| *trial).collect();
-        // Those that go no further stand behind those that do.
+        let ranking = places.iter().map(|(trial, _)| *trial);
+        // Those that go no further stand behind those that do, and those that failed behind all.
         order.retain(|trial| !alive.contains(trial));
-        order = alive.iter().copied().chain(order).collect();
+        let (sound, out): (Vec<usize>, Vec<usize>) = ranking
+            .chain(order)
+            .partition(|trial| trials[trial].failed.is_none());
+        alive.retain(|trial| sound.contains(trial));
+        alive.sort_by_key(|trial| sound.iter().position(|sound| sound == trial));
+        order = sound.into_iter().chain(out).collect();
+        if let Some(failure) = first_failure.take_if(|_| alive.is_empty()) {
+            return Err(failure);
+        }
     }
     let best = order.first().copied().ok_or_else(|| {
         Failure::new(
@@ -82,11 +103,20 @@ async fn advance(
     data: &DataSet,
     trial: usize,
     epochs: u32,
-) -> Result<TrialReport, Failure> {
+) -> Result<Advanced, Failure> {
     let settings = &tuning.trials[trial].settings;
     let engine = engine.for_job(settings);
     let views = data::views(&engine, data).await?;
-    let advanced = train::advance(&engine, data, &views, epochs).await?;
+    train::advance(&engine, data, &views, epochs).await
+}
+
+/// A trial that was trained, or why it was not.
+fn report(
+    tuning: &Tuning,
+    trial: usize,
+    advanced: Option<Advanced>,
+    failed: Option<String>,
+) -> TrialReport {
     let point = &tuning.trials[trial].point;
     let setting = |(path, text): &(&'static str, String)| {
         let name = path.trim_start_matches("model.").to_owned();
@@ -95,15 +125,17 @@ async fn advance(
         let value = whole.or_else(|_| number.map(serde_json::Value::Number).ok_or(()));
         (name, value.unwrap_or_else(|()| text.as_str().into()))
     };
-    Ok(TrialReport {
+    let best = advanced.as_ref().map(|advanced| advanced.best);
+    TrialReport {
         trial: trial as u32 + 1,
         rung: 0,
-        epochs: advanced.epochs,
-        best_epoch: advanced.best.epoch,
-        value: advanced.best.value,
-        trained: advanced.trained,
+        epochs: advanced.as_ref().map_or(0, |advanced| advanced.epochs),
+        best_epoch: best.map_or(0, |best| best.epoch),
+        value: best.map_or(f64::NAN, |best| best.value),
+        failed,
+        trained: advanced.map_or(0, |advanced| advanced.trained),
         settings: point.iter().map(setting).collect(),
-    })
+    }
 }
 
 /// Writes `JOB.tuned.toml` beside the job, replacing an earlier one as a whole.
