@@ -182,6 +182,7 @@ fn bed(data: &Data, has_time: bool, course: Course) -> Bed {
             },
             train,
             attributes: BTreeMap::new(),
+            given: BTreeMap::new(),
             decay: None,
         },
         _directory: directory,

@@ -206,6 +206,9 @@ pub enum TablesError {
     /// A table of attributes is not what it should be.
     #[error("{0}")]
     BadAttributes(String),
+    /// A table of vectors is not what it should be.
+    #[error("{0}")]
+    BadVectors(String),
     /// The op of a task cannot be opened.
     #[error(
         "this worker cannot open a task of tables, version {found}: use the same version everywhere"

@@ -23,6 +23,7 @@ pub mod split;
 pub mod spool;
 pub mod survey;
 pub mod tiles;
+pub mod vectors;
 pub mod view;
 
 pub use attributes::{AttributeSpec, AttributeSurvey, IngestAttributes};
@@ -32,4 +33,5 @@ pub use op::Op;
 pub use spec::{BadReason, ContextSpec, EventRule, OnBadRow, ScanSpec, ValueRule};
 pub use split::{SplitSettings, Splits, interaction_hash, split_specs};
 pub use survey::{Survey, survey};
+pub use vectors::{VectorSpec, VectorSurvey};
 pub use view::BuildViews;

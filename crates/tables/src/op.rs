@@ -5,6 +5,7 @@ use crate::columns::ColumnKinds;
 use crate::error::TablesError;
 use crate::spec::{BadReason, ScanSpec};
 use crate::survey::{InputFile, Split};
+use crate::vectors::{Form, VectorSpec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -35,6 +36,8 @@ pub enum Op {
     Learn(LearnOp),
     /// Seals the words of some blocks.
     Words(WordsOp),
+    /// Reads the vectors of some blocks.
+    Vectors(VectorsOp),
 }
 
 /// Row groups of a table of attributes.
@@ -73,6 +76,26 @@ pub struct WordsOp {
     pub attributes: Vec<Attribute>,
     /// Rows of the blocks.
     pub rows: u64,
+}
+
+/// See [`Op::Vectors`]. Reads the dictionaries of its blocks, and the input files; writes the rows of each block, the first
+/// float of one that the files do not have being no number; returns a [`tensor::Imported`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VectorsOp {
+    /// All splits of the tables.
+    pub splits: Vec<AttributeSplit>,
+    /// The column of ids.
+    pub id: String,
+    /// Their type.
+    pub id_kind: IdKind,
+    /// Where vectors stand.
+    pub form: Form,
+    /// What they may be.
+    pub spec: VectorSpec,
+    /// Floats of a row that is written.
+    pub width: u32,
+    /// Rows of each block.
+    pub rows: Vec<u32>,
 }
 
 /// See [`Op::Scan`]. Reads nothing but the input file.

@@ -10,6 +10,7 @@ pub mod dataset;
 pub mod decay;
 pub mod digest;
 pub mod grid;
+pub mod imported;
 pub mod key;
 pub mod mode;
 pub mod op;
@@ -30,6 +31,7 @@ pub use dataset::{
 pub use decay::Decay;
 pub use digest::Digest;
 pub use grid::{Grid, GridError};
+pub use imported::Imported;
 pub use key::{BlockId, DepotId, KeyRange, ObjectKey, TableId, WorkerId};
 pub use mode::{Mode, Small};
 pub use op::{Op, OpFamily};

@@ -10,8 +10,8 @@ pub(crate) mod stopping;
 use crate::failure::Failure;
 use crate::job::merge::{Faults, Merged, Origin};
 use crate::job::settings::{
-    Context, Evaluate, Input, Io, Location, OnBadRow, Output, Recommend, Run, Settings, Simd,
-    Split, Workers,
+    Context, Evaluate, Input, Io, Location, Model, OnBadRow, Output, Recommend, Run, Settings,
+    Simd, Split, Workers,
 };
 use crate::memory;
 use std::path::Path;
@@ -45,7 +45,7 @@ pub fn settings(merged: &Merged, needs: Needs, mut faults: Faults) -> Result<Set
     let mut model = model::model(merged, &mut faults);
     model.stopping = stopping::stopping(merged, &split, model.fits_values(), &mut faults);
     let output = output(merged, needs, &mut faults);
-    apart(merged, &input, &split, &output, &mut faults);
+    apart(merged, (&input, &split, &model), &output, &mut faults);
     let evaluate = evaluate(merged);
     let run = run(merged, &mut faults);
     faults.into_result()?;
@@ -365,7 +365,12 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
 }
 
 /// What is written must not lie in what is read, nor in one another.
-fn apart(merged: &Merged, input: &Input, split: &Split, output: &Output, faults: &mut Faults) {
+fn apart(
+    merged: &Merged,
+    (input, split, model): (&Input, &Split, &Model),
+    output: &Output,
+    faults: &mut Faults,
+) {
     let (validation, test): (&[Location], &[Location]) = match split {
         Split::Given { validation, test } => (validation, test),
         _ => (&[], &[]),
@@ -376,6 +381,8 @@ fn apart(merged: &Merged, input: &Input, split: &Split, output: &Output, faults:
         .files
         .iter()
         .chain(attributes)
+        .chain(&model.initial_users)
+        .chain(&model.initial_products)
         .chain(validation)
         .chain(test)
         .filter_map(Location::as_path)

@@ -604,6 +604,14 @@ pub const KEYS: &[Key] = &[
         Some("1.0"),
         "`sgd`, `line`: what the rate is multiplied by after every epoch.",
     ),
+    texts(
+        "model.initial_products",
+        "`als`: Parquet files with products' first factors, as of an earlier model: a column of ids (named as in the data, or `id`) and one of lists, or one a factor. Products without a row start as ever.",
+    ),
+    texts(
+        "model.initial_users",
+        "`als`: the same of users, for solvers that go on from last factors (`auto`, `cg`, `subspace`).",
+    ),
     Key {
         path: "model.biases",
         shape: Shape::Flag,

@@ -347,6 +347,10 @@ pub struct Model {
     pub decay: f64,
     /// Whether users and products have biases.
     pub biases: bool,
+    /// Tables of users' first factors.
+    pub initial_users: Vec<Location>,
+    /// The same of products.
+    pub initial_products: Vec<Location>,
 }
 
 impl Model {

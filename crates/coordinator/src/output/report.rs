@@ -5,6 +5,7 @@ use model::evaluate::Evaluation;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use tensor::Imported;
 
 /// The whole object.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -128,6 +129,10 @@ pub struct TrainReport {
     pub reused: bool,
     /// The path of the kernels: `avx512`, `avx2` or `portable`.
     pub simd: String,
+    /// What became of first factors that were given (`model.initial_users`, `model.initial_products`), where this process read
+    /// them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub initial: BTreeMap<String, Imported>,
     /// What it took.
     pub work: WorkReport,
 }

@@ -10,6 +10,7 @@ mod engine;
 mod estimate;
 mod fresh;
 mod ids;
+mod initial;
 mod input;
 mod measure;
 mod moments;

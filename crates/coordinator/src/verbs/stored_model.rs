@@ -13,8 +13,9 @@ use model::sgd;
 use model::{Best, Holds, Stopping, TableVersion};
 use plan::Refusal;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use store::Cache;
-use tensor::{DataSet, DepotId, Digest, KeyRange, TableId, ViewSpec};
+use tensor::{DataSet, DepotId, Digest, KeyRange, Mode, TableId, ViewSpec};
 
 /// The version under which programs read the tables of a stored model.
 const VERSION: u64 = 0;
@@ -166,6 +167,9 @@ pub struct Record {
     /// The epoch that it is of, where epochs were compared; else it is of the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<Best>,
+    /// The tables that its first factors came from, where users brought them along.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub initial: BTreeMap<Mode, Digest>,
 }
 
 impl Record {
@@ -175,6 +179,7 @@ impl Record {
         train: ViewSpec,
         forecast: Forecast,
         stopping: Option<Stopping>,
+        initial: BTreeMap<Mode, Digest>,
     ) -> Self {
         Record {
             algorithm,
@@ -183,6 +188,7 @@ impl Record {
             forecast,
             stopping,
             best: None,
+            initial,
         }
     }
 

@@ -4,6 +4,7 @@ use super::curve::Curve;
 use super::data::{self, Views};
 use super::engine::{Engine, Stage, failed, key_of, refused, simd};
 use super::ids;
+use super::initial::{self, Initial};
 use super::stored_model::{Algorithm, Record, StoredModel, digest_of};
 use crate::driver::{Outcome, Resume, StoredObject};
 use crate::failure::Failure;
@@ -43,7 +44,8 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
     let algorithm = Algorithm::for_data(&engine.settings.model, data);
     let simd_name = simd(engine.settings.run.simd)?.path().name().to_owned();
     let stopping = engine.settings.model.stopping;
-    let record = record_of(engine, views, &algorithm);
+    let initial = initial::survey(engine, data, &algorithm).await?;
+    let record = record_of(engine, views, &algorithm, &initial);
     let run = run_key(b"train", data, &record)?;
     let depot = engine.depot(DepotId::MODEL)?;
     let term = depot.claim_term(Some(run)).await.map_err(failed)?;
@@ -73,7 +75,8 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
         ));
     }
     let kind = algorithm.kind();
-    let mut program = program(engine, data, views, algorithm, SAMPLE_USERS, None).await?;
+    let course = (SAMPLE_USERS, None);
+    let mut program = program(engine, data, views, algorithm, &initial, course).await?;
     let kept: Arc<Mutex<Vec<StoredObject>>> = Arc::new(Mutex::new(
         resume
             .as_ref()
@@ -92,6 +95,7 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
         resume,
         checkpoints: Some((engine.settings.run.checkpoint_epochs, Box::new(commit))),
         news: Some(Box::new(move |news| heard.hear(news))),
+        inputs: initial.inputs(),
         ..Stage::plain("train", run, term)
     };
     let outcome = match engine.run(&mut *program, stage).await {
@@ -115,8 +119,19 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
     )
     .await?;
     let digest = model.factors.to_string();
+    let imported = program.imported();
+    for (mode, of) in &imported {
+        engine.console.observer().note(&format!(
+            "{} of the {} rows of `initial_{mode}s` have ids of the data set, the others were left aside",
+            of.known, of.rows
+        ));
+    }
+    let imported = imported.into_iter();
     let report = TrainReport {
         digest,
+        initial: imported
+            .map(|(mode, of)| (mode.name().to_owned(), of))
+            .collect(),
         epochs: curve.after(resumed_from.unwrap_or(0)),
         best: best(stopping, program.best()),
         curve: curve.url(),
@@ -153,12 +168,14 @@ pub async fn advance(
     epochs: u32,
 ) -> Result<Advanced, Failure> {
     let algorithm = Algorithm::for_data(&engine.settings.model, data);
-    let record = record_of(engine, views, &algorithm);
+    let initial = initial::survey(engine, data, &algorithm).await?;
+    let record = record_of(engine, views, &algorithm, &initial);
     let run = run_key(b"tune", data, &record)?;
     let depot = engine.depot(DepotId::MODEL)?;
     let resume = resume(&depot, run).await?;
     let kind = algorithm.kind();
-    let mut program = program(engine, data, views, algorithm, TRIAL_USERS, Some(epochs)).await?;
+    let course = (TRIAL_USERS, Some(epochs));
+    let mut program = program(engine, data, views, algorithm, &initial, course).await?;
     if let Some(resume) = &resume {
         let state = Some(&resume.checkpoint.state[..]);
         program
@@ -178,6 +195,7 @@ pub async fn advance(
             // Trials are short: a checkpoint where one pauses is enough.
             checkpoints: Some((0, Box::new(commit))),
             news: Some(Box::new(move |news| heard.hear(news))),
+            inputs: initial.inputs(),
             ..Stage::plain("trial", run, term)
         };
         if let Err(failure) = engine.run(&mut *program, stage).await {
@@ -197,10 +215,22 @@ pub async fn advance(
     })
 }
 
-fn record_of(engine: &Engine<'_>, views: &Views, algorithm: &Algorithm) -> Record {
+fn record_of(
+    engine: &Engine<'_>,
+    views: &Views,
+    algorithm: &Algorithm,
+    initial: &Initial,
+) -> Record {
     let model = &engine.settings.model;
     let train = views.train_spec.clone();
-    Record::new(algorithm.clone(), train, model.forecast, model.stopping)
+    let (forecast, stopping) = (model.forecast, model.stopping);
+    Record::new(
+        algorithm.clone(),
+        train,
+        forecast,
+        stopping,
+        initial.digests(),
+    )
 }
 
 fn run_key(verb: &[u8], data: &DataSet, record: &Record) -> Result<Digest, Failure> {
@@ -219,14 +249,14 @@ fn best(stopping: Option<Stopping>, best: Option<Best>) -> Option<BestReport> {
 }
 
 /// The program of an algorithm; it measures every epoch on the validation part where there is one, lists for so many
-/// users.
+/// users, and pauses after so many epochs.
 async fn program(
     engine: &Engine<'_>,
     data: &DataSet,
     views: &Views,
     algorithm: Algorithm,
-    users: u64,
-    pause: Option<u32>,
+    initial: &Initial,
+    (users, pause): (u64, Option<u32>),
 ) -> Result<Box<dyn Training>, Failure> {
     let sampler = sampler(engine, data, views, &algorithm, users)?;
     let watch = (sampler, engine.settings.model.stopping, pause);
@@ -243,6 +273,7 @@ async fn program(
                 train,
                 decay,
                 attributes: data.attributes.clone(),
+                given: initial.given(data, &settings),
             };
             let program = Als::new(settings, input).map_err(|error| config(&error))?;
             Ok(watched(program, watch))

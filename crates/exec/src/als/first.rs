@@ -1,6 +1,6 @@
 //! Counts before training, and the first factors.
 
-use super::objects::{block_written, held, held_row, key_at, partition};
+use super::objects::{Numbers, block_written, held, held_row, key_at, numbers, partition};
 use crate::trouble::failure_of;
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::als::first::first_factors;
@@ -82,12 +82,15 @@ impl Work for TotalsWork {
 pub struct InitWork {
     op: InitOp,
     block: BlockId,
+    /// The rows that are given.
+    given_key: Option<ObjectKey>,
+    given: Option<Numbers>,
     writes: Vec<ObjectKey>,
     room: Room,
 }
 
 impl InitWork {
-    /// A task that needs nothing.
+    /// A task that has fetched nothing.
     ///
     /// # Errors
     /// Where the task writes no block, or the block does not fit the budget.
@@ -99,6 +102,12 @@ impl InitWork {
             room.budget_bytes,
         )?;
         Ok(InitWork {
+            given_key: if op.given {
+                Some(key_at(task, 0)?)
+            } else {
+                None
+            },
+            given: None,
             op,
             block,
             writes: task.writes.clone(),
@@ -109,10 +118,15 @@ impl InitWork {
 
 impl Work for InitWork {
     fn next_need(&mut self) -> Result<Need, Failure> {
-        Ok(Need::Nothing)
+        Ok(match self.given_key.filter(|_| self.given.is_none()) {
+            Some(key) => Need::Fetch(vec![Want::Object(key, Part::Whole)]),
+            None => Need::Nothing,
+        })
     }
 
-    fn compute(&mut self, _: Vec<Fetched>) -> Result<(), Failure> {
+    fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
+        let fetched = fetched.into_iter().next().expect("one answer per want");
+        self.given = Some(numbers(fetched, self.given_key)?);
         Ok(())
     }
 
@@ -120,7 +134,8 @@ impl Work for InitWork {
         let width = self.op.rank.next_multiple_of(16) as usize;
         let rows = self.op.grid.rows[self.block.0 as usize] as usize;
         let mut out = AlignedBuf::zeroed(rows * width * 4);
-        first_factors(&self.op, self.block, out.typed_mut());
+        let given = self.given.as_ref().map(Numbers::typed);
+        first_factors(&self.op, self.block, given, out.typed_mut());
         let gram = self.writes.get(1).map(|&key| {
             (
                 key,

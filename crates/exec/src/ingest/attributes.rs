@@ -62,16 +62,7 @@ pub(super) struct WordsWork {
 
 impl WordsWork {
     pub(super) fn new(op: WordsOp, task: &Task, room: &Room) -> Result<Self, Failure> {
-        let key = |read: &Read| match read.keys {
-            KeyRange::One(key) => Ok(key),
-            KeyRange::Blocks { .. } => Err(bug("attributes read sealed dictionaries")),
-        };
-        let dictionaries: Vec<ObjectKey> = task.reads.iter().map(key).collect::<Result<_, _>>()?;
-        let bytes = |key: &ObjectKey| match key {
-            ObjectKey::Sealed { bytes, .. } => *bytes,
-            _ => 0,
-        };
-        let known = dictionaries.iter().map(bytes).sum();
+        let (dictionaries, known) = dictionaries(task)?;
         let needed = TableScan::bytes(&op.splits) + Words::bytes(&op, op.rows, known);
         fits(needed, room.budget_bytes)?;
         Ok(WordsWork {
@@ -97,13 +88,7 @@ impl Work for WordsWork {
 
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
         let Some(words) = &mut self.words else {
-            let sealed = |fetched| match fetched {
-                Fetched::Sealed(file) => Ok(file),
-                _ => Err(bug(
-                    "attributes were handed something else than a sealed dictionary",
-                )),
-            };
-            let files: Vec<Sealed> = fetched.into_iter().map(sealed).collect::<Result<_, _>>()?;
+            let files = sealed(fetched)?;
             self.words = Some(Words::new(self.op.clone(), files).map_err(failure)?);
             return Ok(());
         };
@@ -130,14 +115,42 @@ impl Work for WordsWork {
     }
 }
 
-fn need(scan: &TableScan) -> Need {
+/// The keys of the dictionaries that a task reads, and their bytes.
+pub(super) fn dictionaries(task: &Task) -> Result<(Vec<ObjectKey>, u64), Failure> {
+    let key = |read: &Read| match read.keys {
+        KeyRange::One(key) => Ok(key),
+        KeyRange::Blocks { .. } => Err(bug("tables of ids read sealed dictionaries")),
+    };
+    let keys: Vec<ObjectKey> = task.reads.iter().map(key).collect::<Result<_, _>>()?;
+    let bytes = |key: &ObjectKey| match key {
+        ObjectKey::Sealed { bytes, .. } => *bytes,
+        _ => 0,
+    };
+    let known = keys.iter().map(bytes).sum();
+    Ok((keys, known))
+}
+
+/// Dictionaries that came.
+pub(super) fn sealed(fetched: Vec<Fetched>) -> Result<Vec<Sealed>, Failure> {
+    let sealed = |fetched| match fetched {
+        Fetched::Sealed(file) => Ok(file),
+        _ => Err(bug(
+            "a table of ids was handed something else than a sealed dictionary",
+        )),
+    };
+    fetched.into_iter().map(sealed).collect()
+}
+
+/// What a scan lacks.
+pub(super) fn need(scan: &TableScan) -> Need {
     scan.wants().map_or(Need::Nothing, |(file, ranges)| {
         let wants = ranges.into_iter().map(|range| Want::Input(file, range));
         Need::Fetch(wants.collect())
     })
 }
 
-fn bytes(fetched: Vec<Fetched>) -> Result<Vec<Bytes>, Failure> {
+/// Bytes of a file that came.
+pub(super) fn bytes(fetched: Vec<Fetched>) -> Result<Vec<Bytes>, Failure> {
     let bytes = |fetched| match fetched {
         Fetched::Bytes(bytes) => Ok(bytes),
         _ => Err(bug(

@@ -5,6 +5,7 @@ mod dictionary;
 mod scan;
 mod seal;
 mod shuffle;
+mod vectors;
 
 use crate::trouble::failure_of;
 use crate::view::ViewWork;
@@ -26,6 +27,7 @@ pub(crate) fn begin(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> 
         Op::View(op) => (op.units.len(), 0),
         Op::Tiles(_) | Op::Words(_) => (task.reads.len().max(1), 0),
         Op::Learn(_) => (0, 0),
+        Op::Vectors(op) => (op.rows.len(), op.rows.len()),
     };
     if (task.reads.len(), task.writes.len()) != (reads, writes) {
         return Err(bug(
@@ -41,6 +43,7 @@ pub(crate) fn begin(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> 
         Op::Tiles(op) => Box::new(ViewWork::tiles(op, task, room)),
         Op::Learn(op) => Box::new(attributes::LearnWork::new(&op, room)?),
         Op::Words(op) => Box::new(attributes::WordsWork::new(op, task, room)?),
+        Op::Vectors(op) => Box::new(vectors::VectorsWork::new(op, task, room)?),
     })
 }
 

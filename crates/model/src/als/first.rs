@@ -10,16 +10,18 @@ const PURPOSE: u32 = 0x100;
 
 /// Fills the rows of a block: all of its columns in use, zeros beyond; biases are 0, and the columns of the others' ones. Numbers are keyed by (seed, mode, row id,
 /// column), so neither grid nor threads matter.
+/// Rows that are `given` (the first float is a number) are as they are given.
 ///
 /// # Panics
-/// Where `out` is not the block's rows.
-pub fn first_factors(op: &InitOp, block: BlockId, out: &mut [f32]) {
+/// Where `out` or what is given is not the block's rows.
+pub fn first_factors(op: &InitOp, block: BlockId, given: Option<&[f32]>, out: &mut [f32]) {
     let width = op.rank.next_multiple_of(16) as usize;
     let ids = op.grid.row_ids(block);
     assert_eq!(out.len(), ids.len() * width, "the rows of the block");
     for (row, id) in out.chunks_exact_mut(width).zip(ids) {
         let row = &mut row[..op.biases.factors()];
         match op.first {
+            First::Zeros => row.fill(0.0),
             First::Ones => row.fill(1.0),
             First::Normal { seed, mode, scale } | First::HalfNormal { seed, mode, scale } => {
                 Random::new(seed, PURPOSE + mode_number(mode), 0, id).fill_normal(row);
@@ -29,6 +31,13 @@ pub fn first_factors(op: &InitOp, block: BlockId, out: &mut [f32]) {
                     *x = if folded { x.abs() } else { *x };
                 }
             }
+        }
+    }
+    if let Some(given) = given {
+        assert_eq!(given.len(), out.len(), "the rows of the block");
+        let rows = given.chunks_exact(width).zip(out.chunks_exact_mut(width));
+        for (given, out) in rows.filter(|(given, _)| !given[0].is_nan()) {
+            out.copy_from_slice(given);
         }
     }
     op.biases.complete(width, out);

@@ -37,7 +37,8 @@ pub struct TotalsOp {
     pub rows: Grid,
 }
 
-/// The first factors of a table. Writes a block and, where `gram` says so, its Gram partial.
+/// The first factors of a table. Reads, where some are given, the block of these rows, of which the first float is no number
+/// where there is none. Writes a block and, where `gram` says so, its Gram partial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InitOp {
     /// Columns in use.
@@ -50,11 +51,15 @@ pub struct InitOp {
     pub gram: bool,
     /// The biases among the columns, which are 0 at first.
     pub biases: Biases,
+    /// Whether rows are given.
+    pub given: bool,
 }
 
 /// First values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum First {
+    /// Zeros.
+    Zeros,
     /// Ones.
     Ones,
     /// Normal numbers, keyed by seed, mode, row id and column.

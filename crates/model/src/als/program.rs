@@ -10,8 +10,10 @@ use crate::reduce::tree_sum;
 use crate::training::{Algorithm, Epochs, TableVersion, decode, misreduced, refuse};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use tensor::{
-    Attributes, Decay, Grid, KeyRange, Mode, Partitions, ProgramError, Reduced, Small, Step,
+    Attributes, Decay, Grid, Imported, KeyRange, Mode, Partitions, ProgramError, Read, Reduced,
+    Small, Step,
 };
 
 /// What is trained on.
@@ -29,6 +31,22 @@ pub struct Input {
     pub decay: Option<Decay>,
     /// What is known of users and products besides.
     pub attributes: BTreeMap<Mode, Attributes>,
+    /// First factors that users brought along, by mode.
+    pub given: BTreeMap<Mode, Vec<Given>>,
+}
+
+/// A task that reads first factors from where they came. It writes blocks of rows as [`super::InitOp`] reads them and
+/// returns an [`Imported`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Given {
+    /// Another crate's op.
+    pub op: tensor::Op,
+    /// What it reads.
+    pub reads: Vec<Read>,
+    /// The blocks that it writes, in order.
+    pub blocks: Range<u32>,
+    /// Its relative cost.
+    pub cost: u64,
 }
 
 /// What the counts of the first stage come to.
@@ -47,6 +65,7 @@ pub struct Alternation {
     learnt: Learnt,
     tallies: BTreeMap<Mode, Tally>,
     maps: BTreeMap<Mode, MapTally>,
+    imported: BTreeMap<Mode, Imported>,
 }
 
 /// Alternating least squares.
@@ -65,7 +84,17 @@ impl Als {
             learnt: Learnt::default(),
             tallies: BTreeMap::new(),
             maps: BTreeMap::new(),
+            imported: BTreeMap::new(),
         };
+        let given = &algorithm.input.given;
+        if given.contains_key(&Mode::User) && !algorithm.settings.starts_warm() {
+            let problem = "is for solvers that go on from last factors (\"auto\", \"cg\", \"subspace\") and for `non_negative`: others \
+                           solve users from the products alone, give `initial_products`, or remove the key";
+            return Err(SettingsError {
+                key: "initial_users",
+                problem: problem.to_owned(),
+            });
+        }
         for (mode, key, column) in [
             (Mode::User, "user_attribute_weight", "user_attributes"),
             (
@@ -152,6 +181,25 @@ impl Alternation {
         Ok(())
     }
 
+    fn import(&mut self, mode: Mode, partials: &[Vec<u8>]) -> Result<(), ProgramError> {
+        let mut sum = Imported::default();
+        for partial in partials {
+            // Every task reads all rows, and knows those of its blocks.
+            let part: Imported = decode(partial)?;
+            sum.rows = part.rows;
+            sum.known += part.known;
+        }
+        if sum.known == 0 {
+            return refuse(format!(
+                "none of the {} rows of `initial_{mode}s` has the id of a {mode} of the data set: give factors of the same \
+                 {mode}s, or remove the key",
+                sum.rows
+            ));
+        }
+        self.imported.insert(mode, sum);
+        Ok(())
+    }
+
     fn tally(&mut self, mode: Mode, partials: &[Vec<u8>]) -> Result<(), ProgramError> {
         let tallies: Vec<Tally> = partials
             .iter()
@@ -221,6 +269,7 @@ impl Algorithm for Alternation {
     fn heard(&mut self, role: Role, reduced: Reduced) -> Result<(), ProgramError> {
         match (role, reduced) {
             (Role::Totals, Reduced::Collect(partials)) => self.count(&partials),
+            (Role::Given(mode), Reduced::Collect(partials)) => self.import(mode, &partials),
             (Role::Tally(mode), Reduced::Collect(partials)) => self.tally(mode, &partials),
             (Role::Maps(mode), Reduced::Collect(partials)) => self.map_tally(mode, &partials),
             (Role::Silent, _) => Ok(()),
@@ -271,6 +320,10 @@ impl Algorithm for Alternation {
 
     fn kept(&self, epoch: u32) -> Vec<KeyRange> {
         self.layout().kept(epoch)
+    }
+
+    fn imported(&self) -> BTreeMap<Mode, Imported> {
+        self.imported.clone()
     }
 
     /// The mean that was taken off explicit targets, else 0.

@@ -34,6 +34,11 @@ pub const TURNED_USERS: TableId = TableId(3);
 /// The products' factors in the basis of their Gram, for one half-step.
 pub const TURNED_PRODUCTS: TableId = TableId(4);
 
+/// Users' first factors as they were given.
+const GIVEN_USERS: TableId = TableId(9);
+/// Products' first factors as they were given.
+const GIVEN_PRODUCTS: TableId = TableId(10);
+
 /// Numbers of reductions an epoch: a Gram of each mode, the equations of each small one.
 const REDUCTIONS: u64 = 8;
 
@@ -52,6 +57,8 @@ fn slot(mode: Mode) -> u64 {
 pub enum Role {
     /// Totals of a user block each.
     Totals,
+    /// What became of first factors that were given.
+    Given(Mode),
     /// A tally of solved rows of a mode each.
     Tally(Mode),
     /// The tally of the maps of a mode.
@@ -282,6 +289,10 @@ impl Layout<'_> {
             First::Normal { seed, mode, scale }
         };
         self.init(&mut stage, &self.table(mode, 0), normal);
+        // Where users start from something, it is what is given.
+        if self.input.given.contains_key(&Mode::User) {
+            self.init(&mut stage, &self.table(Mode::User, 0), First::Zeros);
+        }
         for table in self.small_tables(0) {
             self.init(&mut stage, &table, First::Ones);
         }
@@ -289,38 +300,80 @@ impl Layout<'_> {
         let held = self.context_mean(0).filter(|_| self.settings.hold_context);
         if let Some(mean) = held {
             let name = "mean of contexts";
-            let draft = self.first_block(&mean, First::Ones, false, BlockId(0));
+            let draft = self.first_block(&mean, First::Ones, false, None, BlockId(0));
             stage.push(name, Role::Silent, vec![draft], Vec::new());
         }
         stage
     }
 
     fn init(&self, stage: &mut Stage, table: &TableVersion, first: First) {
-        let gram = self.formula.has_base();
+        // Users are solved before anybody asks for their Gram.
+        let gram = self.formula.has_base() && table.mode != Mode::User;
+        let given = self.read_given(stage, table);
         let blocks = table.grid.block_ids();
-        let drafts = blocks.map(|block| self.first_block(table, first, gram, block));
+        let drafts =
+            blocks.map(|block| self.first_block(table, first, gram, given.as_ref(), block));
         stage.push(
             &format!("first {} factors", table.mode),
             Role::Silent,
             drafts.collect(),
-            Vec::new(),
+            given.iter().map(TableVersion::keys).collect(),
         );
-        self.gram_reduce(stage, table);
+        if gram {
+            self.gram_reduce(stage, table);
+        }
     }
 
-    fn first_block(&self, table: &TableVersion, first: First, gram: bool, block: BlockId) -> Draft {
+    /// Reads the rows of a table that users brought along, where they did.
+    fn read_given(&self, stage: &mut Stage, table: &TableVersion) -> Option<TableVersion> {
+        let tasks = self.input.given.get(&table.mode)?;
+        let given = TableVersion {
+            id: if table.mode == Mode::User {
+                GIVEN_USERS
+            } else {
+                GIVEN_PRODUCTS
+            },
+            ..table.clone()
+        };
+        let drafts = tasks.iter().map(|task| Draft {
+            op: task.op.clone(),
+            reads: task.reads.clone(),
+            writes: task
+                .blocks
+                .clone()
+                .map(|block| given.block(block))
+                .collect(),
+            cost: task.cost,
+        });
+        let name = format!("given {} factors", table.mode);
+        stage.push(&name, Role::Given(table.mode), drafts.collect(), Vec::new());
+        Some(given)
+    }
+
+    fn first_block(
+        &self,
+        table: &TableVersion,
+        first: First,
+        gram: bool,
+        given: Option<&TableVersion>,
+        block: BlockId,
+    ) -> Draft {
         let op = InitOp {
             rank: self.formula.rank,
             grid: table.grid.clone(),
             first,
             gram,
             biases: self.formula.biases(table.mode),
+            given: given.is_some(),
         };
         let mut writes = vec![table.block(block.0)];
         writes.extend(gram.then(|| self.gram(table).leaf(block.0)));
         Draft {
             op: Op::Als(AlsOp::Init(op)).encode(),
-            reads: Vec::new(),
+            reads: given
+                .iter()
+                .map(|given| Read::whole(given.block(block.0)))
+                .collect(),
             writes,
             cost: u64::from(table.grid.rows[block.0 as usize]),
         }
@@ -349,8 +402,9 @@ impl Layout<'_> {
         let (old_users, users) = (before(Mode::User), after(Mode::User));
         let (old_products, products) = (before(Mode::Product), after(Mode::Product));
 
+        let starts = epoch > 1 || self.input.given.contains_key(&Mode::User);
         let mut frees = self.root_of(&old_products);
-        if epoch > 1 {
+        if starts {
             frees.push(old_users.keys());
         }
         self.half_step(
@@ -359,7 +413,7 @@ impl Layout<'_> {
             &self.input.train.user_major,
             &old_products,
             &small,
-            (epoch > 1).then_some(&old_users),
+            starts.then_some(&old_users),
             frees,
         );
 

@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use tensor::{Checkpoint, KeyRange, News, Program, ProgramError, Reduced, Step, StepId, Turn};
+use tensor::{
+    Checkpoint, Imported, KeyRange, Mode, News, Program, ProgramError, Reduced, Step, StepId, Turn,
+};
 
 /// What differs between algorithms that train in epochs.
 pub trait Algorithm: Send {
@@ -53,6 +55,11 @@ pub trait Algorithm: Send {
 
     /// What a program restored after an epoch reads and does not write.
     fn kept(&self, epoch: u32) -> Vec<KeyRange>;
+
+    /// What became of tables that users brought along, where this course of the program read them.
+    fn imported(&self) -> BTreeMap<Mode, Imported> {
+        BTreeMap::new()
+    }
 
     /// What is to be added to every score.
     fn offset(&self) -> f32;
@@ -341,6 +348,10 @@ impl<A: Algorithm> Training for Epochs<A> {
 
     fn rests(&self) -> bool {
         Epochs::rests(self)
+    }
+
+    fn imported(&self) -> BTreeMap<Mode, Imported> {
+        self.algorithm.imported()
     }
 
     fn offset(&self) -> f32 {

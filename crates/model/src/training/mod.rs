@@ -12,7 +12,8 @@ pub(crate) use epochs::{decode, misreduced, refuse};
 pub use stopping::{Best, Stopping};
 pub use table::{Holds, TableVersion};
 
-use tensor::{Program, Reduced, Step, StepId};
+use std::collections::BTreeMap;
+use tensor::{Imported, Mode, Program, Reduced, Step, StepId};
 
 /// A program that ends with the tables of a model, whose dot products (with `offset`) are the scores.
 pub trait Training: Program {
@@ -28,6 +29,9 @@ pub trait Training: Program {
 
     /// Whether there is nothing left to do: it has finished, or has come to its pause.
     fn rests(&self) -> bool;
+
+    /// What became of tables that users brought along, where this course of the program read them.
+    fn imported(&self) -> BTreeMap<Mode, Imported>;
 
     /// What is to be added to every score.
     fn offset(&self) -> f32;

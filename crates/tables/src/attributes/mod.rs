@@ -4,13 +4,15 @@
 //! dictionaries know. So nothing is sorted or kept between, and memory is that of a group.
 
 mod learn;
+mod places;
 mod program;
 mod table;
 mod words;
 
 pub use learn::{Learn, LearnReport, Learnt, Moments};
+pub use places::Places;
 pub use program::IngestAttributes;
-pub use table::TableScan;
+pub use table::{Batch, TableScan};
 pub use words::{Words, WordsReport};
 
 use crate::columns::{data_type, id_kind, id_word, is_value};

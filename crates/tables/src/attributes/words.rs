@@ -1,17 +1,16 @@
 //! The words of some blocks: of every row of the tables those that their dictionaries know.
 
+use super::places::Places;
 use super::table::{Batch, names};
-use crate::columns::{Reals, i64_from_ordered, integers, texts};
+use crate::columns::Reals;
 use crate::error::TablesError;
 use crate::op::WordsOp;
 use arrow::array::{Array, ArrayRef};
 use serde::{Deserialize, Serialize};
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use store::dictionary::{Dictionary, IdRef};
 use store::{Cache, Sealed};
 use tensor::attributes::MISSING;
-use tensor::{AttributeKind, IdKind, SealedRef};
+use tensor::{AttributeKind, SealedRef};
 
 /// The partial of a task that seals words.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,9 +26,7 @@ pub struct WordsReport {
 /// The words of some blocks in the making.
 pub struct Words {
     op: WordsOp,
-    dictionaries: Vec<Dictionary>,
-    /// Every row as (block, local), in the order of ids.
-    rows: Vec<(u32, u32)>,
+    places: Places,
     /// The words of each block.
     blocks: Vec<Vec<u32>>,
     seen: Vec<Vec<bool>>,
@@ -44,23 +41,10 @@ impl Words {
     /// # Errors
     /// Where a dictionary is damaged.
     pub fn new(op: WordsOp, dictionaries: Vec<Sealed>) -> Result<Self, TablesError> {
-        let dictionaries: Vec<Dictionary> = dictionaries
-            .into_iter()
-            .map(Dictionary::open)
-            .collect::<Result<_, _>>()?;
-        let places = |(block, dictionary): (usize, &Dictionary)| {
-            (0..dictionary.rows() as u32).map(move |local| (block as u32, local))
-        };
-        let mut rows: Vec<(u32, u32)> = dictionaries.iter().enumerate().flat_map(places).collect();
-        let id = |&(block, local): &(u32, u32)| dictionaries[block as usize].get(local);
-        rows.sort_unstable_by(|a, b| id(a).cmp(&id(b)));
+        let places = Places::new(op.id_kind, dictionaries)?;
         let attributes = op.attributes.len();
-        let words = dictionaries
-            .iter()
-            .map(|dictionary| vec![MISSING; dictionary.rows() * attributes]);
-        let seen = dictionaries
-            .iter()
-            .map(|dictionary| vec![false; dictionary.rows()]);
+        let words = places.rows().map(|rows| vec![MISSING; rows * attributes]);
+        let seen = places.rows().map(|rows| vec![false; rows]);
         let levels = op.attributes.iter().map(|attribute| match &attribute.kind {
             AttributeKind::Number { .. } => BTreeMap::new(),
             AttributeKind::Levels { levels, .. } => levels.iter().cloned().zip(0..).collect(),
@@ -71,8 +55,7 @@ impl Words {
             levels: levels.collect(),
             report: WordsReport::default(),
             op,
-            dictionaries,
-            rows,
+            places,
         })
     }
 
@@ -81,48 +64,22 @@ impl Words {
         rows * (9 + 4 * op.attributes.len() as u64) + dictionaries
     }
 
-    fn find(&self, id: IdRef<'_>) -> Option<(u32, u32)> {
-        let compare = |&(block, local): &(u32, u32)| {
-            let other = self.dictionaries[block as usize].get(local);
-            other.map_or(Ordering::Less, |other| other.cmp(&id))
-        };
-        let found = self.rows.binary_search_by(compare).ok()?;
-        Some(self.rows[found])
-    }
-
     /// Takes rows.
     ///
     /// # Errors
     /// Where the decoder gave another type than the schema promised.
     pub fn batch(&mut self, batch: &Batch) -> Result<(), TablesError> {
-        let mut places: Vec<Option<(u32, u32)>> = Vec::with_capacity(batch.ids.len());
-        match self.op.id_kind {
-            IdKind::Int64 => integers(&batch.ids, IdKind::Int64, |id| {
-                let id = id.map(|id| IdRef::Int64(i64_from_ordered(id)));
-                places.push(id.and_then(|id| self.find(id)));
-            })?,
-            IdKind::UInt64 => integers(&batch.ids, IdKind::UInt64, |id| {
-                places.push(id.and_then(|id| self.find(IdRef::UInt64(id))));
-            })?,
-            IdKind::Utf8 => texts(&batch.ids, |id| {
-                let id = id.and_then(|id| str::from_utf8(id).ok());
-                places.push(id.and_then(|id| self.find(IdRef::Utf8(id))));
-            })?,
-            IdKind::Binary => texts(&batch.ids, |id| {
-                places.push(id.and_then(|id| self.find(IdRef::Binary(id))));
-            })?,
-        }
+        let places = self.places.of(&batch.ids)?;
         for (row, place) in places.iter().enumerate() {
             let Some((block, local)) = *place else {
                 continue;
             };
             let seen = &mut self.seen[block as usize][local as usize];
             if *seen && self.report.twice.is_none() {
-                let id = self.dictionaries[block as usize].get(local);
                 self.report.twice = Some((
                     batch.split as u32,
                     batch.first_row + row as u64,
-                    id.map_or_else(String::new, |id| id.to_string()),
+                    self.places.id(block, local),
                 ));
             }
             self.report.described += u64::from(!*seen);

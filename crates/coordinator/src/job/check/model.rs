@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** what one algorithm does not know is refused, never ignored.
 
-use super::{has_bins, names_input, word};
+use super::{has_bins, locations, names_input, word};
 use crate::job::merge::{Faults, Merged};
 use crate::job::settings::{Model, ModelKind, ModelTime, Preset, Solver};
 use model::forecast::Forecast;
@@ -27,6 +27,8 @@ const OF_ALS: &[&str] = &[
     "model.attribute_regularization",
     "model.non_negative",
     "model.half_life",
+    "model.initial_users",
+    "model.initial_products",
 ];
 const OF_SGD: &[&str] = &[
     "model.loss",
@@ -370,5 +372,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         rate: real("model.rate"),
         decay: real("model.decay"),
         biases: merged.flag("model.biases"),
+        initial_users: locations(merged, "model.initial_users", faults),
+        initial_products: locations(merged, "model.initial_products", faults),
     }
 }
