@@ -15,7 +15,13 @@ fn main() {
                 .unwrap_or_else(|| panic!("{name} takes a number"))
         })
     };
-    let file = words.first().expect("the file to write comes first");
+    let file = words.first().filter(|word| !word.starts_with("--"));
+    let Some(file) = file else {
+        eprintln!(
+            "usage: generate-matrix FILE [--users N] [--products N] [--interactions N] [--row-group ROWS]"
+        );
+        std::process::exit(64);
+    };
     let matrix = Matrix::generate(
         number("--users", 200_000),
         number("--products", 50_000),
