@@ -6,11 +6,12 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 /// What decides the bytes that cross the wire, and the bits of results.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     "../../proto",
     "../tensor/src",
     "../kernels/src",
     "../plan/src",
+    "../store/src",
     "../model/src",
     "../tables/src",
     "../exec/src",

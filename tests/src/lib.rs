@@ -8,6 +8,7 @@ pub mod ingested;
 pub mod inline;
 pub mod jobs;
 pub mod laws;
+pub mod lists;
 pub mod process;
 pub mod stir;
 pub mod tiled;

@@ -1,16 +1,14 @@
 //! Factors of contexts through the whole pipeline: Parquet in, a model of four modes, figures and lists out.
 
-use arrow::array::{ArrayRef, AsArray, Float32Array, Int64Array, StringArray};
-use arrow::datatypes::Int64Type;
+use arrow::array::{ArrayRef, Float32Array, Int64Array, StringArray};
 use kernels::random::Random;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use tests::factors::{self, match_score};
 use tests::generate::write_columns;
 use tests::jobs::{Data, Inputs, Job};
+use tests::lists::products;
 use tests::process::{Daemon, addresses, json_of, output_of};
 
 /// A row of the input: user, product, hour, store, value.
@@ -174,22 +172,6 @@ fn held_out_values_are_predicted_at_their_own_context() {
     let factored = rmse(TASTES);
     let ignored = rmse(&TASTES.replace("context = \"factor\"", "context = \"ignore\""));
     assert!(factored < 0.02 && ignored > 0.5, "{factored}, {ignored}");
-}
-
-/// The product of each user in a file of lists of one.
-fn products(file: &Path) -> BTreeMap<i64, i64> {
-    let file = std::fs::File::open(file).expect("the lists were written");
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("a Parquet file");
-    let mut found = BTreeMap::new();
-    for batch in reader.build().expect("a reader") {
-        let batch = batch.expect("a batch");
-        let ids = |name: &str| {
-            let column = batch.column_by_name(name).expect("the column");
-            column.as_primitive::<Int64Type>().values().to_vec()
-        };
-        found.extend(ids("user").into_iter().zip(ids("product")));
-    }
-    found
 }
 
 #[test]

@@ -1,14 +1,11 @@
 //! Bins that training has not seen, through the whole pipeline: planted tensors whose time goes on by a rule, which the
 //! forecast of that name must meet.
 
-use arrow::array::AsArray;
-use arrow::datatypes::Int64Type;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::Path;
 use tests::generate::write;
 use tests::jobs::Job;
+use tests::lists::products;
 use tests::process::{json_of, output_of};
 
 const INPUT: &str = "user = \"user\"\nproduct = \"product\"\ntime = \"seconds\"\ntime_bin = \"hour\"\n\
@@ -98,22 +95,6 @@ fn seasons_and_drifts_are_met_by_the_forecast_of_their_name() {
     );
     // Predictions are clipped to the values of training, which these go beyond.
     assert!(right < 0.1 && last > 0.5, "{right}, {last}");
-}
-
-/// The product of each user in a file of lists of one.
-fn products(file: &Path) -> BTreeMap<i64, i64> {
-    let file = std::fs::File::open(file).expect("the lists were written");
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("a Parquet file");
-    let mut found = BTreeMap::new();
-    for batch in reader.build().expect("a reader") {
-        let batch = batch.expect("a batch");
-        let ids = |name: &str| {
-            let column = batch.column_by_name(name).expect("the column");
-            column.as_primitive::<Int64Type>().values().to_vec()
-        };
-        found.extend(ids("user").into_iter().zip(ids("product")));
-    }
-    found
 }
 
 #[test]

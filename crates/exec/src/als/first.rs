@@ -1,10 +1,9 @@
 //! Counts before training, and the first factors.
 
-use super::objects::{Numbers, block_written, held, held_row, key_at, numbers, partition};
+use super::objects::{Numbers, block_written, held, held_gram, key_at, numbers, partition};
 use crate::trouble::failure_of;
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::als::first::first_factors;
-use model::als::gram::block_gram;
 use model::als::{InitOp, Totals, TotalsOp};
 use plan::Failure;
 use store::AlignedBuf;
@@ -136,17 +135,10 @@ impl Work for InitWork {
         let mut out = AlignedBuf::zeroed(rows * width * 4);
         let given = self.given.as_ref().map(Numbers::typed);
         first_factors(&self.op, self.block, given, out.typed_mut());
-        let gram = self.writes.get(1).map(|&key| {
-            (
-                key,
-                held_row(
-                    &self
-                        .room
-                        .pool
-                        .install(|| block_gram(self.room.simd, width, out.typed())),
-                ),
-            )
-        });
+        let gram = self
+            .writes
+            .get(1)
+            .map(|&key| (key, held_gram(&self.room, width, out.typed())));
         let mut objects = vec![(self.writes[0], held(out, 4 * width))];
         objects.extend(gram);
         Ok(Output {

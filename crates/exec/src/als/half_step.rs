@@ -2,13 +2,12 @@
 
 use super::gather::{Gather, Planned};
 use super::objects::{
-    Numbers, bad_data, bad_partition, block_written, held, held_row, key_at, numbers, partition,
-    read_at, sealed_numbers,
+    Numbers, bad_data, bad_partition, block_written, held, held_gram, held_row, key_at, numbers,
+    partition, read_at, sealed_numbers,
 };
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::als::basis::basis_len;
 use model::als::desk::Desks;
-use model::als::gram::block_gram;
 use model::als::half_step::{Factors, HalfStep, Shared};
 use model::als::side::{Side, side_len};
 use model::als::{HalfStepOp, Rows, Tally};
@@ -293,10 +292,7 @@ impl Work for HalfStepWork {
         let block = writes.next();
         let mut tally = pool.install(|| step.finish(out.typed_mut()));
         let gram = writes.next_if(self.op.formula.has_base());
-        let gram = gram.map(|key| {
-            let gram = pool.install(|| block_gram(self.room.simd, width, out.typed()));
-            (key, held_row(&gram))
-        });
+        let gram = gram.map(|key| (key, held_gram(&self.room, width, out.typed())));
         let mut sums = None;
         if let (Some(op), Some(side)) = (&self.op.side, side) {
             let mut sum = vec![0.0; side_len(width, op)];

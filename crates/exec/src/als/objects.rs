@@ -1,8 +1,9 @@
 //! What runners of this algorithm share: the task's keys, what was fetched as numbers, and the budget.
 
 use crate::trouble::failure_of;
-use crate::work::{Fetched, Held};
+use crate::work::{Fetched, Held, Room};
 use bytemuck::AnyBitPattern;
+use model::als::gram::block_gram;
 use plan::{Failure, Refusal};
 use std::sync::Arc;
 use store::partition::Partition;
@@ -129,6 +130,11 @@ pub fn held(buffer: AlignedBuf, row_bytes: usize) -> Held {
 pub fn held_row(numbers: &[f64]) -> Held {
     let bytes: &[u8] = bytemuck::cast_slice(numbers);
     held(AlignedBuf::copy_of(bytes), bytes.len())
+}
+
+/// The Gram partial of rows of a width.
+pub fn held_gram(room: &Room, width: usize, rows: &[f32]) -> Held {
+    held_row(&room.pool.install(|| block_gram(room.simd, width, rows)))
 }
 
 /// Refuses a task whose least piece does not fit.

@@ -2,11 +2,10 @@
 
 use super::gather::{Gather, Planned};
 use super::objects::{
-    Numbers, bad_partition, fits, held, held_row, key_at, numbers, partition, read_at,
+    Numbers, bad_partition, fits, held, held_gram, key_at, numbers, partition, read_at,
 };
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::als::desk::Desks;
-use model::als::gram::block_gram;
 use model::als::half_step::Factors;
 use model::als::small_mode::{SmallPartial, mean_of, packed_len, solve_small, solving_bytes};
 use model::als::{Rows, SmallPartialOp, SmallSolveOp, Tally};
@@ -314,17 +313,7 @@ impl Work for SmallSolveWork {
             None
         };
         let mean = writes.next().zip(mean);
-        let gram = gram.map(|key| {
-            (
-                key,
-                held_row(
-                    &self
-                        .room
-                        .pool
-                        .install(|| block_gram(self.room.simd, width, out.typed())),
-                ),
-            )
-        });
+        let gram = gram.map(|key| (key, held_gram(&self.room, width, out.typed())));
         self.op.biases.complete(width, out.typed_mut());
         let block = block.map(|key| (key, held(out, 4 * width)));
         let mean = mean.map(|(key, mean)| (key, held(mean, 4 * width)));
