@@ -9,8 +9,11 @@ use crate::vector::Vector;
 use crate::{LANES, WIDTH_MAX};
 use std::marker::PhantomData;
 
-/// Rows to prefetch ahead; memory answers within the packing of about a dozen rows.
+/// Rows to prefetch ahead while a panel is packed; memory answers within the packing of about a dozen rows.
 const AHEAD: usize = 12;
+
+/// The same where no line is written and an interaction is done sooner.
+const AHEAD_OF_TARGETS: usize = 20;
 
 /// Interactions packed before they are multiplied: the panel of rank 64 fills half of the first-level cache.
 pub(crate) const PANEL: usize = 64;
@@ -159,6 +162,10 @@ fn gather<V: Vector, const LINES: bool>(it: Interactions<'_>, panel: &mut [f32],
         gather_columns::<V, 4, LINES>(it, column, panel, rhs);
         column += 4 * LANES;
     }
+    while column + 2 * LANES <= it.width {
+        gather_columns::<V, 2, LINES>(it, column, panel, rhs);
+        column += 2 * LANES;
+    }
     while column < it.width {
         gather_columns::<V, 1, LINES>(it, column, panel, rhs);
         column += LANES;
@@ -180,9 +187,10 @@ fn gather_columns<V: Vector, const C: usize, const LINES: bool>(
     let (main, others) = (it.sources[0], &it.sources[1..]);
     let ids = &main.ids[it.first..];
     let rhs = &mut rhs[column..column + C * LANES];
+    let ahead = if LINES { AHEAD } else { AHEAD_OF_TARGETS };
     let mut sums = load::<V, C>(rhs);
     for (e, &target) in targets.iter().enumerate() {
-        if let Some(&next) = ids.get(e + AHEAD) {
+        if let Some(&next) = ids.get(e + ahead) {
             let address = main.rows.address(next).wrapping_add(column);
             for c in 0..C {
                 V::prefetch(address.wrapping_add(c * LANES));
@@ -338,6 +346,10 @@ pub(crate) fn combine<V: Vector>(panel: &[f32], factors: &[f32], out: &mut [f32]
     while column + 4 * LANES <= width {
         combine_columns::<V, 4>(panel, factors, column, out);
         column += 4 * LANES;
+    }
+    while column + 2 * LANES <= width {
+        combine_columns::<V, 2>(panel, factors, column, out);
+        column += 2 * LANES;
     }
     while column < width {
         combine_columns::<V, 1>(panel, factors, column, out);

@@ -125,7 +125,7 @@ impl Problem {
             closes_epoch: true,
             solver: self.solver,
             cg_steps: self.cg_steps,
-            basis: self.takes_basis(),
+            basis: self.takes_basis() || self.shares_matrix(),
             warm: false,
             side: None,
             non_negative: self.non_negative,
@@ -133,7 +133,15 @@ impl Problem {
     }
 
     fn takes_basis(&self) -> bool {
-        self.formula.has_base() && self.bins.is_none() && self.solver.takes_panels()
+        self.formula.has_base()
+            && self.bins.is_none()
+            && self.solver.takes_panels()
+            && !self.shares_matrix()
+    }
+
+    /// Whether rows are solved in the basis of what they share, and the other table is not turned.
+    fn shares_matrix(&self) -> bool {
+        self.formula.is_weightless() && !self.non_negative
     }
 
     fn column(&self, id: u32) -> &[f32] {
@@ -207,11 +215,15 @@ impl Problem {
             .num_threads(threads)
             .build()
             .unwrap();
-        let object = self
-            .takes_basis()
-            .then(|| basis_of(simd, self.formula.rank as usize, &gram));
+        let grams: &[&[f64]] = if self.bins.is_some() {
+            &[&gram, &time_gram]
+        } else {
+            &[&gram]
+        };
+        let object = (self.takes_basis() || self.shares_matrix())
+            .then(|| basis_of(simd, self.formula.rank as usize, grams));
         let mut blocks = self.blocks.clone();
-        if let Some(object) = &object {
+        if let Some(object) = object.as_ref().filter(|_| self.takes_basis()) {
             let basis = Basis::open(width, object);
             for (turned, block) in blocks.iter_mut().zip(&self.blocks) {
                 pool.install(|| basis.turn(simd, block, turned));
@@ -219,7 +231,7 @@ impl Problem {
         }
         let shared = Shared {
             gram: (base && object.is_none()).then_some(&gram),
-            time_gram: (base && self.bins.is_some()).then_some(&time_gram),
+            time_gram: (base && object.is_none() && self.bins.is_some()).then_some(&time_gram),
             basis: object.as_deref(),
         };
         let op = self.op();
@@ -595,7 +607,7 @@ fn bins_are_solved_from_partials_of_blocks() {
                 };
                 pool.install(|| sums.piece(csr, first_row, user_rows, factors, &desks));
             });
-            let mut out = vec![0.0; 6 * packed_len(width)];
+            let mut out = vec![0.0; 6 * packed_len(&op.formula)];
             sums.finish(&mut out);
             out
         };

@@ -112,7 +112,7 @@ impl HalfStepWork {
         let basis = small.next_if(self.op.basis);
         let gram = small.next_if(has_base && basis.is_none());
         let times = small.next_if(self.op.bins.is_some());
-        let time_gram = small.next_if(has_base && times.is_some());
+        let time_gram = small.next_if(has_base && basis.is_none() && times.is_some());
         let last = small.next_if(self.op.warm);
         let words = small.next_if(self.op.side.is_some());
         let maps = small.next();

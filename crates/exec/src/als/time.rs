@@ -50,8 +50,8 @@ impl TimePartialWork {
         };
         let (bins, threads) = (u64::from(op.bins), room.pool.current_num_threads());
         // A column and a time take eight bytes, so the file bounds the interactions.
-        let sums = TimePartial::bytes(width, bins, bytes / 8, threads);
-        let fixed = sums + bins * packed_len(width) as u64 * 8;
+        let sums = TimePartial::bytes(&op.formula, bins, bytes / 8, threads);
+        let fixed = sums + bins * packed_len(&op.formula) as u64 * 8;
         let extra = TimePartial::PIECE_BYTES;
         let gather = Gather::new(
             &op.columns,
@@ -186,7 +186,7 @@ impl Work for TimePartialWork {
     }
 
     fn finish(mut self: Box<Self>) -> Result<Output, Failure> {
-        let row_bytes = packed_len(self.op.formula.width()) * 8;
+        let row_bytes = packed_len(&self.op.formula) * 8;
         let mut out = AlignedBuf::zeroed(self.op.bins as usize * row_bytes);
         self.sums
             .take()
@@ -224,7 +224,7 @@ impl TimeSolveWork {
         let threads = room.pool.current_num_threads() as u64;
         // The new version and, where bins start from it, the last one.
         let versions = if op.non_negative { 2 } else { 1 };
-        let row_bytes = (packed_len(width) * 8 + versions * width * 4) as u64;
+        let row_bytes = (packed_len(&op.formula) * 8 + versions * width * 4) as u64;
         let needed = u64::from(op.bins) * row_bytes + solving_bytes(&op, threads);
         fits(needed, room.budget_bytes)?;
         Ok(TimeSolveWork {

@@ -1,7 +1,7 @@
 //! What one interaction, and the count of a row, mean in the normal equations (DESIGN 5.1).
 
 use super::settings::{Preset, Scaling, Settings};
-use kernels::{Simd, linear_confidence};
+use kernels::{Simd, linear_confidence, system_len};
 use serde::{Deserialize, Serialize};
 use tensor::Decay;
 use tensor::csr::Values;
@@ -71,6 +71,15 @@ impl Formula {
     /// Floats of a stored row: the rank padded to a multiple of 16.
     pub fn width(&self) -> usize {
         self.rank.next_multiple_of(16) as usize
+    }
+
+    /// Numbers that the interactions of a row add up to: a system or, where they weigh nothing, its right-hand side alone.
+    pub fn sum_len(&self) -> usize {
+        if self.is_weightless() {
+            self.width()
+        } else {
+            system_len(self.width())
+        }
     }
 
     /// Whether unobserved cells count, so that Gram matrices are needed.

@@ -5,6 +5,7 @@
 //! on threads, pieces, or what else is in the block.
 
 pub mod basis;
+mod bin_targets;
 mod dense;
 mod equations;
 pub mod first;
@@ -27,6 +28,7 @@ pub mod solver;
 pub mod sum;
 mod time_chain;
 pub mod time_mode;
+mod weightless;
 
 pub use formula::Formula;
 pub use kernels::Rows;

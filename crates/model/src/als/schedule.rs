@@ -149,6 +149,14 @@ impl Layout<'_> {
             && self.attributes(solved).is_none()
     }
 
+    /// Whether rows of a mode differ in right-hand side and ridge alone, so that they are solved in the basis of what they
+    /// share.
+    fn shares_matrix(&self, solved: Mode) -> bool {
+        self.formula.is_weightless()
+            && !self.settings.non_negative
+            && self.attributes(solved).is_none()
+    }
+
     /// Whether rows start from their last factors.
     pub fn starts_warm(&self) -> bool {
         self.settings.starts_warm()
@@ -200,7 +208,7 @@ impl Layout<'_> {
             id: u64::from(epoch) * 4 + 3,
             leaves: self.input.user.blocks(),
             rows: u64::from(self.input.bins),
-            row_bytes: (packed_len(self.formula.width()) * 8) as u32,
+            row_bytes: (packed_len(&self.formula) * 8) as u32,
         }
     }
 
@@ -367,7 +375,7 @@ impl Layout<'_> {
             closes_epoch: solved.mode == Mode::Product && !self.solves_time(),
             solver: self.settings.solver,
             cg_steps: self.settings.cg_steps,
-            basis: self.takes_basis(solved.mode),
+            basis: self.takes_basis(solved.mode) || self.shares_matrix(solved.mode),
             warm: last.is_some(),
             side: self.side(solved),
             non_negative: self.settings.non_negative,
@@ -379,16 +387,25 @@ impl Layout<'_> {
                 .chain(self.root_of(table).into_iter().map(Read::whole))
                 .collect::<Vec<_>>()
         };
+        let basis = self.basis(other);
         let mut shared = if self.takes_basis(solved.mode) {
             let turned = self.turn(stage, other);
-            let basis = self.basis(other);
             frees.extend([turned.keys(), KeyRange::One(basis)]);
             vec![Read::rows(turned.keys()), Read::whole(basis)]
+        } else if self.shares_matrix(solved.mode) {
+            self.diagonalise(stage, std::iter::once(other).chain(times));
+            frees.push(KeyRange::One(basis));
+            vec![Read::rows(other.keys()), Read::whole(basis)]
         } else {
             with_roots(other, Read::rows(other.keys()))
         };
         if let Some(times) = times {
-            shared.extend(with_roots(times, Read::whole(times.keys())));
+            let read = Read::whole(times.keys());
+            if self.shares_matrix(solved.mode) {
+                shared.push(read);
+            } else {
+                shared.extend(with_roots(times, read));
+            }
         }
         let drafts = partitions.iter().zip(0..).map(|(partition, block)| Draft {
             op: op.clone(),
@@ -431,17 +448,29 @@ impl Layout<'_> {
         }
     }
 
-    /// Diagonalises the Gram of a table and turns all of it into that basis.
-    fn turn(&self, stage: &mut Stage, table: &TableVersion) -> TableVersion {
-        let (rank, basis) = (self.settings.rank, self.basis(table));
+    /// Diagonalises the product of the Grams of tables; the basis is named by the first.
+    fn diagonalise<'a>(
+        &self,
+        stage: &mut Stage,
+        tables: impl Iterator<Item = &'a TableVersion> + Clone,
+    ) {
+        let table = tables.clone().next().expect("one table at least");
+        let roots = tables.map(|table| Read::whole(self.gram(table).root()));
+        let rank = self.settings.rank;
         let diagonalise = Draft {
             op: Op::Als(AlsOp::Basis(BasisOp { rank })).encode(),
-            reads: vec![Read::whole(self.gram(table).root())],
-            writes: vec![basis],
+            reads: roots.collect(),
+            writes: vec![self.basis(table)],
             cost: basis_len(table.width as usize) as u64 / 16,
         };
         let name = format!("{} basis", table.mode);
         stage.push(&name, Role::Silent, vec![diagonalise], Vec::new());
+    }
+
+    /// Diagonalises the Gram of a table and turns all of it into that basis.
+    fn turn(&self, stage: &mut Stage, table: &TableVersion) -> TableVersion {
+        let (rank, basis) = (self.settings.rank, self.basis(table));
+        self.diagonalise(stage, std::iter::once(table));
         let turned = TableVersion {
             id: if table.mode == Mode::User {
                 TURNED_USERS

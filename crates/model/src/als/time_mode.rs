@@ -4,6 +4,7 @@
 //! **Invariant:** a bin's interactions in a block are summed by their position among them, in canonical order of the
 //! block; so pieces and threads change no bit.
 
+use super::bin_targets::{BinTargets, Piece};
 use super::dense::{cholesky, lower_len, substitute};
 use super::formula::Formula;
 use super::half_step::Factors;
@@ -13,15 +14,16 @@ use super::ops::{FailedRow, Tally, TimePartialOp, TimeSolveOp};
 use super::sum::{Desk, Desks, Interactions, SEGMENT, Sum};
 use super::time_chain::{chain_bytes, solve_chain};
 use crate::reduce::tree_sum;
-use kernels::{CHUNK, Onto, Simd, Source, system_len, upper_index, upper_len};
+use kernels::{CHUNK, Onto, Simd, Source, upper_index, upper_len};
 use rayon::prelude::*;
 use std::ops::Range;
 use tensor::CsrRef;
 use tensor::csr::Values;
 
-/// The f64 of one bin's equations: the system (upper triangle and right-hand side), then the count.
-pub const fn packed_len(width: usize) -> usize {
-    system_len(width) + 1
+/// The f64 of one bin's equations: the system (upper triangle and right-hand side; where interactions weigh nothing, the
+/// latter alone), then the count.
+pub fn packed_len(formula: &Formula) -> usize {
+    formula.sum_len() + 1
 }
 
 /// What a user block adds to the equations of all bins, in progress.
@@ -29,23 +31,35 @@ pub struct TimePartial {
     simd: Simd,
     formula: Formula,
     sums: Vec<Sum>,
+    /// Where interactions weigh nothing.
+    targets: Option<BinTargets>,
 }
 
 impl TimePartial {
     /// Nothing added yet.
     pub fn new(simd: Simd, op: &TimePartialOp) -> Self {
+        let bins = op.bins as usize;
+        let weightless = op.formula.is_weightless();
         TimePartial {
             simd,
             formula: op.formula,
-            sums: vec![Sum::default(); op.bins as usize],
+            sums: vec![Sum::default(); bins],
+            targets: weightless.then(|| BinTargets::new(op.formula.width(), bins)),
         }
     }
 
     /// Bytes that it holds between pieces, for a block of so many interactions.
-    pub fn bytes(width: usize, bins: u64, interactions: u64, threads: usize) -> u64 {
+    pub fn bytes(formula: &Formula, bins: u64, interactions: u64, threads: usize) -> u64 {
+        let (width, length) = (formula.width(), formula.sum_len());
         let trees = (interactions / SEGMENT).min(bins);
-        let long = Sum::bytes(width, interactions.max(1));
-        (bins - trees) * Sum::bytes(width, 1)
+        let long = Sum::bytes(length, interactions.max(1));
+        let targets = if formula.is_weightless() {
+            BinTargets::bytes(width, bins)
+        } else {
+            0
+        };
+        targets
+            + (bins - trees) * Sum::bytes(length, 1)
             + (trees + 2 * threads as u64) * long
             + threads as u64 * Desk::bytes(width, 0)
     }
@@ -66,8 +80,21 @@ impl TimePartial {
         factors: Factors<'_>,
         desks: &Desks,
     ) {
+        let (simd, length) = (self.simd, self.formula.sum_len());
+        if let Some(targets) = &mut self.targets {
+            let piece = Piece {
+                simd,
+                formula: &self.formula,
+                csr,
+                first_row,
+                users,
+                products: factors.columns,
+            };
+            // Two tasks are computed at a time.
+            targets.piece(&piece, &mut self.sums, desks.count().div_ceil(2));
+            return;
+        }
         let times = csr.times().expect("a tensor's interactions have times");
-        let (simd, width) = (self.simd, self.formula.width());
         let (starts, order) = by_bin(times, self.sums.len());
         let rows = row_of_each(&csr, first_row);
         let items = |bin: usize| BinItems {
@@ -84,7 +111,7 @@ impl TimePartial {
         let mut sums = std::mem::take(&mut self.sums);
         for (bin, sum) in sums.iter_mut().enumerate().filter(|(bin, _)| is_long(*bin)) {
             let items = items(bin);
-            sum.extend_on_all(simd, width, &items, items.order.len(), desks);
+            sum.extend_on_all(simd, length, &items, items.order.len(), desks);
         }
         let short = sums
             .par_iter_mut()
@@ -92,7 +119,7 @@ impl TimePartial {
             .filter(|(bin, _)| !is_long(*bin));
         short.for_each(|(bin, sum)| {
             let items = items(bin);
-            desks.at(|desk| sum.extend(simd, width, &items, items.order.len(), desk));
+            desks.at(|desk| sum.extend(simd, length, &items, items.order.len(), desk));
         });
         self.sums = sums;
     }
@@ -101,21 +128,16 @@ impl TimePartial {
     ///
     /// # Panics
     /// Where `out` has another length.
-    pub fn finish(self, out: &mut [f64]) {
-        let width = self.formula.width();
-        assert_eq!(
-            out.len(),
-            self.sums.len() * packed_len(width),
-            "equations of all bins"
-        );
-        for (sum, out) in self
-            .sums
-            .into_iter()
-            .zip(out.chunks_exact_mut(packed_len(width)))
-        {
-            let (system, count) = out.split_at_mut(system_len(width));
+    pub fn finish(mut self, out: &mut [f64]) {
+        let (length, packed) = (self.formula.sum_len(), packed_len(&self.formula));
+        assert_eq!(out.len(), self.sums.len() * packed, "equations of all bins");
+        if let Some(targets) = self.targets {
+            targets.finish(self.simd, self.formula.width(), &mut self.sums);
+        }
+        for (sum, out) in self.sums.into_iter().zip(out.chunks_exact_mut(packed)) {
+            let (system, count) = out.split_at_mut(length);
             count[0] = sum.count() as f64;
-            system.copy_from_slice(&sum.total(self.simd, width));
+            system.copy_from_slice(&sum.total(self.simd, length));
         }
     }
 }
@@ -212,7 +234,7 @@ pub fn solve_times(
     let width = op.formula.width();
     assert_eq!(
         equations.len(),
-        op.bins as usize * packed_len(width),
+        op.bins as usize * packed_len(&op.formula),
         "equations of all bins"
     );
     assert_eq!(out.len(), op.bins as usize * width, "a row per bin");
@@ -225,7 +247,7 @@ pub fn solve_times(
         _ => vec![0.0; upper_len(width)],
     };
     let bins: Vec<Bin<'_>> = equations
-        .chunks_exact(packed_len(width))
+        .chunks_exact(packed_len(&op.formula))
         .map(|equations| Bin::new(op, equations, &base))
         .collect();
     if op.smoothing > 0.0 {
@@ -328,7 +350,9 @@ fn tally(notes: &[Note]) -> Tally {
 struct Bin<'a> {
     rank: usize,
     width: usize,
-    equations: &'a [f64],
+    /// Upper triangle; empty where interactions weigh nothing.
+    matrix: &'a [f64],
+    side: &'a [f64],
     base: &'a [f64],
     count: u64,
     ridge: f64,
@@ -339,11 +363,14 @@ struct Bin<'a> {
 impl<'a> Bin<'a> {
     fn new(op: &TimeSolveOp, equations: &'a [f64], base: &'a [f64]) -> Self {
         let width = op.formula.width();
-        let count = equations[system_len(width)] as u64;
+        let (sums, count) = equations.split_at(op.formula.sum_len());
+        let count = count[0] as u64;
+        let (matrix, side) = sums.split_at(sums.len() - width);
         Bin {
             rank: op.formula.rank as usize,
             width,
-            equations,
+            matrix,
+            side,
             base,
             count,
             ridge: f64::from(op.formula.row_regularization(count, op.cells)),
@@ -353,7 +380,9 @@ impl<'a> Bin<'a> {
 
     fn entry(&self, row: usize, column: usize) -> f64 {
         let i = upper_index(self.width, row.min(column), row.max(column));
-        self.base[i] + self.equations[i] + if row == column { self.ridge } else { 0.0 }
+        self.base[i]
+            + self.matrix.get(i).unwrap_or(&0.0)
+            + if row == column { self.ridge } else { 0.0 }
     }
 
     /// The lower triangle by rows.
@@ -367,7 +396,7 @@ impl<'a> Bin<'a> {
 
     /// The right-hand side.
     fn side(&self) -> &'a [f64] {
-        &self.equations[upper_len(self.width)..][..self.rank]
+        &self.side[..self.rank]
     }
 
     /// Solves it alone, where it descends from what `out` holds; or the pivot that failed.
