@@ -504,10 +504,8 @@ impl<'a> RowSolver<'a> {
                 self.close_row(matrix, other, first + number * batch + slot, slot);
             }
             let systems = &mut self.systems.write()[..rows * length];
-            assert_eq!(solve(self.simd, width, systems, &mut self.scratch), None);
-            for (system, out) in systems.chunks(length).zip(out.chunks_mut(width)) {
-                out.copy_from_slice(&system[upper_len(width)..]);
-            }
+            let failed = solve(self.simd, width, systems, out, &mut self.scratch);
+            assert_eq!(failed, None);
         }
     }
 

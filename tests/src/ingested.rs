@@ -16,7 +16,7 @@ use tables::survey::InMemory;
 use tables::{
     Ingest, OnBadRow, ScanSpec, Survey, TablesError, ValueRule, interaction_hash, survey,
 };
-use tensor::{Axis, DataSet, Duplicates, Grid, PartitionRef, Partitions, ReadAt, TimeBin};
+use tensor::{Axis, DataSet, Duplicates, Grid, PartitionRef, Partitions, ReadAt, Small, TimeBin};
 
 /// A budget that everything fits.
 pub const GENEROUS: u64 = 1 << 30;
@@ -39,7 +39,7 @@ pub struct Row {
 }
 
 fn draw(counter: u64) -> u64 {
-    interaction_hash(11, counter as u32, (counter >> 32) as u32, 0)
+    interaction_hash(11, counter as u32, (counter >> 32) as u32, Small::default())
 }
 
 /// `count` rows over 200 days from 2017, with repeated (user, product, day), negative and popular ids.
@@ -87,6 +87,7 @@ pub fn spec() -> ScanSpec {
         event: None,
         nets: false,
         time_bin: TimeBin::Week,
+        context: None,
         duplicates: Duplicates::Sum,
         on_bad_row: OnBadRow::Reject,
         value_rule: ValueRule::Finite,
@@ -211,7 +212,7 @@ impl Ingested {
                 let range =
                     partition.offsets()[local] as usize..partition.offsets()[local + 1] as usize;
                 for at in range {
-                    let time = piece.times.as_deref().map_or(0, |times| times[at]);
+                    let time = piece.small_ids().time.map_or(0, |times| times[at]);
                     found.push((
                         row,
                         piece.columns[at],

@@ -46,6 +46,7 @@ pub fn bed(rows: &[Row], mode: IoMode) -> Bed {
         bins: None,
         hash: Some((3, 0..u64::MAX / 4 * 3)),
         collapse_time: true,
+        collapse_context: true,
         tiles: None,
         decay: None,
     };

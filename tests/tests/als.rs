@@ -11,7 +11,7 @@ use store::partition::PartitionWriter;
 use store::{Cache, IoMode, Sealed};
 use tensor::{
     BlockId, Checkpoint, Decay, Grid, Mode, News, PartitionRef, Partitions, Program, ProgramError,
-    Reduced, StepId, Turn,
+    Reduced, Small, StepId, Turn,
 };
 use tests::inline::{InlineError, World};
 
@@ -89,13 +89,21 @@ impl Data {
         cells.sort_unstable_by_key(|&(row, column, bin, _)| (row, column, bin));
         let mut refs = Vec::new();
         for block in rows.block_ids() {
-            let mut writer = PartitionWriter::create(cache, mode, block, has_time).unwrap();
+            let has = Small {
+                time: has_time,
+                context: false,
+            };
+            let mut writer = PartitionWriter::create(cache, mode, block, has).unwrap();
             for row in rows.row_ids(block) {
                 let from = cells.partition_point(|cell| cell.0 < row);
                 for &(_, column, bin, value) in
                     cells[from..].iter().take_while(|cell| cell.0 == row)
                 {
-                    writer.push(column, bin, value).unwrap();
+                    let small = Small {
+                        time: bin,
+                        context: 0,
+                    };
+                    writer.push(column, small, value).unwrap();
                 }
                 writer.end_row().unwrap();
             }

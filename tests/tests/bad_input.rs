@@ -325,6 +325,18 @@ fn of_splits_and_models() -> Vec<Case> {
             "job.toml:10:10: `model.preset` = \"explicit\" fits values: name their column with `input.value`",
         ),
         of_job(
+            GOOD.replace("time = \"t\"", "context_cycle = \"day-of-week\""),
+            "job.toml:5:17: `input.context_cycle` needs moments of time: name a column with `input.time` and a `time_bin`, or \
+             remove the cycle",
+        ),
+        of_job(
+            GOOD.replace(
+                "time = \"t\"",
+                "time = \"t\"\ncontext = \"s\"\ncontext_cycle = \"day-of-week\"",
+            ),
+            "job.toml:7:17: `input.context_cycle` and `input.context` name contexts in two ways: keep one of the keys",
+        ),
+        of_job(
             GOOD.replace("time = \"t\"", "event = \"e\""),
             "job.toml:5:9: `input.event` needs what each event counts: name them in [input.event_weights]",
         ),

@@ -176,7 +176,8 @@ fn seal_partitions(
     let mut orient = |mode: Mode| {
         let grid = small.grid(mode);
         let block = |block: BlockId| {
-            let mut writer = PartitionWriter::create(cache, mode, block, false).unwrap();
+            let mut writer =
+                PartitionWriter::create(cache, mode, block, tensor::Small::default()).unwrap();
             for row in grid.row_ids(block) {
                 let mut columns: Vec<(u32, f32)> = cells
                     .iter()
@@ -192,7 +193,9 @@ fn seal_partitions(
                     .collect();
                 columns.sort_by_key(|cell| cell.0);
                 for &(column, value) in &columns {
-                    writer.push(column, 0, value).unwrap();
+                    writer
+                        .push(column, tensor::Small::default(), value)
+                        .unwrap();
                 }
                 writer.end_row().unwrap();
             }

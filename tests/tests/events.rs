@@ -5,7 +5,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tables::{BuildViews, EventRule, OnBadRow, ScanSpec, SplitSettings, ValueRule, split_specs};
-use tensor::{Duplicates, TimeBin};
+use tensor::{Duplicates, Small, TimeBin};
 use tests::generate;
 use tests::ingested::{
     DAY, Ingested, Row, ingest, inputs, naive, parquet_of, refusal, some_rows, spec,
@@ -14,6 +14,11 @@ use tests::jobs::Job;
 use tests::process::json_of;
 
 const EVENTS: [(&str, f64); 3] = [("cart", 0.5), ("purchase", 2.0), ("view", 0.1)];
+
+const COLLAPSED: Small<bool> = Small {
+    time: true,
+    context: true,
+};
 
 fn rule() -> EventRule {
     EventRule {
@@ -165,8 +170,8 @@ fn a_view_takes_returns_off_what_it_holds() {
         validation: 0,
         test: 6,
     };
-    let flat = split_specs(&by, &found.data, true).unwrap();
-    let timed = split_specs(&by, &found.data, false).unwrap();
+    let flat = split_specs(&by, &found.data, COLLAPSED).unwrap();
+    let timed = split_specs(&by, &found.data, Small::default()).unwrap();
     let whole = tensor::ViewSpec {
         bins: None,
         ..timed.train.clone()

@@ -13,10 +13,17 @@ use tables::survey::InMemory;
 use tables::{
     BuildViews, OnBadRow, ScanSpec, SplitSettings, ValueRule, interaction_hash, split_specs,
 };
-use tensor::{BlockId, Decay, Duplicates, Grid, SplitPart, SuperBlocks, TimeBin, View, ViewSpec};
+use tensor::{
+    BlockId, Decay, Duplicates, Grid, Small, SplitPart, SuperBlocks, TimeBin, View, ViewSpec,
+};
 use tests::ingested::{
     DAY, GENEROUS, Ingested, Input, Row, TIGHT, ingest, inputs, parquet_of, refusal, some_rows,
     spec, try_ingest_with,
+};
+
+const COLLAPSED: Small<bool> = Small {
+    time: true,
+    context: true,
 };
 
 fn plain_file(rows: &[Row]) -> Bytes {
@@ -281,8 +288,8 @@ fn splits_by_bins_keep_their_bins_and_collapse_by_the_rule() {
             test: 5,
         };
         let whole = found.data.time.as_ref().unwrap().whole_bins();
-        let splits = split_specs(&settings, &found.data, false).unwrap();
-        let collapsed = split_specs(&settings, &found.data, true).unwrap();
+        let splits = split_specs(&settings, &found.data, Small::default()).unwrap();
+        let collapsed = split_specs(&settings, &found.data, COLLAPSED).unwrap();
         let specs = splits
             .each()
             .into_iter()
@@ -338,7 +345,7 @@ fn a_view_fades_values_or_keeps_the_bin_that_decides() {
             validation: 0,
             test: 5,
         };
-        let train = split_specs(&by, &found.data, true).unwrap().train;
+        let train = split_specs(&by, &found.data, COLLAPSED).unwrap().train;
         let end = train.bins.clone().unwrap().end;
         let faded = |keeps_bin| ViewSpec {
             decay: Some(Decay {
@@ -407,7 +414,7 @@ fn untiled(found: &Ingested, view: &View) -> BTreeMap<(u32, u32, u32), f32> {
         for row in 0..partition.rows() {
             let offsets = &partition.offsets()[row as usize..];
             for at in offsets[0] as usize..offsets[1] as usize {
-                let time = piece.times.as_deref().map_or(0, |times| times[at]);
+                let time = piece.small_ids().time.map_or(0, |times| times[at]);
                 let user = users[&(tile / side, row)];
                 let product = products[&(tile % side, piece.columns[at])];
                 rows.insert((user, product, time), piece.values.as_values().at(at));
@@ -430,8 +437,10 @@ fn tiles_hold_what_their_view_holds_whatever_the_budget() {
             validation: 0.1,
             test: 0.2,
         };
-        let flat = split_specs(&by, &found.data, true).unwrap().train;
-        let timed = split_specs(&by, &found.data, false).unwrap().train;
+        let flat = split_specs(&by, &found.data, COLLAPSED).unwrap().train;
+        let timed = split_specs(&by, &found.data, Small::default())
+            .unwrap()
+            .train;
         let tiled = |spec: &ViewSpec, side| ViewSpec {
             tiles: Some(side),
             ..spec.clone()
@@ -465,13 +474,17 @@ fn splits_by_hash_are_a_partition_and_both_orientations_agree() {
         validation: 0.1,
         test: 0.2,
     };
-    let splits = split_specs(&settings, &found.data, false).unwrap();
+    let splits = split_specs(&settings, &found.data, Small::default()).unwrap();
     let views = build(&mut found, splits.each().map(Clone::clone).to_vec());
     let mut joined = BTreeMap::new();
     for view in &views {
         let (_, range) = view.spec.hash.clone().unwrap();
         for (key, value) in found.rows(&view.partitions) {
-            assert!(range.contains(&interaction_hash(5, key.0, key.1, key.2)));
+            let at = Small {
+                time: key.2,
+                context: 0,
+            };
+            assert!(range.contains(&interaction_hash(5, key.0, key.1, at)));
             assert!(
                 joined.insert(key, value).is_none(),
                 "the parts are disjoint"
@@ -510,7 +523,7 @@ fn given_files_become_parts_of_one_data_set() {
         (SplitPart::Test, 600.0),
     ];
     assert_eq!(counted, expected);
-    let splits = split_specs(&SplitSettings::Given, &found.data, false).unwrap();
+    let splits = split_specs(&SplitSettings::Given, &found.data, Small::default()).unwrap();
     let views = build(&mut found, splits.each().map(Clone::clone).to_vec());
     for (view, (_, partitions)) in views.iter().zip(&found.data.parts) {
         assert_eq!(

@@ -8,9 +8,9 @@ use crate::messages as m;
 use prost::Message;
 use std::collections::BTreeMap;
 use tensor::{
-    Attribute, AttributeKind, Attributes, Axis, BlockId, DataSet, Decay, DepotId, Digest,
-    Duplicates, Grid, IdKind, Mode, ObjectKey, PartitionRef, Partitions, SealedRef, SplitPart,
-    TableId, TimeAxis, TimeBin, View, ViewSpec,
+    Attribute, AttributeKind, Attributes, Axis, BlockId, CONTEXTS_MAX, ContextAxis, Cycle, DataSet,
+    Decay, DepotId, Digest, Duplicates, Grid, IdKind, Mode, ObjectKey, PartitionRef, Partitions,
+    SealedRef, SplitPart, TableId, TimeAxis, TimeBin, View, ViewSpec,
 };
 
 /// Its last digit is the version of the frame.
@@ -29,6 +29,7 @@ const TIME_BINS: [TimeBin; 6] = [
     TimeBin::Quarter,
     TimeBin::None,
 ];
+const CYCLES: [Cycle; 3] = [Cycle::HourOfDay, Cycle::DayOfWeek, Cycle::MonthOfYear];
 const DUPLICATES: [Duplicates; 4] = [
     Duplicates::Sum,
     Duplicates::Max,
@@ -207,6 +208,35 @@ fn axis(message: Option<m::AxisMessage>) -> Result<Axis, Reason> {
     })
 }
 
+fn from_context(axis: &ContextAxis) -> m::ContextAxisMessage {
+    match axis {
+        ContextAxis::Ids(ids) => m::ContextAxisMessage {
+            ids: Some(from_axis(ids)),
+            ..m::ContextAxisMessage::default()
+        },
+        ContextAxis::Cycle { column, cycle } => m::ContextAxisMessage {
+            ids: None,
+            column: column.clone(),
+            cycle: code(&CYCLES, cycle),
+        },
+    }
+}
+
+fn context(message: m::ContextAxisMessage) -> Result<ContextAxis, Reason> {
+    if message.ids.is_none() {
+        return Ok(ContextAxis::Cycle {
+            column: message.column,
+            cycle: value(&CYCLES, message.cycle, "cycle")?,
+        });
+    }
+    let ids = axis(message.ids)?;
+    let fits = ids.grid.blocks() == 1 && ids.grid.rows_total() <= u64::from(CONTEXTS_MAX);
+    if !fits || ids.dictionary.len() != 1 {
+        return Err("its contexts do not stand in one small block".to_owned());
+    }
+    Ok(ContextAxis::Ids(ids))
+}
+
 fn from_attributes(mode: Mode, attributes: &Attributes) -> m::AttributesMessage {
     let one = |attribute: &Attribute| {
         let name = attribute.name.clone();
@@ -273,6 +303,7 @@ fn from_data_set(data: &DataSet) -> m::DataSetMessage {
             bins: time.bins,
             last_is_partial: time.last_is_partial,
         }),
+        context: data.context.as_deref().map(from_context).map(Box::new),
         value_column: data.value_column.clone(),
         duplicates: code(&DUPLICATES, &data.duplicates),
         nets: data.nets,
@@ -330,6 +361,10 @@ fn data_set(message: m::DataSetMessage) -> Result<DataSet, Reason> {
         product,
         attributes,
         time: time.transpose()?,
+        context: message
+            .context
+            .map(|axis| context(*axis).map(Box::new))
+            .transpose()?,
         value_column: message.value_column,
         duplicates: value(&DUPLICATES, message.duplicates, "rule for duplicates")?,
         nets: message.nets,
@@ -364,6 +399,7 @@ fn from_view(view: &ViewOf) -> m::ViewMessage {
             end: range.end,
         }),
         collapse_time: spec.collapse_time,
+        collapse_context: spec.collapse_context,
         tiles: spec.tiles,
         decay: spec.decay.map(|decay| m::DecayMessage {
             half_life: decay.half_life,
@@ -380,6 +416,7 @@ fn view(message: m::ViewMessage) -> Result<ViewOf, Reason> {
         bins: message.bins.map(|bins| bins.start..bins.end),
         hash: message.hash.map(|hash| (hash.seed, hash.start..hash.end)),
         collapse_time: message.collapse_time,
+        collapse_context: message.collapse_context,
         tiles: message.tiles,
         decay: message.decay.map(|decay| Decay {
             half_life: decay.half_life,

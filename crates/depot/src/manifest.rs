@@ -134,7 +134,9 @@ impl Body {
                 let dictionaries = [&data.user, &data.product]
                     .into_iter()
                     .flat_map(|axis| axis.dictionary.clone());
+                let contexts = data.context.iter().flat_map(|axis| axis.dictionary());
                 dictionaries
+                    .chain(contexts.copied())
                     .chain(data.parts.iter().flat_map(|(_, parts)| partitions(parts)))
                     .chain(
                         data.attributes

@@ -97,6 +97,17 @@ pub(crate) struct TimeAxisMessage {
     pub last_is_partial: bool,
 }
 
+/// Ids where it has an axis, else the places in a cycle.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ContextAxisMessage {
+    #[prost(message, optional, tag = "1")]
+    pub ids: Option<AxisMessage>,
+    #[prost(string, tag = "2")]
+    pub column: String,
+    #[prost(uint32, tag = "3")]
+    pub cycle: u32,
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct PartMessage {
     #[prost(uint32, tag = "1")]
@@ -137,6 +148,8 @@ pub(crate) struct DataSetMessage {
     pub attributes: Vec<AttributesMessage>,
     #[prost(bool, tag = "11")]
     pub nets: bool,
+    #[prost(message, optional, boxed, tag = "12")]
+    pub context: Option<Box<ContextAxisMessage>>,
 }
 
 /// A number where it has moments, else one of levels.
@@ -214,6 +227,8 @@ pub(crate) struct ViewMessage {
     pub tiles: Option<u32>,
     #[prost(message, optional, tag = "9")]
     pub decay: Option<DecayMessage>,
+    #[prost(bool, tag = "10")]
+    pub collapse_context: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

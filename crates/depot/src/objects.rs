@@ -41,6 +41,29 @@ impl Depot {
         self.put_stream(file.reference(), parts).await
     }
 
+    /// The same for bytes in memory, of which the caller has just taken the hash.
+    ///
+    /// # Errors
+    /// Where the place refuses.
+    pub async fn put_bytes(&self, object: SealedRef, bytes: Bytes) -> Result<(), DepotError> {
+        if object.bytes > PART_BYTES {
+            let parts = ranges(object.bytes)
+                .map(|range| Ok(bytes.slice(range.start as usize..range.end as usize)));
+            return self.put_stream(object, futures::stream::iter(parts)).await;
+        }
+        if self.has(object).await? {
+            return Ok(());
+        }
+        self.put_whole(object, bytes.into()).await
+    }
+
+    /// In one request.
+    async fn put_whole(&self, object: SealedRef, content: PutPayload) -> Result<(), DepotError> {
+        let path = self.object_path(object.digest);
+        let put = self.store.put(&path, content).await;
+        put.map(drop).map_err(self.failed(&path, "written"))
+    }
+
     /// The same for bytes that come as a stream. They are hashed on the way, and what is not the object that was
     /// announced never becomes visible.
     ///
@@ -51,12 +74,10 @@ impl Depot {
         object: SealedRef,
         parts: impl Stream<Item = Result<Bytes, DepotError>>,
     ) -> Result<(), DepotError> {
-        let path = self.object_path(object.digest);
-        match self.store.head(&path).await {
-            Ok(found) if found.size == object.bytes => return Ok(()),
-            Ok(_) | Err(Error::NotFound { .. }) => {}
-            Err(error) => return Err(self.failed(&path, "looked up")(error)),
+        if self.has(object).await? {
+            return Ok(());
         }
+        let path = self.object_path(object.digest);
         let mut parts = std::pin::pin!(parts);
         let mut hasher = blake3::Hasher::new();
         let mut received = 0;
@@ -71,13 +92,7 @@ impl Depot {
                 }
             }
             self.compare(object, received, &hasher)?;
-            let payload = PutPayload::from_iter(payload);
-            return self
-                .store
-                .put(&path, payload)
-                .await
-                .map(drop)
-                .map_err(self.failed(&path, "written"));
+            return self.put_whole(object, PutPayload::from_iter(payload)).await;
         }
         let upload = self
             .store

@@ -11,9 +11,9 @@ use std::fs;
 use std::path::Path;
 use store::{Cache, IoMode, Sealed};
 use tensor::{
-    Attribute, AttributeKind, Attributes, Axis, BlockId, DataSet, DepotId, Digest, Duplicates,
-    Grid, IdKind, Mode, ObjectKey, PartitionRef, Partitions, SealedRef, SplitPart, TableId,
-    TimeAxis, TimeBin, View, ViewSpec,
+    Attribute, AttributeKind, Attributes, Axis, BlockId, ContextAxis, Cycle, DataSet, DepotId,
+    Digest, Duplicates, Grid, IdKind, Mode, ObjectKey, PartitionRef, Partitions, SealedRef,
+    SplitPart, TableId, TimeAxis, TimeBin, View, ViewSpec,
 };
 
 /// Both kinds of places, each empty, with a cache.
@@ -108,6 +108,11 @@ fn data_set() -> DataSet {
             bins: 53,
             last_is_partial: true,
         }),
+        context: Some(Box::new(ContextAxis::Ids(Axis {
+            grid: Grid::single(5),
+            dictionary: vec![refer(40)],
+            ..axis("store", IdKind::UInt64, 40)
+        }))),
         value_column: Some("sales".to_owned()),
         duplicates: Duplicates::Last,
         nets: true,
@@ -149,6 +154,7 @@ fn bodies() -> Vec<Body> {
         bins: Some(2..9),
         hash: Some((5, 1..u64::MAX)),
         collapse_time: true,
+        collapse_context: true,
         tiles: Some(9),
         decay: Some(tensor::Decay {
             half_life: 2.5,
@@ -158,10 +164,18 @@ fn bodies() -> Vec<Body> {
     };
     let plain = DataSet {
         time: None,
+        context: None,
         value_column: None,
         bad_rows: BTreeMap::new(),
         attributes: BTreeMap::new(),
         ..data.clone()
+    };
+    let cycle = DataSet {
+        context: Some(Box::new(ContextAxis::Cycle {
+            column: "day".to_owned(),
+            cycle: Cycle::MonthOfYear,
+        })),
+        ..plain.clone()
     };
     let mut kept = checkpoint(4, 9, &[refer(1)]);
     if let Body::Checkpoint(checkpoint) = &mut kept {
@@ -190,6 +204,7 @@ fn bodies() -> Vec<Body> {
         },
         Body::DataSet(data),
         Body::DataSet(plain),
+        Body::DataSet(cycle),
         Body::View(ViewOf {
             lineage: Digest([3; 32]),
             spec_hash: Digest([4; 32]),
@@ -235,9 +250,9 @@ async fn every_body_is_read_as_it_was_written() {
         }
         assert_eq!(
             depot.manifests().await.unwrap(),
-            (1..=7).collect::<Vec<_>>()
+            (1..=8).collect::<Vec<_>>()
         );
-        assert_eq!(depot.latest_data_set(None).await.unwrap().unwrap().0, 4);
+        assert_eq!(depot.latest_data_set(None).await.unwrap().unwrap().0, 5);
         assert!(
             depot
                 .latest_data_set(Some(Digest([9; 32])))
@@ -252,7 +267,7 @@ async fn every_body_is_read_as_it_was_written() {
                 .unwrap()
                 .unwrap()
                 .0,
-            5
+            6
         );
         assert!(
             depot
@@ -271,7 +286,7 @@ async fn every_body_is_read_as_it_was_written() {
                 .epoch,
             9
         );
-        assert_eq!(depot.latest_model(None).await.unwrap().unwrap().0, 7);
+        assert_eq!(depot.latest_model(None).await.unwrap().unwrap().0, 8);
         assert!(
             depot
                 .latest_model(Some(Digest([7; 32])))

@@ -29,6 +29,12 @@ impl Deref for HeldBytes {
     }
 }
 
+impl AsRef<[u8]> for HeldBytes {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl Held {
     /// An object in memory.
     ///

@@ -44,17 +44,24 @@ pub const fn solve_scratch(width: usize) -> usize {
     if batch > single { batch } else { single }
 }
 
-/// Solves consecutive systems of one width, in place: the solution stands where the right-hand side stood, the
-/// matrix is spent. Any number at a time, with the same bits; [`batch_len`] of them is fastest.
+/// Whether [`solve`] leaves so many systems as they were: it works on a copy where it puts them side by side.
+pub const fn keeps_systems(width: usize, count: usize) -> bool {
+    let last = count % LANES;
+    width <= BATCH_WIDTH_MAX && (last == 0 || last >= BATCH_MIN)
+}
+
+/// Solves consecutive systems of one width. Any number at a time, with the same bits; [`batch_len`] of them is fastest.
+/// The systems are spent, unless [`keeps_systems`] says otherwise.
 ///
 /// Returns the first failure; the systems after it are solved nevertheless, its own solution means nothing.
 ///
 /// # Panics
-/// Where `systems` is no whole number of systems or `scratch` is short.
+/// Where `systems` is no whole number of systems, `solutions` of another number or `scratch` short.
 pub fn solve(
     simd: Simd,
     width: usize,
     systems: &mut [f32],
+    solutions: &mut [f32],
     scratch: &mut [f32],
 ) -> Option<FailedPivot> {
     assert!(
@@ -63,25 +70,33 @@ pub fn solve(
     );
     let length = system_len(width);
     assert!(systems.len().is_multiple_of(length), "whole systems");
+    assert_eq!(
+        solutions.len() / width,
+        systems.len() / length,
+        "a solution for each system"
+    );
     assert!(
         scratch.len() >= solve_scratch(width),
         "the scratch is short"
     );
     let mut failed = None;
-    for (i, some) in systems.chunks_mut(LANES * length).enumerate() {
+    let some = systems.chunks_mut(LANES * length);
+    for (i, (some, x)) in some.zip(solutions.chunks_mut(LANES * width)).enumerate() {
         let count = some.len() / length;
-        let here = if width <= BATCH_WIDTH_MAX && count >= BATCH_MIN {
+        let here = if keeps_systems(width, count) {
             simd.run(batch::Solve {
                 width,
                 systems: some,
+                solutions: x,
                 scratch,
             })
         } else {
-            let each = some.chunks_exact_mut(length).enumerate();
-            each.fold(None, |first, (system, one)| {
+            let each = some.chunks_exact_mut(length).zip(x.chunks_exact_mut(width));
+            each.enumerate().fold(None, |first, (system, (one, x))| {
                 let pivot = simd.run(single::Solve {
                     width,
                     system: one,
+                    x,
                     scratch,
                 });
                 first.or(pivot.map(|pivot| FailedPivot { system, pivot }))

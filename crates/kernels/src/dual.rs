@@ -39,7 +39,7 @@ pub const fn dual_scratch(width: usize, lines: usize) -> usize {
         }
         narrower += LANES;
     }
-    2 * width + n * width + system_len(n) + most
+    2 * width + n * width + system_len(n) + n + most
 }
 
 /// Solves a row; x need not hold anything before.
@@ -81,6 +81,7 @@ pub fn dual(simd: Simd, row: Dual<'_>, x: &mut [f32], scratch: &mut [f32]) -> Op
     }
     let (system, scratch) = scratch.split_at_mut(system_len(n));
     let (turned, scratch) = scratch.split_at_mut(n * width);
+    let (solution, scratch) = scratch.split_at_mut(n);
     simd.run(Form {
         row,
         roots,
@@ -89,14 +90,13 @@ pub fn dual(simd: Simd, row: Dual<'_>, x: &mut [f32], scratch: &mut [f32]) -> Op
         system,
     });
     // One plus a square: its pivots are at least one, unless the numbers overflow.
-    if solve(simd, n, system, scratch).is_some() {
+    if solve(simd, n, system, solution, scratch).is_some() {
         return Some(0);
     }
-    let solution = &system[upper_len(n)..][..lines];
     simd.run(Expand {
         row,
         inverse,
-        solution,
+        solution: &solution[..lines],
         x,
     });
     None

@@ -37,7 +37,7 @@ mod vector;
 
 pub use binned::{Binned, add_binned};
 pub use cg::{Common, Equations, conjugate_gradients, conjugate_gradients_scratch};
-pub use cholesky::{FailedPivot, batch_len, solve, solve_scratch};
+pub use cholesky::{FailedPivot, batch_len, keeps_systems, solve, solve_scratch};
 pub use confidence::linear_confidence;
 pub use dot::dot;
 pub use dual::{Dual, dual, dual_scratch};

@@ -55,12 +55,13 @@ pub fn subspace(
             part,
             system,
         });
-        if let Some(failed) = solve(simd, BLOCK, system, scratch) {
+        let mut step = [0.0; BLOCK];
+        if let Some(failed) = solve(simd, BLOCK, system, &mut step, scratch) {
             return Some(column + failed.pivot);
         }
         simd.run(Move {
             equations,
-            step: &system[upper_len(BLOCK)..],
+            step: &step,
             x,
             scores,
             column,

@@ -2,8 +2,8 @@
 
 use kernels::{
     Base, CHUNK, FailedPivot, Onto, Rows, Simd, Source, accumulate, close, close_long, fit, flush,
-    gram, inner, linear_confidence, non_negative, non_negative_scratch, panel_len, solve,
-    solve_scratch, system_len, upper_index, upper_len,
+    gram, inner, keeps_systems, linear_confidence, non_negative, non_negative_scratch, panel_len,
+    solve, solve_scratch, system_len, upper_index, upper_len,
 };
 use proptest::prelude::*;
 
@@ -174,15 +174,12 @@ fn bits(numbers: &[f32]) -> Vec<u32> {
 fn solved(simd: Simd, width: usize, systems: &[f32]) -> (Vec<f32>, Option<FailedPivot>) {
     let mut systems = systems.to_vec();
     let mut scratch = vec![f32::NAN; solve_scratch(width)];
-    let failed = solve(simd, width, &mut systems, &mut scratch);
-    let length = system_len(width);
-    (
-        systems
-            .chunks(length)
-            .flat_map(|system| system[upper_len(width)..].to_vec())
-            .collect(),
-        failed,
-    )
+    let count = systems.len() / system_len(width);
+    let mut x = vec![f32::NAN; count * width];
+    let before = bits(&systems);
+    let failed = solve(simd, width, &mut systems, &mut x, &mut scratch);
+    assert!(!keeps_systems(width, count) || bits(&systems) == before);
+    (x, failed)
 }
 
 /// ‖b − A x‖ / (‖A‖ ‖x‖ + ‖b‖) in the infinity norm.

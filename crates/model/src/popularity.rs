@@ -114,6 +114,7 @@ impl Popular {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tensor::Small;
     use tensor::csr::Values;
 
     #[test]
@@ -126,7 +127,7 @@ mod tests {
                     &offsets,
                     range.start as u64,
                     &users[range],
-                    None,
+                    Small::default(),
                     Values::All(1.0),
                     9,
                 )

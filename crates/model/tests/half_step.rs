@@ -11,7 +11,7 @@ use model::als::{
     Formula, HalfStepOp, Preset, Scaling, Settings, Solver, Tally, TimePartialOp, TimeSolveOp,
 };
 use tensor::csr::Values;
-use tensor::{BlockId, CsrRef, Grid};
+use tensor::{BlockId, CsrRef, Grid, Small};
 
 /// One block of interactions and the tables around it.
 struct Problem {
@@ -267,7 +267,10 @@ impl Problem {
                 offsets,
                 start,
                 &self.ids[a..b],
-                times,
+                Small {
+                    time: times,
+                    context: None,
+                },
                 Values::Each(&self.values[a..b]),
                 limit,
             )

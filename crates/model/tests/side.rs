@@ -11,7 +11,7 @@ use model::als::{Columns, Formula, HalfStepOp, MapsOp, Preset, Settings, SideOp,
 use std::sync::Arc;
 use tensor::attributes::MISSING;
 use tensor::csr::Values;
-use tensor::{BlockId, CsrRef, Grid};
+use tensor::{BlockId, CsrRef, Grid, Small};
 
 const RANK: usize = 20;
 const WIDTH: usize = 32;
@@ -136,7 +136,15 @@ fn half_step(preset: Preset, solver: Solver, simd: Simd, threads: usize) -> Solv
         .unwrap();
     let desks = Desks::new(WIDTH, HalfStep::panel(&op, 300), threads);
     let mut rows = vec![0.0; COUNTS.len() * WIDTH];
-    let csr = CsrRef::new(&offsets, 0, &columns, None, Values::All(2.0), 64).unwrap();
+    let csr = CsrRef::new(
+        &offsets,
+        0,
+        &columns,
+        Small::default(),
+        Values::All(2.0),
+        64,
+    )
+    .unwrap();
     let blocks = [&table[..]];
     let factors = Factors {
         columns: Rows::contiguous(&blocks, WIDTH),

@@ -2,6 +2,7 @@
 
 use crate::action::{Action, Assignment};
 use crate::plan::Plan;
+use crate::queues::Kind;
 use std::collections::BTreeMap;
 use tensor::{TaskId, WorkerId};
 
@@ -17,36 +18,45 @@ impl Plan {
     /// Fills the queues of all workers that have run low.
     pub(crate) fn dispatch(&mut self) {
         let mut given: BTreeMap<WorkerId, Vec<Assignment>> = BTreeMap::new();
-        if !self.ready.is_empty() {
-            let low = self.settings.depth / 2;
-            let usable = self
-                .workers
-                .iter()
-                .filter(|(_, state)| !state.draining && state.queue.len() <= low);
-            let mut open: Vec<WorkerId> = usable.map(|(id, _)| *id).collect();
-            while let Some((place, worker)) = self.least_loaded(&open) {
-                match self.pick(worker) {
-                    Some(task) => given
-                        .entry(worker)
-                        .or_default()
-                        .extend(self.give(worker, task)),
-                    None => drop(open.remove(place)),
-                }
-            }
+        for kind in Kind::ALL {
+            self.fill(kind, &mut given);
         }
         self.out.extend(
             given
                 .into_iter()
                 .map(|(worker, tasks)| Action::Assign(worker, tasks)),
         );
-        self.steal(STEAL_COST_MIN);
+        for kind in Kind::ALL {
+            self.steal(kind, STEAL_COST_MIN);
+        }
     }
 
-    fn least_loaded(&self, open: &[WorkerId]) -> Option<(usize, WorkerId)> {
+    fn fill(&mut self, kind: Kind, given: &mut BTreeMap<WorkerId, Vec<Assignment>>) {
+        if !self.ready.has(kind) {
+            return;
+        }
+        let low = self.settings.depth / 2;
+        let usable = self
+            .workers
+            .iter()
+            .filter(|(_, state)| !state.draining && state.line(kind).queue.len() <= low);
+        let mut open: Vec<WorkerId> = usable.map(|(id, _)| *id).collect();
+        while let Some((place, worker)) = self.least_loaded(kind, &open) {
+            match self.pick(kind, worker) {
+                Some(task) => given
+                    .entry(worker)
+                    .or_default()
+                    .extend(self.give(worker, task)),
+                None => drop(open.remove(place)),
+            }
+        }
+    }
+
+    fn least_loaded(&self, kind: Kind, open: &[WorkerId]) -> Option<(usize, WorkerId)> {
         let load = |id: &WorkerId| {
             self.workers
                 .get(id)
-                .map(|w| (w.load_per_thread(), w.queue.len()))
+                .map(|w| (w.load_per_thread(kind), w.line(kind).queue.len()))
         };
         let (place, worker) = open
             .iter()
@@ -56,12 +66,12 @@ impl Plan {
     }
 
     /// The next task for a worker: its own, or, when it is about to run dry, one kept for another.
-    fn pick(&self, worker: WorkerId) -> Option<TaskId> {
-        let queued = self.workers.get(&worker)?.queue.len();
+    fn pick(&self, kind: Kind, worker: WorkerId) -> Option<TaskId> {
+        let queued = self.workers.get(&worker)?.line(kind).queue.len();
         if queued >= self.settings.depth {
             return None;
         }
-        let own = self.ready.own(worker);
+        let own = self.ready.own(kind, worker);
         if own.is_some() || queued > 1 {
             return own;
         }
@@ -70,33 +80,33 @@ impl Plan {
                 .get(&id)
                 .is_some_and(|entry| !entry.avoid.contains(&worker))
         };
-        self.ready.foreign(worker, welcome)
+        self.ready.foreign(kind, worker, welcome)
     }
 
-    /// Workers that have nothing to do, while nothing waits.
-    fn idle(&self) -> Vec<WorkerId> {
+    /// Workers that have nothing of a kind to do, while nothing waits.
+    fn idle(&self, kind: Kind) -> Vec<WorkerId> {
         let idle = self
             .workers
             .iter()
-            .filter(|(_, state)| !state.draining && state.queue.is_empty());
+            .filter(|(_, state)| !state.draining && state.line(kind).queue.is_empty());
         idle.map(|(id, _)| *id).collect()
     }
 
     /// Asks back, for each idle worker, the last task that the most loaded worker has not begun.
-    fn steal(&mut self, cost_min: u64) {
-        let idle = self.idle().len();
+    fn steal(&mut self, kind: Kind, cost_min: u64) {
+        let idle = self.idle(kind).len();
         if idle == 0 || self.workers.len() == idle {
             return;
         }
         let asked = self
             .workers
             .values()
-            .flat_map(|state| &state.queue)
+            .flat_map(|state| &state.line(kind).queue)
             .filter(|given| given.revoked)
             .count();
         for _ in asked..idle {
             let waiting = |id: &WorkerId| {
-                let queue = &self.workers[id].queue;
+                let queue = &self.workers[id].line(kind).queue;
                 let fits = |given: &&crate::queues::Given| {
                     !given.revoked
                         && !given.chained
@@ -111,7 +121,8 @@ impl Plan {
                 .keys()
                 .copied()
                 .filter(|id| waiting(id).is_some());
-            let Some(victim) = victims.max_by_key(|id| (self.workers[id].load_per_thread(), *id))
+            let Some(victim) =
+                victims.max_by_key(|id| (self.workers[id].load_per_thread(kind), *id))
             else {
                 return;
             };
@@ -120,11 +131,7 @@ impl Plan {
                 .workers
                 .get_mut(&victim)
                 .expect("the victim is a worker");
-            let given = state
-                .queue
-                .iter_mut()
-                .rfind(|given| (given.task, given.attempt) == (task, attempt));
-            if let Some(given) = given {
+            if let Some(given) = state.given_mut(task, attempt) {
                 given.revoked = true;
             }
             self.out.push(Action::Revoke(victim, task, attempt));
@@ -140,12 +147,17 @@ impl Plan {
     /// As time passes: cheap tasks that are stuck behind a slow one are asked back too, and a slow task
     /// is given to an idle worker as well. The first result wins.
     pub(crate) fn chase_slow(&mut self) {
-        if !self.ready.is_empty() {
-            return;
+        for kind in Kind::ALL {
+            if !self.ready.has(kind) {
+                self.chase(kind);
+            }
         }
-        self.steal(0);
-        for idle in self.idle() {
-            let Some(task) = self.slowest(idle) else {
+    }
+
+    fn chase(&mut self, kind: Kind) {
+        self.steal(kind, 0);
+        for idle in self.idle(kind) {
+            let Some(task) = self.slowest(kind, idle) else {
                 return;
             };
             let assignment = self.give(idle, task);
@@ -155,9 +167,10 @@ impl Plan {
     }
 
     /// The task that has run the longest beyond what its cost suggests, of those with one attempt.
-    fn slowest(&self, idle: WorkerId) -> Option<TaskId> {
+    fn slowest(&self, kind: Kind, idle: WorkerId) -> Option<TaskId> {
         let heads = self.workers.iter().filter_map(|(id, state)| {
-            let given = state.queue.first()?;
+            let line = state.line(kind);
+            let given = line.queue.first()?;
             let entry = self.tasks.get(&given.task)?;
             let (ms, cost) = self.steps.get(&given.task.step)?.spent;
             let eligible = !given.chained
@@ -167,7 +180,7 @@ impl Plan {
                 && !entry.avoid.contains(&idle)
                 && cost >= given.cost;
             let expected = ms.saturating_mul(given.cost) / cost.max(1);
-            let spent = self.now.0.saturating_sub(state.head_since.0);
+            let spent = self.now.0.saturating_sub(line.head_since.0);
             let late = spent.checked_sub(SLOW_FACTOR * expected + SLOW_MS_MIN)?;
             (eligible && late > 0).then_some((late, given.task))
         });

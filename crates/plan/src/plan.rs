@@ -202,12 +202,10 @@ impl Plan {
             return;
         };
         state.draining = true;
-        for given in state
-            .queue
-            .iter_mut()
-            .skip(1)
-            .filter(|given| !given.revoked)
-        {
+        let behind = state
+            .lines_mut()
+            .flat_map(|line| line.queue.iter_mut().skip(1));
+        for given in behind.filter(|given| !given.revoked) {
             given.revoked = true;
             self.out
                 .push(Action::Revoke(worker, given.task, given.attempt));
@@ -266,7 +264,7 @@ impl Plan {
         let drained = self
             .workers
             .iter()
-            .filter(|(_, worker)| worker.draining && worker.queue.is_empty());
+            .filter(|(_, worker)| worker.draining && worker.is_idle());
         let drained: Vec<WorkerId> = drained.map(|(id, _)| *id).collect();
         for worker in drained {
             let held = self.objects.held_by(worker);
@@ -367,7 +365,8 @@ impl Plan {
     /// Forgets steps and objects; what workers still do is asked back and will be refused.
     pub(crate) fn forget(&mut self) {
         for (worker, state) in &mut self.workers {
-            for given in state.queue.iter_mut().filter(|given| !given.revoked) {
+            let given = state.lines_mut().flat_map(|line| &mut line.queue);
+            for given in given.filter(|given| !given.revoked) {
                 given.revoked = true;
                 self.out
                     .push(Action::Revoke(*worker, given.task, given.attempt));

@@ -3,7 +3,25 @@
 use crate::event::{Profile, Tick};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use tensor::{StepId, Task, TaskId, WorkerId};
+use tensor::{OpFamily, StepId, Task, TaskId, WorkerId};
+
+/// What a task keeps busy. A worker has a line for each: a checkpoint that waits for disks takes no place of what computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Computes,
+    Stores,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 2] = [Kind::Computes, Kind::Stores];
+
+    pub(crate) fn of(task: &Task) -> Self {
+        match task.op.family {
+            OpFamily::Builtin => Kind::Stores,
+            _ => Kind::Computes,
+        }
+    }
+}
 
 /// A task that a worker has been given and has not answered for.
 pub(crate) struct Given {
@@ -15,33 +33,18 @@ pub(crate) struct Given {
     pub revoked: bool,
 }
 
-/// A worker that has joined and is not lost.
-pub(crate) struct Worker {
-    pub profile: Profile,
-    /// When it was last heard of.
-    pub seen: Tick,
-    /// It takes no new task.
-    pub draining: bool,
+/// What a worker has been given of one kind.
+#[derive(Default)]
+pub(crate) struct Line {
     /// In the order in which it runs them.
     pub queue: Vec<Given>,
     /// The cost of all of `queue`.
-    pub load: u64,
+    load: u64,
     /// Since when the first of the queue is the first.
     pub head_since: Tick,
 }
 
-impl Worker {
-    pub(crate) fn new(profile: Profile, now: Tick) -> Self {
-        Worker {
-            profile,
-            seen: now,
-            draining: false,
-            queue: Vec::new(),
-            load: 0,
-            head_since: now,
-        }
-    }
-
+impl Line {
     pub(crate) fn give(&mut self, now: Tick, given: Given) {
         if self.queue.is_empty() {
             self.head_since = now;
@@ -51,7 +54,7 @@ impl Worker {
     }
 
     /// The worker answered for a task: how long it was the first of the queue, if it was.
-    pub(crate) fn answered(&mut self, now: Tick, task: TaskId, attempt: u32) -> Option<u64> {
+    fn answered(&mut self, now: Tick, task: TaskId, attempt: u32) -> Option<u64> {
         let place = self
             .queue
             .iter()
@@ -63,10 +66,64 @@ impl Worker {
         let since = std::mem::replace(&mut self.head_since, now);
         Some(now.0.saturating_sub(since.0))
     }
+}
+
+/// A worker that has joined and is not lost.
+pub(crate) struct Worker {
+    pub profile: Profile,
+    /// When it was last heard of.
+    pub seen: Tick,
+    /// It takes no new task.
+    pub draining: bool,
+    lines: [Line; 2],
+}
+
+impl Worker {
+    pub(crate) fn new(profile: Profile, now: Tick) -> Self {
+        Worker {
+            profile,
+            seen: now,
+            draining: false,
+            lines: Default::default(),
+        }
+    }
+
+    pub(crate) fn line(&self, kind: Kind) -> &Line {
+        &self.lines[kind as usize]
+    }
+
+    pub(crate) fn line_mut(&mut self, kind: Kind) -> &mut Line {
+        &mut self.lines[kind as usize]
+    }
+
+    pub(crate) fn lines_mut(&mut self) -> impl Iterator<Item = &mut Line> {
+        self.lines.iter_mut()
+    }
+
+    /// Whether it has answered for all that it was given.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.lines.iter().all(|line| line.queue.is_empty())
+    }
+
+    /// An assignment that it has not answered for.
+    pub(crate) fn given_mut(&mut self, task: TaskId, attempt: u32) -> Option<&mut Given> {
+        self.lines
+            .iter_mut()
+            .flat_map(|line| &mut line.queue)
+            .find(|given| (given.task, given.attempt) == (task, attempt))
+    }
+
+    /// The worker answered for a task: how long it was the first of its line, if it was.
+    pub(crate) fn answered(&mut self, now: Tick, task: TaskId, attempt: u32) -> Option<u64> {
+        self.lines
+            .iter_mut()
+            .find_map(|line| line.answered(now, task, attempt))
+    }
 
     /// Cost per thread in millionths, for comparing workers.
-    pub(crate) fn load_per_thread(&self) -> u64 {
-        self.load.saturating_mul(16) / u64::from(self.profile.threads.max(1))
+    pub(crate) fn load_per_thread(&self, kind: Kind) -> u64 {
+        let load = self.line(kind).load;
+        load.saturating_mul(16) / u64::from(self.profile.threads.max(1))
     }
 }
 
@@ -100,18 +157,20 @@ fn id(rank: &Rank) -> TaskId {
     }
 }
 
-/// Tasks that may start, by place.
+/// Tasks that may start, by kind and place.
 #[derive(Default)]
 pub(crate) struct Ready {
-    places: BTreeMap<Place, BTreeSet<Rank>>,
+    places: BTreeMap<(Kind, Place), BTreeSet<Rank>>,
 }
 
 impl Ready {
     pub(crate) fn insert(&mut self, place: Place, task: &Task) {
+        let place = (Kind::of(task), place);
         self.places.entry(place).or_default().insert(rank(task));
     }
 
     pub(crate) fn remove(&mut self, place: Place, task: &Task) {
+        let place = (Kind::of(task), place);
         if let Some(tasks) = self.places.get_mut(&place) {
             tasks.remove(&rank(task));
             if tasks.is_empty() {
@@ -120,26 +179,30 @@ impl Ready {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.places.is_empty()
+    pub(crate) fn has(&self, kind: Kind) -> bool {
+        self.places.keys().any(|(listed, _)| *listed == kind)
     }
 
     /// The first task that is this worker's own, or anybody's.
-    pub(crate) fn own(&self, worker: WorkerId) -> Option<TaskId> {
+    pub(crate) fn own(&self, kind: Kind, worker: WorkerId) -> Option<TaskId> {
         let places = [Place::Pinned(worker), Place::Home(worker), Place::Any];
         places
             .iter()
-            .filter_map(|place| self.places.get(place)?.first())
+            .filter_map(|place| self.places.get(&(kind, *place))?.first())
             .min()
             .map(id)
     }
 
     /// The last task of the longest of the others' lists that `may` be taken from there.
-    pub(crate) fn foreign(&self, worker: WorkerId, may: impl Fn(TaskId) -> bool) -> Option<TaskId> {
-        let others = self
-            .places
-            .iter()
-            .filter(|(place, _)| matches!(place, Place::Home(home) if *home != worker));
+    pub(crate) fn foreign(
+        &self,
+        kind: Kind,
+        worker: WorkerId,
+        may: impl Fn(TaskId) -> bool,
+    ) -> Option<TaskId> {
+        let others = self.places.iter().filter(|((listed, place), _)| {
+            *listed == kind && matches!(place, Place::Home(home) if *home != worker)
+        });
         let mut others: Vec<&BTreeSet<Rank>> = others.map(|(_, tasks)| tasks).collect();
         others.sort_by_key(|tasks| Reverse(tasks.len()));
         others
@@ -149,11 +212,11 @@ impl Ready {
 
     /// Everything that is for this worker.
     pub(crate) fn of(&self, worker: WorkerId) -> Vec<TaskId> {
-        let places = [Place::Pinned(worker), Place::Home(worker)];
-        places
+        let kept = |place: &Place| [Place::Pinned(worker), Place::Home(worker)].contains(place);
+        self.places
             .iter()
-            .filter_map(|place| self.places.get(place))
-            .flatten()
+            .filter(|((_, place), _)| kept(place))
+            .flat_map(|(_, tasks)| tasks)
             .map(id)
             .collect()
     }

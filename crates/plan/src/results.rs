@@ -50,14 +50,9 @@ impl Plan {
             .expect("an answer that counts has an entry");
         for live in &entry.live {
             self.out.push(Action::Revoke(live.worker, id, live.attempt));
-            if let Some(state) = self.workers.get_mut(&live.worker) {
-                let given = state
-                    .queue
-                    .iter_mut()
-                    .find(|given| (given.task, given.attempt) == (id, live.attempt));
-                if let Some(given) = given {
-                    given.revoked = true;
-                }
+            let state = self.workers.get_mut(&live.worker);
+            if let Some(given) = state.and_then(|state| state.given_mut(id, live.attempt)) {
+                given.revoked = true;
             }
         }
         if let Some(key) = entry

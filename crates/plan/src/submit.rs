@@ -2,7 +2,7 @@
 
 use crate::failure::Refusal;
 use crate::plan::{Mood, Plan};
-use crate::queues::{Place, Worker, cost};
+use crate::queues::{Kind, Place, Worker, cost};
 use crate::steps::{Entry, StepState};
 use crate::waiting::ranges;
 use std::sync::Arc;
@@ -225,7 +225,8 @@ impl Plan {
             chained: task.chain.is_some(),
             revoked: false,
         };
-        self.workers.get_mut(&worker)?.give(now, given);
+        let line = self.workers.get_mut(&worker)?.line_mut(Kind::of(&task));
+        line.give(now, given);
         let mut sources = Vec::new();
         for range in ranges(&task) {
             self.watches

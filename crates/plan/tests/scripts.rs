@@ -1,7 +1,8 @@
 //! The plan as scripts: events in, actions out, one line each.
 //!
 //! Objects: `A3.1` is block 3 of table A at version 1, `A0-7.1` eight blocks, `sN` a sealed object. A step is
-//! `step ID KIND: reads>writes @cost ^chain &after; ... free OBJECTS`; kinds are `none`, `sum`, `collect`.
+//! `step ID KIND: reads>writes @cost ^chain &after; ... free OBJECTS`; kinds are `none`, `sum`, `collect`, and
+//! `stores` for tasks that wait for disks.
 
 use plan::{Action, Assignment, Event, Failure, Holder, Plan, Profile, Settings, Tick, Wrote};
 use std::fmt::Write;
@@ -68,7 +69,8 @@ fn step(text: &str) -> Step {
     let (head, rest) = text.split_once(':').expect("a colon");
     let mut head = head.split_whitespace();
     let id = StepId(number(head.next().expect("an id")));
-    let partial = match head.next() {
+    let kind = head.next();
+    let partial = match kind {
         Some("sum") => PartialSpec::Sum,
         Some("collect") => PartialSpec::Collect,
         _ => PartialSpec::None,
@@ -78,6 +80,15 @@ fn step(text: &str) -> Step {
         .split(';')
         .filter(|task| !task.trim().is_empty())
         .enumerate();
+    let op = if kind == Some("stores") {
+        Op::persist()
+    } else {
+        Op {
+            family: OpFamily::Probe,
+            version: 1,
+            body: Arc::from(&[][..]),
+        }
+    };
     Step {
         id,
         name: "script".to_owned(),
@@ -88,6 +99,7 @@ fn step(text: &str) -> Step {
                         step: id,
                         index: index as u32,
                     },
+                    &op,
                     text,
                 )
             })
@@ -97,15 +109,10 @@ fn step(text: &str) -> Step {
     }
 }
 
-fn task(id_: TaskId, text: &str) -> Task {
-    let op = Op {
-        family: OpFamily::Probe,
-        version: 1,
-        body: Arc::from(&[][..]),
-    };
+fn task(id_: TaskId, op: &Op, text: &str) -> Task {
     let mut task = Task {
         id: id_,
-        op,
+        op: op.clone(),
         reads: Vec::new(),
         writes: Vec::new(),
         after: Vec::new(),
@@ -348,6 +355,32 @@ fn a_step_is_dealt_reduced_and_freed() {
         "step 0 sum:: w1[0.0, 0.1]; w2[0.2, 0.3]
          done w1 0.1: step 0 Sum([15.0]); w1[1.0 A2-3.1<w2, 1.1 A2-3.1<w2]; w2[1.2 A0-1.1<w1, 1.3 A0-1.1<w1]
          done w2 1.3: step 1 None; drop w1 A0-3.1; drop w2 A0-3.1",
+    );
+}
+
+/// A checkpoint once filled the queues, and the next epoch began when half of it was stored.
+#[test]
+fn what_stores_takes_no_place_of_what_computes() {
+    check(
+        "join w1
+         step 0 none: >A0.1; >A1.1; >A2.1; >A3.1; >A4.1; >A5.1
+         done w1 0.0
+         done w1 0.1
+         done w1 0.2
+         done w1 0.3
+         done w1 0.4
+         done w1 0.5
+         step 9 stores: A0.1>; A1.1>; A2.1>; A3.1>; A4.1>; A5.1>
+         step 1 none: A0-5.1>B0.1; A0-5.1>B1.1
+         done w1 9.0
+         done w1 1.0
+         done w1 9.1",
+        "step 0 none:: w1[0.0, 0.1, 0.2, 0.3]
+         done w1 0.1: w1[0.4, 0.5]
+         done w1 0.5: step 0 None
+         step 9 stores:: w1[9.0, 9.1, 9.2, 9.3]
+         step 1 none:: w1[1.0, 1.1]
+         done w1 9.1: w1[9.4, 9.5]",
     );
 }
 

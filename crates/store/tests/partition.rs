@@ -6,9 +6,22 @@ use std::io::Cursor;
 use store::dictionary::{Dictionary, DictionaryWriter, IdRef};
 use store::partition::{Partition, PartitionValues, PartitionWriter};
 use store::{Cache, IoMode, Sealed, StoreError};
-use tensor::{BlockId, IdKind, Mode};
+use tensor::{BlockId, IdKind, Mode, Small};
 
-type Row = Vec<(u32, u32, f32)>;
+type Row = Vec<(u32, Small<u32>, f32)>;
+
+const NEITHER: Small<bool> = Small {
+    time: false,
+    context: false,
+};
+const TIME: Small<bool> = Small {
+    time: true,
+    context: false,
+};
+const BOTH: Small<bool> = Small {
+    time: true,
+    context: true,
+};
 
 fn cache(mode: IoMode) -> (tempfile::TempDir, Cache) {
     let directory = tempfile::tempdir().unwrap();
@@ -16,11 +29,11 @@ fn cache(mode: IoMode) -> (tempfile::TempDir, Cache) {
     (directory, cache)
 }
 
-fn write(cache: &Cache, rows: &[Row], has_time: bool) -> Sealed {
-    let mut writer = PartitionWriter::create(cache, Mode::Product, BlockId(7), has_time).unwrap();
+fn write(cache: &Cache, rows: &[Row], has: Small<bool>) -> Sealed {
+    let mut writer = PartitionWriter::create(cache, Mode::Product, BlockId(7), has).unwrap();
     for row in rows {
-        for &(column, time, value) in row {
-            writer.push(column, time, value).unwrap();
+        for &(column, small, value) in row {
+            writer.push(column, small, value).unwrap();
         }
         writer.end_row().unwrap();
     }
@@ -42,7 +55,7 @@ fn read(partition: &Partition) -> Vec<Row> {
                 .map(|i| {
                     (
                         csr.columns()[i],
-                        csr.times().map_or(0, |times| times[i]),
+                        csr.small().map(|ids| ids.map_or(0, |ids| ids[i])),
                         csr.values().at(i),
                     )
                 })
@@ -51,7 +64,7 @@ fn read(partition: &Partition) -> Vec<Row> {
         .collect()
 }
 
-fn rows(seed: u64, count: usize, equal: bool) -> Vec<Row> {
+fn rows(seed: u64, count: usize, has: Small<bool>, equal: bool) -> Vec<Row> {
     let mut state = seed;
     let mut next = move || {
         state = state
@@ -62,11 +75,18 @@ fn rows(seed: u64, count: usize, equal: bool) -> Vec<Row> {
     (0..count)
         .map(|_| {
             let mut row: Vec<_> = (0..next() % 40)
-                .map(|_| (next() % 5000, next() % 53))
+                .map(|_| {
+                    let (column, time, context) = (next() % 5000, next() % 53, next() % 7);
+                    let small = Small { time, context };
+                    (
+                        column,
+                        small.zip(has).map(|(id, has)| if has { id } else { 0 }),
+                    )
+                })
                 .collect();
             row.sort_unstable();
             row.into_iter()
-                .map(|(c, t)| (c, t, if equal { 2.5 } else { next() as f32 }))
+                .map(|(c, s)| (c, s, if equal { 2.5 } else { next() as f32 }))
                 .collect()
         })
         .collect()
@@ -76,29 +96,28 @@ fn rows(seed: u64, count: usize, equal: bool) -> Vec<Row> {
 fn what_was_written_is_read() {
     for mode in [IoMode::Mmap, IoMode::Pread] {
         let (_directory, cache) = cache(mode);
-        for equal in [true, false] {
-            let rows = rows(1, 300, equal);
-            let partition = Partition::open(write(&cache, &rows, true)).unwrap();
+        let context = Small {
+            time: false,
+            context: true,
+        };
+        let shapes = [TIME, BOTH, context, NEITHER];
+        for (has, equal) in shapes.iter().flat_map(|&has| [(has, true), (has, false)]) {
+            let rows = rows(1, 300, has, equal);
+            let partition = Partition::open(write(&cache, &rows, has)).unwrap();
             assert_eq!(
                 (partition.rows(), partition.orientation(), partition.block()),
                 (300, Mode::Product, BlockId(7))
             );
             assert_eq!(partition.constant_value(), equal.then_some(2.5));
-            assert_eq!(
-                partition.bytes_per_interaction(),
-                if equal { 8 } else { 12 }
-            );
+            let words = 1 + has.count() + usize::from(!equal);
+            assert_eq!(partition.bytes_per_interaction(), 4 * words as u64);
+            assert_eq!(partition.has(), has);
+            let ids = partition.small(0..1).unwrap();
+            assert_eq!(ids.map(|ids| ids.is_some()), has);
             assert_eq!(read(&partition), rows);
         }
-        let timeless: Vec<Row> = rows(2, 50, true)
-            .into_iter()
-            .map(|row| row.into_iter().map(|(c, _, v)| (c, 0, v)).collect())
-            .collect();
-        let partition = Partition::open(write(&cache, &timeless, false)).unwrap();
-        assert!(!partition.has_time() && partition.times(0..1).unwrap().is_none());
-        assert_eq!(read(&partition), timeless);
         for rows in [vec![], vec![vec![], vec![]]] {
-            let partition = Partition::open(write(&cache, &rows, true)).unwrap();
+            let partition = Partition::open(write(&cache, &rows, TIME)).unwrap();
             assert_eq!((partition.interactions(), read(&partition)), (0, rows));
         }
     }
@@ -107,13 +126,16 @@ fn what_was_written_is_read() {
 #[test]
 fn long_columns_go_through_scratch_files_and_values_that_differ_late_are_kept() {
     let (_directory, cache) = cache(IoMode::Pread);
-    let mut writer = PartitionWriter::create(&cache, Mode::User, BlockId(0), true).unwrap();
+    let mut writer = PartitionWriter::create(&cache, Mode::User, BlockId(0), TIME).unwrap();
     let count = 700_000_u32;
     for column in 0..count {
         writer
             .push(
                 column,
-                column % 53,
+                Small {
+                    time: column % 53,
+                    context: 0,
+                },
                 if column == count - 1 { 9.0 } else { 1.0 },
             )
             .unwrap();
@@ -134,7 +156,8 @@ fn long_columns_go_through_scratch_files_and_values_that_differ_late_are_kept() 
     );
     assert!(
         piece
-            .times
+            .small
+            .time
             .unwrap()
             .iter()
             .copied()
@@ -158,15 +181,20 @@ fn long_columns_go_through_scratch_files_and_values_that_differ_late_are_kept() 
 #[test]
 fn the_bytes_do_not_depend_on_how_they_were_pushed() {
     let (_directory, cache) = cache(IoMode::Mmap);
-    let rows = rows(3, 100, false);
-    let by_one = write(&cache, &rows, true);
-    let mut writer = PartitionWriter::create(&cache, Mode::Product, BlockId(7), true).unwrap();
+    let rows = rows(3, 100, BOTH, false);
+    let by_one = write(&cache, &rows, BOTH);
+    let mut writer = PartitionWriter::create(&cache, Mode::Product, BlockId(7), BOTH).unwrap();
     for row in &rows {
         let columns: Vec<u32> = row.iter().map(|i| i.0).collect();
-        let times: Vec<u32> = row.iter().map(|i| i.1).collect();
+        let times: Vec<u32> = row.iter().map(|i| i.1.time).collect();
+        let contexts: Vec<u32> = row.iter().map(|i| i.1.context).collect();
         let values: Vec<f32> = row.iter().map(|i| i.2).collect();
+        let small = Small {
+            time: &times[..],
+            context: &contexts[..],
+        };
         writer
-            .push_all(&columns, &times, tensor::csr::Values::Each(&values))
+            .push_all(&columns, small, tensor::csr::Values::Each(&values))
             .unwrap();
         writer.end_row().unwrap();
     }
@@ -178,8 +206,8 @@ fn arrow_reads_it_too() {
     use arrow::array::{Array, AsArray};
     use arrow::datatypes::{Float32Type, UInt32Type};
     let (_directory, cache) = cache(IoMode::Mmap);
-    let rows = rows(4, 20, false);
-    let sealed = write(&cache, &rows, true);
+    let rows = rows(4, 20, TIME, false);
+    let sealed = write(&cache, &rows, TIME);
     let bytes = sealed.section(0..sealed.len()).unwrap().to_vec();
     let mut reader = arrow::ipc::reader::FileReader::try_new(Cursor::new(&bytes), None).unwrap();
     let batch = reader.next().unwrap().unwrap();
@@ -216,8 +244,8 @@ fn arrow_reads_it_too() {
 #[test]
 fn an_open_row_is_refused() {
     let (_directory, cache) = cache(IoMode::Mmap);
-    let mut writer = PartitionWriter::create(&cache, Mode::User, BlockId(0), false).unwrap();
-    writer.push(1, 0, 1.0).unwrap();
+    let mut writer = PartitionWriter::create(&cache, Mode::User, BlockId(0), NEITHER).unwrap();
+    writer.push(1, Small::default(), 1.0).unwrap();
     assert!(matches!(writer.seal(), Err(StoreError::Malformed { .. })));
 }
 
@@ -296,7 +324,7 @@ proptest! {
     ) {
         let (_directory, cache) = cache(IoMode::Mmap);
         let sealed = if partition {
-            write(&cache, &rows(5, 3, false), true)
+            write(&cache, &rows(5, 3, BOTH, false), BOTH)
         } else {
             let mut writer = DictionaryWriter::create(&cache, IdKind::Utf8).unwrap();
             for id in ["ä", "bc", "d"] {

@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, Schema, TimeUnit, UInt64Type};
 use serde::{Deserialize, Serialize};
-use tensor::IdKind;
+use tensor::{Cycle, IdKind};
 
 /// How a column of times is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub struct ColumnKinds {
     pub product: IdKind,
     /// Times, where there are any.
     pub time: Option<TimeKind>,
+    /// Contexts' ids, where they have a column.
+    pub context: Option<IdKind>,
 }
 
 pub(crate) fn id_kind(found: &DataType) -> Option<IdKind> {
@@ -115,7 +117,17 @@ impl ColumnKinds {
                     Some(time_kind(found).ok_or_else(|| wrong("time", column, found, expected))?)
                 }
             },
+            context: spec
+                .context_column()
+                .map(|column| id("context", column))
+                .transpose()?,
         };
+        if let (Some(TimeKind::Date), Some(Cycle::HourOfDay), Some(column)) =
+            (kinds.time, spec.cycle(), &spec.time)
+        {
+            let expected = "a timestamp or integer column, of which \"hour-of-day\" can be told";
+            return Err(wrong("time", column, typed("time", column)?, expected));
+        }
         if let Some(rule) = &spec.event {
             let found = typed("event", &rule.column)?;
             if !matches!(id_kind(found), Some(kind) if kind != IdKind::Binary) {
@@ -153,6 +165,7 @@ impl ColumnKinds {
                 (Some(spec.user.as_str()), Some(id_word(kinds.user))),
                 (Some(spec.product.as_str()), Some(id_word(kinds.product))),
                 (spec.time.as_deref(), kinds.time.map(time_word)),
+                (spec.context_column(), kinds.context.map(id_word)),
             ]
         };
         for ((column, expected), (_, found)) in words(self).into_iter().zip(words(other)) {

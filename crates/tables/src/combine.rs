@@ -1,6 +1,7 @@
 //! Merging the sorted records of a block, combining duplicates, and sealing its partition.
 
 use crate::error::TablesError;
+use crate::ingest::BINS_MAX;
 use crate::op::{RecordRun, SealOp, SealUnit, Shape};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -8,14 +9,14 @@ use std::ops::Range;
 use store::partition::PartitionWriter;
 use store::{Cache, Sealed};
 use tensor::csr::Values;
-use tensor::{BlockId, Duplicates, Mode, PartitionRef};
+use tensor::{BlockId, CONTEXTS_MAX, Duplicates, Mode, PartitionRef, Small};
 
 const CHUNK_BYTES_MIN: u64 = 4 << 10;
 const CHUNK_BYTES_MAX: u64 = 4 << 20;
 /// Interactions handed to the writer together.
 const BATCH: usize = 4 << 10;
 
-/// The value of several rows of one (row, column, time), taken one by one in the order (file, row).
+/// The value of several rows of one (row, column, time, context), taken one by one in the order (file, row).
 #[derive(Clone, Copy, Debug)]
 pub struct Combined {
     rule: Duplicates,
@@ -58,9 +59,9 @@ pub struct PartitionBuild {
     value_column: String,
     rows: u32,
     row: u32,
-    open: Option<(u32, u32, u32, Combined)>,
+    open: Option<(u32, u32, Small<u32>, Combined)>,
     columns: Vec<u32>,
-    times: Vec<u32>,
+    small: Small<Vec<u32>>,
     values: Vec<f32>,
 }
 
@@ -74,12 +75,12 @@ impl PartitionBuild {
         orientation: Mode,
         block: u32,
         rows: u32,
-        has_time: bool,
+        has: Small<bool>,
         duplicates: Duplicates,
         value_column: &str,
     ) -> Result<Self, TablesError> {
         Ok(PartitionBuild {
-            writer: PartitionWriter::create(cache, orientation, BlockId(block), has_time)?,
+            writer: PartitionWriter::create(cache, orientation, BlockId(block), has)?,
             duplicates,
             nets: false,
             value_column: value_column.to_owned(),
@@ -87,7 +88,7 @@ impl PartitionBuild {
             row: 0,
             open: None,
             columns: Vec::with_capacity(BATCH),
-            times: Vec::with_capacity(BATCH),
+            small: Small::default().map(|()| Vec::with_capacity(BATCH)),
             values: Vec::with_capacity(BATCH),
         })
     }
@@ -106,22 +107,23 @@ impl PartitionBuild {
         &mut self,
         local: u32,
         column: u32,
-        time: u32,
+        small: Small<u32>,
         value: f64,
     ) -> Result<(), TablesError> {
-        if let Some((open_row, open_column, open_time, combined)) = &mut self.open {
-            if (*open_row, *open_column, *open_time) == (local, column, time) {
+        if let Some((open_row, open_column, open_small, combined)) = &mut self.open {
+            if (*open_row, *open_column, *open_small) == (local, column, small) {
                 combined.add(value);
                 return Ok(());
             }
             self.close()?;
         }
-        self.open = Some((local, column, time, Combined::new(self.duplicates, value)));
+        let combined = Combined::new(self.duplicates, value);
+        self.open = Some((local, column, small, combined));
         Ok(())
     }
 
     fn close(&mut self) -> Result<(), TablesError> {
-        let Some((local, column, time, combined)) = self.open.take() else {
+        let Some((local, column, small, combined)) = self.open.take() else {
             return Ok(());
         };
         let value = combined.value();
@@ -135,7 +137,8 @@ impl PartitionBuild {
         }
         self.rows_until(local)?;
         self.columns.push(column);
-        self.times.push(time);
+        self.small.time.push(small.time);
+        self.small.context.push(small.context);
         self.values.push(value);
         if self.columns.len() == BATCH {
             self.flush()?;
@@ -154,10 +157,12 @@ impl PartitionBuild {
 
     fn flush(&mut self) -> Result<(), TablesError> {
         if !self.columns.is_empty() {
+            let small = self.small.as_ref().map(Vec::as_slice);
             self.writer
-                .push_all(&self.columns, &self.times, Values::Each(&self.values))?;
+                .push_all(&self.columns, small, Values::Each(&self.values))?;
             self.columns.clear();
-            self.times.clear();
+            self.small.time.clear();
+            self.small.context.clear();
             self.values.clear();
         }
         Ok(())
@@ -172,6 +177,18 @@ impl PartitionBuild {
         self.rows_until(self.rows)?;
         Ok(self.writer.seal()?)
     }
+}
+
+/// Bits of a run and of a context in a key; a bin has those that are left of 64.
+const RUN_BITS: u32 = 24;
+const CONTEXT_BITS: u32 = CONTEXTS_MAX.trailing_zeros();
+const _: () = assert!(BINS_MAX <= 1 << (u64::BITS - RUN_BITS - CONTEXT_BITS));
+
+/// A key in canonical order, then by run.
+fn pack(row: u32, column: u32, small: Small<u32>, run: u32) -> u128 {
+    let high = u64::from(row) << 32 | u64::from(column);
+    let low = u64::from(small.time) << CONTEXT_BITS | u64::from(small.context);
+    u128::from(high) << 64 | u128::from(low << RUN_BITS | u64::from(run))
 }
 
 struct Cursor {
@@ -193,7 +210,7 @@ pub struct UnitMerge {
     shape: Shape,
     chunk: u64,
     cursors: Vec<Cursor>,
-    /// (row, column, time, run), packed.
+    /// (row, column, time, context, run), packed: see [`pack`].
     heap: BinaryHeap<Reverse<u128>>,
     starved: Vec<u32>,
     build: PartitionBuild,
@@ -210,12 +227,13 @@ impl UnitMerge {
         cache: &Cache,
         budget_bytes: u64,
     ) -> Result<Self, TablesError> {
+        assert!(unit.runs.len() < 1 << RUN_BITS, "a run of each segment");
         let build = PartitionBuild::new(
             cache,
             unit.orientation,
             unit.block,
             unit.rows,
-            op.shape.time,
+            op.shape.small,
             op.duplicates,
             &op.value_column,
         )?;
@@ -273,9 +291,7 @@ impl UnitMerge {
         let cursor = &self.cursors[run as usize];
         let record = cursor.words.get(cursor.at..)?;
         let (&row, &column) = (record.first()?, record.get(1)?);
-        let time = if self.shape.time { *record.get(2)? } else { 0 };
-        let high = u64::from(row) << 32 | u64::from(column);
-        Some(u128::from(high) << 64 | u128::from(time) << 32 | u128::from(run))
+        Some(pack(row, column, self.shape.small_of(record)?, run))
     }
 
     /// Merges until a run lacks records or all are at their end.
@@ -293,8 +309,8 @@ impl UnitMerge {
         while self.starved.is_empty()
             && let Some(&Reverse(key)) = self.heap.peek()
         {
-            let run = key as u32;
-            self.take(key)?;
+            let run = key as u32 & ((1 << RUN_BITS) - 1);
+            self.take(key, run)?;
             let cursor = &mut self.cursors[run as usize];
             cursor.at += words;
             if let Some(next) = self.key(run) {
@@ -312,10 +328,10 @@ impl UnitMerge {
     }
 
     /// Hands the record with this key to the partition.
-    fn take(&mut self, key: u128) -> Result<(), TablesError> {
-        let cursor = &self.cursors[(key as u32) as usize];
+    fn take(&mut self, key: u128, run: u32) -> Result<(), TablesError> {
+        let cursor = &self.cursors[run as usize];
         let value = if self.shape.value {
-            let at = cursor.at + 2 + usize::from(self.shape.time);
+            let at = cursor.at + self.shape.value_at();
             let bits = u64::from(cursor.words[at]) | u64::from(cursor.words[at + 1]) << 32;
             f64::from_bits(bits)
         } else {
@@ -323,8 +339,12 @@ impl UnitMerge {
         };
         let row = (key >> 96) as u32;
         let local = (u64::from(row) & ((1_u64 << self.unit.stride_log2) - 1)) as u32;
-        self.build
-            .push(local, (key >> 64) as u32, (key >> 32) as u32, value)
+        let low = key as u64 >> RUN_BITS;
+        let small = Small {
+            time: (low >> CONTEXT_BITS) as u32,
+            context: low as u32 & (CONTEXTS_MAX - 1),
+        };
+        self.build.push(local, (key >> 64) as u32, small, value)
     }
 
     /// Seals the partition, once nothing is wanted.
@@ -370,13 +390,25 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::open_unsynced(directory.path(), 1 << 30, IoMode::Pread).unwrap();
         let shape = Shape {
-            time: true,
+            small: Small {
+                time: true,
+                context: true,
+            },
             value: true,
         };
         // Two runs of the same 8 rows x 200 columns; `Last` keeps what the second run says.
         let run = |value: f64| -> Vec<u32> {
             let bits = value.to_bits();
-            let record = |i: u32| [32 + i / 200, i % 200, 3, bits as u32, (bits >> 32) as u32];
+            let record = |i: u32| {
+                [
+                    32 + i / 200,
+                    i % 200,
+                    3,
+                    9,
+                    bits as u32,
+                    (bits >> 32) as u32,
+                ]
+            };
             (0..1600).flat_map(record).collect()
         };
         let runs = [run(1.5), run(2.5)];
@@ -408,7 +440,7 @@ mod tests {
                 }
                 fetches += wants.len();
                 for (run, split, range) in wants {
-                    let words = range.start as usize * 5..range.end as usize * 5;
+                    let words = range.start as usize * 6..range.end as usize * 6;
                     merge.feed(run, &runs[split as usize][words]);
                 }
                 merge.advance().unwrap();
@@ -420,6 +452,14 @@ mod tests {
             assert_eq!(partition.constant_value(), Some(expected));
             assert_eq!(partition.offsets()[8], 1600);
             assert_eq!(&partition.columns(198..202).unwrap()[..], [198, 199, 0, 1]);
+            let small = partition.small(7..8).unwrap();
+            assert_eq!(
+                small.map(|ids| ids.unwrap()[0]),
+                Small {
+                    time: 3,
+                    context: 9
+                }
+            );
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::spool::{Slots, Spooled};
 use std::ops::Range;
 use store::dictionary::{DictionaryWriter, IdRef};
 use store::{Cache, Scratch, Sealed};
-use tensor::{Grid, IdKind};
+use tensor::{CONTEXTS_MAX, Grid, IdKind, Mode};
 
 const WRITE_BYTES: usize = 256 << 10;
 const READ_BYTES: usize = 256 << 10;
@@ -65,6 +65,32 @@ impl IdSink for Gathered {
         self.next += 1;
         Ok(())
     }
+}
+
+/// The grid of a mode's ids at first ingest: contexts stand in one block, by rank.
+///
+/// # Errors
+/// Where they are too many, in either case.
+pub(crate) fn grid_of(
+    mode: Mode,
+    column: &str,
+    ids: u64,
+    interactions: u64,
+) -> Result<Grid, TablesError> {
+    if mode != Mode::Context {
+        return Grid::deal(ids, interactions).map_err(|source| TablesError::Grid {
+            column: column.to_owned(),
+            source,
+        });
+    }
+    if ids > u64::from(CONTEXTS_MAX) {
+        return Err(TablesError::TooManyContexts {
+            column: column.to_owned(),
+            contexts: ids,
+            limit: CONTEXTS_MAX,
+        });
+    }
+    Ok(Grid::single(ids as u32))
 }
 
 /// A finished dictionary.
@@ -143,10 +169,7 @@ impl DictionaryBuild {
             ..
         } = self;
         let ids = gathered.next;
-        let grid = Grid::deal(ids, op.interactions).map_err(|source| TablesError::Grid {
-            column: op.column.clone(),
-            source,
-        })?;
+        let grid = grid_of(op.mode, &op.column, ids, op.interactions)?;
         gathered.ids.append(&std::mem::take(&mut gathered.buffer))?;
         let mut runs: Vec<Members> = Vec::new();
         let mut start = 0;

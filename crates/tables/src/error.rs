@@ -169,6 +169,18 @@ pub enum TablesError {
         /// How many may be.
         limit: u64,
     },
+    /// The ids are too many to be a small mode.
+    #[error(
+        "column `{column}` has {contexts} different contexts, the limit is {limit}: name a coarser column, or make it an attribute"
+    )]
+    TooManyContexts {
+        /// The column.
+        column: String,
+        /// How many.
+        contexts: u64,
+        /// How many may be.
+        limit: u32,
+    },
     /// A combined value leaves the range of f32.
     #[error(
         "column `{column}`: the combined value of one user, product and time bin leaves the range of f32: scale it down"

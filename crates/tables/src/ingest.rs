@@ -1,17 +1,19 @@
 //! Ingest as a program of four steps: scan, dictionary, shuffle, seal. A lost object starts it again from the files.
 
+use crate::dictionary::grid_of;
 use crate::error::TablesError;
 use crate::op::{
     self, Blocks, DictionaryOp, DictionaryReport, IdRunPlace, Op, RecordRun, ScanOp, ScanReport,
-    SealOp, SealUnit, Shape, ShuffleOp, ShuffleReport, ShuffleSegment,
+    SealOp, SealUnit, ShuffleOp, ShuffleReport, ShuffleSegment,
 };
 use crate::spec::{BadReason, OnBadRow, ScanSpec};
 use crate::survey::Survey;
 use crate::view::gather;
 use std::collections::{BTreeMap, BTreeSet};
 use tensor::{
-    Axis, BlockId, DataSet, Grid, IdKind, KeyRange, Mode, ObjectKey, PartialSpec, Program,
-    ProgramError, Read, Reduced, SplitPart, Step, StepId, TableId, Task, TaskId, TimeAxis, Turn,
+    Axis, BlockId, ContextAxis, DataSet, Grid, IdKind, KeyRange, Mode, ObjectKey, PartialSpec,
+    Program, ProgramError, Read, Reduced, SplitPart, Step, StepId, TableId, Task, TaskId, TimeAxis,
+    Turn,
 };
 
 /// Runs of user ids, by split; rows are bytes.
@@ -28,11 +30,15 @@ pub const PRODUCT_ROWS: TableId = TableId(4);
 pub const USER_MAJOR: TableId = TableId(5);
 /// Records in the order of products, by split.
 pub const PRODUCT_MAJOR: TableId = TableId(6);
+/// Runs of contexts, by split, where they are ids; rows are bytes.
+pub const CONTEXT_IDS: TableId = TableId(7);
+/// The rows of all contexts' runs.
+pub const CONTEXT_ROWS: TableId = TableId(8);
 
 /// Partitions that one task seals or derives, on as many threads as there are.
 pub const UNITS_PER_TASK: usize = 4;
 /// The most time bins: more are a mistake in the data.
-const BINS_MAX: u64 = 1 << 24;
+pub(crate) const BINS_MAX: u64 = 1 << 24;
 
 const SCAN: StepId = StepId(0);
 const DICTIONARY: StepId = StepId(1);
@@ -53,7 +59,19 @@ struct Axes {
     user: Axis,
     product: Axis,
     time: Option<TimeAxis>,
+    context: Option<ContextAxis>,
     first_bin: i64,
+}
+
+/// A mode of which the input has ids.
+struct Ids<'a> {
+    mode: Mode,
+    column: &'a str,
+    kind: IdKind,
+    /// Where its runs and their rows stand.
+    runs: TableId,
+    rows: TableId,
+    run: fn(&op::Segment) -> op::IdRun,
 }
 
 /// An error of ours as the end of a program.
@@ -109,11 +127,37 @@ impl Ingest {
         }
     }
 
-    fn shape(&self) -> Shape {
-        Shape {
-            time: self.spec.time.is_some(),
-            value: self.spec.has_values(),
-        }
+    /// The modes of ids, in canonical order.
+    fn modes(&self) -> Vec<Ids<'_>> {
+        let (spec, kinds) = (&self.spec, self.survey.kinds);
+        let mut modes = vec![
+            Ids {
+                mode: Mode::User,
+                column: &spec.user,
+                kind: kinds.user,
+                runs: USER_IDS,
+                rows: USER_ROWS,
+                run: |segment| segment.users,
+            },
+            Ids {
+                mode: Mode::Product,
+                column: &spec.product,
+                kind: kinds.product,
+                runs: PRODUCT_IDS,
+                rows: PRODUCT_ROWS,
+                run: |segment| segment.products,
+            },
+        ];
+        let context = spec.context_column().zip(kinds.context);
+        modes.extend(context.map(|(column, kind)| Ids {
+            mode: Mode::Context,
+            column,
+            kind,
+            runs: CONTEXT_IDS,
+            rows: CONTEXT_ROWS,
+            run: |segment| segment.contexts,
+        }));
+        modes
     }
 
     fn interactions(&self) -> u64 {
@@ -135,8 +179,10 @@ impl Ingest {
                 kinds: self.survey.kinds,
             });
             let block = index as u32;
-            let writes = [USER_IDS, PRODUCT_IDS, RECORDS].map(|table| key(table, block));
-            task(SCAN, block, &op, vec![], writes.to_vec(), split.rows)
+            let mut tables = vec![USER_IDS, PRODUCT_IDS, RECORDS];
+            tables.extend(self.spec.context_column().map(|_| CONTEXT_IDS));
+            let writes = tables.into_iter().map(|table| key(table, block));
+            task(SCAN, block, &op, vec![], writes.collect(), split.rows)
         };
         let tasks = self.survey.splits.iter().enumerate().map(task).collect();
         step(SCAN, "scan", tasks, vec![])
@@ -149,44 +195,21 @@ impl Ingest {
             .collect::<Result<_, _>>()?;
         self.check_rows()?;
         let interactions = self.interactions();
-        let tasks = [Mode::User, Mode::Product]
-            .into_iter()
-            .enumerate()
-            .map(|(index, mode)| {
-                let is_user = mode == Mode::User;
-                let op = Op::Dictionary(DictionaryOp {
-                    mode,
-                    column: if is_user {
-                        &self.spec.user
-                    } else {
-                        &self.spec.product
-                    }
-                    .clone(),
-                    id_kind: if is_user {
-                        self.survey.kinds.user
-                    } else {
-                        self.survey.kinds.product
-                    },
-                    runs: self.id_runs(is_user),
-                    interactions,
-                });
-                let (ids, rows) = if is_user {
-                    (USER_IDS, USER_ROWS)
-                } else {
-                    (PRODUCT_IDS, PRODUCT_ROWS)
-                };
-                let reads = vec![Read::rows(self.all_splits(ids))];
-                task(
-                    DICTIONARY,
-                    index as u32,
-                    &op,
-                    reads,
-                    vec![key(rows, 0)],
-                    interactions,
-                )
-            })
-            .collect();
-        let frees = vec![self.all_splits(USER_IDS), self.all_splits(PRODUCT_IDS)];
+        let modes = self.modes();
+        let tasks = modes.iter().enumerate().map(|(index, ids)| {
+            let op = Op::Dictionary(DictionaryOp {
+                mode: ids.mode,
+                column: ids.column.to_owned(),
+                id_kind: ids.kind,
+                runs: self.id_runs(ids.run),
+                interactions,
+            });
+            let reads = vec![Read::rows(self.all_splits(ids.runs))];
+            let writes = vec![key(ids.rows, 0)];
+            task(DICTIONARY, index as u32, &op, reads, writes, interactions)
+        });
+        let tasks = tasks.collect();
+        let frees = modes.iter().map(|ids| self.all_splits(ids.runs)).collect();
         Ok(Turn {
             steps: vec![step(DICTIONARY, "dictionary", tasks, frees)],
             ..Turn::default()
@@ -241,6 +264,7 @@ impl Ingest {
             BadReason::NullTime | BadReason::TimeOutOfRange => {
                 self.spec.time.as_deref().unwrap_or("time")
             }
+            BadReason::NullContext => self.spec.context_column().unwrap_or("context"),
             BadReason::NullEvent | BadReason::UnknownEvent => {
                 let event = self.spec.event.as_ref();
                 event.map_or("event", |rule| rule.column.as_str())
@@ -257,16 +281,12 @@ impl Ingest {
         bad
     }
 
-    fn id_runs(&self, is_user: bool) -> Vec<IdRunPlace> {
+    fn id_runs(&self, run_of: fn(&op::Segment) -> op::IdRun) -> Vec<IdRunPlace> {
         let mut places = Vec::new();
         for (split, scan) in self.scans.iter().enumerate() {
             let mut start = 0;
             for segment in &scan.segments {
-                let run = if is_user {
-                    segment.users
-                } else {
-                    segment.products
-                };
+                let run = run_of(segment);
                 places.push(IdRunPlace {
                     split: split as u32,
                     start,
@@ -279,15 +299,27 @@ impl Ingest {
     }
 
     fn after_dictionary(&mut self, partials: &[Vec<u8>]) -> Result<Turn, TablesError> {
-        let [user, product] = partials else {
+        let (time, first_bin) = self.time_axis()?;
+        let mut axes = BTreeMap::new();
+        for (ids, report) in self.modes().iter().zip(partials) {
+            axes.insert(ids.mode, self.axis(ids, report)?);
+        }
+        let (Some(user), Some(product)) = (axes.remove(&Mode::User), axes.remove(&Mode::Product))
+        else {
             return Err(TablesError::Malformed("a dictionary is missing"));
         };
-        let (time, first_bin) = self.time_axis()?;
-        let kinds = self.survey.kinds;
+        let context = match (&self.spec.time, self.spec.cycle()) {
+            (Some(column), Some(cycle)) => Some(ContextAxis::Cycle {
+                column: column.clone(),
+                cycle,
+            }),
+            _ => axes.remove(&Mode::Context).map(ContextAxis::Ids),
+        };
         self.axes = Some(Axes {
-            user: self.axis(&self.spec.user, kinds.user, user)?,
-            product: self.axis(&self.spec.product, kinds.product, product)?,
+            user,
+            product,
             time,
+            context,
             first_bin,
         });
         Ok(Turn {
@@ -296,17 +328,12 @@ impl Ingest {
         })
     }
 
-    fn axis(&self, column: &str, id_kind: IdKind, report: &[u8]) -> Result<Axis, TablesError> {
+    fn axis(&self, ids: &Ids<'_>, report: &[u8]) -> Result<Axis, TablesError> {
         let report: DictionaryReport = op::decode(report)?;
-        let grid =
-            Grid::deal(report.ids, self.interactions()).map_err(|source| TablesError::Grid {
-                column: column.to_owned(),
-                source,
-            })?;
         Ok(Axis {
-            column: column.to_owned(),
-            id_kind,
-            grid,
+            column: ids.column.to_owned(),
+            id_kind: ids.kind,
+            grid: grid_of(ids.mode, ids.column, report.ids, self.interactions())?,
             dictionary: report.blocks,
         })
     }
@@ -360,18 +387,23 @@ impl Ingest {
             count: grid.blocks(),
             stride_log2: grid.stride_log2,
         };
-        let (mut user_start, mut product_start) = (0, 0);
+        // Where the runs of the next segment begin among all of a mode.
+        let mut starts = [0_u64; 3];
         let mut tasks = Vec::new();
         for (split, scan) in self.scans.iter().enumerate() {
             let segment = |segment: &op::Segment| {
-                let place = ShuffleSegment {
+                let runs = [segment.users, segment.products, segment.contexts];
+                let [users, products, contexts] =
+                    [0, 1, 2].map(|mode| (starts[mode], runs[mode].ids));
+                for (start, run) in starts.iter_mut().zip(runs) {
+                    *start += u64::from(run.ids);
+                }
+                ShuffleSegment {
                     records: segment.records,
-                    users: (user_start, segment.users.ids),
-                    products: (product_start, segment.products.ids),
-                };
-                user_start += u64::from(segment.users.ids);
-                product_start += u64::from(segment.products.ids);
-                place
+                    users,
+                    products,
+                    contexts,
+                }
             };
             let segments: Vec<ShuffleSegment> = scan.segments.iter().map(segment).collect();
             let cost = segments
@@ -381,24 +413,22 @@ impl Ingest {
                 * 2;
             let op = Op::Shuffle(ShuffleOp {
                 segments,
-                shape: self.shape(),
+                shape: self.spec.shape(),
                 user: blocks(&axes.user.grid),
                 product: blocks(&axes.product.grid),
                 first_bin: axes.first_bin,
                 bins: axes.time.as_ref().map_or(1, |time| time.bins),
             });
             let split = split as u32;
-            let reads =
-                [key(RECORDS, split), key(USER_ROWS, 0), key(PRODUCT_ROWS, 0)].map(Read::rows);
+            let rows = self.modes().into_iter().map(|ids| key(ids.rows, 0));
+            let reads = std::iter::once(key(RECORDS, split)).chain(rows);
+            let reads: Vec<Read> = reads.map(Read::rows).collect();
             let writes = vec![key(USER_MAJOR, split), key(PRODUCT_MAJOR, split)];
-            tasks.push(task(SHUFFLE, split, &op, reads.to_vec(), writes, cost));
+            tasks.push(task(SHUFFLE, split, &op, reads, writes, cost));
         }
-        let frees = vec![
-            self.all_splits(RECORDS),
-            key(USER_ROWS, 0).into(),
-            key(PRODUCT_ROWS, 0).into(),
-        ];
-        Ok(step(SHUFFLE, "shuffle", tasks, frees))
+        let rows = self.modes().into_iter().map(|ids| key(ids.rows, 0).into());
+        let frees = std::iter::once(self.all_splits(RECORDS)).chain(rows);
+        Ok(step(SHUFFLE, "shuffle", tasks, frees.collect()))
     }
 
     /// The parts that files were given for, in their order.
@@ -424,7 +454,7 @@ impl Ingest {
                     .sum();
                 let op = Op::Seal(SealOp {
                     units: units.to_vec(),
-                    shape: self.shape(),
+                    shape: self.spec.shape(),
                     duplicates: self.spec.duplicates,
                     value_column: self.spec.value.clone().unwrap_or_default(),
                 });
@@ -515,6 +545,7 @@ impl Ingest {
             user: axes.user,
             product: axes.product,
             time: axes.time,
+            context: axes.context.map(Box::new),
             value_column: self.spec.value.clone(),
             duplicates: self.spec.duplicates,
             nets: self.spec.nets,

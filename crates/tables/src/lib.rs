@@ -29,7 +29,7 @@ pub use attributes::{AttributeSpec, AttributeSurvey, IngestAttributes};
 pub use error::{ErrorKind, TablesError};
 pub use ingest::Ingest;
 pub use op::Op;
-pub use spec::{BadReason, EventRule, OnBadRow, ScanSpec, ValueRule};
+pub use spec::{BadReason, ContextSpec, EventRule, OnBadRow, ScanSpec, ValueRule};
 pub use split::{SplitSettings, Splits, interaction_hash, split_specs};
 pub use survey::{Survey, survey};
 pub use view::BuildViews;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tensor::{
-    Attribute, Duplicates, Grid, IdKind, Mode, OpFamily, PartitionRef, SealedRef, ViewSpec,
+    Attribute, Duplicates, Grid, IdKind, Mode, OpFamily, PartitionRef, SealedRef, Small, ViewSpec,
 };
 
 /// The version of the encoding.
@@ -19,7 +19,7 @@ pub const VERSION: u16 = 1;
 /// What a task of ingest or of a view does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Op {
-    /// Decodes a split. Writes its runs of user ids, of product ids, and its records.
+    /// Decodes a split. Writes its runs of user ids, of product ids, its records and, where they are ids, its runs of contexts.
     Scan(ScanOp),
     /// Merges all runs of ids of a mode. Writes the rows of each run's ids; seals the dictionary.
     Dictionary(DictionaryOp),
@@ -106,6 +106,8 @@ pub struct Segment {
     pub users: IdRun,
     /// Its products.
     pub products: IdRun,
+    /// Its contexts, where they are ids.
+    pub contexts: IdRun,
 }
 
 /// The partial of a scan.
@@ -171,21 +173,37 @@ pub struct ShuffleSegment {
     pub users: (u64, u32),
     /// Likewise its products.
     pub products: (u64, u32),
+    /// Likewise its contexts, where they are ids.
+    pub contexts: (u64, u32),
 }
 
 /// The shape of records after the scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
-    /// Whether they carry a time bin.
-    pub time: bool,
+    /// Whether they carry a time bin and a context.
+    pub small: Small<bool>,
     /// Whether they carry a value.
     pub value: bool,
 }
 
 impl Shape {
-    /// 32-bit words of a record: user or row, product or column, time, value (two, f64).
+    /// 32-bit words of a record: user or row, product or column, time, context, value (two, f64).
     pub fn words(self) -> usize {
-        2 + usize::from(self.time) + 2 * usize::from(self.value)
+        self.value_at() + 2 * usize::from(self.value)
+    }
+
+    /// The word at which the value begins.
+    pub fn value_at(self) -> usize {
+        2 + self.small.count()
+    }
+
+    /// The time and the context of a record, 0 where it has none; `None` where it ends before them.
+    pub fn small_of(self, record: &[u32]) -> Option<Small<u32>> {
+        let mut words = record.get(2..self.value_at())?.iter().copied();
+        Some(
+            self.small
+                .map(|has| if has { words.next().unwrap_or(0) } else { 0 }),
+        )
     }
 
     /// Bytes of a record.
@@ -203,7 +221,8 @@ pub struct Blocks {
     pub stride_log2: u8,
 }
 
-/// See [`Op::Shuffle`]. Reads the split's records, the rows of all users, the rows of all products.
+/// See [`Op::Shuffle`]. Reads the split's records, the rows of all users, the rows of all products and, where they are
+/// ids, the rows of all contexts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ShuffleOp {
     /// Its segments.

@@ -1,8 +1,10 @@
 //! Records of a segment in the order of an orientation.
 //!
-//! A record is a few 32-bit words: row, column, time bin (where there is time), value (f64, where there are values).
+//! A record is a few 32-bit words: row, column, time bin (where there is time), context (where there is context), value
+//! (f64, where there are values).
 
 use crate::op::{Blocks, Shape};
+use tensor::Small;
 
 /// A segment's records with row ids, column by column, in the order of the file.
 pub struct Translated {
@@ -10,19 +12,20 @@ pub struct Translated {
     pub users: Vec<u32>,
     /// Row ids of products.
     pub products: Vec<u32>,
-    /// Bins of the data set; empty where there is no time.
-    pub times: Vec<u32>,
+    /// Bins of the data set and contexts; empty where there are none.
+    pub small: Small<Vec<u32>>,
     /// Values, two words each; empty where there are none.
     pub values: Vec<[u32; 2]>,
 }
 
 impl Translated {
-    /// Of records with local ranks; `users` and `products` are the rows of those.
+    /// Of records with local ranks; `users`, `products` and, where they are ids, `contexts` are the rows of those.
     pub fn new(
         records: &[u32],
         shape: Shape,
         users: &[u32],
         products: &[u32],
+        contexts: Option<&[u32]>,
         first_bin: i64,
     ) -> Self {
         let records = records.chunks_exact(shape.words());
@@ -30,34 +33,42 @@ impl Translated {
         let mut translated = Translated {
             users: Vec::with_capacity(count),
             products: Vec::with_capacity(count),
-            times: Vec::with_capacity(if shape.time { count } else { 0 }),
+            small: shape
+                .small
+                .map(|has| Vec::with_capacity(if has { count } else { 0 })),
             values: Vec::with_capacity(if shape.value { count } else { 0 }),
         };
         for record in records {
             translated.users.push(users[record[0] as usize]);
             translated.products.push(products[record[1] as usize]);
-            if shape.time {
-                let bin = i64::from(record[2].cast_signed()) - first_bin;
-                translated.times.push(bin as u32);
+            let small = shape.small_of(record).unwrap_or_default();
+            if shape.small.time {
+                let bin = i64::from(small.time.cast_signed()) - first_bin;
+                translated.small.time.push(bin as u32);
+            }
+            if shape.small.context {
+                let row = contexts.map_or(small.context, |rows| rows[small.context as usize]);
+                translated.small.context.push(row);
             }
             if shape.value {
-                let at = 2 + usize::from(shape.time);
+                let at = shape.value_at();
                 translated.values.push([record[at], record[at + 1]]);
             }
         }
         translated
     }
 
-    /// The records sorted by (row, column, time, place in the file), and where each block begins.
+    /// The records sorted by (row, column, time, context, place in the file), and where each block begins.
     pub fn ordered(&self, by_user: bool, blocks: Blocks) -> Ordered {
         let (rows, columns) = if by_user {
             (&self.users, &self.products)
         } else {
             (&self.products, &self.users)
         };
-        let order = order(rows, columns, &self.times);
+        let small = self.small.as_ref().map(Vec::as_slice);
+        let order = order(rows, columns, small);
         let shape = Shape {
-            time: !self.times.is_empty(),
+            small: small.map(|ids| !ids.is_empty()),
             value: !self.values.is_empty(),
         };
         let mut words = Vec::with_capacity(order.len() * shape.words());
@@ -65,8 +76,8 @@ impl Translated {
         for &place in &order {
             let place = place as usize;
             words.extend_from_slice(&[rows[place], columns[place]]);
-            if shape.time {
-                words.push(self.times[place]);
+            for (_, ids) in small.each() {
+                words.extend(ids.get(place));
             }
             if shape.value {
                 words.extend_from_slice(&self.values[place]);
@@ -89,20 +100,28 @@ pub struct Ordered {
     pub starts: Vec<u32>,
 }
 
-/// The places of the records in the order (row, column, time, place). Keys are packed into 64 bits where they fit.
-fn order(rows: &[u32], columns: &[u32], times: &[u32]) -> Vec<u32> {
+/// The places of the records in the order (row, column, time, context, place). Keys are packed into 64 bits where they fit.
+fn order(rows: &[u32], columns: &[u32], small: Small<&[u32]>) -> Vec<u32> {
     let bits = |numbers: &[u32]| {
         let largest = numbers.iter().copied().max().unwrap_or(0);
         u32::BITS - largest.leading_zeros()
     };
-    let (column_bits, time_bits) = (bits(columns), bits(times));
+    let (row_bits, column_bits, small_bits) = (bits(rows), bits(columns), small.map(bits));
     let place_bits = usize::BITS - rows.len().leading_zeros();
-    let time = |place: usize| times.get(place).copied().unwrap_or(0);
-    if bits(rows) + column_bits + time_bits + place_bits <= u64::BITS {
+    let total = row_bits + column_bits + small_bits.time + small_bits.context + place_bits;
+    assert!(
+        total <= u128::BITS,
+        "bins, contexts and segments have their limits"
+    );
+    let at = |place: usize| small.map(|ids| ids.get(place).copied().unwrap_or(0));
+    if total <= u64::BITS {
         let mut keys: Vec<u64> = (0..rows.len())
             .map(|place| {
+                let small = at(place);
                 let key = u64::from(rows[place]) << column_bits | u64::from(columns[place]);
-                (key << time_bits | u64::from(time(place))) << place_bits | place as u64
+                let key = key << small_bits.time | u64::from(small.time);
+                let key = key << small_bits.context | u64::from(small.context);
+                key << place_bits | place as u64
             })
             .collect();
         keys.sort_unstable();
@@ -111,13 +130,16 @@ fn order(rows: &[u32], columns: &[u32], times: &[u32]) -> Vec<u32> {
     }
     let mut keys: Vec<u128> = (0..rows.len())
         .map(|place| {
-            let high = u64::from(rows[place]) << 32 | u64::from(columns[place]);
-            let low = u64::from(time(place)) << 32 | place as u64;
-            u128::from(high) << 64 | u128::from(low)
+            let small = at(place);
+            let key = u64::from(rows[place]) << 32 | u64::from(columns[place]);
+            let key = u128::from(key) << small_bits.time | u128::from(small.time);
+            let key = key << small_bits.context | u128::from(small.context);
+            key << place_bits | place as u128
         })
         .collect();
     keys.sort_unstable();
-    keys.into_iter().map(|key| key as u32).collect()
+    let mask = (1 << place_bits) - 1;
+    keys.into_iter().map(|key| (key & mask) as u32).collect()
 }
 
 #[cfg(test)]
@@ -128,34 +150,39 @@ mod tests {
     proptest! {
         #[test]
         fn both_widths_of_keys_give_the_naive_order(
-            records in proptest::collection::vec((0_u32..9, 0_u32..9, 0_u32..3), 0..200),
+            records in proptest::collection::vec((0_u32..9, 0_u32..9, 0_u32..3, 0_u32..3), 0..200),
             wide in any::<bool>(),
         ) {
             let factor = if wide { 300_000_000 } else { 1 };
             let rows: Vec<u32> = records.iter().map(|r| r.0 * factor).collect();
             let columns: Vec<u32> = records.iter().map(|r| r.1 * factor).collect();
             let times: Vec<u32> = records.iter().map(|r| r.2 * factor).collect();
+            let contexts: Vec<u32> = records.iter().map(|r| r.3).collect();
+            let small = Small { time: &times[..], context: &contexts[..] };
             let mut expected: Vec<u32> = (0..records.len() as u32).collect();
             expected.sort_by_key(|&place| records[place as usize]);
-            prop_assert_eq!(order(&rows, &columns, &times), expected);
+            prop_assert_eq!(order(&rows, &columns, small), expected);
         }
     }
 
     #[test]
     fn blocks_begin_where_their_rows_do() {
         let shape = Shape {
-            time: true,
+            small: Small {
+                time: true,
+                context: true,
+            },
             value: false,
         };
-        // (user, product, absolute bin)
-        let records = [0, 1, 100, 1, 0, 101, 0, 0, 100];
-        let translated = Translated::new(&records, shape, &[9, 2], &[4, 5], 100);
+        // (user, product, absolute bin, context)
+        let records = [0, 1, 100, 1, 1, 0, 101, 0, 0, 0, 100, 1];
+        let translated = Translated::new(&records, shape, &[9, 2], &[4, 5], Some(&[6, 3]), 100);
         let blocks = Blocks {
             count: 3,
             stride_log2: 2,
         };
         let ordered = translated.ordered(true, blocks);
-        assert_eq!(ordered.words, [2, 4, 1, 9, 4, 0, 9, 5, 0]);
+        assert_eq!(ordered.words, [2, 4, 1, 6, 9, 4, 0, 3, 9, 5, 0, 3]);
         assert_eq!(ordered.starts, [0, 1, 1, 3]);
     }
 }

@@ -5,7 +5,7 @@ use crate::intern::{Interner, NULL};
 use crate::op::{IdRun, ScanReport, Segment, Shape};
 use crate::spec::{BadReason, OnBadRow, ValueRule};
 use crate::survey::SEGMENT_ROWS;
-use tensor::TimeBin;
+use tensor::{Cycle, TimeBin};
 
 /// Bytes of ids of one mode beyond which a segment ends early.
 const SEGMENT_ID_BYTES: usize = 16 << 20;
@@ -21,6 +21,8 @@ pub struct Rules {
     pub values: ValueRule,
     /// What becomes of bad rows.
     pub on_bad_row: OnBadRow,
+    /// The cycle whose places are the contexts.
+    pub cycle: Option<Cycle>,
     /// The shape of a record.
     pub shape: Shape,
 }
@@ -31,6 +33,8 @@ pub struct Batch<'a> {
     pub users: &'a [u32],
     /// Local numbers of products.
     pub products: &'a [u32],
+    /// Local numbers of contexts, where they are ids.
+    pub contexts: Option<&'a [u32]>,
     /// Times.
     pub times: Option<Times>,
     /// Values.
@@ -39,12 +43,20 @@ pub struct Batch<'a> {
     pub events: Option<Events>,
 }
 
+/// What is used of a row beside its user and its product.
+struct Usable {
+    bin: i32,
+    context: u32,
+    value: f64,
+}
+
 /// Usable rows of the open segment, and what is known of all rows so far.
 pub struct Rows {
     rules: Rules,
     users: Vec<u32>,
     products: Vec<u32>,
     bins: Vec<i32>,
+    contexts: Vec<u32>,
     values: Vec<f64>,
     next_row: u64,
     last_time: Option<(i64, Result<i32, BadReason>)>,
@@ -61,6 +73,8 @@ pub struct Closed {
     pub users: Vec<u8>,
     /// The run of products.
     pub products: Vec<u8>,
+    /// The run of contexts, where they are ids.
+    pub contexts: Vec<u8>,
     /// The records.
     pub records: Vec<u32>,
 }
@@ -73,6 +87,7 @@ impl Rows {
             users: Vec::new(),
             products: Vec::new(),
             bins: Vec::new(),
+            contexts: Vec::new(),
             values: Vec::new(),
             next_row: first_row,
             last_time: None,
@@ -86,22 +101,30 @@ impl Rows {
     }
 
     /// Whether the segment should end before the next batch.
-    pub fn is_full(&self, users: &Interner, products: &Interner, batch_rows: usize) -> bool {
+    pub fn is_full(&self, ids: &[&Interner], batch_rows: usize) -> bool {
         self.users.len() + batch_rows > SEGMENT_ROWS as usize
-            || users.id_bytes().max(products.id_bytes()) > SEGMENT_ID_BYTES
+            || ids.iter().any(|ids| ids.id_bytes() > SEGMENT_ID_BYTES)
     }
 
     /// Examines the rows of a batch and keeps the usable ones.
     pub fn push(&mut self, batch: &Batch<'_>) {
         for row in 0..batch.users.len() {
             match self.examine(batch, row) {
-                Ok((bin, value)) => {
+                Ok(Usable {
+                    bin,
+                    context,
+                    value,
+                }) => {
                     self.users.push(batch.users[row]);
                     self.products.push(batch.products[row]);
-                    if self.rules.shape.time {
+                    let shape = self.rules.shape;
+                    if shape.small.time {
                         self.bins.push(bin);
                     }
-                    if self.rules.shape.value {
+                    if shape.small.context {
+                        self.contexts.push(context);
+                    }
+                    if shape.value {
                         self.values.push(value);
                     }
                 }
@@ -121,8 +144,8 @@ impl Rows {
         self.report.rows += batch.users.len() as u64;
     }
 
-    /// The bin and the value of a row, or why it is bad.
-    fn examine(&mut self, batch: &Batch<'_>, row: usize) -> Result<(i32, f64), BadReason> {
+    /// What is used of a row, or why it is bad.
+    fn examine(&mut self, batch: &Batch<'_>, row: usize) -> Result<Usable, BadReason> {
         if batch.users[row] == NULL {
             return Err(BadReason::NullUser);
         }
@@ -136,6 +159,12 @@ impl Rows {
             bin = self.bin(number)?;
             time = Some(number);
         }
+        let context = match (batch.contexts, self.rules.cycle, time) {
+            (Some(contexts), ..) if contexts[row] == NULL => return Err(BadReason::NullContext),
+            (Some(contexts), ..) => contexts[row],
+            (None, Some(cycle), Some(number)) => cycle.place(number),
+            _ => 0,
+        };
         let weight = batch.events.as_ref().map(|events| events.at(row));
         let weight = weight.transpose()?;
         let mut value = 1.0;
@@ -153,7 +182,11 @@ impl Rows {
             self.report.bins = Some((first.min(bin), last.max(bin)));
             self.report.last_second = self.report.last_second.max(Some(number));
         }
-        Ok((bin, value))
+        Ok(Usable {
+            bin,
+            context,
+            value,
+        })
     }
 
     /// The absolute bin of a time. Files are often sorted by it, so the last answer is kept.
@@ -169,44 +202,65 @@ impl Rows {
     }
 
     /// Ends the segment: ids by order, records by local rank of ids, in row order. Nothing where no row is usable.
-    pub fn close(&mut self, users: &mut Interner, products: &mut Interner) -> Option<Closed> {
-        if self.users.is_empty() {
-            users.clear();
-            products.clear();
-            return None;
-        }
-        let (user_run, user_bytes) = encode_ids(users, &mut self.users);
-        let (product_run, product_bytes) = encode_ids(products, &mut self.products);
+    /// `contexts` where they are ids.
+    pub fn close(
+        &mut self,
+        users: &mut Interner,
+        products: &mut Interner,
+        contexts: Option<&mut Interner>,
+    ) -> Option<Closed> {
+        let closed = (!self.users.is_empty()).then(|| {
+            let (user_run, user_bytes) = encode_ids(users, &mut self.users);
+            let (product_run, product_bytes) = encode_ids(products, &mut self.products);
+            let (context_run, context_bytes) = match contexts.as_deref() {
+                Some(contexts) => encode_ids(contexts, &mut self.contexts),
+                None => (IdRun::default(), Vec::new()),
+            };
+            let segment = Segment {
+                records: self.users.len() as u32,
+                users: user_run,
+                products: product_run,
+                contexts: context_run,
+            };
+            self.report.segments.push(segment);
+            Closed {
+                segment,
+                users: user_bytes,
+                products: product_bytes,
+                contexts: context_bytes,
+                records: self.records(),
+            }
+        });
+        self.users.clear();
+        self.products.clear();
+        self.bins.clear();
+        self.contexts.clear();
+        self.values.clear();
+        [Some(users), Some(products), contexts]
+            .into_iter()
+            .flatten()
+            .for_each(Interner::clear);
+        closed
+    }
+
+    /// The rows of the segment as records.
+    fn records(&self) -> Vec<u32> {
         let shape = self.rules.shape;
         let mut records = Vec::with_capacity(self.users.len() * shape.words());
         for row in 0..self.users.len() {
             records.extend_from_slice(&[self.users[row], self.products[row]]);
-            if shape.time {
+            if shape.small.time {
                 records.push(self.bins[row].cast_unsigned());
+            }
+            if shape.small.context {
+                records.push(self.contexts[row]);
             }
             if shape.value {
                 let bits = self.values[row].to_bits();
                 records.extend_from_slice(&[bits as u32, (bits >> 32) as u32]);
             }
         }
-        let segment = Segment {
-            records: self.users.len() as u32,
-            users: user_run,
-            products: product_run,
-        };
-        self.report.segments.push(segment);
-        self.users.clear();
-        self.products.clear();
-        self.bins.clear();
-        self.values.clear();
-        users.clear();
-        products.clear();
-        Some(Closed {
-            segment,
-            users: user_bytes,
-            products: product_bytes,
-            records,
-        })
+        records
     }
 }
 

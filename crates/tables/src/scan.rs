@@ -1,12 +1,12 @@
-//! Decoding one split through byte ranges: two sides, (user, time) and (product, value), that may advance on two
-//! threads, and the rows that they make together.
+//! Decoding one split through byte ranges: sides, (user, time), (product, value) and, where contexts are ids, (context),
+//! that may advance on threads of their own, and the rows that they make together.
 //!
 //! **Invariant:** segments depend on the file alone: they end between batches of fixed length.
 
 use crate::columns::{Events, Reals, Times};
 use crate::error::TablesError;
 use crate::intern::Interner;
-use crate::op::{ScanOp, ScanReport, Shape};
+use crate::op::{ScanOp, ScanReport};
 use crate::reader::{BATCH_ROWS, GroupReader};
 use crate::rows::{Batch, Closed, Rows, Rules};
 use crate::spec::EventRule;
@@ -64,6 +64,8 @@ pub struct SplitScan {
     pub user_side: Side,
     /// Products and values.
     pub product_side: Side,
+    /// Contexts, where they are ids.
+    pub context_side: Option<Side>,
     rows: Rows,
     events: Option<EventRule>,
     split_rows: u64,
@@ -107,14 +109,16 @@ impl SplitScan {
             time: op.kinds.time,
             values: spec.value_rule,
             on_bad_row: spec.on_bad_row,
-            shape: Shape {
-                time: spec.time.is_some(),
-                value: spec.has_values(),
-            },
+            cycle: spec.cycle(),
+            shape: spec.shape(),
         };
+        let context = spec.context_column().zip(op.kinds.context);
         Ok(SplitScan {
             user_side: side(&spec.user, op.kinds.user, spec.time.as_deref(), None)?,
             product_side: side(&spec.product, op.kinds.product, value, event)?,
+            context_side: context
+                .map(|(column, kind)| side(column, kind, None, None))
+                .transpose()?,
             events: spec.event.clone(),
             rows: Rows::new(rules, op.split.first_row),
             split_rows: op.split.rows,
@@ -123,7 +127,11 @@ impl SplitScan {
     }
 
     fn readers(&mut self) -> impl Iterator<Item = &mut GroupReader> {
-        self.user_side.readers().chain(self.product_side.readers())
+        let sides = [&mut self.user_side, &mut self.product_side];
+        sides
+            .into_iter()
+            .chain(&mut self.context_side)
+            .flat_map(Side::readers)
     }
 
     /// The ranges of the file that the next row group lacks, none where it is open; `None` where there is none.
@@ -172,15 +180,26 @@ impl SplitScan {
 
     /// To be called before the sides advance: ends the segment where the next batch may be too much for it.
     pub fn close_if_full(&mut self) -> Option<Closed> {
-        let (users, products) = (
-            &mut self.user_side.interner,
-            &mut self.product_side.interner,
-        );
-        if self.rows.is_full(users, products, BATCH_ROWS) {
-            self.rows.close(users, products)
+        if self.rows.is_full(&self.interners(), BATCH_ROWS) {
+            self.close()
         } else {
             None
         }
+    }
+
+    fn interners(&self) -> Vec<&Interner> {
+        let sides = [&self.user_side, &self.product_side].into_iter();
+        let sides = sides.chain(&self.context_side);
+        sides.map(|side| &side.interner).collect()
+    }
+
+    fn close(&mut self) -> Option<Closed> {
+        let contexts = self.context_side.as_mut().map(|side| &mut side.interner);
+        self.rows.close(
+            &mut self.user_side.interner,
+            &mut self.product_side.interner,
+            contexts,
+        )
     }
 
     /// Joins what both sides decoded; `false` where nothing more need be decoded.
@@ -189,13 +208,17 @@ impl SplitScan {
     /// Where their lengths differ.
     pub fn combine(&mut self) -> Result<bool, TablesError> {
         let (users, products) = (&mut self.user_side, &mut self.product_side);
-        if users.locals.len() != products.locals.len() {
+        let contexts = self.context_side.as_ref().map(|side| &side.locals[..]);
+        let lengths = [Some(&products.locals[..]), contexts];
+        let differs = |locals: &[u32]| locals.len() != users.locals.len();
+        if lengths.into_iter().flatten().any(differs) {
             let reason = "its columns have different numbers of rows";
             return Err(TablesError::corrupt(&self.file, reason));
         }
         let batch = Batch {
             users: &users.locals,
             products: &products.locals,
+            contexts,
             times: users
                 .beside_array
                 .take()
@@ -227,10 +250,7 @@ impl SplitScan {
             let reason = format!("{} rows were promised, {found} found", self.split_rows);
             return Err(TablesError::corrupt(&self.file, reason));
         }
-        let last = self.rows.close(
-            &mut self.user_side.interner,
-            &mut self.product_side.interner,
-        );
+        let last = self.close();
         Ok((last, self.rows.report))
     }
 }
@@ -254,6 +274,7 @@ mod tests {
             event: None,
             nets: false,
             time_bin: TimeBin::None,
+            context: None,
             duplicates: Duplicates::Sum,
             on_bad_row: OnBadRow::Skip,
             value_rule: ValueRule::Finite,

@@ -1,8 +1,9 @@
 //! What to read of the user's files, and by which rules.
 
 use crate::error::TablesError;
+use crate::op::Shape;
 use serde::{Deserialize, Serialize};
-use tensor::{Duplicates, SplitPart, TimeBin};
+use tensor::{Cycle, Duplicates, Small, SplitPart, TimeBin};
 
 /// What becomes of a row that cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -50,6 +51,15 @@ impl EventRule {
     }
 }
 
+/// Where contexts come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContextSpec {
+    /// The ids of a column: any integer, text or binary column.
+    Column(String),
+    /// The places of the times in a cycle.
+    Cycle(Cycle),
+}
+
 /// Why a row cannot be used. The order is that in which a row is examined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum BadReason {
@@ -61,6 +71,8 @@ pub enum BadReason {
     NullTime,
     /// The time lies beyond what can be numbered.
     TimeOutOfRange,
+    /// The context is null.
+    NullContext,
     /// The event is null.
     NullEvent,
     /// The event has no weight.
@@ -85,6 +97,7 @@ impl BadReason {
             BadReason::NullProduct => "null_product",
             BadReason::NullTime => "null_time",
             BadReason::TimeOutOfRange => "time_out_of_range",
+            BadReason::NullContext => "null_context",
             BadReason::NullEvent => "null_event",
             BadReason::UnknownEvent => "unknown_event",
             BadReason::NullValue => "null_value",
@@ -101,6 +114,7 @@ impl BadReason {
             BadReason::NullUser
             | BadReason::NullProduct
             | BadReason::NullTime
+            | BadReason::NullContext
             | BadReason::NullEvent
             | BadReason::NullValue => "is null",
             BadReason::UnknownEvent => "is an event without a weight",
@@ -134,7 +148,9 @@ pub struct ScanSpec {
     pub nets: bool,
     /// The width of a time bin.
     pub time_bin: TimeBin,
-    /// What becomes of several rows of one (user, product, bin). `Count` ignores values.
+    /// Contexts, where there are any.
+    pub context: Option<ContextSpec>,
+    /// What becomes of several rows of one (user, product, bin, context). `Count` ignores values.
     pub duplicates: Duplicates,
     /// What becomes of bad rows.
     pub on_bad_row: OnBadRow,
@@ -149,6 +165,7 @@ impl ScanSpec {
     pub fn roles(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let time = self.time.as_deref().map(|column| ("time", column));
         let value = self.value.as_deref().map(|column| ("value", column));
+        let context = self.context_column().map(|column| ("context", column));
         let event = self.event.as_ref();
         let event = event.map(|rule| ("event", rule.column.as_str()));
         [
@@ -157,8 +174,36 @@ impl ScanSpec {
         ]
         .into_iter()
         .chain(time)
+        .chain(context)
         .chain(value)
         .chain(event)
+    }
+
+    /// The column of contexts, where they have one of their own.
+    pub fn context_column(&self) -> Option<&str> {
+        match &self.context {
+            Some(ContextSpec::Column(column)) => Some(column),
+            _ => None,
+        }
+    }
+
+    /// The cycle whose places are the contexts.
+    pub fn cycle(&self) -> Option<Cycle> {
+        match self.context {
+            Some(ContextSpec::Cycle(cycle)) => Some(cycle),
+            _ => None,
+        }
+    }
+
+    /// The shape of a record.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            small: Small {
+                time: self.time.is_some(),
+                context: self.context.is_some(),
+            },
+            value: self.has_values(),
+        }
     }
 
     /// Whether values are read at all.
@@ -214,6 +259,7 @@ mod tests {
             event: None,
             nets: false,
             time_bin: TimeBin::Week,
+            context: None,
             duplicates: Duplicates::Sum,
             on_bad_row: OnBadRow::Reject,
             value_rule: ValueRule::Finite,

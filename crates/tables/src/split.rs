@@ -3,7 +3,7 @@
 use crate::error::TablesError;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
-use tensor::{DataSet, SplitPart, ViewSpec};
+use tensor::{DataSet, Small, SplitPart, ViewSpec};
 
 /// How interactions are divided.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,7 +15,7 @@ pub enum SplitSettings {
         /// Bins of the test.
         test: u32,
     },
-    /// By hash of (seed, user, product, time bin).
+    /// By hash of (seed, user, product, time bin, context).
     Hash {
         /// The seed.
         seed: u64,
@@ -46,13 +46,13 @@ impl Splits {
     }
 }
 
-/// The 64-bit hash that hash splits cut by. User and product keep their roles in both orientations; `time` is 0 where
-/// there is none.
-pub fn interaction_hash(seed: u64, user: u32, product: u32, time: u32) -> u64 {
+/// The 64-bit hash that hash splits cut by. User and product keep their roles in both orientations; time and context are
+/// 0 where there are none.
+pub fn interaction_hash(seed: u64, user: u32, product: u32, small: Small<u32>) -> u64 {
     // The finalizer of splitmix64 (Steele, Lea, Flood, 2014), once over the seed and once more over each word.
     let mixed = mix(seed ^ 0x5354_5241_5441_0001);
     let mixed = mix(mixed ^ (u64::from(user) << 32 | u64::from(product)));
-    mix(mixed ^ u64::from(time))
+    mix(mixed ^ (u64::from(small.context) << 32 | u64::from(small.time)))
 }
 
 fn mix(word: u64) -> u64 {
@@ -74,13 +74,14 @@ pub fn is_in(range: &Range<u64>, hash: u64) -> bool {
 pub fn split_specs(
     split: &SplitSettings,
     data: &DataSet,
-    collapse_time: bool,
+    collapse: Small<bool>,
 ) -> Result<Splits, TablesError> {
     let view = |part, bins: Option<Range<u32>>, hash: Option<(u64, Range<u64>)>| ViewSpec {
         part,
         bins,
         hash,
-        collapse_time,
+        collapse_time: collapse.time,
+        collapse_context: collapse.context,
         tiles: None,
         decay: None,
     };
@@ -158,13 +159,17 @@ fn hash_ranges(validation: f64, test: f64) -> Result<[Range<u64>; 3], TablesErro
 mod tests {
     use super::*;
 
+    fn at(time: u32) -> Small<u32> {
+        Small { time, context: 0 }
+    }
+
     #[test]
     fn shares_are_kept_and_nothing_is_lost() {
         let ranges = hash_ranges(0.1, 0.2).unwrap();
         let mut counts = [0; 3];
         for user in 0..300 {
             for product in 0..100 {
-                let hash = interaction_hash(7, user, product, product % 5);
+                let hash = interaction_hash(7, user, product, at(product % 5));
                 let inside: Vec<usize> = (0..3).filter(|&i| is_in(&ranges[i], hash)).collect();
                 assert_eq!(inside.len(), 1);
                 counts[inside[0]] += 1;
@@ -190,9 +195,15 @@ mod tests {
 
     #[test]
     fn the_hash_is_frozen() {
-        assert_eq!(interaction_hash(1, 2, 3, 4), 0x5a57_7598_d609_98e3);
-        assert_ne!(interaction_hash(1, 2, 3, 4), interaction_hash(1, 3, 2, 4));
-        assert_ne!(interaction_hash(1, 2, 3, 4), interaction_hash(2, 2, 3, 4));
-        assert_ne!(interaction_hash(1, 2, 3, 4), interaction_hash(1, 2, 3, 5));
+        let hash = |seed, user, product, time| interaction_hash(seed, user, product, at(time));
+        assert_eq!(hash(1, 2, 3, 4), 0x5a57_7598_d609_98e3);
+        assert_ne!(hash(1, 2, 3, 4), hash(1, 3, 2, 4));
+        assert_ne!(hash(1, 2, 3, 4), hash(2, 2, 3, 4));
+        assert_ne!(hash(1, 2, 3, 4), hash(1, 2, 3, 5));
+        let elsewhere = Small {
+            context: 1,
+            ..at(4)
+        };
+        assert_ne!(hash(1, 2, 3, 4), interaction_hash(1, 2, 3, elsewhere));
     }
 }

@@ -7,12 +7,12 @@
 use crate::combine::PartitionBuild;
 use crate::error::TablesError;
 use crate::op::{self, Op, SealReport, TilesOp};
-use crate::view::each_kept;
+use crate::view::{each_kept, kept, reorders};
 use store::partition::Partition;
 use store::{Cache, Sealed};
 use tensor::{
-    BlockId, DataSet, DepotId, Mode, PartialSpec, PartitionRef, Partitions, Read, Step, StepId,
-    SuperBlocks, Task, TaskId, ViewSpec,
+    BlockId, DataSet, DepotId, Mode, PartialSpec, PartitionRef, Partitions, Read, Small, Step,
+    StepId, SuperBlocks, Task, TaskId, ViewSpec,
 };
 
 /// Memory of a tile in the making: its row pointers, columns, times and values, each before it goes to disk.
@@ -43,7 +43,10 @@ pub fn derive(
     if !fits || sources.len() != blocks.len() {
         return Err(TablesError::Malformed("a partition of other users"));
     }
-    let has_time = !op.spec.collapse_time && sources.first().is_some_and(Partition::has_time);
+    let has = sources.first().map_or(Small::default(), Partition::has);
+    if reorders(&op.spec, has) {
+        return Err(TablesError::Malformed("tiles of a view that is combined"));
+    }
     let open = (budget_bytes / 2 / TILE_BYTES).clamp(1, side.into()) as u32;
     let mut sealed = Vec::new();
     for first in (0..side).step_by(open as usize) {
@@ -54,7 +57,7 @@ pub fn derive(
                 Mode::User,
                 op.super_block * side + tile,
                 users.rows(op.super_block),
-                has_time,
+                kept(&op.spec, has),
                 op.duplicates,
                 "value",
             )?;
@@ -69,12 +72,12 @@ pub fn derive(
                 source,
                 first_row,
                 budget_bytes / 4,
-                |row, column, time, value| {
+                |row, column, small, value| {
                     let (tile, place) = products
                         .split(column)
                         .ok_or(TablesError::Malformed("a partition of other products"))?;
                     if group.contains(&tile) {
-                        builds[(tile - first) as usize].push(start + row, place, time, value)?;
+                        builds[(tile - first) as usize].push(start + row, place, small, value)?;
                     }
                     Ok(())
                 },

@@ -1,4 +1,4 @@
-//! Derived partitions: a part, a range of bins, a range of hashes, with time or collapsed. One task derives a few
+//! Derived partitions: a part, a range of bins, a range of hashes, with small modes or collapsed. One task derives a few
 //! partitions; the program asks for all of them and gathers the views.
 
 use crate::combine::{Combined, PartitionBuild};
@@ -11,11 +11,11 @@ use store::partition::Partition;
 use store::{Cache, Sealed};
 use tensor::{
     DataSet, DepotId, Duplicates, Grid, Mode, PartialSpec, PartitionRef, Partitions, Program,
-    ProgramError, Read, Reduced, Step, StepId, Task, TaskId, Turn, View, ViewSpec,
+    ProgramError, Read, Reduced, Small, Step, StepId, Task, TaskId, Turn, View, ViewSpec,
 };
 
-/// Bytes of memory per interaction of a piece, where files are read by positioned reads: column, time, value.
-const INTERACTION_BYTES: u64 = 12;
+/// Bytes of memory per interaction of a piece, where files are read by positioned reads: column, time, context, value.
+const INTERACTION_BYTES: u64 = 16;
 
 /// Derives one partition.
 ///
@@ -30,97 +30,130 @@ pub fn derive(
 ) -> Result<(Sealed, PartitionRef), TablesError> {
     let (spec, duplicates) = (&op.spec, op.duplicates);
     let partition = Partition::open(source)?;
-    let keeps_bin = spec.decay.is_some_and(|decay| decay.keeps_bin);
     let mut build = PartitionBuild::new(
         cache,
         unit.orientation,
         unit.block,
         partition.rows(),
-        partition.has_time() && (!spec.collapse_time || keeps_bin),
+        kept(spec, partition.has()),
         duplicates,
         "value",
     )?
     .netting(op.nets);
     let first = (unit.orientation, unit.first_row);
-    if keeps_bin {
-        let mut aged = Aged::new(duplicates);
+    if reorders(spec, partition.has()) {
+        let mut pairs = Pairs::new(duplicates);
         each_kept(
             spec,
             &partition,
             first,
             budget_bytes,
-            |row, column, time, value| {
-                let whole = aged.push((row, column), time, value);
-                whole.map_or(Ok(()), |(row, column, time, value)| {
-                    build.push(row, column, time, value)
-                })
+            |row, column, small, value| {
+                if pairs.ends((row, column)) {
+                    pairs.close(&mut build)?;
+                }
+                pairs.push((row, column), small, value);
+                Ok(())
             },
         )?;
-        if let Some((row, column, time, value)) = aged.close() {
-            build.push(row, column, time, value)?;
-        }
+        pairs.close(&mut build)?;
     } else {
         each_kept(
             spec,
             &partition,
             first,
             budget_bytes,
-            |row, column, time, value| build.push(row, column, time, value),
+            |row, column, small, value| build.push(row, column, small, value),
         )?;
     }
     build.seal()
 }
 
-/// Combines the interactions of one (row, column), which come in the order of their bins, and keeps the bin of the one
-/// that decides: the newest, and with the rule `Max` the largest, of equals the newest.
-struct Aged {
+fn keeps_bin(spec: &ViewSpec) -> bool {
+    spec.decay.is_some_and(|decay| decay.keeps_bin)
+}
+
+/// The small modes that a view of partitions with these keeps.
+pub(crate) fn kept(spec: &ViewSpec, has: Small<bool>) -> Small<bool> {
+    Small {
+        time: has.time && (!spec.collapse_time || keeps_bin(spec)),
+        context: has.context && !spec.collapse_context,
+    }
+}
+
+/// Whether the interactions of one pair come in another order than they are combined in: by bin, and not by context
+/// alone or by the bin that decides.
+pub(crate) fn reorders(spec: &ViewSpec, has: Small<bool>) -> bool {
+    let combines = has.time && spec.collapse_time;
+    keeps_bin(spec) || (combines && kept(spec, has).context)
+}
+
+/// Combines the interactions of one (row, column), which come in the order of their bins, context by context, and keeps
+/// the bin of the one that decides: the newest, and with the rule `Max` the largest, of equals the newest.
+struct Pairs {
     rule: Duplicates,
-    open: Option<((u32, u32), u32, Combined)>,
+    pair: Option<(u32, u32)>,
+    /// Contexts, rising; there are few of them in a pair.
+    open: Vec<(Small<u32>, Combined)>,
 }
 
-/// Row, column, bin, value.
-type Whole = (u32, u32, u32, f64);
-
-impl Aged {
+impl Pairs {
     fn new(rule: Duplicates) -> Self {
-        Aged { rule, open: None }
-    }
-
-    /// Takes the next interaction; gives the one that is whole by it.
-    fn push(&mut self, pair: (u32, u32), bin: u32, value: f64) -> Option<Whole> {
-        if let Some((open, kept, combined)) = &mut self.open
-            && *open == pair
-        {
-            if self.rule != Duplicates::Max || value >= combined.exact() {
-                *kept = bin;
-            }
-            combined.add(value);
-            return None;
+        Pairs {
+            rule,
+            pair: None,
+            open: Vec::new(),
         }
-        let before = self.close();
-        self.open = Some((pair, bin, Combined::new(self.rule, value)));
-        before
     }
 
-    /// The last one.
-    fn close(&mut self) -> Option<Whole> {
-        let ((row, column), bin, combined) = self.open.take()?;
-        Some((row, column, bin, combined.exact()))
+    /// Whether another pair ends the open one.
+    fn ends(&self, pair: (u32, u32)) -> bool {
+        self.pair.is_some_and(|open| open != pair)
+    }
+
+    fn push(&mut self, pair: (u32, u32), small: Small<u32>, value: f64) {
+        self.pair = Some(pair);
+        let place = self
+            .open
+            .binary_search_by_key(&small.context, |(small, _)| small.context);
+        match place {
+            Ok(place) => {
+                let (kept, combined) = &mut self.open[place];
+                if self.rule != Duplicates::Max || value >= combined.exact() {
+                    kept.time = small.time;
+                }
+                combined.add(value);
+            }
+            Err(place) => {
+                let combined = Combined::new(self.rule, value);
+                self.open.insert(place, (small, combined));
+            }
+        }
+    }
+
+    /// Hands the open pair on, in canonical order.
+    fn close(&mut self, build: &mut PartitionBuild) -> Result<(), TablesError> {
+        self.open.sort_by_key(|(small, _)| *small);
+        if let Some((row, column)) = self.pair.take() {
+            for (small, combined) in self.open.drain(..) {
+                build.push(row, column, small, combined.exact())?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// Hands over what a view keeps of a partition, in canonical order: row, column, time (0 where it is collapsed and no bin is
-/// kept), value, faded where values fade.
+/// Hands over what a view keeps of a partition, in canonical order: row, column, time and context (0 where they are
+/// collapsed and no bin is kept), value, faded where values fade.
 /// `first` is the mode and the row id of its first row.
 pub(crate) fn each_kept(
     spec: &ViewSpec,
     partition: &Partition,
     first: (Mode, u32),
     budget_bytes: u64,
-    mut take: impl FnMut(u32, u32, u32, f64) -> Result<(), TablesError>,
+    mut take: impl FnMut(u32, u32, Small<u32>, f64) -> Result<(), TablesError>,
 ) -> Result<(), TablesError> {
-    let keeps_bin = spec.decay.is_some_and(|decay| decay.keeps_bin);
-    let keeps_time = partition.has_time() && (!spec.collapse_time || keeps_bin);
+    let kept = kept(spec, partition.has());
     let fading = spec.decay.filter(|decay| !decay.keeps_bin);
     let fades = fading.map_or_else(Vec::new, |decay| decay.fades());
     let offsets = partition.offsets();
@@ -131,17 +164,17 @@ pub(crate) fn each_kept(
     while start < interactions {
         let range = start..interactions.min(start + piece);
         let found = partition.piece(range.clone())?;
-        let times = found.times.as_deref();
+        let ids = found.small_ids();
         let values = found.values.as_values();
         for (at, &column) in found.columns.iter().enumerate() {
             while offsets[row + 1] <= start + at as u64 {
                 row += 1;
             }
-            let time = times.map_or(0, |times| times[at]);
-            if keeps(spec, first, row as u32, column, time) {
-                let fade = fades.get(time as usize).copied().unwrap_or(1.0);
-                let time = if keeps_time { time } else { 0 };
-                take(row as u32, column, time, f64::from(values.at(at)) * fade)?;
+            let small = ids.map(|ids| ids.map_or(0, |ids| ids[at]));
+            if keeps(spec, first, row as u32, column, small) {
+                let fade = fades.get(small.time as usize).copied().unwrap_or(1.0);
+                let small = small.zip(kept).map(|(id, kept)| if kept { id } else { 0 });
+                take(row as u32, column, small, f64::from(values.at(at)) * fade)?;
             }
         }
         partition.drop_behind(range.clone());
@@ -150,8 +183,9 @@ pub(crate) fn each_kept(
     Ok(())
 }
 
-fn keeps(spec: &ViewSpec, first: (Mode, u32), local: u32, column: u32, time: u32) -> bool {
-    if spec.bins.as_ref().is_some_and(|bins| !bins.contains(&time)) {
+fn keeps(spec: &ViewSpec, first: (Mode, u32), local: u32, column: u32, small: Small<u32>) -> bool {
+    let bins = spec.bins.as_ref();
+    if bins.is_some_and(|bins| !bins.contains(&small.time)) {
         return false;
     }
     let Some((seed, range)) = &spec.hash else {
@@ -164,7 +198,7 @@ fn keeps(spec: &ViewSpec, first: (Mode, u32), local: u32, column: u32, time: u32
     } else {
         (column, row)
     };
-    is_in(range, interaction_hash(*seed, user, product, time))
+    is_in(range, interaction_hash(*seed, user, product, small))
 }
 
 /// The program that builds views of a data set, one step each. A view that keeps everything is the data set itself.
@@ -200,7 +234,8 @@ impl BuildViews {
     }
 
     fn is_whole(&self, spec: &ViewSpec) -> bool {
-        let collapses = spec.collapse_time && self.data.time.is_some();
+        let collapses = (spec.collapse_time && self.data.time.is_some())
+            || (spec.collapse_context && self.data.context.is_some());
         let bends = collapses || self.data.nets || spec.tiles.is_some() || spec.decay.is_some();
         spec.bins.is_none() && spec.hash.is_none() && !bends
     }

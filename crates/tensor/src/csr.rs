@@ -1,5 +1,7 @@
 //! A checked, borrowed view of the interactions of one block in one orientation.
 
+use crate::mode::Small;
+
 /// Why a block's arrays are not a CSR block.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CsrError {
@@ -60,7 +62,7 @@ pub struct CsrRef<'a> {
     offsets: &'a [u64],
     base: u64,
     columns: &'a [u32],
-    times: Option<&'a [u32]>,
+    small: Small<Option<&'a [u32]>>,
     values: Values<'a>,
 }
 
@@ -76,7 +78,7 @@ impl<'a> CsrRef<'a> {
         offsets: &'a [u64],
         base: u64,
         columns: &'a [u32],
-        times: Option<&'a [u32]>,
+        small: Small<Option<&'a [u32]>>,
         values: Values<'a>,
         column_limit: u64,
     ) -> Result<Self, CsrError> {
@@ -93,12 +95,14 @@ impl<'a> CsrRef<'a> {
             });
         }
         let expected = columns.len();
-        if let Some(found) = times.map(<[u32]>::len).filter(|&found| found != expected) {
-            return Err(CsrError::Length {
-                array: "time",
-                found,
-                expected,
-            });
+        for (mode, ids) in small.each() {
+            if let Some(found) = ids.map(<[u32]>::len).filter(|&found| found != expected) {
+                return Err(CsrError::Length {
+                    array: mode.name(),
+                    found,
+                    expected,
+                });
+            }
         }
         if let Values::Each(values) = values
             && values.len() != expected
@@ -129,7 +133,7 @@ impl<'a> CsrRef<'a> {
             offsets,
             base,
             columns,
-            times,
+            small,
             values,
         })
     }
@@ -154,7 +158,7 @@ impl<'a> CsrRef<'a> {
         self.base.max(self.offsets[row]).min(self.offsets[row + 1]) - self.offsets[row]
     }
 
-    /// The positions in `columns`, `times` and `values` of a row's interactions that are present.
+    /// The positions in `columns`, `small` and `values` of a row's interactions that are present.
     pub fn row(&self, row: usize) -> std::ops::Range<usize> {
         let end = self.base + self.columns.len() as u64;
         let clamp = |offset: u64| (offset.clamp(self.base, end) - self.base) as usize;
@@ -166,9 +170,9 @@ impl<'a> CsrRef<'a> {
         self.columns
     }
 
-    /// Time bins, where the block has them.
-    pub fn times(&self) -> Option<&'a [u32]> {
-        self.times
+    /// Time bins and contexts, where the block has them.
+    pub fn small(&self) -> Small<Option<&'a [u32]>> {
+        self.small
     }
 
     /// Values.
@@ -185,7 +189,8 @@ mod tests {
     fn a_piece_knows_its_place_in_cut_rows() {
         let offsets = [0, 4, 4, 10];
         let columns = [7, 8, 1, 2, 3];
-        let csr = CsrRef::new(&offsets, 2, &columns, None, Values::All(1.0), 9).unwrap();
+        let csr =
+            CsrRef::new(&offsets, 2, &columns, Small::default(), Values::All(1.0), 9).unwrap();
         assert_eq!(
             (csr.row(0), csr.row_start(0), csr.row_count(0)),
             (0..2, 2, 4)
@@ -203,7 +208,7 @@ mod tests {
     #[test]
     fn faults_are_named() {
         let wrong = |offsets: &[u64], columns: &[u32]| {
-            CsrRef::new(offsets, 0, columns, None, Values::All(1.0), 5).unwrap_err()
+            CsrRef::new(offsets, 0, columns, Small::default(), Values::All(1.0), 5).unwrap_err()
         };
         assert_eq!(wrong(&[], &[]), CsrError::Offsets { row: 0 });
         assert_eq!(wrong(&[0, 2, 1], &[0]), CsrError::Offsets { row: 1 });

@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::grid::Grid;
 use crate::key::{DepotId, ObjectKey};
 use crate::mode::Mode;
-use crate::time::TimeBin;
+use crate::time::{Cycle, TimeBin};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -103,7 +103,42 @@ impl TimeAxis {
     }
 }
 
-/// What becomes of several rows of one (user, product, time bin).
+/// The most contexts: a small mode has a system of equations for each in every partial.
+pub const CONTEXTS_MAX: u32 = 1 << 16;
+
+/// The context mode.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContextAxis {
+    /// Ids of a column, in one block, the most frequent first.
+    Ids(Axis),
+    /// The places of times in a cycle; rows are the places.
+    Cycle {
+        /// The column of times.
+        column: String,
+        /// The cycle.
+        cycle: Cycle,
+    },
+}
+
+impl ContextAxis {
+    /// How many contexts.
+    pub fn rows(&self) -> u32 {
+        match self {
+            ContextAxis::Ids(axis) => axis.grid.rows_total() as u32,
+            ContextAxis::Cycle { cycle, .. } => cycle.places(),
+        }
+    }
+
+    /// Its sealed dictionary, where it has one.
+    pub fn dictionary(&self) -> &[SealedRef] {
+        match self {
+            ContextAxis::Ids(axis) => &axis.dictionary,
+            ContextAxis::Cycle { .. } => &[],
+        }
+    }
+}
+
+/// What becomes of several rows of one (user, product, time bin, context).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Duplicates {
@@ -140,6 +175,8 @@ pub struct DataSet {
     pub product: Axis,
     /// Time, where the data have it.
     pub time: Option<TimeAxis>,
+    /// Context, where the data have it; boxed, since few have.
+    pub context: Option<Box<ContextAxis>>,
     /// The column of values, where there is one.
     pub value_column: Option<String>,
     /// How duplicates were combined.
@@ -163,11 +200,14 @@ pub struct ViewSpec {
     pub part: SplitPart,
     /// Bins kept; `None`: all. Times in the view stay those of the data set.
     pub bins: Option<Range<u32>>,
-    /// Interactions kept by hash: those whose 64-bit hash of (seed, user row, product row, time bin) lies in the range
+    /// Interactions kept by hash: those whose 64-bit hash of (seed, user row, product row, time bin, context) lies in the range
     /// (end exclusive; the last range ends at `u64::MAX` and includes it).
     pub hash: Option<(u64, Range<u64>)>,
     /// Whether time is collapsed, by the duplicates rule of the data set.
     pub collapse_time: bool,
+    /// Whether contexts are collapsed, by the same rule.
+    #[serde(default)]
+    pub collapse_context: bool,
     /// Whether it is cut into tiles of so many super-blocks a side ([`crate::SuperBlocks`]). Then `user_major` holds the tiles,
     /// those of the first users first; rows and columns are numbered within super-blocks, and there is no
     /// other orientation.

@@ -24,14 +24,14 @@ pub mod time;
 pub use attributes::{Attribute, AttributeKind, Attributes};
 pub use csr::{CsrError, CsrRef};
 pub use dataset::{
-    Axis, DataSet, Duplicates, IdKind, PartitionRef, Partitions, SealedRef, SplitPart, TimeAxis,
-    View, ViewSpec,
+    Axis, CONTEXTS_MAX, ContextAxis, DataSet, Duplicates, IdKind, PartitionRef, Partitions,
+    SealedRef, SplitPart, TimeAxis, View, ViewSpec,
 };
 pub use decay::Decay;
 pub use digest::Digest;
 pub use grid::{Grid, GridError};
 pub use key::{BlockId, DepotId, KeyRange, ObjectKey, TableId, WorkerId};
-pub use mode::Mode;
+pub use mode::{Mode, Small};
 pub use op::{Op, OpFamily};
 pub use program::{Checkpoint, News, Program, ProgramError, Turn};
 pub use read_at::ReadAt;
@@ -39,4 +39,4 @@ pub use recommended::Recommended;
 pub use size::ByteSize;
 pub use step::{PartialSpec, Read, Reduced, Step, StepId, Task, TaskId};
 pub use super_blocks::SuperBlocks;
-pub use time::TimeBin;
+pub use time::{Cycle, TimeBin};

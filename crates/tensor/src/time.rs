@@ -60,6 +60,80 @@ impl TimeBin {
     }
 }
 
+/// A cycle of which every moment has a place, in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cycle {
+    /// 24 hours, from midnight.
+    HourOfDay,
+    /// Seven days, from Monday.
+    DayOfWeek,
+    /// Twelve months, from January.
+    MonthOfYear,
+}
+
+const DAYS: [&str; 7] = [
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+];
+const MONTHS: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
+
+impl Cycle {
+    /// How many places.
+    pub fn places(self) -> u32 {
+        match self {
+            Cycle::HourOfDay => 24,
+            Cycle::DayOfWeek => 7,
+            Cycle::MonthOfYear => 12,
+        }
+    }
+
+    /// The place of a moment (seconds since 1970-01-01T00:00:00Z), from 0.
+    pub fn place(self, seconds: i64) -> u32 {
+        let days = seconds.div_euclid(SECONDS_PER_DAY);
+        let place = match self {
+            Cycle::HourOfDay => seconds.rem_euclid(SECONDS_PER_DAY) / SECONDS_PER_HOUR,
+            // As in `TimeBin::Week`.
+            Cycle::DayOfWeek => (days + 3).rem_euclid(7),
+            Cycle::MonthOfYear => months(days).rem_euclid(12),
+        };
+        place as u32
+    }
+
+    /// The word for a place: a day or month in English, an hour in two digits.
+    pub fn name(self, place: u32) -> String {
+        let known = match self {
+            Cycle::HourOfDay => return format!("{place:02}"),
+            Cycle::DayOfWeek => DAYS.get(place as usize),
+            Cycle::MonthOfYear => MONTHS.get(place as usize),
+        };
+        known.copied().unwrap_or_default().to_owned()
+    }
+
+    /// The place with this word.
+    pub fn named(self, name: &str) -> Option<u32> {
+        (0..self.places()).find(|&place| self.name(place) == name)
+    }
+}
+
 /// Months since January 1970 of a day (proleptic Gregorian; after H. Hinnant, "chrono-compatible
 /// low-level date algorithms", `civil_from_days`).
 fn months(days: i64) -> i64 {
@@ -132,6 +206,25 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn cycles_come_again() {
+        let sunday = 17_531 * DAY + 3 * 3600 + 59; // 2017-12-31 03:00:59
+        for (cycle, place, name) in [
+            (Cycle::HourOfDay, 3, "03"),
+            (Cycle::DayOfWeek, 6, "sunday"),
+            (Cycle::MonthOfYear, 11, "december"),
+        ] {
+            assert_eq!(
+                (cycle.place(sunday), cycle.name(place)),
+                (place, name.to_owned())
+            );
+            assert_eq!(cycle.named(name), Some(place));
+        }
+        assert_eq!(Cycle::DayOfWeek.place(-1), 2, "1969-12-31 was a Wednesday");
+        assert_eq!(Cycle::MonthOfYear.place(-1), 11);
+        assert_eq!(Cycle::DayOfWeek.named("noday"), None);
     }
 
     #[test]

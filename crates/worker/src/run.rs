@@ -2,15 +2,14 @@
 //! executor drives it, computing holds up nobody.
 
 use crate::memory::Split;
-use crate::seams::through;
 use crate::session::Session;
-use exec::{Fetched, Held, Need, Output, Put, Room, Want, Work, failure_of};
+use bytes::Bytes;
+use exec::{Fetched, Held, HeldBytes, Need, Output, Put, Room, Want, Work, failure_of};
 use plan::{Assignment, Failure, Refusal, Wrote};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use store::Cache;
-use tensor::{ByteSize, DepotId, KeyRange, ObjectKey, Op, OpFamily, Task};
+use tensor::{ByteSize, DepotId, KeyRange, Op, OpFamily, Task};
 use tokio::time::Instant;
 use wire::{Done, FromWorker, Phase, Span};
 
@@ -214,7 +213,7 @@ impl Session {
         }
     }
 
-    /// [`Op::persist`]: seals the one object that the task reads and hands it over to be put.
+    /// [`Op::persist`]: hashes the one object that the task reads and puts it into the depot of the model.
     async fn persist(
         &self,
         assignment: &Assignment,
@@ -233,45 +232,32 @@ impl Session {
         let start = Instant::now();
         let held = self.whole(assignment, key).await?;
         spans.push(self.span(Phase::Fetch, start));
-        let cache = Arc::clone(&self.storage.cache);
-        let (file, row_bytes) = {
-            let task = Arc::clone(task);
-            let seal = move || guarded(&task, || sealed(&cache, held, key));
-            let done = through(|job| self.executor.file(job), seal).await;
-            done.ok_or_else(|| Failure::Exhausted {
-                sentence: "the worker is ending".into(),
-            })??
+        let row_bytes = held.row_bytes();
+        let start = Instant::now();
+        let object = match held {
+            // Spilled, so it has its name already.
+            Held::File { file, .. } => {
+                self.storage.put(DepotId::MODEL, &file).await?;
+                file.reference()
+            }
+            Held::Memory { buffer, .. } => {
+                let hashed = Arc::clone(&buffer);
+                let object = self.storage.file(move || Ok(hashed.reference())).await?;
+                let bytes = Bytes::from_owner(HeldBytes::Memory(buffer));
+                self.storage
+                    .put_bytes(DepotId::MODEL, object, bytes)
+                    .await?;
+                object
+            }
         };
-        let mut partial = file.digest().0.to_vec();
-        partial.extend_from_slice(&file.len().to_le_bytes());
+        spans.push(self.span(Phase::Send, start));
+        let mut partial = object.digest.0.to_vec();
+        partial.extend_from_slice(&object.bytes.to_le_bytes());
         partial.extend_from_slice(&row_bytes.to_le_bytes());
         Ok(Output {
-            puts: vec![Put {
-                depot: DepotId::MODEL,
-                file,
-            }],
             partial,
             ..Output::default()
         })
-    }
-}
-
-/// An object as a sealed file without a name, gone when it has been put: nobody looks for it in the cache, which would grow
-/// by the tables of every checkpoint. One that was spilled is a file already.
-fn sealed(cache: &Cache, held: Held, key: ObjectKey) -> Result<(store::Sealed, u32), Failure> {
-    match held {
-        Held::File { file, row_bytes } => Ok((file, row_bytes)),
-        Held::Memory { buffer, row_bytes } => {
-            let sealing = || {
-                let mut writer = cache.writer()?;
-                writer.append(buffer.bytes())?;
-                writer.seal_unnamed()
-            };
-            Ok((
-                sealing().map_err(|error| failure_of(error, Some(key)))?,
-                row_bytes,
-            ))
-        }
     }
 }
 

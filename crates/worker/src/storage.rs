@@ -106,24 +106,27 @@ impl Served {
         Ok(content.freeze())
     }
 
-    async fn put(&self, depot: DepotId, file: &Sealed) -> Result<(), Failure> {
+    async fn put(
+        &self,
+        depot: DepotId,
+        object: SealedRef,
+        section: impl Fn(Range<u64>) -> Result<Bytes, Failure>,
+    ) -> Result<(), Failure> {
         let _turn = self.turns.acquire().await.map_err(|_| gone())?;
         let mut asked = self.ask();
         let id = asked.id;
+        let SealedRef { digest, bytes } = object;
         let put = StorageRequest::Put {
             id,
             depot,
-            digest: file.digest(),
-            bytes: file.len(),
+            digest,
+            bytes,
         };
         self.requests.send(put).await.map_err(|_| gone())?;
         let mut at = 0;
-        while at < file.len() {
-            let end = file.len().min(at + CHUNK_BYTES_MAX as u64);
-            let section = file
-                .section(at..end)
-                .map_err(|error| failure_of(error, None))?;
-            let chunk = Chunk::new(Bytes::from_owner(section));
+        while at < bytes {
+            let end = bytes.min(at + CHUNK_BYTES_MAX as u64);
+            let chunk = Chunk::new(section(at..end)?);
             self.requests
                 .send(StorageRequest::Content { id, chunk })
                 .await
@@ -296,7 +299,33 @@ impl Storage {
                 .await
                 .map_err(|error| depot_failure(error, None));
         }
-        self.served().await?.put(depot, file).await
+        let section = |range| match file.section(range) {
+            Ok(section) => Ok(Bytes::from_owner(section)),
+            Err(error) => Err(failure_of(error, None)),
+        };
+        let served = self.served().await?;
+        served.put(depot, file.reference(), section).await
+    }
+
+    /// Makes an object in memory durable, of which the hash has just been taken.
+    ///
+    /// # Errors
+    /// What the depot says.
+    pub async fn put_bytes(
+        &self,
+        depot: DepotId,
+        object: SealedRef,
+        bytes: Bytes,
+    ) -> Result<(), Failure> {
+        self.counters.stored(object.bytes);
+        if let Some(direct) = self.direct.get(&depot) {
+            return direct
+                .put_bytes(object, bytes)
+                .await
+                .map_err(|error| depot_failure(error, None));
+        }
+        let section = |range: Range<u64>| Ok(bytes.slice(range.start as usize..range.end as usize));
+        self.served().await?.put(depot, object, section).await
     }
 }
 

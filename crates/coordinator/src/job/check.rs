@@ -10,11 +10,12 @@ pub(crate) mod stopping;
 use crate::failure::Failure;
 use crate::job::merge::{Faults, Merged, Origin};
 use crate::job::settings::{
-    Evaluate, Input, Io, Location, OnBadRow, Output, Recommend, Run, Settings, Simd, Split, Workers,
+    Context, Evaluate, Input, Io, Location, OnBadRow, Output, Recommend, Run, Settings, Simd,
+    Split, Workers,
 };
 use crate::memory;
 use std::path::Path;
-use tensor::{ByteSize, Duplicates, TimeBin};
+use tensor::{ByteSize, Cycle, Duplicates, TimeBin};
 
 /// The smallest `--memory`.
 pub const MEMORY_MIN: ByteSize = ByteSize(256 << 20);
@@ -103,6 +104,7 @@ fn input(merged: &Merged, needs: Needs, faults: &mut Faults) -> Input {
         "input.user",
         "input.product",
         "input.time",
+        "input.context",
         "input.value",
         "input.event",
     ];
@@ -127,6 +129,7 @@ fn input(merged: &Merged, needs: Needs, faults: &mut Faults) -> Input {
         let sentence = "`input.time_bin` needs a column of times: name it with `input.time`, or remove the bin";
         faults.push(merged.origin("input.time_bin"), sentence);
     }
+    let context = context(merged, faults);
     let value = merged.text("input.value").map(str::to_owned);
     if value.is_some() && merged.text("input.duplicates") == Some("count") {
         let sentence = "`input.value` is not read where duplicates are counted: choose `duplicates` = \"sum\", \"max\" \
@@ -151,6 +154,7 @@ fn input(merged: &Merged, needs: Needs, faults: &mut Faults) -> Input {
             time_bin(merged)
         },
         time,
+        context,
         value,
         event,
         nets,
@@ -172,6 +176,31 @@ fn input(merged: &Merged, needs: Needs, faults: &mut Faults) -> Input {
         user_attributes: attributes::tables(merged, "user", faults),
         product_attributes: attributes::tables(merged, "product", faults),
     }
+}
+
+/// A column of contexts, or a cycle of the times.
+fn context(merged: &Merged, faults: &mut Faults) -> Option<Context> {
+    let column = merged.text("input.context").map(str::to_owned);
+    let cycle = word(
+        merged,
+        "input.context_cycle",
+        &[
+            ("none", None),
+            ("hour-of-day", Some(Cycle::HourOfDay)),
+            ("day-of-week", Some(Cycle::DayOfWeek)),
+            ("month-of-year", Some(Cycle::MonthOfYear)),
+        ],
+    );
+    if cycle.is_some() && column.is_some() {
+        let sentence = "`input.context_cycle` and `input.context` name contexts in two ways: keep one of the keys";
+        faults.push(merged.origin("input.context_cycle"), sentence);
+    }
+    if cycle.is_some() && names_input(merged) && !has_bins(merged) {
+        let sentence = "`input.context_cycle` needs moments of time: name a column with `input.time` and a `time_bin`, or \
+                        remove the cycle";
+        faults.push(merged.origin("input.context_cycle"), sentence);
+    }
+    cycle.map(Context::Cycle).or(column.map(Context::Column))
 }
 
 /// The column of events with their weights: neither is anything without the other.

@@ -191,6 +191,18 @@ pub const KEYS: &[Key] = &[
         "The width of a bin of time, in UTC; weeks start on Monday. Read only where `time` names a column.",
     ),
     text(
+        "input.context",
+        "The column of contexts, as the store or the channel: integers, text or bytes, at most 65,536 of them. Absent: no context, \
+         unless `context_cycle` makes one.",
+    ),
+    choice(
+        "input.context_cycle",
+        &["none", "hour-of-day", "day-of-week", "month-of-year"],
+        &[],
+        "none",
+        "A context from the times instead of a column: the place of each in a cycle, in UTC. Needs `time` and a `time_bin`.",
+    ),
+    text(
         "input.value",
         "The column of values: integers, floats or decimals. Absent: every row counts 1.",
     ),
@@ -219,7 +231,7 @@ pub const KEYS: &[Key] = &[
         &["sum", "max", "last", "count"],
         &[],
         "count",
-        "What becomes of several rows of one user, product and bin. `count` counts rows (by their events' weights) and reads no values.",
+        "What becomes of several rows of one user, product, bin and context. `count` counts rows (by their events' weights) and reads no values.",
     ),
     choice(
         "input.on_bad_row",

@@ -8,7 +8,7 @@ use model::sgd::{Loss, Optimizer};
 use serde::Serialize;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
-use tensor::{ByteSize, Duplicates, TimeBin};
+use tensor::{ByteSize, Cycle, Duplicates, TimeBin};
 
 /// A path or a URL.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -99,6 +99,8 @@ pub struct Input {
     pub time: Option<String>,
     /// The width of a bin.
     pub time_bin: TimeBin,
+    /// Where contexts come from.
+    pub context: Option<Context>,
     /// The column of values.
     pub value: Option<String>,
     /// The column of events, and what each counts, by name.
@@ -113,6 +115,16 @@ pub struct Input {
     pub user_attributes: Option<AttributeTables>,
     /// `[input.product_attributes]`.
     pub product_attributes: Option<AttributeTables>,
+}
+
+/// `input.context` and `input.context_cycle`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Context {
+    /// The ids of a column.
+    Column(String),
+    /// The places of times in a cycle.
+    Cycle(Cycle),
 }
 
 /// Tables of attributes of a mode.

@@ -67,6 +67,9 @@ pub struct IngestReport {
     pub products: u64,
     /// Bins of time; `null` without time.
     pub time_bins: Option<u32>,
+    /// Contexts, where the data have them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contexts: Option<u32>,
     /// The cut of each mode.
     pub blocks: Blocks,
     /// Rows read.
@@ -104,6 +107,8 @@ pub struct Blocks {
     pub product: u32,
     /// Of time: 1, or 0 without time.
     pub time: u32,
+    /// Of context: 1, or 0 without context.
+    pub context: u32,
 }
 
 /// A trained model.

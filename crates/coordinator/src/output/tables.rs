@@ -57,8 +57,11 @@ fn ingest(ingest: &IngestReport) -> String {
     let bins = ingest
         .time_bins
         .map_or_else(String::new, |bins| format!(" in {bins} bins of time"));
+    let contexts = ingest
+        .contexts
+        .map_or_else(String::new, |contexts| format!(" in {contexts} contexts"));
     let first = format!(
-        "data set {}{there}\n  {} interactions of {} users and {} products{bins}, from {} rows",
+        "data set {}{there}\n  {} interactions of {} users and {} products{bins}{contexts}, from {} rows",
         ingest.digest,
         HumanCount(ingest.interactions),
         HumanCount(ingest.users),

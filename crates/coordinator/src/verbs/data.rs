@@ -15,10 +15,11 @@ use model::evaluate::recent_spec;
 use plan::Refusal;
 use std::sync::Arc;
 use tables::{
-    BuildViews, ErrorKind, Ingest, ScanSpec, SplitSettings, Splits, TablesError, ValueRule,
+    BuildViews, ContextSpec, ErrorKind, Ingest, ScanSpec, SplitSettings, Splits, TablesError,
+    ValueRule,
 };
 use tensor::{
-    DataSet, Decay, DepotId, Digest, Partitions, ReadAt, SplitPart, ViewSpec, super_blocks,
+    DataSet, Decay, DepotId, Digest, Partitions, ReadAt, Small, SplitPart, ViewSpec, super_blocks,
 };
 
 /// The bins of popularity of late.
@@ -204,6 +205,10 @@ fn inputs(engine: &Engine<'_>) -> Result<(ScanSpec, Vec<Arc<LocalFile>>), Failur
             .map(|(column, weights)| tables::EventRule { column, weights }),
         nets: input.nets,
         time_bin: input.time_bin,
+        context: input.context.clone().map(|context| match context {
+            settings::Context::Column(column) => ContextSpec::Column(column),
+            settings::Context::Cycle(cycle) => ContextSpec::Cycle(cycle),
+        }),
         duplicates: input.duplicates,
         on_bad_row: match input.on_bad_row {
             OnBadRow::Reject => tables::OnBadRow::Reject,
@@ -230,10 +235,12 @@ fn report(data: &DataSet, reused: bool) -> IngestReport {
         users: data.user.grid.rows_total(),
         products: data.product.grid.rows_total(),
         time_bins: data.time.as_ref().map(|time| time.bins),
+        contexts: data.context.as_ref().map(|axis| axis.rows()),
         blocks: Blocks {
             user: data.user.grid.blocks(),
             product: data.product.grid.blocks(),
             time: u32::from(data.time.is_some()),
+            context: u32::from(data.context.is_some()),
         },
         input_rows: data.input_rows,
         bad_rows: data.bad_rows.clone(),
@@ -250,6 +257,7 @@ fn digest(data: &DataSet) -> Digest {
         .dictionary
         .iter()
         .chain(&data.product.dictionary)
+        .chain(data.context.iter().flat_map(|axis| axis.dictionary()))
         .copied();
     let partitions = data.parts.iter().flat_map(|(_, partitions)| {
         partitions
@@ -434,14 +442,18 @@ pub fn train_spec(engine: &Engine<'_>, data: &DataSet) -> Result<ViewSpec, Failu
 
 fn splits(engine: &Engine<'_>, data: &DataSet) -> Result<Splits, Failure> {
     let split = &engine.settings.split;
-    let collapse_time = engine.settings.model.time != ModelTime::Factor;
+    let collapse = Small {
+        time: engine.settings.model.time != ModelTime::Factor,
+        context: true,
+    };
     let by = match split {
         settings::Split::None => {
             let all = ViewSpec {
                 part: SplitPart::Train,
                 bins: None,
                 hash: None,
-                collapse_time,
+                collapse_time: collapse.time,
+                collapse_context: collapse.context,
                 tiles: None,
                 decay: None,
             };
@@ -466,7 +478,7 @@ fn splits(engine: &Engine<'_>, data: &DataSet) -> Result<Splits, Failure> {
         },
         settings::Split::Given { .. } => SplitSettings::Given,
     };
-    tables::split_specs(&by, data, collapse_time).map_err(refused)
+    tables::split_specs(&by, data, collapse).map_err(refused)
 }
 
 /// The name of a view: the hash of its encoded spec.

@@ -9,7 +9,7 @@ use crate::progress::Unit;
 use depot::{Body, Depot, Model};
 use plan::Refusal;
 use serde_json::{Map, Value, json};
-use tensor::{Attribute, AttributeKind, ByteSize, DataSet};
+use tensor::{Attribute, AttributeKind, ByteSize, ContextAxis, DataSet};
 
 /// Opens a place that must be there already: looking makes nothing.
 fn open(at: &Location) -> Result<Depot, Failure> {
@@ -90,6 +90,18 @@ fn describe_data(
             time.bins, time.column, time.bin
         ));
     }
+    match data.context.as_deref() {
+        Some(ContextAxis::Ids(axis)) => lines.push(format!(
+            "{} contexts by {}",
+            axis.grid.rows_total(),
+            axis.column
+        )),
+        Some(ContextAxis::Cycle { column, cycle }) => lines.push(format!(
+            "{} contexts by {column} ({cycle:?})",
+            cycle.places()
+        )),
+        None => {}
+    }
     for (mode, known) in &data.attributes {
         lines.push(format!(
             "{} attributes in {} columns of {} of the {mode}s; {} ids of their tables have no interaction",
@@ -111,6 +123,7 @@ fn describe_data(
             "users": users,
             "products": products,
             "time_bins": data.time.as_ref().map(|time| time.bins),
+            "contexts": data.context.as_ref().map(|axis| axis.rows()),
             "blocks": {"user": data.user.grid.blocks(), "product": data.product.grid.blocks()},
             "partition_bytes": bytes,
             "input_rows": data.input_rows,

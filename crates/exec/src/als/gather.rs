@@ -18,8 +18,8 @@ use tensor::{CsrRef, Grid, KeyRange, ObjectKey};
 /// Interactions that a plan looks at together, and the least piece.
 pub const LEAST: u64 = 16_384;
 
-/// Bytes of an interaction of a piece: column, time, value, renumbered column.
-const INTERACTION_BYTES: u64 = 16;
+/// Bytes of an interaction of a piece: column, time, context, value, renumbered column.
+const INTERACTION_BYTES: u64 = 20;
 
 /// The other table of a half-step, as the budget lets it be had.
 pub struct Gather {
@@ -221,7 +221,7 @@ fn csr<'a>(
         offsets,
         piece.base,
         columns,
-        piece.times.as_deref(),
+        piece.small_ids(),
         piece.values.as_values(),
         limit,
     );

@@ -80,7 +80,7 @@ impl TimePartialWork {
         let mut fetched = fetched.into_iter();
         let mut next = || fetched.next().expect("one answer per want");
         let partition = partition(next(), self.keys[0])?;
-        if !partition.has_time() {
+        if !partition.has().time {
             return Err(bad_partition("has no times, and the time mode is factored"));
         }
         let users = numbers(next(), Some(self.keys[1]))?;
@@ -130,7 +130,7 @@ impl TimePartialWork {
         let (gather, bins) = (&self.gather, self.op.bins);
         let fits = self.room.pool.install(|| {
             gather.with_piece(partition, &planned, fetched, |csr, first_row, columns| {
-                let times = csr.times().unwrap_or_default();
+                let times = csr.small().time.unwrap_or_default();
                 let fits = times.iter().all(|&bin| bin < bins);
                 if fits {
                     sums.piece(

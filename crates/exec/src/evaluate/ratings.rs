@@ -261,8 +261,10 @@ impl Opened {
         };
         let offsets = self.held_out.offsets();
         let range = offsets[rows.start]..offsets[rows.end];
-        let bins = self.held_out.times(range);
-        let bins = bins.map_err(|error| trouble(self.held_out.file(), error))?;
+        let ids = self.held_out.small(range);
+        let bins = ids
+            .map_err(|error| trouble(self.held_out.file(), error))?
+            .time;
         let bins =
             bins.ok_or_else(|| bad_partition("has no times, and the model has factors of time"))?;
         let known = times.rows.len() / times.width;

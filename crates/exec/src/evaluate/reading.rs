@@ -10,7 +10,7 @@ use store::dictionary::{Dictionary, IdRef};
 use store::partition::{Partition, PartitionValues, Piece};
 use store::{AlignedBuf, Sealed, Section, StoreError};
 use tensor::csr::CsrRef;
-use tensor::{DepotId, Grid, KeyRange, ObjectKey, Task};
+use tensor::{DepotId, Grid, KeyRange, ObjectKey, Small, Task};
 
 /// A task's reads, taken one after the other.
 pub(crate) struct Reads<'a> {
@@ -132,7 +132,7 @@ pub(crate) fn limit_of(grid: &Grid) -> u64 {
     u64::from(grid.blocks()) << grid.stride_log2
 }
 
-/// Interactions of whole rows of a partition; times are not read.
+/// Interactions of whole rows of a partition; times and contexts are not read.
 pub(crate) struct RowsOf {
     piece: Piece,
     offsets: Vec<u64>,
@@ -171,7 +171,7 @@ pub(crate) fn read_range(
         Ok(Piece {
             base: range.start,
             columns: partition.columns(range.clone())?,
-            times: None,
+            small: Small::default(),
             values,
         })
     };

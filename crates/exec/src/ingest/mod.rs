@@ -19,9 +19,9 @@ use tensor::{BlockId, KeyRange, ObjectKey, Read, Task};
 pub(crate) fn begin(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> {
     let op = Op::decode(&task.op).map_err(failure)?;
     let (reads, writes) = match &op {
-        Op::Scan(_) => (0, 3),
+        Op::Scan(op) => (0, 3 + usize::from(op.spec.context_column().is_some())),
         Op::Dictionary(_) => (1, 1),
-        Op::Shuffle(_) => (3, 2),
+        Op::Shuffle(_) => (task.reads.len().clamp(3, 4), 2),
         Op::Seal(_) => (task.reads.len().clamp(1, 2), 0),
         Op::View(op) => (op.units.len(), 0),
         Op::Tiles(_) | Op::Words(_) => (task.reads.len().max(1), 0),

@@ -1,13 +1,13 @@
-//! Scanning a split: the footer, then row group by row group, the two id columns on two threads.
+//! Scanning a split: the footer, then row group by row group, the large id columns on two threads.
 
 use super::{bug, failure, held};
 use crate::{Fetched, Need, Output, Room, Want, Work};
 use bytes::Bytes;
 use plan::Failure;
 use std::ops::Range;
-use tables::op::{self, ScanOp, Shape};
+use tables::op::{self, ScanOp};
 use tables::rows::Closed;
-use tables::scan::SplitScan;
+use tables::scan::{Side, SplitScan};
 use tables::spool::Spool;
 use tables::survey::SCAN_FIXED_BYTES;
 use tensor::{ByteSize, ObjectKey, Task};
@@ -18,8 +18,8 @@ pub(super) struct ScanWork {
     room: Room,
     scan: Option<SplitScan>,
     wants: Vec<Range<u64>>,
-    /// Runs of users, runs of products, records.
-    spools: [Spool; 3],
+    /// Runs of users, runs of products, records, runs of contexts.
+    spools: [Spool; 4],
     pieces: u64,
 }
 
@@ -39,7 +39,7 @@ impl ScanWork {
             wants: vec![op.input.footer.clone()],
             op,
             writes: task.writes.clone(),
-            spools: [spool(), spool(), spool()],
+            spools: [spool(), spool(), spool(), spool()],
             room: room.clone(),
             scan: None,
             pieces: 0,
@@ -48,10 +48,11 @@ impl ScanWork {
 
     fn keep(&mut self, closed: Option<Closed>) -> Result<(), Failure> {
         let Some(closed) = closed else { return Ok(()) };
-        let parts: [&[u8]; 3] = [
+        let parts: [&[u8]; 4] = [
             &closed.users,
             &closed.products,
             bytemuck::cast_slice(&closed.records),
+            &closed.contexts,
         ];
         for (spool, bytes) in self.spools.iter_mut().zip(parts) {
             spool.append(bytes).map_err(failure)?;
@@ -76,10 +77,14 @@ impl ScanWork {
         loop {
             self.keep(scan.close_if_full())?;
             let (users, products) = (&mut scan.user_side, &mut scan.product_side);
-            let (users, products) = self
-                .room
-                .pool
-                .join(|| users.advance(), || products.advance());
+            let contexts = &mut scan.context_side;
+            let (users, products) = self.room.pool.join(
+                || users.advance(),
+                || {
+                    contexts.as_mut().map_or(Ok(false), Side::advance)?;
+                    products.advance()
+                },
+            );
             let (users, products) = (users.map_err(failure)?, products.map_err(failure)?);
             if !users && !products || !scan.combine().map_err(failure)? {
                 return Ok(());
@@ -128,12 +133,7 @@ impl Work for ScanWork {
             .ok_or_else(|| bug("a scan ends before it began"))?;
         let (last, report) = scan.finish().map_err(failure)?;
         self.keep(last)?;
-        let spec = &self.op.spec;
-        let shape = Shape {
-            time: spec.time.is_some(),
-            value: spec.has_values(),
-        };
-        let widths = [1, 1, shape.row_bytes()];
+        let widths = [1, 1, self.op.spec.shape().row_bytes(), 1];
         let mut output = Output {
             partial: op::encode(&report),
             pieces: self.pieces,

@@ -51,11 +51,12 @@ impl Work for ShuffleWork {
         let Some(segment) = self.op.segments.get(self.next) else {
             return Ok(Need::Nothing);
         };
-        Ok(Need::Fetch(vec![
-            self.span(0, self.first_record, segment.records)?,
-            self.span(1, segment.users.0, segment.users.1)?,
-            self.span(2, segment.products.0, segment.products.1)?,
-        ]))
+        let ids = [segment.users, segment.products, segment.contexts];
+        let mut wants = vec![self.span(0, self.first_record, segment.records)?];
+        for (read, (start, count)) in (1..self.reads.len()).zip(ids) {
+            wants.push(self.span(read, start, count)?);
+        }
+        Ok(Need::Fetch(wants))
     }
 
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
@@ -63,7 +64,7 @@ impl Work for ShuffleWork {
             .into_iter()
             .map(rows)
             .collect::<Result<Vec<_>, _>>()?;
-        let [records, users, products] = fetched.as_slice() else {
+        let [records, users, products, contexts @ ..] = fetched.as_slice() else {
             return Err(bug("a shuffle was handed other objects than it asked for"));
         };
         let op = &self.op;
@@ -72,6 +73,7 @@ impl Work for ShuffleWork {
             op.shape,
             users.typed(),
             products.typed(),
+            contexts.first().map(|contexts| contexts.typed()),
             op.first_bin,
         );
         drop(fetched);

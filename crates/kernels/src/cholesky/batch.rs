@@ -26,7 +26,8 @@ pub(super) const fn scratch_len(width: usize) -> usize {
 /// Factor and solve up to 16 systems; gives the first failure.
 pub(super) struct Solve<'a> {
     pub width: usize,
-    pub systems: &'a mut [f32],
+    pub systems: &'a [f32],
+    pub solutions: &'a mut [f32],
     pub scratch: &'a mut [f32],
 }
 
@@ -38,6 +39,7 @@ impl Kernel for Solve<'_> {
         let Solve {
             width,
             systems,
+            solutions,
             scratch,
         } = self;
         let count = systems.len() / system_len(width);
@@ -59,7 +61,7 @@ impl Kernel for Solve<'_> {
         for block in (0..width / LANES).rev() {
             batch.backward::<V>(block);
         }
-        batch.store::<V>(systems, count);
+        batch.store::<V>(solutions);
         (0..count).find_map(|system| pivots[system].map(|pivot| FailedPivot { system, pivot }))
     }
 }
@@ -98,16 +100,14 @@ impl Batch<'_> {
         }
     }
 
-    /// The solutions back into the systems.
+    /// The solutions, one after the other.
     #[inline(always)]
-    fn store<V: Vector>(&self, systems: &mut [f32], count: usize) {
-        let length = system_len(self.width);
+    fn store<V: Vector>(&self, solutions: &mut [f32]) {
         for column in (0..self.width).step_by(LANES) {
             let mut square: [V; LANES] = std::array::from_fn(|i| vector(self.x, column + i));
             V::transpose(&mut square);
-            for (lane, solution) in square.iter().enumerate().take(count) {
-                let at = lane * length + upper_len(self.width) + column;
-                store_all(std::slice::from_ref(solution), &mut systems[at..]);
+            for (x, solution) in solutions.chunks_exact_mut(self.width).zip(&square) {
+                store_all(std::slice::from_ref(solution), &mut x[column..]);
             }
         }
     }

@@ -15,6 +15,7 @@ pub(super) const fn scratch_len(width: usize) -> usize {
 pub(super) struct Solve<'a> {
     pub width: usize,
     pub system: &'a mut [f32],
+    pub x: &'a mut [f32],
     pub scratch: &'a mut [f32],
 }
 
@@ -23,7 +24,9 @@ impl Kernel for Solve<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) -> Option<usize> {
-        let (upper, x) = self.system.split_at_mut(upper_len(self.width));
+        let (upper, rhs) = self.system.split_at_mut(upper_len(self.width));
+        let x = self.x;
+        x.copy_from_slice(rhs);
         let inverse = &mut self.scratch[..self.width];
         let blocks = self.width / LANES;
         let mut failed = None;

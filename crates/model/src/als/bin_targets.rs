@@ -76,7 +76,10 @@ impl BinTargets {
 impl Piece<'_> {
     fn add_to(&self, into: &mut Binned<'_>, sums: &mut [Sum]) {
         let (csr, width) = (&self.csr, self.formula.width());
-        let times = csr.times().expect("a tensor's interactions have times");
+        let times = csr
+            .small()
+            .time
+            .expect("a tensor's interactions have times");
         let (mut weights, mut targets) = ([0.0; CHUNK], [0.0; CHUNK]);
         for row in 0..csr.rows() {
             let user = self.users.row(self.first_row + row as u32);

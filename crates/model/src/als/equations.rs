@@ -16,7 +16,7 @@ use super::solver::{Method, Shape};
 use super::sum::{Desk, Desks, Interactions as _, Sum};
 use kernels::{
     Base, CHUNK, Common, Dual, Onto, Simd, batch_len, close, close_long, conjugate_gradients, dual,
-    fit, inner, non_negative, non_negative_scratch, solve, subspace, system_len, upper_len,
+    fit, inner, keeps_systems, non_negative, non_negative_scratch, solve, subspace, system_len,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -142,7 +142,7 @@ impl Equations {
             fades: &self.fades,
             factors,
             columns: csr.columns(),
-            times: csr.times(),
+            times: csr.small().time,
             values: csr.values(),
             first: csr.row(row).start,
         }
@@ -413,7 +413,8 @@ impl Equations {
     ) -> Option<(usize, usize)> {
         let (width, length) = (self.width, system_len(self.width));
         let batch = &mut desk.batch[..count * length];
-        if self.closes_epoch {
+        let kept = self.non_negative || keeps_systems(width, count);
+        if self.closes_epoch && !kept {
             desk.copy.clear();
             desk.copy.extend_from_slice(batch);
         }
@@ -429,16 +430,15 @@ impl Equations {
             failed.for_each(drop);
             first
         } else {
-            let failed = solve(self.simd, width, batch, &mut desk.solver);
-            for (system, x) in batch.chunks_exact(length).zip(outs.chunks_exact_mut(width)) {
-                x.copy_from_slice(&system[upper_len(width)..]);
-            }
+            let outs = &mut outs[..count * width];
+            let failed = solve(self.simd, width, batch, outs, &mut desk.solver);
             failed.map(|failed| (failed.system, failed.pivot))
         };
+        let systems = if kept { &*batch } else { &desk.copy[..] };
         for place in 0..count {
             let x = &outs[place * width..][..width];
             let fit = if self.closes_epoch {
-                fit(self.simd, &desk.copy[place * length..][..length], x)
+                fit(self.simd, &systems[place * length..][..length], x)
             } else {
                 0.0
             };

@@ -47,7 +47,7 @@ impl Totals {
     pub fn add(&mut self, formula: &Formula, csr: CsrRef<'_>, first_id: u32) {
         let fades = formula.fades();
         let fade = |position: usize| {
-            let bin = csr.times().filter(|_| !fades.is_empty());
+            let bin = csr.small().time.filter(|_| !fades.is_empty());
             bin.map_or(1.0, |times| f64::from(fades[times[position] as usize]))
         };
         for row in 0..csr.rows() {

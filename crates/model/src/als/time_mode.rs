@@ -94,7 +94,10 @@ impl TimePartial {
             targets.piece(&piece, &mut self.sums, desks.count().div_ceil(2));
             return;
         }
-        let times = csr.times().expect("a tensor's interactions have times");
+        let times = csr
+            .small()
+            .time
+            .expect("a tensor's interactions have times");
         let (starts, order) = by_bin(times, self.sums.len());
         let rows = row_of_each(&csr, first_row);
         let items = |bin: usize| BinItems {

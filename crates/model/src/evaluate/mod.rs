@@ -227,6 +227,7 @@ pub fn recent_spec(train: &tensor::ViewSpec, bins: u32) -> Option<tensor::ViewSp
     Some(tensor::ViewSpec {
         bins: Some(first..kept.end),
         collapse_time: true,
+        collapse_context: true,
         ..train.clone()
     })
 }

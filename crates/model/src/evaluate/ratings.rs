@@ -210,12 +210,21 @@ impl RatingSums {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tensor::Small;
     use tensor::csr::Values;
 
     #[test]
     fn biases_and_errors_worked_by_hand() {
         let (offsets, columns, values) = ([0, 2, 2], [0, 2], [5.0, 2.0]);
-        let block = CsrRef::new(&offsets, 0, &columns, None, Values::Each(&values), 3).unwrap();
+        let block = CsrRef::new(
+            &offsets,
+            0,
+            &columns,
+            Small::default(),
+            Values::Each(&values),
+            3,
+        )
+        .unwrap();
         let mut range = ValueRange::EMPTY;
         range.absorb(&block);
         let joined = ValueRange::join(&[range, ValueRange::EMPTY]);

@@ -1,9 +1,9 @@
 //! The sealed partition: the interactions of one block in one orientation, as an Arrow IPC file that other tools
 //! open too, with the list offsets as CSR row pointers.
 //!
-//! One column, `interactions: LargeList<Struct<column: UInt32, time: UInt32, value: Float32>>`, one entry a row of
-//! the block. `time` is absent where the data have none; `value` is absent where all are equal, and then stands
-//! in the metadata of the schema.
+//! One column, `interactions: LargeList<Struct<column: UInt32, time: UInt32, context: UInt32, value: Float32>>`, one
+//! entry a row of the block. `time` and `context` are absent where the data have none; `value` is absent where all are
+//! equal, and then stands in the metadata of the schema.
 
 mod read;
 mod write;
@@ -14,15 +14,15 @@ pub use write::PartitionWriter;
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use std::collections::HashMap;
 use std::sync::Arc;
-use tensor::{BlockId, Mode};
+use tensor::{BlockId, Mode, Small};
 
 const WHAT: &str = "sealed partition";
 const FORMAT: &str = "strata-partition-1";
 
-fn schema(orientation: Mode, block: BlockId, has_time: bool, constant: Option<f32>) -> Schema {
+fn schema(orientation: Mode, block: BlockId, has: Small<bool>, constant: Option<f32>) -> Schema {
     let mut fields = vec![Field::new("column", DataType::UInt32, false)];
-    if has_time {
-        fields.push(Field::new("time", DataType::UInt32, false));
+    for (mode, _) in has.each().into_iter().filter(|(_, has)| *has) {
+        fields.push(Field::new(mode.name(), DataType::UInt32, false));
     }
     if constant.is_none() {
         fields.push(Field::new("value", DataType::Float32, false));

@@ -6,7 +6,7 @@ use crate::error::StoreError;
 use crate::sealed::{Sealed, TypedSection};
 use std::ops::Range;
 use tensor::csr::Values;
-use tensor::{BlockId, CsrError, CsrRef, Mode};
+use tensor::{BlockId, CsrError, CsrRef, Mode, Small};
 
 /// An open partition. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub struct Partition {
     block: BlockId,
     offsets: TypedSection<u64>,
     columns: u64,
-    times: Option<u64>,
+    small: Small<Option<u64>>,
     values: ValuesAt,
     interactions: u64,
 }
@@ -53,13 +53,18 @@ pub struct Piece {
     pub base: u64,
     /// Column row ids.
     pub columns: TypedSection<u32>,
-    /// Time bins, where the block has them.
-    pub times: Option<TypedSection<u32>>,
+    /// Time bins and contexts, where the block has them.
+    pub small: Small<Option<TypedSection<u32>>>,
     /// Values.
     pub values: PartitionValues,
 }
 
 impl Piece {
+    /// Time bins and contexts, where the block has them.
+    pub fn small_ids(&self) -> Small<Option<&[u32]>> {
+        self.small.as_ref().map(Option::as_deref)
+    }
+
     /// The piece as rows: `offsets` are those of the rows that it touches, as [`CsrRef::new`] wants them.
     ///
     /// # Errors
@@ -69,12 +74,11 @@ impl Piece {
         offsets: &'a [u64],
         column_limit: u64,
     ) -> Result<CsrRef<'a>, CsrError> {
-        let times = self.times.as_deref();
         CsrRef::new(
             offsets,
             self.base,
             &self.columns,
-            times,
+            self.small_ids(),
             self.values.as_values(),
             column_limit,
         )
@@ -109,12 +113,14 @@ impl Partition {
                 Some(value.ok_or_else(|| wrong("its common value is no number"))?)
             }
         };
-        let has_time = [true, false].into_iter().find(|&has_time| {
-            schema(orientation, block, has_time, constant).fields() == found.schema.fields()
+        let both = [true, false].into_iter();
+        let each = both.flat_map(|time| [true, false].map(|context| Small { time, context }));
+        let has = each.into_iter().find(|&has| {
+            schema(orientation, block, has, constant).fields() == found.schema.fields()
         });
-        let has_time = has_time.ok_or_else(|| wrong("its columns are not those of a partition"))?;
+        let has = has.ok_or_else(|| wrong("its columns are not those of a partition"))?;
 
-        let fields = 3 + usize::from(has_time) + usize::from(constant.is_none());
+        let fields = 3 + has.count() + usize::from(constant.is_none());
         // Validity and row pointers of the list, validity of the struct, validity and data of each column.
         if found.lengths.len() != fields || found.buffers.len() != 3 + 2 * (fields - 2) {
             return Err(wrong("its batch does not have the fields of its schema"));
@@ -147,13 +153,14 @@ impl Partition {
             Some(value) => ValuesAt::All(value),
             None => ValuesAt::Each(starts[starts.len() - 1]),
         };
-        let times = has_time.then(|| starts[1]);
+        let mut next = starts[1..].iter().copied();
+        let small = has.map(|has| if has { next.next() } else { None });
         Ok(Partition {
             orientation,
             block,
             offsets,
             columns: starts[0],
-            times,
+            small,
             values,
             interactions,
             file,
@@ -180,9 +187,9 @@ impl Partition {
         self.block
     }
 
-    /// Whether its interactions have times.
-    pub fn has_time(&self) -> bool {
-        self.times.is_some()
+    /// Whether its interactions have times, and contexts.
+    pub fn has(&self) -> Small<bool> {
+        self.small.map(|start| start.is_some())
     }
 
     /// The value that all interactions have, if they do.
@@ -231,14 +238,23 @@ impl Partition {
         self.typed(self.columns, interactions)
     }
 
-    /// Time bins of a range of interactions; `None` where there are none.
+    /// Time bins and contexts of a range of interactions; `None` where there are none.
     ///
     /// # Errors
     /// As [`Partition::columns`].
-    pub fn times(&self, interactions: Range<u64>) -> Result<Option<TypedSection<u32>>, StoreError> {
-        self.times
-            .map(|start| self.typed(start, interactions))
-            .transpose()
+    pub fn small(
+        &self,
+        interactions: Range<u64>,
+    ) -> Result<Small<Option<TypedSection<u32>>>, StoreError> {
+        let ids = |start: Option<u64>| {
+            start
+                .map(|start| self.typed(start, interactions.clone()))
+                .transpose()
+        };
+        Ok(Small {
+            time: ids(self.small.time)?,
+            context: ids(self.small.context)?,
+        })
     }
 
     /// Values of a range of interactions.
@@ -260,7 +276,7 @@ impl Partition {
         Ok(Piece {
             base: interactions.start,
             columns: self.columns(interactions.clone())?,
-            times: self.times(interactions.clone())?,
+            small: self.small(interactions.clone())?,
             values: self.values(interactions)?,
         })
     }
@@ -294,7 +310,8 @@ impl Partition {
             ValuesAt::All(_) => None,
             ValuesAt::Each(start) => Some(start),
         };
-        let starts = [Some(self.columns), self.times, values]
+        let Small { time, context } = self.small;
+        let starts = [Some(self.columns), time, context, values]
             .into_iter()
             .flatten();
         starts.map(move |start| start + 4 * interactions.start..start + 4 * interactions.end)

@@ -7,7 +7,7 @@ use crate::error::StoreError;
 use crate::sealed::Sealed;
 use crate::spool::Spool;
 use tensor::csr::Values;
-use tensor::{BlockId, Mode, PartitionRef};
+use tensor::{BlockId, Mode, PartitionRef, Small};
 
 /// A partition in the making: interactions of row 0 in canonical order, `end_row`, those of row 1, and so on.
 #[derive(Debug)]
@@ -17,12 +17,12 @@ pub struct PartitionWriter {
     block: BlockId,
     offsets: Spool,
     columns: Spool,
-    times: Option<Spool>,
+    small: Small<Option<Spool>>,
     values: WrittenValues,
     rows: u32,
     interactions: u64,
-    /// The last (column, time) of the open row.
-    last: Option<(u32, u32)>,
+    /// The last (column, (time, context)) of the open row.
+    last: Option<(u32, Small<u32>)>,
 }
 
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl PartitionWriter {
         cache: &Cache,
         orientation: Mode,
         block: BlockId,
-        has_time: bool,
+        has: Small<bool>,
     ) -> Result<Self, StoreError> {
         let mut offsets = Spool::new(cache);
         offsets.push(&0_u64.to_le_bytes())?;
@@ -51,7 +51,7 @@ impl PartitionWriter {
             block,
             offsets,
             columns: Spool::new(cache),
-            times: has_time.then(|| Spool::new(cache)),
+            small: has.map(|has| has.then(|| Spool::new(cache))),
             values: WrittenValues::None,
             rows: 0,
             interactions: 0,
@@ -59,18 +59,23 @@ impl PartitionWriter {
         })
     }
 
-    /// Adds an interaction to the open row. `time` is not looked at where the partition has none.
+    /// Adds an interaction to the open row. Time and context are not looked at where the partition has none.
     ///
     /// # Errors
     /// Where the disk is full.
     ///
     /// # Panics
     /// Where it comes before the one pushed last in canonical order: a bug of ours.
-    pub fn push(&mut self, column: u32, time: u32, value: f32) -> Result<(), StoreError> {
-        self.push_all(&[column], &[time], Values::All(value))
+    pub fn push(&mut self, column: u32, small: Small<u32>, value: f32) -> Result<(), StoreError> {
+        let (time, context) = ([small.time], [small.context]);
+        let small = Small {
+            time: &time[..],
+            context: &context[..],
+        };
+        self.push_all(&[column], small, Values::All(value))
     }
 
-    /// Adds interactions to the open row. `times` is not looked at where the partition has none.
+    /// Adds interactions to the open row. Times and contexts are not looked at where the partition has none.
     ///
     /// # Errors
     /// Where the disk is full.
@@ -80,28 +85,33 @@ impl PartitionWriter {
     pub fn push_all(
         &mut self,
         columns: &[u32],
-        times: &[u32],
+        small: Small<&[u32]>,
         values: Values<'_>,
     ) -> Result<(), StoreError> {
+        let has = self.small.as_ref().map(Option::is_some);
         for (position, &column) in columns.iter().enumerate() {
-            let next = (
-                column,
-                if self.times.is_some() {
-                    times[position]
-                } else {
-                    0
-                },
-            );
+            let small = small
+                .zip(has)
+                .map(|(ids, has)| if has { ids[position] } else { 0 });
             assert!(
-                self.last <= Some(next),
-                "interactions come in canonical order (column, time)"
+                self.last <= Some((column, small)),
+                "interactions come in canonical order (column, time, context)"
             );
-            self.last = Some(next);
+            self.last = Some((column, small));
         }
         self.columns.push(bytemuck::cast_slice(columns))?;
-        if let Some(spool) = &mut self.times {
-            assert_eq!(times.len(), columns.len(), "every interaction has a time");
-            spool.push(bytemuck::cast_slice(times))?;
+        for (spool, ids) in [
+            (&mut self.small.time, small.time),
+            (&mut self.small.context, small.context),
+        ] {
+            if let Some(spool) = spool {
+                assert_eq!(
+                    ids.len(),
+                    columns.len(),
+                    "every interaction has a time and a context"
+                );
+                spool.push(bytemuck::cast_slice(ids))?;
+            }
         }
         match values {
             Values::All(value) => self.push_equal(value, columns.len())?,
@@ -141,10 +151,12 @@ impl PartitionWriter {
             WrittenValues::All(value) => (Some(*value), None),
             WrittenValues::Each(spool) => (None, Some(spool)),
         };
-        let schema = schema(self.orientation, self.block, self.times.is_some(), constant);
+        let has = self.small.as_ref().map(Option::is_some);
+        let schema = schema(self.orientation, self.block, has, constant);
         let mut lengths = vec![u64::from(self.rows), self.interactions, self.interactions];
         let mut buffers = vec![None, Some(&self.offsets), None, None, Some(&self.columns)];
-        for spool in [self.times.as_ref(), values].into_iter().flatten() {
+        let Small { time, context } = self.small.as_ref().map(Option::as_ref);
+        for spool in [time, context, values].into_iter().flatten() {
             lengths.push(self.interactions);
             buffers.extend([None, Some(spool)]);
         }

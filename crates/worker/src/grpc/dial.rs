@@ -139,18 +139,16 @@ async fn receive(
     replies: &mut Streaming<proto::PullReply>,
     bytes: usize,
 ) -> Result<AlignedBuf, PullError> {
-    let mut buffer = AlignedBuf::zeroed(bytes);
-    let mut at = 0;
-    while at < bytes {
+    let mut buffer = AlignedBuf::with_capacity(bytes);
+    while buffer.len() < bytes {
         let PullReply::Content(chunk) = next(replies).await? else {
             return Err(PullError::Corrupt);
         };
         let data = chunk.verified().map_err(|_| PullError::Corrupt)?;
-        let room = buffer.bytes_mut()[at..]
-            .get_mut(..data.len())
-            .filter(|_| !data.is_empty());
-        room.ok_or(PullError::Corrupt)?.copy_from_slice(&data);
-        at += data.len();
+        if data.is_empty() || data.len() > bytes - buffer.len() {
+            return Err(PullError::Corrupt);
+        }
+        buffer.append(&data);
     }
     Ok(buffer)
 }

@@ -3,7 +3,7 @@
 use crate::seams::PullError;
 use crate::session::Worker;
 use bytes::Bytes;
-use exec::Held;
+use exec::{Held, HeldBytes};
 use futures::stream::{self, Stream, StreamExt};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -116,21 +116,13 @@ impl proto::worker_server::Worker for Service {
     }
 }
 
-/// The bytes of an object in memory, shared with the stream.
-struct Buffer(Arc<store::AlignedBuf>);
-
-impl AsRef<[u8]> for Buffer {
-    fn as_ref(&self) -> &[u8] {
-        self.0.bytes()
-    }
-}
-
 fn chunk(held: &Held, index: u64) -> PullReply {
     let start = index * CHUNK_BYTES_MAX as u64;
     let end = held.bytes().min(start + CHUNK_BYTES_MAX as u64);
     let data = match held {
         Held::Memory { buffer, .. } => {
-            Bytes::from_owner(Buffer(Arc::clone(buffer))).slice(start as usize..end as usize)
+            let bytes = Bytes::from_owner(HeldBytes::Memory(Arc::clone(buffer)));
+            bytes.slice(start as usize..end as usize)
         }
         Held::File { file, .. } => match file.section(start..end) {
             Ok(section) => Bytes::from_owner(section),
