@@ -260,12 +260,26 @@ impl<L: Shape> Kernel for Points<'_, L> {
 
     #[inline(always)]
     fn run<V: Vector>(self) -> f64 {
+        match self.0.tables.width / LANES {
+            1 => self.each::<V, 1>(),
+            2 => self.each::<V, 2>(),
+            4 => self.each::<V, 4>(),
+            _ => self.each::<V, 0>(),
+        }
+    }
+}
+
+impl<L: Shape> Points<'_, L> {
+    /// Rows of C vectors; of any number where C is 0. A known number keeps the rows of a point in registers.
+    #[inline(always)]
+    fn each<V: Vector, const C: usize>(self) -> f64 {
         let Points(job, loss) = self;
         let Tables {
             users,
             products,
             width,
         } = job.tables;
+        let width = if C == 0 { width } else { C * LANES };
         let mut losses = 0.0;
         for (at, point) in job.points.iter().enumerate() {
             if let Some(ahead) = job.points.get(at + AHEAD) {

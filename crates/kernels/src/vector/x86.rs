@@ -3,15 +3,16 @@
 use super::Vector;
 use crate::LANES;
 use std::arch::x86_64::{
-    __m256, __m512, _CMP_GE_OQ, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm256_add_ps,
-    _mm256_cmp_ps, _mm256_cvtss_f32, _mm256_div_ps, _mm256_fmadd_ps, _mm256_fnmadd_ps,
-    _mm256_loadu_ps, _mm256_max_ps, _mm256_movemask_ps, _mm256_mul_ps, _mm256_permute_ps,
-    _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_shuffle_ps, _mm256_sqrt_ps, _mm256_storeu_ps,
-    _mm256_sub_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_add_ps, _mm512_cmp_ps_mask,
-    _mm512_cvtss_f32, _mm512_div_ps, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps,
-    _mm512_max_ps, _mm512_mul_ps, _mm512_permute_ps, _mm512_set1_ps, _mm512_shuffle_f32x4,
-    _mm512_shuffle_ps, _mm512_sqrt_ps, _mm512_storeu_ps, _mm512_sub_ps, _mm512_unpackhi_ps,
-    _mm512_unpacklo_ps,
+    __m256, __m512, _CMP_GE_OQ, _MM_HINT_T0, _MM_HINT_T1, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32,
+    _mm_movehl_ps, _mm_prefetch, _mm_shuffle_ps, _mm256_add_ps, _mm256_castps256_ps128,
+    _mm256_cmp_ps, _mm256_cvtss_f32, _mm256_div_ps, _mm256_extractf128_ps, _mm256_fmadd_ps,
+    _mm256_fnmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_movemask_ps, _mm256_mul_ps,
+    _mm256_permute_ps, _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_shuffle_ps, _mm256_sqrt_ps,
+    _mm256_storeu_ps, _mm256_sub_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_add_ps,
+    _mm512_castps512_ps256, _mm512_cmp_ps_mask, _mm512_cvtss_f32, _mm512_div_ps,
+    _mm512_extractf32x8_ps, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_max_ps,
+    _mm512_mul_ps, _mm512_permute_ps, _mm512_set1_ps, _mm512_shuffle_f32x4, _mm512_shuffle_ps,
+    _mm512_sqrt_ps, _mm512_storeu_ps, _mm512_sub_ps, _mm512_unpackhi_ps, _mm512_unpacklo_ps,
 };
 
 /// Two 256-bit registers.
@@ -24,6 +25,24 @@ pub(crate) struct Avx512(__m512);
 
 // SAFETY, for every block below: `Simd::run` calls kernels over these types only inside a function that enables
 // their instructions, on a machine where they were found; pointers are the callers' promise.
+
+/// The sum of eight lanes by halves.
+///
+/// # Safety
+/// AVX is there.
+#[inline(always)]
+unsafe fn sum_8(lanes: __m256) -> f32 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (low, high) = (
+            _mm256_castps256_ps128(lanes),
+            _mm256_extractf128_ps::<1>(lanes),
+        );
+        let quads = _mm_add_ps(low, high);
+        let twos = _mm_add_ps(quads, _mm_movehl_ps(quads, quads));
+        _mm_cvtss_f32(_mm_add_ss(twos, _mm_shuffle_ps::<0x55>(twos, twos)))
+    }
+}
 
 impl Vector for Avx2 {
     const WIDE: bool = false;
@@ -152,6 +171,12 @@ impl Vector for Avx2 {
             let high = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(self.1, other.1));
             low as u32 | (high as u32) << 8
         }
+    }
+
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        // SAFETY: see above.
+        unsafe { sum_8(_mm256_add_ps(self.0, self.1)) }
     }
 
     #[inline(always)]
@@ -308,6 +333,15 @@ impl Vector for Avx512 {
     fn at_least(self, other: Self) -> u32 {
         // SAFETY: see above.
         u32::from(unsafe { _mm512_cmp_ps_mask::<_CMP_GE_OQ>(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        // SAFETY: see above.
+        unsafe {
+            let high = _mm512_extractf32x8_ps::<1>(self.0);
+            sum_8(_mm256_add_ps(_mm512_castps512_ps256(self.0), high))
+        }
     }
 
     #[inline(always)]
