@@ -157,6 +157,7 @@ fn bed(data: &Data, has_time: bool, course: Course) -> Bed {
         pool: Arc::new(pool),
         simd: course.simd,
         cache: Arc::new(cache),
+        desks: Arc::default(),
     };
     let mut world = World::new(room);
     world.backwards = course.backwards;

@@ -264,6 +264,7 @@ impl Bed {
             pool,
             simd: model::Simd::detect(),
             cache: cache.clone(),
+            desks: Arc::default(),
         };
         let mut world = World::new(room);
         let mut sealed = Vec::new();

@@ -639,6 +639,7 @@ fn oracle() -> Digest {
         pool: exec::pool(1).expect("a thread"),
         simd: Simd::detect(),
         cache: Arc::new(cache),
+        desks: Arc::default(),
     });
     let mut program = Stir::new(EPOCHS);
     world

@@ -20,6 +20,7 @@ pub mod work;
 
 pub use held::HeldBytes;
 pub use model::Simd;
+pub use model::als::desk::SpareDesks;
 pub use pool::pool;
 pub use probe::Probe;
 pub use shelf::Shelf;

@@ -1,6 +1,7 @@
 //! A task in progress: the seam between the worker's shell, which fetches, and the ops, which compute.
 
 use bytes::Bytes;
+use model::als::desk::{Desks, SpareDesks};
 use plan::Failure;
 use std::ops::Range;
 use std::sync::Arc;
@@ -104,9 +105,26 @@ pub struct Room {
     pub simd: model::Simd,
     /// The worker's directory for sealed files and runs in the making.
     pub cache: Arc<store::Cache>,
+    /// What the tasks of a session leave to each other.
+    pub desks: Arc<SpareDesks>,
 }
 
+/// The part of a task's budget that may lie in spare desks.
+const SPARE_PART: u64 = 16;
+
 impl Room {
+    /// A desk for each thread, for rows of this width and panels of so many interactions.
+    pub(crate) fn desks(&self, width: usize, panel: usize) -> Desks {
+        let threads = self.pool.current_num_threads();
+        self.desks.take(width, panel, threads)
+    }
+
+    /// Leaves desks to the next task.
+    pub(crate) fn leave(&self, width: usize, panel: usize, desks: Desks) {
+        let budget = self.budget_bytes / SPARE_PART;
+        self.desks.give(width, panel, desks, budget);
+    }
+
     /// These interactions are read soon. Where their pages stay, asking for them again is only work.
     pub fn soon(&self, partition: &Partition, interactions: Range<u64>) {
         if self.cache.used_bytes() > self.budget_bytes {

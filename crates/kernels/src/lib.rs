@@ -45,8 +45,8 @@ pub use eigen::{eigen, eigen_scratch};
 pub use measure::{fit, inner};
 pub use non_negative::{non_negative, non_negative_scratch};
 pub use normal::{
-    Base, CHUNK, Onto, accumulate, add, close, close_long, flush, gram, panel_len, system_len,
-    upper_index, upper_len,
+    Base, CHUNK, Onto, accumulate, add, begin, close, close_long, flush, gram, panel_len,
+    system_len, upper_index, upper_len,
 };
 pub use panel::{GROUP, Source, add_targets, pack, scores};
 pub use random::Random;

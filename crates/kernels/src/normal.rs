@@ -260,6 +260,33 @@ impl Kernel for Flush<'_> {
     }
 }
 
+/// sum = chunk, number by number: the end of the first 256 interactions of many, with the bits that [`flush`] gives a sum
+/// of zeros.
+///
+/// # Panics
+/// Where the lengths differ.
+pub fn begin(simd: Simd, chunk: &[f32], sum: &mut [f64]) {
+    assert_eq!(chunk.len(), sum.len(), "a chunk as long as its sum");
+    simd.run(Begin { chunk, sum });
+}
+
+struct Begin<'a> {
+    chunk: &'a [f32],
+    sum: &'a mut [f64],
+}
+
+impl Kernel for Begin<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        for (sum, term) in self.sum.iter_mut().zip(self.chunk) {
+            // Zero and minus zero are zero.
+            *sum = 0.0 + f64::from(*term);
+        }
+    }
+}
+
 /// sum += term, number by number: one node of a reduction tree.
 ///
 /// # Panics

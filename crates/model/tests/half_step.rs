@@ -4,8 +4,8 @@
 use kernels::random::Random;
 use kernels::{Rows, Simd, upper_index, upper_len};
 use model::als::basis::{Basis, basis_of};
+use model::als::desk::Desks;
 use model::als::half_step::{Factors, HalfStep, Shared};
-use model::als::sum::Desks;
 use model::als::time_mode::{TimePartial, packed_len, solve_times};
 use model::als::{
     Formula, HalfStepOp, Preset, Scaling, Settings, Solver, Tally, TimePartialOp, TimeSolveOp,

@@ -3,10 +3,10 @@
 
 use kernels::random::Random;
 use kernels::{Rows, Simd};
+use model::als::desk::Desks;
 use model::als::half_step::{Factors, HalfStep, Shared};
 use model::als::maps::solve_maps;
 use model::als::side::{Side, side_len};
-use model::als::sum::Desks;
 use model::als::{Columns, Formula, HalfStepOp, MapsOp, Preset, Settings, SideOp, Solver};
 use std::sync::Arc;
 use tensor::attributes::MISSING;

@@ -176,6 +176,7 @@ impl Session {
             simd: self.simd,
             pool: self.executor.pool(),
             cache: Arc::clone(&self.storage.cache),
+            desks: Arc::clone(&self.desks),
         };
         let begin = || guarded(task, || advance(exec::begin(task, &room)?, None));
         let mut stage = self.compute(begin, spans)?;

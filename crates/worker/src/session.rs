@@ -7,7 +7,7 @@ use crate::memory::Split;
 use crate::queue::Queue;
 use crate::seams::{Beating, Dialer, Executor, Lane, PeerLink, PullError, through};
 use crate::storage::{Served, Storage, open_depots};
-use exec::{Held, Simd};
+use exec::{Held, Simd, SpareDesks};
 use futures::future::join_all;
 use plan::{Failure, Profile, Refusal};
 use std::collections::BTreeMap;
@@ -95,6 +95,7 @@ pub(crate) struct Session {
     pub(crate) lanes: u32,
     pub(crate) simd: Simd,
     pub(crate) queue: Queue,
+    pub(crate) desks: Arc<SpareDesks>,
     pub(crate) holding: Arc<Holding>,
     pub(crate) flights: Flights,
     pub(crate) storage: Storage,
@@ -356,6 +357,7 @@ impl Worker {
             room_bytes: shared.split.task_bytes(shared.settings.lanes),
             lanes: shared.settings.lanes,
             queue: Queue::default(),
+            desks: Arc::default(),
             holding: Arc::new(Holding::new(&shared.split, Arc::clone(&shared.cache))),
             flights: Flights::default(),
             storage: Storage {

@@ -7,10 +7,10 @@ use super::objects::{
 };
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::als::basis::basis_len;
+use model::als::desk::Desks;
 use model::als::gram::block_gram;
 use model::als::half_step::{Factors, HalfStep, Shared};
 use model::als::side::{Side, side_len};
-use model::als::sum::Desks;
 use model::als::{HalfStepOp, Rows, Tally};
 use plan::Failure;
 use std::sync::Arc;
@@ -162,7 +162,7 @@ impl HalfStepWork {
                 .install(|| step.start(last, offsets, out.typed_mut()));
         }
         let panel = HalfStep::panel(&self.op, longest_row(self.partition_key));
-        let desks = Desks::new(width, panel, self.room.pool.current_num_threads());
+        let desks = self.room.desks(width, panel);
         self.started = Some(Started {
             partition,
             times,
@@ -269,10 +269,13 @@ impl Work for HalfStepWork {
             step,
             side,
             partition,
+            desks,
             mut out,
             ..
         } = self.started.expect("everything is computed");
         let width = self.op.formula.width();
+        let panel = HalfStep::panel(&self.op, longest_row(self.partition_key));
+        self.room.leave(width, panel, desks);
         let (pool, mut writes) = (&self.room.pool, self.writes.into_iter());
         let block = writes.next();
         let mut tally = pool.install(|| step.finish(out.typed_mut()));

@@ -5,9 +5,9 @@ use super::objects::{
     Numbers, bad_partition, fits, held, held_row, key_at, numbers, partition, read_at,
 };
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
+use model::als::desk::Desks;
 use model::als::gram::block_gram;
 use model::als::half_step::Factors;
-use model::als::sum::Desks;
 use model::als::time_mode::{TimePartial, packed_len, solve_times, solving_bytes};
 use model::als::{Rows, Tally, TimePartialOp, TimeSolveOp};
 use plan::Failure;
@@ -85,11 +85,7 @@ impl TimePartialWork {
         }
         let users = numbers(next(), Some(self.keys[1]))?;
         self.gather.take_first(fetched)?;
-        let desks = Desks::new(
-            self.op.formula.width(),
-            0,
-            self.room.pool.current_num_threads(),
-        );
+        let desks = self.room.desks(self.op.formula.width(), 0);
         self.started = Some(Started {
             partition,
             users,
@@ -192,6 +188,9 @@ impl Work for TimePartialWork {
             .take()
             .expect("finished once")
             .finish(out.typed_mut());
+        if let Some(started) = self.started.take() {
+            self.room.leave(self.op.formula.width(), 0, started.desks);
+        }
         let objects = vec![(self.writes[0], held(out, row_bytes))];
         Ok(Output {
             objects,

@@ -4,6 +4,7 @@
 //! are solved beside it.
 
 use super::basis::Basis;
+use super::desk::{Desk, Desks};
 use super::formula::Formula;
 use super::items::{Factors, RowItems};
 use super::non_negative::SWEEPS;
@@ -13,10 +14,11 @@ use super::settings::Solver;
 use super::shared::{Matrix, Shared, base};
 use super::side::{Above, Extra, Side};
 use super::solver::{Method, Shape};
-use super::sum::{Desk, Desks, Interactions as _, Sum};
+use super::sum::{Interactions as _, Sum};
 use kernels::{
-    Base, CHUNK, Common, Dual, Onto, Simd, batch_len, close, close_long, conjugate_gradients, dual,
-    fit, inner, keeps_systems, non_negative, non_negative_scratch, solve, subspace, system_len,
+    Base, CHUNK, Common, Dual, Onto, Simd, batch_len, begin, close, close_long,
+    conjugate_gradients, dual, fit, flush, inner, keeps_systems, non_negative,
+    non_negative_scratch, solve, subspace, system_len,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -332,11 +334,12 @@ impl Equations {
             );
         } else {
             let mut sum = std::mem::take(&mut desk.sum);
-            sum.fill(0.0);
-            for start in (0..count).step_by(CHUNK) {
+            items.add_to(0..CHUNK, desk, Onto::Zeros, &mut chunk);
+            begin(self.simd, &chunk, &mut sum);
+            for start in (CHUNK..count).step_by(CHUNK) {
                 let end = count.min(start + CHUNK);
                 items.add_to(start..end, desk, Onto::Zeros, &mut chunk);
-                kernels::flush(self.simd, &mut chunk, &mut sum);
+                flush(self.simd, &mut chunk, &mut sum);
             }
             close_long(
                 self.simd,

@@ -4,12 +4,13 @@
 //! bits are those of one piece on one thread.
 
 use super::basis::Basis;
+use super::desk::{Desk, Desks};
 use super::equations::{Equations, Job, Note, Open, Outcome};
 use super::ops::{FailedRow, HalfStepOp, Tally};
 use super::packed::Packed;
 use super::side::Side;
 use super::solver::panel_rows;
-use super::sum::{Desk, Desks, SEGMENT, Sum};
+use super::sum::{SEGMENT, Sum};
 use crate::reduce::tree_sum;
 use kernels::{Simd, batch_len, non_negative_scratch, system_len};
 use rayon::prelude::*;

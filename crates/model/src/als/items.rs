@@ -1,8 +1,9 @@
 //! The interactions of one row as they stand in a piece, handed to the kernels in chunks.
 
+use super::desk::Desk;
 use super::formula::Formula;
 use super::packed::Packed;
-use super::sum::{Desk, Interactions};
+use super::sum::Interactions;
 use kernels::{Onto, Rows, Simd, Source, accumulate, add_targets};
 use std::ops::Range;
 use tensor::csr::Values;

@@ -7,6 +7,7 @@
 pub mod basis;
 mod bin_targets;
 mod dense;
+pub mod desk;
 mod equations;
 pub mod first;
 pub mod formula;

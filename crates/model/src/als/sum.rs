@@ -4,15 +4,10 @@
 //! **Invariant:** a sum may be cut and carried at any interaction, and its segments may be added up by any number of
 //! threads, without changing a bit.
 
-use super::lines::Lines;
-use super::packed::Packed;
-use kernels::{
-    CHUNK, GROUP, Onto, Simd, add, batch_len, conjugate_gradients_scratch, dual_scratch, flush,
-    panel_len, solve_scratch, subspace_scratch, system_len,
-};
+use super::desk::{Desk, Desks};
+use kernels::{CHUNK, Onto, Simd, add, flush};
 use rayon::prelude::*;
 use std::ops::Range;
-use std::sync::Mutex;
 
 /// Interactions of a row that are summed in one sequence of f64 additions.
 pub const SEGMENT: u64 = 65_536;
@@ -21,108 +16,6 @@ pub const SEGMENT: u64 = 65_536;
 pub trait Interactions: Sync {
     /// Adds those in `range` (at most [`CHUNK`], counted from the first at hand) to a system of f32 or to zeros.
     fn add_to(&self, range: Range<usize>, desk: &mut Desk, onto: Onto, system: &mut [f32]);
-}
-
-/// What one thread computes with.
-pub struct Desk {
-    /// Gathered rows.
-    pub panel: Lines,
-    /// Weights of a chunk.
-    pub weights: Vec<f32>,
-    /// Targets of a chunk.
-    pub targets: Vec<f32>,
-    /// Row ids of a chunk, where they must be gathered: one list per source.
-    pub ids: [Vec<u32>; 2],
-    /// A system that is summed in one chunk.
-    pub chunk: Lines,
-    /// A system that is summed in one segment.
-    pub sum: Vec<f64>,
-    /// Systems ready to be solved together.
-    pub batch: Lines,
-    /// Their copy, to measure the solutions by.
-    pub copy: Vec<f32>,
-    /// Scratch of the solver.
-    pub solver: Lines,
-    /// The square of a system, where rows are descended; empty before the first.
-    pub square: Vec<f32>,
-    /// A row that is solved on its panel.
-    pub packed: Packed,
-    /// Its right-hand side.
-    pub rhs: Lines,
-    /// What of it has no line.
-    pub rest: Lines,
-}
-
-impl Desk {
-    /// A desk for rows of this width, and for panels of so many interactions.
-    pub fn new(width: usize, panel: usize) -> Self {
-        let system = system_len(width);
-        Desk {
-            panel: Lines::zeroed(panel_len(width)),
-            weights: vec![0.0; CHUNK],
-            targets: vec![0.0; CHUNK],
-            ids: [vec![0; CHUNK], vec![0; CHUNK]],
-            chunk: Lines::zeroed(system),
-            sum: vec![0.0; system],
-            batch: Lines::zeroed(batch_len(width) * system),
-            copy: Vec::new(),
-            solver: Lines::zeroed(scratch_len(width, panel)),
-            square: Vec::new(),
-            packed: Packed::new(width, panel),
-            rhs: Lines::zeroed(width),
-            rest: Lines::zeroed(width),
-        }
-    }
-
-    /// Bytes of a desk.
-    pub fn bytes(width: usize, panel: usize) -> u64 {
-        let floats = panel_len(width)
-            + (3 + 2 * batch_len(width)) * system_len(width)
-            + scratch_len(width, panel)
-            + 2 * width
-            + 4 * CHUNK;
-        4 * floats as u64 + Packed::bytes(width, panel)
-    }
-}
-
-/// Floats of scratch that any solver needs, on panels of so many interactions.
-fn scratch_len(width: usize, panel: usize) -> usize {
-    if panel == 0 {
-        return solve_scratch(width);
-    }
-    let lines = panel.next_multiple_of(GROUP);
-    solve_scratch(width)
-        .max(conjugate_gradients_scratch(width))
-        .max(subspace_scratch(width, lines))
-        .max(dual_scratch(width, lines.min(width)))
-}
-
-/// A desk for each thread of the installed pool.
-pub struct Desks(Vec<Mutex<Desk>>);
-
-impl Desks {
-    /// Desks for rows of this width, and for panels of so many interactions.
-    pub fn new(width: usize, panel: usize, threads: usize) -> Self {
-        Desks(
-            (0..threads.max(1))
-                .map(|_| Mutex::new(Desk::new(width, panel)))
-                .collect(),
-        )
-    }
-
-    /// How many.
-    pub fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Works at this thread's desk.
-    ///
-    /// # Panics
-    /// Where a thread panicked at it before.
-    pub fn at<T>(&self, work: impl FnOnce(&mut Desk) -> T) -> T {
-        let place = rayon::current_thread_index().unwrap_or(0) % self.0.len();
-        work(&mut self.0[place].lock().expect("no thread panics at its desk"))
-    }
 }
 
 /// A row's sum so far.

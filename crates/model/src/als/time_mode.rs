@@ -6,12 +6,13 @@
 
 use super::bin_targets::{BinTargets, Piece};
 use super::dense::{cholesky, lower_len, substitute};
+use super::desk::{Desk, Desks};
 use super::formula::Formula;
 use super::half_step::Factors;
 use super::items::add;
 use super::non_negative::descend;
 use super::ops::{FailedRow, Tally, TimePartialOp, TimeSolveOp};
-use super::sum::{Desk, Desks, Interactions, SEGMENT, Sum};
+use super::sum::{Interactions, SEGMENT, Sum};
 use super::time_chain::{chain_bytes, solve_chain};
 use crate::reduce::tree_sum;
 use kernels::{CHUNK, Onto, Simd, Source, upper_index, upper_len};

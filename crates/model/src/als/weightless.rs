@@ -6,7 +6,8 @@
 use super::basis::Basis;
 use super::equations::{Equations, Job, Note};
 use super::items::{Factors, RowItems};
-use super::sum::{Desk, Interactions as _};
+use super::desk::Desk;
+use super::sum::Interactions as _;
 use kernels::{CHUNK, Onto, flush, inner};
 use tensor::CsrRef;
 
