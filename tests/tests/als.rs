@@ -4,7 +4,7 @@
 use kernels::Simd;
 use kernels::random::Random;
 use model::DigestFeed;
-use model::als::{Als, Input, Preset, Scaling, Settings, Solver, TimeUse};
+use model::als::{Als, Biases, Input, Preset, Scaling, Settings, Solver, TimeUse};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::partition::PartitionWriter;
@@ -288,10 +288,11 @@ const SOLVERS: [Solver; 5] = [
     Solver::Subspace,
 ];
 
-/// The objective by its definition over all cells.
+/// The objective by its definition over all cells. Rows without interactions score zero in all of theirs, and with biases,
+/// where they do not, they take no part.
 fn objective(settings: &Settings, data: &Data, trained: &Trained) -> f64 {
     let alpha0 = settings.alpha0();
-    let ones = vec![vec![1.0; settings.rank as usize]];
+    let ones = vec![vec![1.0; settings.columns() as usize]];
     let has_time = settings.time == TimeUse::Factor;
     let bins = if has_time { data.bins } else { 1 };
     let times = trained.tables.get(2).unwrap_or(&ones);
@@ -304,15 +305,6 @@ fn objective(settings: &Settings, data: &Data, trained: &Trained) -> f64 {
             .sum()
     };
     let mut sum = 0.0;
-    if alpha0 > 0.0 {
-        for user in 0..data.users {
-            for product in 0..data.products {
-                sum += (0..bins)
-                    .map(|bin| alpha0 * score(user, product, bin).powi(2))
-                    .sum::<f64>();
-            }
-        }
-    }
     let mut counts = [
         vec![0; data.users as usize],
         vec![0; data.products as usize],
@@ -344,19 +336,32 @@ fn objective(settings: &Settings, data: &Data, trained: &Trained) -> f64 {
                 }
             };
     }
-    let all = f64::from(data.users) * f64::from(data.products) * f64::from(bins);
-    for (table, counts) in trained.tables.iter().zip(&counts) {
-        let cells = all / counts.len() as f64;
-        for (row, &count) in table.iter().zip(counts) {
-            let lambda =
-                settings.regularization * (f64::from(count) + alpha0 * cells).powf(settings.nu);
-            sum += lambda * row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
-        }
-    }
-    // Bins before the first and behind the last one with interactions are no neighbours of anybody.
     let known = |bin: &usize| counts[2][*bin] > 0;
     let first = (0..bins as usize).find(known).unwrap_or(0);
     let last = (0..bins as usize).rfind(known).unwrap_or(0);
+    let counted = |mode: usize, row: u32| !settings.biases || counts[mode][row as usize] > 0;
+    let chained = |bin: u32| (first..=last).contains(&(bin as usize));
+    for user in (0..data.users).filter(|&user| alpha0 > 0.0 && counted(0, user)) {
+        for product in (0..data.products).filter(|&product| counted(1, product)) {
+            sum += (0..bins)
+                .filter(|&bin| counted(2, bin) || (settings.time_smoothing > 0.0 && chained(bin)))
+                .map(|bin| alpha0 * score(user, product, bin).powi(2))
+                .sum::<f64>();
+        }
+    }
+    let all = f64::from(data.users) * f64::from(data.products) * f64::from(bins);
+    let modes = [Mode::User, Mode::Product, Mode::Time];
+    for ((table, counts), mode) in trained.tables.iter().zip(&counts).zip(modes) {
+        let cells = all / counts.len() as f64;
+        let biases = Biases::new(settings.columns(), settings.bias_columns(), mode);
+        for (row, &count) in table.iter().zip(counts) {
+            let lambda =
+                settings.regularization * (f64::from(count) + alpha0 * cells).powf(settings.nu);
+            let solved = row.iter().enumerate().filter(|(k, _)| !biases.holds(*k));
+            sum += lambda * solved.map(|(_, &x)| f64::from(x).powi(2)).sum::<f64>();
+        }
+    }
+    // Bins before the first and behind the last one with interactions are no neighbours of anybody.
     for pair in times[first..=last].windows(2) {
         let squares = pair[0].iter().zip(&pair[1]);
         let distance = squares.map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
@@ -370,12 +375,16 @@ fn the_objective_is_the_sum_over_all_cells_and_falls() {
     let matrix = Data::counts(90, 150, 1);
     let tensor = Data::counts(60, 90, 4);
     let cases = PRESETS.into_iter().flat_map(|p| SOLVERS.map(|s| (p, s)));
-    // With `full` there is one solver.
-    for (preset, solver) in cases.filter(|&(p, s)| p != Preset::Full || s == Solver::Cholesky) {
+    let cases = cases.flat_map(|(p, s)| [(p, s, false), (p, s, true)]);
+    // With `full` there is one solver; what biases do to the others is in the tests of half-steps.
+    for (preset, solver, biases) in cases.filter(|&(p, s, b)| {
+        s == Solver::Cholesky || (p != Preset::Full && (!b || s == Solver::Cg))
+    }) {
         for (time, data) in [(TimeUse::Ignore, &matrix), (TimeUse::Factor, &tensor)] {
             let settings = Settings {
                 scaling: Scaling::Log,
                 solver,
+                biases,
                 ..small(preset, time)
             };
             let trained = train(&settings, data, usual()).unwrap();
@@ -383,7 +392,7 @@ fn the_objective_is_the_sum_over_all_cells_and_falls() {
             let last = *trained.objectives.last().unwrap();
             assert!(
                 (last - naive).abs() <= 1e-6 * naive,
-                "{preset:?} {solver:?} {time:?}: {last} is not {naive}"
+                "{preset:?} {solver:?} {biases} {time:?}: {last} is not {naive}"
             );
             assert_eq!(trained.objectives.len(), 4);
             for pair in trained.objectives.windows(2) {
@@ -394,13 +403,14 @@ fn the_objective_is_the_sum_over_all_cells_and_falls() {
                 );
             }
             assert!(trained.objectives[3] < trained.objectives[0]);
-            let empty = trained.tables[1]
-                .iter()
-                .rev()
-                .take(5)
-                .flatten()
-                .all(|x| x.to_bits() == 0);
-            assert!(empty, "products without interactions are exactly zero");
+            let columns = Biases::new(settings.columns(), settings.bias_columns(), Mode::Product);
+            for row in trained.tables[1].iter().rev().take(5) {
+                let held = |k: usize| f32::from(u8::from(columns.holds(k)));
+                assert!(
+                    (0..row.len()).all(|k| row[k].to_bits() == held(k).to_bits()),
+                    "products without interactions are exactly zero"
+                );
+            }
         }
     }
 }
@@ -413,10 +423,16 @@ fn smooth_time_is_in_the_objective_which_still_falls() {
     for cell in &mut data.cells {
         cell.2 = if cell.2 == 0 { 1 } else { 4 };
     }
-    for preset in PRESETS {
+    let biased = [(Preset::Explicit, true), (Preset::Hu, true)];
+    for (preset, biases) in PRESETS
+        .map(|preset| (preset, false))
+        .into_iter()
+        .chain(biased)
+    {
         for time_smoothing in [0.0, 0.1, 30.0, 1e9] {
             let settings = Settings {
                 time_smoothing,
+                biases,
                 epochs: 6,
                 ..small(preset, TimeUse::Factor)
             };
@@ -435,12 +451,23 @@ fn smooth_time_is_in_the_objective_which_still_falls() {
                 );
             }
             let times = &trained.tables[2];
-            let is_zero = |bin: usize| times[bin].iter().all(|t| t.to_bits() == 0);
+            let held = if biases { &[6, 7][..] } else { &[] };
+            let is_zero = |bin: usize| {
+                let mut solved = (0..times[bin].len()).filter(|column| !held.contains(column));
+                solved.all(|column| times[bin][column].to_bits() == 0)
+            };
+            assert!(
+                held.iter()
+                    .all(|&column| times.iter().all(|t| t[column] == 1.0))
+            );
             assert!(is_zero(0) && is_zero(5) && is_zero(6));
             assert_eq!(is_zero(2) && is_zero(3), time_smoothing == 0.0);
             if time_smoothing == 1e9 {
                 let flat = times[1].iter().zip(&times[4]);
-                assert!(flat.clone().all(|(a, b)| (a - b).abs() <= 1e-6 * a.abs()));
+                // Biases near zero meet sums of some thousands, over the smoothing.
+                let slack = if biases { 1e-5 } else { 0.0 };
+                let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-6 * a.abs() + slack;
+                assert!(flat.clone().all(near));
             }
         }
     }
@@ -497,10 +524,11 @@ fn weights_fade_by_the_bin_beside_a_value() {
 fn factors_of_parts_are_not_negative_and_the_objective_falls() {
     let matrix = collapsed(Data::counts(90, 150, 1));
     let tensor = Data::counts(60, 90, 4);
-    for preset in PRESETS {
+    for (preset, biases) in PRESETS.into_iter().flat_map(|p| [(p, false), (p, true)]) {
         for (time, data) in [(TimeUse::Ignore, &matrix), (TimeUse::Factor, &tensor)] {
             let settings = Settings {
                 non_negative: true,
+                biases,
                 epochs: 6,
                 ..small(preset, time)
             };
@@ -535,16 +563,34 @@ fn factors_of_parts_are_not_negative_and_the_objective_falls() {
 
 #[test]
 fn nothing_that_must_not_matter_changes_the_digest() {
-    for (preset, time, solver, non_negative) in [
-        (Preset::Hu, TimeUse::Ignore, Solver::Cholesky, false),
-        (Preset::Hu, TimeUse::Ignore, Solver::Auto, false),
-        (Preset::Rendle, TimeUse::Ignore, Solver::Dual, false),
-        (Preset::Rendle, TimeUse::Factor, Solver::Cg, false),
-        (Preset::Explicit, TimeUse::Factor, Solver::Subspace, false),
-        (Preset::Rendle, TimeUse::Factor, Solver::Cholesky, false),
-        (Preset::Explicit, TimeUse::Factor, Solver::Cholesky, false),
-        (Preset::Full, TimeUse::Factor, Solver::Cholesky, true),
-        (Preset::Full, TimeUse::Ignore, Solver::Cholesky, false),
+    for (preset, time, solver, non_negative, biases) in [
+        (Preset::Hu, TimeUse::Ignore, Solver::Cholesky, false, false),
+        (Preset::Hu, TimeUse::Ignore, Solver::Auto, false, true),
+        (Preset::Rendle, TimeUse::Ignore, Solver::Dual, false, false),
+        (Preset::Rendle, TimeUse::Factor, Solver::Cg, false, true),
+        (
+            Preset::Explicit,
+            TimeUse::Factor,
+            Solver::Subspace,
+            false,
+            false,
+        ),
+        (
+            Preset::Rendle,
+            TimeUse::Factor,
+            Solver::Cholesky,
+            false,
+            true,
+        ),
+        (
+            Preset::Explicit,
+            TimeUse::Factor,
+            Solver::Cholesky,
+            false,
+            true,
+        ),
+        (Preset::Full, TimeUse::Factor, Solver::Cholesky, true, false),
+        (Preset::Full, TimeUse::Ignore, Solver::Cholesky, false, true),
     ] {
         let smooth = time == TimeUse::Factor && solver == Solver::Cholesky && !non_negative;
         let data = Data::counts(400, 300, 3);
@@ -558,6 +604,7 @@ fn nothing_that_must_not_matter_changes_the_digest() {
             solver,
             time_smoothing: if smooth { 5.0 } else { 0.0 },
             non_negative,
+            biases,
             ..small(preset, time)
         };
         let expected = train(&settings, &data, usual()).unwrap();
@@ -764,16 +811,29 @@ impl Program for Interrupted {
 #[test]
 fn a_checkpoint_and_its_objects_are_enough_to_go_on() {
     let data = Data::counts(100, 80, 3);
-    for (preset, time, solver, non_negative) in [
-        (Preset::Hu, TimeUse::Factor, Solver::Cholesky, false),
-        (Preset::Explicit, TimeUse::Factor, Solver::Cholesky, true),
-        (Preset::Rendle, TimeUse::Ignore, Solver::Cholesky, false),
-        (Preset::Hu, TimeUse::Factor, Solver::Cg, false),
-        (Preset::Rendle, TimeUse::Ignore, Solver::Cg, false),
+    for (preset, time, solver, non_negative, biases) in [
+        (Preset::Hu, TimeUse::Factor, Solver::Cholesky, false, false),
+        (
+            Preset::Explicit,
+            TimeUse::Factor,
+            Solver::Cholesky,
+            true,
+            true,
+        ),
+        (
+            Preset::Rendle,
+            TimeUse::Ignore,
+            Solver::Cholesky,
+            false,
+            false,
+        ),
+        (Preset::Hu, TimeUse::Factor, Solver::Cg, false, true),
+        (Preset::Rendle, TimeUse::Ignore, Solver::Cg, false, true),
     ] {
         let settings = Settings {
             solver,
             non_negative,
+            biases,
             ..small(preset, time)
         };
         let data = if time == TimeUse::Ignore {

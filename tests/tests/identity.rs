@@ -27,7 +27,7 @@ const IO: [&str; 2] = ["mmap", "pread"];
 const MEMORY: [&str; 2] = ["4GiB", "256MiB"];
 const GENEROUS: &str = MEMORY[0];
 const DATA: [Data; 2] = [Data::Bundled, Data::Generated];
-/// Matrix, tensor of smooth time; and the matrix by steps from the last factors, in the eigenbasis.
+/// Matrix; tensor of smooth time with biases; and the matrix with biases by steps from the last factors, in the eigenbasis.
 const MODELS: [(&str, &str); 3] = [
     ("ignore", "cholesky"),
     ("factor", "cholesky"),
@@ -100,13 +100,14 @@ struct Ran {
 }
 
 fn job(inputs: &Inputs, data: Data, (time, solver): (&str, &str)) -> Job {
-    let smooth = if time == "factor" {
-        "time_smoothing = 100"
-    } else {
-        ""
+    // With their biases all rows have 16 columns.
+    let (rank, more) = match (time, solver) {
+        ("factor", _) => (13, "time_smoothing = 100\nbiases = true"),
+        (_, "cg") => (14, "biases = true"),
+        _ => (16, ""),
     };
     let model = format!(
-        "rank = 16\nepochs = 2\nregularization = 0.0001\ntime = {time:?}\nsolver = {solver:?}\n{smooth}"
+        "rank = {rank}\nepochs = 2\nregularization = 0.0001\ntime = {time:?}\nsolver = {solver:?}\n{more}"
     );
     // Validation makes views, and metrics after every epoch.
     let split = match data {

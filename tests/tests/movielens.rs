@@ -107,11 +107,18 @@ fn explicit_als_beats_the_bias_only_model() {
     parquet(&text, &directory.path().join("ratings.parquet"));
     let job = directory.path().join("job.toml");
     std::fs::write(&job, JOB).expect("the job is written");
-    let found = json_of(coordinator().arg("--json").arg("run").arg(&job));
-    let evaluation = &found["evaluation"];
-    let rmse = evaluation["rmse"].as_f64().expect("an RMSE");
-    let bias_only = evaluation["bias_only"]["rmse"].as_f64().expect("an RMSE");
-    println!("MovieLens-100k: RMSE {rmse:.4}, bias-only {bias_only:.4}");
+    let run = |biases: &str| {
+        let set = format!("model.biases={biases}");
+        let mut command = coordinator();
+        let found = json_of(command.args(["--json", "--set", &set, "run"]).arg(&job));
+        let evaluation = &found["evaluation"];
+        let rmse = evaluation["rmse"].as_f64().expect("an RMSE");
+        let bias_only = evaluation["bias_only"]["rmse"].as_f64();
+        (rmse, bias_only.expect("an RMSE"))
+    };
+    let ((rmse, bias_only), (biased, _)) = (run("false"), run("true"));
+    println!("MovieLens-100k: RMSE {rmse:.4}, with biases {biased:.4}, bias-only {bias_only:.4}");
     assert!(rmse <= 0.925, "RMSE {rmse}");
     assert!(rmse < bias_only, "RMSE {rmse}, bias-only {bias_only}");
+    assert!(biased <= 0.91, "RMSE {biased} with biases");
 }

@@ -48,7 +48,7 @@ pub use normal::{
     Base, CHUNK, Onto, accumulate, add, begin, close, close_long, flush, gram, panel_len,
     system_len, upper_index, upper_len,
 };
-pub use panel::{GROUP, Source, add_targets, pack, scores};
+pub use panel::{GROUP, Source, add_lines, add_targets, pack, scores};
 pub use random::Random;
 pub use rotate::rotate;
 pub use rows::Rows;

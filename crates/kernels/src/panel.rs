@@ -295,6 +295,33 @@ impl Kernel for Scores<'_> {
     }
 }
 
+/// out += Σ s_e a_e over the lines a_e of the panel, in order.
+///
+/// # Panics
+/// Where lengths disagree.
+pub fn add_lines(simd: Simd, panel: &[f32], factors: &[f32], out: &mut [f32]) {
+    simd.run(AddLines {
+        panel,
+        factors,
+        out,
+    });
+}
+
+struct AddLines<'a> {
+    panel: &'a [f32],
+    factors: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Kernel for AddLines<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        combine::<V>(self.panel, self.factors, self.out);
+    }
+}
+
 /// Panics where a panel is no multiple of [`GROUP`] lines of a width.
 pub(crate) fn check_panel(panel: &[f32], width: usize) {
     assert!(

@@ -2,7 +2,7 @@
 //! sets.
 
 use kernels::{
-    Binned, Common, Dual, Equations, GROUP, Rows, Simd, Source, add_binned, add_targets,
+    Binned, Common, Dual, Equations, GROUP, Rows, Simd, Source, add_binned, add_lines, add_targets,
     conjugate_gradients, conjugate_gradients_scratch, dual, dual_scratch, eigen, eigen_scratch,
     pack, rotate, scores, subspace, subspace_scratch,
 };
@@ -312,6 +312,27 @@ proptest! {
             for (line, dot) in lines.chunks_exact(width).zip(&dots) {
                 prop_assert_eq!(kernels::dot(simd, line, &rhs).to_bits(), dot.to_bits());
             }
+        }
+    }
+
+    #[test]
+    fn lines_are_added_up_and_the_same_bits_everywhere(seed: u64, blocks in 1_usize..9, count in 0_usize..40) {
+        let (width, mut numbers) = (16 * blocks, Numbers(seed));
+        let (panel, factors) = (numbers.signed(count * width), numbers.signed(count));
+        let start = numbers.signed(width);
+        let added = |simd: Simd| {
+            let mut out = start.clone();
+            add_lines(simd, &panel, &factors, &mut out);
+            out
+        };
+        let expected = added(Simd::PORTABLE);
+        for simd in Simd::available() {
+            prop_assert_eq!(bits(&added(simd)), bits(&expected), "{}", simd);
+        }
+        for (column, (out, start)) in expected.iter().zip(&start).enumerate() {
+            let terms = factors.iter().zip(panel.chunks_exact(width));
+            let sum: f64 = terms.map(|(&s, line)| f64::from(s) * f64::from(line[column])).sum();
+            prop_assert!((f64::from(*out) - f64::from(*start) - sum).abs() <= 1e-5);
         }
     }
 

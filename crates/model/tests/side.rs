@@ -7,11 +7,11 @@ use model::als::desk::Desks;
 use model::als::half_step::{Factors, HalfStep, Shared};
 use model::als::maps::solve_maps;
 use model::als::side::{Side, side_len};
-use model::als::{Columns, Formula, HalfStepOp, MapsOp, Preset, Settings, SideOp, Solver};
+use model::als::{Biases, Columns, Formula, HalfStepOp, MapsOp, Preset, Settings, SideOp, Solver};
 use std::sync::Arc;
 use tensor::attributes::MISSING;
 use tensor::csr::Values;
-use tensor::{BlockId, CsrRef, Grid, Small};
+use tensor::{BlockId, CsrRef, Grid, Mode, Small};
 
 const RANK: usize = 20;
 const WIDTH: usize = 32;
@@ -105,7 +105,19 @@ fn columns_of_rows() -> Vec<u32> {
         .collect()
 }
 
-fn half_step(preset: Preset, solver: Solver, simd: Simd, threads: usize) -> Solved {
+/// No biases, and the last two columns as biases of users and products.
+fn biases(biased: bool, mode: Mode) -> Biases {
+    Biases::new(RANK as u32, if biased { 2 } else { 0 }, mode)
+}
+
+/// The table of products.
+fn products(biased: bool) -> Vec<f32> {
+    let mut table = normal(1, 50);
+    biases(biased, Mode::Product).complete(WIDTH, &mut table);
+    table
+}
+
+fn half_step(preset: Preset, solver: Solver, biased: bool, simd: Simd, threads: usize) -> Solved {
     let (formula, offsets, columns) = (formula(preset), offsets(), columns_of_rows());
     let op = HalfStepOp {
         formula,
@@ -119,8 +131,9 @@ fn half_step(preset: Preset, solver: Solver, simd: Simd, threads: usize) -> Solv
         warm: false,
         side: Some(side_op()),
         non_negative: false,
+        biases: biases(biased, Mode::User),
     };
-    let table = normal(1, 50);
+    let table = products(biased);
     let gram = model::als::gram::block_gram(simd, WIDTH, &table);
     let shared = Shared {
         gram: formula.has_base().then_some(&gram),
@@ -156,6 +169,7 @@ fn half_step(preset: Preset, solver: Solver, simd: Simd, threads: usize) -> Solv
         assert_eq!(step.finish(&mut rows).failed, None);
         side.partial(&rows, &offsets, &mut sums);
         side.read_out(&op, &offsets, 0, &mut rows).unwrap();
+        op.biases.complete(WIDTH, &mut rows);
     });
     Solved { rows, sums }
 }
@@ -173,20 +187,21 @@ fn misfit(a: &[Vec<f64>], b: &[f64], x: &[f64]) -> f64 {
 
 #[test]
 fn rows_solve_their_equations() {
-    let (maps, table) = (normal(2, 5), normal(1, 50));
+    let maps = normal(2, 5);
+    let solvers = [Solver::Cholesky, Solver::Auto, Solver::Dual, Solver::Cg];
     for preset in [Preset::Hu, Preset::Explicit, Preset::Rendle, Preset::Full] {
-        for solver in [Solver::Cholesky, Solver::Auto, Solver::Dual, Solver::Cg] {
-            let solved = half_step(preset, solver, Simd::detect(), 2);
+        for (solver, biased) in solvers.into_iter().flat_map(|s| [(s, false), (s, true)]) {
+            let table = products(biased);
+            let held = biases(biased, Mode::User);
+            let solved = half_step(preset, solver, biased, Simd::detect(), 2);
             let formula = formula(preset);
             for (row, &count) in COUNTS.iter().enumerate() {
                 let x = wide(&solved.rows[row * WIDTH..][..WIDTH]);
                 let known = observed(&words()[row * 3..][..3]);
                 if count == 0 && known.is_empty() {
-                    assert!(
-                        solved.rows[row * WIDTH..][..WIDTH]
-                            .iter()
-                            .all(|x| x.to_bits() == 0)
-                    );
+                    let rows = solved.rows[row * WIDTH..][..WIDTH].iter().enumerate();
+                    let mut free = rows.filter(|(column, _)| !held.holds(*column));
+                    assert!(free.all(|(_, x)| x.to_bits() == 0));
                     continue;
                 }
                 let mut a = vec![vec![0.0; RANK]; RANK];
@@ -221,8 +236,17 @@ fn rows_solve_their_equations() {
                 }
                 let lambda = 0.05 * (count.max(1) as f64 + formula.alpha0 * 50.0).sqrt();
                 (0..RANK).for_each(|k| a[k][k] += lambda);
+                for column in held.held() {
+                    assert_eq!(x[column], 1.0);
+                    (0..RANK).for_each(|k| b[k] -= a[k][column]);
+                    (0..RANK).for_each(|k| (a[k][column], a[column][k]) = (0.0, 0.0));
+                    (a[column][column], b[column]) = (1.0, 1.0);
+                }
                 let misfit = misfit(&a, &b, &x);
-                assert!(misfit < 3e-6, "{preset:?} {solver:?} row {row}: {misfit}");
+                assert!(
+                    misfit < 3e-6,
+                    "{preset:?} {solver:?} {biased} row {row}: {misfit}"
+                );
             }
         }
     }
@@ -231,8 +255,8 @@ fn rows_solve_their_equations() {
 #[test]
 fn instructions_and_threads_change_no_bit() {
     for solver in [Solver::Cholesky, Solver::Cg] {
-        let one = half_step(Preset::Hu, solver, Simd::PORTABLE, 1);
-        let other = half_step(Preset::Hu, solver, Simd::detect(), 4);
+        let one = half_step(Preset::Hu, solver, true, Simd::PORTABLE, 1);
+        let other = half_step(Preset::Hu, solver, true, Simd::detect(), 4);
         let bits = |rows: &[f32]| rows.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&one.rows), bits(&other.rows));
         assert!(
@@ -246,7 +270,7 @@ fn instructions_and_threads_change_no_bit() {
 
 #[test]
 fn maps_are_ridge_regressions_over_the_rows_that_are_known() {
-    let solved = half_step(Preset::Hu, Solver::Cholesky, Simd::detect(), 2);
+    let solved = half_step(Preset::Hu, Solver::Cholesky, false, Simd::detect(), 2);
     let op = MapsOp {
         rank: RANK as u32,
         side: side_op(),

@@ -3,6 +3,10 @@
 //! **Invariant:** pure arithmetic on counts; every assumption is a named constant and is handed out with
 //! the figures. Figures are upper bounds but for time, which is a guess.
 
+mod attributes;
+
+pub use attributes::Attributes;
+
 use serde::{Deserialize, Serialize};
 use tensor::{ByteSize, Grid, super_blocks};
 
@@ -42,6 +46,12 @@ pub struct Workload {
     pub samples: u64,
     /// Rank of the factors.
     pub rank: u64,
+    /// Columns beside them: biases, or what a noise is ranked by.
+    pub columns_beside: u64,
+    /// What is known of users besides.
+    pub user_attributes: Attributes,
+    /// The same of products.
+    pub product_attributes: Attributes,
     /// Epochs.
     pub epochs: u64,
     /// Workers.
@@ -120,18 +130,29 @@ impl Estimate {
     /// The plan for a workload.
     pub fn of(job: &Workload) -> Self {
         let workers = job.workers.max(1);
-        let width = job.rank.next_multiple_of(16);
+        let width = (job.rank + job.columns_beside).next_multiple_of(16);
+        let sides = [
+            (job.user_attributes, job.users),
+            (job.product_attributes, job.products),
+        ];
+        let of_sides = |of: &dyn Fn(Attributes, u64) -> u64| -> u64 {
+            sides.iter().map(|&(side, rows)| of(side, rows)).sum()
+        };
         let row_bytes = 4 * width;
         let (user_blocks, user_rows) = blocks(job.users, job.interactions);
         let (product_blocks, product_rows) = blocks(job.products, job.interactions);
 
         let entry = 4 + 4 * u64::from(job.bins > 0) + 4 * u64::from(job.values);
         let rows = job.users + job.products;
-        let data = 2 * job.interactions * entry + 8 * rows + 32 * rows;
+        let data = 2 * job.interactions * entry
+            + 8 * rows
+            + 32 * rows
+            + of_sides(&|side, rows| side.data(rows));
         let views =
             2 * job.interactions * (entry - if job.tensor || job.bins == 0 { 0 } else { 4 })
                 + 3 * 8 * rows;
         let factors = rows * row_bytes + if job.tensor { job.bins * row_bytes } else { 0 };
+        let maps = of_sides(&|side, _| side.maps(row_bytes));
 
         let block = user_rows.max(product_rows) * row_bytes;
         let side = u64::from(super_blocks::side(
@@ -145,9 +166,17 @@ impl Estimate {
             * entry;
         let square = 8 * width * width;
         // Two versions of what a worker's share of each table is, while the next one is written.
-        let shelf = 2 * factors.div_ceil(workers) + block;
+        let partials = job.user_attributes.partial(width) * user_blocks
+            + job.product_attributes.partial(width) * product_blocks;
+        let shelf = 2 * factors.div_ceil(workers) + block + 2 * maps + partials.div_ceil(workers);
         let panels = (job.threads.max(1) + 1) * PANEL_BYTES;
-        let desks = job.threads.max(1) * 4 * square + panels;
+        let threads = job.threads.max(1);
+        let beside = [
+            job.user_attributes.half_step(user_rows, width, threads),
+            job.product_attributes
+                .half_step(product_rows, width, threads),
+        ];
+        let desks = threads * 4 * square + panels + beside[0].max(beside[1]);
         let solve_smallest = block + desks + (64 << 10) * row_bytes.min(1 << 10);
         let solve_whole = block + desks + job.users.max(job.products) * row_bytes;
         let trained_bytes = 4 * (width + 16);
@@ -167,6 +196,11 @@ impl Estimate {
                 block + job.products * row_bytes + (64 << 20),
             ),
         ];
+        if maps > 0 {
+            let solving = sides.map(|(side, _)| side.solving(width, threads));
+            let solving = solving[0].max(solving[1]);
+            phases.push(("maps", solving, solving));
+        }
         if job.tensor {
             let normal = job.bins * (square + 8 * width);
             phases.push(("time", 2 * normal + block, 2 * normal + solve_whole));
@@ -191,16 +225,21 @@ impl Estimate {
             side * job.products * trained_bytes * (workers - 1) / workers
         } else {
             (workers - 1)
-                * (factors.saturating_sub(if job.tensor { job.bins * row_bytes } else { 0 }))
+                * (factors.saturating_sub(if job.tensor { job.bins * row_bytes } else { 0 }) + maps)
+                + partials * (workers - 1) / workers
         };
-        let r = job.rank as f64;
+        let r = (job.rank + job.columns_beside) as f64;
         let flops = 2.0 * job.interactions as f64 * (r * r + 4.0 * r)
             + rows as f64 * (r * r * r / 3.0 + 2.0 * r * r)
             + if job.tensor {
                 job.interactions as f64 * r * r
             } else {
                 0.0
-            };
+            }
+            + sides
+                .iter()
+                .map(|(side, rows)| side.flops(*rows, r))
+                .sum::<f64>();
         let threads = (workers * job.threads.max(1)) as f64;
         let work_seconds = if job.samples > 0 {
             let samples = (job.samples * job.interactions) as f64;
@@ -209,14 +248,15 @@ impl Estimate {
             flops / (threads * FLOPS_PER_THREAD)
         };
         let epoch_seconds = work_seconds + traffic as f64 / workers as f64 / NETWORK_BYTES_PER_S;
-        let ingest_seconds = job.interactions as f64 / (threads * INGEST_ROWS_PER_S);
+        let read = job.interactions + of_sides(&|side, rows| side.rows_read(rows));
+        let ingest_seconds = read as f64 / (threads * INGEST_ROWS_PER_S);
         Estimate {
             user_blocks,
             product_blocks,
             data_disk: ByteSize(data),
             views_disk: ByteSize(views),
             cache_disk_per_worker: ByteSize((data + views).div_ceil(workers)),
-            model_disk: ByteSize(factors),
+            model_disk: ByteSize(factors + maps),
             shelf_per_worker: ByteSize(shelf),
             phases: phases
                 .into_iter()
@@ -263,6 +303,9 @@ mod tests {
             values: true,
             samples: 0,
             rank: 64,
+            columns_beside: 0,
+            user_attributes: Attributes::default(),
+            product_attributes: Attributes::default(),
             epochs: 15,
             workers: 2,
             threads: 1,
@@ -326,6 +369,52 @@ mod tests {
         assert_eq!(tile.whole.0, 2 * 250_000_u64.div_ceil(34) * 320 + (8 << 20));
         assert_eq!(plan.traffic_per_epoch, ByteSize(34 * 50_000 * 320 / 2));
         assert!(plan.fits && plan.epoch_seconds > 0.0);
+    }
+
+    #[test]
+    fn biases_are_columns_and_side_information_is_counted_where_it_is_used() {
+        let plain = Estimate::of(&job());
+        let biased = Estimate::of(&Workload {
+            columns_beside: 2,
+            ..job()
+        });
+        assert_eq!(biased.model_disk.0, plain.model_disk.0 / 64 * 80);
+        let known = Attributes {
+            table_rows: 50_000,
+            attributes: 3,
+            columns: 100,
+            used: false,
+        };
+        let stored = Estimate::of(&Workload {
+            product_attributes: known,
+            ..job()
+        });
+        assert_eq!(stored.data_disk.0, plain.data_disk.0 + 50_000 * 3 * 4);
+        assert!(stored.ingest_seconds > plain.ingest_seconds);
+        assert_eq!(
+            (stored.model_disk, stored.epoch_seconds.to_bits()),
+            (plain.model_disk, plain.epoch_seconds.to_bits())
+        );
+        let used = Estimate::of(&Workload {
+            product_attributes: Attributes {
+                used: true,
+                ..known
+            },
+            ..job()
+        });
+        assert_eq!(used.model_disk.0, plain.model_disk.0 + 100 * 64 * 4);
+        // A Gram of 4 x 5 blocks of 16 x 16 halved an attribute, a row a column, from each of 64 blocks; half of it moves.
+        let partial = 8 * (3 * (64 * 80 / 2 + 2) + 100 * 64);
+        let moved = 64 * partial / 2 + 100 * 64 * 4;
+        assert_eq!(used.traffic_per_epoch.0, plain.traffic_per_epoch.0 + moved);
+        let phase = |plan: &Estimate, name: &str| {
+            let found = plan.phases.iter().find(|phase| phase.name == name);
+            found.map(|phase| phase.smallest.0)
+        };
+        assert!(phase(&used, "half-step") > phase(&plain, "half-step"));
+        assert_eq!(phase(&plain, "maps"), None);
+        assert!(phase(&used, "maps") > Some(partial));
+        assert!(used.epoch_seconds > plain.epoch_seconds);
     }
 
     #[test]

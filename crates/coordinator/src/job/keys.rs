@@ -594,7 +594,7 @@ pub const KEYS: &[Key] = &[
         shape: Shape::Flag,
         default: Some("false"),
         flag: None,
-        help: "`sgd`: users and products have biases beside their factors.",
+        help: "`als`, `sgd`: users, products and bins have biases beside their factors; they carry what a user gives or a product gets whoever meets it. For `explicit`.",
     },
     text(
         "output.data",

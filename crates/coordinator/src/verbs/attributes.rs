@@ -8,6 +8,7 @@ use crate::job::files;
 use crate::job::settings::{AttributeTables, OnBadRow};
 use crate::output::report::AttributesReport;
 use plan::Refusal;
+use plan::estimate::Attributes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tables::{AttributeSpec, AttributeSurvey, IngestAttributes, Survey};
@@ -21,6 +22,22 @@ pub struct Surveyed {
 }
 
 impl Surveyed {
+    /// What a plan counts of the attributes of a mode: levels that nobody has seen yet are as many as may be kept.
+    pub fn counted(&self, mode: Mode) -> Attributes {
+        let of_mode = self.surveys.iter().find(|of| of.spec.mode == mode);
+        of_mode.map_or_else(Attributes::default, |of| {
+            let levels = u64::from(of.spec.max_levels) + 1;
+            let columns = of.columns.iter();
+            let columns = columns.map(|column| if column.categorical { levels } else { 1 });
+            Attributes {
+                table_rows: of.files.iter().map(|file| file.rows).sum(),
+                attributes: of.columns.len() as u64,
+                columns: columns.sum::<u64>().min(of.spec.max_columns.into()),
+                used: false,
+            }
+        })
+    }
+
     /// The survey of interactions with a lineage that covers the attributes: as it is where there are none.
     pub fn extend(&self, survey: Survey) -> Survey {
         if self.surveys.is_empty() {

@@ -9,9 +9,9 @@ use crate::output::VerbOutput;
 use indicatif::HumanCount;
 use model::sgd::Loss;
 use plan::Refusal;
-use plan::estimate::{Estimate, Workload};
+use plan::estimate::{Attributes, Estimate, Workload};
 use serde_json::json;
-use tensor::ByteSize;
+use tensor::{ByteSize, DataSet, Mode};
 
 /// Rows behind one user and one product where nothing was counted yet: those of a grocer's year.
 const ROWS_PER_USER: u64 = 100;
@@ -37,6 +37,9 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         values: true,
         samples: samples(&settings.model),
         rank: u64::from(settings.model.rank),
+        columns_beside: columns_beside(&settings.model),
+        user_attributes: Attributes::default(),
+        product_attributes: Attributes::default(),
         epochs: u64::from(settings.model.epochs),
         workers,
         threads,
@@ -53,9 +56,14 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         job.products = data.product.grid.rows_total();
         job.interactions = data.parts.iter().map(|(_, part)| part.interactions).sum();
         job.bins = data.time.as_ref().map_or(0, |time| u64::from(time.bins));
+        job.user_attributes = known_of(&data, Mode::User);
+        job.product_attributes = known_of(&data, Mode::Product);
     } else {
-        let rows = data::survey(engine).await?.survey.rows();
+        let input = data::survey(engine).await?;
+        let rows = input.survey.rows();
         job.interactions = rows;
+        job.user_attributes = input.attributes.counted(Mode::User);
+        job.product_attributes = input.attributes.counted(Mode::Product);
         job.users = rows.div_ceil(ROWS_PER_USER);
         job.products = rows.div_ceil(ROWS_PER_PRODUCT);
         job.bins = u64::from(settings.input.time.is_some()) * 104;
@@ -64,6 +72,8 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
                  bins are assumed; after `coordinator ingest` the plan counts"
             ));
     }
+    job.user_attributes.used = settings.model.user_attribute_weight > 0.0;
+    job.product_attributes.used = settings.model.product_attribute_weight > 0.0;
     let plan = Estimate::of(&job);
     if !plan.fits {
         let sentence = format!(
@@ -82,6 +92,25 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         fields.insert(name.to_owned(), value);
     }
     Ok(VerbOutput::Described { fields, lines })
+}
+
+/// What a data set knows besides of the rows of a mode.
+fn known_of(data: &DataSet, mode: Mode) -> Attributes {
+    let known = data.attributes.get(&mode);
+    known.map_or_else(Attributes::default, |known| Attributes {
+        table_rows: known.described + known.unknown,
+        attributes: known.attributes.len() as u64,
+        columns: known.columns(),
+        used: false,
+    })
+}
+
+/// Columns of the tables beside factors.
+fn columns_beside(model: &settings::Model) -> u64 {
+    match Algorithm::of(model) {
+        Algorithm::Als(settings) => settings.bias_columns().into(),
+        Algorithm::Sgd(settings) => u64::from(settings.columns() - settings.rank),
+    }
 }
 
 /// Samples for an interaction; 0 where the model is solved.
@@ -191,6 +220,9 @@ mod tests {
             values: true,
             samples: 0,
             rank: 64,
+            columns_beside: 0,
+            user_attributes: Attributes::default(),
+            product_attributes: Attributes::default(),
             epochs: 10,
             workers: 2,
             threads: 4,

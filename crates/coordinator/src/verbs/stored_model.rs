@@ -120,6 +120,7 @@ fn als_settings(model: &settings::Model) -> als::Settings {
         non_negative: model.non_negative,
         half_life: model.half_life,
         time_smoothing: model.time_smoothing,
+        biases: model.biases,
     }
 }
 

@@ -61,7 +61,7 @@ impl Work for BasisWork {
             .collect::<Result<_, _>>()?;
         let grams: Vec<&[f64]> = came.iter().map(Numbers::typed).collect();
         let (simd, rank) = (self.room.simd, self.op.rank as usize);
-        self.basis = Some(basis_of(simd, rank, &grams));
+        self.basis = Some(basis_of(simd, rank, self.op.biases, &grams));
         Ok(())
     }
 

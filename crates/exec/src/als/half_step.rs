@@ -297,6 +297,8 @@ impl Work for HalfStepWork {
                 ..tally
             };
         }
+        // Rows without interactions have no part in anything before; to be scored, they too have their ones.
+        self.op.biases.complete(width, out.typed_mut());
         let block = block.map(|key| (key, held(out, 4 * width)));
         Ok(Output {
             objects: block.into_iter().chain(gram).chain(sums).collect(),

@@ -277,7 +277,7 @@ impl Work for TimeSolveWork {
     }
 
     fn finish(self: Box<Self>) -> Result<Output, Failure> {
-        let (out, tally) = self.solved.expect("everything is computed");
+        let (mut out, tally) = self.solved.expect("everything is computed");
         let width = self.op.formula.width();
         let gram = self.writes.get(1).map(|&key| {
             (
@@ -290,6 +290,7 @@ impl Work for TimeSolveWork {
                 ),
             )
         });
+        self.op.biases.complete(width, out.typed_mut());
         let mut objects = vec![(self.writes[0], held(out, 4 * width))];
         objects.extend(gram);
         Ok(Output {

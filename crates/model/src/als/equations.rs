@@ -4,6 +4,7 @@
 //! are solved beside it.
 
 use super::basis::Basis;
+use super::biases::Biases;
 use super::desk::{Desk, Desks};
 use super::formula::Formula;
 use super::items::{Factors, RowItems};
@@ -11,14 +12,14 @@ use super::non_negative::SWEEPS;
 use super::ops::HalfStepOp;
 use super::packed::Packed;
 use super::settings::Solver;
-use super::shared::{Matrix, Shared, base};
+use super::shared::{Common, Matrix, Shared, base};
 use super::side::{Above, Extra, Side};
 use super::solver::{Method, Shape};
 use super::sum::{Interactions as _, Sum};
 use kernels::{
-    Base, CHUNK, Common, Dual, Onto, Simd, batch_len, begin, close, close_long,
-    conjugate_gradients, dual, fit, flush, inner, keeps_systems, non_negative,
-    non_negative_scratch, solve, subspace, system_len,
+    Base, CHUNK, Dual, Onto, Simd, batch_len, begin, close, close_long, conjugate_gradients, dual,
+    fit, flush, inner, keeps_systems, non_negative, non_negative_scratch, solve, subspace,
+    system_len,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ pub(super) struct Equations {
     /// α0 (G ∘ ...), upper triangle, ones on the diagonal of the padding.
     base: Vec<f32>,
     /// The same for panels.
-    common: Matrix,
+    common: Common,
     pub(super) basis: Option<Basis>,
     /// The basis of the base, where interactions weigh nothing and rows have nothing else of their own.
     pub(super) weightless: Option<Basis>,
@@ -44,6 +45,7 @@ pub(super) struct Equations {
     pub(super) closes_epoch: bool,
     side: Option<Above>,
     non_negative: bool,
+    biases: Biases,
 }
 
 /// What a solved row is worth to the objective.
@@ -87,14 +89,15 @@ impl Equations {
     pub(super) fn new(simd: Simd, op: &HalfStepOp, shared: Shared<'_>) -> Self {
         let width = op.formula.width();
         let basis = shared.basis.map(|object| Basis::open(width, object));
-        let base = base(&op.formula, shared, basis.as_ref());
+        let base = base(&op.formula, op.biases, shared, basis.as_ref());
         let (weightless, basis) = if op.formula.is_weightless() {
             (basis, None)
         } else {
             (None, basis)
         };
         let diagonal = basis.is_some() || !op.formula.has_base();
-        let common = Matrix::of(width, &base, diagonal || !op.solver.takes_panels());
+        let diagonal = diagonal || !op.solver.takes_panels();
+        let common = Common::of(width, &base, op.biases, diagonal);
         Equations {
             simd,
             formula: op.formula,
@@ -111,12 +114,14 @@ impl Equations {
             closes_epoch: op.closes_epoch,
             side: None,
             non_negative: op.non_negative,
+            biases: op.biases,
         }
     }
 
     /// Takes the side information of the block into the equations.
     pub(super) fn take_side(&mut self, side: Arc<Side>) {
-        self.side = Above::of(side, &self.base, self.solver.takes_panels());
+        let panels = self.solver.takes_panels();
+        self.side = Above::of(side, &self.base, panels, self.biases);
     }
 
     /// Numbers of the sum of a row.
@@ -163,7 +168,7 @@ impl Equations {
     }
 
     /// The base of a row as solvers on panels take it.
-    fn common<'a>(&'a self, extra: Option<&'a Extra<'_>>) -> &'a Matrix {
+    fn common<'a>(&'a self, extra: Option<&'a Extra<'_>>) -> &'a Common {
         extra
             .and_then(|extra| extra.bases.common.as_ref())
             .unwrap_or(&self.common)
@@ -175,7 +180,7 @@ impl Equations {
             rank: self.formula.rank,
             width: self.width,
             cg_steps: self.cg_steps,
-            diagonal: matches!(self.common(extra), Matrix::Diagonal(_)),
+            diagonal: matches!(self.common(extra).matrix, Matrix::Diagonal(_)),
         })
     }
 
@@ -365,13 +370,14 @@ impl Equations {
     ) -> Option<usize> {
         packed.close(self.simd);
         packed.right_hand_side(&mut desk.rhs, &mut desk.rest);
-        let panel = packed.panel();
         if let Some(extra) = extra {
             let rhs = desk.rhs.iter_mut().zip(&extra.rhs);
             rhs.for_each(|(sum, term)| *sum += term);
         }
         let base = self.common(extra);
-        let common = base.as_kernel();
+        let held = self.hold_packed(packed, base, desk, x);
+        let panel = packed.panel();
+        let common = base.matrix.as_kernel();
         let equations = kernels::Equations {
             common,
             ridge,
@@ -380,7 +386,7 @@ impl Equations {
         };
         let (simd, scratch) = (self.simd, &mut desk.solver);
         let failed = match (method, common) {
-            (Method::Dual, Common::Diagonal(diagonal)) => {
+            (Method::Dual, kernels::Common::Diagonal(diagonal)) => {
                 let row = Dual {
                     diagonal,
                     ridge,
@@ -397,11 +403,43 @@ impl Equations {
         if self.closes_epoch {
             desk.copy.resize(panel.len() / self.width, 0.0);
             kernels::scores(self.simd, panel, x, &mut desk.copy);
-            let quadratic =
-                inner(simd, &desk.copy, &desk.copy) + base.quadratic(simd, x) + note.regularization;
-            note.fit = 2.0 * inner(simd, &desk.rhs, x) - quadratic;
+            let quadratic = inner(simd, &desk.copy, &desk.copy)
+                + base.matrix.quadratic(simd, x)
+                + note.regularization;
+            note.fit = 2.0 * inner(simd, &desk.rhs, x) - quadratic + held;
         }
+        self.biases.complete(self.width, x);
         failed
+    }
+
+    /// Holds columns of a row on its panel: takes them out of its lines, moves what they come to from the right-hand side,
+    /// and zeros them in `x`. Returns what they take off the objective, whatever the solution.
+    fn hold_packed(
+        &self,
+        packed: &mut Packed,
+        base: &Common,
+        desk: &mut Desk,
+        x: &mut [f32],
+    ) -> f64 {
+        if !self.biases.holds_any() {
+            return 0.0;
+        }
+        let Desk {
+            copy, rhs, rest, ..
+        } = desk;
+        packed.detach(self.biases, copy);
+        let mut sums = vec![0.0; self.width];
+        packed.products(self.simd, copy, &mut sums);
+        let mut targets = 0.0;
+        for held in self.biases.held() {
+            targets += f64::from(rhs[held]);
+            (rhs[held], rest[held], x[held]) = (0.0, 0.0, 0.0);
+        }
+        for (column, (sum, moved)) in sums.iter().zip(&base.moved).enumerate() {
+            rhs[column] = (f64::from(rhs[column]) - sum - f64::from(*moved)) as f32;
+            rest[column] -= moved;
+        }
+        2.0 * targets - inner(self.simd, copy, copy) - base.constant
     }
 
     /// Solves the first `count` systems of the desk's batch; `outs` holds before what rows start from. Returns the first that
@@ -417,9 +455,13 @@ impl Equations {
         let (width, length) = (self.width, system_len(self.width));
         let batch = &mut desk.batch[..count * length];
         let kept = self.non_negative || keeps_systems(width, count);
+        let kept = kept && !self.biases.holds_any();
         if self.closes_epoch && !kept {
             desk.copy.clear();
             desk.copy.extend_from_slice(batch);
+        }
+        for system in batch.chunks_exact_mut(length) {
+            self.biases.hold(width, system);
         }
         let failed = if self.non_negative {
             desk.square.resize(non_negative_scratch(width), 0.0);
@@ -440,14 +482,17 @@ impl Equations {
         let systems = if kept { &*batch } else { &desk.copy[..] };
         for place in 0..count {
             let x = &outs[place * width..][..width];
+            let ridge = f64::from(ridges[place]);
+            // Columns that are held are not regularized.
+            let held = self.biases.held_count();
             let fit = if self.closes_epoch {
-                fit(self.simd, &systems[place * length..][..length], x)
+                fit(self.simd, &systems[place * length..][..length], x) + ridge * held
             } else {
                 0.0
             };
             notes[place] = Note {
                 fit,
-                regularization: f64::from(ridges[place]) * inner(self.simd, x, x),
+                regularization: ridge * (inner(self.simd, x, x) - held),
             };
         }
         failed

@@ -8,17 +8,17 @@ use tensor::{BlockId, CsrRef, Mode};
 /// The purpose of the random numbers of first factors; the mode is added.
 const PURPOSE: u32 = 0x100;
 
-/// Fills the rows of a block: all of its columns in use, zeros beyond. Numbers are keyed by (seed, mode, row id,
+/// Fills the rows of a block: all of its columns in use, zeros beyond; biases are 0, and the columns of the others' ones. Numbers are keyed by (seed, mode, row id,
 /// column), so neither grid nor threads matter.
 ///
 /// # Panics
 /// Where `out` is not the block's rows.
 pub fn first_factors(op: &InitOp, block: BlockId, out: &mut [f32]) {
-    let (rank, width) = (op.rank as usize, op.rank.next_multiple_of(16) as usize);
+    let width = op.rank.next_multiple_of(16) as usize;
     let ids = op.grid.row_ids(block);
     assert_eq!(out.len(), ids.len() * width, "the rows of the block");
     for (row, id) in out.chunks_exact_mut(width).zip(ids) {
-        let row = &mut row[..rank];
+        let row = &mut row[..op.biases.factors()];
         match op.first {
             First::Ones => row.fill(1.0),
             First::Normal { seed, mode, scale } | First::HalfNormal { seed, mode, scale } => {
@@ -31,6 +31,7 @@ pub fn first_factors(op: &InitOp, block: BlockId, out: &mut [f32]) {
             }
         }
     }
+    op.biases.complete(width, out);
 }
 
 fn mode_number(mode: Mode) -> u32 {

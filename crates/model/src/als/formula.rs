@@ -1,16 +1,19 @@
 //! What one interaction, and the count of a row, mean in the normal equations (DESIGN 5.1).
 
+use super::biases::Biases;
 use super::settings::{Preset, Scaling, Settings};
 use kernels::{Simd, linear_confidence, system_len};
 use serde::{Deserialize, Serialize};
-use tensor::Decay;
 use tensor::csr::Values;
+use tensor::{Decay, Mode};
 
 /// The settings that decide the equations, frozen for a run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Formula {
-    /// Columns in use of every row.
+    /// Columns in use of every row: factors, then biases.
     pub rank: u32,
+    /// Those of biases.
+    pub bias_columns: u32,
     /// Weights and targets.
     pub preset: Preset,
     /// α.
@@ -48,7 +51,8 @@ impl Formula {
     /// The formula of checked settings, with nothing taken off the targets yet.
     pub fn of(settings: &Settings) -> Self {
         Formula {
-            rank: settings.rank,
+            rank: settings.columns(),
+            bias_columns: settings.bias_columns(),
             preset: settings.preset,
             alpha: settings.alpha,
             scaling: settings.scaling,
@@ -80,6 +84,11 @@ impl Formula {
         } else {
             system_len(self.width())
         }
+    }
+
+    /// The biases among the columns of a mode's rows.
+    pub fn biases(&self, mode: Mode) -> Biases {
+        Biases::new(self.rank, self.bias_columns, mode)
     }
 
     /// Whether unobserved cells count, so that Gram matrices are needed.

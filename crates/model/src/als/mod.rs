@@ -5,6 +5,7 @@
 //! on threads, pieces, or what else is in the block.
 
 pub mod basis;
+pub mod biases;
 mod bin_targets;
 mod dense;
 pub mod desk;
@@ -31,6 +32,7 @@ mod time_chain;
 pub mod time_mode;
 mod weightless;
 
+pub use biases::Biases;
 pub use formula::Formula;
 pub use kernels::Rows;
 pub use ops::{

@@ -1,6 +1,7 @@
 //! The ops of alternating least squares as values. What each reads and writes, in order, is its contract with
 //! the program that names the keys and with the runner that brings the bytes.
 
+use super::biases::Biases;
 use super::formula::Formula;
 use super::settings::Solver;
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,8 @@ pub struct InitOp {
     pub first: First,
     /// Whether the Gram partial is wanted.
     pub gram: bool,
+    /// The biases among the columns, which are 0 at first.
+    pub biases: Biases,
 }
 
 /// First values.
@@ -79,6 +82,8 @@ pub enum First {
 pub struct BasisOp {
     /// Columns in use.
     pub rank: u32,
+    /// The biases among them, as the rows have them that are solved in the basis.
+    pub biases: Biases,
 }
 
 /// Reads a block of a table and a basis. Writes the block's rows in the basis. Returns nothing.
@@ -119,6 +124,8 @@ pub struct HalfStepOp {
     pub non_negative: bool,
     /// What is known of the rows besides.
     pub side: Option<SideOp>,
+    /// The biases among the columns.
+    pub biases: Biases,
 }
 
 /// The side information of the rows of a mode.
@@ -234,6 +241,8 @@ pub struct TimeSolveOp {
     pub non_negative: bool,
     /// λ_τ, which holds neighbouring bins together; 0: each is solved alone.
     pub smoothing: f64,
+    /// The biases among the columns.
+    pub biases: Biases,
 }
 
 impl HalfStepOp {

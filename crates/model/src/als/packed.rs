@@ -2,8 +2,9 @@
 //!
 //! **Invariant:** what is packed depends on the interactions in canonical order, not on where parts are cut.
 
+use super::biases::Biases;
 use super::lines::Lines;
-use kernels::{CHUNK, GROUP, Simd, Source, flush, pack};
+use kernels::{CHUNK, GROUP, Simd, Source, add_lines, flush, pack};
 
 /// A row's panel with its right-hand side.
 ///
@@ -144,12 +145,37 @@ impl Packed {
         self.lines = lines;
     }
 
+    /// Takes held columns out of the closed lines, and puts into `out` what they were together, Σ √w z, line by line.
+    pub fn detach(&mut self, biases: Biases, out: &mut Vec<f32>) {
+        out.clear();
+        let lines = self.panel[..self.lines * self.width].chunks_exact_mut(self.width);
+        for (line, factor) in lines.zip(&mut self.factors) {
+            let mut sum = 0.0;
+            for held in biases.held() {
+                sum += line[held];
+                line[held] = 0.0;
+            }
+            *factor -= sum;
+            out.push(sum);
+        }
+    }
+
+    /// Adds the lines up, each times its number of `by`: f32 over 256 of them, those in f64.
+    pub fn products(&self, simd: Simd, by: &[f32], out: &mut [f64]) {
+        let lines = self.panel().chunks(CHUNK * self.width);
+        for (lines, by) in lines.zip(by.chunks(CHUNK)) {
+            let mut chunk = vec![0.0; self.width];
+            add_lines(simd, lines, by, &mut chunk);
+            flush(simd, &mut chunk, out);
+        }
+    }
+
     /// The lines √w z.
     pub fn panel(&self) -> &[f32] {
         &self.panel[..self.lines * self.width]
     }
 
-    /// b y / √w of each line.
+    /// b y / √w of each line, less what was taken out of it.
     pub fn factors(&self) -> &[f32] {
         &self.factors[..self.lines]
     }

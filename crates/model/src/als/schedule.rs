@@ -154,6 +154,7 @@ impl Layout<'_> {
     fn shares_matrix(&self, solved: Mode) -> bool {
         self.formula.is_weightless()
             && !self.settings.non_negative
+            && !self.settings.biases
             && self.attributes(solved).is_none()
     }
 
@@ -175,7 +176,7 @@ impl Layout<'_> {
             id,
             mode,
             holds: Holds::Factors,
-            rank: self.settings.rank,
+            rank: self.formula.rank,
             width: self.formula.width() as u32,
             grid,
             version,
@@ -266,10 +267,11 @@ impl Layout<'_> {
     fn init(&self, stage: &mut Stage, table: &TableVersion, first: First) {
         let gram = self.formula.has_base();
         let op = InitOp {
-            rank: self.settings.rank,
+            rank: self.formula.rank,
             grid: table.grid.clone(),
             first,
             gram,
+            biases: self.formula.biases(table.mode),
         };
         let op = Op::Als(AlsOp::Init(op)).encode();
         let drafts = table.grid.block_ids().map(|block| Draft {
@@ -379,6 +381,7 @@ impl Layout<'_> {
             warm: last.is_some(),
             side: self.side(solved),
             non_negative: self.settings.non_negative,
+            biases: self.formula.biases(solved.mode),
         };
         let side = op.side.clone();
         let op = Op::Als(AlsOp::HalfStep(op)).encode();
@@ -389,11 +392,11 @@ impl Layout<'_> {
         };
         let basis = self.basis(other);
         let mut shared = if self.takes_basis(solved.mode) {
-            let turned = self.turn(stage, other);
+            let turned = self.turn(stage, other, solved.mode);
             frees.extend([turned.keys(), KeyRange::One(basis)]);
             vec![Read::rows(turned.keys()), Read::whole(basis)]
         } else if self.shares_matrix(solved.mode) {
-            self.diagonalise(stage, std::iter::once(other).chain(times));
+            self.diagonalise(stage, solved.mode, std::iter::once(other).chain(times));
             frees.push(KeyRange::One(basis));
             vec![Read::rows(other.keys()), Read::whole(basis)]
         } else {
@@ -424,7 +427,7 @@ impl Layout<'_> {
                 .collect(),
             // A row's factorization is worth some r/3 interactions.
             cost: partition.interactions
-                + u64::from(partition.rows) * u64::from(self.settings.rank) / 3,
+                + u64::from(partition.rows) * u64::from(self.formula.rank) / 3,
         });
         stage.push(
             &format!("{} half-step", solved.mode),
@@ -448,17 +451,18 @@ impl Layout<'_> {
         }
     }
 
-    /// Diagonalises the product of the Grams of tables; the basis is named by the first.
+    /// Diagonalises the product of the Grams of tables, but for the biases that a mode holds; the basis is named by the first.
     fn diagonalise<'a>(
         &self,
         stage: &mut Stage,
+        solved: Mode,
         tables: impl Iterator<Item = &'a TableVersion> + Clone,
     ) {
         let table = tables.clone().next().expect("one table at least");
         let roots = tables.map(|table| Read::whole(self.gram(table).root()));
-        let rank = self.settings.rank;
+        let (rank, biases) = (self.formula.rank, self.formula.biases(solved));
         let diagonalise = Draft {
-            op: Op::Als(AlsOp::Basis(BasisOp { rank })).encode(),
+            op: Op::Als(AlsOp::Basis(BasisOp { rank, biases })).encode(),
             reads: roots.collect(),
             writes: vec![self.basis(table)],
             cost: basis_len(table.width as usize) as u64 / 16,
@@ -467,10 +471,10 @@ impl Layout<'_> {
         stage.push(&name, Role::Silent, vec![diagonalise], Vec::new());
     }
 
-    /// Diagonalises the Gram of a table and turns all of it into that basis.
-    fn turn(&self, stage: &mut Stage, table: &TableVersion) -> TableVersion {
-        let (rank, basis) = (self.settings.rank, self.basis(table));
-        self.diagonalise(stage, std::iter::once(table));
+    /// Diagonalises the Gram of a table, but for the biases that a mode holds, and turns all of it into that basis.
+    fn turn(&self, stage: &mut Stage, table: &TableVersion, solved: Mode) -> TableVersion {
+        let (rank, basis) = (self.formula.rank, self.basis(table));
+        self.diagonalise(stage, solved, std::iter::once(table));
         let turned = TableVersion {
             id: if table.mode == Mode::User {
                 TURNED_USERS
@@ -531,6 +535,7 @@ impl Layout<'_> {
             cells,
             non_negative: self.settings.non_negative,
             smoothing: self.settings.time_smoothing,
+            biases: self.formula.biases(Mode::Time),
         };
         let last = self.table(Mode::Time, epoch - 1);
         let last = self.settings.non_negative.then(|| last.keys());
@@ -546,7 +551,7 @@ impl Layout<'_> {
             op: Op::Als(AlsOp::TimeSolve(op)).encode(),
             reads,
             writes: self.block_and_gram(&self.table(Mode::Time, epoch), 0),
-            cost: u64::from(self.input.bins) * u64::from(self.settings.rank),
+            cost: u64::from(self.input.bins) * u64::from(self.formula.rank),
         };
         let mut frees = self.root_of(users);
         frees.push(KeyRange::One(equations.root()));

@@ -66,7 +66,7 @@ pub enum Solver {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    /// Columns of every table.
+    /// Columns of factors of every table.
     pub rank: u32,
     /// Passes over all modes.
     pub epochs: u32,
@@ -114,6 +114,8 @@ pub struct Settings {
     pub half_life: Option<f64>,
     /// λ_τ: Σ |t_k − t_{k−1}|² over neighbouring bins counts so often.
     pub time_smoothing: f64,
+    /// Whether the rows of every mode have biases beside their factors.
+    pub biases: bool,
 }
 
 impl Default for Settings {
@@ -144,6 +146,7 @@ impl Default for Settings {
             non_negative: false,
             half_life: None,
             time_smoothing: 0.0,
+            biases: false,
         }
     }
 }
@@ -167,6 +170,14 @@ impl Settings {
         let refuse = |key, problem: String| Err(SettingsError { key, problem });
         if !(1..=RANK_MAX).contains(&self.rank) {
             return refuse("rank", format!("is {}: give 1 to {RANK_MAX}", self.rank));
+        }
+        if self.columns() > RANK_MAX {
+            let (most, biases) = (RANK_MAX - self.bias_columns(), self.bias_columns());
+            let problem = format!(
+                "is {}: give at most {most} with `biases`, which take {biases} columns",
+                self.rank
+            );
+            return refuse("rank", problem);
         }
         if self.epochs == 0 {
             return refuse("epochs", "is 0: give 1 or more".to_owned());
@@ -301,9 +312,18 @@ impl Settings {
         self.solver.starts_warm() || self.non_negative
     }
 
-    /// Floats of a stored row: the rank padded to a multiple of 16.
-    pub fn width(&self) -> usize {
-        self.rank.next_multiple_of(16) as usize
+    /// Columns of biases: one a mode.
+    pub fn bias_columns(&self) -> u32 {
+        match (self.biases, self.time) {
+            (false, _) => 0,
+            (true, TimeUse::Factor) => 3,
+            (true, TimeUse::Ignore | TimeUse::Decay) => 2,
+        }
+    }
+
+    /// Columns of every row: the factors, then the biases.
+    pub fn columns(&self) -> u32 {
+        self.rank + self.bias_columns()
     }
 }
 

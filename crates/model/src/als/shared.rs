@@ -1,8 +1,9 @@
 //! What all rows of a half-step have in common: α0 times the Grams of the other tables, as each solver takes it.
 
 use super::basis::Basis;
+use super::biases::Biases;
 use super::formula::Formula;
-use kernels::{Common, Simd, inner, upper_index, upper_len};
+use kernels::{LANES, Simd, inner, upper_index, upper_len};
 
 /// The matrices that all rows share, as they come from other tables.
 #[derive(Clone, Copy, Default)]
@@ -17,11 +18,24 @@ pub struct Shared<'a> {
 
 /// α0 times the elementwise product of the Grams, or their eigenvalues, rounded to f32, with ones on the diagonal of the
 /// padding.
-pub(super) fn base(formula: &Formula, shared: Shared<'_>, basis: Option<&Basis>) -> Vec<f32> {
+pub(super) fn base(
+    formula: &Formula,
+    biases: Biases,
+    shared: Shared<'_>,
+    basis: Option<&Basis>,
+) -> Vec<f32> {
     let (width, rank) = (formula.width(), formula.rank as usize);
     let mut base = vec![0.0; upper_len(width)];
     if let Some(basis) = basis {
         for k in 0..rank {
+            for held in biases.held() {
+                let moved = (formula.alpha0 * basis.moved[k]) as f32;
+                base[upper_index(width, k.min(held), k.max(held))] = moved;
+                // Blocks on the diagonal are kept whole.
+                if k / LANES == held / LANES {
+                    base[upper_index(width, k.max(held), k.min(held))] = moved;
+                }
+            }
             base[upper_index(width, k, k)] = (formula.alpha0 * basis.values[k]) as f32;
         }
     } else if formula.has_base() {
@@ -41,7 +55,35 @@ pub(super) fn base(formula: &Formula, shared: Shared<'_>, basis: Option<&Basis>)
     base
 }
 
-/// The base as solvers on panels take it.
+/// A base as solvers on panels take it.
+#[derive(Clone)]
+pub(super) struct Common {
+    /// Of the free columns; of others the ones on the diagonal.
+    pub(super) matrix: Matrix,
+    /// What held columns move to the right-hand side.
+    pub(super) moved: Vec<f32>,
+    /// What they add to the base's share of the objective, whatever a row's solution.
+    pub(super) constant: f64,
+}
+
+impl Common {
+    /// Of an upper triangle: its diagonal where its free columns have no more than that.
+    pub(super) fn of(width: usize, base: &[f32], biases: Biases, diagonal: bool) -> Self {
+        let entry = |i: usize, j: usize| base[upper_index(width, i.min(j), i.max(j))];
+        let held = biases.held();
+        let constant = held.map(|i| biases.held().map(|j| f64::from(entry(i, j))).sum::<f64>());
+        let constant = constant.sum();
+        let (mut free, mut moved) = (base.to_vec(), vec![0.0; width]);
+        biases.detach(width, &mut free, |column, share| moved[column] += share);
+        Common {
+            matrix: Matrix::of(width, &free, diagonal),
+            moved,
+            constant,
+        }
+    }
+}
+
+/// Its matrix.
 #[derive(Clone)]
 pub(super) enum Matrix {
     Diagonal(Vec<f32>),
@@ -49,8 +91,7 @@ pub(super) enum Matrix {
 }
 
 impl Matrix {
-    /// The upper triangle of a base for panels: its diagonal where it has no more than that.
-    pub(super) fn of(width: usize, base: &[f32], diagonal: bool) -> Self {
+    fn of(width: usize, base: &[f32], diagonal: bool) -> Self {
         let entry = |i: usize, j: usize| base[upper_index(width, i.min(j), i.max(j))];
         if diagonal {
             Matrix::Diagonal((0..width).map(|k| entry(k, k)).collect())
@@ -64,10 +105,10 @@ impl Matrix {
     }
 
     /// As the kernels take it.
-    pub(super) fn as_kernel(&self) -> Common<'_> {
+    pub(super) fn as_kernel(&self) -> kernels::Common<'_> {
         match self {
-            Matrix::Diagonal(diagonal) => Common::Diagonal(diagonal),
-            Matrix::Square(square) => Common::Square(square),
+            Matrix::Diagonal(diagonal) => kernels::Common::Diagonal(diagonal),
+            Matrix::Square(square) => kernels::Common::Square(square),
         }
     }
 

@@ -7,11 +7,12 @@
 //!
 //! **Invariant:** what a row is given depends on its own words and on the maps alone.
 
+use super::biases::Biases;
 use super::dense::{cholesky, lower_len, substitute};
 use super::gram::block_gram;
 use super::non_negative::descend;
 use super::ops::{Columns, FailedRow, HalfStepOp, SideOp};
-use super::shared::Matrix;
+use super::shared::Common;
 use kernels::{Simd, gram, upper_index, upper_len};
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -187,17 +188,20 @@ impl Side {
         let rank = self.rank;
         let ridge = f64::from(op.formula.row_regularization(1, op.cells()));
         let is_cold = |row: usize| offsets[row] == offsets[row + 1];
-        // The matrix for descent, its factor for solving.
-        let matrix = |observed: &Observed| -> Result<Vec<f64>, usize> {
-            let upper = maps.matrix(observed, vec![0.0; upper_len(self.width)]);
+        // The matrix for descent, its factor for solving; and what held columns move to the right-hand side.
+        let matrix = |observed: &Observed| -> Result<(Vec<f64>, Vec<f64>), usize> {
+            let mut upper = maps.matrix(observed, vec![0.0; upper_len(self.width)]);
+            let mut moved = vec![0.0; self.width];
+            let take = |column: usize, share: f64| moved[column] += share;
+            op.biases.detach(self.width, &mut upper, take);
             if op.non_negative {
                 let mut matrix = square(self.width, rank, &upper);
                 (0..rank).for_each(|k| matrix[k * rank + k] += ridge);
-                return Ok(matrix);
+                return Ok((matrix, moved));
             }
             let mut lower = lower(self.width, rank, &upper, ridge);
             cholesky(rank, &mut lower)?;
-            Ok(lower)
+            Ok((lower, moved))
         };
         let cold = (0..offsets.len() - 1).filter(|&row| is_cold(row));
         let kept = self.kept(cold, matrix);
@@ -210,8 +214,9 @@ impl Side {
                 Some(kept) => Cow::Borrowed(kept),
                 None => Cow::Owned(matrix(&observed)),
             };
-            let matrix = matrix.as_ref().as_ref().map_err(|&pivot| pivot)?;
+            let (matrix, moved) = matrix.as_ref().as_ref().map_err(|&pivot| pivot)?;
             let mut x = self.right_hand_side(maps, row);
+            x.iter_mut().zip(moved).for_each(|(x, share)| *x -= share);
             if op.non_negative {
                 let rhs = std::mem::replace(&mut x, vec![0.0; rank]);
                 descend(matrix, &rhs[..rank], &mut x)?;
@@ -342,6 +347,7 @@ pub(super) struct Above {
     base: Vec<f32>,
     /// Whether the base is wanted as solvers on panels take it.
     panels: bool,
+    biases: Biases,
     kept: BTreeMap<Observed, Bases>,
 }
 
@@ -349,7 +355,7 @@ pub(super) struct Above {
 #[derive(Clone)]
 pub(super) struct Bases {
     pub(super) upper: Vec<f32>,
-    pub(super) common: Option<Matrix>,
+    pub(super) common: Option<Common>,
 }
 
 /// What side information makes of the equations of one row.
@@ -361,12 +367,13 @@ pub(super) struct Extra<'a> {
 
 impl Above {
     /// Nothing where there are no maps yet.
-    pub(super) fn of(side: Arc<Side>, base: &[f32], panels: bool) -> Option<Self> {
+    pub(super) fn of(side: Arc<Side>, base: &[f32], panels: bool, biases: Biases) -> Option<Self> {
         side.maps.as_ref()?;
         let mut above = Above {
             side,
             base: base.to_vec(),
             panels,
+            biases,
             kept: BTreeMap::new(),
         };
         let rows = above.side.words.len() / above.side.attributes.len();
@@ -381,7 +388,7 @@ impl Above {
         let upper: Vec<f32> = upper.into_iter().map(|x| x as f32).collect();
         let common = self
             .panels
-            .then(|| Matrix::of(self.side.width, &upper, false));
+            .then(|| Common::of(self.side.width, &upper, self.biases, false));
         Bases { upper, common }
     }
 

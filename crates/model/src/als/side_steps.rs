@@ -35,7 +35,7 @@ impl Layout<'_> {
             },
             mode,
             holds: Holds::Maps,
-            rank: self.settings.rank,
+            rank: self.formula.rank,
             width: self.formula.width() as u32,
             grid: Grid::single(attributes.columns() as u32),
             version: epoch,
@@ -101,11 +101,11 @@ impl Layout<'_> {
         let last = self.maps_for(solved);
         let root = Read::whole(sums.root());
         let op = MapsOp {
-            rank: self.settings.rank,
+            rank: self.formula.rank,
             side,
             regularization: self.settings.attribute_regularization,
         };
-        let rank = u64::from(self.settings.rank);
+        let rank = u64::from(self.formula.rank);
         let attributes = op.side.attributes.len() as u64;
         let maps = self.maps(solved.mode, solved.version);
         let solve = Draft {

@@ -4,6 +4,7 @@
 //! **Invariant:** a bin's interactions in a block are summed by their position among them, in canonical order of the
 //! block; so pieces and threads change no bit.
 
+use super::biases::Biases;
 use super::bin_targets::{BinTargets, Piece};
 use super::dense::{cholesky, lower_len, substitute};
 use super::desk::{Desk, Desks};
@@ -285,7 +286,7 @@ fn solve_together(op: &TimeSolveOp, bins: &[Bin<'_>], out: &mut [f32]) -> Tally 
     };
     let last = bins.iter().rposition(known).unwrap_or(first);
     let chain = &bins[first..=last];
-    let mut solution: Vec<f64> = chain.iter().flat_map(|bin| bin.side().to_vec()).collect();
+    let mut solution: Vec<f64> = chain.iter().flat_map(Bin::side).collect();
     let equations = |bin: usize, lower: &mut [f64]| chain[bin].lower(lower);
     if let Err(singular) = solve_chain(rank, op.smoothing, equations, &mut solution) {
         let failed = FailedRow {
@@ -304,6 +305,7 @@ fn solve_together(op: &TimeSolveOp, bins: &[Bin<'_>], out: &mut [f32]) -> Tally 
     {
         out.iter_mut().zip(x).for_each(|(out, &x)| *out = x as f32);
     }
+    op.biases.complete(width, rows);
     let rows: Vec<&[f32]> = rows.chunks_exact(width).collect();
     let notes: Vec<Note> = chain
         .par_iter()
@@ -362,6 +364,7 @@ struct Bin<'a> {
     ridge: f64,
     /// Whether it is descended from its last factors.
     descends: bool,
+    biases: Biases,
 }
 
 impl<'a> Bin<'a> {
@@ -379,6 +382,7 @@ impl<'a> Bin<'a> {
             count,
             ridge: f64::from(op.formula.row_regularization(count, op.cells)),
             descends: op.non_negative,
+            biases: op.biases,
         }
     }
 
@@ -389,17 +393,39 @@ impl<'a> Bin<'a> {
             + if row == column { self.ridge } else { 0.0 }
     }
 
-    /// The lower triangle by rows.
+    /// What is solved, where the others' biases are held.
+    fn held_entry(&self, row: usize, column: usize) -> f64 {
+        if self.biases.holds(row) || self.biases.holds(column) {
+            f64::from(u8::from(row == column))
+        } else {
+            self.entry(row, column)
+        }
+    }
+
+    /// Its lower triangle by rows.
     fn lower(&self, out: &mut [f64]) {
         for row in 0..self.rank {
             for (column, out) in out[lower_len(row)..][..=row].iter_mut().enumerate() {
-                *out = self.entry(row, column);
+                *out = self.held_entry(row, column);
             }
         }
     }
 
-    /// The right-hand side.
-    fn side(&self) -> &'a [f64] {
+    /// Its right-hand side.
+    fn side(&self) -> Vec<f64> {
+        let held = |row: usize| self.biases.held().map(move |held| self.entry(row, held));
+        let side = self.targets().iter().enumerate().map(|(row, target)| {
+            if self.biases.holds(row) {
+                1.0
+            } else {
+                held(row).fold(*target, |side, share| side - share)
+            }
+        });
+        side.collect()
+    }
+
+    /// Σ b y z.
+    fn targets(&self) -> &'a [f64] {
         &self.side[..self.rank]
     }
 
@@ -420,7 +446,7 @@ impl<'a> Bin<'a> {
     }
 
     fn solved(&self) -> Result<Vec<f64>, usize> {
-        let (mut factor, mut x) = (vec![0.0; lower_len(self.rank)], self.side().to_vec());
+        let (mut factor, mut x) = (vec![0.0; lower_len(self.rank)], self.side());
         self.lower(&mut factor);
         cholesky(self.rank, &mut factor)?;
         substitute(self.rank, &factor, &mut x);
@@ -429,10 +455,10 @@ impl<'a> Bin<'a> {
 
     fn descended(&self, last: &[f32]) -> Result<Vec<f64>, usize> {
         let rank = self.rank;
-        let entry = |i: usize| self.entry(i / rank, i % rank);
+        let entry = |i: usize| self.held_entry(i / rank, i % rank);
         let matrix: Vec<f64> = (0..rank * rank).map(entry).collect();
         let mut x: Vec<f64> = last.iter().map(|&x| f64::from(x)).collect();
-        descend(&matrix, self.side(), &mut x)?;
+        descend(&matrix, &self.side(), &mut x)?;
         Ok(x)
     }
 
@@ -451,9 +477,11 @@ impl<'a> Bin<'a> {
                 xk * dot(&row, &x)
             })
             .sum();
+        // Columns that are held are not regularized.
+        let held = self.biases.held_count();
         (
-            2.0 * dot(self.side(), &x) - quadratic,
-            self.ridge * dot(&x, &x),
+            2.0 * dot(self.targets(), &x) - quadratic + self.ridge * held,
+            self.ridge * (dot(&x, &x) - held),
         )
     }
 }

@@ -4,9 +4,9 @@
 //! **Invariant:** a row is turned and solved alone, so neither pieces nor threads change a bit.
 
 use super::basis::Basis;
+use super::desk::Desk;
 use super::equations::{Equations, Job, Note};
 use super::items::{Factors, RowItems};
-use super::desk::Desk;
 use super::sum::Interactions as _;
 use kernels::{CHUNK, Onto, flush, inner};
 use tensor::CsrRef;

@@ -34,7 +34,6 @@ const OF_SGD: &[&str] = &[
     "model.optimizer",
     "model.rate",
     "model.decay",
-    "model.biases",
 ];
 
 /// Refuses the keys of another algorithm, and what this one cannot do with time.
@@ -52,7 +51,10 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
         ModelKind::Als => (OF_SGD, "of descent (\"sgd\", \"line\")"),
         ModelKind::Sgd | ModelKind::Line => (OF_ALS, "of \"als\""),
     };
-    let fixed = ["model.loss", "model.biases"].map(|path| (path, "of \"sgd\""));
+    let fixed = [
+        ("model.loss", "of \"sgd\""),
+        ("model.biases", "of \"als\" and \"sgd\""),
+    ];
     let fixed = if kind == ModelKind::Line {
         &fixed[..]
     } else {
