@@ -163,9 +163,11 @@ fn it_refuses_to_listen_beyond_loopback() {
 }
 
 #[tokio::test]
-async fn a_coordinator_of_another_version_is_refused_and_the_next_is_served() {
+async fn a_coordinator_of_another_build_is_refused_and_the_next_is_served() {
     let (daemon, _folder) = daemon();
-    for (engine, taken) in [("0.0.0", false), (wire::ENGINE, true)] {
+    // The same version of other sources is refused too.
+    let other = format!("{}+0", wire::ENGINE);
+    for (build, taken) in [("0.0.0", false), (&*other, false), (wire::BUILD, true)] {
         let mut link = worker::grpc::remote::connect(channel(&daemon))
             .await
             .expect("it answers");
@@ -175,7 +177,7 @@ async fn a_coordinator_of_another_version_is_refused_and_the_next_is_served() {
             term: 1,
             run: tensor::Digest([7; 32]),
             worker: tensor::WorkerId(0),
-            engine: engine.to_owned(),
+            build: build.to_owned(),
             inputs: Vec::new(),
             depots: Vec::new(),
             peers: Vec::new(),
@@ -190,7 +192,10 @@ async fn a_coordinator_of_another_version_is_refused_and_the_next_is_served() {
             Some(FromWorker::Refused(failure)) => {
                 assert!(!taken);
                 let sentence = failure.to_string();
-                assert!(sentence.contains("engine version 0.0.0"), "{sentence}");
+                assert!(
+                    sentence.contains(&format!("build {build} of the engine")),
+                    "{sentence}"
+                );
                 assert_eq!(failure.refusal(), plan::Refusal::Config);
                 // The session ends with that: the worker is free again.
                 assert_eq!(link.from_worker.recv().await, None);

@@ -20,6 +20,6 @@ pub mod proto {
 pub use chunk::{CHUNK_BYTES_MAX, Chunk, ChunkDamaged};
 pub use convert::Malformed;
 pub use message::{
-    Done, ENGINE, FromWorker, Input, Open, Peer, Phase, Pull, PullPart, PullReply, Reach, Span,
-    StorageReply, StorageRequest, ToWorker, Totals, Traffic,
+    BUILD, Done, ENGINE, FromWorker, Input, Open, Peer, Phase, Pull, PullPart, PullReply, Reach,
+    Span, StorageReply, StorageRequest, ToWorker, Totals, Traffic,
 };

@@ -6,8 +6,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use tensor::{DepotId, Digest, KeyRange, ObjectKey, TaskId, WorkerId};
 
-/// The version of the engine. Processes of different versions refuse each other in words.
+/// The version of the engine: part of what names a run.
 pub const ENGINE: &str = env!("CARGO_PKG_VERSION");
+
+/// The version and a fingerprint of the sources. Processes of different builds refuse each other in words: between two
+/// versions what an op is, or the bits of a kernel, may change.
+pub const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), "+", env!("STRATA_SOURCES"));
 
 /// How a depot or an input file is reached by the worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +49,8 @@ pub struct Open {
     pub run: Digest,
     /// The number of this worker in this session.
     pub worker: WorkerId,
-    /// [`ENGINE`] of the coordinator.
-    pub engine: String,
+    /// [`BUILD`] of the coordinator.
+    pub build: String,
     /// The user's files.
     pub inputs: Vec<Input>,
     /// The durable places.
@@ -156,8 +160,8 @@ pub struct Totals {
 pub enum FromWorker {
     /// The first word on a free worker's session.
     Hello {
-        /// [`ENGINE`] of the worker.
-        engine: String,
+        /// [`BUILD`] of the worker.
+        build: String,
         /// What it offers.
         profile: Profile,
     },
@@ -192,7 +196,7 @@ pub enum FromWorker {
     Draining,
     /// The last word after [`ToWorker::Close`].
     Closed(Totals),
-    /// The session cannot be served: another engine version, a depot that does not open.
+    /// The session cannot be served: another build, a depot that does not open.
     Refused(Failure),
 }
 

@@ -19,9 +19,7 @@ use tensor::{Digest, WorkerId};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
-use wire::{
-    ENGINE, FromWorker, Open, Peer, Pull, PullPart, StorageReply, StorageRequest, ToWorker,
-};
+use wire::{BUILD, FromWorker, Open, Peer, Pull, PullPart, StorageReply, StorageRequest, ToWorker};
 
 /// Messages that may wait in a link. Control messages are small.
 const LINK_MESSAGES: usize = 1024;
@@ -322,17 +320,17 @@ impl Worker {
         };
         let _ = out
             .send(FromWorker::Hello {
-                engine: ENGINE.to_owned(),
+                build: BUILD.to_owned(),
                 profile,
             })
             .await;
         if let Ok(Some(ToWorker::Open(open))) = timeout(OPEN_TIMEOUT, inbox.recv()).await {
-            if open.engine == ENGINE {
+            if open.build == BUILD {
                 self.run_session(open, &mut inbox, &out, free).await;
             } else {
                 let sentence = format!(
-                    "the coordinator is of engine version {}, the worker of {ENGINE}: run the same everywhere",
-                    open.engine
+                    "the coordinator is build {} of the engine, the worker {BUILD}: run the same build everywhere",
+                    open.build
                 );
                 let refusal = Failure::Refused {
                     refusal: Refusal::Config,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 use store::{Cache, IoMode};
 use tensor::{Digest, WorkerId};
-use wire::{ENGINE, FromWorker, Open, ToWorker};
+use wire::{BUILD, FromWorker, Open, ToWorker};
 use worker::{Executor, LocalPeers, Settings, Threads, Worker};
 
 const HEARTBEAT: Duration = Duration::from_millis(20);
@@ -16,7 +16,7 @@ fn open() -> ToWorker {
         term: 1,
         run: Digest([7; 32]),
         worker: WorkerId(0),
-        engine: ENGINE.into(),
+        build: BUILD.into(),
         inputs: vec![],
         depots: vec![],
         peers: vec![],

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 use wire::settings::{CHUNK_IDLE_TIMEOUT, endpoint, server, service};
 use wire::{
-    Chunk, Done, ENGINE, FromWorker, Open, Peer, PullReply, Reach, StorageReply, StorageRequest,
+    BUILD, Chunk, Done, FromWorker, Open, Peer, PullReply, Reach, StorageReply, StorageRequest,
     ToWorker, proto,
 };
 use worker::grpc::{GrpcDialer, Service, incoming, remote, tcp};
@@ -79,14 +79,14 @@ impl Held {
         let mut link = remote::connect(channel).await.unwrap();
         let hello = link.from_worker.recv().await.unwrap();
         assert!(
-            matches!(hello, FromWorker::Hello { ref engine, .. } if engine == ENGINE),
+            matches!(hello, FromWorker::Hello { ref build, .. } if build == BUILD),
             "{hello:?}"
         );
         let open = Open {
             term: 1,
             run: RUN,
             worker: WorkerId(id),
-            engine: ENGINE.into(),
+            build: BUILD.into(),
             inputs: vec![],
             depots: vec![(DepotId::MODEL, Reach::Served)],
             peers,

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tonic::transport::Channel;
 use wire::settings::{CONNECT_TIMEOUT, endpoint};
-use wire::{ENGINE, FromWorker, Open, Peer, StorageReply, ToWorker};
+use wire::{BUILD, FromWorker, Open, Peer, StorageReply, ToWorker};
 use worker::grpc::remote;
 use worker::{Link, StorageLink, Worker};
 
@@ -118,10 +118,10 @@ async fn greet(
     place: &Place,
 ) -> Result<plan::Profile, String> {
     let profile = match word(link).await? {
-        FromWorker::Hello { engine, profile } if engine == ENGINE => profile,
-        FromWorker::Hello { engine, .. } => {
+        FromWorker::Hello { build, profile } if build == BUILD => profile,
+        FromWorker::Hello { build, .. } => {
             return Err(format!(
-                "it is of engine version {engine}, this coordinator of {ENGINE}"
+                "it is build {build} of the engine, this coordinator {BUILD}: run the same build everywhere"
             ));
         }
         FromWorker::Busy(sentence) => return Err(sentence),
@@ -132,7 +132,7 @@ async fn greet(
         term: shared.job.term,
         run: shared.job.run,
         worker: id,
-        engine: ENGINE.to_owned(),
+        build: BUILD.to_owned(),
         inputs: shared.job.inputs(remote),
         depots: shared.job.depots(remote),
         peers: shared.peers(),

@@ -76,7 +76,7 @@ impl From<Open> for proto::Open {
             term: open.term,
             run: encode_digest(open.run),
             worker: open.worker.0,
-            engine: open.engine,
+            build: open.build,
             inputs: all(open.inputs),
             depots: open
                 .depots
@@ -104,7 +104,7 @@ impl TryFrom<proto::Open> for Open {
             term: open.term,
             run: digest(&open.run)?,
             worker: WorkerId(open.worker),
-            engine: open.engine,
+            build: open.build,
             inputs: each(open.inputs)?,
             depots: depots.collect::<Result<_, Malformed>>()?,
             peers: each(open.peers)?,
@@ -282,8 +282,8 @@ impl From<FromWorker> for proto::FromWorker {
     fn from(message: FromWorker) -> Self {
         use proto::from_worker::Message;
         let message = match message {
-            FromWorker::Hello { engine, profile } => Message::Hello(proto::Hello {
-                engine,
+            FromWorker::Hello { build, profile } => Message::Hello(proto::Hello {
+                build,
                 threads: profile.threads,
                 memory_bytes: profile.memory_bytes,
             }),
@@ -322,7 +322,7 @@ impl TryFrom<proto::FromWorker> for FromWorker {
         Ok(
             match message.message.ok_or(Malformed::Missing("message"))? {
                 Message::Hello(m) => FromWorker::Hello {
-                    engine: m.engine,
+                    build: m.build,
                     profile: Profile {
                         threads: m.threads,
                         memory_bytes: m.memory_bytes,

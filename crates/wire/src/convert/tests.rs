@@ -125,7 +125,7 @@ fn open() -> Open {
         term: 4,
         run: digest(1),
         worker: WorkerId(2),
-        engine: "0.1.0".into(),
+        build: "0.1.0".into(),
         inputs: vec![
             Input {
                 reach: Reach::Served,
@@ -231,7 +231,7 @@ fn what_comes_from_a_worker_comes_back() {
     };
     let mut messages = vec![
         FromWorker::Hello {
-            engine: "0.1.0".into(),
+            build: "0.1.0".into(),
             profile: Profile {
                 threads: 2,
                 memory_bytes: 1 << 33,
