@@ -252,6 +252,17 @@ fn sequential(bed: &Bed, settings: &Settings) -> Trained {
 /// Products and values of the users of a tile who have any.
 type Had = BTreeMap<u32, Vec<(u32, f32)>>;
 
+/// Four quarters of a batch side by side, read across.
+fn in_four_streams<T: Copy>(samples: &[T]) -> Vec<T> {
+    let quarters: Vec<&[T]> = samples.chunks(samples.len().div_ceil(4).max(1)).collect();
+    let across = (0..quarters.first().map_or(0, |quarter| quarter.len())).flat_map(|place| {
+        quarters
+            .iter()
+            .filter_map(move |quarter| quarter.get(place))
+    });
+    across.copied().collect()
+}
+
 /// All samples of a tile, one call of a kernel each.
 fn tile_loss(
     settings: &Settings,
@@ -307,7 +318,7 @@ fn tile_loss(
         Loss::Logistic | Loss::Line | Loss::Bpr => losses::Loss::Logistic,
     };
     // The losses of a batch are added before those of batches: in this test a tile is one batch.
-    let mut batch = 0.0;
+    let (mut all_points, mut all_pairs) = (Vec::new(), Vec::new());
     for user in 0..(users.len() / row_len(width)) as u32 {
         let none = Vec::new();
         let row = had.get(&user).unwrap_or(&none);
@@ -327,17 +338,11 @@ fn tile_loss(
             for &(product, _) in row {
                 for _ in 0..settings.negatives() {
                     let Some(rival) = negative() else { continue };
-                    let pair = Pair {
+                    all_pairs.push(Pair {
                         user,
                         product,
                         rival,
-                    };
-                    let tables = Tables {
-                        users,
-                        products,
-                        width,
-                    };
-                    batch += pairs(simd, &rule, &[pair], tables);
+                    });
                 }
             }
             continue;
@@ -351,17 +356,11 @@ fn tile_loss(
         };
         let steps = row.len().max(1);
         let mut sample = |product: u32, target: f32| {
-            let point = Point {
+            all_points.push(Point {
                 user,
                 product,
                 target,
-            };
-            let tables = Tables {
-                users,
-                products,
-                width,
-            };
-            batch += points(simd, kernel, &rule, offset, whole, &[point], tables);
+            });
         };
         for place in 0..steps {
             if let Some(&(product, value)) = row.get(place) {
@@ -374,6 +373,23 @@ fn tile_loss(
                 }
             }
         }
+    }
+    let mut batch = 0.0;
+    for point in in_four_streams(&all_points) {
+        let tables = Tables {
+            users,
+            products,
+            width,
+        };
+        batch += points(simd, kernel, &rule, offset, whole, &[point], tables);
+    }
+    for pair in in_four_streams(&all_pairs) {
+        let tables = Tables {
+            users,
+            products,
+            width,
+        };
+        batch += pairs(simd, &rule, &[pair], tables);
     }
     if let Some(whole) = whole {
         let without = |shares: &[f32]| -> Vec<u32> {

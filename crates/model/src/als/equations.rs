@@ -90,7 +90,8 @@ impl Equations {
         let width = op.formula.width();
         let basis = shared.basis.map(|object| Basis::open(width, object));
         let base = base(&op.formula, op.biases, shared, basis.as_ref());
-        let (weightless, basis) = if op.formula.is_weightless() {
+        let shares_matrix = op.formula.is_weightless() && !op.biases.holds_any();
+        let (weightless, basis) = if shares_matrix {
             (basis, None)
         } else {
             (None, basis)
