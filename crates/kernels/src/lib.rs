@@ -12,6 +12,7 @@
     reason = "tiles walk several arrays by one index, as their formulas do"
 )]
 
+pub mod binned;
 pub mod cg;
 pub mod cholesky;
 pub mod confidence;
@@ -34,6 +35,7 @@ mod tile;
 pub mod top;
 mod vector;
 
+pub use binned::{Binned, add_binned};
 pub use cg::{Common, Equations, conjugate_gradients, conjugate_gradients_scratch};
 pub use cholesky::{FailedPivot, batch_len, keeps_systems, solve, solve_scratch};
 pub use confidence::linear_confidence;

@@ -2,7 +2,7 @@
 //! sets.
 
 use kernels::{
-    Common, Dual, Equations, GROUP, Rows, Simd, Source, add_lines, add_targets,
+    Binned, Common, Dual, Equations, GROUP, Rows, Simd, Source, add_binned, add_lines, add_targets,
     conjugate_gradients, conjugate_gradients_scratch, dual, dual_scratch, eigen, eigen_scratch,
     pack, rotate, scores, subspace, subspace_scratch,
 };
@@ -435,4 +435,60 @@ fn what_is_not_positive_or_not_finite_is_named() {
     }
     let (mut z, mut values) = (vec![f64::NAN; 9], vec![0.0; 3]);
     assert!(!eigen(Simd::detect(), &mut z, &mut values, &mut [0.0; 9]));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn bins_take_their_interactions_until_one_is_full(
+        seed: u64,
+        width in prop_oneof![Just(16_usize), Just(32), Just(48), Just(64), Just(80)],
+        count in 0_usize..200,
+        first in 0_u32..3,
+    ) {
+        let mut numbers = Numbers(seed);
+        let (bins, products, full) = (5_usize, 13, 9_u32);
+        let table = numbers.signed(products * width);
+        let user = numbers.signed(width);
+        let ids: Vec<u32> = (0..count).map(|_| (13.0 * numbers.unit()) as u32).collect();
+        let times: Vec<u32> = (0..count).map(|_| (8.0 * numbers.unit()) as u32).collect();
+        let targets = numbers.signed(count);
+        let run = |simd: Simd| {
+            let blocks = [&table[..]];
+            let source = Source { rows: Rows::contiguous(&blocks, width), ids: &ids };
+            let (mut sums, mut counts) = (vec![0.0; bins * width], vec![0; bins]);
+            let mut into = Binned { first, sums: &mut sums, counts: &mut counts };
+            let seen = add_binned(simd, source, &times, &targets, &user, full, &mut into);
+            (seen, sums, counts)
+        };
+        let (seen, sums, counts) = run(Simd::PORTABLE);
+        for simd in Simd::available() {
+            let (other, other_sums, other_counts) = run(simd);
+            prop_assert_eq!((other, other_counts), (seen, counts.clone()), "{}", simd);
+            prop_assert_eq!(bits(&other_sums), bits(&sums), "{}", simd);
+        }
+        let mut expected = vec![0.0; bins * width];
+        let mut taken = vec![0; bins];
+        let mut end = count;
+        for e in 0..count {
+            let bin = times[e].wrapping_sub(first) as usize;
+            if bin >= bins {
+                continue;
+            }
+            for k in 0..width {
+                let z = f64::from(user[k]) * f64::from(table[ids[e] as usize * width + k]);
+                expected[bin * width + k] += f64::from(targets[e]) * z;
+            }
+            taken[bin] += 1;
+            if taken[bin] == full {
+                end = e + 1;
+                break;
+            }
+        }
+        prop_assert_eq!((seen, &counts), (end, &taken));
+        for (sum, expected) in sums.iter().zip(&expected) {
+            prop_assert!((f64::from(*sum) - expected).abs() < 1e-5);
+        }
+    }
 }

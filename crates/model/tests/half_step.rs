@@ -160,7 +160,7 @@ impl Problem {
             closes_epoch: true,
             solver: self.solver,
             cg_steps: self.cg_steps,
-            basis: self.takes_basis(),
+            basis: self.takes_basis() || self.shares_matrix(),
             warm: false,
             side: None,
             non_negative: self.non_negative,
@@ -172,6 +172,12 @@ impl Problem {
         self.formula.has_base()
             && self.small.map(|rows| rows.is_some()).count() == 0
             && self.solver.takes_panels()
+            && !self.shares_matrix()
+    }
+
+    /// Whether rows are solved in the basis of what they share, and the other table is not turned.
+    fn shares_matrix(&self) -> bool {
+        self.formula.is_weightless() && !self.non_negative && !self.biases().holds_any()
     }
 
     fn column(&self, id: u32) -> &[f32] {
@@ -264,11 +270,14 @@ impl Problem {
             .num_threads(threads)
             .build()
             .unwrap();
-        let object = self
-            .takes_basis()
-            .then(|| basis_of(simd, self.formula.rank as usize, self.biases(), &gram));
+        let factored = self.small.zip(small_grams.as_ref());
+        let factored = factored.map(|(rows, gram)| rows.map(|_| &gram[..]));
+        let mut grams = vec![&gram[..]];
+        grams.extend(factored.each().into_iter().filter_map(|(_, gram)| gram));
+        let object = (self.takes_basis() || self.shares_matrix())
+            .then(|| basis_of(simd, self.formula.rank as usize, self.biases(), &grams));
         let mut blocks = self.blocks.clone();
-        if let Some(object) = &object {
+        if let Some(object) = object.as_ref().filter(|_| self.takes_basis()) {
             let basis = Basis::open(width, object);
             for (turned, block) in blocks.iter_mut().zip(&self.blocks) {
                 pool.install(|| basis.turn(simd, block, turned));
@@ -276,10 +285,7 @@ impl Problem {
         }
         let shared = Shared {
             gram: (base && object.is_none()).then_some(&gram),
-            small_grams: self
-                .small
-                .zip(small_grams.as_ref())
-                .map(|(rows, gram)| rows.filter(|_| base).map(|_| &gram[..])),
+            small_grams: factored.map(|gram| gram.filter(|_| base && object.is_none())),
             basis: object.as_deref(),
         };
         let op = self.op();
@@ -746,7 +752,7 @@ fn solves_small(problem: &Problem, mode: Mode) {
             let factors = Factors { columns, small };
             pool.install(|| sums.piece(csr, first_row, user_rows, factors, &desks));
         });
-        let mut out = vec![0.0; 6 * packed_len(width)];
+        let mut out = vec![0.0; 6 * packed_len(&op.formula)];
         sums.finish(&mut out);
         out
     };

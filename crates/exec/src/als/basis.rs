@@ -12,7 +12,7 @@ use tensor::{ObjectKey, Task};
 pub struct BasisWork {
     op: BasisOp,
     room: Room,
-    gram: ObjectKey,
+    grams: Vec<ObjectKey>,
     write: ObjectKey,
     basis: Option<Vec<f64>>,
 }
@@ -32,7 +32,9 @@ impl BasisWork {
         Ok(BasisWork {
             op,
             room: room.clone(),
-            gram: key_at(task, 0)?,
+            grams: (0..task.reads.len())
+                .map(|place| key_at(task, place))
+                .collect::<Result<_, _>>()?,
             write: only_write(task)?,
             basis: None,
         })
@@ -42,16 +44,24 @@ impl BasisWork {
 impl Work for BasisWork {
     fn next_need(&mut self) -> Result<Need, Failure> {
         Ok(match self.basis {
-            None => Need::Fetch(vec![Want::Object(self.gram, Part::Whole)]),
+            None => Need::Fetch(
+                self.grams
+                    .iter()
+                    .map(|&gram| Want::Object(gram, Part::Whole))
+                    .collect(),
+            ),
             Some(_) => Need::Nothing,
         })
     }
 
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
-        let fetched = fetched.into_iter().next().expect("one answer per want");
-        let gram = numbers(fetched, Some(self.gram))?;
+        let came = self.grams.iter().zip(fetched);
+        let came: Vec<Numbers> = came
+            .map(|(&key, fetched)| numbers(fetched, Some(key)))
+            .collect::<Result<_, _>>()?;
+        let grams: Vec<&[f64]> = came.iter().map(Numbers::typed).collect();
         let (simd, rank) = (self.room.simd, self.op.rank as usize);
-        self.basis = Some(basis_of(simd, rank, self.op.biases, gram.typed()));
+        self.basis = Some(basis_of(simd, rank, self.op.biases, &grams));
         Ok(())
     }
 

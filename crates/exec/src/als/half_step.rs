@@ -119,7 +119,7 @@ impl HalfStepWork {
         let gram = came.next_if(has_base && basis.is_none());
         let pairs = self.op.small.map(|rows| {
             let table = came.next_if(rows.is_some());
-            let gram = came.next_if(has_base && rows.is_some());
+            let gram = came.next_if(has_base && basis.is_none() && rows.is_some());
             (table, gram)
         });
         let small_grams = pairs.as_ref().map(|(_, gram)| gram.as_ref());

@@ -55,9 +55,9 @@ impl SmallPartialWork {
         };
         let (bins, threads) = (u64::from(op.rows()), room.pool.current_num_threads());
         // A column and an id of the mode take eight bytes, so the file bounds the interactions.
-        let sums = SmallPartial::bytes(width, bins, bytes / 8, threads);
+        let sums = SmallPartial::bytes(&op.formula, bins, bytes / 8, threads);
         let other = op.other().map_or(0, |(_, rows)| u64::from(rows));
-        let fixed = sums + bins * packed_len(width) as u64 * 8 + other * 4 * width as u64;
+        let fixed = sums + bins * packed_len(&op.formula) as u64 * 8 + other * 4 * width as u64;
         let extra = SmallPartial::PIECE_BYTES;
         let gather = Gather::new(
             &op.columns,
@@ -202,7 +202,7 @@ impl Work for SmallPartialWork {
     }
 
     fn finish(mut self: Box<Self>) -> Result<Output, Failure> {
-        let row_bytes = packed_len(self.op.formula.width()) * 8;
+        let row_bytes = packed_len(&self.op.formula) * 8;
         let mut out = AlignedBuf::zeroed(self.op.rows() as usize * row_bytes);
         self.sums
             .take()
@@ -243,7 +243,7 @@ impl SmallSolveWork {
         let threads = room.pool.current_num_threads() as u64;
         // The new version and, where bins start from it, the last one.
         let versions = if op.non_negative { 2 } else { 1 };
-        let row_bytes = (packed_len(width) * 8 + versions * width * 4) as u64;
+        let row_bytes = (packed_len(&op.formula) * 8 + versions * width * 4) as u64;
         let needed = u64::from(op.rows) * row_bytes + solving_bytes(&op, threads);
         fits(needed, room.budget_bytes)?;
         Ok(SmallSolveWork {

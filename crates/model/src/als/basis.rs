@@ -21,15 +21,22 @@ pub const fn basis_scratch_bytes(rank: usize) -> u64 {
     8 * (rank * rank + rank + eigen_scratch(rank)) as u64
 }
 
-/// Diagonalises a Gram matrix, given as an upper triangle, over its free columns. A held column stays itself, its value its
-/// own entry. A Gram that is not finite gives values that are no numbers, with which no row can be solved.
+/// Diagonalises a Gram matrix, or the product of several, entry by entry, given as upper triangles, over its free columns.
+/// A held column stays itself, its value its own entry. A Gram that is not finite gives values that are no numbers, with
+/// which no row can be solved.
 ///
 /// # Panics
-/// Where the Gram is not of the rank's width.
-pub fn basis_of(simd: Simd, rank: usize, biases: Biases, gram: &[f64]) -> Vec<f64> {
+/// Where a Gram is not of the rank's width.
+pub fn basis_of(simd: Simd, rank: usize, biases: Biases, grams: &[&[f64]]) -> Vec<f64> {
     let width = rank.next_multiple_of(LANES);
-    assert_eq!(gram.len(), upper_len(width), "a Gram of the width");
-    let entry = |i: usize, j: usize| gram[upper_index(width, i.min(j), i.max(j))];
+    assert!(
+        grams.iter().all(|gram| gram.len() == upper_len(width)),
+        "Grams of the width"
+    );
+    let entry = |i: usize, j: usize| {
+        let at = upper_index(width, i.min(j), i.max(j));
+        grams.iter().map(|gram| gram[at]).product::<f64>()
+    };
     let free: Vec<usize> = (0..rank).filter(|&column| !biases.holds(column)).collect();
     let n = free.len();
     let mut vectors: Vec<f64> = (0..n * n)
@@ -110,6 +117,16 @@ impl Basis {
         shares
             .zip(out.par_chunks_mut(SHARE_ROWS * width))
             .for_each(|(rows, out)| rotate(simd, width, &self.into, rows, out));
+    }
+
+    /// Some rows in the coordinates of the basis, on this thread.
+    pub(super) fn turn_some(&self, simd: Simd, rows: &[f32], out: &mut [f32]) {
+        rotate(simd, self.values.len(), &self.into, rows, out);
+    }
+
+    /// The same back.
+    pub(super) fn turn_some_back(&self, simd: Simd, rows: &[f32], out: &mut [f32]) {
+        rotate(simd, self.values.len(), &self.back, rows, out);
     }
 
     /// The same rows as they were before [`Basis::turn`], but for roundings.

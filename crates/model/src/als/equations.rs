@@ -39,8 +39,10 @@ pub(super) struct Equations {
     /// The same for panels.
     common: Common,
     pub(super) basis: Option<Basis>,
+    /// The basis of the base, where interactions weigh nothing and rows have nothing else of their own.
+    pub(super) weightless: Option<Basis>,
     zeros: Vec<f32>,
-    closes_epoch: bool,
+    pub(super) closes_epoch: bool,
     side: Option<Above>,
     non_negative: bool,
     biases: Biases,
@@ -88,6 +90,12 @@ impl Equations {
         let width = op.formula.width();
         let basis = shared.basis.map(|object| Basis::open(width, object));
         let base = base(&op.formula, op.biases, shared, basis.as_ref());
+        let shares_matrix = op.formula.is_weightless() && !op.biases.holds_any();
+        let (weightless, basis) = if shares_matrix {
+            (basis, None)
+        } else {
+            (None, basis)
+        };
         let diagonal = basis.is_some() || !op.formula.has_base();
         let diagonal = diagonal || !op.solver.takes_panels();
         let common = Common::of(width, &base, op.biases, diagonal);
@@ -102,6 +110,7 @@ impl Equations {
             base,
             common,
             basis,
+            weightless,
             zeros: vec![0.0; width],
             closes_epoch: op.closes_epoch,
             side: None,
@@ -116,11 +125,25 @@ impl Equations {
         self.side = Above::of(side, &self.base, panels, self.biases);
     }
 
+    /// Numbers of the sum of a row.
+    fn sum_len(&self) -> usize {
+        if self.weightless.is_some() {
+            self.width
+        } else {
+            system_len(self.width)
+        }
+    }
+
     fn extra(&self, first_row: u32, row: usize) -> Option<Extra<'_>> {
         self.side.as_ref()?.row(first_row + row as u32)
     }
 
-    fn items<'a>(&'a self, csr: &CsrRef<'a>, factors: Factors<'a>, row: usize) -> RowItems<'a> {
+    pub(super) fn items<'a>(
+        &'a self,
+        csr: &CsrRef<'a>,
+        factors: Factors<'a>,
+        row: usize,
+    ) -> RowItems<'a> {
         RowItems {
             simd: self.simd,
             formula: &self.formula,
@@ -133,7 +156,7 @@ impl Equations {
         }
     }
 
-    fn ridge(&self, csr: &CsrRef<'_>, row: usize) -> f32 {
+    pub(super) fn ridge(&self, csr: &CsrRef<'_>, row: usize) -> f32 {
         self.formula
             .row_regularization(csr.row_count(row), self.cells)
     }
@@ -165,7 +188,8 @@ impl Equations {
     /// What a row that is cut has before its first interaction.
     pub(super) fn open(&self, csr: &CsrRef<'_>, first_row: u32, row: usize) -> Open {
         let extra = self.extra(first_row, row);
-        if !self.method(csr, row, extra.as_ref()).takes_panel() {
+        let packs = self.method(csr, row, extra.as_ref()).takes_panel();
+        if self.weightless.is_some() || !packs {
             return Open::Sum(Sum::default());
         }
         let mut packed = Packed::new(self.width, csr.row_count(row) as usize);
@@ -190,12 +214,19 @@ impl Equations {
         let extra = extra.as_ref();
         match open {
             Open::Sum(mut sum) => {
-                sum.extend_on_all(self.simd, self.width, &items, here, desks);
+                let length = self.sum_len();
+                sum.extend_on_all(self.simd, length, &items, here, desks);
                 if sum.count() < all {
                     return Outcome::Open(Open::Sum(sum));
                 }
-                let total = sum.total(self.simd, self.width);
+                let total = sum.total(self.simd, length);
                 desks.at(|desk| {
+                    if let Some(basis) = &self.weightless {
+                        let sums = job.out.iter_mut().zip(&total);
+                        sums.for_each(|(out, &sum)| *out = sum as f32);
+                        let solved = self.solve_turned(basis, &[ridge], desk, job.out, job.notes);
+                        return Outcome::Solved(solved.map(|(_, pivot)| pivot));
+                    }
                     let slot = &mut desk.batch[..system_len(self.width)];
                     close_long(self.simd, self.closing(ridge, extra), &total, slot);
                     Outcome::Solved(
@@ -225,6 +256,9 @@ impl Equations {
         job: Job<'_>,
         desk: &mut Desk,
     ) -> Option<(usize, usize)> {
+        if let Some(basis) = &self.weightless {
+            return self.weightless_rows(basis, csr, factors, job, desk);
+        }
         let (width, length) = (self.width, system_len(self.width));
         let mut failed = Vec::new();
         let mut waiting = Vec::with_capacity(batch_len(width));

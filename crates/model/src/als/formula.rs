@@ -2,7 +2,7 @@
 
 use super::biases::Biases;
 use super::settings::{Preset, Scaling, Settings};
-use kernels::{Simd, linear_confidence};
+use kernels::{Simd, linear_confidence, system_len};
 use serde::{Deserialize, Serialize};
 use tensor::csr::Values;
 use tensor::{Decay, Mode};
@@ -75,6 +75,15 @@ impl Formula {
     /// Floats of a stored row: the rank padded to a multiple of 16.
     pub fn width(&self) -> usize {
         self.rank.next_multiple_of(16) as usize
+    }
+
+    /// Numbers that the interactions of a row add up to: a system or, where they weigh nothing, its right-hand side alone.
+    pub fn sum_len(&self) -> usize {
+        if self.is_weightless() {
+            self.width()
+        } else {
+            system_len(self.width())
+        }
     }
 
     /// The biases among the columns of a mode's rows.

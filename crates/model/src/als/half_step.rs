@@ -85,7 +85,7 @@ impl HalfStep {
             + basis
             + squares
             + 4 * (system_len(width) + width * width) as u64
-            + parts * Sum::bytes(width, longest)
+            + parts * Sum::bytes(system_len(width), longest)
             + Packed::bytes(width, panel)
             + threads as u64 * Desk::bytes(width, panel)
     }

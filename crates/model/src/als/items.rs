@@ -4,7 +4,7 @@ use super::desk::Desk;
 use super::formula::Formula;
 use super::packed::Packed;
 use super::sum::Interactions;
-use kernels::{Onto, Rows, Simd, Source, accumulate, add_targets, upper_len};
+use kernels::{Onto, Rows, Simd, Source, accumulate, add_targets};
 use std::ops::Range;
 use tensor::Small;
 use tensor::csr::Values;
@@ -80,7 +80,8 @@ impl RowItems<'_> {
     }
 }
 
-/// Adds interactions to a system: to its right-hand side alone where they weigh nothing.
+/// Adds interactions to a system: to its right-hand side alone, which is then all that must be there, where they weigh
+/// nothing.
 pub(super) fn add(
     simd: Simd,
     formula: &Formula,
@@ -94,7 +95,8 @@ pub(super) fn add(
         if onto == Onto::Zeros {
             system.fill(0.0);
         }
-        let rhs = &mut system[upper_len(formula.width())..];
+        let above = system.len() - formula.width();
+        let rhs = &mut system[above..];
         add_targets(simd, sources, targets, rhs);
     } else {
         accumulate(simd, sources, weights, targets, panel, onto, system);

@@ -6,6 +6,7 @@
 
 pub mod basis;
 pub mod biases;
+mod bin_targets;
 mod dense;
 pub mod desk;
 mod equations;
@@ -29,6 +30,7 @@ pub mod small_mode;
 pub mod solver;
 pub mod sum;
 mod time_chain;
+mod weightless;
 
 pub use biases::Biases;
 pub use formula::Formula;

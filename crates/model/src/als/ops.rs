@@ -82,7 +82,7 @@ pub enum First {
     },
 }
 
-/// Reads the root of a table's Gram. Writes its basis ([`super::basis::basis_len`] f64). Returns nothing.
+/// Reads the root of a table's Gram, or of several, which are multiplied entry by entry. Writes the basis ([`super::basis::basis_len`] f64). Returns nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BasisOp {
     /// Columns in use.
@@ -100,7 +100,7 @@ pub struct TurnOp {
 
 /// Reads: the block's partition; all blocks of the other table (rows), turned into their basis where there is one; then
 /// the basis or, without one but with a base, the root of the other table's Gram; then, for each small mode that is
-/// factored, its table and, with a base, its Gram; then, where it starts warm, the block's last version; then, with side information, the
+/// factored, its table and, with a base and no basis, its Gram; then, where it starts warm, the block's last version; then, with side information, the
 /// block's words (sealed) and, where there are some yet, the maps.
 /// Writes: the block's new version; with a base, its Gram partial; with side information, its partial for the maps
 /// ([`super::side::side_len`] f64). Returns a [`Tally`].
@@ -120,7 +120,8 @@ pub struct HalfStepOp {
     pub solver: Solver,
     /// Steps of conjugate gradients.
     pub cg_steps: u32,
-    /// Whether the other table is turned into the basis of its Gram.
+    /// Whether there is a basis: of the other table's Gram, and that table is turned into it; or, where interactions weigh
+    /// nothing, of what all rows share, and only right-hand sides are turned.
     pub basis: bool,
     /// Whether rows start from their last factors; from zero otherwise.
     pub warm: bool,

@@ -172,6 +172,16 @@ impl Layout<'_> {
             && self.settings.factors().count() == 0
             && self.settings.solver.takes_panels()
             && self.attributes(solved).is_none()
+            && !self.shares_matrix(solved)
+    }
+
+    /// Whether rows of a mode differ in right-hand side and ridge alone, so that they are solved in the basis of what they
+    /// share.
+    fn shares_matrix(&self, solved: Mode) -> bool {
+        self.formula.is_weightless()
+            && !self.settings.non_negative
+            && !self.settings.biases
+            && self.attributes(solved).is_none()
     }
 
     /// Whether rows start from their last factors.
@@ -242,7 +252,7 @@ impl Layout<'_> {
             id: u64::from(epoch) * REDUCTIONS + slot(mode) + 2,
             leaves: self.input.user.blocks(),
             rows: self.table(mode, epoch).grid.rows_total(),
-            row_bytes: (packed_len(self.formula.width()) * 8) as u32,
+            row_bytes: (packed_len(&self.formula) * 8) as u32,
         }
     }
 
@@ -498,7 +508,7 @@ impl Layout<'_> {
             closes_epoch: solved.mode == Mode::Product && !self.solves_small(),
             solver: self.settings.solver,
             cg_steps: self.settings.cg_steps,
-            basis: self.takes_basis(solved.mode),
+            basis: self.takes_basis(solved.mode) || self.shares_matrix(solved.mode),
             warm: last.is_some(),
             side: self.side(solved),
             non_negative: self.settings.non_negative,
@@ -511,16 +521,25 @@ impl Layout<'_> {
                 .chain(self.root_of(table).into_iter().map(Read::whole))
                 .collect::<Vec<_>>()
         };
+        let basis = self.basis(other);
         let mut shared = if self.takes_basis(solved.mode) {
             let turned = self.turn(stage, other, solved.mode);
-            let basis = self.basis(other);
             frees.extend([turned.keys(), KeyRange::One(basis)]);
             vec![Read::rows(turned.keys()), Read::whole(basis)]
+        } else if self.shares_matrix(solved.mode) {
+            self.diagonalise(stage, solved.mode, std::iter::once(other).chain(small));
+            frees.push(KeyRange::One(basis));
+            vec![Read::rows(other.keys()), Read::whole(basis)]
         } else {
             with_roots(other, Read::rows(other.keys()))
         };
         for table in small {
-            shared.extend(with_roots(table, Read::whole(table.keys())));
+            let read = Read::whole(table.keys());
+            if self.shares_matrix(solved.mode) {
+                shared.push(read);
+            } else {
+                shared.extend(with_roots(table, read));
+            }
         }
         let drafts = partitions.iter().zip(0..).map(|(partition, block)| Draft {
             op: op.clone(),
@@ -563,18 +582,30 @@ impl Layout<'_> {
         }
     }
 
-    /// Diagonalises the Gram of a table, but for the biases that a mode holds, and turns all of it into that basis.
-    fn turn(&self, stage: &mut Stage, table: &TableVersion, solved: Mode) -> TableVersion {
-        let biases = self.formula.biases(solved);
-        let (rank, basis) = (self.formula.rank, self.basis(table));
+    /// Diagonalises the product of the Grams of tables, but for the biases that a mode holds; the basis is named by the first.
+    fn diagonalise<'a>(
+        &self,
+        stage: &mut Stage,
+        solved: Mode,
+        tables: impl Iterator<Item = &'a TableVersion> + Clone,
+    ) {
+        let table = tables.clone().next().expect("one table at least");
+        let roots = tables.map(|table| Read::whole(self.gram(table).root()));
+        let (rank, biases) = (self.formula.rank, self.formula.biases(solved));
         let diagonalise = Draft {
             op: Op::Als(AlsOp::Basis(BasisOp { rank, biases })).encode(),
-            reads: vec![Read::whole(self.gram(table).root())],
-            writes: vec![basis],
+            reads: roots.collect(),
+            writes: vec![self.basis(table)],
             cost: basis_len(table.width as usize) as u64 / 16,
         };
         let name = format!("{} basis", table.mode);
         stage.push(&name, Role::Silent, vec![diagonalise], Vec::new());
+    }
+
+    /// Diagonalises the Gram of a table, but for the biases that a mode holds, and turns all of it into that basis.
+    fn turn(&self, stage: &mut Stage, table: &TableVersion, solved: Mode) -> TableVersion {
+        let (rank, basis) = (self.formula.rank, self.basis(table));
+        self.diagonalise(stage, solved, std::iter::once(table));
         let turned = TableVersion {
             id: if table.mode == Mode::User {
                 TURNED_USERS

@@ -6,6 +6,7 @@
 //! block; so pieces and threads change no bit.
 
 use super::biases::Biases;
+use super::bin_targets::{BinTargets, Piece};
 use super::dense::{cholesky, lower_len, substitute};
 use super::desk::{Desk, Desks};
 use super::formula::Formula;
@@ -16,15 +17,16 @@ use super::ops::{FailedRow, SmallPartialOp, SmallSolveOp, Tally};
 use super::sum::{Interactions, SEGMENT, Sum};
 use super::time_chain::{chain_bytes, solve_chain};
 use crate::reduce::tree_sum;
-use kernels::{CHUNK, Onto, Simd, Source, system_len, upper_index, upper_len};
+use kernels::{CHUNK, Onto, Simd, Source, upper_index, upper_len};
 use rayon::prelude::*;
 use std::ops::Range;
 use tensor::csr::Values;
 use tensor::{CsrRef, Mode};
 
-/// The f64 of one bin's equations: the system (upper triangle and right-hand side), then the count.
-pub const fn packed_len(width: usize) -> usize {
-    system_len(width) + 1
+/// The f64 of one bin's equations: the system (upper triangle and right-hand side; where interactions weigh nothing, the
+/// latter alone), then the count.
+pub fn packed_len(formula: &Formula) -> usize {
+    formula.sum_len() + 1
 }
 
 /// What a user block adds to the equations of all bins, in progress.
@@ -34,25 +36,39 @@ pub struct SmallPartial {
     formula: Formula,
     fades: Vec<f32>,
     sums: Vec<Sum>,
+    /// Where interactions weigh nothing.
+    targets: Option<BinTargets>,
 }
 
 impl SmallPartial {
     /// Nothing added yet.
     pub fn new(simd: Simd, op: &SmallPartialOp) -> Self {
+        let bins = op.rows() as usize;
+        let fades = op.formula.fades();
+        // Beside another small mode, or where they fade, interactions have one more factor each.
+        let unsorted = op.formula.is_weightless() && op.other().is_none() && fades.is_empty();
         SmallPartial {
             simd,
             mode: op.mode,
             formula: op.formula,
-            fades: op.formula.fades(),
-            sums: vec![Sum::default(); op.rows() as usize],
+            fades,
+            sums: vec![Sum::default(); bins],
+            targets: unsorted.then(|| BinTargets::new(op.formula.width(), bins)),
         }
     }
 
     /// Bytes that it holds between pieces, for a block of so many interactions.
-    pub fn bytes(width: usize, bins: u64, interactions: u64, threads: usize) -> u64 {
+    pub fn bytes(formula: &Formula, bins: u64, interactions: u64, threads: usize) -> u64 {
+        let (width, length) = (formula.width(), formula.sum_len());
         let trees = (interactions / SEGMENT).min(bins);
-        let long = Sum::bytes(width, interactions.max(1));
-        (bins - trees) * Sum::bytes(width, 1)
+        let long = Sum::bytes(length, interactions.max(1));
+        let targets = if formula.is_weightless() {
+            BinTargets::bytes(width, bins)
+        } else {
+            0
+        };
+        targets
+            + (bins - trees) * Sum::bytes(length, 1)
             + (trees + 2 * threads as u64) * long
             + threads as u64 * Desk::bytes(width, 0)
     }
@@ -76,7 +92,21 @@ impl SmallPartial {
         let (mode, small) = (self.mode, csr.small());
         let ids = small.of(mode).copied().flatten();
         let ids = ids.expect("the interactions have the mode that is solved");
-        let (simd, width) = (self.simd, self.formula.width());
+        let (simd, length) = (self.simd, self.formula.sum_len());
+        if let Some(targets) = &mut self.targets {
+            let piece = Piece {
+                simd,
+                formula: &self.formula,
+                csr,
+                bins: ids,
+                first_row,
+                users,
+                products: factors.columns,
+            };
+            // Two tasks are computed at a time.
+            targets.piece(&piece, &mut self.sums, desks.count().div_ceil(2));
+            return;
+        }
         let (starts, order) = by_bin(ids, self.sums.len());
         let others = factors.small.zip(small).each().into_iter();
         let mut others = others.filter(|(other, _)| *other != mode);
@@ -100,7 +130,7 @@ impl SmallPartial {
         let mut sums = std::mem::take(&mut self.sums);
         for (bin, sum) in sums.iter_mut().enumerate().filter(|(bin, _)| is_long(*bin)) {
             let items = items(bin);
-            sum.extend_on_all(simd, width, &items, items.order.len(), desks);
+            sum.extend_on_all(simd, length, &items, items.order.len(), desks);
         }
         let short = sums
             .par_iter_mut()
@@ -108,7 +138,7 @@ impl SmallPartial {
             .filter(|(bin, _)| !is_long(*bin));
         short.for_each(|(bin, sum)| {
             let items = items(bin);
-            desks.at(|desk| sum.extend(simd, width, &items, items.order.len(), desk));
+            desks.at(|desk| sum.extend(simd, length, &items, items.order.len(), desk));
         });
         self.sums = sums;
     }
@@ -117,21 +147,16 @@ impl SmallPartial {
     ///
     /// # Panics
     /// Where `out` has another length.
-    pub fn finish(self, out: &mut [f64]) {
-        let width = self.formula.width();
-        assert_eq!(
-            out.len(),
-            self.sums.len() * packed_len(width),
-            "equations of all bins"
-        );
-        for (sum, out) in self
-            .sums
-            .into_iter()
-            .zip(out.chunks_exact_mut(packed_len(width)))
-        {
-            let (system, count) = out.split_at_mut(system_len(width));
+    pub fn finish(mut self, out: &mut [f64]) {
+        let (length, packed) = (self.formula.sum_len(), packed_len(&self.formula));
+        assert_eq!(out.len(), self.sums.len() * packed, "equations of all bins");
+        if let Some(targets) = self.targets {
+            targets.finish(self.simd, self.formula.width(), &mut self.sums);
+        }
+        for (sum, out) in self.sums.into_iter().zip(out.chunks_exact_mut(packed)) {
+            let (system, count) = out.split_at_mut(length);
             count[0] = sum.count() as f64;
-            system.copy_from_slice(&sum.total(self.simd, width));
+            system.copy_from_slice(&sum.total(self.simd, length));
         }
     }
 }
@@ -232,7 +257,7 @@ pub fn solve_small(
     let width = op.formula.width();
     assert_eq!(
         equations.len(),
-        op.rows as usize * packed_len(width),
+        op.rows as usize * packed_len(&op.formula),
         "equations of all bins"
     );
     assert_eq!(out.len(), op.rows as usize * width, "a row per bin");
@@ -248,7 +273,7 @@ pub fn solve_small(
     let base = |i: usize| grams.iter().fold(alpha0, |base, gram| base * gram[i]);
     let base: Vec<f64> = (0..upper_len(width)).map(base).collect();
     let bins: Vec<Bin<'_>> = equations
-        .chunks_exact(packed_len(width))
+        .chunks_exact(packed_len(&op.formula))
         .map(|equations| Bin::new(op, equations, &base))
         .collect();
     if op.smoothing > 0.0 {
@@ -278,8 +303,8 @@ pub fn solve_small(
 /// Where a length is not that of the op.
 pub fn mean_of(op: &SmallSolveOp, equations: &[f64], rows: &[f32], out: &mut [f32]) {
     let width = op.formula.width();
-    let equations = equations.chunks_exact(packed_len(width));
-    let counts: Vec<f64> = equations.map(|one| one[system_len(width)]).collect();
+    let equations = equations.chunks_exact(packed_len(&op.formula));
+    let counts: Vec<f64> = equations.map(|one| one[op.formula.sum_len()]).collect();
     assert_eq!((counts.len() * width, width), (rows.len(), out.len()));
     let all: f64 = counts.iter().sum();
     for (column, out) in out.iter_mut().enumerate() {
@@ -369,7 +394,9 @@ fn tally(notes: &[Note]) -> Tally {
 struct Bin<'a> {
     rank: usize,
     width: usize,
-    equations: &'a [f64],
+    /// Upper triangle; empty where interactions weigh nothing.
+    matrix: &'a [f64],
+    side: &'a [f64],
     base: &'a [f64],
     count: u64,
     ridge: f64,
@@ -381,11 +408,14 @@ struct Bin<'a> {
 impl<'a> Bin<'a> {
     fn new(op: &SmallSolveOp, equations: &'a [f64], base: &'a [f64]) -> Self {
         let width = op.formula.width();
-        let count = equations[system_len(width)] as u64;
+        let (sums, count) = equations.split_at(op.formula.sum_len());
+        let count = count[0] as u64;
+        let (matrix, side) = sums.split_at(sums.len() - width);
         Bin {
             rank: op.formula.rank as usize,
             width,
-            equations,
+            matrix,
+            side,
             base,
             count,
             ridge: f64::from(op.formula.row_regularization(count, op.cells)),
@@ -396,7 +426,9 @@ impl<'a> Bin<'a> {
 
     fn entry(&self, row: usize, column: usize) -> f64 {
         let i = upper_index(self.width, row.min(column), row.max(column));
-        self.base[i] + self.equations[i] + if row == column { self.ridge } else { 0.0 }
+        self.base[i]
+            + self.matrix.get(i).unwrap_or(&0.0)
+            + if row == column { self.ridge } else { 0.0 }
     }
 
     /// What is solved, where the others' biases are held.
@@ -432,7 +464,7 @@ impl<'a> Bin<'a> {
 
     /// Σ b y z.
     fn targets(&self) -> &'a [f64] {
-        &self.equations[upper_len(self.width)..][..self.rank]
+        &self.side[..self.rank]
     }
 
     /// Solves it alone, where it descends from what `out` holds; or the pivot that failed.

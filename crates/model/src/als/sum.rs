@@ -5,7 +5,7 @@
 //! threads, without changing a bit.
 
 use super::desk::{Desk, Desks};
-use kernels::{CHUNK, Onto, Simd, add, flush, system_len};
+use kernels::{CHUNK, Onto, Simd, add, flush};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -37,10 +37,10 @@ impl Sum {
         self.count
     }
 
-    /// Bytes that an open sum may hold, its tree over `interactions` included.
-    pub fn bytes(width: usize, interactions: u64) -> u64 {
+    /// Bytes that an open sum of `length` numbers may hold, its tree over `interactions` included.
+    pub fn bytes(length: usize, interactions: u64) -> u64 {
         let levels = u64::from((interactions / SEGMENT + 1).ilog2()) + 1;
-        system_len(width) as u64
+        length as u64
             * (4 + 8
                 + if interactions > SEGMENT {
                     8 * levels
@@ -49,11 +49,27 @@ impl Sum {
                 })
     }
 
+    /// Takes a chunk of `count` interactions, the whole of it or the last, that was summed elsewhere, and leaves zeros.
+    ///
+    /// # Panics
+    /// Where a chunk is open.
+    pub(super) fn take_chunk(&mut self, simd: Simd, chunk: &mut [f32], count: u32) {
+        assert!(self.count.is_multiple_of(CHUNK as u64), "chunk after chunk");
+        self.chunk.clear();
+        self.chunk.extend_from_slice(chunk);
+        chunk.fill(0.0);
+        self.count += u64::from(count);
+        if count as usize == CHUNK {
+            self.flush(simd);
+            self.close_segment(simd);
+        }
+    }
+
     /// Adds the first `count` interactions at hand, in order, on this thread.
     pub fn extend(
         &mut self,
         simd: Simd,
-        width: usize,
+        length: usize,
         items: &dyn Interactions,
         count: usize,
         desk: &mut Desk,
@@ -62,7 +78,7 @@ impl Sum {
         while done < count {
             let room = (SEGMENT - self.count % SEGMENT) as usize;
             let part = room.min(count - done);
-            self.extend_segment(simd, width, items, done..done + part, desk);
+            self.extend_segment(simd, length, items, done..done + part, desk);
             self.close_segment(simd);
             done += part;
         }
@@ -72,7 +88,7 @@ impl Sum {
     pub fn extend_on_all(
         &mut self,
         simd: Simd,
-        width: usize,
+        length: usize,
         items: &dyn Interactions,
         count: usize,
         desks: &Desks,
@@ -102,7 +118,7 @@ impl Sum {
                 position += part as u64;
             }
             let work = |(range, sum): &mut (Range<usize>, Sum)| {
-                desks.at(|desk| sum.extend_segment(simd, width, items, range.clone(), desk));
+                desks.at(|desk| sum.extend_segment(simd, length, items, range.clone(), desk));
             };
             parts.par_iter_mut().with_max_len(1).for_each(work);
             for (_, part) in parts {
@@ -116,7 +132,7 @@ impl Sum {
     fn extend_segment(
         &mut self,
         simd: Simd,
-        width: usize,
+        length: usize,
         items: &dyn Interactions,
         range: Range<usize>,
         desk: &mut Desk,
@@ -124,7 +140,7 @@ impl Sum {
         let mut next = range.start;
         while next < range.end {
             if self.chunk.is_empty() {
-                self.chunk = vec![0.0; system_len(width)];
+                self.chunk = vec![0.0; length];
             }
             let room = CHUNK - (self.count % CHUNK as u64) as usize;
             let part = room.min(range.end - next);
@@ -159,8 +175,8 @@ impl Sum {
         }
     }
 
-    /// The whole sum.
-    pub fn total(mut self, simd: Simd, width: usize) -> Vec<f64> {
+    /// The whole sum, of `length` numbers.
+    pub fn total(mut self, simd: Simd, length: usize) -> Vec<f64> {
         if !self.count.is_multiple_of(CHUNK as u64) {
             self.flush(simd);
         }
@@ -169,7 +185,7 @@ impl Sum {
             subtrees.push(self.segment);
         }
         let Some(mut total) = subtrees.pop() else {
-            return vec![0.0; system_len(width)];
+            return vec![0.0; length];
         };
         while let Some(mut left) = subtrees.pop() {
             add(simd, &mut left, &total);

@@ -1,0 +1,117 @@
+//! Right-hand sides of many rows at once, from interactions in any order of them: the bins of a tensor, where an
+//! interaction has no weight. One user's factors stay at hand, the sums of all bins in the first-level cache, so nothing
+//! is sorted and only the products are gathered.
+#![allow(unsafe_code)]
+
+use crate::LANES;
+use crate::panel::Source;
+use crate::simd::{Kernel, Simd};
+use crate::vector::Vector;
+
+/// Interactions ahead of which a row is asked for.
+const AHEAD: usize = 12;
+
+/// What the interactions of some bins add up to: sums of `width` floats a bin, and how many each has taken.
+#[derive(Debug)]
+pub struct Binned<'a> {
+    /// The number of the first bin; the interactions of bins before it, or behind the last, are passed over.
+    pub first: u32,
+    /// Sums, a row a bin.
+    pub sums: &'a mut [f32],
+    /// Interactions in each.
+    pub counts: &'a mut [u32],
+}
+
+/// sum of its bin += t (u ∘ p), with t of the `targets` and p the row of the source, for one interaction after the
+/// other, until a bin has taken `full`. Returns how many were seen.
+///
+/// # Panics
+/// Where lengths disagree or an id has no row.
+pub fn add_binned(
+    simd: Simd,
+    source: Source<'_>,
+    bins: &[u32],
+    targets: &[f32],
+    user: &[f32],
+    full: u32,
+    into: &mut Binned<'_>,
+) -> usize {
+    assert_eq!(source.rows.width(), user.len(), "rows of one width");
+    assert!(source.ids.len() >= targets.len() && bins.len() >= targets.len());
+    assert_eq!(
+        into.sums.len(),
+        into.counts.len() * user.len(),
+        "a sum a bin"
+    );
+    simd.run(AddBinned {
+        source,
+        bins,
+        targets,
+        user,
+        full,
+        into,
+    })
+}
+
+struct AddBinned<'a, 'b> {
+    source: Source<'a>,
+    bins: &'a [u32],
+    targets: &'a [f32],
+    user: &'a [f32],
+    full: u32,
+    into: &'a mut Binned<'b>,
+}
+
+impl Kernel for AddBinned<'_, '_> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<V: Vector>(self) -> usize {
+        match self.user.len() {
+            16 => by_width::<V, 1>(self),
+            32 => by_width::<V, 2>(self),
+            64 => by_width::<V, 4>(self),
+            _ => by_width::<V, 0>(self),
+        }
+    }
+}
+
+/// Rows of 16 C floats; of any width where C is 0.
+#[inline(always)]
+fn by_width<V: Vector, const C: usize>(it: AddBinned<'_, '_>) -> usize {
+    let vectors = if C == 0 { it.user.len() / LANES } else { C };
+    let width = vectors * LANES;
+    let (rows, ids) = (it.source.rows, it.source.ids);
+    assert!(it.user.len() == width && it.into.sums.len() == it.into.counts.len() * width);
+    for (e, &target) in it.targets.iter().enumerate() {
+        if let Some(&next) = ids.get(e + AHEAD) {
+            let address = rows.address(next);
+            for c in 0..vectors {
+                V::prefetch(address.wrapping_add(c * LANES));
+            }
+        }
+        let bin = it.bins[e].wrapping_sub(it.into.first) as usize;
+        let Some(count) = it.into.counts.get_mut(bin) else {
+            continue;
+        };
+        *count += 1;
+        let is_full = *count == it.full;
+        let row = rows.row(ids[e]);
+        let sum = &mut it.into.sums[bin * width..][..width];
+        assert!(row.len() == width);
+        let target = V::splat(target);
+        for c in 0..vectors {
+            // SAFETY: all three have `width` floats, and c is below width / 16.
+            unsafe {
+                let z = V::load(row.as_ptr().add(c * LANES))
+                    .mul(V::load(it.user.as_ptr().add(c * LANES)));
+                let sum = sum.as_mut_ptr().add(c * LANES);
+                target.fma(z, V::load(sum)).store(sum);
+            }
+        }
+        if is_full {
+            return e + 1;
+        }
+    }
+    it.targets.len()
+}
