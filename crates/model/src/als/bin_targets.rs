@@ -96,8 +96,15 @@ impl Piece<'_> {
                     };
                     let full = CHUNK as u32;
                     let targets = &targets[done..];
-                    done +=
-                        add_binned(self.simd, source, &self.bins[here..], targets, user, full, into);
+                    done += add_binned(
+                        self.simd,
+                        source,
+                        &self.bins[here..],
+                        targets,
+                        user,
+                        full,
+                        into,
+                    );
                     let bin = self.bins[start + done - 1].wrapping_sub(into.first) as usize;
                     if into.counts.get(bin) == Some(&full) {
                         let chunk = &mut into.sums[bin * width..][..width];

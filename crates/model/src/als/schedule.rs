@@ -170,7 +170,7 @@ impl Layout<'_> {
     pub fn takes_basis(&self, solved: Mode) -> bool {
         self.formula.has_base()
             && self.settings.factors().count() == 0
-            && self.settings.solver.takes_panels()
+            && self.settings.solver_of_rows().takes_panels()
             && self.attributes(solved).is_none()
             && !self.shares_matrix(solved)
     }
@@ -506,7 +506,7 @@ impl Layout<'_> {
             columns: other.grid.clone(),
             small: self.small_rows(),
             closes_epoch: solved.mode == Mode::Product && !self.solves_small(),
-            solver: self.settings.solver,
+            solver: self.settings.solver_of_rows(),
             cg_steps: self.settings.cg_steps,
             basis: self.takes_basis(solved.mode) || self.shares_matrix(solved.mode),
             warm: last.is_some(),

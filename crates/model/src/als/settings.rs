@@ -1,5 +1,6 @@
 //! The settings of alternating least squares: text, checked together, then passed by value.
 
+use kernels::LANES;
 use serde::{Deserialize, Serialize};
 use tensor::{Mode, Small};
 
@@ -371,7 +372,7 @@ impl Settings {
 
     /// Whether some row may start from its last factors.
     pub fn starts_warm(&self) -> bool {
-        self.solver.starts_warm() || self.non_negative
+        self.solver_of_rows().starts_warm() || self.non_negative
     }
 
     /// Columns of biases: one a mode.
@@ -386,6 +387,12 @@ impl Settings {
     /// Columns of every row: the factors, then the biases.
     pub fn columns(&self) -> u32 {
         self.rank + self.bias_columns()
+    }
+
+    /// The solver, as it is at the rank.
+    pub fn solver_of_rows(&self) -> Solver {
+        self.solver
+            .at(self.columns().next_multiple_of(LANES as u32) as usize)
     }
 }
 
