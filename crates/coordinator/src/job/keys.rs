@@ -610,7 +610,7 @@ pub const KEYS: &[Key] = &[
     ),
     texts(
         "model.initial_users",
-        "`als`: the same of users, for solvers that go on from last factors (`auto`, `cg`, `subspace`).",
+        "`als`: the same of users, for solvers that go on from last factors (`cg`, `subspace`, and `auto` above rank 32).",
     ),
     Key {
         path: "model.biases",

@@ -88,7 +88,7 @@ impl Als {
         };
         let given = &algorithm.input.given;
         if given.contains_key(&Mode::User) && !algorithm.settings.starts_warm() {
-            let problem = "is for solvers that go on from last factors (\"auto\", \"cg\", \"subspace\") and for `non_negative`: others \
+            let problem = "is for solvers that go on from last factors (\"cg\", \"subspace\" and, above rank 32, \"auto\") and for `non_negative`: others \
                            solve users from the products alone, give `initial_products`, or remove the key";
             return Err(SettingsError {
                 key: "initial_users",
