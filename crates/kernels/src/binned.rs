@@ -115,3 +115,95 @@ fn by_width<V: Vector, const C: usize>(it: AddBinned<'_, '_>) -> usize {
     }
     it.targets.len()
 }
+
+/// sum of its bin += t p, with t of the `targets` and p the row of the source, for one interaction after the other; `sums` has
+/// a row a bin.
+///
+/// # Panics
+/// Where lengths disagree, or an id or a bin has no row.
+pub fn add_by_bin(simd: Simd, source: Source<'_>, bins: &[u32], targets: &[f32], sums: &mut [f32]) {
+    assert!(source.ids.len() >= targets.len() && bins.len() == targets.len());
+    simd.run(AddByBin {
+        source,
+        bins,
+        targets,
+        sums,
+    });
+}
+
+struct AddByBin<'a> {
+    source: Source<'a>,
+    bins: &'a [u32],
+    targets: &'a [f32],
+    sums: &'a mut [f32],
+}
+
+impl Kernel for AddByBin<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        match self.source.rows.width() {
+            16 => add_rows::<V, 1>(self),
+            32 => add_rows::<V, 2>(self),
+            64 => add_rows::<V, 4>(self),
+            _ => add_rows::<V, 0>(self),
+        }
+    }
+}
+
+/// Rows of 16 C floats; of any width where C is 0.
+#[inline(always)]
+fn add_rows<V: Vector, const C: usize>(it: AddByBin<'_>) {
+    let (rows, ids) = (it.source.rows, it.source.ids);
+    let vectors = if C == 0 { rows.width() / LANES } else { C };
+    let width = vectors * LANES;
+    for ((e, &target), &bin) in it.targets.iter().enumerate().zip(it.bins) {
+        if let Some(&next) = ids.get(e + AHEAD) {
+            let address = rows.address(next);
+            for c in 0..vectors {
+                V::prefetch(address.wrapping_add(c * LANES));
+            }
+        }
+        let row = rows.row(ids[e]);
+        let sum = &mut it.sums[bin as usize * width..][..width];
+        assert!(row.len() == width);
+        let target = V::splat(target);
+        for c in 0..vectors {
+            // SAFETY: both have `width` floats, and c is below width / 16.
+            unsafe {
+                let sum = sum.as_mut_ptr().add(c * LANES);
+                target
+                    .fma(V::load(row.as_ptr().add(c * LANES)), V::load(sum))
+                    .store(sum);
+            }
+        }
+    }
+}
+
+/// Every row of `rows` times a vector, entry by entry.
+///
+/// # Panics
+/// Where the rows are not whole.
+pub fn scale_rows(simd: Simd, rows: &mut [f32], factors: &[f32]) {
+    assert!(factors.len().is_multiple_of(LANES) && rows.len().is_multiple_of(factors.len()));
+    simd.run(ScaleRows { rows, factors });
+}
+
+struct ScaleRows<'a> {
+    rows: &'a mut [f32],
+    factors: &'a [f32],
+}
+
+impl Kernel for ScaleRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        for row in self.rows.chunks_exact_mut(self.factors.len()) {
+            for (x, &factor) in row.iter_mut().zip(self.factors) {
+                *x *= factor;
+            }
+        }
+    }
+}

@@ -35,7 +35,7 @@ mod tile;
 pub mod top;
 mod vector;
 
-pub use binned::{Binned, add_binned};
+pub use binned::{Binned, add_binned, add_by_bin, scale_rows};
 pub use cg::{Common, Equations, conjugate_gradients, conjugate_gradients_scratch};
 pub use cholesky::{FailedPivot, batch_len, keeps_systems, solve, solve_scratch};
 pub use confidence::linear_confidence;

@@ -2,9 +2,9 @@
 //! sets.
 
 use kernels::{
-    Binned, Common, Dual, Equations, GROUP, Rows, Simd, Source, add_binned, add_lines, add_targets,
-    conjugate_gradients, conjugate_gradients_scratch, dual, dual_scratch, eigen, eigen_scratch,
-    pack, rotate, scores, subspace, subspace_scratch,
+    Binned, Common, Dual, Equations, GROUP, Rows, Simd, Source, add_binned, add_by_bin, add_lines,
+    add_targets, conjugate_gradients, conjugate_gradients_scratch, dual, dual_scratch, eigen,
+    eigen_scratch, pack, rotate, scale_rows, scores, subspace, subspace_scratch,
 };
 use proptest::prelude::*;
 
@@ -439,6 +439,47 @@ fn what_is_not_positive_or_not_finite_is_named() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn rows_are_added_by_bin_and_scaled(
+        seed: u64,
+        width in prop_oneof![Just(16_usize), Just(32), Just(48), Just(64), Just(80)],
+        count in 0_usize..200,
+    ) {
+        let mut numbers = Numbers(seed);
+        let (bins, products) = (5_usize, 13);
+        let table = numbers.signed(products * width);
+        let factors = numbers.signed(width);
+        let ids: Vec<u32> = (0..count).map(|_| (13.0 * numbers.unit()) as u32).collect();
+        let times: Vec<u32> = (0..count).map(|_| (5.0 * numbers.unit()) as u32).collect();
+        let targets = numbers.signed(count);
+        let run = |simd: Simd| {
+            let blocks = [&table[..]];
+            let source = Source { rows: Rows::contiguous(&blocks, width), ids: &ids };
+            let mut sums = vec![0.5; bins * width];
+            add_by_bin(simd, source, &times, &targets, &mut sums);
+            let added = sums.clone();
+            scale_rows(simd, &mut sums, &factors);
+            (added, sums)
+        };
+        let (added, scaled) = run(Simd::PORTABLE);
+        for simd in Simd::available() {
+            let other = run(simd);
+            prop_assert_eq!(bits(&other.0), bits(&added), "{}", simd);
+            prop_assert_eq!(bits(&other.1), bits(&scaled), "{}", simd);
+        }
+        let mut expected = vec![0.5; bins * width];
+        for e in 0..count {
+            for k in 0..width {
+                let p = f64::from(table[ids[e] as usize * width + k]);
+                expected[times[e] as usize * width + k] += f64::from(targets[e]) * p;
+            }
+        }
+        for (place, (sum, expected)) in added.iter().zip(&expected).enumerate() {
+            prop_assert!((f64::from(*sum) - expected).abs() < 2e-5);
+            prop_assert_eq!(scaled[place], sum * factors[place % width]);
+        }
+    }
 
     #[test]
     fn bins_take_their_interactions_until_one_is_full(

@@ -20,6 +20,7 @@ struct Problem {
     solver: Solver,
     cg_steps: u32,
     non_negative: bool,
+    sums: Option<Mode>,
     rows: Grid,
     columns: Grid,
     /// Rows of each small mode that is factored.
@@ -67,6 +68,7 @@ impl Problem {
             solver: Solver::Cholesky,
             cg_steps: 3,
             non_negative: false,
+            sums: None,
             rows: Grid::single(counts.len() as u32),
             columns,
             small: Small {
@@ -165,6 +167,7 @@ impl Problem {
             side: None,
             non_negative: self.non_negative,
             biases: self.biases(),
+            sums: self.sums,
         }
     }
 
@@ -263,6 +266,18 @@ impl Problem {
         threads: usize,
         cuts: &[u64],
     ) -> (Vec<f32>, Tally) {
+        let (out, tally, _) = self.run_whole(last, simd, threads, cuts);
+        (out, tally)
+    }
+
+    /// The same with the equations of the small mode that come along.
+    fn run_whole(
+        &self,
+        last: &[f32],
+        simd: Simd,
+        threads: usize,
+        cuts: &[u64],
+    ) -> (Vec<f32>, Tally, Vec<f64>) {
         let width = self.formula.width();
         let (gram, small_grams) = self.grams();
         let base = self.formula.has_base();
@@ -307,8 +322,13 @@ impl Problem {
                 step.piece(csr, first_row, Factors { columns, small }, &desks, &mut out);
             });
         });
+        let rows = self.sums.and_then(|mode| *self.small.of(mode)?);
+        let mut equations = vec![0.0; rows.unwrap_or(0) as usize * packed_len(&self.formula)];
+        if self.sums.is_some() {
+            step.small_equations(&mut equations);
+        }
         let tally = pool.install(|| step.finish(&mut out));
-        (out, tally)
+        (out, tally, equations)
     }
 
     fn in_pieces(&self, cuts: &[u64], mut piece: impl FnMut(CsrRef<'_>, u32)) {
@@ -712,6 +732,65 @@ fn bins_and_contexts_are_solved_from_partials_of_blocks() {
         );
         solves_small(&both(preset), Mode::Time);
         solves_small(&both(preset), Mode::Context);
+    }
+}
+
+#[test]
+fn equations_of_bins_come_along_with_rows_that_share_their_matrix() {
+    // Rows of three segments and of one, cut and whole, in several spans.
+    let counts = [
+        140_000, 1000, 9_000, 700, 257, 0, 256, 255, 9_000, 40, 17, 16, 3, 1, 66_000, 0, 5_000,
+    ];
+    for (rank, mode) in [(12, Mode::Time), (33, Mode::Context)] {
+        let mut problem = Problem::new(Preset::Full, rank, Some(5), &counts);
+        if mode == Mode::Context {
+            problem = problem.with_contexts();
+            problem.small.time = None;
+        }
+        let width = problem.formula.width();
+        let last = vec![0.0; counts.len() * width];
+        let alone = problem.run(Simd::detect(), 2, &[]).0;
+        problem.sums = Some(mode);
+        let (out, tally, equations) = problem.run_whole(&last, Simd::detect(), 1, &[]);
+        assert_eq!(tally.failed, None);
+        let whole = problem.offsets[counts.len()];
+        for (simd, cuts) in Simd::available().zip([
+            vec![5, 70_000, 140_500, 149_990, 151_000],
+            vec![],
+            (1..24).map(|part| part * whole / 24).collect(),
+        ]) {
+            let again = problem.run_whole(&last, simd, 3, &cuts);
+            assert_eq!(again.1, tally, "{simd} {cuts:?}");
+            assert!(again.0 == out && again.2 == equations, "{simd} {cuts:?}");
+        }
+        let scale = alone.iter().fold(0.0, |max: f32, x| max.max(x.abs()));
+        for (x, alone) in out.iter().zip(&alone) {
+            assert!((x - alone).abs() <= 1e-5 * scale, "{x} is not {alone}");
+        }
+        let ids = match mode {
+            Mode::Time => &problem.times,
+            _ => &problem.contexts,
+        };
+        let bins = problem.small.of(mode).copied().flatten().unwrap() as usize;
+        let mut expected = vec![0.0; bins * (width + 1)];
+        for row in 0..counts.len() {
+            for position in problem.offsets[row] as usize..problem.offsets[row + 1] as usize {
+                let sums = &mut expected[ids[position] as usize * (width + 1)..][..=width];
+                let v = problem.column(problem.ids[position]);
+                let target = f64::from(problem.values[position]);
+                for k in 0..rank as usize {
+                    sums[k] += target * f64::from(v[k]) * f64::from(out[row * width + k]);
+                }
+                sums[width] += 1.0;
+            }
+        }
+        let scale = expected.iter().fold(0.0, |max: f64, x| max.max(x.abs()));
+        for (sum, expected) in equations.iter().zip(&expected) {
+            assert!(
+                (sum - expected).abs() <= 1e-6 * scale,
+                "{sum} is not {expected}"
+            );
+        }
     }
 }
 

@@ -132,6 +132,7 @@ fn half_step(preset: Preset, solver: Solver, biased: bool, simd: Simd, threads: 
         side: Some(side_op()),
         non_negative: false,
         biases: biases(biased, Mode::User),
+        sums: None,
     };
     let table = products(biased);
     let gram = model::als::gram::block_gram(simd, WIDTH, &table);

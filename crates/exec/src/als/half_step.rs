@@ -10,6 +10,7 @@ use model::als::basis::basis_len;
 use model::als::desk::Desks;
 use model::als::half_step::{Factors, HalfStep, Shared};
 use model::als::side::{Side, side_len};
+use model::als::small_mode::packed_len;
 use model::als::{HalfStepOp, Rows, Tally};
 use plan::Failure;
 use std::sync::Arc;
@@ -278,7 +279,7 @@ impl Work for HalfStepWork {
 
     fn finish(self: Box<Self>) -> Result<Output, Failure> {
         let Started {
-            step,
+            mut step,
             side,
             partition,
             desks,
@@ -290,6 +291,13 @@ impl Work for HalfStepWork {
         self.room.leave(width, panel, desks);
         let (pool, mut writes) = (&self.room.pool, self.writes.into_iter());
         let block = writes.next();
+        let equations = self.op.sums.and_then(|mode| *self.op.small.of(mode)?);
+        let equations = equations.map(|bins| {
+            let row_bytes = packed_len(&self.op.formula) * 8;
+            let mut equations = AlignedBuf::zeroed(bins as usize * row_bytes);
+            step.small_equations(equations.typed_mut());
+            held(equations, row_bytes)
+        });
         let mut tally = pool.install(|| step.finish(out.typed_mut()));
         let gram = writes.next_if(self.op.formula.has_base());
         let gram = gram.map(|key| (key, held_gram(&self.room, width, out.typed())));
@@ -309,8 +317,10 @@ impl Work for HalfStepWork {
         // Rows without interactions have no part in anything before; to be scored, they too have their ones.
         self.op.biases.complete(width, out.typed_mut());
         let block = block.map(|key| (key, held(out, 4 * width)));
+        let equations = writes.next().zip(equations);
+        let objects = block.into_iter().chain(gram).chain(sums);
         Ok(Output {
-            objects: block.into_iter().chain(gram).chain(sums).collect(),
+            objects: objects.chain(equations).collect(),
             puts: Vec::new(),
             partial: tally.encode(),
             pieces: self.pieces,

@@ -32,6 +32,10 @@ pub struct Desk {
     pub solver: Lines,
     /// The square of a system, where rows are descended; empty before the first.
     pub square: Vec<f32>,
+    /// Sums by bin of some rows; empty before the first.
+    pub bins: Vec<f32>,
+    /// The same of one row, in f64.
+    pub bin_sum: Vec<f64>,
     /// A row that is solved on its panel.
     pub packed: Packed,
     /// Its right-hand side.
@@ -55,6 +59,8 @@ impl Desk {
             copy: Vec::new(),
             solver: Lines::zeroed(scratch_len(width, panel)),
             square: Vec::new(),
+            bins: Vec::new(),
+            bin_sum: Vec::new(),
             packed: Packed::new(width, panel),
             rhs: Lines::zeroed(width),
             rest: Lines::zeroed(width),

@@ -4,6 +4,7 @@
 //! bits are those of one piece on one thread.
 
 use super::basis::Basis;
+use super::bin_sums::BinSums;
 use super::desk::{Desk, Desks};
 use super::equations::{Equations, Job, Note, Open, Outcome};
 use super::ops::{FailedRow, HalfStepOp, Tally};
@@ -16,7 +17,7 @@ use kernels::{Simd, batch_len, non_negative_scratch, system_len};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
-use tensor::{BlockId, CsrRef};
+use tensor::{BlockId, CsrRef, Mode};
 
 pub use super::items::Factors;
 pub use super::shared::Shared;
@@ -31,6 +32,7 @@ pub struct HalfStep {
     equations: Equations,
     first_id: u32,
     open: Option<(u32, Open)>,
+    sums: Option<BinSums>,
     notes: Vec<Note>,
     failed: Option<FailedRow>,
 }
@@ -44,10 +46,12 @@ impl HalfStep {
         let equations = Equations::new(simd, op, shared);
         let ids = op.rows.row_ids(block);
         let notes = vec![Note::default(); ids.len()];
+        let sums = summed(op).map(|(mode, bins)| BinSums::new(mode, bins, equations.width));
         HalfStep {
             equations,
             first_id: ids.start,
             open: None,
+            sums,
             notes,
             failed: None,
         }
@@ -81,7 +85,9 @@ impl HalfStep {
         } else {
             0
         };
+        let sums = summed(op).map_or(0, |(_, bins)| BinSums::bytes(bins, width, longest, threads));
         notes
+            + sums
             + basis
             + squares
             + 4 * (system_len(width) + width * width) as u64
@@ -133,6 +139,19 @@ impl HalfStep {
         out: &mut [f32],
     ) {
         let width = self.equations.width;
+        if let Some(mut sums) = self.sums.take() {
+            let (first, rows) = (first_row as usize, csr.rows());
+            let job = Job {
+                first_row,
+                rows: 0..rows,
+                out: &mut out[first * width..(first + rows) * width],
+                notes: &mut self.notes[first..first + rows],
+            };
+            let failed = sums.piece(&self.equations, &csr, factors, desks, &mut self.open, job);
+            self.sums = Some(sums);
+            self.note_failed(first_row, failed);
+            return;
+        }
         let mut jobs: Vec<Job<'_>> = Vec::new();
         let mut long = Vec::new();
         let first = first_row as usize;
@@ -179,6 +198,11 @@ impl HalfStep {
         failed.par_extend(
             short.filter_map(|job| desks.at(|desk| equations.short_rows(&csr, factors, job, desk))),
         );
+        self.note_failed(first_row, failed);
+    }
+
+    /// Keeps the first row that failed.
+    fn note_failed(&mut self, first_row: u32, failed: Vec<(usize, usize)>) {
         if let Some((row, pivot)) = failed.into_iter().min() {
             let row = self.first_id + first_row + row as u32;
             let failed = FailedRow {
@@ -191,6 +215,19 @@ impl HalfStep {
                     |before| if before.row < row { before } else { failed },
                 ));
         }
+    }
+
+    /// Puts out the block's part of the equations of a small mode, where the op asks for it.
+    ///
+    /// # Panics
+    /// Where the op does not, a row is open, or `out` has another length.
+    pub fn small_equations(&mut self, out: &mut [f64]) {
+        assert!(
+            self.open.is_none(),
+            "the pieces reach to the end of the block"
+        );
+        let sums = self.sums.take().expect("sums that the op asks for");
+        sums.finish(&self.equations, out);
     }
 
     /// Turns the rows back where they were turned. Gives what the block is worth to the objective, added up by rows.
@@ -212,6 +249,13 @@ impl HalfStep {
             failed: self.failed,
         }
     }
+}
+
+/// The small mode of which equations come along, and its rows.
+fn summed(op: &HalfStepOp) -> Option<(Mode, u32)> {
+    let mode = op.sums?;
+    let rows = op.small.of(mode).copied().flatten();
+    Some((mode, rows.expect("the mode is factored")))
 }
 
 /// Whether a row is summed outside the shares of short rows: it is cut, or has several segments.

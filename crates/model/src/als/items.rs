@@ -4,10 +4,10 @@ use super::desk::Desk;
 use super::formula::Formula;
 use super::packed::Packed;
 use super::sum::Interactions;
-use kernels::{Onto, Rows, Simd, Source, accumulate, add_targets};
+use kernels::{Onto, Rows, Simd, Source, accumulate, add_by_bin, add_targets};
 use std::ops::Range;
-use tensor::Small;
 use tensor::csr::Values;
+use tensor::{Mode, Small};
 
 /// The factors that a piece is computed from, by the ids in its columns, times and contexts.
 #[derive(Clone, Copy)]
@@ -64,6 +64,27 @@ impl RowItems<'_> {
             }
         }
         take(&sources[..modes], weights, targets);
+    }
+
+    /// Adds t z to the sums of the interactions' bins in a small mode, or to zeros, z of the other table alone.
+    pub(super) fn add_by_bin(
+        &self,
+        mode: Mode,
+        range: Range<usize>,
+        desk: &mut Desk,
+        onto: Onto,
+        sums: &mut [f32],
+    ) {
+        if onto == Onto::Zeros {
+            sums.fill(0.0);
+        }
+        let bins = self.small.of(mode).copied().flatten();
+        let bins = bins.expect("the interactions have the mode that is solved");
+        let bins = &bins[self.first + range.start..][..range.len()];
+        let (weights, targets) = (&mut desk.weights, &mut desk.targets);
+        self.with(range, weights, targets, |sources, _, targets| {
+            add_by_bin(self.simd, sources[0], bins, targets, sums);
+        });
     }
 
     /// Packs the first `count` interactions at hand.

@@ -6,6 +6,7 @@
 
 pub mod basis;
 pub mod biases;
+mod bin_sums;
 mod bin_targets;
 mod dense;
 pub mod desk;

@@ -103,7 +103,8 @@ pub struct TurnOp {
 /// factored, its table and, with a base and no basis, its Gram; then, where it starts warm, the block's last version; then, with side information, the
 /// block's words (sealed) and, where there are some yet, the maps.
 /// Writes: the block's new version; with a base, its Gram partial; with side information, its partial for the maps
-/// ([`super::side::side_len`] f64). Returns a [`Tally`].
+/// ([`super::side::side_len`] f64); with sums, its part of the equations of a small mode ([`super::small_mode::packed_len`] f64 a
+/// row of it). Returns a [`Tally`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HalfStepOp {
     /// Weights, targets, regularization.
@@ -131,6 +132,8 @@ pub struct HalfStepOp {
     pub side: Option<SideOp>,
     /// The biases among the columns.
     pub biases: Biases,
+    /// The one small mode that is factored, where the block's part of its equations comes along: where rows share their matrix.
+    pub sums: Option<Mode>,
 }
 
 /// The side information of the rows of a mode.

@@ -3,6 +3,7 @@
 //! **Invariant:** every name here follows from the epoch alone, so a replay makes the same steps.
 
 use super::basis::basis_len;
+use super::bin_sums::BINS_MAX;
 use super::formula::Formula;
 use super::ops::{
     AlsOp, BasisOp, First, HalfStepOp, InitOp, SmallPartialOp, SmallSolveOp, TotalsOp, TurnOp,
@@ -184,6 +185,19 @@ impl Layout<'_> {
             && self.attributes(solved).is_none()
     }
 
+    /// The small mode of which products put out the equations as they are solved: the only one that is factored, where rows share
+    /// their matrix and a row's sums of all bins fit the caches.
+    fn sums(&self, solved: Mode) -> Option<Mode> {
+        if solved != Mode::Product || !self.shares_matrix(solved) {
+            return None;
+        }
+        let factored = self.small_rows().each().into_iter();
+        let mut factored = factored.filter_map(|(mode, rows)| rows.map(|rows| (mode, rows)));
+        let (mode, rows) = factored.next()?;
+        let alone = factored.next().is_none() && rows <= BINS_MAX;
+        (alone && self.settings.trains().of(mode) == Some(&true)).then_some(mode)
+    }
+
     /// Whether rows start from their last factors.
     pub fn starts_warm(&self) -> bool {
         self.settings.starts_warm()
@@ -250,7 +264,11 @@ impl Layout<'_> {
     fn small_equations(&self, mode: Mode, epoch: u32) -> Reduction {
         Reduction {
             id: u64::from(epoch) * REDUCTIONS + slot(mode) + 2,
-            leaves: self.input.user.blocks(),
+            leaves: if self.sums(Mode::Product) == Some(mode) {
+                self.input.product.blocks()
+            } else {
+                self.input.user.blocks()
+            },
             rows: self.table(mode, epoch).grid.rows_total(),
             row_bytes: (packed_len(&self.formula) * 8) as u32,
         }
@@ -513,7 +531,11 @@ impl Layout<'_> {
             side: self.side(solved),
             non_negative: self.settings.non_negative,
             biases: self.formula.biases(solved.mode),
+            sums: self.sums(solved.mode),
         };
+        let equations = op
+            .sums
+            .map(|mode| self.small_equations(mode, solved.version as u32));
         let side = op.side.clone();
         let op = Op::Als(AlsOp::HalfStep(op)).encode();
         let with_roots = |table: &TableVersion, read: Read| {
@@ -555,6 +577,7 @@ impl Layout<'_> {
                     side.as_ref()
                         .map(|side| self.side_sums(solved, side).leaf(block)),
                 )
+                .chain(equations.as_ref().map(|equations| equations.leaf(block)))
                 .collect(),
             // A row's factorization is worth some r/3 interactions.
             cost: partition.interactions
@@ -661,7 +684,9 @@ impl Layout<'_> {
             }
         });
         let name = format!("{mode} equations");
-        stage.push(&name, Role::Silent, drafts.collect(), Vec::new());
+        if self.sums(Mode::Product) != Some(mode) {
+            stage.push(&name, Role::Silent, drafts.collect(), Vec::new());
+        }
         stage.reduce(&name, equations);
 
         let others = [Some(users), Some(products), other.as_ref()];
