@@ -203,7 +203,9 @@ impl BinSums {
         let bins = self.bins;
         let parts = ids.par_chunks(SEGMENT as usize).map(|ids| {
             let mut counts = vec![0_u64; bins];
-            ids.iter().for_each(|&bin| counts[bin as usize] += 1);
+            for &bin in ids {
+                counts[bin as usize] += 1;
+            }
             counts
         });
         for part in parts.collect::<Vec<_>>() {
