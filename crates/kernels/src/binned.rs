@@ -9,7 +9,7 @@ use crate::simd::{Kernel, Simd};
 use crate::vector::Vector;
 
 /// Interactions ahead of which a row is asked for.
-const AHEAD: usize = 12;
+const AHEAD: usize = 20;
 
 /// What the interactions of some bins add up to: sums of `width` floats a bin, and how many each has taken.
 #[derive(Debug)]
