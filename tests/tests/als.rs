@@ -643,7 +643,7 @@ fn nothing_that_must_not_matter_changes_the_digest() {
             (1, Simd::PORTABLE, IoMode::Mmap),
             (4, Simd::detect(), IoMode::Pread),
         ] {
-            for (budget, backwards) in [(budget.max(2_000_000), true), (1 << 30, false)] {
+            for (budget, backwards) in [(budget.max(4_000_000), true), (1 << 30, false)] {
                 let course = Course {
                     threads,
                     budget,
