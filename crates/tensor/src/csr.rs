@@ -44,6 +44,7 @@ pub enum Values<'a> {
 
 impl Values<'_> {
     /// Those of consecutive positions.
+    #[must_use]
     pub fn part(&self, positions: std::ops::Range<usize>) -> Self {
         match self {
             Values::All(value) => Values::All(*value),
