@@ -43,15 +43,6 @@ pub enum Values<'a> {
 }
 
 impl Values<'_> {
-    /// Those of consecutive positions.
-    #[must_use]
-    pub fn part(&self, positions: std::ops::Range<usize>) -> Self {
-        match self {
-            Values::All(value) => Values::All(*value),
-            Values::Each(values) => Values::Each(&values[positions]),
-        }
-    }
-
     /// The value of the interaction at a position.
     pub fn at(&self, position: usize) -> f32 {
         match self {

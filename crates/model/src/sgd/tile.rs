@@ -163,7 +163,10 @@ impl Descent {
             let positions = csr.row(row);
             assert_eq!(positions.len() as u64, csr.row_count(row), "whole rows");
             let products = &csr.columns()[positions.clone()];
-            let values = csr.values().part(positions);
+            let values = match csr.values() {
+                Values::All(value) => Values::All(value),
+                Values::Each(values) => Values::Each(&values[positions]),
+            };
             self.user(first_row + row as u32, products, values, blocks);
         }
         self.next_row = first_row + csr.rows() as u32;
