@@ -6,7 +6,7 @@ use super::engine::{Engine, Stage, failed, key_of, refused, simd};
 use super::ids;
 use super::initial::{self, Initial};
 use super::stored_model::{Algorithm, Record, StoredModel, digest_of};
-use crate::driver::{Outcome, Resume, StoredObject};
+use crate::driver::{Outcome, Pace, Resume, StoredObject};
 use crate::failure::Failure;
 use crate::output::report::{BestReport, TrainReport, WorkReport};
 use depot::{Body, Checkpoint, CheckpointObject, Depot, Model, ModelTable, Versioned};
@@ -93,7 +93,7 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
     );
     let stage = Stage {
         resume,
-        checkpoints: Some((engine.settings.run.checkpoint_epochs, Box::new(commit))),
+        checkpoints: Some((engine.settings.run.pace(), Box::new(commit))),
         news: Some(Box::new(move |news| heard.hear(news))),
         inputs: initial.inputs(),
         ..Stage::plain("train", run, term)
@@ -193,7 +193,7 @@ pub async fn advance(
         let stage = Stage {
             resume,
             // Trials are short: a checkpoint where one pauses is enough.
-            checkpoints: Some((0, Box::new(commit))),
+            checkpoints: Some((Pace::LAST_ONLY, Box::new(commit))),
             news: Some(Box::new(move |news| heard.hear(news))),
             inputs: initial.inputs(),
             ..Stage::plain("trial", run, term)

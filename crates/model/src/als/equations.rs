@@ -134,6 +134,11 @@ impl Equations {
         }
     }
 
+    /// Whether a solved row does not depend on what stood in its place.
+    pub(super) fn starts_from_nothing(&self) -> bool {
+        !self.solver.takes_panels() && !self.non_negative && self.side.is_none()
+    }
+
     fn extra(&self, first_row: u32, row: usize) -> Option<Extra<'_>> {
         self.side.as_ref()?.row(first_row + row as u32)
     }
