@@ -134,14 +134,19 @@ impl Problem {
 
     /// The same with the last columns, one a mode, as those of biases.
     fn with_biases(mut self) -> Self {
-        self.formula.bias_columns = if self.small.time.is_some() { 3 } else { 2 };
+        let small = self.small.map(|rows| rows.is_some());
+        self.formula.bias_columns = 2 + small.count() as u32;
         let width = self.formula.width();
         for block in &mut self.blocks {
             self.formula.biases(Mode::Product).complete(width, block);
         }
-        let times = self.formula.biases(Mode::Time);
-        if self.small.time.is_some() {
+        if small.time {
+            let times = self.formula.biases(Mode::Time);
             times.complete(width, &mut self.tables.time);
+        }
+        if small.context {
+            let contexts = self.formula.biases(Mode::Context);
+            contexts.complete(width, &mut self.tables.context);
         }
         self
     }
@@ -455,11 +460,12 @@ fn rows_solve_the_normal_equations() {
             (20, None, true),
             (20, Some(7), true),
         ] {
-            // Contexts have no biases.
-            if biased && contexts {
-                continue;
-            }
             let problem = Problem::new(preset, rank, bins, &COUNTS);
+            let problem = if contexts {
+                problem.with_contexts()
+            } else {
+                problem
+            };
             let problem = if biased {
                 problem.with_biases()
             } else {
@@ -471,11 +477,6 @@ fn rows_solve_the_normal_equations() {
                 solver,
                 cg_steps: 3 * rank,
                 ..problem
-            };
-            let problem = if contexts {
-                problem.with_contexts()
-            } else {
-                problem
             };
             let (mut out, mut tally) = problem.run(Simd::detect(), 2, &[]);
             for _ in 0..if solver == Solver::Subspace { 99 } else { 0 } {

@@ -395,6 +395,7 @@ mod tests {
             attributes: 3,
             columns: 100,
             used: false,
+            linear: false,
         };
         let stored = Estimate::of(&Workload {
             product_attributes: known,
@@ -426,6 +427,20 @@ mod tests {
         assert_eq!(phase(&plain, "maps"), None);
         assert!(phase(&used, "maps") > Some(partial));
         assert!(used.epoch_seconds > plain.epoch_seconds);
+        let linear = Estimate::of(&Workload {
+            product_attributes: Attributes {
+                linear: true,
+                ..known
+            },
+            ..job()
+        });
+        assert_eq!(linear.model_disk.0, plain.model_disk.0 + 100 * 64);
+        let moved = 64 * 8 * (100 * 101 / 2 + 100 + 3) / 2 + 100 * 64;
+        assert_eq!(
+            linear.traffic_per_epoch.0,
+            plain.traffic_per_epoch.0 + moved
+        );
+        assert!(phase(&linear, "maps").is_some());
     }
 
     #[test]

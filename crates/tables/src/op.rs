@@ -3,6 +3,7 @@
 use crate::attributes::Column;
 use crate::columns::ColumnKinds;
 use crate::error::TablesError;
+use crate::numbered::Numbered;
 use crate::spec::{BadReason, ScanSpec};
 use crate::survey::{InputFile, Split};
 use crate::vectors::{Form, VectorSpec};
@@ -86,8 +87,8 @@ pub struct VectorsOp {
     pub splits: Vec<AttributeSplit>,
     /// The column of ids.
     pub id: String,
-    /// Their type.
-    pub id_kind: IdKind,
+    /// What they tell.
+    pub ids: RowIds,
     /// Where vectors stand.
     pub form: Form,
     /// What they may be.
@@ -96,6 +97,15 @@ pub struct VectorsOp {
     pub width: u32,
     /// Rows of each block.
     pub rows: Vec<u32>,
+}
+
+/// What a column tells of rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RowIds {
+    /// Original ids of this type, which stand in dictionaries.
+    Original(IdKind),
+    /// Rows of a small mode without a dictionary.
+    Numbered(Numbered),
 }
 
 /// See [`Op::Scan`]. Reads nothing but the input file.

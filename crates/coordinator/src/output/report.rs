@@ -129,7 +129,7 @@ pub struct TrainReport {
     pub reused: bool,
     /// The path of the kernels: `avx512`, `avx2` or `portable`.
     pub simd: String,
-    /// What became of first factors that were given (`model.initial_users`, `model.initial_products`), where this process read
+    /// What became of first factors that were given (`model.initial_users` and its like), where this process read
     /// them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub initial: BTreeMap<String, Imported>,

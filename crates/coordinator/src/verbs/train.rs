@@ -18,7 +18,7 @@ use model::training::{Algorithm as InEpochs, Epochs};
 use model::{Best, Sampler, Stopping, TableVersion, Training};
 use plan::Refusal;
 use std::sync::{Arc, Mutex, PoisonError};
-use tensor::{DataSet, DepotId, Digest, SplitPart};
+use tensor::{DataSet, DepotId, Digest, Imported, SplitPart};
 
 /// Users of the sample that is evaluated after every epoch.
 const SAMPLE_USERS: u64 = 2000;
@@ -122,8 +122,10 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
     let imported = program.imported();
     for (mode, of) in &imported {
         engine.console.observer().note(&format!(
-            "{} of the {} rows of `initial_{mode}s` have ids of the data set, the others were left aside",
-            of.known, of.rows
+            "{} of the {} rows of `{}` have ids of the data set, the others were left aside",
+            of.known,
+            of.rows,
+            Imported::key(*mode)
         ));
     }
     let imported = imported.into_iter();

@@ -116,8 +116,9 @@ impl Equations {
         self.side = Above::of(side, &self.base, panels, self.biases);
     }
 
-    fn extra(&self, first_row: u32, row: usize) -> Option<Extra<'_>> {
-        self.side.as_ref()?.row(first_row + row as u32)
+    fn extra(&self, csr: &CsrRef<'_>, first_row: u32, row: usize) -> Option<Extra<'_>> {
+        let ridge = self.ridge(csr, row);
+        self.side.as_ref()?.row(first_row + row as u32, ridge)
     }
 
     fn items<'a>(&'a self, csr: &CsrRef<'a>, factors: Factors<'a>, row: usize) -> RowItems<'a> {
@@ -164,7 +165,7 @@ impl Equations {
 
     /// What a row that is cut has before its first interaction.
     pub(super) fn open(&self, csr: &CsrRef<'_>, first_row: u32, row: usize) -> Open {
-        let extra = self.extra(first_row, row);
+        let extra = self.extra(csr, first_row, row);
         if !self.method(csr, row, extra.as_ref()).takes_panel() {
             return Open::Sum(Sum::default());
         }
@@ -186,7 +187,7 @@ impl Equations {
         let items = self.items(csr, factors, row);
         let (here, all) = (csr.row(row).len(), csr.row_count(row));
         let ridge = self.ridge(csr, row);
-        let extra = self.extra(job.first_row, row);
+        let extra = self.extra(csr, job.first_row, row);
         let extra = extra.as_ref();
         match open {
             Open::Sum(mut sum) => {
@@ -234,7 +235,8 @@ impl Equations {
         let last = job.rows.end - 1;
         for row in job.rows.clone() {
             let count = csr.row(row).len();
-            let extra = self.extra(job.first_row, row).filter(|_| count > 0);
+            let extra = self.extra(csr, job.first_row, row);
+            let extra = extra.filter(|_| count > 0);
             let (extra, ridge) = (extra.as_ref(), self.ridge(csr, row));
             let method = self.method(csr, row, extra);
             if count > 0 && method.takes_panel() {

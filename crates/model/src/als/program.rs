@@ -3,6 +3,7 @@
 //! **Invariant:** what the first stage finds is in [`Learnt`]; nothing else is carried from one epoch to the next.
 
 use super::formula::Formula;
+use super::linear::COLUMNS_MAX;
 use super::ops::{MapTally, Tally, Totals};
 use super::schedule::{Layout, Role};
 use super::settings::{Preset, Settings, SettingsError};
@@ -112,6 +113,24 @@ impl Als {
                 return Err(SettingsError { key, problem });
             }
         }
+        if algorithm.settings.linear_attributes {
+            let known = algorithm.input.attributes.values();
+            let most = known.map(Attributes::columns).max();
+            let problem = match most {
+                None => "is for attributes, and the data have none: name their files under [input.user_attributes] or \
+                         [input.product_attributes], or remove the key"
+                    .to_owned(),
+                Some(columns) if columns > COLUMNS_MAX => format!(
+                    "knows {COLUMNS_MAX} columns at most, and the attributes of a mode take {columns}: lower their `max_levels`, \
+                     take fewer `columns`, or remove the key"
+                ),
+                Some(_) => String::new(),
+            };
+            if !problem.is_empty() {
+                let key = "linear_attributes";
+                return Err(SettingsError { key, problem });
+            }
+        }
         let missing = algorithm.settings.factors().zip(algorithm.input.small);
         let missing = missing.map(|(factored, rows)| factored && rows == 0);
         for (missing, key, problem) in [
@@ -191,9 +210,9 @@ impl Alternation {
         }
         if sum.known == 0 {
             return refuse(format!(
-                "none of the {} rows of `initial_{mode}s` has the id of a {mode} of the data set: give factors of the same \
-                 {mode}s, or remove the key",
-                sum.rows
+                "none of the {} rows of `{}` has an id of the data set: give factors of the same data, or remove the key",
+                sum.rows,
+                Imported::key(mode)
             ));
         }
         self.imported.insert(mode, sum);

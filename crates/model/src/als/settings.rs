@@ -135,6 +135,8 @@ pub struct Settings {
     pub time_smoothing: f64,
     /// Whether the rows of every mode have biases beside their factors.
     pub biases: bool,
+    /// Whether the biases of rows of which attributes are known have linear terms of these.
+    pub linear_attributes: bool,
 }
 
 impl Default for Settings {
@@ -168,6 +170,7 @@ impl Default for Settings {
             half_life: None,
             time_smoothing: 0.0,
             biases: false,
+            linear_attributes: false,
         }
     }
 }
@@ -277,10 +280,14 @@ impl Settings {
         if self.hold_time && self.time != TimeUse::Factor {
             return refuse("hold_time", "needs time = \"factor\"".to_owned());
         }
-        if self.biases && self.context == ContextUse::Factor {
+        if self.linear_attributes && !self.biases {
+            let problem = "needs biases = true: it is in biases that attributes have their terms";
+            return refuse("linear_attributes", problem.to_owned());
+        }
+        if self.linear_attributes && self.regularization == 0.0 {
             let problem =
-                "and context = \"factor\" exclude one another: contexts have factors and no biases";
-            return refuse("biases", problem.to_owned());
+                "needs `regularization` above 0: it is what holds a bias to the terms of its row";
+            return refuse("linear_attributes", problem.to_owned());
         }
         if self.hold_context && self.context != ContextUse::Factor {
             return refuse("hold_context", "needs context = \"factor\"".to_owned());
@@ -376,10 +383,10 @@ impl Settings {
 
     /// Columns of biases: one a mode.
     pub fn bias_columns(&self) -> u32 {
-        match (self.biases, self.time) {
-            (false, _) => 0,
-            (true, TimeUse::Factor) => 3,
-            (true, TimeUse::Ignore | TimeUse::Decay) => 2,
+        if self.biases {
+            2 + self.factors().count() as u32
+        } else {
+            0
         }
     }
 
@@ -440,7 +447,7 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_named() {
         type Spoil = fn(&mut Settings);
-        let cases: [(&str, Spoil); 22] = [
+        let cases: [(&str, Spoil); 23] = [
             ("rank", |s| s.rank = 513),
             ("epochs", |s| s.epochs = 0),
             ("cg_steps", |s| s.cg_steps = 0),
@@ -459,8 +466,9 @@ mod tests {
             }),
             ("hold_time", |s| s.hold_time = true),
             ("hold_context", |s| s.hold_context = true),
-            ("biases", |s| {
-                (s.biases, s.context) = (true, ContextUse::Factor);
+            ("linear_attributes", |s| s.linear_attributes = true),
+            ("linear_attributes", |s| {
+                (s.biases, s.linear_attributes, s.regularization) = (true, true, 0.0);
             }),
             ("solver", |s| {
                 (s.non_negative, s.solver) = (true, Solver::Cg);
