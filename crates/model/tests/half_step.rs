@@ -517,8 +517,10 @@ fn rows_solve_the_normal_equations() {
                     .map(|row| row.iter().zip(&x).map(|(a, x)| a * x).sum::<f64>());
                 fit += 2.0 * linear - products.zip(&x).map(|(ax, x)| ax * x).sum::<f64>();
             }
+            // Of held columns all cells are counted, which cancel for the most part.
+            let limit = if biased { 4e-6 } else { 1e-6 };
             assert!(
-                (tally.fit - fit).abs() <= 1e-6 * fit.abs(),
+                (tally.fit - fit).abs() <= limit * fit.abs(),
                 "{preset:?} {solver:?} {biased} rank {rank} {bins:?}: fit {} is not {fit}",
                 tally.fit
             );
