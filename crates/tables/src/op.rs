@@ -2,6 +2,7 @@
 
 use crate::attributes::Column;
 use crate::columns::ColumnKinds;
+use crate::combine::Built;
 use crate::error::TablesError;
 use crate::numbered::Numbered;
 use crate::spec::{BadReason, ScanSpec};
@@ -11,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use store::Sealed;
 use tensor::{
     Attribute, Duplicates, Grid, IdKind, Mode, OpFamily, PartitionRef, SealedRef, Small, ViewSpec,
 };
@@ -369,6 +371,17 @@ pub struct TilesOp {
 pub struct SealReport {
     /// One a unit, or a tile.
     pub partitions: Vec<PartitionRef>,
+    /// Interactions of user-major ones that came to 0 or less and were left out.
+    pub netted: u64,
+}
+
+impl SealReport {
+    /// Takes a partition, whose file is the caller's to put.
+    pub fn take(&mut self, built: Built) -> Sealed {
+        self.partitions.push(built.partition);
+        self.netted += built.netted;
+        built.file
+    }
 }
 
 impl Op {

@@ -19,10 +19,16 @@ use std::path::Path;
 /// Where trials keep their checkpoints, below the place of the model.
 const PLACE: &str = "tune";
 /// Keys whose values are places, which start at a job file where they stand in it.
-const PLACES: [&str; 6] = [
+const PLACES: [&str; 12] = [
     "input.files",
+    "input.user_attributes.files",
+    "input.product_attributes.files",
     "split.validation_files",
     "split.test_files",
+    "model.initial_users",
+    "model.initial_products",
+    "model.initial_time",
+    "model.initial_contexts",
     "output.data",
     "output.model",
     "output.recommend.file",
@@ -49,6 +55,21 @@ pub struct Tuning {
     /// In the order in which they were drawn.
     pub trials: Vec<Trial>,
     merged: Merged,
+}
+
+/// The job with the first value of every key that it searches: what has to make sense before points are drawn. A key that
+/// only the search gives need not stand in [model] besides.
+pub fn first_of(merged: &Merged) -> Merged {
+    let mut first = merged.clone();
+    if let Some(Value::Search(space)) = &merged.entry("tune.search").value {
+        let values = space
+            .iter()
+            .filter_map(|dimension| Some((dimension.path, dimension.first()?)));
+        for (path, text) in values {
+            first.replace(path, &text, "tune");
+        }
+    }
+    first
 }
 
 impl Tuning {

@@ -133,6 +133,12 @@ pub struct TrainReport {
     /// them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub initial: BTreeMap<String, Imported>,
+    /// Interactions of the training part that came to 0 or less and were left out; only with `input.negative` = "net".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netted: Option<u64>,
+    /// What the job asks for and training could not heed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// What it took.
     pub work: WorkReport,
 }

@@ -8,7 +8,7 @@ use super::ops::{MapTally, Tally, Totals};
 use super::schedule::{Layout, Role};
 use super::settings::{Preset, Settings, SettingsError};
 use crate::reduce::tree_sum;
-use crate::training::{Algorithm, Epochs, TableVersion, decode, misreduced, refuse};
+use crate::training::{Algorithm, Epochs, TableVersion, counts, decode, misreduced, refuse};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -174,21 +174,10 @@ impl Alternation {
             .iter()
             .map(|bytes| decode(bytes))
             .collect::<Result<_, _>>()?;
-        if let Some(bad) = totals.iter().find_map(|totals| totals.forbidden) {
-            return refuse(format!(
-                "the interaction of {{user:{}}} with {{product:{}}} has the value {}, for which preset = \"hu\" has no \
-                 meaning: give values of 0 or more, or use another preset",
-                bad.user, bad.product, bad.value
-            ));
-        }
         let sum = |of: fn(&Totals) -> f64| tree_sum(&totals.iter().map(of).collect::<Vec<_>>());
+        let forbidden = totals.iter().find_map(|totals| totals.forbidden);
         let interactions = sum(|totals| totals.interactions as f64);
-        if interactions == 0.0 {
-            return refuse(
-                "there is no interaction to train on: widen the training part of [split]"
-                    .to_owned(),
-            );
-        }
+        counts::check(forbidden, ("preset", "hu"), interactions)?;
         let weights = sum(|totals| totals.weights);
         let (values, constant) = (sum(|totals| totals.values), sum(|totals| totals.constant));
         self.learnt.constant = constant;
