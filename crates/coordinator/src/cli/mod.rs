@@ -54,7 +54,7 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
     let (merged, faults) = load(&invocation.command, invocation.given)?;
     let needs = needs(&invocation.command);
     let mut settings = match &invocation.command {
-        Command::Tune { .. } => check::settings(&tuning::first_of(&merged), needs, faults)?,
+        Command::Tune { .. } => tuning::base(&merged, needs, &faults)?,
         _ => check::settings(&merged, needs, faults)?,
     };
     let tuning = match &invocation.command {

@@ -57,9 +57,18 @@ pub struct Tuning {
     merged: Merged,
 }
 
-/// The job with the first value of every key that it searches: what has to make sense before points are drawn. A key that
-/// only the search gives need not stand in [model] besides.
-pub fn first_of(merged: &Merged) -> Merged {
+/// The settings of the job that is searched from: as it stands or, where it makes no sense without keys that only the search
+/// gives, with the first value of each.
+///
+/// # Errors
+/// Where neither makes sense.
+pub fn base(merged: &Merged, needs: Needs, faults: &Faults) -> Result<Settings, Failure> {
+    check::settings(merged, needs, faults.clone())
+        .or_else(|_| check::settings(&first_of(merged), needs, faults.clone()))
+}
+
+/// The job with the first value of every key that it searches.
+fn first_of(merged: &Merged) -> Merged {
     let mut first = merged.clone();
     if let Some(Value::Search(space)) = &merged.entry("tune.search").value {
         let values = space
