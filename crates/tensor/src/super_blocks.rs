@@ -10,7 +10,7 @@ pub const SIDE_MAX: u32 = 64;
 /// The least: as many tiles as that can be under way at once.
 const SIDE_MIN: u32 = 8;
 /// Interactions that a tile should hold at least.
-const TILE_INTERACTIONS: u64 = 16 << 10;
+const TILE_INTERACTIONS: u64 = 64 << 10;
 
 /// The super-blocks of a grid. Their rows are numbered from 0, block after block, without gaps.
 #[derive(Clone, Debug, PartialEq, Eq)]

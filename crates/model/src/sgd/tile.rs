@@ -15,7 +15,7 @@ use kernels::sgd::{
     COUNT, Pair, Point, Rule, Tables, Whole, column_sums, pairs, points, pull, row_len,
 };
 use kernels::{Simd, width_of};
-use tensor::CsrRef;
+use tensor::csr::{CsrRef, Values};
 
 /// The purpose of the random numbers of a tile; its number is added.
 const PURPOSE: u32 = 0x1_0000;
@@ -56,6 +56,9 @@ pub struct Descent {
     next_row: u32,
     points: Vec<Point>,
     pairs: Vec<Pair>,
+    /// The samples of a batch in the order in which they are visited.
+    points_in_turn: Vec<Point>,
+    pairs_in_turn: Vec<Pair>,
     cells: Option<Cells>,
     losses: f64,
 }
@@ -109,6 +112,8 @@ impl Descent {
             next_row: 0,
             points: Vec::with_capacity(BATCH),
             pairs: Vec::new(),
+            points_in_turn: Vec::new(),
+            pairs_in_turn: Vec::new(),
             cells: None,
             losses: 0.0,
         }
@@ -158,8 +163,11 @@ impl Descent {
             let positions = csr.row(row);
             assert_eq!(positions.len() as u64, csr.row_count(row), "whole rows");
             let products = &csr.columns()[positions.clone()];
-            let value = |place: usize| csr.values().at(positions.start + place);
-            self.user(first_row + row as u32, products, value, blocks);
+            let values = match csr.values() {
+                Values::All(value) => Values::All(value),
+                Values::Each(values) => Values::Each(&values[positions]),
+            };
+            self.user(first_row + row as u32, products, values, blocks);
         }
         self.next_row = first_row + csr.rows() as u32;
     }
@@ -224,19 +232,13 @@ impl Descent {
         let draws = self.op.negatives > 0 && self.op.loss != Loss::Bpr;
         if draws {
             for row in self.next_row..end {
-                self.user(row, &[], |_| 0.0, blocks);
+                self.user(row, &[], Values::All(0.0), blocks);
             }
         }
         self.next_row = end;
     }
 
-    fn user(
-        &mut self,
-        row: u32,
-        products: &[u32],
-        value: impl Fn(usize) -> f32,
-        blocks: &mut Blocks<'_>,
-    ) {
+    fn user(&mut self, row: u32, products: &[u32], values: Values<'_>, blocks: &mut Blocks<'_>) {
         let mut draws = Draws {
             random: Random::new(self.op.seed, PURPOSE + self.op.tile, self.op.epoch, row),
             had: if self.op.loss.spares_positives() {
@@ -262,21 +264,31 @@ impl Descent {
             }
             return;
         }
+        let values = match self.op.loss {
+            Loss::Squared | Loss::Poisson => values,
+            _ => Values::All(1.0),
+        };
+        let point = |(place, &product): (usize, &u32)| Point {
+            user: row,
+            product,
+            target: values.at(place),
+        };
         let negatives = self.negatives_of(row, &draws, blocks);
-        let steps = products.len().max(1) as u64;
-        for place in 0..steps {
-            if let Some(&product) = products.get(place as usize) {
-                let target = match self.op.loss {
-                    Loss::Squared | Loss::Poisson => value(place as usize),
-                    _ => 1.0,
-                };
-                self.points.push(Point {
-                    user: row,
-                    product,
-                    target,
-                });
+        let mut positives = products.iter().enumerate().map(point);
+        if negatives == 0 {
+            // At once as far as the batch has room: one by one took as long as half of descending.
+            while positives.len() > 0 {
+                let room = BATCH - self.points.len();
+                self.points.extend(positives.by_ref().take(room));
+                self.flush_full(blocks);
             }
-            for _ in place * negatives / steps..(place + 1) * negatives / steps {
+            return;
+        }
+        let steps = products.len().max(1) as u64;
+        let mut drawn = 0;
+        for place in 0..steps {
+            self.points.extend(positives.next());
+            while drawn < (place + 1) * negatives / steps {
                 if let Some(product) = draws.negative(blocks.noise) {
                     self.points.push(Point {
                         user: row,
@@ -284,6 +296,7 @@ impl Descent {
                         target: 0.0,
                     });
                 }
+                drawn += 1;
                 self.flush_full(blocks);
             }
             self.flush_full(blocks);
@@ -315,28 +328,37 @@ impl Descent {
             user_shares: &cells.user_shares,
             product_shares: &cells.product_shares,
         });
+        in_streams(&self.points, &mut self.points_in_turn);
+        in_streams(&self.pairs, &mut self.pairs_in_turn);
         self.losses += points(
             self.simd,
             self.op.kernel_loss(),
             &self.rule,
             self.op.offset,
             whole,
-            &in_streams(&self.points),
+            &self.points_in_turn,
             blocks.tables(width),
         );
-        let samples = in_streams(&self.pairs);
-        self.losses += pairs(self.simd, &self.rule, &samples, blocks.tables(width));
+        let samples = &self.pairs_in_turn;
+        self.losses += pairs(self.simd, &self.rule, samples, blocks.tables(width));
         self.points.clear();
         self.pairs.clear();
     }
 }
 
 /// The first of each stream, then the second of each, and so on.
-fn in_streams<T: Copy>(samples: &[T]) -> Vec<T> {
-    let length = samples.len().div_ceil(STREAMS);
-    let turn =
-        |place: usize| (0..STREAMS).filter_map(move |stream| samples.get(stream * length + place));
-    (0..length).flat_map(turn).copied().collect()
+fn in_streams<T: Copy>(samples: &[T], in_turn: &mut Vec<T>) {
+    in_turn.clear();
+    let length = samples.len().div_ceil(STREAMS).max(1);
+    let streams: Vec<&[T]> = samples.chunks(length).collect();
+    for place in 0..length {
+        for stream in &streams {
+            // Only the last can be shorter.
+            if let Some(&sample) = stream.get(place) {
+                in_turn.push(sample);
+            }
+        }
+    }
 }
 
 /// The negatives of one user, one after the other.
@@ -366,9 +388,13 @@ mod tests {
 
     #[test]
     fn streams_take_turns_and_leave_nobody_out() {
-        assert_eq!(in_streams(&[0, 1, 2, 3, 4]), [0, 2, 4, 1, 3]);
-        assert_eq!(in_streams::<u32>(&[]), []);
-        let mut all = in_streams(&(0..BATCH).collect::<Vec<_>>());
+        let mut in_turn = vec![7];
+        in_streams(&[0, 1, 2, 3, 4], &mut in_turn);
+        assert_eq!(in_turn, [0, 2, 4, 1, 3]);
+        in_streams(&[], &mut in_turn);
+        assert_eq!(in_turn, []);
+        let mut all = Vec::new();
+        in_streams(&(0..BATCH).collect::<Vec<_>>(), &mut all);
         assert_eq!(all[..STREAMS], [0, 1024, 2048, 3072]);
         all.sort_unstable();
         assert!(all.into_iter().eq(0..BATCH));
