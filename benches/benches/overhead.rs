@@ -2,7 +2,7 @@
 //! loopback. Prints the median of many steps; few steps under `cargo test`.
 
 use coordinator::cluster::{Cluster, Embedded, Job};
-use coordinator::driver::{Checkpoints, Context, Driver};
+use coordinator::driver::{Checkpoints, Context, Driver, Pace};
 use exec::{Probe, Simd};
 use std::path::Path;
 use std::sync::Arc;
@@ -156,7 +156,7 @@ async fn run(mut cluster: Cluster, blocks: u32, steps: u64) -> Empties {
         stored: Vec::new(),
         resume: None,
         checkpoints: Checkpoints {
-            every_epochs: 0,
+            pace: Pace::LAST_ONLY,
             commit: &mut |_, _| Box::pin(std::future::ready(Ok(()))),
         },
         listener: &mut |_| {},

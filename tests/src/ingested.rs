@@ -121,6 +121,7 @@ fn room(directory: &Path, budget_bytes: u64, mode: IoMode) -> exec::Room {
         ),
         cache: Arc::new(Cache::open_unsynced(directory, 8 << 30, mode).unwrap()),
         desks: Arc::default(),
+        buffers: Arc::default(),
     }
 }
 

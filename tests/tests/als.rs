@@ -158,6 +158,7 @@ fn bed(data: &Data, has_time: bool, course: Course) -> Bed {
         simd: course.simd,
         cache: Arc::new(cache),
         desks: Arc::default(),
+        buffers: Arc::default(),
     };
     let mut world = World::new(room);
     world.backwards = course.backwards;

@@ -266,6 +266,7 @@ impl Bed {
             simd: model::Simd::detect(),
             cache: cache.clone(),
             desks: Arc::default(),
+            buffers: Arc::default(),
         };
         let mut world = World::new(room);
         let mut sealed = Vec::new();

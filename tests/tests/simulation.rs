@@ -5,7 +5,7 @@
 
 use coordinator::cluster::{Cluster, Heard, Job};
 use coordinator::driver::{
-    Checkpoints, Context, Crew, Driver, Outcome, Report, Resume, StoredObject,
+    Checkpoints, Context, Crew, Driver, Outcome, Pace, Report, Resume, StoredObject,
 };
 use depot::{Body, CheckpointObject, Depot};
 use exec::{Held, HeldBytes, Simd};
@@ -437,7 +437,10 @@ async fn coordinate(url: String, every_epochs: u32, watch: Watch) -> turmoil::Re
         stored: Vec::new(),
         resume,
         checkpoints: Checkpoints {
-            every_epochs,
+            pace: Pace {
+                every_epochs,
+                percent: 100,
+            },
             commit: &mut commit(depot.clone(), term, watch.clone()),
         },
         listener: &mut listener,
@@ -640,6 +643,7 @@ fn oracle() -> Digest {
         simd: Simd::detect(),
         cache: Arc::new(cache),
         desks: Arc::default(),
+        buffers: Arc::default(),
     });
     let mut program = Stir::new(EPOCHS);
     world

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tensor::ByteSize;
 
-/// How often the size is read: a phase of some seconds is then seen hundreds of times.
-const SAMPLE_EVERY: Duration = Duration::from_millis(20);
+/// How often the size is read: a phase of some seconds is then seen dozens of times. Every look wakes a thread, 0.1 ms.
+const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 
 /// What a machine without any known limit is taken to have.
 const FALLBACK: u64 = 2 << 30;

@@ -14,6 +14,7 @@ mod recommend;
 pub mod reduce;
 mod sgd;
 pub mod shelf;
+pub mod spare;
 pub mod trouble;
 mod view;
 pub mod work;
@@ -24,6 +25,7 @@ pub use model::als::desk::SpareDesks;
 pub use pool::pool;
 pub use probe::Probe;
 pub use shelf::Shelf;
+pub use spare::SpareBuffers;
 pub use trouble::failure_of;
 pub use work::{Fetched, Held, Need, Output, Part, Put, Room, Want, Work};
 

@@ -104,19 +104,17 @@ impl Shelf {
         self.get(key).map(|held| held.part(part)).transpose()
     }
 
-    /// Lets objects go. Who still has one of them may finish with it.
-    pub fn drop_keys(&self, keys: KeyRange) {
+    /// Lets objects go: gives them. Who still has one of them may finish with it.
+    pub fn drop_keys(&self, keys: KeyRange) -> Vec<Held> {
         let mut gone = Vec::new();
         let mut state = self.state();
         for key in keys.keys() {
             if let Some(slot) = state.objects.remove(&key) {
                 state.memory_bytes -= slot.held.anonymous_bytes();
-                gone.push(slot);
+                gone.push(slot.held);
             }
         }
-        // Memory and files are given back outside the lock.
-        drop(state);
-        drop(gone);
+        gone
     }
 
     /// Lets everything go.

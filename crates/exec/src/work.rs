@@ -1,5 +1,6 @@
 //! A task in progress: the seam between the worker's shell, which fetches, and the ops, which compute.
 
+use crate::spare::SpareBuffers;
 use bytes::Bytes;
 use model::als::desk::{Desks, SpareDesks};
 use plan::Failure;
@@ -107,6 +108,8 @@ pub struct Room {
     pub cache: Arc<store::Cache>,
     /// What the tasks of a session leave to each other.
     pub desks: Arc<SpareDesks>,
+    /// Buffers of blocks that nobody needs any more.
+    pub buffers: Arc<SpareBuffers>,
 }
 
 /// The part of a task's budget that may lie in spare desks.

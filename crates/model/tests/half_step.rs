@@ -289,7 +289,8 @@ impl Problem {
         };
         let op = self.op();
         let mut step = HalfStep::new(simd, &op, BlockId(0), shared);
-        let mut out = vec![0.0; last.len()];
+        let mut out = vec![f32::NAN; last.len()];
+        let last = (self.solver.takes_panels() || op.non_negative).then_some(last);
         pool.install(|| step.start(last, &self.offsets, &mut out));
         let blocks: Vec<&[f32]> = blocks.iter().map(Vec::as_slice).collect();
         let columns = Rows::new(&blocks, self.columns.stride_log2, width);

@@ -137,17 +137,27 @@ impl Cache {
     /// # Errors
     /// Where the file is here but cannot be opened.
     pub fn find(&self, object: SealedRef) -> Result<Option<Sealed>, StoreError> {
-        let shared = &*self.0;
-        let mut state = shared.state();
-        let found = shared.find(&mut state, object)?;
+        let mut state = self.0.state();
+        let found = self.0.find(&mut state, object)?;
+        Ok(self.keep_open(state, found))
+    }
+
+    /// A file that is open already, without reading anything; `None` where it is not.
+    pub fn opened(&self, digest: Digest) -> Option<Sealed> {
+        let mut state = self.0.state();
+        let found = Shared::opened(&mut state, digest);
+        self.keep_open(state, found)
+    }
+
+    fn keep_open(&self, mut state: MutexGuard<'_, State>, found: Option<Sealed>) -> Option<Sealed> {
         let closed = found
             .as_ref()
-            .filter(|_| shared.mode == IoMode::Mmap)
+            .filter(|_| self.0.mode == IoMode::Mmap)
             .and_then(|sealed| state.keep_open(sealed.shared()));
         // A file is unmapped outside of the lock.
         drop(state);
         drop(closed);
-        Ok(found)
+        found
     }
 
     /// Throws a file out, whoever still reads it: it was found damaged.
@@ -225,19 +235,26 @@ impl Shared {
         self.directory.join(digest.to_string())
     }
 
-    fn find(&self, state: &mut State, object: SealedRef) -> Result<Option<Sealed>, StoreError> {
+    fn opened(state: &mut State, digest: Digest) -> Option<Sealed> {
         state.turn += 1;
         let turn = state.turn;
+        let entry = state.files.get_mut(&digest)?;
+        entry.last_turn = turn;
+        let open = entry.open.upgrade().map(Sealed::from_shared);
+        open.filter(|open| !open.is_damaged())
+    }
+
+    fn find(&self, state: &mut State, object: SealedRef) -> Result<Option<Sealed>, StoreError> {
+        if let Some(open) = Self::opened(state, object.digest) {
+            return Ok(Some(open));
+        }
         let Some(entry) = state.files.get_mut(&object.digest) else {
             return Ok(None);
         };
-        entry.last_turn = turn;
-        if let Some(open) = entry.open.upgrade().map(Sealed::from_shared) {
-            if open.is_damaged() {
-                self.forget(state, object.digest);
-                return Ok(None);
-            }
-            return Ok(Some(open));
+        if entry.open.strong_count() > 0 {
+            // Open, but damaged.
+            self.forget(state, object.digest);
+            return Ok(None);
         }
         let path = self.path(object.digest);
         let Some(sums) = Sums::read(&sums::path_of(&path), object.digest, object.bytes) else {

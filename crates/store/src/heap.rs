@@ -17,6 +17,12 @@ const MAP_BYTES: libc::c_int = 4 << 20;
 /// freed in it shortens its end.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const KEPT_BYTES: libc::c_int = 2 << 20;
+/// The most that glibc takes for a map of its own: half of a thread's heap.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const MAP_BYTES_MAX: u64 = 32 << 20;
+/// A whole heap of a thread.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const KEPT_BYTES_MAX: u64 = 64 << 20;
 
 /// Fixes the thresholds. For the start of a process: what was freed before has raised them already.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -31,9 +37,39 @@ pub fn fix_thresholds() {
     }
 }
 
+/// The same thresholds for a process that may use this much memory, within the bounds of glibc. With those of the start, blocks
+/// that are received are new pages, cleared one by one, in every epoch.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub fn keep_for(memory_bytes: u64) {
+    let part = |of: u64, least: libc::c_int, most: u64| {
+        (memory_bytes / of).clamp(least as u64, most) as libc::c_int
+    };
+    for (parameter, bytes) in [
+        (libc::M_MMAP_THRESHOLD, part(64, MAP_BYTES, MAP_BYTES_MAX)),
+        (
+            libc::M_TRIM_THRESHOLD,
+            part(512, KEPT_BYTES, KEPT_BYTES_MAX),
+        ),
+    ] {
+        // SAFETY: as above.
+        let _ = unsafe { libc::mallopt(parameter, bytes) };
+    }
+}
+
+/// Sets the thresholds: another allocator has none.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn keep_for(_memory_bytes: u64) {}
+
 /// Fixes the thresholds: another allocator has none.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn fix_thresholds() {}
+
+/// The bytes of a page of memory.
+pub fn page_bytes() -> u64 {
+    // SAFETY: asks for a constant of the system, and touches nothing of ours.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(bytes).unwrap_or(4096)
+}
 
 /// Gives the free pages between used ones back to the machine, in all heaps. Takes milliseconds, and
 /// longer for gigabytes: for the end of a job.

@@ -3,7 +3,7 @@
 use crate::memory::Split;
 use crate::seams::{Dialer, PeerLink, PullError};
 use crate::session::Worker;
-use exec::{Held, Part, Shelf};
+use exec::{Held, Part, Shelf, SpareBuffers};
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,6 +53,7 @@ pub struct Holding {
     own: Shelf,
     copies: Mutex<Copies>,
     copies_bytes_max: u64,
+    spare: Arc<SpareBuffers>,
 }
 
 impl Holding {
@@ -63,7 +64,13 @@ impl Holding {
             own: Shelf::new(split.shelf_bytes, cache),
             copies: Mutex::default(),
             copies_bytes_max: split.copies_bytes,
+            spare: Arc::new(SpareBuffers::new(split.spare_bytes)),
         }
+    }
+
+    /// Buffers of what it let go.
+    pub fn spare(&self) -> &Arc<SpareBuffers> {
+        &self.spare
     }
 
     fn copies(&self) -> MutexGuard<'_, Copies> {
@@ -127,8 +134,8 @@ impl Holding {
 
     /// Forgets objects, made or copied.
     pub fn drop_keys(&self, ranges: &[KeyRange]) {
-        for range in ranges {
-            self.own.drop_keys(*range);
+        for held in ranges.iter().flat_map(|range| self.own.drop_keys(*range)) {
+            self.spare.give(held);
         }
         let mut copies = self.copies();
         for key in ranges.iter().flat_map(|range| range.keys()) {
@@ -143,6 +150,7 @@ impl Holding {
         self.own.clear();
         let copies = std::mem::take(&mut *self.copies());
         drop(copies);
+        self.spare.clear();
     }
 
     /// How many objects are held, made and copied.

@@ -177,8 +177,11 @@ impl Session {
             pool: self.executor.pool(),
             cache: Arc::clone(&self.storage.cache),
             desks: Arc::clone(&self.desks),
+            buffers: Arc::clone(self.holding.spare()),
         };
-        let begin = || guarded(task, || advance(exec::begin(task, &room)?, None));
+        // All of a stage at once: for each part of it that divides its rows by itself, threads would be woken again.
+        let pool = Arc::clone(&room.pool);
+        let begin = || pool.install(|| guarded(task, || advance(exec::begin(task, &room)?, None)));
         let mut stage = self.compute(begin, spans)?;
         loop {
             match stage {
@@ -187,7 +190,7 @@ impl Session {
                     let start = Instant::now();
                     let fetched = self.fetch(assignment, wants).await?;
                     spans.push(self.span(Phase::Fetch, start));
-                    let go_on = || guarded(task, || advance(work, Some(fetched)));
+                    let go_on = || pool.install(|| guarded(task, || advance(work, Some(fetched))));
                     stage = self.compute(go_on, spans)?;
                 }
             }

@@ -224,6 +224,7 @@ impl Cluster {
         // Checked here, so that a wrong URL is told at once and not once for each worker.
         open_depots(&job.depots(false))?;
         let mut cluster = Self::new(job, worker::grpc::tcp(), file_threads()?)?;
+        store::heap::keep_for(embedded.memory_bytes);
         let mut tried = Vec::new();
         for cache in &embedded.caches {
             let threads = Threads::start(embedded.threads as usize, LANES as usize)?;

@@ -4,6 +4,7 @@
 use super::Commit;
 use plan::{Failure, Refusal};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tensor::{
     Checkpoint, Digest, ObjectKey, Op, PartialSpec, Read, SealedRef, Step, StepId, Task, TaskId,
 };
@@ -33,10 +34,27 @@ pub struct Resume {
     pub objects: Vec<StoredObject>,
 }
 
+/// When the next checkpoint is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// After so many epochs at the earliest; 0 for the last one only.
+    pub every_epochs: u32,
+    /// At most this part of the time passes while one is made, in percent.
+    pub percent: u32,
+}
+
+impl Pace {
+    /// None but the last.
+    pub const LAST_ONLY: Pace = Pace {
+        every_epochs: 0,
+        percent: 100,
+    };
+}
+
 /// Which checkpoints are made, and how.
 pub struct Checkpoints<'a> {
-    /// A checkpoint after so many epochs; 0 for the last one only.
-    pub every_epochs: u32,
+    /// When.
+    pub pace: Pace,
     /// Writes the manifest.
     pub commit: &'a mut Commit<'a>,
 }
@@ -61,6 +79,10 @@ pub(super) struct Ledger {
     /// A manifest is being written.
     pub committing: bool,
     last_epoch: u32,
+    /// When the last one was begun, since the run began.
+    begun: Duration,
+    /// When the next one may begin.
+    rested: Duration,
 }
 
 impl Ledger {
@@ -73,6 +95,8 @@ impl Ledger {
             persisted: BTreeMap::new(),
             committing: false,
             last_epoch,
+            begun: Duration::ZERO,
+            rested: Duration::ZERO,
         }
     }
 
@@ -82,13 +106,22 @@ impl Ledger {
     }
 
     /// The program offers a state: the step that makes its objects durable, if it is due.
-    pub(super) fn offer(&mut self, checkpoint: Checkpoint, every: u32, last: bool) -> Option<Step> {
-        let due =
-            every > 0 && checkpoint.epoch >= self.last_epoch.saturating_add(every) && !self.busy();
+    pub(super) fn offer(
+        &mut self,
+        checkpoint: Checkpoint,
+        pace: Pace,
+        now: Duration,
+        last: bool,
+    ) -> Option<Step> {
+        let every = pace.every_epochs;
+        let due = every > 0
+            && checkpoint.epoch >= self.last_epoch.saturating_add(every)
+            && now >= self.rested
+            && !self.busy();
         if !due && !last {
             return None;
         }
-        self.last_epoch = checkpoint.epoch;
+        (self.last_epoch, self.begun) = (checkpoint.epoch, now);
         let before = self.durable.iter().flat_map(|durable| &durable.objects);
         let before: BTreeMap<ObjectKey, StoredObject> =
             before.map(|object| (object.key, *object)).collect();
@@ -166,6 +199,14 @@ impl Ledger {
         self.persisted.remove(&first)
     }
 
+    /// A state has become durable. Whatever it took while training went on counts as time for it: a bound, and the
+    /// better one, since a slow store deserves to be asked less.
+    pub(super) fn became_durable(&mut self, resume: Resume, pace: Pace, now: Duration) {
+        let took = now.saturating_sub(self.begun);
+        self.rested = now + took * (100 - pace.percent.min(100)) / pace.percent.max(1);
+        self.durable = Some(resume);
+    }
+
     /// The steps that were on their way are forgotten: the program rolls back.
     pub(super) fn forget(&mut self) {
         self.persisting.clear();
@@ -204,13 +245,46 @@ fn stored(key: ObjectKey, partial: &[u8]) -> Result<StoredObject, Failure> {
 mod tests {
     use super::*;
 
-    fn offer(ledger: &mut Ledger, epoch: u32, last: bool) -> Option<StepId> {
-        let checkpoint = Checkpoint {
+    const PACE: Pace = Pace {
+        every_epochs: 1,
+        percent: 5,
+    };
+
+    fn state(epoch: u32) -> Checkpoint {
+        Checkpoint {
             epoch,
             state: Vec::new(),
             objects: Vec::new(),
+        }
+    }
+
+    fn offer(ledger: &mut Ledger, epoch: u32, last: bool) -> Option<StepId> {
+        let step = ledger.offer(state(epoch), PACE, Duration::ZERO, last);
+        step.map(|step| step.id)
+    }
+
+    #[test]
+    fn a_checkpoint_that_took_a_second_is_followed_by_nineteen_without() {
+        let mut ledger = Ledger::new(None);
+        let mut due = |tenths: u64, percent| {
+            let (now, pace) = (
+                Duration::from_millis(100 * tenths),
+                Pace { percent, ..PACE },
+            );
+            let step = ledger.offer(state(tenths as u32), pace, now, false)?;
+            ledger.persisted(step.id, &[]).expect("no receipts");
+            let resume = ledger.next_ready().expect("it is persisted");
+            ledger.became_durable(resume, pace, now + Duration::from_secs(1));
+            Some(())
         };
-        ledger.offer(checkpoint, 1, last).map(|step| step.id)
+        assert_eq!(due(10, 5), Some(()), "the first at once");
+        assert_eq!(due(209, 5), None, "189 tenths of a second after its end");
+        assert_eq!(due(210, 100), Some(()), "190 tenths after its end");
+        assert_eq!(
+            due(220, 100),
+            Some(()),
+            "at once, where all the time may go"
+        );
     }
 
     /// A manifest of an older epoch once followed a newer one: the last checkpoint was persisted first.

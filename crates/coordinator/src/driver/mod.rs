@@ -12,7 +12,7 @@ mod tally;
 mod tests;
 mod trace;
 
-pub use checkpoints::{Checkpoints, Resume, StoredObject};
+pub use checkpoints::{Checkpoints, Pace, Resume, StoredObject};
 pub use crew::Crew;
 pub use tally::{Outcome, WorkerTally};
 pub use trace::Trace;

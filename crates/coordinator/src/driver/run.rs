@@ -146,10 +146,10 @@ impl<'a, C: Crew> Run<'a, C> {
         }
         self.finished |= turn.finished;
         // Before the steps: they may free what the checkpoint has to read.
-        let every = self.context.checkpoints.every_epochs;
+        let (pace, now) = (self.context.checkpoints.pace, self.began.elapsed());
         let persist = turn
             .checkpoint
-            .and_then(|offer| self.ledger.offer(offer, every, turn.finished));
+            .and_then(|offer| self.ledger.offer(offer, pace, now, turn.finished));
         for step in persist.into_iter().chain(turn.steps) {
             let tasks = step.tasks.len() as u64;
             self.submitted += tasks;
@@ -427,7 +427,8 @@ impl<'a, C: Crew> Run<'a, C> {
             .iter()
             .filter(|object| self.plan.knows(&object.key));
         self.events.extend(known.map(is_durable));
-        self.ledger.durable = Some(resume);
+        let (pace, now) = (self.context.checkpoints.pace, self.began.elapsed());
+        self.ledger.became_durable(resume, pace, now);
         Ok(())
     }
 

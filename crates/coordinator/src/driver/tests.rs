@@ -394,7 +394,10 @@ fn run(
             stored: Vec::new(),
             resume,
             checkpoints: Checkpoints {
-                every_epochs: every,
+                pace: Pace {
+                    every_epochs: every,
+                    percent: 100,
+                },
                 commit: &mut commit,
             },
             listener: &mut listener,

@@ -501,6 +501,7 @@ fn run(merged: &Merged, faults: &mut Faults) -> Run {
         ),
         scratch: local("run.scratch", faults),
         checkpoint_epochs: merged.count("run.checkpoint_epochs").unwrap_or(1) as u32,
+        checkpoint_percent: merged.count("run.checkpoint_percent").unwrap_or(5) as u32,
         trace: local("run.trace", faults),
         log: merged.text("run.log").unwrap_or("warn").to_owned(),
     }

@@ -786,7 +786,14 @@ pub const KEYS: &[Key] = &[
         1,
         100_000,
         Some("1"),
-        "A checkpoint every so many epochs; the last epoch always has one.",
+        "A checkpoint after so many epochs at the earliest; the last epoch always has one.",
+    ),
+    count(
+        "run.checkpoint_percent",
+        1,
+        100,
+        Some("5"),
+        "The most of the time that may pass while a checkpoint is made: after one that took a second, the next begins 19 seconds later at the earliest. 100: one after every `checkpoint_epochs`.",
     ),
     with_flag(
         text(

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** plain data, checked together before any verb sees it; nothing in here reads a file.
 
+use crate::driver::Pace;
 use model::Stopping;
 use model::forecast::Forecast;
 use model::sgd::{Loss, Optimizer};
@@ -464,10 +465,22 @@ pub struct Run {
     pub scratch: Option<PathBuf>,
     /// A checkpoint every so many epochs.
     pub checkpoint_epochs: u32,
+    /// At most this part of the time passes while one is made, in percent.
+    pub checkpoint_percent: u32,
     /// The file of the trace.
     pub trace: Option<PathBuf>,
     /// What to log.
     pub log: String,
+}
+
+impl Run {
+    /// When checkpoints are due.
+    pub fn pace(&self) -> Pace {
+        Pace {
+            every_epochs: self.checkpoint_epochs,
+            percent: self.checkpoint_percent,
+        }
+    }
 }
 
 /// All settings of one invocation.

@@ -2,7 +2,9 @@
 
 use super::fresh::{Fresh, holds_nothing};
 use crate::cluster::{Cluster, Embedded, InputFile, Job, LANES};
-use crate::driver::{Checkpoints, Context, Driver, Outcome, Report, Resume, StoredObject, Trace};
+use crate::driver::{
+    Checkpoints, Context, Driver, Outcome, Pace, Report, Resume, StoredObject, Trace,
+};
 use crate::failure::Failure;
 use crate::job::settings::{Io, Location, Settings, Simd, Workers};
 use crate::output::Console;
@@ -51,8 +53,8 @@ pub struct Stage<'a> {
     pub stored: Vec<StoredObject>,
     /// Where it goes on.
     pub resume: Option<Resume>,
-    /// Checkpoints: after so many epochs, and what writes the manifest.
-    pub checkpoints: Option<(u32, Box<CommitFn>)>,
+    /// Checkpoints: when, and what writes the manifest.
+    pub checkpoints: Option<(Pace, Box<CommitFn>)>,
     /// Takes deliveries.
     pub sink: Option<Box<SinkFn<'a>>>,
     /// Hears news.
@@ -283,12 +285,12 @@ impl<'a> Engine<'a> {
             stored: stage.stored,
             resume: stage.resume,
             checkpoints: match &mut checkpoints {
-                Some((every_epochs, commit)) => Checkpoints {
-                    every_epochs: *every_epochs,
+                Some((pace, commit)) => Checkpoints {
+                    pace: *pace,
                     commit: &mut **commit,
                 },
                 None => Checkpoints {
-                    every_epochs: 0,
+                    pace: Pace::LAST_ONLY,
                     commit: &mut no_commit,
                 },
             },

@@ -7,7 +7,7 @@ use super::ids;
 use super::initial::{self, Initial};
 use super::stored_model::{Algorithm, Record, StoredModel, digest_of};
 use super::warnings;
-use crate::driver::{Outcome, Resume, StoredObject};
+use crate::driver::{Outcome, Pace, Resume, StoredObject};
 use crate::failure::Failure;
 use crate::output::report::{BestReport, TrainReport, WorkReport};
 use depot::{Body, Checkpoint, CheckpointObject, Depot, Model, ModelTable, Versioned};
@@ -102,7 +102,7 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
     );
     let stage = Stage {
         resume,
-        checkpoints: Some((engine.settings.run.checkpoint_epochs, Box::new(commit))),
+        checkpoints: Some((engine.settings.run.pace(), Box::new(commit))),
         news: Some(Box::new(move |news| heard.hear(news))),
         inputs: initial.inputs(),
         ..Stage::plain("train", run, term)
@@ -208,7 +208,7 @@ pub async fn advance(
         let stage = Stage {
             resume,
             // Trials are short: a checkpoint where one pauses is enough.
-            checkpoints: Some((0, Box::new(commit))),
+            checkpoints: Some((Pace::LAST_ONLY, Box::new(commit))),
             news: Some(Box::new(move |news| heard.hear(news))),
             inputs: initial.inputs(),
             ..Stage::plain("trial", run, term)

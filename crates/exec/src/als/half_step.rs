@@ -166,13 +166,15 @@ impl HalfStepWork {
             _ => None,
         };
         let width = self.op.formula.width();
-        let mut out = AlignedBuf::zeroed(partition.rows() as usize * width * 4);
-        if let Some(last) = last {
-            let (last, offsets) = (last.typed(), partition.offsets());
-            self.room
-                .pool
-                .install(|| step.start(last, offsets, out.typed_mut()));
-        }
+        let mut out = self
+            .room
+            .buffers
+            .take(partition.rows() as usize * width * 4);
+        let last = last.as_ref().map(Numbers::typed);
+        let offsets = partition.offsets();
+        self.room
+            .pool
+            .install(|| step.start(last, offsets, out.typed_mut()));
         let panel = HalfStep::panel(&self.op, longest_row(self.partition_key));
         let desks = self.room.desks(width, panel);
         self.started = Some(Started {

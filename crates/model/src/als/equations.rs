@@ -116,6 +116,11 @@ impl Equations {
         self.side = Above::of(side, &self.base, panels, self.biases);
     }
 
+    /// Whether a solved row does not depend on what stood in its place.
+    pub(super) fn starts_from_nothing(&self) -> bool {
+        !self.solver.takes_panels() && !self.non_negative && self.side.is_none()
+    }
+
     fn extra(&self, csr: &CsrRef<'_>, first_row: u32, row: usize) -> Option<Extra<'_>> {
         let ridge = self.ridge(csr, row);
         self.side.as_ref()?.row(first_row + row as u32, ridge)

@@ -100,16 +100,19 @@ impl HalfStep {
     }
 
     /// Puts the last factors where the rows start from: `last` holds the block's last version, row i of it owns the
-    /// interactions `offsets[i] .. offsets[i + 1]`. A row without any stays zero.
+    /// interactions `offsets[i] .. offsets[i + 1]`. Without it rows start from zero, and those that are solved at once are left
+    /// as they are. A row without interactions is zero.
     ///
     /// # Panics
     /// Where lengths disagree.
-    pub fn start(&self, last: &[f32], offsets: &[u64], out: &mut [f32]) {
+    pub fn start(&self, last: Option<&[f32]>, offsets: &[u64], out: &mut [f32]) {
         let (simd, width) = (self.equations.simd, self.equations.width);
-        assert!(last.len() == out.len() && offsets.len() * width == out.len() + width);
-        match &self.equations.basis {
-            Some(basis) => basis.turn(simd, last, out),
-            None => out.copy_from_slice(last),
+        assert_eq!(offsets.len() * width, out.len() + width);
+        match (last, &self.equations.basis) {
+            (Some(last), Some(basis)) => basis.turn(simd, last, out),
+            (Some(last), None) => out.copy_from_slice(last),
+            (None, _) if self.equations.starts_from_nothing() => {}
+            (None, _) => out.fill(0.0),
         }
         for (row, ends) in out.chunks_exact_mut(width).zip(offsets.windows(2)) {
             if ends[0] == ends[1] {

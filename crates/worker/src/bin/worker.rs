@@ -19,6 +19,9 @@ use worker::{Settings, Threads, Worker};
 const MEMORY_MIN: ByteSize = ByteSize(256 << 20);
 /// How long a worker that is to leave stays readable for the others.
 const GRACE: Duration = Duration::from_secs(30);
+/// The most threads that talk with the others, one for each four that compute: a second one beside a single one that computes
+/// only wakes and is woken.
+const TALKING_THREADS: u32 = 4;
 /// 128 + 15, as a shell reports a process that SIGTERM ended.
 const TERMINATED: u8 = 143;
 /// 128 + 2, likewise for Ctrl-C.
@@ -131,6 +134,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         );
         return Err(refused(Refusal::Config, sentence));
     }
+    store::heap::keep_for(arguments.memory.0);
     let threads = arguments.threads.unwrap_or_else(|| {
         std::thread::available_parallelism().map_or(1, |count| count.get() as u32)
     });
@@ -154,7 +158,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
     let executor = Arc::new(Threads::start(threads as usize, settings.lanes as usize)?);
     let dialer = Arc::new(GrpcDialer::new(tcp(), arguments.memory.0));
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(threads.div_ceil(4).min(TALKING_THREADS) as usize)
         .enable_all()
         .build()
         .map_err(|error| {
