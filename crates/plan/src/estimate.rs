@@ -371,14 +371,14 @@ mod tests {
             samples: 5,
             ..job()
         });
-        // 34 super-blocks a side; rows of 80 floats.
+        // 17 super-blocks a side; rows of 80 floats.
         let tile = plan
             .phases
             .iter()
             .find(|phase| phase.name == "tile")
             .unwrap();
-        assert_eq!(tile.whole.0, 2 * 250_000_u64.div_ceil(34) * 320 + (8 << 20));
-        assert_eq!(plan.traffic_per_epoch, ByteSize(34 * 50_000 * 320 / 2));
+        assert_eq!(tile.whole.0, 2 * 250_000_u64.div_ceil(17) * 320 + (8 << 20));
+        assert_eq!(plan.traffic_per_epoch, ByteSize(17 * 50_000 * 320 / 2));
         assert!(plan.fits && plan.epoch_seconds > 0.0);
     }
 
