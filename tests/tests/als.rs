@@ -171,6 +171,7 @@ fn bed(data: &Data, has_time: bool, course: Course) -> Bed {
         user_major,
         product_major,
         interactions: data.cells.len() as u64,
+        netted: 0,
     };
     Bed {
         world,

@@ -257,8 +257,28 @@ fn of_attributes() -> Vec<Case> {
         ),
         of_job(
             plus("[model]\nattribute_regularization = 0.1\n"),
-            "job.toml:10:28: `model.attribute_regularization` is for attributes: give `user_attribute_weight` or \
-             `product_attribute_weight`, or remove the key",
+            "job.toml:10:28: `model.attribute_regularization` is for attributes: give `user_attribute_weight`, \
+             `product_attribute_weight` or `linear_attributes`, or remove the key",
+        ),
+        of_job(
+            plus("[model]\nbiases = true\nlinear_attributes = true\n"),
+            "job.toml:11:21: `model.linear_attributes` needs attributes: name their files with \
+             `input.user_attributes.files` or `input.product_attributes.files`, or remove the key",
+        ),
+        of_job(
+            plus(
+                "[input.product_attributes]\nfiles = \"x.parquet\"\n[model]\nlinear_attributes = true\n",
+            ),
+            "job.toml:12:21: `model.linear_attributes` adds what attributes come to to the biases: set `model.biases`, or \
+             remove the key",
+        ),
+        of_job(
+            plus(
+                "[input.product_attributes]\nfiles = \"x.parquet\"\n[model]\nbiases = true\nregularization = 0.0\n\
+                 linear_attributes = true\n",
+            ),
+            "job.toml:14:21: `model.linear_attributes` needs `model.regularization` above 0: it is what holds a bias to the \
+             terms of its row",
         ),
         of_job(
             plus("[model]\nkind = \"sgd\"\nproduct_attribute_weight = 0.1\n"),
@@ -349,11 +369,17 @@ fn of_splits_and_models() -> Vec<Case> {
             "job.toml:11:11: `model.context` = \"factor\" is not known with the kind \"sgd\": use \"ignore\", or \"als\"",
         ),
         of_job(
+            plus("[model]\ninitial_time = \"x.parquet\"\n"),
+            "job.toml:10:16: `model.initial_time` is for factors that are trained: set `model.time` = \"factor\" without \
+             `hold_time`, or remove the key",
+        ),
+        of_job(
             format!(
-                "{}[model]\ncontext = \"factor\"\nbiases = true\n",
+                "{}[model]\ncontext = \"factor\"\nhold_context = true\ninitial_contexts = \"x.parquet\"\n",
                 GOOD.replace("time = \"t\"", "context = \"s\"")
             ),
-            "job.toml:11:10: `model.biases` are not known with `model.context` = \"factor\": remove one of the keys",
+            "job.toml:12:20: `model.initial_contexts` is for factors that are trained: set `model.context` = \"factor\" without \
+             `hold_context`, or remove the key",
         ),
         of_job(
             plus("[model]\nhold_context = true\n[output.recommend]\ncontext = \"s\"\n"),

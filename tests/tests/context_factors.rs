@@ -256,6 +256,52 @@ fn contexts_that_training_did_not_see_score_as_the_mean() {
     assert!(rmse < 0.02, "{rmse}");
 }
 
+/// Values that are sums of what each mode adds: contexts have their biases, and those that only the test has seen the mean one.
+#[test]
+fn contexts_have_biases() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (train, test) = (
+        folder.path().join("train.parquet"),
+        folder.path().join("test.parquet"),
+    );
+    let part = |stores: &[u32], test: bool| -> Vec<Row> {
+        let of_store = |store: u32| {
+            let pairs = (0..40).flat_map(|user| (0..30).map(move |product| (user, product)));
+            let pairs = pairs.filter(move |(user, product)| {
+                (user * 3 + product * 7 + store).is_multiple_of(5) == test
+            });
+            pairs.map(move |(user, product)| {
+                let value = 0.1 * (user % 7) as f32 + 0.2 * (product % 5) as f32;
+                (
+                    user,
+                    product,
+                    0,
+                    store,
+                    value + [0.0, 1.0, 2.0, 1.0][store as usize],
+                )
+            })
+        };
+        stores.iter().copied().flat_map(of_store).collect()
+    };
+    write(&train, &part(&[0, 1, 2], false));
+    write(&test, &part(&[0, 1, 2, 3], true));
+    let split = format!("test_files = [\"{}\"]", test.display());
+    for time in ["ignore", "factor"] {
+        let model = format!(
+            "preset = \"explicit\"\nrank = 1\nepochs = 40\nregularization = 0.001\nbiases = true\ncontext = \"factor\"\n\
+             time = {time:?}"
+        );
+        let job = Job::over(&train, INPUT, &model, &split);
+        let report = json_of(&mut job.command("run", &[]));
+        let tables = factors::of(&job);
+        let contexts = tables.iter().find(|table| table.contains_key("store 3"));
+        let unseen = &contexts.expect("a table of contexts")["store 3"];
+        assert!(unseen.iter().all(|&s| s == 0.0), "{unseen:?}");
+        let rmse = report["evaluation"]["rmse"].as_f64().expect("a number");
+        assert!(rmse < 0.05, "{time}: {rmse}");
+    }
+}
+
 /// The sealed blocks of the model's tables of users and products, and of time where there is one.
 fn tables(job: &Job, count: usize) -> Vec<Vec<tensor::SealedRef>> {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -302,7 +348,7 @@ fn one_digest_whatever_computes_it() {
     let input = "context_cycle = \"day-of-week\"";
     for (time, tight) in [("ignore", "256MiB"), ("factor", "256MiB")] {
         let model = format!(
-            "rank = 16\nepochs = 2\nregularization = 0.00001\ntime = {time:?}\ncontext = \"factor\""
+            "rank = 12\nepochs = 2\nregularization = 0.00001\ntime = {time:?}\ncontext = \"factor\"\nbiases = true"
         );
         let run = |workers: Option<&str>, memory: &str, more: &[&str]| {
             let job = Job::new(&inputs, Data::Bundled, &model, "validation_bins = 4");
@@ -358,6 +404,9 @@ fn contexts_go_with_decay_steps_and_parts() {
         "preset = \"hu\"\ntime = \"decay\"\nhalf_life = 1",
         "preset = \"hu\"\ntime = \"factor\"\nnon_negative = true",
         "preset = \"rendle\"\nsolver = \"auto\"",
+        "preset = \"rendle\"\nsolver = \"auto\"\nbiases = true",
+        "preset = \"explicit\"\nbiases = true\ntime = \"factor\"\nsolver = \"cg\"",
+        "preset = \"hu\"\nbiases = true\ntime = \"factor\"\nnon_negative = true",
         "preset = \"hu\"\nsolver = \"subspace\"\ntime = \"factor\"",
     ] {
         let model =

@@ -210,6 +210,7 @@ fn seal_partitions(
         user_major,
         product_major,
         interactions: cells.len() as u64,
+        netted: 0,
     }
 }
 

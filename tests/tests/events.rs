@@ -194,6 +194,8 @@ fn a_view_takes_returns_off_what_it_holds() {
         let before = expected.len();
         expected.retain(|_, value| *value > 0.0);
         assert!(expected.len() < before, "some come to nothing");
+        let netted = (before - expected.len()) as u64;
+        assert_eq!(view.partitions.netted, netted);
         let expected: BTreeMap<_, _> = expected.into_iter().map(|(k, v)| (k, v as f32)).collect();
         assert_eq!(found.rows(&view.partitions), expected);
     }
@@ -223,7 +225,34 @@ fn a_job_with_returns_has_one_digest_and_needs_the_netting() {
         &["--workers", "2", "--memory", "256MiB", "--io", "pread"],
     );
     assert_eq!(one["digest"], two["digest"]);
+    assert!(one["netted"].as_u64() > Some(0), "{one}");
+    assert_eq!(one["netted"], two["netted"]);
     let job = Job::over(&path, input, "rank = 8", "");
     let refused = tests::process::output_of(&mut job.command("run", &[]));
     assert_eq!(refused.status.code(), Some(65));
+}
+
+#[test]
+fn a_model_that_cannot_heed_weights_of_events_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.parquet");
+    let rows = some_rows(2000, 9);
+    std::fs::write(&path, file(&rows, texts(rows.len()))).unwrap();
+    let input = "user = \"u\"\nproduct = \"p\"\nduplicates = \"sum\"\nevent = \"e\"\n\
+                 event_weights = { cart = 0.5, purchase = 2.0, view = 0.1 }";
+    for (model, warned) in [
+        ("kind = \"als\"\npreset = \"rendle\"", true),
+        ("kind = \"als\"\npreset = \"hu\"", false),
+        ("kind = \"sgd\"\nloss = \"bpr\"", true),
+        ("kind = \"sgd\"\nloss = \"poisson\"", false),
+        ("kind = \"line\"", true),
+    ] {
+        let model = format!("{model}\nrank = 4\nepochs = 1");
+        let job = Job::over(&path, input, &model, "");
+        let report = json_of(&mut job.command("run", &[]));
+        let warnings = report["warnings"].as_array().map_or(0, Vec::len);
+        assert_eq!(warnings, usize::from(warned), "{model}");
+        let hint = report["warnings"][0].as_str().unwrap_or_default();
+        assert_eq!(hint.contains("`input.event_weights`"), warned, "{hint}");
+    }
 }

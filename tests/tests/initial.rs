@@ -111,6 +111,47 @@ fn a_model_goes_on_from_its_factors_as_if_never_stopped() {
     }
 }
 
+/// Users are solved from the tables of all other modes, so these are what a tensor goes on from.
+#[test]
+fn a_tensor_goes_on_from_its_products_bins_and_contexts() {
+    let inputs = Inputs::of(&[Data::Small]);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let train = |epochs: u32, arguments: &[&str]| {
+        let model = format!("time = \"factor\"\ncontext = \"factor\"\nepochs = {epochs}");
+        let job = job(&inputs, &model);
+        let cycle = ["--set", "input.context_cycle=day-of-week"];
+        let arguments: Vec<&str> = cycle.iter().chain(arguments).copied().collect();
+        let report = json_of(&mut job.command("run", &arguments));
+        (job, report)
+    };
+    let (_, whole) = train(3, &["--workers", "1"]);
+    let (half, _) = train(1, &[]);
+    let tables = factors::of(&half);
+    let mut given = Vec::new();
+    for (key, rows) in [
+        ("initial_products", &tables[1]),
+        ("initial_time", &tables[2]),
+        ("initial_contexts", &tables[3]),
+    ] {
+        let columns = vec![("id", ids(rows)), ("vector", list(rows))];
+        let path = put(folder.path(), &format!("{key}.parquet"), columns);
+        given.extend(["--set".to_owned(), set(key, &path)]);
+    }
+    let given = given.iter().map(String::as_str);
+    for workers in ["1", "2"] {
+        let with: Vec<&str> = ["--workers", workers]
+            .into_iter()
+            .chain(given.clone())
+            .collect();
+        let (_, found) = train(2, &with);
+        assert_eq!(found["digest"], whole["digest"], "{workers}");
+        assert_eq!(objectives(&found), objectives(&whole)[1..]);
+        let bins = tables[2].len() as u64;
+        assert_eq!(found["initial"]["time"]["known"], bins);
+        assert_eq!(found["initial"]["context"]["rows"], 7);
+    }
+}
+
 #[test]
 fn factors_without_biases_and_of_some_rows_are_taken() {
     let inputs = Inputs::of(&[Data::Small]);

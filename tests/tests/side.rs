@@ -335,6 +335,49 @@ fn side_loss(
     loss
 }
 
+/// The column of a mode's own biases.
+fn own(settings: &Settings, mode: Mode) -> usize {
+    settings.rank as usize + usize::from(mode == PRODUCTS)
+}
+
+/// What the attributes of each row come to by the linear terms, and what holds these.
+fn linear_loss(
+    data: &Ingested,
+    axis: &Axis,
+    mode: Mode,
+    (settings, trained): (&Settings, &Trained),
+    counts: &BTreeMap<u32, u64>,
+    lambda: &dyn Fn(u64) -> f64,
+) -> f64 {
+    let (attributes, terms) = (
+        &data.data.attributes[&mode],
+        trained.rows(mode, Holds::Terms),
+    );
+    let rows = trained.rows(mode, Holds::Factors);
+    let own = own(settings, mode);
+    let words = words(data, axis, attributes);
+    let mut loss = 0.0;
+    for (row, &count) in counts {
+        let (mut told, mut ridge) = (0.0, 0.0);
+        let mut start = 0;
+        for (attribute, &word) in attributes.attributes.iter().zip(&words[row]) {
+            for column in 0..attribute.columns() as u32 {
+                let term = terms[&(start + column)][0];
+                match attribute.kind {
+                    _ if word == MISSING => continue,
+                    AttributeKind::Number { .. } => told += term * f64::from(f32::from_bits(word)),
+                    AttributeKind::Levels { .. } if word == column => told += term,
+                    AttributeKind::Levels { .. } => {}
+                }
+                ridge += 0.05 * term * term;
+            }
+            start += attribute.columns() as u32;
+        }
+        loss += lambda(count) * ((rows[row][own] - told).powi(2) + ridge);
+    }
+    loss
+}
+
 /// The objective by its definition: rows without interactions take no part in it.
 fn objective(data: &Ingested, settings: &Settings, trained: &Trained) -> f64 {
     let alpha0 = settings.alpha0();
@@ -360,20 +403,40 @@ fn objective(data: &Ingested, settings: &Settings, trained: &Trained) -> f64 {
             sum += alpha0 * dot(&users[user], &products[product]).powi(2);
         }
     }
-    for (rows, counts, others) in [
-        (&users, &counts[0], products.len()),
-        (&products, &counts[1], users.len()),
+    for (mode, axis, rows, counts, others) in [
+        (USERS, &data.data.user, &users, &counts[0], products.len()),
+        (
+            PRODUCTS,
+            &data.data.product,
+            &products,
+            &counts[1],
+            users.len(),
+        ),
     ] {
-        for (row, &count) in counts {
+        let lambda = |count: u64| {
             let size = count as f64 + alpha0 * others as f64;
-            let lambda = settings.regularization * size.powf(settings.nu);
-            sum += lambda * dot(&rows[row], &rows[row]);
+            settings.regularization * size.powf(settings.nu)
+        };
+        if settings.linear_attributes {
+            sum += linear_loss(data, axis, mode, (settings, trained), counts, &lambda);
+        }
+        for (row, &count) in counts {
+            // The column of the others' biases is not regularized; that of the own ones is where it has linear terms.
+            let beside = match (settings.biases, settings.linear_attributes) {
+                (false, _) => 0.0,
+                (true, false) => 1.0,
+                (true, true) => 1.0 + rows[row][own(settings, mode)].powi(2),
+            };
+            sum += lambda(count) * (dot(&rows[row], &rows[row]) - beside);
         }
     }
     for (mode, axis, factors, counts) in [
         (USERS, &data.data.user, &users, &counts[0]),
         (PRODUCTS, &data.data.product, &products, &counts[1]),
     ] {
+        if settings.attribute_weight(mode) == 0.0 {
+            continue;
+        }
         let maps = trained.rows(mode, Holds::Maps);
         let attributes = &data.data.attributes[&mode];
         sum += settings.attribute_weight(mode)
@@ -402,6 +465,20 @@ fn the_objective_is_that_of_its_definition_and_falls() {
         non_negative: true,
         ..settings(Preset::Hu, Solver::Cholesky)
     });
+    let linear = |settings: Settings| Settings {
+        biases: true,
+        linear_attributes: true,
+        ..settings
+    };
+    let plain: Vec<Settings> = courses.clone();
+    courses.extend(plain.into_iter().map(linear));
+    for preset in presets {
+        courses.push(Settings {
+            user_attribute_weight: 0.0,
+            product_attribute_weight: 0.0,
+            ..linear(settings(preset, Solver::Auto))
+        });
+    }
     for settings in courses {
         let trained = train(&mut data, &settings).unwrap();
         let naive = objective(&data, &settings, &trained);
@@ -442,11 +519,73 @@ fn rows_without_interactions_have_the_factors_of_their_attributes() {
     assert!(told > 1 && silent > 0, "{told} {silent}");
 }
 
+/// Ratings that a product's town explains: those of products that training never saw are told by it, through the bias.
+#[test]
+fn cold_rows_are_scored_by_linear_terms() {
+    let effect = |product: i64| [0.5, 1.5, 3.0, 4.5][(product % 4) as usize];
+    let pairs = (0..60).flat_map(|user| (0..80).map(move |product| (user, product)));
+    let pairs = pairs.filter(|(user, product)| (user * 7 + product * 3) % 5 < 2);
+    let rating = |(user, product): (i64, i64)| Row {
+        user,
+        product,
+        seconds: 0,
+        value: effect(product) - 1.0 + 0.25 * (user % 5) as f64,
+    };
+    let (held, train_rows): (Vec<Row>, Vec<Row>) =
+        pairs.map(rating).partition(|row| row.product % 9 == 5);
+    let spec = ScanSpec {
+        time: None,
+        time_bin: TimeBin::None,
+        parts: vec![SplitPart::Train, SplitPart::Test],
+        ..tests::ingested::spec()
+    };
+    let files = [interactions(&train_rows), interactions(&held)];
+    let mut data = ingest(&inputs(&files), &spec);
+    let towns = table(&ids(0, 80), |id| (None, Some(format!("{}", id % 4)), None));
+    let of_towns = AttributeSpec {
+        columns: vec!["town".into()],
+        categorical: Vec::new(),
+        ..self::spec(PRODUCTS)
+    };
+    try_add(&mut data, &[(towns, of_towns)]).unwrap();
+    let mut error = |linear_attributes: bool| {
+        let settings = Settings {
+            rank: 2,
+            epochs: 10,
+            preset: Preset::Explicit,
+            regularization: 0.05,
+            biases: true,
+            linear_attributes,
+            ..Settings::default()
+        };
+        let trained = train(&mut data, &settings).unwrap();
+        let (users, products) = (
+            trained.rows(USERS, Holds::Factors),
+            trained.rows(PRODUCTS, Holds::Factors),
+        );
+        let part = data.data.parts.iter();
+        let mut part = part.filter(|(part, _)| *part == SplitPart::Test);
+        let held = data.rows(&part.next().expect("a test part").1);
+        let errors: Vec<f64> = held
+            .into_iter()
+            .map(|((user, product, _), y)| dot(&users[&user], &products[&product]) - f64::from(y))
+            .collect();
+        (errors.iter().map(|x| x * x).sum::<f64>() / errors.len() as f64).sqrt()
+    };
+    let (with, without) = (error(true), error(false));
+    assert!(with < 0.3 && without > 1.0, "{with} {without}");
+}
+
 #[test]
 fn nothing_that_must_not_matter_changes_a_bit() {
     let mut data = with_attributes();
     for solver in [Solver::Cholesky, Solver::Auto] {
-        let settings = settings(Preset::Hu, solver);
+        let linear = solver == Solver::Auto;
+        let settings = Settings {
+            biases: linear,
+            linear_attributes: linear,
+            ..settings(Preset::Hu, solver)
+        };
         let bits = |trained: &Trained| -> Vec<u32> {
             let floats = trained.tables.iter().flat_map(|(_, floats)| floats);
             floats.map(|x| x.to_bits()).collect()
@@ -544,8 +683,8 @@ fn one_digest_whatever_computes_it() {
         std::fs::copy(examples().join(name), inputs.folder().join(name)).unwrap();
     }
     let run = |arguments: &[&str]| {
-        let model =
-            "rank = 16\nepochs = 3\nuser_attribute_weight = 3.0\nproduct_attribute_weight = 3.0";
+        let model = "rank = 16\nepochs = 3\nuser_attribute_weight = 3.0\nproduct_attribute_weight = 3.0\nbiases = true\n\
+             linear_attributes = true";
         let job = Job::new(&inputs, Data::Bundled, model, "validation_bins = 4");
         let path = job.folder().join("job.toml");
         let text = std::fs::read_to_string(&path).unwrap();

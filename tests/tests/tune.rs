@@ -77,6 +77,12 @@ fn a_search_ends_in_the_same_job_whatever_is_killed() {
     assert_eq!(trials(&resumed), found);
     let again = json_of(&mut killed.command("tune", &[]));
     assert_eq!((trials(&again), trained(&again)), (found.clone(), 0));
+    // Of every trial the last checkpoint is there, and nothing else.
+    for job in [&whole, &killed] {
+        let report = verified(job);
+        assert!(report.is_sound(), "{report:?}");
+        assert_eq!(report.unreferenced, [], "earlier checkpoints are collected");
+    }
 
     // The job that it wrote trains the model that was measured, and nothing of the search but its data set is needed.
     let tuned = expected["job"].as_str().expect("a path");
@@ -99,6 +105,23 @@ fn a_search_ends_in_the_same_job_whatever_is_killed() {
         last["metrics"]["new_products ndcg@20"].as_f64(),
         Some(value(&found[0]))
     );
+}
+
+fn verified(job: &Job) -> depot::Report {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let place = job.model().join("tune");
+    let depot = depot::Depot::open(&place.to_string_lossy()).expect("a depot");
+    runtime.block_on(depot.verify()).expect("it answers")
+}
+
+/// A key that only the search gives, and without which the job makes no sense.
+#[test]
+fn searched_keys_need_not_stand_in_the_model() {
+    let inputs = Inputs::of(&[Data::Small]);
+    let model = "rank = 4\nepochs = 1\ntime = \"decay\"\n[tune]\ntrials = 2\nrungs = 1\n[tune.search]\nhalf_life = [2.0, 4.0]";
+    let job = Job::new(&inputs, Data::Small, model, SPLIT);
+    let report = json_of(&mut job.command("tune", &[]));
+    assert_eq!(trials(&report).len(), 2);
 }
 
 /// One trial whose equations are singular once ended a whole search.

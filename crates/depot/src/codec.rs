@@ -143,6 +143,7 @@ fn from_partitions(partitions: &Partitions) -> m::PartitionsMessage {
         user_major: list(&partitions.user_major),
         product_major: list(&partitions.product_major),
         interactions: partitions.interactions,
+        netted: partitions.netted,
     }
 }
 
@@ -159,6 +160,7 @@ fn partitions(message: Option<m::PartitionsMessage>) -> Result<Partitions, Reaso
         user_major: each(message.user_major, one)?,
         product_major: each(message.product_major, one)?,
         interactions: message.interactions,
+        netted: message.netted,
     })
 }
 

@@ -61,6 +61,8 @@ pub(crate) struct PartitionsMessage {
     pub product_major: Vec<PartitionMessage>,
     #[prost(uint64, tag = "3")]
     pub interactions: u64,
+    #[prost(uint64, tag = "4")]
+    pub netted: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -96,6 +96,7 @@ fn data_set() -> DataSet {
         user_major: vec![partition(1)],
         product_major: vec![partition(2)],
         interactions: 7,
+        netted: 2,
     };
     DataSet {
         lineage: Digest([3; 32]),

@@ -6,8 +6,9 @@ use plan::Failure;
 use rayon::prelude::*;
 use store::Sealed;
 use tables::TablesError;
+use tables::combine::Built;
 use tables::op::{self, SealReport, TilesOp, ViewOp};
-use tensor::{DepotId, KeyRange, PartitionRef, Read, Task};
+use tensor::{DepotId, KeyRange, Read, Task};
 
 /// What is derived.
 enum Derive {
@@ -42,11 +43,7 @@ impl ViewWork {
 }
 
 impl ViewWork {
-    fn partitions(
-        &self,
-        op: &ViewOp,
-        sources: Vec<Sealed>,
-    ) -> Result<Vec<(Sealed, PartitionRef)>, TablesError> {
+    fn partitions(&self, op: &ViewOp, sources: Vec<Sealed>) -> Result<Vec<Built>, TablesError> {
         let cache = &self.room.cache;
         let budget_bytes = self.room.budget_bytes / op.units.len().max(1) as u64;
         self.room.pool.install(|| {
@@ -93,12 +90,11 @@ impl Work for ViewWork {
             ..Output::default()
         };
         let mut report = SealReport::default();
-        for (file, partition) in derived.map_err(failure)? {
+        for built in derived.map_err(failure)? {
             output.puts.push(Put {
                 depot: DepotId::DATA,
-                file,
+                file: report.take(built),
             });
-            report.partitions.push(partition);
         }
         output.partial = op::encode(&report);
         self.output = Some(output);

@@ -5,8 +5,9 @@ use kernels::random::Random;
 use kernels::{Rows, Simd};
 use model::als::desk::Desks;
 use model::als::half_step::{Factors, HalfStep, Shared};
+use model::als::linear::{TERM_WIDTH, solve_terms};
 use model::als::maps::solve_maps;
-use model::als::side::{Side, side_len};
+use model::als::side::{Side, maps_len, side_len};
 use model::als::{Biases, Columns, Formula, HalfStepOp, MapsOp, Preset, Settings, SideOp, Solver};
 use std::sync::Arc;
 use tensor::attributes::MISSING;
@@ -19,12 +20,23 @@ const WEIGHT: f64 = 3.0;
 /// Interactions of each row; the last three have none, and nothing is known of the very last.
 const COUNTS: [usize; 9] = [300, 40, 17, 5, 3, 1, 0, 0, 0];
 
-fn side_op() -> SideOp {
+fn side_op(linear: bool) -> SideOp {
     SideOp {
         weight: WEIGHT,
         attributes: vec![Columns::Number, Columns::Levels(3), Columns::Number],
         mapped: true,
+        linear,
     }
+}
+
+/// Linear terms of its columns, as they are stored.
+fn terms() -> Vec<f32> {
+    let mut rows = vec![0.0; 5 * TERM_WIDTH];
+    let terms = [0.5, -1.25, 0.75, 2.0, -0.5];
+    for (row, term) in rows.chunks_exact_mut(TERM_WIDTH).zip(terms) {
+        row[0] = term;
+    }
+    rows
 }
 
 /// All is known of rows 0 and 6, nothing of rows 2 and 8.
@@ -48,7 +60,7 @@ fn words() -> Vec<u32> {
 fn observed(words: &[u32]) -> Vec<(usize, f64)> {
     let mut columns = Vec::new();
     let mut start = 0;
-    for (of, &word) in side_op().attributes.iter().zip(words) {
+    for (of, &word) in side_op(false).attributes.iter().zip(words) {
         match of {
             _ if word == MISSING => {}
             Columns::Number => columns.push((start, f64::from(f32::from_bits(word)))),
@@ -117,6 +129,7 @@ fn products(biased: bool) -> Vec<f32> {
     table
 }
 
+/// With biases, these have linear terms.
 fn half_step(preset: Preset, solver: Solver, biased: bool, simd: Simd, threads: usize) -> Solved {
     let (formula, offsets, columns) = (formula(preset), offsets(), columns_of_rows());
     let op = HalfStepOp {
@@ -129,7 +142,7 @@ fn half_step(preset: Preset, solver: Solver, biased: bool, simd: Simd, threads: 
         cg_steps: 60,
         basis: false,
         warm: false,
-        side: Some(side_op()),
+        side: Some(side_op(biased)),
         non_negative: false,
         biases: biases(biased, Mode::User),
         sums: None,
@@ -140,8 +153,10 @@ fn half_step(preset: Preset, solver: Solver, biased: bool, simd: Simd, threads: 
         gram: formula.has_base().then_some(&gram),
         ..Shared::default()
     };
-    let maps = normal(2, side_op().columns());
-    let side = Side::new(simd, RANK as u32, &side_op(), &words(), Some(&maps));
+    let maps = normal(2, side_op(biased).columns());
+    let terms = biased.then(terms);
+    let (maps, terms) = (Some(&maps[..]), terms.as_deref());
+    let side = Side::new(simd, RANK as u32, &side_op(biased), &words(), maps, terms);
     let side = Arc::new(side);
     let mut step = HalfStep::new(simd, &op, BlockId(0), shared).with_side(Arc::clone(&side));
     let pool = rayon::ThreadPoolBuilder::new()
@@ -164,11 +179,11 @@ fn half_step(preset: Preset, solver: Solver, biased: bool, simd: Simd, threads: 
         columns: Rows::contiguous(&blocks, WIDTH),
         small: Small::default(),
     };
-    let mut sums = vec![0.0; side_len(WIDTH, &side_op())];
+    let mut sums = vec![0.0; side_len(WIDTH, &side_op(biased))];
     pool.install(|| {
         step.piece(csr, 0, factors, &desks, &mut rows);
         assert_eq!(step.finish(&mut rows).failed, None);
-        side.partial(&rows, &offsets, &mut sums);
+        side.partial(&op, &rows, &offsets, &mut sums);
         side.read_out(&op, &offsets, 0, &mut rows).unwrap();
         op.biases.complete(WIDTH, &mut rows);
     });
@@ -237,6 +252,12 @@ fn rows_solve_their_equations() {
                 }
                 let lambda = 0.05 * (count.max(1) as f64 + formula.alpha0 * 50.0).sqrt();
                 (0..RANK).for_each(|k| a[k][k] += lambda);
+                if biased {
+                    let of_columns = known.iter();
+                    let of_columns =
+                        of_columns.map(|&(c, x)| x * f64::from(terms()[c * TERM_WIDTH]));
+                    b[held.own()] += lambda * of_columns.sum::<f64>();
+                }
                 for column in held.held() {
                     assert_eq!(x[column], 1.0);
                     (0..RANK).for_each(|k| b[k] -= a[k][column]);
@@ -274,7 +295,7 @@ fn maps_are_ridge_regressions_over_the_rows_that_are_known() {
     let solved = half_step(Preset::Hu, Solver::Cholesky, false, Simd::detect(), 2);
     let op = MapsOp {
         rank: RANK as u32,
-        side: side_op(),
+        side: side_op(false),
         regularization: 0.1,
     };
     let last = normal(2, 5);
@@ -311,4 +332,48 @@ fn maps_are_ridge_regressions_over_the_rows_that_are_known() {
         "{tally:?} {loss}"
     );
     assert!((tally.taken - WEIGHT * taken).abs() < 1e-6 * tally.taken.abs());
+}
+
+#[test]
+fn linear_terms_are_the_ridge_regression_of_biases() {
+    let solved = half_step(Preset::Hu, Solver::Cholesky, true, Simd::detect(), 2);
+    let op = MapsOp {
+        rank: RANK as u32,
+        side: side_op(true),
+        regularization: 0.1,
+    };
+    let sums = &solved.sums[maps_len(WIDTH, &op.side)..];
+    let (last, mut out) = (terms(), vec![0.0; 5 * TERM_WIDTH]);
+    let tally = solve_terms(&op, sums, Some(&last), &mut out);
+    let of = |rows: &[f32]| -> Vec<f64> {
+        let rows = rows.chunks_exact(TERM_WIDTH);
+        rows.map(|row| f64::from(row[0])).collect()
+    };
+    let (last, found) = (of(&last), of(&out));
+    let (mut a, mut b) = (vec![vec![0.0; 5]; 5], vec![0.0; 5]);
+    let (mut loss, mut taken) = (0.0, 0.0);
+    for row in (0..COUNTS.len()).filter(|&row| COUNTS[row] > 0) {
+        let known = observed(&words()[row * 3..][..3]);
+        let lambda = 0.05 * (COUNTS[row] as f64 + formula(Preset::Hu).alpha0 * 50.0).sqrt();
+        let bias = f64::from(solved.rows[row * WIDTH + RANK - 2]);
+        for &(i, x) in &known {
+            b[i] += lambda * bias * x;
+            a[i][i] += 0.1 * lambda;
+            loss += 0.1 * lambda * found[i] * found[i];
+            for &(j, y) in &known {
+                a[i][j] += lambda * x * y;
+            }
+        }
+        let told = |terms: &[f64]| known.iter().map(|&(i, x)| x * terms[i]).sum::<f64>();
+        loss += lambda * ((bias - told(&found)).powi(2) - bias * bias);
+        taken += lambda * 2.0 * bias * told(&last);
+    }
+    let misfit = misfit(&a, &b, &found);
+    assert!(misfit < 1e-6, "{misfit}");
+    assert!(
+        (tally.loss - loss).abs() < 1e-6 * loss.abs(),
+        "{tally:?} {loss}"
+    );
+    assert!((tally.taken - taken).abs() < 1e-6 * taken.abs());
+    assert_eq!(tally.failed, None);
 }

@@ -371,14 +371,14 @@ mod tests {
             samples: 5,
             ..job()
         });
-        // 34 super-blocks a side; rows of 80 floats.
+        // 17 super-blocks a side; rows of 80 floats.
         let tile = plan
             .phases
             .iter()
             .find(|phase| phase.name == "tile")
             .unwrap();
-        assert_eq!(tile.whole.0, 2 * 250_000_u64.div_ceil(34) * 320 + (8 << 20));
-        assert_eq!(plan.traffic_per_epoch, ByteSize(34 * 50_000 * 320 / 2));
+        assert_eq!(tile.whole.0, 2 * 250_000_u64.div_ceil(17) * 320 + (8 << 20));
+        assert_eq!(plan.traffic_per_epoch, ByteSize(17 * 50_000 * 320 / 2));
         assert!(plan.fits && plan.epoch_seconds > 0.0);
     }
 
@@ -395,6 +395,7 @@ mod tests {
             attributes: 3,
             columns: 100,
             used: false,
+            linear: false,
         };
         let stored = Estimate::of(&Workload {
             product_attributes: known,
@@ -426,6 +427,20 @@ mod tests {
         assert_eq!(phase(&plain, "maps"), None);
         assert!(phase(&used, "maps") > Some(partial));
         assert!(used.epoch_seconds > plain.epoch_seconds);
+        let linear = Estimate::of(&Workload {
+            product_attributes: Attributes {
+                linear: true,
+                ..known
+            },
+            ..job()
+        });
+        assert_eq!(linear.model_disk.0, plain.model_disk.0 + 100 * 64);
+        let moved = 64 * 8 * (100 * 101 / 2 + 100 + 3) / 2 + 100 * 64;
+        assert_eq!(
+            linear.traffic_per_epoch.0,
+            plain.traffic_per_epoch.0 + moved
+        );
+        assert!(phase(&linear, "maps").is_some());
     }
 
     #[test]

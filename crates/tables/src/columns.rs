@@ -53,7 +53,7 @@ pub(crate) fn id_kind(found: &DataType) -> Option<IdKind> {
     }
 }
 
-fn time_kind(found: &DataType) -> Option<TimeKind> {
+pub(crate) fn time_kind(found: &DataType) -> Option<TimeKind> {
     match found {
         DataType::Date32 | DataType::Date64 => Some(TimeKind::Date),
         DataType::Timestamp(..) => Some(TimeKind::Timestamp),

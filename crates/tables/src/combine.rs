@@ -49,12 +49,24 @@ impl Combined {
     }
 }
 
+/// A partition that was built.
+pub struct Built {
+    /// Its file.
+    pub file: Sealed,
+    /// What it is.
+    pub partition: PartitionRef,
+    /// Interactions that came to 0 or less and were left out, where its rows are users: each is counted once.
+    pub netted: u64,
+}
+
 /// Collects the interactions of a partition in canonical order, combines equal ones and hands them to the writer.
 pub struct PartitionBuild {
     writer: PartitionWriter,
     duplicates: Duplicates,
     /// Whether what comes to 0 or less is left out.
     nets: bool,
+    netted: u64,
+    orientation: Mode,
     /// The column of values, for messages.
     value_column: String,
     rows: u32,
@@ -83,6 +95,8 @@ impl PartitionBuild {
             writer: PartitionWriter::create(cache, orientation, BlockId(block), has)?,
             duplicates,
             nets: false,
+            netted: 0,
+            orientation,
             value_column: value_column.to_owned(),
             rows,
             row: 0,
@@ -133,6 +147,7 @@ impl PartitionBuild {
             });
         }
         if self.nets && value <= 0.0 {
+            self.netted += u64::from(self.orientation == Mode::User);
             return Ok(());
         }
         self.rows_until(local)?;
@@ -172,10 +187,15 @@ impl PartitionBuild {
     ///
     /// # Errors
     /// As [`PartitionBuild::push`].
-    pub fn seal(mut self) -> Result<(Sealed, PartitionRef), TablesError> {
+    pub fn seal(mut self) -> Result<Built, TablesError> {
         self.close()?;
         self.rows_until(self.rows)?;
-        Ok(self.writer.seal()?)
+        let (file, partition) = self.writer.seal()?;
+        Ok(Built {
+            file,
+            partition,
+            netted: self.netted,
+        })
     }
 }
 
@@ -351,7 +371,7 @@ impl UnitMerge {
     ///
     /// # Errors
     /// As [`UnitMerge::advance`].
-    pub fn finish(self) -> Result<(Sealed, PartitionRef), TablesError> {
+    pub fn finish(self) -> Result<Built, TablesError> {
         self.build.seal()
     }
 }
@@ -446,9 +466,10 @@ mod tests {
                 merge.advance().unwrap();
             }
             assert!(fetches > 10, "{fetches} fetches");
-            let (file, reference) = merge.finish().unwrap();
+            let built = merge.finish().unwrap();
+            let reference = built.partition;
             assert_eq!((reference.rows, reference.interactions), (10, 1600));
-            let partition = Partition::open(file).unwrap();
+            let partition = Partition::open(built.file).unwrap();
             assert_eq!(partition.constant_value(), Some(expected));
             assert_eq!(partition.offsets()[8], 1600);
             assert_eq!(&partition.columns(198..202).unwrap()[..], [198, 199, 0, 1]);

@@ -11,6 +11,7 @@ pub mod error;
 pub mod ingest;
 pub mod intern;
 pub mod merge;
+pub mod numbered;
 pub mod op;
 pub mod order;
 pub mod out;

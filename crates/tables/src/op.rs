@@ -2,7 +2,9 @@
 
 use crate::attributes::Column;
 use crate::columns::ColumnKinds;
+use crate::combine::Built;
 use crate::error::TablesError;
+use crate::numbered::Numbered;
 use crate::spec::{BadReason, ScanSpec};
 use crate::survey::{InputFile, Split};
 use crate::vectors::{Form, VectorSpec};
@@ -10,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use store::Sealed;
 use tensor::{
     Attribute, Duplicates, Grid, IdKind, Mode, OpFamily, PartitionRef, SealedRef, Small, ViewSpec,
 };
@@ -86,8 +89,8 @@ pub struct VectorsOp {
     pub splits: Vec<AttributeSplit>,
     /// The column of ids.
     pub id: String,
-    /// Their type.
-    pub id_kind: IdKind,
+    /// What they tell.
+    pub ids: RowIds,
     /// Where vectors stand.
     pub form: Form,
     /// What they may be.
@@ -96,6 +99,15 @@ pub struct VectorsOp {
     pub width: u32,
     /// Rows of each block.
     pub rows: Vec<u32>,
+}
+
+/// What a column tells of rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RowIds {
+    /// Original ids of this type, which stand in dictionaries.
+    Original(IdKind),
+    /// Rows of a small mode without a dictionary.
+    Numbered(Numbered),
 }
 
 /// See [`Op::Scan`]. Reads nothing but the input file.
@@ -359,6 +371,17 @@ pub struct TilesOp {
 pub struct SealReport {
     /// One a unit, or a tile.
     pub partitions: Vec<PartitionRef>,
+    /// Interactions of user-major ones that came to 0 or less and were left out.
+    pub netted: u64,
+}
+
+impl SealReport {
+    /// Takes a partition, whose file is the caller's to put.
+    pub fn take(&mut self, built: Built) -> Sealed {
+        self.partitions.push(built.partition);
+        self.netted += built.netted;
+        built.file
+    }
 }
 
 impl Op {

@@ -4,15 +4,15 @@
 //! A tile has a row pointer for every row of its users, with or without interactions: 8 bytes, where descent visits
 //! every user of a tile anyway for his share of the negatives.
 
-use crate::combine::PartitionBuild;
+use crate::combine::{Built, PartitionBuild};
 use crate::error::TablesError;
 use crate::op::{self, Op, SealReport, TilesOp};
 use crate::view::{each_kept, kept, reorders};
 use store::partition::Partition;
 use store::{Cache, Sealed};
 use tensor::{
-    BlockId, DataSet, DepotId, Mode, PartialSpec, PartitionRef, Partitions, Read, Small, Step,
-    StepId, SuperBlocks, Task, TaskId, ViewSpec,
+    BlockId, DataSet, DepotId, Mode, PartialSpec, Partitions, Read, Small, Step, StepId,
+    SuperBlocks, Task, TaskId, ViewSpec,
 };
 
 /// Memory of a tile in the making: its row pointers, columns, times and values, each before it goes to disk.
@@ -27,7 +27,7 @@ pub fn derive(
     sources: Vec<Sealed>,
     cache: &Cache,
     budget_bytes: u64,
-) -> Result<Vec<(Sealed, PartitionRef)>, TablesError> {
+) -> Result<Vec<Built>, TablesError> {
     let side = op.spec.tiles.unwrap_or(1);
     let users = SuperBlocks::new(&op.user, side);
     let products = SuperBlocks::new(&op.product, side);
@@ -141,13 +141,16 @@ pub(crate) fn step(
 
 /// The tiles of all super-blocks, from their reports.
 pub(crate) fn gather(reports: Vec<Vec<u8>>) -> Result<Partitions, TablesError> {
-    let mut tiles = Vec::new();
+    let (mut tiles, mut netted) = (Vec::new(), 0);
     for report in reports {
-        tiles.extend(op::decode::<SealReport>(&report)?.partitions);
+        let report: SealReport = op::decode(&report)?;
+        tiles.extend(report.partitions);
+        netted += report.netted;
     }
     Ok(Partitions {
         interactions: tiles.iter().map(|tile| tile.interactions).sum(),
         user_major: tiles,
         product_major: Vec::new(),
+        netted,
     })
 }

@@ -4,7 +4,8 @@
 use crate::attributes::{Batch, Column, Places, TableScan};
 use crate::columns::{cast_to, data_type, id_kind, id_word, is_value};
 use crate::error::TablesError;
-use crate::op::{AttributeSplit, VectorsOp};
+use crate::numbered::Numbered;
+use crate::op::{AttributeSplit, RowIds, VectorsOp};
 use crate::survey::{
     InputFile, Split, arrow_metadata, chunk_ranges, leaf_of, lineage, plan_splits, read_footer,
 };
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
 use store::{AlignedBuf, Sealed};
-use tensor::{Axis, Digest, Imported, Mode, ReadAt};
+use tensor::{Axis, ContextAxis, DataSet, Digest, Imported, Mode, ReadAt, SealedRef};
 
 /// Bytes of the vectors that one task keeps, unless those of a block take more.
 const TASK_BYTES: u64 = 32 << 20;
@@ -57,7 +58,7 @@ pub struct VectorSurvey {
 }
 
 impl VectorSurvey {
-    /// Reads the footers and checks the columns against the ids of an axis. `first_file` is the number of the first file among the
+    /// Reads the footers and checks the columns against the ids of rows. `first_file` is the number of the first file among the
     /// inputs of the session.
     ///
     /// # Errors
@@ -67,7 +68,7 @@ impl VectorSurvey {
         files: &[(String, Arc<dyn ReadAt>)],
         first_file: u32,
         spec: VectorSpec,
-        axis: &Axis,
+        rows: &RowsOf,
         budget_bytes: u64,
     ) -> Result<Self, TablesError> {
         let (mut seen, mut splits, mut chunks) = (Vec::new(), Vec::new(), Vec::new());
@@ -75,7 +76,7 @@ impl VectorSurvey {
         for (index, (name, reader)) in files.iter().enumerate() {
             let (file, metadata) = read_footer(name, reader.as_ref())?;
             let arrow = arrow_metadata(name, metadata)?;
-            let id = id_of(name, arrow.schema(), axis)?;
+            let id = id_of(name, arrow.schema(), rows)?;
             let form = form_of(name, arrow.schema(), &id, &spec)?;
             let (id, form) = match &first {
                 Some((known, of)) if (known, of) != (&id, &form) => {
@@ -107,7 +108,7 @@ impl VectorSurvey {
     /// The blocks of each task with its op, whose rows of `width` floats it writes block by block.
     pub fn tasks(
         &self,
-        axis: &Axis,
+        of: &RowsOf,
         width: usize,
         first_file: u32,
     ) -> Vec<(Range<u32>, VectorsOp)> {
@@ -116,18 +117,21 @@ impl VectorSurvey {
             split: split.clone(),
         };
         let splits: Vec<AttributeSplit> = self.splits.iter().map(split).collect();
-        let rows = &axis.grid.rows;
+        let (rows, ids) = match of {
+            RowsOf::Ids(axis) => (axis.grid.rows.clone(), RowIds::Original(axis.id_kind)),
+            RowsOf::Numbers(of) => (vec![of.rows], RowIds::Numbered(of.clone())),
+        };
         let op = |blocks: Range<u32>| VectorsOp {
             splits: splits.clone(),
             id: self.id.clone(),
-            id_kind: axis.id_kind,
+            ids: ids.clone(),
             form: self.form.clone(),
             spec: self.spec.clone(),
             width: width as u32,
             rows: rows[blocks.start as usize..blocks.end as usize].to_vec(),
         };
         let (mut tasks, mut start, mut bytes) = (Vec::new(), 0, 0);
-        for (block, &rows) in (0..).zip(rows) {
+        for (block, &rows) in (0..).zip(&rows) {
             let more = u64::from(rows) * 4 * width as u64;
             if block > start && bytes + more > TASK_BYTES {
                 tasks.push((start..block, op(start..block)));
@@ -135,7 +139,7 @@ impl VectorSurvey {
             }
             bytes += more;
         }
-        let end = axis.grid.blocks();
+        let end = rows.len() as u32;
         tasks.push((start..end, op(start..end)));
         tasks
     }
@@ -151,14 +155,67 @@ impl Form {
     }
 }
 
+/// Whose rows a table of vectors may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowsOf {
+    /// Those of a mode with original ids.
+    Ids(Axis),
+    /// Those of a small mode without.
+    Numbers(Numbered),
+}
+
+impl RowsOf {
+    /// Those of a mode of a data set, which has it.
+    pub fn of(data: &DataSet, mode: Mode) -> Option<Self> {
+        match mode {
+            Mode::User => Some(RowsOf::Ids(data.user.clone())),
+            Mode::Product => Some(RowsOf::Ids(data.product.clone())),
+            Mode::Time => data.time.as_ref().map(|time| {
+                RowsOf::Numbers(Numbered {
+                    column: time.column.clone(),
+                    rows: time.bins,
+                    bins: Some((time.bin, time.first_bin)),
+                })
+            }),
+            Mode::Context => data.context.as_deref().map(|context| match context {
+                ContextAxis::Ids(axis) => RowsOf::Ids(axis.clone()),
+                ContextAxis::Cycle { column, cycle } => RowsOf::Numbers(Numbered {
+                    column: column.clone(),
+                    rows: cycle.places(),
+                    bins: None,
+                }),
+            }),
+        }
+    }
+
+    /// The dictionaries of some of its blocks.
+    pub fn dictionaries(&self, blocks: &Range<u32>) -> &[SealedRef] {
+        match self {
+            RowsOf::Ids(axis) => &axis.dictionary[blocks.start as usize..blocks.end as usize],
+            RowsOf::Numbers(_) => &[],
+        }
+    }
+}
+
 /// The column of ids: that of the data set, or `id`.
-fn id_of(file: &str, schema: &Schema, axis: &Axis) -> Result<String, TablesError> {
+fn id_of(file: &str, schema: &Schema, rows: &RowsOf) -> Result<String, TablesError> {
     let role = "id of initial factors";
     let has = |name: &str| schema.fields().iter().any(|field| field.name() == name);
-    let column = if !has(&axis.column) && has("id") {
+    let known = match rows {
+        RowsOf::Ids(axis) => &axis.column,
+        RowsOf::Numbers(of) => &of.column,
+    };
+    let column = if !has(known) && has("id") {
         "id"
     } else {
-        &axis.column
+        known
+    };
+    let axis = match rows {
+        RowsOf::Ids(axis) => axis,
+        RowsOf::Numbers(of) => {
+            of.kind(file, schema, role, column)?;
+            return Ok(column.to_owned());
+        }
     };
     let found = data_type(file, schema, role, column)?;
     if id_kind(found) == Some(axis.id_kind) {
@@ -214,10 +271,36 @@ impl VectorSpec {
     }
 }
 
+/// The rows of some blocks by what tells them.
+enum Known {
+    Ids(Places),
+    Numbers(Numbered),
+}
+
+impl Known {
+    fn of(&self, ids: &ArrayRef) -> Result<Vec<Option<(u32, u32)>>, TablesError> {
+        match self {
+            Known::Ids(places) => places.of(ids),
+            Known::Numbers(of) => {
+                let rows = of.of(ids)?.into_iter();
+                Ok(rows.map(|row| row.map(|row| (0, row))).collect())
+            }
+        }
+    }
+
+    /// A row, for people.
+    fn id(&self, block: u32, local: u32) -> String {
+        match self {
+            Known::Ids(places) => places.id(block, local),
+            Known::Numbers(_) => format!("row {local} (from 0) of the data"),
+        }
+    }
+}
+
 /// The vectors of some blocks in the making.
 pub struct Vectors {
     op: VectorsOp,
-    places: Places,
+    places: Known,
     blocks: Vec<AlignedBuf>,
     report: Imported,
 }
@@ -244,11 +327,17 @@ impl Vectors {
     /// # Errors
     /// Where a dictionary is damaged, or is not of the block's rows.
     pub fn new(op: VectorsOp, dictionaries: Vec<Sealed>) -> Result<Self, TablesError> {
-        let places = Places::new(op.id_kind, dictionaries)?;
         let rows = op.rows.iter().map(|&rows| rows as usize);
-        if !places.rows().eq(rows.clone()) {
-            return Err(TablesError::Malformed("dictionaries of other blocks"));
-        }
+        let places = match &op.ids {
+            RowIds::Original(kind) => {
+                let places = Places::new(*kind, dictionaries)?;
+                if !places.rows().eq(rows.clone()) {
+                    return Err(TablesError::Malformed("dictionaries of other blocks"));
+                }
+                Known::Ids(places)
+            }
+            RowIds::Numbered(of) => Known::Numbers(of.clone()),
+        };
         let width = op.width as usize;
         let block = |rows: usize| {
             let mut block = AlignedBuf::zeroed(4 * rows * width);

@@ -1,7 +1,7 @@
 //! Derived partitions: a part, a range of bins, a range of hashes, with small modes or collapsed. One task derives a few
 //! partitions; the program asks for all of them and gathers the views.
 
-use crate::combine::{Combined, PartitionBuild};
+use crate::combine::{Built, Combined, PartitionBuild};
 use crate::error::TablesError;
 use crate::ingest::{UNITS_PER_TASK, collected, refuse};
 use crate::op::{self, Op, SealReport, ViewOp, ViewUnit};
@@ -27,7 +27,7 @@ pub fn derive(
     source: Sealed,
     cache: &Cache,
     budget_bytes: u64,
-) -> Result<(Sealed, PartitionRef), TablesError> {
+) -> Result<Built, TablesError> {
     let (spec, duplicates) = (&op.spec, op.duplicates);
     let partition = Partition::open(source)?;
     let mut build = PartitionBuild::new(
@@ -304,9 +304,11 @@ fn units(data: &DataSet, source: &Partitions) -> Vec<ViewUnit> {
 
 /// Partitions of both orientations from reports in the order of [`units`].
 pub(crate) fn gather(reports: Vec<Vec<u8>>, user_blocks: u32) -> Result<Partitions, TablesError> {
-    let mut all = Vec::new();
+    let (mut all, mut netted) = (Vec::new(), 0);
     for report in reports {
-        all.extend(op::decode::<SealReport>(&report)?.partitions);
+        let report: SealReport = op::decode(&report)?;
+        all.extend(report.partitions);
+        netted += report.netted;
     }
     if all.len() < user_blocks as usize {
         return Err(TablesError::Malformed("a partition is missing"));
@@ -323,6 +325,7 @@ pub(crate) fn gather(reports: Vec<Vec<u8>>, user_blocks: u32) -> Result<Partitio
         user_major: all,
         product_major,
         interactions,
+        netted,
     })
 }
 

@@ -52,6 +52,9 @@ pub struct Partitions {
     pub product_major: Vec<PartitionRef>,
     /// Interactions in all.
     pub interactions: u64,
+    /// Interactions that came to 0 or less as values below 0 were taken off, and were left out ([`DataSet::nets`]).
+    #[serde(default)]
+    pub netted: u64,
 }
 
 /// The type of original ids, kept end to end.

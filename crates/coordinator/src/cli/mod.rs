@@ -10,7 +10,7 @@ use crate::job::check::{self, Needs};
 use crate::job::document::Document;
 use crate::job::merge::{Faults, Given, Merged};
 use crate::job::settings::Settings;
-use crate::job::tuning::Tuning;
+use crate::job::tuning::{self, Tuning};
 use crate::output::{Console, VerbOutput};
 use crate::verbs;
 use arguments::Parsed;
@@ -53,7 +53,10 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
     let console = Console::new(invocation.json);
     let (merged, faults) = load(&invocation.command, invocation.given)?;
     let needs = needs(&invocation.command);
-    let mut settings = check::settings(&merged, needs, faults)?;
+    let mut settings = match &invocation.command {
+        Command::Tune { .. } => tuning::base(&merged, needs, &faults)?,
+        _ => check::settings(&merged, needs, faults)?,
+    };
     let tuning = match &invocation.command {
         Command::Tune { .. } => Some(Tuning::of(&merged, needs, &settings)?),
         _ => None,

@@ -383,6 +383,8 @@ fn apart(
         .chain(attributes)
         .chain(&model.initial_users)
         .chain(&model.initial_products)
+        .chain(&model.initial_time)
+        .chain(&model.initial_contexts)
         .chain(validation)
         .chain(test)
         .filter_map(Location::as_path)

@@ -503,8 +503,17 @@ pub const KEYS: &[Key] = &[
         1e-12,
         1e12,
         Some("0.01"),
-        "`als`: the maps from factors to an attribute are held by this times the count of rows that have it (lambda 2).",
+        "`als`: the maps from factors to an attribute are held by this times the count of rows that have it (lambda 2), linear terms \
+         by this times what regularizes the biases of these rows.",
     ),
+    Key {
+        path: "model.linear_attributes",
+        shape: Shape::Flag,
+        default: Some("false"),
+        flag: None,
+        help: "`als` with `biases`: what is known of a user or a product adds a term an attribute to his bias, so that rows with few \
+               interactions, and those with none, are scored by what they are. Held by `attribute_regularization`.",
+    },
     real(
         "model.time_smoothing",
         0.0,
@@ -611,6 +620,15 @@ pub const KEYS: &[Key] = &[
     texts(
         "model.initial_users",
         "`als`: the same of users, for solvers that go on from last factors (`cg`, `subspace`, and `auto` above rank 32).",
+    ),
+    texts(
+        "model.initial_time",
+        "`als`: the same of bins of time, each told by a date or timestamp in it or by its number from 0 (with `time_bin = \"none\"` by \
+         the number that the data have). Bins without a row start at ones.",
+    ),
+    texts(
+        "model.initial_contexts",
+        "`als`: the same of contexts, told by their ids, or by their place in the cycle from 0.",
     ),
     Key {
         path: "model.biases",

@@ -68,7 +68,7 @@ pub struct Given {
 }
 
 /// Collects what is wrong, and whether only the command line is to blame.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Faults {
     complaints: Vec<Complaint>,
     of_flags: usize,

@@ -246,6 +246,14 @@ fn number(key: &Key, value: f64) -> String {
 }
 
 impl Dimension {
+    /// The first value, or the least of a range.
+    pub fn first(&self) -> Option<String> {
+        match &self.choices {
+            Choices::List(values) => values.first().cloned(),
+            Choices::Range { from, .. } => keys::find(self.path).map(|key| number(key, *from)),
+        }
+    }
+
     /// The value at a random word.
     fn at(&self, word: u32) -> String {
         match &self.choices {

@@ -328,8 +328,10 @@ pub struct Model {
     pub user_attribute_weight: f64,
     /// The same of products.
     pub product_attribute_weight: f64,
-    /// What holds the maps to attributes.
+    /// What holds the maps to attributes, and linear terms.
     pub attribute_regularization: f64,
+    /// Whether biases have linear terms of attributes.
+    pub linear_attributes: bool,
     /// The age in bins at which an interaction counts half.
     pub half_life: Option<f64>,
     /// Whether all factors are kept at 0 or more.
@@ -352,6 +354,10 @@ pub struct Model {
     pub initial_users: Vec<Location>,
     /// The same of products.
     pub initial_products: Vec<Location>,
+    /// The same of bins.
+    pub initial_time: Vec<Location>,
+    /// The same of contexts.
+    pub initial_contexts: Vec<Location>,
 }
 
 impl Model {

@@ -19,10 +19,16 @@ use std::path::Path;
 /// Where trials keep their checkpoints, below the place of the model.
 const PLACE: &str = "tune";
 /// Keys whose values are places, which start at a job file where they stand in it.
-const PLACES: [&str; 6] = [
+const PLACES: [&str; 12] = [
     "input.files",
+    "input.user_attributes.files",
+    "input.product_attributes.files",
     "split.validation_files",
     "split.test_files",
+    "model.initial_users",
+    "model.initial_products",
+    "model.initial_time",
+    "model.initial_contexts",
     "output.data",
     "output.model",
     "output.recommend.file",
@@ -49,6 +55,30 @@ pub struct Tuning {
     /// In the order in which they were drawn.
     pub trials: Vec<Trial>,
     merged: Merged,
+}
+
+/// The settings of the job that is searched from: as it stands or, where it makes no sense without keys that only the search
+/// gives, with the first value of each.
+///
+/// # Errors
+/// Where neither makes sense.
+pub fn base(merged: &Merged, needs: Needs, faults: &Faults) -> Result<Settings, Failure> {
+    check::settings(merged, needs, faults.clone())
+        .or_else(|_| check::settings(&first_of(merged), needs, faults.clone()))
+}
+
+/// The job with the first value of every key that it searches.
+fn first_of(merged: &Merged) -> Merged {
+    let mut first = merged.clone();
+    if let Some(Value::Search(space)) = &merged.entry("tune.search").value {
+        let values = space
+            .iter()
+            .filter_map(|dimension| Some((dimension.path, dimension.first()?)));
+        for (path, text) in values {
+            first.replace(path, &text, "tune");
+        }
+    }
+    first
 }
 
 impl Tuning {

@@ -129,10 +129,16 @@ pub struct TrainReport {
     pub reused: bool,
     /// The path of the kernels: `avx512`, `avx2` or `portable`.
     pub simd: String,
-    /// What became of first factors that were given (`model.initial_users`, `model.initial_products`), where this process read
+    /// What became of first factors that were given (`model.initial_users` and its like), where this process read
     /// them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub initial: BTreeMap<String, Imported>,
+    /// Interactions of the training part that came to 0 or less and were left out; only with `input.negative` = "net".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netted: Option<u64>,
+    /// What the job asks for and training could not heed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// What it took.
     pub work: WorkReport,
 }

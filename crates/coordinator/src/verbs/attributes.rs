@@ -34,6 +34,7 @@ impl Surveyed {
                 attributes: of.columns.len() as u64,
                 columns: columns.sum::<u64>().min(of.spec.max_columns.into()),
                 used: false,
+                linear: false,
             }
         })
     }

@@ -163,6 +163,7 @@ fn describe_model(
         let what = match table.name.strip_prefix(table.mode.name()) {
             Some("") => format!("{} factors", table.name),
             Some("_mean") => format!("mean of the {} factors", table.mode),
+            Some("_terms") => format!("linear terms of {}s' attributes", table.mode),
             _ => format!("maps to {}s' attributes", table.mode),
         };
         lines.push(format!(

@@ -82,6 +82,9 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
     }
     job.user_attributes.used = settings.model.user_attribute_weight > 0.0;
     job.product_attributes.used = settings.model.product_attribute_weight > 0.0;
+    for known in [&mut job.user_attributes, &mut job.product_attributes] {
+        known.linear = settings.model.linear_attributes && known.attributes > 0;
+    }
     let plan = Estimate::of(&job);
     if !plan.fits {
         let sentence = format!(
@@ -110,6 +113,7 @@ fn known_of(data: &DataSet, mode: Mode) -> Attributes {
         attributes: known.attributes.len() as u64,
         columns: known.columns(),
         used: false,
+        linear: false,
     })
 }
 

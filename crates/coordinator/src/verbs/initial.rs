@@ -11,8 +11,8 @@ use model::als::{self, Given};
 use plan::Refusal;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tables::vectors::{VectorSpec, VectorSurvey};
-use tensor::{Axis, DataSet, DepotId, Digest, Mode, Read};
+use tables::vectors::{RowsOf, VectorSpec, VectorSurvey};
+use tensor::{DataSet, DepotId, Digest, Imported, Mode, Read};
 
 /// Tables of first factors whose footers were read.
 #[derive(Default)]
@@ -37,11 +37,10 @@ impl Initial {
     pub fn given(&self, data: &DataSet, settings: &als::Settings) -> BTreeMap<Mode, Vec<Given>> {
         let width = settings.columns().next_multiple_of(16) as usize;
         let of_mode = |(first, survey): &(u32, VectorSurvey)| {
-            let axis = axis(data, survey.spec.mode);
-            let tasks = survey.tasks(axis, width, *first).into_iter();
+            let rows = RowsOf::of(data, survey.spec.mode)?;
+            let tasks = survey.tasks(&rows, width, *first).into_iter();
             let given = tasks.map(|(blocks, op)| {
-                let dictionaries = &axis.dictionary[blocks.start as usize..blocks.end as usize];
-                let reads = dictionaries.iter();
+                let reads = rows.dictionaries(&blocks).iter();
                 let reads = reads.map(|dictionary| Read::whole(dictionary.key(DepotId::DATA)));
                 Given {
                     op: tables::Op::Vectors(op).encode(),
@@ -50,17 +49,9 @@ impl Initial {
                     cost: 1 + survey.files.iter().map(|file| file.rows).sum::<u64>(),
                 }
             });
-            (survey.spec.mode, given.collect())
+            Some((survey.spec.mode, given.collect()))
         };
-        self.surveys.iter().map(of_mode).collect()
-    }
-}
-
-fn axis(data: &DataSet, mode: Mode) -> &Axis {
-    if mode == Mode::User {
-        &data.user
-    } else {
-        &data.product
+        self.surveys.iter().filter_map(of_mode).collect()
     }
 }
 
@@ -81,14 +72,17 @@ pub async fn survey(
     for (mode, given) in [
         (Mode::User, &model.initial_users),
         (Mode::Product, &model.initial_products),
+        (Mode::Time, &model.initial_time),
+        (Mode::Context, &model.initial_contexts),
     ] {
-        if given.is_empty() {
+        // Data without the mode are refused by the program, in words of its setting.
+        let Some(rows) = RowsOf::of(data, mode).filter(|_| !given.is_empty()) else {
             continue;
-        }
+        };
         let mut entries = vec![settings.rank, settings.columns()];
         entries.dedup();
         let spec = VectorSpec {
-            key: format!("model.initial_{mode}s"),
+            key: format!("model.{}", Imported::key(mode)),
             mode,
             entries,
             non_negative: settings.non_negative,
@@ -99,8 +93,8 @@ pub async fn survey(
             .map(input::open)
             .collect::<Result<_, _>>()?;
         let (files, first) = (named(&opened), all.opened.len() as u32);
-        let (axis, budget) = (axis(data, mode).clone(), engine.task_memory());
-        let survey = move || VectorSurvey::of(&files, first, spec, &axis, budget);
+        let budget = engine.task_memory();
+        let survey = move || VectorSurvey::of(&files, first, spec, &rows, budget);
         let survey = tokio::task::spawn_blocking(survey)
             .await
             .map_err(|error| Failure::new(Refusal::Bug, error.to_string()))?;

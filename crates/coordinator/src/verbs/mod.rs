@@ -18,6 +18,7 @@ mod serve_lists;
 mod stored_model;
 mod train;
 mod tune;
+mod warnings;
 
 use crate::cli::Command;
 use crate::failure::{Failure, Kind};

@@ -124,6 +124,7 @@ fn als_settings(model: &settings::Model) -> als::Settings {
         user_attribute_weight: model.user_attribute_weight,
         product_attribute_weight: model.product_attribute_weight,
         attribute_regularization: model.attribute_regularization,
+        linear_attributes: model.linear_attributes,
         non_negative: model.non_negative,
         half_life: model.half_life,
         time_smoothing: model.time_smoothing,
@@ -226,6 +227,7 @@ impl StoredModel {
             holds: match table.name.strip_prefix(table.mode.name()) {
                 Some("") => Holds::Factors,
                 Some("_mean") => Holds::Mean,
+                Some("_terms") => Holds::Terms,
                 _ => Holds::Maps,
             },
             rank: table.rank,

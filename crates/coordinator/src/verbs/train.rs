@@ -6,6 +6,7 @@ use super::engine::{Engine, Stage, failed, key_of, refused, simd};
 use super::ids;
 use super::initial::{self, Initial};
 use super::stored_model::{Algorithm, Record, StoredModel, digest_of};
+use super::warnings;
 use crate::driver::{Outcome, Pace, Resume, StoredObject};
 use crate::failure::Failure;
 use crate::output::report::{BestReport, TrainReport, WorkReport};
@@ -18,7 +19,7 @@ use model::training::{Algorithm as InEpochs, Epochs};
 use model::{Best, Sampler, Stopping, TableVersion, Training};
 use plan::Refusal;
 use std::sync::{Arc, Mutex, PoisonError};
-use tensor::{DataSet, DepotId, Digest, SplitPart};
+use tensor::{DataSet, DepotId, Digest, Imported, SplitPart};
 
 /// Users of the sample that is evaluated after every epoch.
 const SAMPLE_USERS: u64 = 2000;
@@ -52,6 +53,14 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
     let resume = resume(&depot, run).await?;
     let resumed_from = resume.as_ref().map(|resume| resume.checkpoint.epoch);
     let curve = Curve::open(&depot, run, resumed_from.unwrap_or(0)).await?;
+    let told = TrainReport {
+        netted: data.nets.then_some(views.train.netted),
+        warnings: warnings::of(engine.settings, views),
+        ..TrainReport::default()
+    };
+    for warning in &told.warnings {
+        engine.console.observer().note(warning);
+    }
     if let Some((_, model)) = depot.latest_model(Some(run)).await.map_err(failed)? {
         engine
             .console
@@ -65,7 +74,7 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
             resumed_from,
             reused: true,
             simd: simd_name,
-            ..TrainReport::default()
+            ..told
         };
         return Ok(Trained { model, report });
     }
@@ -122,8 +131,10 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
     let imported = program.imported();
     for (mode, of) in &imported {
         engine.console.observer().note(&format!(
-            "{} of the {} rows of `initial_{mode}s` have ids of the data set, the others were left aside",
-            of.known, of.rows
+            "{} of the {} rows of `{}` have ids of the data set, the others were left aside",
+            of.known,
+            of.rows,
+            Imported::key(*mode)
         ));
     }
     let imported = imported.into_iter();
@@ -139,6 +150,7 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
         reused: false,
         simd: simd_name,
         work: work(&outcome),
+        ..told
     };
     Ok(Trained {
         model: StoredModel::of(model)?,
@@ -154,6 +166,8 @@ pub struct Advanced {
     pub epochs: u32,
     /// Those that were trained now.
     pub trained: u32,
+    /// The term in which they were.
+    pub term: Option<u64>,
 }
 
 /// Trains until so many epochs are done, or comparing epochs ends it, and makes no model: what there is stands in a
@@ -183,6 +197,7 @@ pub async fn advance(
             .map_err(|error| Failure::new(Refusal::BadData, error.to_string()))?;
     }
     let before = program.epochs_done();
+    let mut trained_in = None;
     if !program.rests() {
         let term = depot.claim_term(Some(run)).await.map_err(failed)?;
         let objects = resume.as_ref().map(|resume| resume.objects.clone());
@@ -201,6 +216,7 @@ pub async fn advance(
         if let Err(failure) = engine.run(&mut *program, stage).await {
             return Err(ids::named(engine, data, failure).await);
         }
+        trained_in = Some(term);
     }
     let best = program.best().ok_or_else(|| {
         Failure::new(
@@ -212,6 +228,7 @@ pub async fn advance(
         best,
         epochs: program.epochs_done(),
         trained: program.epochs_done() - before,
+        term: trained_in,
     })
 }
 

@@ -30,7 +30,7 @@ pub async fn tune(engine: &Engine<'_>, tuning: &Tuning, job: &Path) -> Result<Tu
     let mut first_failure = None;
     for (number, rung) in tuning.rungs.iter().enumerate() {
         alive.truncate(rung.trials as usize);
-        let mut values = Vec::new();
+        let (mut values, mut term) = (Vec::new(), None);
         for &trial in &alive {
             engine.console.observer().note(&format!(
                 "rung {} of {}, trial {} of {}, to epoch {}: {}",
@@ -41,7 +41,11 @@ pub async fn tune(engine: &Engine<'_>, tuning: &Tuning, job: &Path) -> Result<Tu
                 rung.epochs,
                 shown(&tuning.trials[trial].point)
             ));
-            let mut found = match advance(engine, tuning, &data, trial, rung.epochs).await {
+            let advanced = advance(engine, tuning, &data, trial, rung.epochs).await;
+            term = advanced
+                .as_ref()
+                .map_or(term, |advanced| advanced.term.or(term));
+            let mut found = match advanced {
                 // Equations that are singular and objectives that diverge are an answer too.
                 Err(failure) if failure.kind == Kind::Refused(Refusal::BadData) => {
                     let why = failure.message();
@@ -57,6 +61,11 @@ pub async fn tune(engine: &Engine<'_>, tuning: &Tuning, job: &Path) -> Result<Tu
             found.rung = number as u32 + 1;
             values.push((trial, found.value));
             trials.insert(trial, found);
+        }
+        // What trials paused with on the rung before is needed no more. Nothing is on its way to the depot here, so its age
+        // does not matter.
+        if let Some(term) = term {
+            depot.collect(term, i64::MAX).await.map_err(failed)?;
         }
         let places = ranked(tuning.metric, values);
         let ranking = places.iter().map(|(trial, _)| *trial);

@@ -11,7 +11,7 @@ use model::als::desk::Desks;
 use model::als::half_step::{Factors, HalfStep, Shared};
 use model::als::side::{Side, side_len};
 use model::als::small_mode::packed_len;
-use model::als::{HalfStepOp, Rows, Tally};
+use model::als::{HalfStepOp, Rows, SideOp, Tally};
 use plan::Failure;
 use std::sync::Arc;
 use store::AlignedBuf;
@@ -126,7 +126,9 @@ impl HalfStepWork {
         let small_grams = pairs.as_ref().map(|(_, gram)| gram.as_ref());
         let last = came.next_if(self.op.warm);
         let words = came.next_if(self.op.side.is_some());
-        let maps = came.next();
+        let mapped = self.op.side.as_ref().filter(|side| side.mapped);
+        let maps = came.next_if(mapped.is_some_and(SideOp::holds_factors));
+        let terms = came.next_if(mapped.is_some_and(|side| side.linear));
         let block = self.block;
         if partition.rows() != self.op.rows.rows[block.0 as usize] {
             let what = format!(
@@ -155,8 +157,10 @@ impl HalfStepWork {
                     return Err(bad_data(sentence));
                 }
                 let maps = maps.as_ref().map(Numbers::typed);
+                let terms = terms.as_ref().map(Numbers::typed);
                 let rank = self.op.formula.rank;
-                let side = Arc::new(Side::new(self.room.simd, rank, op, words, maps));
+                let side = Side::new(self.room.simd, rank, op, words, maps, terms);
+                let side = Arc::new(side);
                 step = step.with_side(Arc::clone(&side));
                 Some(side)
             }
@@ -307,7 +311,7 @@ impl Work for HalfStepWork {
         if let (Some(op), Some(side)) = (&self.op.side, side) {
             let mut sum = vec![0.0; side_len(width, op)];
             let offsets = partition.offsets();
-            pool.install(|| side.partial(out.typed(), offsets, &mut sum));
+            pool.install(|| side.partial(&self.op, out.typed(), offsets, &mut sum));
             sums = writes.next().map(|key| (key, held_row(&sum)));
             let first = self.op.rows.row_ids(self.block).start;
             let cold = pool.install(|| side.read_out(&self.op, offsets, first, out.typed_mut()));

@@ -314,7 +314,10 @@ impl Work for SmallSolveWork {
         };
         let mean = writes.next().zip(mean);
         let gram = gram.map(|key| (key, held_gram(&self.room, width, out.typed())));
-        self.op.biases.complete(width, out.typed_mut());
+        // A context that training did not see stays zero: it is known by that, and scores as the mean.
+        if !self.op.mean {
+            self.op.biases.complete(width, out.typed_mut());
+        }
         let block = block.map(|key| (key, held(out, 4 * width)));
         let mean = mean.map(|(key, mean)| (key, held(mean, 4 * width)));
         let objects = block.into_iter().chain(gram).chain(mean).collect();

@@ -1,9 +1,10 @@
 //! Runs the ops of evaluation.
 
 mod products;
-pub(crate) mod rank;
+mod rank;
 mod ratings;
 pub(crate) mod reading;
+pub(crate) mod scoring;
 pub(crate) mod stretches;
 mod summary;
 

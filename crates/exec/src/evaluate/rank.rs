@@ -1,22 +1,19 @@
 //! Ranks products for the users of a block: groups of users that fit, and for each group all products in pieces.
 
 use crate::evaluate::reading::{
-    Reads, RowBytes, RowsOf, bug, dictionary, hash_of, limit_of, partial, partition, whole,
+    Reads, RowsOf, bug, dictionary, hash_of, limit_of, partial, partition,
 };
-use crate::evaluate::stretches::{Loaded, Pieces, short_by};
-use crate::work::{Fetched, Held, Need, Output, Part, Room, Want, Work};
-use model::context::ContextAt;
+use crate::evaluate::scoring::{Scorer, Scoring};
+use crate::evaluate::stretches::short_by;
+use crate::work::{Fetched, Held, Need, Output, Room, Work};
 use model::evaluate::op::RankOp;
 use model::evaluate::users::{Baselines, Group, Measured, Person};
-use model::forecast::Moment;
-use model::score::{Packed, at_row};
+use model::score::Packed;
 use plan::Failure;
-use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::Arc;
 use store::AlignedBuf;
 use store::partition::Partition;
-use tensor::{BlockId, KeyRange, ObjectKey, Task};
+use tensor::{BlockId, ObjectKey, Task};
 
 /// The partitions of the block and the hashes of its users.
 struct Opened {
@@ -24,16 +21,6 @@ struct Opened {
     mask: Option<Partition>,
     held_out: Partition,
     hashes: Vec<u64>,
-    /// What users are multiplied by.
-    small: Vec<Vec<f32>>,
-}
-
-/// The group under way.
-struct Open {
-    group: Group,
-    rows: Arc<[u32]>,
-    factors: Vec<f32>,
-    piece: usize,
 }
 
 /// The task.
@@ -41,61 +28,41 @@ pub(crate) struct RankWork {
     op: RankOp,
     room: Room,
     block: BlockId,
-    users: ObjectKey,
-    factors: KeyRange,
-    small: Vec<ObjectKey>,
-    products: KeyRange,
+    scoring: Scoring,
     sealed: Vec<ObjectKey>,
     writes: Vec<ObjectKey>,
-    pieces: Option<Pieces>,
     opened: Option<Opened>,
-    groups: VecDeque<Range<usize>>,
-    open: Option<Open>,
-    kept: Option<Loaded>,
-    packed: Packed,
+    /// The users under way.
+    group: Option<Group>,
     baselines: Option<Baselines>,
     baselines_closed: bool,
     found: Sums,
-    pieces_done: u64,
 }
 
 impl RankWork {
     pub(crate) fn new(task: &Task, op: RankOp, room: &Room) -> Result<Self, Failure> {
         let mut reads = Reads::of(task);
-        let users = reads.one()?;
-        let factors = reads.range()?;
-        let small = small_keys(&mut reads, op.moment, op.context)?;
-        let products = reads.range()?;
+        let scorer = Scorer {
+            moment: op.moment,
+            context: op.context,
+            width: op.width,
+        };
+        let (scoring, block) = Scoring::of(task, &mut reads, scorer)?;
         let sealed = (0..3 + usize::from(op.mask))
             .map(|_| reads.one())
             .collect::<Result<_, _>>()?;
-        let ObjectKey::Block { block, .. } = users else {
-            return Err(bug(format!(
-                "task {} reads no block of users first",
-                task.id
-            )));
-        };
-        let packed = Packed::new(op.width as usize);
         let found = Sums::new(&op);
         Ok(RankWork {
             room: room.clone(),
             block,
-            users,
-            factors,
-            small,
-            products,
+            scoring,
             sealed,
             writes: task.writes.clone(),
-            pieces: None,
             opened: None,
-            groups: VecDeque::new(),
-            open: None,
-            kept: None,
-            packed,
+            group: None,
             baselines: None,
             baselines_closed: false,
             found,
-            pieces_done: 0,
             op,
         })
     }
@@ -122,7 +89,7 @@ impl RankWork {
         };
         let held_out = partition(fetched.next())?;
         let hashes: Vec<u64> = dictionary(fetched.next())?.iter().map(hash_of).collect();
-        let small = small_rows(fetched, self.op.moment, self.op.context, self.op.width)?;
+        self.scoring.take_small(fetched)?;
         let rows = self.op.users.rows[self.block.0 as usize] as usize;
         let counts = [
             train.rows() as usize,
@@ -144,21 +111,14 @@ impl RankWork {
             mask,
             held_out,
             hashes,
-            small,
         };
         let seen_max = (0..rows).map(|row| opened.seen(row)).max().unwrap_or(0) as usize;
         let (fixed, budget) = (self.fixed_bytes(seen_max), self.room.budget_bytes);
         let left = budget
             .checked_sub(fixed)
             .ok_or_else(|| short_by(fixed, budget))?;
-        self.groups = groups(&self.op, &opened, left / 2)?;
-        self.pieces = Some(Pieces::plan(
-            self.factors,
-            self.products,
-            &self.op.products,
-            self.op.width as usize,
-            left / 2,
-        )?);
+        let needed = |row| needed(&self.op, &opened, row);
+        self.scoring.plan(&self.op.products, left, rows, needed)?;
         self.baselines = Some(Baselines::new(&self.op.layout, seen_max));
         self.opened = Some(opened);
         self.next_group()
@@ -171,7 +131,7 @@ impl RankWork {
             .opened
             .as_ref()
             .ok_or_else(|| bug("groups before partitions".to_owned()))?;
-        while let Some(rows) = self.groups.pop_front() {
+        while let Some(rows) = self.scoring.next_group() {
             let train = RowsOf::read(&opened.train, rows.clone(), true)?;
             let held_out = RowsOf::read(&opened.held_out, rows.clone(), false)?;
             let mask = opened
@@ -208,67 +168,41 @@ impl RankWork {
                 }
             }
             if !people.is_empty() {
-                let group = Group::new(&self.op.layout, people);
-                self.open = Some(Open {
-                    group,
-                    rows: chosen.into(),
-                    factors: Vec::new(),
-                    piece: 0,
-                });
+                self.group = Some(Group::new(&self.op.layout, people));
+                self.scoring.begin(Arc::from(chosen));
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    fn absorb(&mut self, mut fetched: Vec<Fetched>) -> Result<(), Failure> {
-        let mut open = self
-            .open
-            .take()
-            .ok_or_else(|| bug("products before users".to_owned()))?;
-        let (Some(pieces), Some(opened), Some(baselines)) =
-            (&self.pieces, &self.opened, &mut self.baselines)
-        else {
+    fn absorb(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
+        let loaded = self.scoring.take(fetched)?;
+        let (Some(group), Some(baselines)) = (&mut self.group, &mut self.baselines) else {
             return Err(bug("products before partitions".to_owned()));
         };
-        if open.piece == 0 {
-            open.factors = RowBytes::of(fetched.remove(0))?.typed::<f32>().to_vec();
-            for row in &opened.small {
-                at_row(&mut open.factors, row);
-            }
-        }
-        let loaded = match self.kept.take() {
-            Some(kept) => kept,
-            None => pieces.load(open.piece, fetched)?,
-        };
-        let (op, simd, packed) = (&self.op, self.room.simd, &mut self.packed);
-        let first_pass = !self.baselines_closed;
+        let (op, simd, first_pass) = (&self.op, self.room.simd, !self.baselines_closed);
+        let (_, factors, packed) = self.scoring.under();
         self.room.pool.install(|| {
             for stretch in loaded.stretches() {
                 if first_pass {
                     baselines.absorb(&op.layout, stretch.first, stretch.products);
                 }
-                open.group
-                    .absorb(&op.layout, simd, &open.factors, &stretch, packed);
+                group.absorb(&op.layout, simd, factors, &stretch, packed);
             }
         });
-        self.pieces_done += 1;
-        if pieces.len() == 1 {
-            self.kept = Some(loaded);
-        }
-        open.piece += 1;
-        if open.piece < pieces.len() {
-            self.open = Some(open);
+        if !self.scoring.done(loaded) {
             return Ok(());
         }
         if first_pass {
             baselines.close();
             self.baselines_closed = true;
         }
-        let found = &mut self.found;
+        let (found, group) = (&mut self.found, self.group.take());
+        let group = group.expect("a group was begun");
         self.room
             .pool
-            .install(|| found.add(op, open.group.measure(&op.layout, baselines)));
+            .install(|| found.add(op, group.measure(&op.layout, baselines)));
         self.next_group()
     }
 }
@@ -285,8 +219,8 @@ impl Opened {
     }
 }
 
-/// Cuts the rows of a block into groups that fit `budget`.
-fn groups(op: &RankOp, opened: &Opened, budget: u64) -> Result<VecDeque<Range<usize>>, Failure> {
+/// What a user of the block takes of memory.
+fn needed(op: &RankOp, opened: &Opened, row: usize) -> u64 {
     let layout = &op.layout;
     let (tasks, k) = (layout.tasks.len() as u64, u64::from(layout.k_max()));
     let lists = tasks * layout.rankers.len() as u64 * (k * 8 + 24);
@@ -296,99 +230,19 @@ fn groups(op: &RankOp, opened: &Opened, budget: u64) -> Result<VecDeque<Range<us
         + k * 40
         + lists
         + layout.width() as u64 * 16;
-    let (mut groups, mut start, mut bytes) = (VecDeque::new(), 0, 0);
-    for row in 0..opened.hashes.len() {
-        let needed = fixed + opened.seen(row) * 28 + opened.held_out(row) * 12;
-        if needed > budget {
-            return Err(short_by(2 * needed, budget));
-        }
-        if bytes + needed > budget {
-            groups.push_back(start..row);
-            (start, bytes) = (row, 0);
-        }
-        bytes += needed;
-    }
-    groups.push_back(start..opened.hashes.len());
-    Ok(groups)
-}
-
-/// The next reads of a task that scores: the tables of the small modes.
-pub(crate) fn small_keys(
-    reads: &mut Reads<'_>,
-    moment: Option<Moment>,
-    context: Option<ContextAt>,
-) -> Result<Vec<ObjectKey>, Failure> {
-    let count = usize::from(moment.is_some()) + 2 * usize::from(context.is_some());
-    (0..count).map(|_| reads.one()).collect()
-}
-
-/// What came for them, at a moment and at a context.
-pub(crate) fn small_rows(
-    fetched: impl IntoIterator<Item = Fetched>,
-    moment: Option<Moment>,
-    context: Option<ContextAt>,
-    width: u32,
-) -> Result<Vec<Vec<f32>>, Failure> {
-    let tables = fetched.into_iter().map(RowBytes::of);
-    let mut tables = tables.collect::<Result<Vec<_>, _>>()?.into_iter();
-    let mut rows = Vec::new();
-    if let Some(moment) = moment {
-        let table = tables.next().ok_or_else(no_table)?;
-        rows.push(time_row(&table, moment, width)?);
-    }
-    if let Some(context) = context {
-        let (table, mean) = tables.next().zip(tables.next()).ok_or_else(no_table)?;
-        rows.push(context_row(&table, &mean, context)?);
-    }
-    Ok(rows)
-}
-
-pub(crate) fn no_table() -> Failure {
-    bug("a table of a small mode did not come".to_owned())
-}
-
-/// The factors of a context.
-pub(crate) fn context_row(
-    table: &RowBytes,
-    mean: &RowBytes,
-    at: ContextAt,
-) -> Result<Vec<f32>, Failure> {
-    let found = at.row(table.typed(), mean.typed());
-    let found = found.ok_or_else(|| bug(format!("the table of contexts lacks {at:?}")))?;
-    Ok(found.to_vec())
-}
-
-/// The factors of time at a moment.
-pub(crate) fn time_row(table: &RowBytes, moment: Moment, width: u32) -> Result<Vec<f32>, Failure> {
-    let found = moment.row(table.typed(), width as usize);
-    found.ok_or_else(|| bug(format!("the table of bins lacks a row of {moment:?}")))
+    fixed + opened.seen(row) * 28 + opened.held_out(row) * 12
 }
 
 impl Work for RankWork {
     fn next_need(&mut self) -> Result<Need, Failure> {
-        let Some(pieces) = &self.pieces else {
-            let sealed = self.sealed.iter().copied();
-            let first = sealed.chain(self.small.iter().copied());
-            return Ok(Need::Fetch(first.map(whole).collect()));
-        };
-        let Some(open) = &self.open else {
-            return Ok(Need::Nothing);
-        };
-        let mut wants = Vec::new();
-        if open.piece == 0 {
-            wants.push(Want::Object(self.users, Part::Rows(open.rows.clone())));
-        }
-        if self.kept.is_none() {
-            wants.extend(pieces.wants(open.piece));
-        }
-        Ok(Need::Fetch(wants))
+        Ok(self.scoring.next_need(&self.sealed))
     }
 
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
-        if self.pieces.is_none() {
-            self.open(fetched)
-        } else {
+        if self.scoring.is_open() {
             self.absorb(fetched)
+        } else {
+            self.open(fetched)
         }
     }
 
@@ -412,7 +266,7 @@ impl Work for RankWork {
         Ok(Output {
             objects,
             partial,
-            pieces: self.pieces_done,
+            pieces: self.scoring.pieces_done(),
             ..Output::default()
         })
     }

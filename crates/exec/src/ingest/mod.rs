@@ -12,6 +12,7 @@ use crate::view::ViewWork;
 use crate::{Fetched, Held, Room, Work};
 use plan::{Failure, Refusal};
 use std::sync::Arc;
+use tables::op::RowIds;
 use tables::spool::Spooled;
 use tables::{ErrorKind, Op, TablesError};
 use tensor::{BlockId, KeyRange, ObjectKey, Read, Task};
@@ -27,7 +28,10 @@ pub(crate) fn begin(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> 
         Op::View(op) => (op.units.len(), 0),
         Op::Tiles(_) | Op::Words(_) => (task.reads.len().max(1), 0),
         Op::Learn(_) => (0, 0),
-        Op::Vectors(op) => (op.rows.len(), op.rows.len()),
+        Op::Vectors(op) => match op.ids {
+            RowIds::Original(_) => (op.rows.len(), op.rows.len()),
+            RowIds::Numbered(_) => (0, op.rows.len()),
+        },
     };
     if (task.reads.len(), task.writes.len()) != (reads, writes) {
         return Err(bug(

@@ -102,12 +102,10 @@ impl Work for SealWork {
         };
         let mut report = SealReport::default();
         for sealed in sealed {
-            let (file, partition) = sealed.map_err(failure)?;
             output.puts.push(Put {
                 depot: DepotId::DATA,
-                file,
+                file: report.take(sealed.map_err(failure)?),
             });
-            report.partitions.push(partition);
         }
         output.partial = op::encode(&report);
         Ok(output)

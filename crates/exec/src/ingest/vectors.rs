@@ -6,7 +6,7 @@ use crate::als::objects::{fits, held};
 use crate::{Fetched, Need, Output, Part, Room, Want, Work};
 use plan::Failure;
 use tables::attributes::TableScan;
-use tables::op::{self, VectorsOp};
+use tables::op::{self, RowIds, VectorsOp};
 use tables::vectors::Vectors;
 use tensor::{ObjectKey, Task};
 
@@ -25,12 +25,18 @@ impl VectorsWork {
         let (dictionaries, known) = dictionaries(task)?;
         let needed = TableScan::bytes(&op.splits) + Vectors::bytes(&op, known);
         fits(needed, room.budget_bytes)?;
+        let scan = Vectors::scan(&op);
+        // Rows of small modes are told by numbers: no dictionary has to come.
+        let vectors = match &op.ids {
+            RowIds::Original(_) => None,
+            RowIds::Numbered(_) => Some(Vectors::new(op.clone(), Vec::new()).map_err(failure)?),
+        };
         Ok(VectorsWork {
-            scan: Vectors::scan(&op),
+            scan,
             op,
             dictionaries,
             writes: task.writes.clone(),
-            vectors: None,
+            vectors,
             pieces: 0,
         })
     }

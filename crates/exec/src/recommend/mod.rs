@@ -1,18 +1,16 @@
 //! Runs the op of recommending: groups of users that fit, and for each group all products in pieces.
 
-use crate::evaluate::rank::{small_keys, small_rows};
-use crate::evaluate::reading::{Reads, RowBytes, RowsOf, bug, limit_of, partial, partition, whole};
-use crate::evaluate::stretches::{Loaded, Pieces, short_by};
-use crate::work::{Fetched, Held, Need, Output, Part, Room, Want, Work};
+use crate::evaluate::reading::{Reads, RowsOf, bug, limit_of, partial, partition};
+use crate::evaluate::scoring::{Scorer, Scoring};
+use crate::evaluate::stretches::short_by;
+use crate::work::{Fetched, Held, Need, Output, Room, Work};
 use model::recommend::RecommendOp;
-use model::score::{Packed, Ranked, Stretch, at_row, finish};
+use model::score::{Packed, Ranked, Stretch, finish};
 use plan::Failure;
-use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::Arc;
 use store::AlignedBuf;
 use store::partition::Partition;
-use tensor::{BlockId, KeyRange, ObjectKey, Recommended, Task};
+use tensor::{BlockId, ObjectKey, Recommended, Task};
 
 /// Makes the op ready to run.
 pub(crate) fn begin(task: &Task, op: RecommendOp, room: &Room) -> Result<Box<dyn Work>, Failure> {
@@ -21,11 +19,8 @@ pub(crate) fn begin(task: &Task, op: RecommendOp, room: &Room) -> Result<Box<dyn
 
 /// The users under way.
 struct Group {
-    rows: Arc<[u32]>,
     masks: Vec<Vec<u32>>,
-    factors: Vec<f32>,
     best: Vec<Ranked>,
-    piece: usize,
 }
 
 /// The task.
@@ -33,64 +28,45 @@ struct RecommendWork {
     op: RecommendOp,
     room: Room,
     block: BlockId,
-    users: ObjectKey,
-    factors: KeyRange,
-    small: Vec<ObjectKey>,
-    products: KeyRange,
+    scoring: Scoring,
     sealed: Vec<ObjectKey>,
     write: ObjectKey,
     partitions: Vec<Partition>,
-    small_rows: Vec<Vec<f32>>,
-    pieces: Option<Pieces>,
-    groups: VecDeque<Range<usize>>,
     group: Option<Group>,
-    kept: Option<Loaded>,
-    packed: Packed,
     chosen: Vec<u32>,
     found: Vec<u8>,
     served: u64,
     without_training: u64,
-    pieces_done: u64,
 }
 
 impl RecommendWork {
     fn new(task: &Task, mut op: RecommendOp, room: &Room) -> Result<Self, Failure> {
         let mut reads = Reads::of(task);
-        let users = reads.one()?;
-        let factors = reads.range()?;
-        let small = small_keys(&mut reads, op.moment, op.context)?;
-        let products = reads.range()?;
+        let scorer = Scorer {
+            moment: op.moment,
+            context: op.context,
+            width: op.width,
+        };
+        let (scoring, block) = Scoring::of(task, &mut reads, scorer)?;
         let sealed = (0..=op.masks)
             .map(|_| reads.one())
             .collect::<Result<_, _>>()?;
-        let (ObjectKey::Block { block, .. }, Some(&write)) = (users, task.writes.first()) else {
-            return Err(bug(format!(
-                "task {} reads no block of users or writes nothing",
-                task.id
-            )));
+        let Some(&write) = task.writes.first() else {
+            return Err(bug(format!("task {} writes nothing", task.id)));
         };
         let rows = op.users.rows.get(block.0 as usize).copied().unwrap_or(0);
         Ok(RecommendWork {
             room: room.clone(),
             block,
-            users,
-            factors,
-            small,
-            products,
+            scoring,
             sealed,
             write,
             partitions: Vec::new(),
-            small_rows: Vec::new(),
-            pieces: None,
-            groups: VecDeque::new(),
             group: None,
-            kept: None,
-            packed: Packed::new(op.width as usize),
             chosen: op.chosen.take().unwrap_or_else(|| (0..rows).collect()),
             found: Vec::new(),
             served: 0,
             without_training: 0,
-            pieces_done: 0,
             op,
         })
     }
@@ -104,8 +80,7 @@ impl RecommendWork {
         for _ in 0..=self.op.masks {
             self.partitions.push(partition(fetched.next())?);
         }
-        let op = &self.op;
-        self.small_rows = small_rows(fetched, op.moment, op.context, op.width)?;
+        self.scoring.take_small(fetched)?;
         let rows = self.op.users.rows[self.block.0 as usize];
         if self.partitions.iter().any(|p| p.rows() != rows)
             || self.chosen.last().is_some_and(|&last| last >= rows)
@@ -128,44 +103,19 @@ impl RecommendWork {
         let left = budget
             .checked_sub(fixed)
             .ok_or_else(|| short_by(fixed, budget))?;
-        self.cut(left / 2)?;
-        self.pieces = Some(Pieces::plan(
-            self.factors,
-            self.products,
-            &self.op.products,
-            self.op.width as usize,
-            left / 2,
-        )?);
+        let row_bytes = 100 + u64::from(self.op.width) * 8 + u64::from(self.op.k) * 16;
+        let needed = |place: usize| {
+            let partitions = self.partitions.iter();
+            let seen = partitions.map(|partition| Self::count(partition, self.chosen[place]));
+            row_bytes + seen.sum::<u64>() * 12
+        };
+        let count = self.chosen.len();
+        self.scoring.plan(&self.op.products, left, count, needed)?;
         self.next_group()
     }
 
-    /// Cuts the chosen users into groups that fit `budget`.
-    fn cut(&mut self, budget: u64) -> Result<(), Failure> {
-        let (mut start, mut bytes) = (0, 0);
-        for (place, &row) in self.chosen.iter().enumerate() {
-            let seen: u64 = self
-                .partitions
-                .iter()
-                .map(|partition| Self::count(partition, row))
-                .sum();
-            let needed = 100 + u64::from(self.op.width) * 8 + u64::from(self.op.k) * 16 + seen * 12;
-            if needed > budget {
-                return Err(short_by(2 * needed, budget));
-            }
-            if bytes + needed > budget {
-                self.groups.push_back(start..place);
-                (start, bytes) = (place, 0);
-            }
-            bytes += needed;
-        }
-        if start < self.chosen.len() {
-            self.groups.push_back(start..self.chosen.len());
-        }
-        Ok(())
-    }
-
     fn next_group(&mut self) -> Result<(), Failure> {
-        let Some(places) = self.groups.pop_front() else {
+        let Some(places) = self.scoring.next_group() else {
             return Ok(());
         };
         let rows = &self.chosen[places];
@@ -182,60 +132,39 @@ impl RecommendWork {
             mask.dedup();
         }
         let best = vec![Ranked::NONE; rows.len() * self.op.k as usize];
-        self.group = Some(Group {
-            rows: rows.into(),
-            masks,
-            factors: Vec::new(),
-            best,
-            piece: 0,
-        });
+        self.scoring.begin(rows.into());
+        self.group = Some(Group { masks, best });
         Ok(())
     }
 
-    fn absorb(&mut self, mut fetched: Vec<Fetched>) -> Result<(), Failure> {
-        let (Some(mut group), Some(pieces)) = (self.group.take(), &self.pieces) else {
+    fn absorb(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
+        let loaded = self.scoring.take(fetched)?;
+        let Some(mut group) = self.group.take() else {
             return Err(bug("products before users".to_owned()));
         };
-        if group.piece == 0 {
-            group.factors = RowBytes::of(fetched.remove(0))?.typed::<f32>().to_vec();
-            for row in &self.small_rows {
-                at_row(&mut group.factors, row);
-            }
-        }
-        let loaded = match self.kept.take() {
-            Some(kept) => kept,
-            None => pieces.load(group.piece, fetched)?,
-        };
-        let (k, simd, packed) = (self.op.k as usize, self.room.simd, &mut self.packed);
+        let (k, simd) = (self.op.k as usize, self.room.simd);
         let masks: Vec<&[u32]> = group.masks.iter().map(Vec::as_slice).collect();
-        let (factors, best) = (&group.factors, &mut group.best);
+        let (rows, factors, packed) = self.scoring.under();
+        let (rows, best) = (rows.to_vec(), &mut group.best);
         self.room.pool.install(|| {
             for part in loaded.stretches().flat_map(Stretch::parts) {
                 packed.fill(simd, &part);
                 packed.offer(simd, factors, &masks, k, best);
             }
         });
-        self.pieces_done += 1;
-        if pieces.len() == 1 {
-            self.kept = Some(loaded);
-        }
-        group.piece += 1;
-        if group.piece < pieces.len() {
+        if !self.scoring.done(loaded) {
             self.group = Some(group);
             return Ok(());
         }
-        self.keep(group);
+        self.keep(&rows, group.best);
         self.next_group()
     }
 
     /// The lists of a group, as rows of the object.
-    fn keep(&mut self, mut group: Group) {
+    fn keep(&mut self, rows: &[u32], mut best: Vec<Ranked>) {
         let first = self.op.users.row_ids(self.block).start;
-        for (&row, best) in group
-            .rows
-            .iter()
-            .zip(group.best.chunks_exact_mut(self.op.k as usize))
-        {
+        let lists = best.chunks_exact_mut(self.op.k as usize);
+        for (&row, best) in rows.iter().zip(lists) {
             let taken = finish(best);
             let listed = (1_u32..)
                 .zip(&best[..taken])
@@ -253,29 +182,14 @@ impl RecommendWork {
 
 impl Work for RecommendWork {
     fn next_need(&mut self) -> Result<Need, Failure> {
-        let Some(pieces) = &self.pieces else {
-            let sealed = self.sealed.iter().copied();
-            let first = sealed.chain(self.small.iter().copied());
-            return Ok(Need::Fetch(first.map(whole).collect()));
-        };
-        let Some(group) = &self.group else {
-            return Ok(Need::Nothing);
-        };
-        let mut wants = Vec::new();
-        if group.piece == 0 {
-            wants.push(Want::Object(self.users, Part::Rows(group.rows.clone())));
-        }
-        if self.kept.is_none() {
-            wants.extend(pieces.wants(group.piece));
-        }
-        Ok(Need::Fetch(wants))
+        Ok(self.scoring.next_need(&self.sealed))
     }
 
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
-        if self.pieces.is_none() {
-            self.open(fetched)
-        } else {
+        if self.scoring.is_open() {
             self.absorb(fetched)
+        } else {
+            self.open(fetched)
         }
     }
 
@@ -294,7 +208,7 @@ impl Work for RecommendWork {
         Ok(Output {
             objects: vec![(self.write, held)],
             partial,
-            pieces: self.pieces_done,
+            pieces: self.scoring.pieces_done(),
             ..Output::default()
         })
     }

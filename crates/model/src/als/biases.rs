@@ -31,7 +31,8 @@ impl Biases {
             Mode::User => 0,
             Mode::Product => 1,
             Mode::Time => 2,
-            Mode::Context => 3,
+            // Contexts come last, behind bins or without.
+            Mode::Context => count.saturating_sub(1),
         };
         let first = rank - count;
         Biases {
@@ -44,6 +45,11 @@ impl Biases {
     /// Columns of factors.
     pub fn factors(self) -> usize {
         self.first as usize
+    }
+
+    /// The column of the mode's own bias, where there are biases.
+    pub fn own(self) -> usize {
+        self.own as usize
     }
 
     /// The columns that are held where rows of the mode are solved.
@@ -125,6 +131,9 @@ mod tests {
         assert_eq!(held(2, Mode::User), [19]);
         assert_eq!(held(2, Mode::Product), [18]);
         assert_eq!(held(3, Mode::Time), [17, 18]);
+        assert_eq!(held(3, Mode::Context), [17, 18]);
+        assert_eq!(held(4, Mode::Time), [16, 17, 19]);
+        assert_eq!(held(4, Mode::Context), [16, 17, 18]);
         let mut rows = [0.0; 64];
         Biases::new(20, 3, Mode::Product).complete(32, &mut rows);
         Biases::new(20, 3, Mode::Product).complete(32, &mut []);

@@ -139,8 +139,9 @@ impl Equations {
         !self.solver.takes_panels() && !self.non_negative && self.side.is_none()
     }
 
-    fn extra(&self, first_row: u32, row: usize) -> Option<Extra<'_>> {
-        self.side.as_ref()?.row(first_row + row as u32)
+    fn extra(&self, csr: &CsrRef<'_>, first_row: u32, row: usize) -> Option<Extra<'_>> {
+        let ridge = self.ridge(csr, row);
+        self.side.as_ref()?.row(first_row + row as u32, ridge)
     }
 
     pub(super) fn items<'a>(
@@ -192,7 +193,7 @@ impl Equations {
 
     /// What a row that is cut has before its first interaction.
     pub(super) fn open(&self, csr: &CsrRef<'_>, first_row: u32, row: usize) -> Open {
-        let extra = self.extra(first_row, row);
+        let extra = self.extra(csr, first_row, row);
         let packs = self.method(csr, row, extra.as_ref()).takes_panel();
         if self.weightless.is_some() || !packs {
             return Open::Sum(Sum::default());
@@ -215,7 +216,7 @@ impl Equations {
         let items = self.items(csr, factors, row);
         let (here, all) = (csr.row(row).len(), csr.row_count(row));
         let ridge = self.ridge(csr, row);
-        let extra = self.extra(job.first_row, row);
+        let extra = self.extra(csr, job.first_row, row);
         let extra = extra.as_ref();
         match open {
             Open::Sum(mut sum) => {
@@ -273,7 +274,8 @@ impl Equations {
         let last = job.rows.end - 1;
         for row in job.rows.clone() {
             let count = csr.row(row).len();
-            let extra = self.extra(job.first_row, row).filter(|_| count > 0);
+            let extra = self.extra(csr, job.first_row, row);
+            let extra = extra.filter(|_| count > 0);
             let (extra, ridge) = (extra.as_ref(), self.ridge(csr, row));
             let method = self.method(csr, row, extra);
             if count > 0 && method.takes_panel() {

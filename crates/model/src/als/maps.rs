@@ -3,7 +3,7 @@
 
 use super::dense::{cholesky, dot, substitute};
 use super::ops::{MapTally, MapsOp};
-use super::side::{lower, side_len, square};
+use super::side::{lower, maps_len, square};
 use crate::reduce::tree_sum;
 use kernels::upper_len;
 use rayon::prelude::*;
@@ -22,13 +22,13 @@ struct Attribute<'a> {
 }
 
 /// Solves (Σ u uᵀ + λ2 n) a = Σ u x for every column; n is the count of rows that have the attribute. `sums` is the root of
-/// the partials of [`super::side::Side::partial`], `last` the maps that the rows were solved with.
+/// those partials of [`super::side::Side::partial`] that maps are solved from, `last` the maps that the rows were solved with.
 ///
 /// # Panics
 /// Where lengths are not those of the op.
 pub fn solve_maps(op: &MapsOp, sums: &[f64], last: Option<&[f32]>, out: &mut [f32]) -> MapTally {
     let (width, upper) = (op.width(), upper_len(op.width()));
-    assert_eq!(sums.len(), side_len(width, &op.side), "sums of the op");
+    assert_eq!(sums.len(), maps_len(width, &op.side), "sums of the op");
     assert_eq!(out.len(), op.side.columns() * width, "a row a column");
     let (grams, rest) = sums.split_at(op.side.attributes.len() * upper);
     let (sums, counts) = rest.split_at(op.side.columns() * width);

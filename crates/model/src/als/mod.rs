@@ -16,6 +16,7 @@ pub mod formula;
 pub mod gram;
 pub mod half_step;
 mod items;
+pub mod linear;
 pub mod lines;
 pub mod maps;
 mod non_negative;

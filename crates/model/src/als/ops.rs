@@ -101,7 +101,7 @@ pub struct TurnOp {
 /// Reads: the block's partition; all blocks of the other table (rows), turned into their basis where there is one; then
 /// the basis or, without one but with a base, the root of the other table's Gram; then, for each small mode that is
 /// factored, its table and, with a base and no basis, its Gram; then, where it starts warm, the block's last version; then, with side information, the
-/// block's words (sealed) and, where there are some yet, the maps.
+/// block's words (sealed) and, where there are some yet, the maps and the linear terms.
 /// Writes: the block's new version; with a base, its Gram partial; with side information, its partial for the maps
 /// ([`super::side::side_len`] f64); with sums, its part of the equations of a small mode ([`super::small_mode::packed_len`] f64 a
 /// row of it). Returns a [`Tally`].
@@ -139,12 +139,14 @@ pub struct HalfStepOp {
 /// The side information of the rows of a mode.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SideOp {
-    /// λ1.
+    /// λ1; 0: factors are not held to it, and there are no maps.
     pub weight: f64,
     /// The columns of each attribute.
     pub attributes: Vec<Columns>,
-    /// Whether there are maps yet; without them it is only summed up.
+    /// Whether there are maps and linear terms yet; without them it is only summed up.
     pub mapped: bool,
+    /// Whether the biases of rows have linear terms.
+    pub linear: bool,
 }
 
 /// The columns that an attribute takes.
@@ -167,6 +169,11 @@ impl Columns {
 }
 
 impl SideOp {
+    /// Whether there are maps.
+    pub fn holds_factors(&self) -> bool {
+        self.weight > 0.0
+    }
+
     /// All columns.
     pub fn columns(&self) -> usize {
         self.attributes.iter().map(|columns| columns.count()).sum()
@@ -183,8 +190,8 @@ impl SideOp {
     }
 }
 
-/// Reads: the root of the partials of a mode's side information; then, where rows were solved with some, the last maps.
-/// Writes: the maps, a row a column. Returns a [`MapTally`].
+/// Reads: the root of the partials of a mode's side information; then, where rows were solved with some, the last maps and the
+/// last linear terms. Writes: the maps and the linear terms, a row a column each. Returns a [`MapTally`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MapsOp {
     /// Columns of a row of factors in use.
@@ -202,18 +209,29 @@ impl MapsOp {
     }
 }
 
-/// What the task that solves maps returns.
+/// What the task that solves maps and linear terms returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MapTally {
-    /// λ1 (Σ (a · u − x)² + λ2 n |a|²) with the new maps.
+    /// λ1 (Σ (a · u − x)² + λ2 n |a|²) with the new maps; and Σ λ_i ((c − x · w)² − c²) + λ2 wᵀN w with the new terms.
     pub loss: f64,
-    /// λ1 (Σ x² − Σ (a · u − x)²) with the last maps: what side information put into the fit of the rows.
+    /// λ1 (Σ x² − Σ (a · u − x)²) with the last maps, and 2 Σ λ_i c x · w with the last terms: what side information put into
+    /// the fit of the rows.
     pub taken: f64,
     /// The first attribute whose matrix has no positive pivot, and the pivot.
     pub failed: Option<(u32, u32)>,
 }
 
 impl MapTally {
+    /// Of maps and linear terms together.
+    #[must_use]
+    pub fn and(self, other: MapTally) -> Self {
+        MapTally {
+            loss: self.loss + other.loss,
+            taken: self.taken + other.taken,
+            failed: self.failed.or(other.failed),
+        }
+    }
+
     /// As it travels in a partial.
     ///
     /// # Panics

@@ -3,11 +3,12 @@
 //! **Invariant:** what the first stage finds is in [`Learnt`]; nothing else is carried from one epoch to the next.
 
 use super::formula::Formula;
+use super::linear::COLUMNS_MAX;
 use super::ops::{MapTally, Tally, Totals};
 use super::schedule::{Layout, Role};
 use super::settings::{Preset, Settings, SettingsError};
 use crate::reduce::tree_sum;
-use crate::training::{Algorithm, Epochs, TableVersion, decode, misreduced, refuse};
+use crate::training::{Algorithm, Epochs, TableVersion, counts, decode, misreduced, refuse};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -112,6 +113,24 @@ impl Als {
                 return Err(SettingsError { key, problem });
             }
         }
+        if algorithm.settings.linear_attributes {
+            let known = algorithm.input.attributes.values();
+            let most = known.map(Attributes::columns).max();
+            let problem = match most {
+                None => "is for attributes, and the data have none: name their files under [input.user_attributes] or \
+                         [input.product_attributes], or remove the key"
+                    .to_owned(),
+                Some(columns) if columns > COLUMNS_MAX => format!(
+                    "knows {COLUMNS_MAX} columns at most, and the attributes of a mode take {columns}: lower their `max_levels`, \
+                     take fewer `columns`, or remove the key"
+                ),
+                Some(_) => String::new(),
+            };
+            if !problem.is_empty() {
+                let key = "linear_attributes";
+                return Err(SettingsError { key, problem });
+            }
+        }
         let missing = algorithm.settings.factors().zip(algorithm.input.small);
         let missing = missing.map(|(factored, rows)| factored && rows == 0);
         for (missing, key, problem) in [
@@ -155,21 +174,10 @@ impl Alternation {
             .iter()
             .map(|bytes| decode(bytes))
             .collect::<Result<_, _>>()?;
-        if let Some(bad) = totals.iter().find_map(|totals| totals.forbidden) {
-            return refuse(format!(
-                "the interaction of {{user:{}}} with {{product:{}}} has the value {}, for which preset = \"hu\" has no \
-                 meaning: give values of 0 or more, or use another preset",
-                bad.user, bad.product, bad.value
-            ));
-        }
         let sum = |of: fn(&Totals) -> f64| tree_sum(&totals.iter().map(of).collect::<Vec<_>>());
+        let forbidden = totals.iter().find_map(|totals| totals.forbidden);
         let interactions = sum(|totals| totals.interactions as f64);
-        if interactions == 0.0 {
-            return refuse(
-                "there is no interaction to train on: widen the training part of [split]"
-                    .to_owned(),
-            );
-        }
+        counts::check(forbidden, ("preset", "hu"), interactions)?;
         let weights = sum(|totals| totals.weights);
         let (values, constant) = (sum(|totals| totals.values), sum(|totals| totals.constant));
         self.learnt.constant = constant;
@@ -191,9 +199,9 @@ impl Alternation {
         }
         if sum.known == 0 {
             return refuse(format!(
-                "none of the {} rows of `initial_{mode}s` has the id of a {mode} of the data set: give factors of the same \
-                 {mode}s, or remove the key",
-                sum.rows
+                "none of the {} rows of `{}` has an id of the data set: give factors of the same data, or remove the key",
+                sum.rows,
+                Imported::key(mode)
             ));
         }
         self.imported.insert(mode, sum);

@@ -39,6 +39,10 @@ pub const TURNED_PRODUCTS: TableId = TableId(4);
 const GIVEN_USERS: TableId = TableId(9);
 /// Products' first factors as they were given.
 const GIVEN_PRODUCTS: TableId = TableId(10);
+/// Those of bins.
+const GIVEN_TIMES: TableId = TableId(13);
+/// Those of contexts.
+const GIVEN_CONTEXTS: TableId = TableId(14);
 
 /// Numbers of reductions an epoch: a Gram of each mode, the equations of each small one.
 const REDUCTIONS: u64 = 8;
@@ -230,7 +234,7 @@ impl Layout<'_> {
         let factors = large.into_iter().chain(self.small_tables(epoch));
         factors
             .chain(self.context_mean(epoch))
-            .chain(self.maps_after(epoch))
+            .chain(self.learnt_after(epoch))
             .collect()
     }
 
@@ -282,7 +286,7 @@ impl Layout<'_> {
         if self.starts_warm() {
             kept.push(self.table(Mode::User, epoch).keys());
         }
-        kept.extend(self.maps_after(epoch).map(|maps| maps.keys()));
+        kept.extend(self.learnt_after(epoch).map(|learnt| learnt.keys()));
         if self.formula.has_base() {
             kept.extend(
                 tables
@@ -356,10 +360,11 @@ impl Layout<'_> {
     fn read_given(&self, stage: &mut Stage, table: &TableVersion) -> Option<TableVersion> {
         let tasks = self.input.given.get(&table.mode)?;
         let given = TableVersion {
-            id: if table.mode == Mode::User {
-                GIVEN_USERS
-            } else {
-                GIVEN_PRODUCTS
+            id: match table.mode {
+                Mode::User => GIVEN_USERS,
+                Mode::Product => GIVEN_PRODUCTS,
+                Mode::Time => GIVEN_TIMES,
+                Mode::Context => GIVEN_CONTEXTS,
             },
             ..table.clone()
         };

@@ -4,9 +4,10 @@ use kernels::LANES;
 use serde::{Deserialize, Serialize};
 use tensor::{Mode, Small};
 
-/// The largest default of λ where contexts are trained: on the bundled purchases with their seven weekdays 0.0004 leaves
-/// little more than popularity (recall@20 .023), 0.0001 and a tenth of it do not (.028, .027).
-const CONTEXT_REGULARIZATION_MAX: f64 = 1e-4;
+/// The largest default of λ where a small mode is trained, which may have few rows: on the bundled purchases with their seven
+/// weekdays 0.0004 leaves little more than popularity (recall@20 .023), 0.0001 and a tenth of it do not (.028, .027); with
+/// months 0.001 leaves nothing, 0.00025 NDCG@20 .039, 0.0001 and a third of it .042.
+const SMALL_REGULARIZATION_MAX: f64 = 1e-4;
 
 /// The largest rank.
 pub const RANK_MAX: u32 = 512;
@@ -136,6 +137,8 @@ pub struct Settings {
     pub time_smoothing: f64,
     /// Whether the rows of every mode have biases beside their factors.
     pub biases: bool,
+    /// Whether the biases of rows of which attributes are known have linear terms of these.
+    pub linear_attributes: bool,
 }
 
 impl Default for Settings {
@@ -169,6 +172,7 @@ impl Default for Settings {
             half_life: None,
             time_smoothing: 0.0,
             biases: false,
+            linear_attributes: false,
         }
     }
 }
@@ -278,10 +282,14 @@ impl Settings {
         if self.hold_time && self.time != TimeUse::Factor {
             return refuse("hold_time", "needs time = \"factor\"".to_owned());
         }
-        if self.biases && self.context == ContextUse::Factor {
+        if self.linear_attributes && !self.biases {
+            let problem = "needs biases = true: it is in biases that attributes have their terms";
+            return refuse("linear_attributes", problem.to_owned());
+        }
+        if self.linear_attributes && self.regularization == 0.0 {
             let problem =
-                "and context = \"factor\" exclude one another: contexts have factors and no biases";
-            return refuse("biases", problem.to_owned());
+                "needs `regularization` above 0: it is what holds a bias to the terms of its row";
+            return refuse("linear_attributes", problem.to_owned());
         }
         if self.hold_context && self.context != ContextUse::Factor {
             return refuse("hold_context", "needs context = \"factor\"".to_owned());
@@ -338,7 +346,7 @@ impl Settings {
     /// The defaults of a tensor whose small modes have so many rows. A pair of user and product has a cell in each, so a pair
     /// that never met counts as often as in the matrix only where each cell has α0 / rows; and the rows of several tables
     /// shrink each other, so that the λ of a matrix makes all factors zero: λ / rows, where it `divides` and they are trained,
-    /// and with contexts, of which there may be few, no more than what leaves factors alive.
+    /// and no more than what leaves factors alive where there are few rows.
     #[must_use]
     pub fn over_cells(mut self, rows: Small<u32>, divides: bool) -> Self {
         if !matches!(self.preset, Preset::Hu | Preset::Rendle) {
@@ -358,8 +366,8 @@ impl Settings {
         }
         if divides {
             self.regularization /= product(trained);
-            if trained.context {
-                self.regularization = self.regularization.min(CONTEXT_REGULARIZATION_MAX);
+            if trained.count() > 0 {
+                self.regularization = self.regularization.min(SMALL_REGULARIZATION_MAX);
             }
         }
         self
@@ -377,10 +385,10 @@ impl Settings {
 
     /// Columns of biases: one a mode.
     pub fn bias_columns(&self) -> u32 {
-        match (self.biases, self.time) {
-            (false, _) => 0,
-            (true, TimeUse::Factor) => 3,
-            (true, TimeUse::Ignore | TimeUse::Decay) => 2,
+        if self.biases {
+            2 + self.factors().count() as u32
+        } else {
+            0
         }
     }
 
@@ -421,8 +429,14 @@ mod tests {
         let of = |settings: Settings| (settings.alpha0(), settings.regularization);
         assert_eq!(
             of(tensor(Preset::Hu, None).over_cells(bins, true)),
-            (0.25, 0.125)
+            (0.25, 1e-4)
         );
+        let many = Small {
+            time: 1 << 14,
+            ..bins
+        };
+        let (alpha0, regularization) = of(tensor(Preset::Hu, None).over_cells(many, true));
+        assert_eq!((alpha0, regularization), (1.0 / 16_384.0, 0.5 / 16_384.0));
         assert_eq!(
             of(tensor(Preset::Hu, Some(3.0)).over_cells(bins, false)),
             (3.0, 0.5)
@@ -441,13 +455,13 @@ mod tests {
             ..four.clone()
         };
         assert_eq!(of(four.over_cells(bins, true)), (1.0 / 32.0, 1e-4));
-        assert_eq!(of(held.over_cells(bins, true)), (1.0 / 32.0, 0.5 / 4.0));
+        assert_eq!(of(held.over_cells(bins, true)), (1.0 / 32.0, 1e-4));
     }
 
     #[test]
     fn what_cannot_be_honoured_is_named() {
         type Spoil = fn(&mut Settings);
-        let cases: [(&str, Spoil); 22] = [
+        let cases: [(&str, Spoil); 23] = [
             ("rank", |s| s.rank = 513),
             ("epochs", |s| s.epochs = 0),
             ("cg_steps", |s| s.cg_steps = 0),
@@ -466,8 +480,9 @@ mod tests {
             }),
             ("hold_time", |s| s.hold_time = true),
             ("hold_context", |s| s.hold_context = true),
-            ("biases", |s| {
-                (s.biases, s.context) = (true, ContextUse::Factor);
+            ("linear_attributes", |s| s.linear_attributes = true),
+            ("linear_attributes", |s| {
+                (s.biases, s.linear_attributes, s.regularization) = (true, true, 0.0);
             }),
             ("solver", |s| {
                 (s.non_negative, s.solver) = (true, Solver::Cg);

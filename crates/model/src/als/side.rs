@@ -3,13 +3,14 @@
 //! A row i has a vector x_i over the columns of the attributes: a number has one, an attribute of levels one a level, of
 //! which one is 1. Over the observed attributes the objective has λ1 (‖Aᵀu_i − x_i‖² + λ2 ‖A‖²) more, so a row's
 //! equations have λ1 Σ a aᵀ and λ1 Σ a x more, summed over the columns of what is observed of it. Rows of which the same
-//! is observed share the matrix.
+//! is observed share the matrix. Linear terms of a row's bias (see [`super::linear`]) add to its right-hand side alone.
 //!
 //! **Invariant:** what a row is given depends on its own words and on the maps alone.
 
 use super::biases::Biases;
 use super::dense::{cholesky, lower_len, substitute};
 use super::gram::block_gram;
+use super::linear::{LinearSums, linear_len, terms_of};
 use super::non_negative::descend;
 use super::ops::{Columns, FailedRow, HalfStepOp, SideOp};
 use super::shared::Common;
@@ -38,6 +39,9 @@ pub struct Side {
     /// A word for each row and attribute.
     words: Vec<u32>,
     maps: Option<Maps>,
+    linear: bool,
+    /// The linear terms of columns.
+    terms: Option<Vec<f64>>,
 }
 
 /// A, as rows use it.
@@ -61,11 +65,18 @@ impl Maps {
 }
 
 impl Side {
-    /// Of a block's words and, where there are some yet, the maps.
+    /// Of a block's words and, where there are some yet, the maps and the linear terms.
     ///
     /// # Panics
     /// Where lengths are not those of the op.
-    pub fn new(simd: Simd, rank: u32, op: &SideOp, words: &[u32], maps: Option<&[f32]>) -> Self {
+    pub fn new(
+        simd: Simd,
+        rank: u32,
+        op: &SideOp,
+        words: &[u32],
+        maps: Option<&[f32]>,
+        terms: Option<&[f32]>,
+    ) -> Self {
         let width = rank.next_multiple_of(16) as usize;
         assert!(
             words.len().is_multiple_of(op.attributes.len()),
@@ -96,6 +107,8 @@ impl Side {
             starts,
             words: words.to_vec(),
             maps,
+            linear: op.linear,
+            terms: terms.map(terms_of),
         }
     }
 
@@ -106,7 +119,7 @@ impl Side {
         // The words as they came and their copy; which rows have an attribute; the rows that have it.
         rows * (12 * attributes + 4 * width) as u64
             + (8 * op.columns() * width) as u64
-            + 8 * ((attributes + 2) * upper_len(width) + side_len(width, op)) as u64
+            + 8 * ((attributes + 2) * upper_len(width) + side_len(width, op) + op.columns()) as u64
             + (kept * (12 * upper_len(width) + 8 * width * width)) as u64
     }
 
@@ -136,16 +149,34 @@ impl Side {
             .map(entry)
     }
 
-    /// λ1 Σ a x.
-    fn right_hand_side(&self, maps: &Maps, row: usize) -> Vec<f64> {
+    /// What the attributes of a row come to in its bias: Σ x w.
+    fn term(&self, row: usize) -> f64 {
+        let Some(terms) = &self.terms else {
+            return 0.0;
+        };
+        self.entries(row).map(|(column, x)| terms[column] * x).sum()
+    }
+
+    /// Whether rows are solved with any of it.
+    fn is_used(&self) -> bool {
+        self.maps.is_some() || self.terms.is_some()
+    }
+
+    /// λ1 Σ a x; and, where the row's bias is held to its term by `ridge`, that.
+    fn right_hand_side(&self, row: usize, ridge: f64, biases: Biases) -> Vec<f64> {
         let mut sum = vec![0.0; self.width];
-        for (column, x) in self.entries(row) {
-            let map = &maps.rows[column * self.width..][..self.width];
-            for (sum, &a) in sum.iter_mut().zip(map) {
-                *sum += f64::from(a) * x;
+        if let Some(maps) = &self.maps {
+            for (column, x) in self.entries(row) {
+                let map = &maps.rows[column * self.width..][..self.width];
+                for (sum, &a) in sum.iter_mut().zip(map) {
+                    *sum += f64::from(a) * x;
+                }
             }
+            scale(&mut sum, self.weight);
         }
-        scale(&mut sum, self.weight);
+        if self.terms.is_some() {
+            sum[biases.own()] += ridge * self.term(row);
+        }
         sum
     }
 
@@ -182,15 +213,18 @@ impl Side {
         first_id: u32,
         out: &mut [f32],
     ) -> Result<(), FailedRow> {
-        let Some(maps) = &self.maps else {
+        if !self.is_used() {
             return Ok(());
-        };
+        }
         let rank = self.rank;
         let ridge = f64::from(op.formula.row_regularization(1, op.cells()));
         let is_cold = |row: usize| offsets[row] == offsets[row + 1];
         // The matrix for descent, its factor for solving; and what held columns move to the right-hand side.
         let matrix = |observed: &Observed| -> Result<(Vec<f64>, Vec<f64>), usize> {
-            let mut upper = maps.matrix(observed, vec![0.0; upper_len(self.width)]);
+            let mut upper = vec![0.0; upper_len(self.width)];
+            if let Some(maps) = &self.maps {
+                upper = maps.matrix(observed, upper);
+            }
             let mut moved = vec![0.0; self.width];
             let take = |column: usize, share: f64| moved[column] += share;
             op.biases.detach(self.width, &mut upper, take);
@@ -215,7 +249,7 @@ impl Side {
                 None => Cow::Owned(matrix(&observed)),
             };
             let (matrix, moved) = matrix.as_ref().as_ref().map_err(|&pivot| pivot)?;
-            let mut x = self.right_hand_side(maps, row);
+            let mut x = self.right_hand_side(row, ridge, op.biases);
             x.iter_mut().zip(moved).for_each(|(x, share)| *x -= share);
             if op.non_negative {
                 let rhs = std::mem::replace(&mut x, vec![0.0; rank]);
@@ -240,14 +274,40 @@ impl Side {
     }
 
     /// What the block adds to the equations of the maps: for each attribute the Gram of the rows that have it (upper
-    /// triangle); for each column Σ u x; for each attribute the count of these rows and Σ x². Rows without interactions are left
-    /// out, and are zeros in `rows`.
+    /// triangle); for each column Σ u x; for each attribute the count of these rows and Σ x². Behind that stand the sums for
+    /// linear terms. Rows without interactions are left out, and are zeros in `rows`.
     ///
     /// # Panics
     /// Where lengths disagree.
-    pub fn partial(&self, rows: &[f32], offsets: &[u64], out: &mut [f64]) {
-        let (width, upper) = (self.width, upper_len(self.width));
+    pub fn partial(&self, op: &HalfStepOp, rows: &[f32], offsets: &[u64], out: &mut [f64]) {
+        let width = self.width;
         assert_eq!(rows.len(), (offsets.len() - 1) * width, "rows of the block");
+        let side = op.side.as_ref().expect("an op with side information");
+        let (maps, linear) = out.split_at_mut(maps_len(width, side));
+        if !maps.is_empty() {
+            self.map_sums(rows, offsets, maps);
+        }
+        if self.linear {
+            let mut sums = LinearSums::new(side.columns(), linear);
+            let mut entries = Vec::new();
+            for (row, ends) in offsets.windows(2).enumerate() {
+                let count = ends[1] - ends[0];
+                if count > 0 {
+                    entries.clear();
+                    entries.extend(self.entries(row));
+                    let lambda = op.formula.row_regularization(count, op.cells());
+                    let bias = rows[row * width + op.biases.own()];
+                    let words = self.row(row).iter().enumerate();
+                    let observed = words.filter(|(_, word)| **word != MISSING);
+                    let observed = observed.map(|(place, _)| place);
+                    sums.add(f64::from(lambda), f64::from(bias), &entries, observed);
+                }
+            }
+        }
+    }
+
+    fn map_sums(&self, rows: &[f32], offsets: &[u64], out: &mut [f64]) {
+        let (width, upper) = (self.width, upper_len(self.width));
         let (grams, rest) = out.split_at_mut(self.attributes.len() * upper);
         let columns = self.starts.last().map_or(0, |start| {
             start + self.attributes.last().map_or(0, |last| last.count())
@@ -319,7 +379,16 @@ fn scale(numbers: &mut [f64], by: f64) {
 
 /// The f64 of [`Side::partial`].
 pub fn side_len(width: usize, op: &SideOp) -> usize {
-    op.attributes.len() * (upper_len(width) + 2) + op.columns() * width
+    maps_len(width, op) + linear_len(op)
+}
+
+/// Those of them that maps are solved from, which stand first.
+pub fn maps_len(width: usize, op: &SideOp) -> usize {
+    if op.holds_factors() {
+        op.attributes.len() * (upper_len(width) + 2) + op.columns() * width
+    } else {
+        0
+    }
 }
 
 /// An upper triangle in the kernels' form as a square of the rank.
@@ -343,8 +412,8 @@ pub(super) fn lower(width: usize, rank: usize, upper: &[f64], ridge: f64) -> Vec
 /// Side information on top of what all rows of a half-step have in common.
 pub(super) struct Above {
     side: Arc<Side>,
-    /// The common base, upper triangle.
-    base: Vec<f32>,
+    /// The common base, which is that of rows where there are no maps.
+    base: Bases,
     /// Whether the base is wanted as solvers on panels take it.
     panels: bool,
     biases: Biases,
@@ -366,24 +435,32 @@ pub(super) struct Extra<'a> {
 }
 
 impl Above {
-    /// Nothing where there are no maps yet.
+    /// Nothing where there are no maps and no linear terms yet.
     pub(super) fn of(side: Arc<Side>, base: &[f32], panels: bool, biases: Biases) -> Option<Self> {
-        side.maps.as_ref()?;
+        if !side.is_used() {
+            return None;
+        }
+        let base = Bases {
+            upper: base.to_vec(),
+            common: None,
+        };
         let mut above = Above {
             side,
-            base: base.to_vec(),
+            base,
             panels,
             biases,
             kept: BTreeMap::new(),
         };
-        let rows = above.side.words.len() / above.side.attributes.len();
-        above.kept = above.side.kept(0..rows, |observed| above.bases(observed));
+        if let Some(maps) = &above.side.maps {
+            let rows = above.side.words.len() / above.side.attributes.len();
+            let bases = |observed: &Observed| above.bases(maps, observed);
+            above.kept = above.side.kept(0..rows, bases);
+        }
         Some(above)
     }
 
-    fn bases(&self, observed: &Observed) -> Bases {
-        let maps = self.side.maps.as_ref().expect("there are maps");
-        let base = self.base.iter().map(|&x| f64::from(x)).collect();
+    fn bases(&self, maps: &Maps, observed: &Observed) -> Bases {
+        let base = self.base.upper.iter().map(|&x| f64::from(x)).collect();
         let upper = maps.matrix(observed, base);
         let upper: Vec<f32> = upper.into_iter().map(|x| x as f32).collect();
         let common = self
@@ -392,18 +469,19 @@ impl Above {
         Bases { upper, common }
     }
 
-    /// Of a row of the block; `None` where nothing of it is observed.
-    pub(super) fn row(&self, row: u32) -> Option<Extra<'_>> {
+    /// Of a row of the block that is held by `ridge`; `None` where nothing of it is observed.
+    pub(super) fn row(&self, row: u32, ridge: f32) -> Option<Extra<'_>> {
         let observed = self.side.observed(row as usize);
         if observed.iter().all(|&bits| bits == 0) {
             return None;
         }
-        let bases = match self.kept.get(&observed) {
-            Some(kept) => Cow::Borrowed(kept),
-            None => Cow::Owned(self.bases(&observed)),
+        let bases = match (self.kept.get(&observed), &self.side.maps) {
+            (Some(kept), _) => Cow::Borrowed(kept),
+            (None, Some(maps)) => Cow::Owned(self.bases(maps, &observed)),
+            (None, None) => Cow::Borrowed(&self.base),
         };
-        let maps = self.side.maps.as_ref().expect("there are maps");
-        let rhs = self.side.right_hand_side(maps, row as usize);
+        let ridge = f64::from(ridge);
+        let rhs = self.side.right_hand_side(row as usize, ridge, self.biases);
         Some(Extra {
             bases,
             rhs: rhs.into_iter().map(|x| x as f32).collect(),

@@ -6,7 +6,7 @@ use super::ops::Totals;
 use super::schedule::{Layout, Role};
 use super::settings::{Settings, SettingsError};
 use crate::reduce::tree_sum;
-use crate::training::{Algorithm, Epochs, TableVersion, decode, misreduced, refuse};
+use crate::training::{Algorithm, Epochs, TableVersion, counts, decode, misreduced, refuse};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tensor::{Grid, KeyRange, Mode, Partitions, ProgramError, Reduced, Step};
@@ -83,21 +83,10 @@ impl Descent {
             }
             return Ok(());
         }
-        if let Some(bad) = totals.iter().find_map(|totals| totals.forbidden) {
-            return refuse(format!(
-                "the interaction of {{user:{}}} with {{product:{}}} has the value {}, for which loss = \"poisson\" has no \
-                 meaning: give values of 0 or more, or use another loss",
-                bad.user, bad.product, bad.value
-            ));
-        }
         let sum = |of: fn(&Totals) -> f64| tree_sum(&totals.iter().map(of).collect::<Vec<_>>());
+        let forbidden = totals.iter().find_map(|totals| totals.forbidden);
         let interactions = sum(|totals| totals.interactions as f64);
-        if interactions == 0.0 {
-            return refuse(
-                "there is no interaction to train on: widen the training part of [split]"
-                    .to_owned(),
-            );
-        }
+        counts::check(forbidden, ("loss", "poisson"), interactions)?;
         if self.settings.fits_values() {
             self.learnt.offset = (sum(|totals| totals.values) / interactions) as f32;
         }

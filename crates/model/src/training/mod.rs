@@ -3,6 +3,7 @@
 //! **Invariant:** nothing here knows a formula. What an algorithm is stands in its [`Algorithm`]; when an epoch is whole,
 //! what is told, kept and tried again stands in [`Epochs`].
 
+pub(crate) mod counts;
 mod epochs;
 mod stopping;
 mod table;

@@ -11,6 +11,8 @@ pub enum Holds {
     Factors,
     /// The maps of the columns of its mode's attributes.
     Maps,
+    /// The linear terms of the columns of its mode's attributes.
+    Terms,
     /// The mean of its mode's factors by their interactions in training, in one row.
     Mean,
 }
@@ -40,6 +42,7 @@ impl TableVersion {
         match self.holds {
             Holds::Factors => self.mode.name().to_owned(),
             Holds::Maps => format!("{}_attributes", self.mode),
+            Holds::Terms => format!("{}_terms", self.mode),
             Holds::Mean => format!("{}_mean", self.mode),
         }
     }

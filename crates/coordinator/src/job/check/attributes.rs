@@ -63,7 +63,7 @@ pub(super) fn tables(merged: &Merged, mode: &str, faults: &mut Faults) -> Option
 }
 
 /// What `[model]` says of attributes must have some.
-pub(super) fn weights(merged: &Merged, faults: &mut Faults) {
+pub(super) fn uses(merged: &Merged, faults: &mut Faults) {
     let weight = |mode: &str| format!("model.{mode}_attribute_weight");
     let used = |mode: &str| merged.real(&weight(mode)).unwrap_or_default() > 0.0;
     for mode in ["user", "product"] {
@@ -76,10 +76,29 @@ pub(super) fn weights(merged: &Merged, faults: &mut Faults) {
             faults.push(merged.origin(&weight(mode)), sentence);
         }
     }
+    let linear = "model.linear_attributes";
+    let is_linear = merged.flag(linear);
+    if is_linear && !merged.flag("model.biases") {
+        let sentence = "`model.linear_attributes` adds what attributes come to to the biases: set `model.biases`, or remove the key";
+        faults.push(merged.origin(linear), sentence);
+    }
+    if is_linear && merged.real("model.regularization") == Some(0.0) {
+        let sentence = "`model.linear_attributes` needs `model.regularization` above 0: it is what holds a bias to the terms of its row";
+        faults.push(merged.origin(linear), sentence);
+    }
+    let files = ["user", "product"].map(|mode| format!("input.{mode}_attributes.files"));
+    if is_linear && names_input(merged) && files.iter().all(|files| merged.texts(files).is_empty())
+    {
+        let sentence = format!(
+            "`{linear}` needs attributes: name their files with `{}` or `{}`, or remove the key",
+            files[0], files[1]
+        );
+        faults.push(merged.origin(linear), sentence);
+    }
     let path = "model.attribute_regularization";
-    if merged.is_given(path) && !used("user") && !used("product") {
-        let sentence = "`model.attribute_regularization` is for attributes: give `user_attribute_weight` or \
-                        `product_attribute_weight`, or remove the key";
+    if merged.is_given(path) && !used("user") && !used("product") && !is_linear {
+        let sentence = "`model.attribute_regularization` is for attributes: give `user_attribute_weight`, \
+                        `product_attribute_weight` or `linear_attributes`, or remove the key";
         faults.push(merged.origin(path), sentence);
     }
 }

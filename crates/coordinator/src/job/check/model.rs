@@ -25,10 +25,13 @@ const OF_ALS: &[&str] = &[
     "model.user_attribute_weight",
     "model.product_attribute_weight",
     "model.attribute_regularization",
+    "model.linear_attributes",
     "model.non_negative",
     "model.half_life",
     "model.initial_users",
     "model.initial_products",
+    "model.initial_time",
+    "model.initial_contexts",
 ];
 const OF_SGD: &[&str] = &[
     "model.loss",
@@ -101,10 +104,6 @@ fn factors_context(merged: &Merged, faults: &mut Faults) -> bool {
         let sentence = "`model.context` = \"factor\" needs contexts: name their column with `input.context`, or take a \
                         `context_cycle`";
         faults.push(merged.origin("model.context"), sentence);
-    }
-    if factored && merged.flag("model.biases") {
-        let sentence = "`model.biases` are not known with `model.context` = \"factor\": remove one of the keys";
-        faults.push(merged.origin("model.biases"), sentence);
     }
     for path in ["model.hold_context", "output.recommend.context"] {
         let wants = if path == "model.hold_context" {
@@ -288,6 +287,25 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
                         matrix of their own that another solver could spare; remove the key";
         faults.push(merged.origin("model.solver"), sentence);
     }
+    for (path, mode, fits) in [
+        (
+            "model.initial_time",
+            "time",
+            time == ModelTime::Factor && !merged.flag("model.hold_time"),
+        ),
+        (
+            "model.initial_contexts",
+            "context",
+            merged.text("model.context") == Some("factor") && !merged.flag("model.hold_context"),
+        ),
+    ] {
+        if kind == ModelKind::Als && merged.is_given(path) && !fits {
+            let sentence = format!(
+                "`{path}` is for factors that are trained: set `model.{mode}` = \"factor\" without `hold_{mode}`, or remove the key"
+            );
+            faults.push(merged.origin(path), sentence);
+        }
+    }
     let non_negative = merged.flag("model.non_negative");
     if smoothing > 0.0 && non_negative {
         let sentence = "`model.time_smoothing` solves all bins together, which `non_negative` factors cannot be: remove one of \
@@ -310,7 +328,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         faults.push(merged.origin("model.cg_steps"), sentence);
     }
     if kind == ModelKind::Als {
-        super::attributes::weights(merged, faults);
+        super::attributes::uses(merged, faults);
     }
     let real = |path: &str| merged.real(path).unwrap_or_default();
     Model {
@@ -345,6 +363,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         user_attribute_weight: real("model.user_attribute_weight"),
         product_attribute_weight: real("model.product_attribute_weight"),
         attribute_regularization: real("model.attribute_regularization"),
+        linear_attributes: merged.flag("model.linear_attributes"),
         half_life,
         non_negative,
         loss: if kind == ModelKind::Line {
@@ -374,5 +393,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         biases: merged.flag("model.biases"),
         initial_users: locations(merged, "model.initial_users", faults),
         initial_products: locations(merged, "model.initial_products", faults),
+        initial_time: locations(merged, "model.initial_time", faults),
+        initial_contexts: locations(merged, "model.initial_contexts", faults),
     }
 }
