@@ -9,6 +9,7 @@
 //! factors, on rows that a panel holds.
 
 use benches::matrix::{Matrix, uniform};
+use benches::peak::{peak, processor_seconds};
 use kernels::{
     Base, CHUNK, Common, Equations, GROUP, Onto, Rows, Simd, Source, accumulate, add, batch_len,
     close, close_long, conjugate_gradients, conjugate_gradients_scratch, eigen, eigen_scratch,
@@ -145,38 +146,6 @@ fn flops(matrix: &Matrix, rank: usize) -> f64 {
     let interactions = matrix.ids.len() as f64 * (r * (r + 1.0) + 2.0 * r);
     let rows = matrix.rows() as f64 * (r.powi(3) / 3.0 + 2.0 * r * r);
     interactions + rows + matrix.columns as f64 * r * (r + 1.0)
-}
-
-/// GFLOP/s of all threads together by their processor time, the best of five.
-fn peak(simd: Simd, threads: usize) -> f64 {
-    const ROUNDS: u64 = if cfg!(debug_assertions) {
-        20_000
-    } else {
-        20_000_000
-    };
-    let one = || {
-        let (start, before) = (Instant::now(), processor_seconds());
-        let (done, sum) = kernels::peak::multiply_add(simd, ROUNDS);
-        assert!(sum.is_finite());
-        let spent = processor_seconds() - before;
-        done as f64
-            / if spent > 0.0 {
-                spent
-            } else {
-                start.elapsed().as_secs_f64()
-            }
-            / 1e9
-    };
-    let together = || -> f64 {
-        std::thread::scope(|scope| {
-            let started: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
-            started
-                .into_iter()
-                .map(|thread| thread.join().expect("a thread"))
-                .sum()
-        })
-    };
-    (0..5).map(|_| together()).fold(0.0, f64::max)
 }
 
 /// Rows of a table start on a cache line: padding in front of a vector, which an aligned buffer would not need.
@@ -638,14 +607,4 @@ fn digest(tables: &[&Table]) -> u64 {
     numbers.fold(0xCBF2_9CE4_8422_2325, |hash, x| {
         (hash ^ u64::from(x.to_bits())).wrapping_mul(0x0100_0000_01B3)
     })
-}
-
-/// Processor seconds of this thread so far, where the system tells: what neighbours do not disturb.
-fn processor_seconds() -> f64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split(' ')
-        .next()
-        .and_then(|word| word.parse::<f64>().ok())
-        .unwrap_or(0.0)
-        / 1e9
 }

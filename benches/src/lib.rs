@@ -1,4 +1,5 @@
-//! What the benches share: the generated matrix, in memory and as Parquet.
+//! What the benches share: the generated matrix, in memory and as Parquet, and the machine's peak.
 
 pub mod matrix;
 pub mod parquet;
+pub mod peak;
