@@ -137,7 +137,7 @@ mod tests {
     fn tiles_are_large_and_at_most_64_a_side() {
         let of = |blocks, interactions| side(blocks, 64, interactions);
         assert_eq!(of(64, 100_000), 8);
-        assert_eq!(of(64, 1_469_307), 9);
+        assert_eq!(of(64, 20_000_000), 17);
         assert_eq!(of(64, 1 << 40), 64);
         assert_eq!(of(300, 1 << 40), 64);
         assert_eq!(of(5, 0), 5);
