@@ -9,7 +9,7 @@ use crate::seams::{Beating, Dialer, Executor, Lane, PeerLink, PullError, through
 use crate::storage::{Served, Storage, open_depots};
 use exec::{Held, Simd, SpareDesks};
 use futures::future::join_all;
-use plan::{Failure, Profile, Refusal};
+use plan::{Assignment, Failure, Profile, Refusal};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -159,8 +159,8 @@ impl Session {
         self.executor.beat(every, Box::new(beat))
     }
 
-    async fn give_back_all(&self) {
-        for waiting in self.queue.take_all() {
+    async fn give_back(&self, assignments: Vec<Assignment>) {
+        for waiting in assignments {
             self.say(FromWorker::Returned {
                 task: waiting.task.id,
                 attempt: waiting.attempt,
@@ -438,7 +438,7 @@ impl Worker {
                 message = inbox.recv() => message,
                 () = told_to_leave(&mut draining), if !leaving => {
                     leaving = true;
-                    session.give_back_all().await;
+                    session.give_back(session.queue.take_all()).await;
                     session.say(FromWorker::Draining).await;
                     continue;
                 }
@@ -450,12 +450,11 @@ impl Worker {
                     tracing::warn!("a second Open in one session is ignored");
                 }
                 Some(ToWorker::Peers(peers)) => session.meet(peers),
-                Some(ToWorker::Assign(assignments)) => {
-                    session.queue.push(assignments);
-                    if leaving {
-                        session.give_back_all().await;
-                    }
+                // Not by way of the queue, where a lane might be quicker.
+                Some(ToWorker::Assign(assignments)) if leaving => {
+                    session.give_back(assignments).await;
                 }
+                Some(ToWorker::Assign(assignments)) => session.queue.push(assignments),
                 Some(ToWorker::Revoke { task, attempt }) => {
                     if session.queue.revoke(task, attempt) {
                         session.say(FromWorker::Returned { task, attempt }).await;
