@@ -3,8 +3,8 @@
 //! glibc raises its threshold for maps of their own with every large buffer that is freed, up to 32 MiB, and keeps
 //! what is freed below it. A daemon that outlives its jobs then holds 65 MiB after one whose peak was 67 MiB; and
 //! three million interactions take 249 MiB at their peak in an ingest, for what is done in 160 MiB with fixed
-//! thresholds. These cost 6 % of that ingest's processor time, and nothing in training; glibc's own start, 128 KiB
-//! for both, costs 18 %. Other allocators are left alone.
+//! thresholds. These cost 6 % of that ingest's processor time; glibc's own start, 128 KiB for both, costs 18 %. Who knows its
+//! budget of memory raises them with it. Other allocators are left alone.
 //!
 //! **Invariant:** nothing here changes what a program computes.
 #![allow(unsafe_code)]

@@ -140,8 +140,8 @@ impl Equations {
     }
 
     fn extra(&self, csr: &CsrRef<'_>, first_row: u32, row: usize) -> Option<Extra<'_>> {
-        let ridge = self.ridge(csr, row);
-        self.side.as_ref()?.row(first_row + row as u32, ridge)
+        let side = self.side.as_ref()?;
+        side.row(first_row + row as u32, self.ridge(csr, row))
     }
 
     pub(super) fn items<'a>(
