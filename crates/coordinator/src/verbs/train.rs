@@ -304,6 +304,7 @@ async fn program(
                 side,
                 train: views.train.clone(),
                 tiles,
+                bins: if settings.time { data.small().time } else { 0 },
             };
             let program = Sgd::new(settings, input).map_err(|error| config(&error))?;
             Ok(watched(program, watch))

@@ -15,6 +15,10 @@ pub enum SgdOp {
     Tile(TileOp),
     /// Makes a block of a model.
     Publish(PublishOp),
+    /// Makes the first rows of bins.
+    FirstBins(FirstBinsOp),
+    /// Moves the rows of bins.
+    Bins(BinsOp),
 }
 
 /// Reads the partitions of the blocks of a super-block, in order, rows being of its mode. Writes the super-block's first
@@ -39,8 +43,8 @@ pub struct FirstOp {
     pub noise: Option<f64>,
 }
 
-/// Reads the tile's partition, the block of users, the block of products and, with negatives, the products' noise.
-/// Writes the next versions of both blocks. Sums: the losses of its samples, each as it was met.
+/// Reads the tile's partition, the block of users, the block of products and, with negatives, the products' noise, with
+/// bins their rows. Writes the next versions of both blocks and, with bins, the sums of their gradients. Sums: the losses of its samples, each as it was met.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TileOp {
     /// Columns in use.
@@ -71,6 +75,32 @@ pub struct TileOp {
     pub users: u32,
     /// Rows of the block of products.
     pub products: u32,
+    /// Bins that have factors; 0 in a matrix.
+    pub bins: u32,
+}
+
+/// Reads nothing. Writes the first version of the bins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FirstBinsOp {
+    /// Bins.
+    pub bins: u32,
+    /// Columns in use.
+    pub rank: u32,
+}
+
+/// Reads the bins and, a super-block of users each, the sums of their gradients in a stratum. Writes the next version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BinsOp {
+    /// Bins.
+    pub bins: u32,
+    /// Columns in use.
+    pub rank: u32,
+    /// The length of a step.
+    pub rate: f32,
+    /// Whether it shrinks with the sum of squares.
+    pub adagrad: bool,
+    /// λ, of every sample.
+    pub regularization: f32,
 }
 
 /// Reads a super-block of the last version (rows). Writes the block of the model that is named.

@@ -20,10 +20,12 @@ pub struct Input {
     pub product: Grid,
     /// Super-blocks of either.
     pub side: u32,
-    /// The training view, time collapsed.
+    /// The training view.
     pub train: Partitions,
     /// The same as tiles.
     pub tiles: Partitions,
+    /// Bins of time, where they have factors; the views then keep them.
+    pub bins: u32,
 }
 
 /// What the counts of the first stage come to.
@@ -53,6 +55,14 @@ impl Sgd {
     /// Settings that cannot be honoured.
     pub fn new(settings: Settings, input: Input) -> Result<Self, SettingsError> {
         settings.check()?;
+        if settings.time && input.bins == 0 {
+            let problem =
+                "is \"factor\", but the data have no time: name the column under [input] `time`";
+            return Err(SettingsError {
+                key: "time",
+                problem: problem.to_owned(),
+            });
+        }
         Ok(Epochs::of(Descent {
             settings,
             input,

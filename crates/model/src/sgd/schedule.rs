@@ -2,7 +2,8 @@
 //!
 //! **Invariant:** every name here follows from the epoch alone, so a replay makes the same steps.
 
-use super::ops::{FirstOp, PublishOp, SgdOp, TileOp};
+use super::bins::version_read;
+use super::ops::{BinsOp, FirstBinsOp, FirstOp, PublishOp, SgdOp, TileOp};
 use super::program::Input;
 use super::settings::{Optimizer, Settings};
 use crate::op::Op;
@@ -23,6 +24,12 @@ pub const TRAINED_USERS: TableId = TableId(2);
 pub const TRAINED_PRODUCTS: TableId = TableId(3);
 /// One [`super::Noise`] a product of a super-block.
 pub const NOISE: TableId = TableId(4);
+/// The bins of the model.
+pub const TIMES: TableId = TableId(5);
+/// Bins in training, in one block; a version a stratum ([`super::bins`]).
+pub const TRAINED_TIMES: TableId = TableId(6);
+/// The sums of the gradients of bins, a block for each super-block of users; the version is the stratum.
+pub const TIME_GRADIENTS: TableId = TableId(7);
 
 /// The purpose of the random numbers of the orders of tiles.
 const PURPOSE: u32 = 0x210;
@@ -86,48 +93,74 @@ pub struct Layout<'a> {
 }
 
 impl Layout<'_> {
-    fn grid(&self, mode: Mode) -> &Grid {
-        if mode == Mode::User {
-            &self.input.user
+    fn grid(&self, mode: Mode) -> Grid {
+        match mode {
+            Mode::User => self.input.user.clone(),
+            Mode::Time => Grid::single(self.input.bins),
+            _ => self.input.product.clone(),
+        }
+    }
+
+    /// How many super-blocks of a mode there are.
+    fn side(&self, mode: Mode) -> u32 {
+        if mode == Mode::Time {
+            1
         } else {
-            &self.input.product
+            self.input.side
         }
     }
 
     /// The super-blocks of a mode.
     pub fn joined(&self, mode: Mode) -> SuperBlocks {
-        SuperBlocks::new(self.grid(mode), self.input.side)
+        SuperBlocks::new(&self.grid(mode), self.side(mode))
+    }
+
+    /// The modes that have factors.
+    fn modes(&self) -> impl Iterator<Item = Mode> + use<> {
+        let time = self.settings.time.then_some(Mode::Time);
+        [Mode::User, Mode::Product].into_iter().chain(time)
     }
 
     /// A table of the model after an epoch.
     pub fn table(&self, mode: Mode, epoch: u32) -> TableVersion {
         TableVersion {
-            id: if mode == Mode::User { USERS } else { PRODUCTS },
+            id: match mode {
+                Mode::User => USERS,
+                Mode::Time => TIMES,
+                _ => PRODUCTS,
+            },
             mode,
             holds: Holds::Factors,
             rank: self.settings.columns(),
             width: kernels::width_of(self.settings.columns() as usize) as u32,
-            grid: self.grid(mode).clone(),
+            grid: self.grid(mode),
             version: epoch.into(),
         }
     }
 
-    /// Both.
+    /// All of them.
     pub fn tables(&self, epoch: u32) -> Vec<TableVersion> {
-        vec![
-            self.table(Mode::User, epoch),
-            self.table(Mode::Product, epoch),
-        ]
+        self.modes().map(|mode| self.table(mode, epoch)).collect()
     }
 
     /// All super-blocks of a mode, written so often.
     fn trained(&self, mode: Mode, version: u64) -> KeyRange {
         KeyRange::Blocks {
-            table: if mode == Mode::User {
-                TRAINED_USERS
-            } else {
-                TRAINED_PRODUCTS
+            table: match mode {
+                Mode::User => TRAINED_USERS,
+                Mode::Time => TRAINED_TIMES,
+                _ => TRAINED_PRODUCTS,
             },
+            first: 0,
+            count: self.side(mode),
+            version,
+        }
+    }
+
+    /// The sums of the gradients of bins of all tiles of a stratum.
+    fn gradients(&self, version: u64) -> KeyRange {
+        KeyRange::Blocks {
+            table: TIME_GRADIENTS,
             first: 0,
             count: self.input.side,
             version,
@@ -155,10 +188,13 @@ impl Layout<'_> {
     /// What a program restored after an epoch reads and does not write.
     pub fn kept(&self, epoch: u32) -> Vec<KeyRange> {
         let version = self.writes_before(epoch + 1);
-        let mut kept = vec![
-            self.trained(Mode::User, version),
-            self.trained(Mode::Product, version),
-        ];
+        let mut kept: Vec<KeyRange> = self
+            .modes()
+            .map(|mode| self.trained(mode, version))
+            .collect();
+        if self.settings.time {
+            kept.push(self.trained(Mode::Time, version_read(version)));
+        }
         if self.draws() {
             kept.push(self.noise_keys());
         }
@@ -171,13 +207,36 @@ impl Layout<'_> {
             (Mode::User, &self.input.train.user_major),
             (Mode::Product, &self.input.train.product_major),
         ];
-        sides
-            .into_iter()
-            .zip(first..)
+        let first_rows = sides.into_iter().zip(first..);
+        let mut steps: Vec<(Step, Role)> = first_rows
             .map(|((mode, partitions), id)| {
                 (self.first(StepId(id), mode, partitions), Role::Totals(mode))
             })
-            .collect()
+            .collect();
+        if self.settings.time {
+            let id = StepId(first + steps.len() as u64);
+            steps.push((self.first_bins(id), Role::Silent));
+        }
+        steps
+    }
+
+    fn first_bins(&self, id: StepId) -> Step {
+        let op = FirstBinsOp {
+            bins: self.input.bins,
+            rank: self.settings.rank,
+        };
+        let draft = (
+            Op::Sgd(SgdOp::FirstBins(op)).encode(),
+            Vec::new(),
+            vec![block(self.trained(Mode::Time, 0), 0)],
+            u64::from(self.input.bins),
+        );
+        step(
+            id,
+            "first time rows",
+            PartialSpec::None,
+            std::iter::once(draft),
+        )
     }
 
     fn first(&self, id: StepId, mode: Mode, partitions: &[PartitionRef]) -> Step {
@@ -185,7 +244,7 @@ impl Layout<'_> {
         let noise = (mode == Mode::Product && self.draws()).then(|| settings.noise_power());
         let op = Op::Sgd(SgdOp::First(FirstOp {
             mode,
-            grid: self.grid(mode).clone(),
+            grid: self.grid(mode),
             side: self.input.side,
             rank: settings.rank,
             seed: settings.seed,
@@ -233,37 +292,69 @@ impl Layout<'_> {
         let joined = [self.joined(Mode::User), self.joined(Mode::Product)];
         let total: f64 = self.noise.iter().sum();
         let before = self.writes_before(epoch);
-        let mut steps: Vec<(Step, Role)> = (0..side)
-            .zip(first..)
-            .map(|(stratum, id)| {
-                let version = before + u64::from(stratum);
-                let both =
-                    |version| [Mode::User, Mode::Product].map(|mode| self.trained(mode, version));
-                let task = |user: u32| {
-                    let product = latin.product(stratum, user);
-                    let share = self
-                        .noise
-                        .get(product as usize)
-                        .map_or(0.0, |noise| noise / total);
-                    let rows = [joined[0].rows(user), joined[1].rows(product)];
-                    self.tile(epoch, (user, product), rows, share, version)
-                };
-                let mut step = step(StepId(id), "stratum", PartialSpec::Sum, (0..side).map(task));
-                step.frees = both(version).to_vec();
-                (step, Role::Losses(stratum))
-            })
-            .collect();
-        for (mode, id) in [Mode::User, Mode::Product]
-            .into_iter()
-            .zip(first + u64::from(side)..)
-        {
-            let mut step = self.publish(StepId(id), mode, epoch);
+        let mut steps: Vec<(Step, Role)> = Vec::new();
+        let next = |steps: &[(Step, Role)]| StepId(first + steps.len() as u64);
+        for stratum in 0..side {
+            let version = before + u64::from(stratum);
+            let task = |user: u32| {
+                let product = latin.product(stratum, user);
+                let share = self
+                    .noise
+                    .get(product as usize)
+                    .map_or(0.0, |noise| noise / total);
+                let rows = [joined[0].rows(user), joined[1].rows(product)];
+                self.tile(epoch, (user, product), rows, share, version)
+            };
+            let tasks = (0..side).map(task);
+            let mut step = step(next(&steps), "stratum", PartialSpec::Sum, tasks);
+            step.frees = [Mode::User, Mode::Product]
+                .map(|mode| self.trained(mode, version))
+                .to_vec();
+            if self.settings.time && version > 0 {
+                // The bins' own task has read them before.
+                step.frees
+                    .push(self.trained(Mode::Time, version_read(version)));
+            }
+            steps.push((step, Role::Losses(stratum)));
+            if self.settings.time {
+                let moved = self.bins(next(&steps), epoch, version);
+                steps.push((moved, Role::Silent));
+            }
+        }
+        for mode in self.modes() {
+            let mut step = self.publish(next(&steps), mode, epoch);
             if epoch > 1 {
                 step.frees = vec![self.table(mode, epoch - 1).keys()];
             }
             steps.push((step, Role::Silent));
         }
         steps
+    }
+
+    /// Moves bins by what the tiles of a stratum found.
+    fn bins(&self, id: StepId, epoch: u32, stratum: u64) -> Step {
+        let settings = self.settings;
+        let op = BinsOp {
+            bins: self.input.bins,
+            rank: settings.rank,
+            rate: settings.rate_of(epoch),
+            adagrad: settings.optimizer == Optimizer::Adagrad,
+            regularization: settings.regularization as f32,
+        };
+        let gradients = self.gradients(stratum);
+        let bins = |version| block(self.trained(Mode::Time, version), 0);
+        let mut reads = vec![Read::whole(bins(stratum))];
+        reads.extend(gradients.keys().map(Read::whole));
+        let cost = u64::from(self.input.bins) * u64::from(self.input.side) / 16;
+        let draft = (
+            Op::Sgd(SgdOp::Bins(op)).encode(),
+            reads,
+            vec![bins(stratum + 1)],
+            cost,
+        );
+        let mut step = step(id, "time rows", PartialSpec::None, std::iter::once(draft));
+        step.frees = vec![gradients];
+        step
     }
 
     fn tile(
@@ -291,6 +382,7 @@ impl Layout<'_> {
             tile,
             users: rows[0],
             products: rows[1],
+            bins: if settings.time { self.input.bins } else { 0 },
         };
         let partition = &self.input.tiles.user_major[tile as usize];
         let blocks = |version| {
@@ -304,22 +396,23 @@ impl Layout<'_> {
         if self.draws() {
             reads.push(Read::whole(block(self.noise_keys(), product)));
         }
+        let mut writes = blocks(version + 1).to_vec();
+        if settings.time {
+            let bins = self.trained(Mode::Time, version_read(version));
+            reads.push(Read::whole(block(bins, 0)));
+            writes.push(block(self.gradients(version), user));
+        }
         // A step is worth some two interactions of a normal equation.
         let cost = 2 * partition.interactions * (1 + u64::from(op.negatives)) + u64::from(rows[0]);
-        (
-            Op::Sgd(SgdOp::Tile(op)).encode(),
-            reads,
-            blocks(version + 1).to_vec(),
-            cost,
-        )
+        (Op::Sgd(SgdOp::Tile(op)).encode(), reads, writes, cost)
     }
 
     fn publish(&self, id: StepId, mode: Mode, epoch: u32) -> Step {
         let settings = self.settings;
         let op = Op::Sgd(SgdOp::Publish(PublishOp {
             mode,
-            grid: self.grid(mode).clone(),
-            side: self.input.side,
+            grid: self.grid(mode),
+            side: self.side(mode),
             rank: settings.rank,
             beside: settings.published(),
             power: settings.noise_power(),

@@ -77,11 +77,17 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
         }
     }
     let time = merged.text("model.time").unwrap_or_default();
-    if kind != ModelKind::Als && time != "ignore" {
+    let descends = kind == ModelKind::Sgd && time == "factor";
+    if kind != ModelKind::Als && time != "ignore" && !descends {
         let sentence = format!(
             "`model.time` = \"{time}\" is not known with the kind \"{}\": use \"ignore\", or \"als\"",
             kind.name()
         );
+        faults.push(merged.origin("model.time"), sentence);
+    }
+    if descends && !descends_on_values(merged) {
+        let sentence = "`model.time` = \"factor\" is known with the loss \"squared\" without `negatives` alone, where the kind is \"sgd\": \
+                        fit values, use \"ignore\", or \"als\"";
         faults.push(merged.origin("model.time"), sentence);
     }
     if kind != ModelKind::Als && merged.text("model.context") == Some("factor") {
@@ -92,6 +98,12 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
         faults.push(merged.origin("model.context"), sentence);
     }
     kind
+}
+
+/// Whether descent would fit values.
+fn descends_on_values(merged: &Merged) -> bool {
+    merged.text("model.loss") == Some("squared")
+        && merged.count("model.negatives").unwrap_or(0) == 0
 }
 
 /// Whether contexts are factored, with what belongs to that.
@@ -224,8 +236,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             "`model.preset` = \"explicit\" fits values: name their column with `input.value`";
         faults.push(merged.origin("model.preset"), sentence);
     }
-    let fits_values = merged.text("model.loss") == Some("squared")
-        && merged.count("model.negatives").unwrap_or(0) == 0;
+    let fits_values = descends_on_values(merged);
     if kind == ModelKind::Sgd
         && fits_values
         && names_input(merged)
