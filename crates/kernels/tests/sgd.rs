@@ -379,6 +379,50 @@ proptest! {
     }
 
     #[test]
+    fn gradients_in_bins_are_finite_differences(seed in any::<u64>(), rank in 1_u32..40) {
+        let rate = 1e-3;
+        let plain = Rule { rate, regularization: 0.0, ..rule(false, false, false) };
+        let start = Case::new(seed, rank, 1, plain);
+        let (point, bin) = (start.points[0], start.bins[0]);
+        let floats = |table: &[f32], place: u32| -> Vec<f64> {
+            let at = place as usize * row_len(start.width);
+            table[at..at + rank as usize].iter().map(|&x| f64::from(x)).collect()
+        };
+        let rows = |case: &Case, sums: &[f32]| {
+            [floats(&case.users, point.user), floats(&case.products, point.product), floats(sums, bin)]
+        };
+        let before = [
+            floats(&start.users, point.user),
+            floats(&start.products, point.product),
+            floats(&start.times, bin),
+        ];
+        let loss = |rows: &[Vec<f64>; 3]| {
+            let terms = (0..rank as usize).map(|c| rows[0][c] * rows[1][c] * rows[2][c]);
+            exact(Loss::Squared, terms.sum::<f64>(), f64::from(point.target)).0
+        };
+        let mut case = start.clone();
+        let mut sums = vec![0.0; case.times.len()];
+        let bins = Bins { of: &start.bins, rows: &start.times, gradients: &mut sums };
+        points_in_bins(Simd::PORTABLE, Loss::Squared, &start.rule, 0.0, &start.points, case.tables(), bins);
+        let after = rows(&case, &sums);
+        for row in 0..3 {
+            for column in 0..rank as usize {
+                let at = |shift: f64| {
+                    let mut rows = before.clone();
+                    rows[row][column] += shift;
+                    loss(&rows)
+                };
+                let expected = (at(1e-4) - at(-1e-4)) / 2e-4;
+                let found = match row {
+                    2 => after[2][column],
+                    _ => (before[row][column] - after[row][column]) / f64::from(rate),
+                };
+                prop_assert!((found - expected).abs() <= 5e-3 * (1.0 + expected.abs()), "{found}, not {expected}");
+            }
+        }
+    }
+
+    #[test]
     fn bins_of_ones_are_a_matrix(seed in any::<u64>(), rank in 1_u32..70, count in 0_u32..40) {
         let start = Case::new(seed, rank, count, rule(false, true, false));
         let mut plain = start.clone();
