@@ -85,6 +85,7 @@ fn bed_of(rows: &[Row], mode: IoMode, collapse_time: bool) -> Bed {
         train: next(),
         tiles: next(),
         bins,
+        given: std::collections::BTreeMap::new(),
     };
     Bed { found, input }
 }

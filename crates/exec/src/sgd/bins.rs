@@ -9,47 +9,59 @@ use plan::Failure;
 use store::AlignedBuf;
 use tensor::{ObjectKey, Task};
 
-/// A [`FirstBinsOp`]: nothing has to come.
+/// A [`FirstBinsOp`] in progress.
 pub(super) struct FirstBinsWork {
+    op: FirstBinsOp,
+    /// The rows that are given, until they came.
+    key: Option<ObjectKey>,
     write: ObjectKey,
     out: AlignedBuf,
-    row_bytes: usize,
 }
 
 impl FirstBinsWork {
-    /// A task that is done.
+    /// A task that has fetched nothing.
     ///
     /// # Errors
-    /// Where the task's writes are not those of its op, or the bins do not fit the budget.
-    pub(super) fn new(task: &Task, op: &FirstBinsOp, room: &Room) -> Result<Self, Failure> {
+    /// Where the task's keys are not those of its op, or the bins do not fit the budget.
+    pub(super) fn new(task: &Task, op: FirstBinsOp, room: &Room) -> Result<Self, Failure> {
         let &[write] = &task.writes[..] else {
             return Err(other_writes(task));
         };
-        let row_bytes = 4 * op.row_len();
-        let bytes = u64::from(op.bins) * row_bytes as u64;
+        let bytes = u64::from(op.bins) * 4 * op.row_len() as u64;
         fits(bytes, room.budget_bytes)?;
         let mut out = AlignedBuf::zeroed(bytes as usize);
-        first_bins(op, out.typed_mut());
+        let key = op.given.map(|_| key_at(task, 0)).transpose()?;
+        if key.is_none() {
+            first_bins(&op, None, out.typed_mut());
+        }
         Ok(FirstBinsWork {
+            op,
+            key,
             write,
             out,
-            row_bytes,
         })
     }
 }
 
 impl Work for FirstBinsWork {
     fn next_need(&mut self) -> Result<Need, Failure> {
-        Ok(Need::Nothing)
+        Ok(match self.key {
+            Some(key) => Need::Fetch(vec![Want::Object(key, Part::Whole)]),
+            None => Need::Nothing,
+        })
     }
 
-    fn compute(&mut self, _fetched: Vec<Fetched>) -> Result<(), Failure> {
+    fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
+        let fetched = fetched.into_iter().next().expect("one answer per want");
+        let given = numbers(fetched, self.key.take())?;
+        first_bins(&self.op, Some(given.typed()), self.out.typed_mut());
         Ok(())
     }
 
     fn finish(self: Box<Self>) -> Result<Output, Failure> {
+        let row_bytes = 4 * self.op.row_len();
         Ok(Output {
-            objects: vec![(self.write, held(self.out, self.row_bytes))],
+            objects: vec![(self.write, held(self.out, row_bytes))],
             pieces: 1,
             ..Output::default()
         })

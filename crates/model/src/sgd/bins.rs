@@ -7,6 +7,7 @@
 //!
 //! **Invariant:** gradients are added by the tree over the users' super-blocks, never as they arrive.
 
+use super::first::given_row;
 use super::ops::{BinsOp, FirstBinsOp};
 use crate::reduce::tree_add;
 use kernels::sgd::{COUNT, SQUARES, row_len};
@@ -29,10 +30,17 @@ impl FirstBinsOp {
     }
 }
 
-/// The bins before the first stratum: ones, the tensor being the matrix in each of them.
-pub fn first_bins(op: &FirstBinsOp, out: &mut [f32]) {
-    for row in out.chunks_exact_mut(op.row_len()) {
-        row[..op.rank as usize].fill(1.0);
+/// The bins before the first stratum, as they are given; the others are ones, the tensor being the matrix in each of them.
+///
+/// # Panics
+/// Where what is given are not as many rows.
+pub fn first_bins(op: &FirstBinsOp, given: Option<&[f32]>, out: &mut [f32]) {
+    let rank = op.rank as usize;
+    for (bin, row) in out.chunks_exact_mut(op.row_len()).enumerate() {
+        match given_row(op.given, given, op.rank, bin) {
+            Some(given) => row[..rank].copy_from_slice(&given[..rank]),
+            None => row[..rank].fill(1.0),
+        }
     }
 }
 
@@ -119,7 +127,12 @@ mod tests {
         let gradients: Vec<&[f32]> = tiles.iter().map(Vec::as_slice).collect();
         for adagrad in [false, true] {
             let mut rows = vec![0.0; 3 * len];
-            first_bins(&FirstBinsOp { bins: 3, rank: 2 }, &mut rows);
+            let first = FirstBinsOp {
+                bins: 3,
+                rank: 2,
+                given: None,
+            };
+            first_bins(&first, None, &mut rows);
             move_bins(&op(adagrad), &gradients, &mut rows);
             // Σ = 15 over ten samples, and 0 in the second column.
             let mean = [1.5 + 0.1, 0.1_f64];

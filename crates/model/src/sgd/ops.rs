@@ -21,7 +21,8 @@ pub enum SgdOp {
     Bins(BinsOp),
 }
 
-/// Reads the partitions of the blocks of a super-block, in order, rows being of its mode. Writes the super-block's first
+/// Reads the partitions of the blocks of a super-block, in order, rows being of its mode, and, where some rows are given, the
+/// same blocks of these. Writes the super-block's first
 /// version and, where `noise` says so, its [`super::Noise`]. Returns [`Totals`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FirstOp {
@@ -41,6 +42,8 @@ pub struct FirstOp {
     pub loss: Loss,
     /// The power of a count by which negatives are drawn, where this is the table of products and they are.
     pub noise: Option<f64>,
+    /// What given rows hold beside factors; `None`: none are given.
+    pub given: Option<Beside>,
 }
 
 /// Reads the tile's partition, the block of users, the block of products and, with negatives, the products' noise, with
@@ -79,13 +82,15 @@ pub struct TileOp {
     pub bins: u32,
 }
 
-/// Reads nothing. Writes the first version of the bins.
+/// Reads, where some rows are given, these. Writes the first version of the bins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FirstBinsOp {
     /// Bins.
     pub bins: u32,
     /// Columns in use.
     pub rank: u32,
+    /// What given rows hold beside factors; `None`: none are given.
+    pub given: Option<Beside>,
 }
 
 /// Reads the bins and, a super-block of users each, the sums of their gradients in a stratum. Writes the next version.
@@ -142,6 +147,11 @@ impl Beside {
             Beside::Noise => 1,
         }
     }
+
+    /// Floats of a row of a rank with it, as they are published and given.
+    pub fn width(self, rank: u32) -> usize {
+        kernels::width_of((rank + self.columns()) as usize)
+    }
 }
 
 impl PublishOp {
@@ -152,7 +162,7 @@ impl PublishOp {
 
     /// Floats of a published row.
     pub fn width(&self) -> usize {
-        kernels::width_of((self.rank + self.beside.columns()) as usize)
+        self.beside.width(self.rank)
     }
 }
 

@@ -31,6 +31,13 @@ pub const TRAINED_TIMES: TableId = TableId(6);
 /// The sums of the gradients of bins, a block for each super-block of users; the version is the stratum.
 pub const TIME_GRADIENTS: TableId = TableId(7);
 
+/// Users' first factors as they were given.
+const GIVEN_USERS: TableId = TableId(8);
+/// Products' first factors as they were given.
+const GIVEN_PRODUCTS: TableId = TableId(9);
+/// Those of bins.
+const GIVEN_TIMES: TableId = TableId(10);
+
 /// The purpose of the random numbers of the orders of tiles.
 const PURPOSE: u32 = 0x210;
 
@@ -39,6 +46,8 @@ const PURPOSE: u32 = 0x210;
 pub enum Role {
     /// Totals of super-blocks of a mode.
     Totals(Mode),
+    /// What became of first factors that were given.
+    Given(Mode),
     /// The losses of a stratum, by its place in the epoch.
     Losses(u32),
     /// Nothing.
@@ -201,33 +210,74 @@ impl Layout<'_> {
         kept
     }
 
+    /// The table of the first factors of a mode that were given, where they were.
+    fn given(&self, mode: Mode) -> Option<TableVersion> {
+        let id = match mode {
+            Mode::User => GIVEN_USERS,
+            Mode::Time => GIVEN_TIMES,
+            _ => GIVEN_PRODUCTS,
+        };
+        let given = self.input.given.contains_key(&mode);
+        given.then(|| TableVersion {
+            id,
+            ..self.table(mode, 0)
+        })
+    }
+
     /// Counts, first rows and noise.
     pub fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
-        let sides = [
-            (Mode::User, &self.input.train.user_major),
-            (Mode::Product, &self.input.train.product_major),
-        ];
-        let first_rows = sides.into_iter().zip(first..);
-        let mut steps: Vec<(Step, Role)> = first_rows
-            .map(|((mode, partitions), id)| {
-                (self.first(StepId(id), mode, partitions), Role::Totals(mode))
-            })
-            .collect();
-        if self.settings.time {
-            let id = StepId(first + steps.len() as u64);
-            steps.push((self.first_bins(id), Role::Silent));
+        let mut steps: Vec<(Step, Role)> = Vec::new();
+        let next = |steps: &[(Step, Role)]| StepId(first + steps.len() as u64);
+        for mode in self.modes() {
+            let given = self.given(mode);
+            if let Some(given) = &given {
+                let read = self.read_given(next(&steps), given);
+                steps.push((read, Role::Given(mode)));
+            }
+            let (mut step, role) = match mode {
+                Mode::User => (
+                    self.first(next(&steps), mode, &self.input.train.user_major),
+                    Role::Totals(mode),
+                ),
+                Mode::Time => (self.first_bins(next(&steps)), Role::Silent),
+                _ => (
+                    self.first(next(&steps), mode, &self.input.train.product_major),
+                    Role::Totals(mode),
+                ),
+            };
+            step.frees = given.iter().map(TableVersion::keys).collect();
+            steps.push((step, role));
         }
         steps
     }
 
+    /// Reads the rows of a table that users brought along.
+    fn read_given(&self, id: StepId, given: &TableVersion) -> Step {
+        let tasks = self.input.given[&given.mode].iter();
+        let drafts = tasks.map(|task| {
+            let writes = task.blocks.clone().map(|block| given.block(block));
+            (
+                task.op.clone(),
+                task.reads.clone(),
+                writes.collect(),
+                task.cost,
+            )
+        });
+        let name = format!("given {} factors", given.mode);
+        step(id, &name, PartialSpec::Collect, drafts)
+    }
+
     fn first_bins(&self, id: StepId) -> Step {
+        let given = self.given(Mode::Time);
         let op = FirstBinsOp {
             bins: self.input.bins,
             rank: self.settings.rank,
+            given: given.as_ref().map(|_| self.settings.published()),
         };
+        let reads = given.iter().map(|given| Read::whole(given.block(0)));
         let draft = (
             Op::Sgd(SgdOp::FirstBins(op)).encode(),
-            Vec::new(),
+            reads.collect(),
             vec![block(self.trained(Mode::Time, 0), 0)],
             u64::from(self.input.bins),
         );
@@ -242,6 +292,7 @@ impl Layout<'_> {
     fn first(&self, id: StepId, mode: Mode, partitions: &[PartitionRef]) -> Step {
         let settings = self.settings;
         let noise = (mode == Mode::Product && self.draws()).then(|| settings.noise_power());
+        let given = self.given(mode);
         let op = Op::Sgd(SgdOp::First(FirstOp {
             mode,
             grid: self.grid(mode),
@@ -251,16 +302,21 @@ impl Layout<'_> {
             scale: self.first_scale(),
             loss: settings.loss,
             noise,
+            given: given.as_ref().map(|_| settings.published()),
         }))
         .encode();
         let joined = self.joined(mode);
         let task = |one: u32| {
             let blocks = joined.blocks(one);
             let read = &partitions[blocks.start as usize..blocks.end as usize];
+            let mut reads: Vec<Read> = read.iter().map(sealed).collect();
+            if let Some(given) = &given {
+                reads.extend(blocks.map(|block| Read::whole(given.block(block))));
+            }
             let mut writes = vec![block(self.trained(mode, 0), one)];
             writes.extend(noise.map(|_| block(self.noise_keys(), one)));
             let cost = read.iter().map(|read| read.interactions).sum::<u64>() / 64;
-            (op.clone(), read.iter().map(sealed).collect(), writes, cost)
+            (op.clone(), reads, writes, cost)
         };
         step(
             id,

@@ -28,9 +28,6 @@ const OF_ALS: &[&str] = &[
     "model.linear_attributes",
     "model.non_negative",
     "model.half_life",
-    "model.initial_users",
-    "model.initial_products",
-    "model.initial_time",
     "model.initial_contexts",
 ];
 const OF_SGD: &[&str] = &[
@@ -310,7 +307,8 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             merged.text("model.context") == Some("factor") && !merged.flag("model.hold_context"),
         ),
     ] {
-        if kind == ModelKind::Als && merged.is_given(path) && !fits {
+        let known = kind == ModelKind::Als || path == "model.initial_time";
+        if known && merged.is_given(path) && !fits {
             let sentence = format!(
                 "`{path}` is for factors that are trained: set `model.{mode}` = \"factor\" without `hold_{mode}`, or remove the key"
             );
