@@ -402,9 +402,8 @@ mod tests {
         };
         assert_eq!(phase("tile"), Some(tile.whole.0 + 52 * 320));
         assert_eq!(phase("time"), Some(52 * 320));
-        let bins = 17 * 52 * 320 * (17 + 2);
-        let moved = (17 * 50_000 * 320 + bins) / 2;
-        assert_eq!(tensor.traffic_per_epoch, ByteSize(moved));
+        let moved = 17 * 320 * (50_000 + 52 * (17 + 2));
+        assert_eq!(tensor.traffic_per_epoch, ByteSize(moved / 2));
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub fn first_rows(
         if let Some(given) = given_row(op.given, given, op.rank, place) {
             row[..op.rank as usize].copy_from_slice(&given[..op.rank as usize]);
             if op.given == Some(Beside::Biases) {
-                let column = if op.mode == Mode::Product { 1 } else { 0 };
+                let column = usize::from(op.mode == Mode::Product);
                 row[width + BIAS] = given[op.rank as usize + column];
             }
             continue;
