@@ -132,6 +132,7 @@ fn global(train: &Had, candidates: &BTreeSet<u32>, seed: u64, judge: &Judge<'_>)
         rank: settings.rank,
         rate: settings.rate as f32,
         adagrad: settings.optimizer == Optimizer::Adagrad,
+        start: 1e-20,
         regularization: settings.regularization as f32,
         biases: true,
         nonnegative: false,

@@ -11,7 +11,7 @@ use kernels::{Simd, width_of};
 use model::sgd::bins::move_bins;
 use model::sgd::noise::{draw, table, weight};
 use model::sgd::schedule::Latin;
-use model::sgd::{BinsOp, Loss, Noise, Optimizer, Settings, Sgd};
+use model::sgd::{BinsOp, Loss, Noise, Optimizer, Settings, Sgd, start_of};
 use std::collections::BTreeMap;
 use store::IoMode;
 use tensor::{
@@ -213,15 +213,18 @@ fn sequential(bed: &Bed, settings: &Settings) -> Trained {
     };
     let mut users = Side::new(grids[0], side, &counts[0], Mode::User, &job);
     let mut products = Side::new(grids[1], side, &counts[1], Mode::Product, &job);
-    let offset = if settings.fits_values() {
+    let (offset, start) = if settings.fits_values() {
         // Sums by super-blocks, these by the tree.
-        let mut sums = vec![0.0; side as usize];
+        let mut sums = [vec![0.0; side as usize], vec![0.0; side as usize]];
         for (&(user, _, _), value) in &cells {
-            sums[users.of(user).0 as usize] += f64::from(*value);
+            let one = users.of(user).0 as usize;
+            sums[0][one] += f64::from(*value);
+            sums[1][one] += f64::from(*value) * f64::from(*value);
         }
-        (model::reduce::tree_sum(&sums) / cells.len() as f64) as f32
+        let [mean, squares] = sums.map(|sums| model::reduce::tree_sum(&sums) / cells.len() as f64);
+        (mean as f32, start_of(squares - mean * mean))
     } else {
-        0.0
+        (0.0, 1e-20)
     };
     // Noise by super-block.
     let mut noise: Vec<(Vec<Noise>, f64)> = Vec::new();
@@ -259,7 +262,7 @@ fn sequential(bed: &Bed, settings: &Settings) -> Trained {
                 let (at, to) = (range(&users, a), range(&products, b));
                 losses.push(tile_loss(
                     settings,
-                    (epoch, a * side + b, offset),
+                    (epoch, a * side + b, offset, start),
                     tiles.get(&(a, b)).unwrap_or(&empty),
                     (&noise[b as usize].0, noise[b as usize].1 / total),
                     &mut users.rows[at],
@@ -312,7 +315,7 @@ fn in_four_streams<T: Copy>(samples: &[T]) -> Vec<T> {
 /// All samples of a tile, one call of a kernel each.
 fn tile_loss(
     settings: &Settings,
-    (epoch, tile, offset): (u32, u32, f32),
+    (epoch, tile, offset, start): (u32, u32, f32, f32),
     had: &Had,
     (noise, share): (&[Noise], f64),
     users: &mut [f32],
@@ -324,6 +327,7 @@ fn tile_loss(
         rank: settings.rank,
         rate: settings.rate_of(epoch),
         adagrad: settings.optimizer == Optimizer::Adagrad,
+        start,
         regularization: settings.regularization as f32,
         biases: settings.biases,
         nonnegative: settings.loss.covers_all_cells(),

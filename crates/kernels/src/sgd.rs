@@ -38,6 +38,8 @@ pub struct Rule {
     pub rate: f32,
     /// Whether it is divided by the root of the sum of squares.
     pub adagrad: bool,
+    /// What the sums of squares begin with; above 0, since a gradient of zeros only leaves them so.
+    pub start: f32,
     /// λ: every sample adds λ row to the gradient of its rows.
     pub regularization: f32,
     /// Whether biases move; otherwise they count as they are.
@@ -260,8 +262,7 @@ impl Rule {
             return self.rate;
         }
         *sum += square;
-        // A gradient of zeros only leaves a sum of 0.
-        self.rate / (*sum + 1e-20).sqrt()
+        self.rate / (*sum + self.start).sqrt()
     }
 
     #[inline(always)]

@@ -126,7 +126,7 @@ impl Naive {
                 return f64::from(rule.rate);
             }
             *sum += square;
-            f64::from(rule.rate) / (*sum + 1e-20).sqrt()
+            f64::from(rule.rate) / (*sum + f64::from(rule.start)).sqrt()
         };
         let square = gradient.iter().map(|g| g * g).sum::<f64>() / f64::from(rule.rank);
         let step = pace(&mut row.tail[SQUARES], square);
@@ -299,6 +299,7 @@ fn rule(adagrad: bool, biases: bool, nonnegative: bool) -> Rule {
         rank: 0,
         rate: if adagrad { 0.2 } else { 0.02 },
         adagrad,
+        start: if biases { 0.7 } else { 1e-20 },
         regularization: 0.01,
         biases,
         nonnegative,

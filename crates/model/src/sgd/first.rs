@@ -25,6 +25,7 @@ impl Totals {
                 let value = csr.values().at(position);
                 self.interactions += 1;
                 self.values += f64::from(value);
+                self.squares += f64::from(value) * f64::from(value);
                 if op.loss == Loss::Poisson && value < 0.0 {
                     let (this, other) = (first_id + row as u32, csr.columns()[position]);
                     let (user, product) = if op.mode == Mode::User {

@@ -20,5 +20,5 @@ pub mod tile;
 
 pub use noise::Noise;
 pub use ops::{BinsOp, FirstBinsOp, FirstOp, PublishOp, SgdOp, TileOp, Totals};
-pub use program::{Descent, Input, Sgd};
+pub use program::{Descent, Input, Sgd, start_of};
 pub use settings::{Loss, Optimizer, Settings, SettingsError};

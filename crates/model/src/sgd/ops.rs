@@ -62,6 +62,8 @@ pub struct TileOp {
     pub rate: f32,
     /// Whether it shrinks with the sum of squares.
     pub adagrad: bool,
+    /// What these sums begin with.
+    pub start: f32,
     /// λ.
     pub regularization: f32,
     /// Whether biases move.
@@ -173,6 +175,8 @@ pub struct Totals {
     pub interactions: u64,
     /// Σ y.
     pub values: f64,
+    /// Σ y².
+    pub squares: f64,
     /// The noise of the super-block.
     pub noise: f64,
     /// The first value that the loss has no meaning for.

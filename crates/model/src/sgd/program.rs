@@ -37,8 +37,23 @@ pub struct Input {
 pub struct Learnt {
     /// What is added to every score.
     offset: f32,
+    /// What sums of squares begin with.
+    start: f32,
     /// The noise of each product super-block; empty where no negatives are drawn.
     noise: Vec<f64>,
+}
+
+/// What sums of squares begin with where values have no scale of their own: a gradient of zeros only must leave them above 0.
+const NO_START: f32 = 1e-20;
+
+/// What the sums of squares of rows begin with, by the variance of the values. Sums that begin with nothing let the first
+/// sample of a row, of which next to nothing is known, move it by the whole rate, and keep for good what its slope was;
+/// libmf begins with 1 for values of variance 1. In other units y = σ y' has factors of √σ u', so a gradient is σ^1.5 of
+/// that. It is 1 at the most: rates are none of σ, and factors of large values have a long way to go. On planted ratings the
+/// third epoch comes where the eighth did without (docs/peers.md).
+pub fn start_of(variance: f64) -> f32 {
+    let variance = variance.max(0.0);
+    ((variance * variance.sqrt()) as f32).clamp(NO_START, 1.0)
 }
 
 /// What blockwise descent does with an epoch.
@@ -84,6 +99,7 @@ impl Descent {
             settings: &self.settings,
             input: &self.input,
             offset: self.learnt.offset,
+            start: self.learnt.start,
             noise: &self.learnt.noise,
         }
     }
@@ -103,8 +119,12 @@ impl Descent {
         let forbidden = totals.iter().find_map(|totals| totals.forbidden);
         let interactions = sum(|totals| totals.interactions as f64);
         counts::check(forbidden, ("loss", "poisson"), interactions)?;
+        self.learnt.start = NO_START;
         if self.settings.fits_values() {
-            self.learnt.offset = (sum(|totals| totals.values) / interactions) as f32;
+            let mean = sum(|totals| totals.values) / interactions;
+            self.learnt.offset = mean as f32;
+            let squares = sum(|totals| totals.squares) / interactions;
+            self.learnt.start = start_of(squares - mean * mean);
         }
         Ok(())
     }

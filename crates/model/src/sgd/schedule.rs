@@ -97,6 +97,8 @@ pub struct Layout<'a> {
     pub input: &'a Input,
     /// What is added to every score.
     pub offset: f32,
+    /// What sums of squares begin with.
+    pub start: f32,
     /// The noise of each product super-block.
     pub noise: &'a [f64],
 }
@@ -430,6 +432,7 @@ impl Layout<'_> {
             share,
             rate: settings.rate_of(epoch),
             adagrad: settings.optimizer == Optimizer::Adagrad,
+            start: self.start,
             regularization: settings.regularization as f32,
             biases: settings.biases,
             offset: self.offset,

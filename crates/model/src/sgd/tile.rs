@@ -109,6 +109,7 @@ impl Descent {
             rank: op.rank,
             rate: op.rate,
             adagrad: op.adagrad,
+            start: op.start,
             regularization: op.regularization,
             biases: op.biases,
             nonnegative: op.loss.covers_all_cells(),
