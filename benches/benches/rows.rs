@@ -226,7 +226,7 @@ fn median(options: &Options, rank: u32, solver: Solver, rows: &Interactions, tab
                 &rows.ids,
                 Small::default(),
                 Values::Each(&rows.values),
-                u64::from(options.columns),
+                Some(u64::from(options.columns)),
             );
             let began = Instant::now();
             let shared = Shared {

@@ -8,7 +8,7 @@ use coordinator::driver::{
     Checkpoints, Context, Crew, Driver, Outcome, Pace, Report, Resume, StoredObject,
 };
 use depot::{Body, CheckpointObject, Depot};
-use exec::{Held, HeldBytes, Simd};
+use exec::{Held, HeldBytes, Simd, SpareBuffers};
 use futures::future::BoxFuture;
 use plan::{Failure, Refusal};
 use std::future::Future;
@@ -165,9 +165,13 @@ impl Dialer for Watching {
 }
 
 impl PeerLink for WatchedLink {
-    fn pull(&self, pull: Pull) -> BoxFuture<'static, Result<Held, PullError>> {
+    fn pull(
+        &self,
+        pull: Pull,
+        spare: &Arc<SpareBuffers>,
+    ) -> BoxFuture<'static, Result<Held, PullError>> {
         let (key, part) = (pull.key, format!("{:?}", pull.part));
-        let (pulling, watch) = (self.link.pull(pull), self.watch.clone());
+        let (pulling, watch) = (self.link.pull(pull, spare), self.watch.clone());
         Box::pin(async move {
             let held = pulling.await?;
             let bytes = bytes_of(&held);

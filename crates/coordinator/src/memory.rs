@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use store::heap::anonymous_bytes;
 use tensor::ByteSize;
 
 /// How often the size is read: a phase of some seconds is then seen dozens of times. Every look wakes a thread, 0.1 ms.
@@ -43,14 +44,6 @@ fn cgroup_limit() -> Option<u64> {
 fn field(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(rest.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
-}
-
-/// Anonymous memory now; 0 where the system does not tell.
-pub fn anonymous_bytes() -> u64 {
-    fs::read_to_string("/proc/self/status")
-        .ok()
-        .and_then(|status| field(&status, "RssAnon:"))
-        .unwrap_or(0)
 }
 
 #[derive(Debug, Default)]

@@ -31,16 +31,25 @@ impl SpareBuffers {
 
     /// A buffer of this length, of which whatever is read must have been written before.
     pub fn take(&self, len: usize) -> AlignedBuf {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = kept.iter().rposition(|buffer| buffer.len() == len);
-        let found = place.map(|place| kept.remove(place));
-        drop(kept);
+        let found = self.fitting(len);
         let mut buffer = found.unwrap_or_else(|| AlignedBuf::zeroed(len));
         // So that tests see it where something is read that was not written.
         if cfg!(debug_assertions) {
             buffer.bytes_mut().fill(UNWRITTEN);
         }
         buffer
+    }
+
+    /// An empty buffer with memory for this length.
+    pub fn take_empty(&self, len: usize) -> AlignedBuf {
+        let found = self.fitting(len);
+        found.map_or_else(|| AlignedBuf::with_capacity(len), AlignedBuf::emptied)
+    }
+
+    fn fitting(&self, len: usize) -> Option<AlignedBuf> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = kept.iter().rposition(|buffer| buffer.len() == len);
+        place.map(|place| kept.remove(place))
     }
 
     /// Takes what is held no longer, unless somebody still reads it. Where there is too much, the oldest go.
@@ -99,6 +108,8 @@ mod tests {
         assert_eq!(lengths(&spare), [1]);
         assert_eq!(spare.take(2 * LEAST_BYTES).len(), 2 * LEAST_BYTES);
         assert_eq!(lengths(&spare), [1], "a new one");
+        let empty = spare.take_empty(LEAST_BYTES);
+        assert_eq!((empty.len(), lengths(&spare)), (0, vec![]));
         spare.give(held(4 * LEAST_BYTES));
         assert_eq!(lengths(&spare), [], "alone too much");
     }

@@ -129,7 +129,7 @@ mod tests {
                     &users[range],
                     Small::default(),
                     Values::All(1.0),
-                    9,
+                    Some(9),
                 )
                 .unwrap();
                 distinct.absorb(&piece, 0);

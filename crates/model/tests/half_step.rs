@@ -356,7 +356,7 @@ impl Problem {
                 &self.ids[a..b],
                 ids,
                 Values::Each(&self.values[a..b]),
-                limit,
+                Some(limit),
             )
             .unwrap();
             piece(csr, first as u32);

@@ -171,7 +171,7 @@ fn half_step(preset: Preset, solver: Solver, biased: bool, simd: Simd, threads: 
         &columns,
         Small::default(),
         Values::All(2.0),
-        64,
+        Some(64),
     )
     .unwrap();
     let blocks = [&table[..]];

@@ -32,6 +32,14 @@ impl AlignedBuf {
         }
     }
 
+    /// The same memory, with nothing in it.
+    #[must_use]
+    pub fn emptied(mut self) -> Self {
+        self.lines.clear();
+        self.len = 0;
+        self
+    }
+
     /// Adds `bytes` behind what there is.
     pub fn append(&mut self, bytes: &[u8]) {
         let begun = self.len.next_multiple_of(64) - self.len;

@@ -9,6 +9,10 @@
 //! **Invariant:** nothing here changes what a program computes.
 #![allow(unsafe_code)]
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
+
 /// A buffer of this size and more is a map of its own, gone when it is freed. Most blocks of factors and chunks of
 /// partitions are larger.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -64,8 +68,27 @@ pub fn keep_for(_memory_bytes: u64) {}
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn fix_thresholds() {}
 
+/// The anonymous memory of this process, as the system counts it; 0 where it does not tell. What is resident without what is
+/// of files: looked at dozens of times a second, so not taken from `status`, which costs the kernel ten times as much, and by
+/// way of a file that stays open.
+pub fn anonymous_bytes() -> u64 {
+    static SIZES: OnceLock<Option<File>> = OnceLock::new();
+    let sizes = SIZES.get_or_init(|| File::open("/proc/self/statm").ok());
+    let mut text = [0; 128];
+    let length = sizes
+        .as_ref()
+        .and_then(|sizes| sizes.read_at(&mut text, 0).ok());
+    let pages = std::str::from_utf8(&text[..length.unwrap_or(0)]).unwrap_or("");
+    let mut pages = pages
+        .split(' ')
+        .skip(1)
+        .map(|number| number.parse::<u64>().unwrap_or(0));
+    let (resident, of_files) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
+    resident.saturating_sub(of_files) * page_bytes()
+}
+
 /// The bytes of a page of memory.
-pub fn page_bytes() -> u64 {
+fn page_bytes() -> u64 {
     // SAFETY: asks for a constant of the system, and touches nothing of ours.
     let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     u64::try_from(bytes).unwrap_or(4096)
@@ -98,7 +121,11 @@ mod tests {
     fn what_is_freed_goes_back_and_what_is_held_stays() {
         fix_thresholds();
         let mut pieces: Vec<Vec<u8>> = (0..256).map(|i| vec![i as u8; 512 << 10]).collect();
-        let held = resident_bytes();
+        let (held, anonymous) = (resident_bytes(), anonymous_bytes());
+        assert!(
+            (120 << 20..=held).contains(&anonymous),
+            "{anonymous} of {held}"
+        );
         // Every fourth stays, so that the holes are no end of a heap.
         let mut index = 0;
         pieces.retain(|_| {
@@ -108,6 +135,7 @@ mod tests {
         give_back();
         let after = resident_bytes();
         assert!(after + (64 << 20) < held, "{held} -> {after}");
+        assert!(anonymous_bytes() + (64 << 20) < anonymous);
         for (piece, i) in pieces.iter().zip((3..256).step_by(4)) {
             assert!(piece.iter().all(|&byte| byte == i as u8));
         }

@@ -15,8 +15,8 @@ use std::marker::PhantomData;
 use std::ops::{Deref, Range};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tensor::{Digest, ReadAt, SealedRef};
 
 /// How sealed files are read.
@@ -26,6 +26,29 @@ pub enum IoMode {
     Mmap,
     /// By positioned reads into buffers of ours: a chunk is checked at every read.
     Pread,
+}
+
+/// How many of the first columns of a partition are below which limit. One limit for all of them: the first one said.
+#[derive(Debug, Default)]
+pub(crate) struct KnownColumns {
+    limit: OnceLock<u64>,
+    count: AtomicU64,
+}
+
+impl KnownColumns {
+    /// The columns known, and what they are below.
+    pub(crate) fn get(&self) -> (u64, u64) {
+        let limit = self.limit.get().copied().unwrap_or(u64::MAX);
+        (self.count.load(Ordering::Relaxed), limit)
+    }
+
+    /// These columns are below a limit; nothing is noted of columns that leave a gap, or are below another limit only.
+    pub(crate) fn add(&self, columns: Range<u64>, limit: u64) {
+        let follows = columns.start <= self.count.load(Ordering::Relaxed);
+        if follows && limit <= *self.limit.get_or_init(|| limit) {
+            self.count.fetch_max(columns.end, Ordering::Relaxed);
+        }
+    }
 }
 
 /// An open sealed file. Cheap to clone; the file stays on disk while a clone lives.
@@ -41,6 +64,7 @@ pub(crate) struct SealedFile {
     /// One bit a chunk: checked since it was opened.
     checked: Vec<AtomicU64>,
     damaged: AtomicBool,
+    known_columns: KnownColumns,
     /// What a file without a name takes of the cache, given back when the last clone is gone.
     _reservation: Option<Reservation>,
 }
@@ -86,6 +110,7 @@ impl Sealed {
             map,
             checked,
             damaged,
+            known_columns: KnownColumns::default(),
             _reservation: reservation,
         })))
     }
@@ -97,6 +122,11 @@ impl Sealed {
     /// Whether damage was found in it.
     pub(crate) fn is_damaged(&self) -> bool {
         self.0.damaged.load(Ordering::Relaxed)
+    }
+
+    /// What is known of the columns of a partition.
+    pub(crate) fn known_columns(&self) -> &KnownColumns {
+        &self.0.known_columns
     }
 
     pub(crate) fn from_shared(file: Arc<SealedFile>) -> Self {

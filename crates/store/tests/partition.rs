@@ -242,6 +242,26 @@ fn arrow_reads_it_too() {
 }
 
 #[test]
+fn columns_are_known_from_the_first_on_while_the_file_is_open() {
+    let (_directory, cache) = cache(IoMode::Mmap);
+    let sealed = write(&cache, &rows(5, 100, NEITHER, true), NEITHER);
+    let object = sealed.reference();
+    let partition = Partition::open(sealed.clone()).unwrap();
+    let end = partition.interactions();
+    assert!(!partition.knows_columns(0..1, 5000));
+    partition.know_columns(end / 2..end, 5000);
+    assert!(!partition.knows_columns(end / 2..end, 5000), "a gap");
+    partition.know_columns(0..end / 2, 5000);
+    partition.know_columns(end / 2..end, 6000);
+    assert!(!partition.knows_columns(0..end, 6000), "another limit");
+    let again = Partition::open(cache.find(object).unwrap().unwrap()).unwrap();
+    assert!(again.knows_columns(0..end / 2, 5000) && again.knows_columns(0..end / 2, 5001));
+    assert!(!again.knows_columns(0..end / 2, 4999));
+    again.know_columns(end / 2..end, 4000);
+    assert!(partition.knows_columns(end / 2..end, 5000));
+}
+
+#[test]
 fn an_open_row_is_refused() {
     let (_directory, cache) = cache(IoMode::Mmap);
     let mut writer = PartitionWriter::create(&cache, Mode::User, BlockId(0), NEITHER).unwrap();

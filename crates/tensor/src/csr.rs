@@ -82,7 +82,8 @@ impl<'a> CsrRef<'a> {
     /// Checks the structure in one pass; kernels then assert lengths only.
     ///
     /// `offsets` has one entry more than there are rows; it may reach below `base` and beyond
-    /// `base + columns.len()` in its first and last rows where the piece cuts them.
+    /// `base + columns.len()` in its first and last rows where the piece cuts them. Columns are below `column_limit`; it is
+    /// `None` where they were held against their limit before.
     ///
     /// # Errors
     /// The first fault found.
@@ -92,7 +93,7 @@ impl<'a> CsrRef<'a> {
         columns: &'a [u32],
         small: Small<Option<&'a [u32]>>,
         values: Values<'a>,
-        column_limit: u64,
+        column_limit: Option<u64>,
     ) -> Result<Self, CsrError> {
         if offsets.is_empty() {
             return Err(CsrError::Offsets { row: 0 });
@@ -125,15 +126,17 @@ impl<'a> CsrRef<'a> {
                 expected,
             });
         }
-        if some_beyond(columns, column_limit) {
+        if let Some(limit) = column_limit
+            && some_beyond(columns, limit)
+        {
             let position = columns
                 .iter()
-                .position(|&column| u64::from(column) >= column_limit)
+                .position(|&column| u64::from(column) >= limit)
                 .unwrap_or(0);
             return Err(CsrError::Column {
                 position,
                 column: columns[position],
-                limit: column_limit,
+                limit,
             });
         }
         Ok(CsrRef {
@@ -196,8 +199,15 @@ mod tests {
     fn a_piece_knows_its_place_in_cut_rows() {
         let offsets = [0, 4, 4, 10];
         let columns = [7, 8, 1, 2, 3];
-        let csr =
-            CsrRef::new(&offsets, 2, &columns, Small::default(), Values::All(1.0), 9).unwrap();
+        let csr = CsrRef::new(
+            &offsets,
+            2,
+            &columns,
+            Small::default(),
+            Values::All(1.0),
+            Some(9),
+        )
+        .unwrap();
         assert_eq!(
             (csr.row(0), csr.row_start(0), csr.row_count(0)),
             (0..2, 2, 4)
@@ -215,7 +225,15 @@ mod tests {
     #[test]
     fn faults_are_named() {
         let wrong = |offsets: &[u64], columns: &[u32]| {
-            CsrRef::new(offsets, 0, columns, Small::default(), Values::All(1.0), 5).unwrap_err()
+            CsrRef::new(
+                offsets,
+                0,
+                columns,
+                Small::default(),
+                Values::All(1.0),
+                Some(5),
+            )
+            .unwrap_err()
         };
         assert_eq!(wrong(&[], &[]), CsrError::Offsets { row: 0 });
         assert_eq!(wrong(&[0, 2, 1], &[0]), CsrError::Offsets { row: 1 });

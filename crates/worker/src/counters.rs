@@ -1,9 +1,9 @@
 //! What a session counts.
 
-use crate::memory::anonymous_bytes;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+use store::heap::anonymous_bytes;
 use tensor::WorkerId;
 use wire::{Totals, Traffic};
 

@@ -259,13 +259,16 @@ impl Session {
             .link(worker)
             .ok_or_else(|| PullError::Unreachable("its address is not known".into()))?;
         let held = link
-            .pull(Pull {
-                run: self.run,
-                term: self.term,
-                key,
-                puller: self.me,
-                part,
-            })
+            .pull(
+                Pull {
+                    run: self.run,
+                    term: self.term,
+                    key,
+                    puller: self.me,
+                    part,
+                },
+                self.holding.spare(),
+            )
             .await?;
         self.counters.received(worker, held.bytes());
         Ok(held)

@@ -141,6 +141,7 @@ impl Holding {
         for key in ranges.iter().flat_map(|range| range.keys()) {
             if let Some(copy) = copies.of.remove(&key) {
                 copies.bytes -= copy.held.anonymous_bytes();
+                self.spare.give(copy.held);
             }
         }
     }
@@ -200,7 +201,11 @@ struct LocalPeer {
 }
 
 impl PeerLink for LocalPeer {
-    fn pull(&self, pull: Pull) -> BoxFuture<'static, Result<Held, PullError>> {
+    fn pull(
+        &self,
+        pull: Pull,
+        _spare: &Arc<SpareBuffers>,
+    ) -> BoxFuture<'static, Result<Held, PullError>> {
         let worker = self
             .peers
             .0

@@ -72,20 +72,6 @@ impl Split {
     }
 }
 
-/// The anonymous memory of this process, as the kernel counts it; 0 where it cannot be told. What is resident without what
-/// is of files: looked at fifty times a second, so not taken from `status`, which costs the kernel ten times as much.
-pub fn anonymous_bytes() -> u64 {
-    let Ok(pages) = std::fs::read_to_string("/proc/self/statm") else {
-        return 0;
-    };
-    let mut pages = pages
-        .split(' ')
-        .skip(1)
-        .map(|number| number.parse::<u64>().unwrap_or(0));
-    let (resident, of_files) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
-    resident.saturating_sub(of_files) * store::heap::page_bytes()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,10 +107,5 @@ mod tests {
         assert_eq!(Split::of(128 << 20, true).lanes(2), 1);
         assert_eq!(Split::of(1 << 30, false).lanes(2), 2);
         assert_eq!(Split::of(1 << 40, false).lanes(2), 2);
-    }
-
-    #[test]
-    fn this_process_has_memory() {
-        assert!(anonymous_bytes() > 0);
     }
 }

@@ -1,7 +1,7 @@
 //! What is injected: where jobs run, and how peers are reached.
 
-use exec::Held;
 use exec::pool::Pool;
+use exec::{Held, SpareBuffers};
 use futures::future::BoxFuture;
 use futures::future::{AbortHandle, abortable};
 use plan::Failure;
@@ -102,8 +102,12 @@ pub enum PullError {
 
 /// A way to one peer.
 pub trait PeerLink: Send + Sync {
-    /// Fetches an object, or packed rows of it.
-    fn pull(&self, pull: Pull) -> BoxFuture<'static, Result<Held, PullError>>;
+    /// Fetches an object, or packed rows of it; into a spare buffer, where it must be copied and one has its length.
+    fn pull(
+        &self,
+        pull: Pull,
+        spare: &Arc<SpareBuffers>,
+    ) -> BoxFuture<'static, Result<Held, PullError>>;
 }
 
 /// Opens ways to peers.

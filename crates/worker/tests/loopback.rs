@@ -364,13 +364,14 @@ async fn large_objects_wait_for_each_other_and_none_stands_still() {
         let dialer = GrpcDialer::new(tcp(), memory);
         let link = worker::Dialer::peer(&dialer, &peer(0, &giant));
         let pulls = (0..8).map(|block| {
-            link.pull(wire::Pull {
+            let pull = wire::Pull {
                 run: RUN,
                 term: 1,
                 key: key(block),
                 puller: WorkerId(1),
                 part: wire::PullPart::Whole,
-            })
+            };
+            link.pull(pull, &Arc::default())
         });
         let all = timeout(CHUNK_IDLE_TIMEOUT, futures::future::try_join_all(pulls)).await;
         for held in all.expect("nobody waits for a chunk").unwrap() {

@@ -327,7 +327,8 @@ impl Cluster {
             puller: COORDINATOR,
             part: PullPart::Whole,
         };
-        let held = self.dialer.peer(&peer).pull(pull).await;
+        let spare = Arc::default();
+        let held = self.dialer.peer(&peer).pull(pull, &spare).await;
         let held =
             held.map_err(|error| format!("{key} could not be had from {worker}: {error}"))?;
         if !peer.address.is_empty() {

@@ -12,7 +12,7 @@ use plan::Failure;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
-use store::partition::{Partition, Piece};
+use store::partition::Partition;
 use tensor::{CsrRef, Grid, KeyRange, ObjectKey};
 
 /// Interactions that a plan looks at together, and the least piece.
@@ -199,33 +199,29 @@ impl Gather {
         }
         let rows = partition.rows_of(planned.range.clone());
         let offsets = &partition.offsets()[rows.start..=rows.end];
-        let csr = csr(&piece, offsets, renumbered.as_deref(), &self.grid)?;
+        let limit = u64::from(self.grid.blocks()) << self.grid.stride_log2;
+        // Ids that were renumbered are made of ranks.
+        let known = renumbered.is_some() || partition.knows_columns(planned.range.clone(), limit);
+        let columns = renumbered.as_deref().unwrap_or(&piece.columns);
+        let csr = CsrRef::new(
+            offsets,
+            piece.base,
+            columns,
+            piece.small_ids(),
+            piece.values.as_values(),
+            (!known).then_some(limit),
+        );
+        let csr =
+            csr.map_err(|error| bad_partition(&format!("does not fit its data set ({error})")))?;
+        if !known {
+            partition.know_columns(planned.range.clone(), limit);
+        }
         Ok(compute(
             csr,
             rows.start as u32,
             Rows::new(&blocks, self.grid.stride_log2, self.width),
         ))
     }
-}
-
-/// A piece as rows, with renumbered columns where there are some.
-fn csr<'a>(
-    piece: &'a Piece,
-    offsets: &'a [u64],
-    renumbered: Option<&'a [u32]>,
-    grid: &Grid,
-) -> Result<CsrRef<'a>, Failure> {
-    let limit = u64::from(grid.blocks()) << grid.stride_log2;
-    let columns = renumbered.unwrap_or(&piece.columns);
-    let csr = CsrRef::new(
-        offsets,
-        piece.base,
-        columns,
-        piece.small_ids(),
-        piece.values.as_values(),
-        limit,
-    );
-    csr.map_err(|error| bad_partition(&format!("does not fit its data set ({error})")))
 }
 
 /// Which rows of each block a piece names, and the rank of each among them.

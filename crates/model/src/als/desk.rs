@@ -4,6 +4,7 @@
 
 use super::lines::Lines;
 use super::packed::Packed;
+use super::waiting::Waiting;
 use kernels::{
     CHUNK, GROUP, batch_len, conjugate_gradients_scratch, dual_scratch, panel_len, solve_scratch,
     subspace_scratch, system_len,
@@ -26,6 +27,8 @@ pub struct Desk {
     pub sum: Vec<f64>,
     /// Systems ready to be solved together.
     pub batch: Lines,
+    /// The rows of these systems.
+    pub waiting: Waiting,
     /// Their copy, to measure the solutions by.
     pub copy: Vec<f32>,
     /// Scratch of the solver.
@@ -56,6 +59,7 @@ impl Desk {
             chunk: Lines::zeroed(system),
             sum: vec![0.0; system],
             batch: Lines::zeroed(batch_len(width) * system),
+            waiting: Waiting::default(),
             copy: Vec::new(),
             solver: Lines::zeroed(scratch_len(width, panel)),
             square: Vec::new(),
@@ -72,7 +76,7 @@ impl Desk {
         let floats = panel_len(width)
             + (3 + 2 * batch_len(width)) * system_len(width)
             + scratch_len(width, panel)
-            + 2 * width
+            + (2 + batch_len(width)) * width
             + 5 * CHUNK;
         4 * floats as u64 + Packed::bytes(width, panel)
     }

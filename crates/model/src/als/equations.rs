@@ -236,7 +236,7 @@ impl Equations {
                     let slot = &mut desk.batch[..system_len(self.width)];
                     close_long(self.simd, self.closing(ridge, extra), &total, slot);
                     Outcome::Solved(
-                        self.solve(1, &[ridge], desk, job.out, job.notes)
+                        self.solve(&[ridge], desk, job.out, job.notes)
                             .map(|(_, pivot)| pivot),
                     )
                 })
@@ -259,7 +259,7 @@ impl Equations {
         &self,
         csr: &CsrRef<'_>,
         factors: Factors<'_>,
-        job: Job<'_>,
+        mut job: Job<'_>,
         desk: &mut Desk,
     ) -> Option<(usize, usize)> {
         if let Some(basis) = &self.weightless {
@@ -267,10 +267,7 @@ impl Equations {
         }
         let (width, length) = (self.width, system_len(self.width));
         let mut failed = Vec::new();
-        let mut waiting = Vec::with_capacity(batch_len(width));
-        let mut ridges = Vec::with_capacity(batch_len(width));
-        let mut outs = vec![0.0; batch_len(width) * width];
-        let mut notes = vec![Note::default(); batch_len(width)];
+        let mut waiting = std::mem::take(&mut desk.waiting);
         let last = job.rows.end - 1;
         for row in job.rows.clone() {
             let count = csr.row(row).len();
@@ -299,29 +296,18 @@ impl Equations {
                     &self.items(csr, factors, row),
                     count,
                     self.closing(ridge, extra),
-                    waiting.len(),
+                    waiting.count(),
                     desk,
                 );
-                if self.non_negative {
-                    outs[waiting.len() * width..][..width]
-                        .copy_from_slice(&job.out[(row - job.rows.start) * width..][..width]);
-                }
-                waiting.push(row);
-                ridges.push(ridge);
+                waiting.push(row, ridge);
             }
-            if waiting.len() == batch_len(width) || (row == last && !waiting.is_empty()) {
-                let here = self.solve(waiting.len(), &ridges, desk, &mut outs, &mut notes);
-                failed.extend(here.map(|(system, pivot)| (waiting[system], pivot)));
-                for (place, &row) in waiting.iter().enumerate() {
-                    let row = row - job.rows.start;
-                    job.out[row * width..][..width]
-                        .copy_from_slice(&outs[place * width..][..width]);
-                    job.notes[row] = notes[place];
-                }
-                waiting.clear();
-                ridges.clear();
+            if waiting.count() == batch_len(width) || row == last {
+                failed.extend(waiting.solve(width, &mut job, |ridges, outs, notes| {
+                    self.solve(ridges, desk, outs, notes)
+                }));
             }
         }
+        desk.waiting = waiting;
         debug_assert_eq!(desk.batch.len(), batch_len(width) * length);
         failed.into_iter().min()
     }
@@ -450,17 +436,16 @@ impl Equations {
         2.0 * targets - inner(self.simd, copy, copy) - base.constant
     }
 
-    /// Solves the first `count` systems of the desk's batch; `outs` holds before what rows start from. Returns the first that
-    /// failed, and its pivot.
+    /// Solves the first systems of the desk's batch, one per ridge; `outs` holds before what rows start from. Returns the first
+    /// that failed, and its pivot.
     fn solve(
         &self,
-        count: usize,
         ridges: &[f32],
         desk: &mut Desk,
         outs: &mut [f32],
         notes: &mut [Note],
     ) -> Option<(usize, usize)> {
-        let (width, length) = (self.width, system_len(self.width));
+        let (width, length, count) = (self.width, system_len(self.width), ridges.len());
         let batch = &mut desk.batch[..count * length];
         let kept = self.non_negative || keeps_systems(width, count);
         let kept = kept && !self.biases.holds_any();

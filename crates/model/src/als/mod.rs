@@ -32,6 +32,7 @@ pub mod small_mode;
 pub mod solver;
 pub mod sum;
 mod time_chain;
+mod waiting;
 mod weightless;
 
 pub use biases::Biases;

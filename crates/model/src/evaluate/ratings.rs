@@ -222,7 +222,7 @@ mod tests {
             &columns,
             Small::default(),
             Values::Each(&values),
-            3,
+            Some(3),
         )
         .unwrap();
         let mut range = ValueRange::EMPTY;

@@ -80,7 +80,7 @@ impl Piece {
             &self.columns,
             self.small_ids(),
             self.values.as_values(),
-            column_limit,
+            Some(column_limit),
         )
     }
 }
@@ -255,6 +255,18 @@ impl Partition {
             time: ids(self.small.time)?,
             context: ids(self.small.context)?,
         })
+    }
+
+    /// Whether all columns of a range of interactions are known to be below a limit: whoever has the file open has held them
+    /// against it ([`Partition::know_columns`]). The bytes of a sealed file stay what they were.
+    pub fn knows_columns(&self, interactions: Range<u64>, limit: u64) -> bool {
+        let (known, below) = self.file.known_columns().get();
+        interactions.end <= known && below <= limit
+    }
+
+    /// Says that the columns of a range of interactions are below a limit.
+    pub fn know_columns(&self, interactions: Range<u64>, limit: u64) {
+        self.file.known_columns().add(interactions, limit);
     }
 
     /// Values of a range of interactions.

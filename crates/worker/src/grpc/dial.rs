@@ -4,7 +4,7 @@
 use crate::memory::Split;
 use crate::receiving::Receiving;
 use crate::seams::{Dialer, PeerLink, PullError};
-use exec::Held;
+use exec::{Held, SpareBuffers};
 use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -84,17 +84,22 @@ struct GrpcPeer {
 }
 
 impl PeerLink for GrpcPeer {
-    fn pull(&self, pull: Pull) -> BoxFuture<'static, Result<Held, PullError>> {
+    fn pull(
+        &self,
+        pull: Pull,
+        spare: &Arc<SpareBuffers>,
+    ) -> BoxFuture<'static, Result<Held, PullError>> {
         let turn = self.turn.fetch_add(1, Relaxed);
         let way = self.ways.get(turn % self.ways.len().max(1)).cloned();
         let (memory_bytes, receiving) = (self.memory_bytes, Arc::clone(&self.receiving));
+        let spare = Arc::clone(spare);
         Box::pin(async move {
             let way = way.ok_or_else(|| unreachable("it has no usable address"))?;
             let turn = (way.asking.lock().await, receiving.ask().await);
             let (mut replies, bytes, row_bytes) = ask(way.channel, pull, memory_bytes).await?;
             let _room = receiving.room(bytes).await;
             drop(turn);
-            let buffer = receive(&mut replies, bytes as usize).await?;
+            let buffer = receive(&mut replies, bytes as usize, &spare).await?;
             Ok(Held::Memory {
                 buffer: Arc::new(buffer),
                 row_bytes,
@@ -138,8 +143,9 @@ async fn ask(
 async fn receive(
     replies: &mut Streaming<proto::PullReply>,
     bytes: usize,
+    spare: &SpareBuffers,
 ) -> Result<AlignedBuf, PullError> {
-    let mut buffer = AlignedBuf::with_capacity(bytes);
+    let mut buffer = spare.take_empty(bytes);
     while buffer.len() < bytes {
         let PullReply::Content(chunk) = next(replies).await? else {
             return Err(PullError::Corrupt);
