@@ -121,7 +121,7 @@ fn run(options: &Options, matrix: &Matrix, width: usize, edges: Edges) -> Run {
         &matrix.ids,
         Small::default(),
         Values::Each(&matrix.values),
-        matrix.columns as u64,
+        Some(matrix.columns as u64),
     )
     .expect("rows of the matrix");
     let mut seconds: Vec<f64> = (0..options.repeats)

@@ -27,11 +27,13 @@ const IO: [&str; 2] = ["mmap", "pread"];
 const MEMORY: [&str; 2] = ["4GiB", "256MiB"];
 const GENEROUS: &str = MEMORY[0];
 const DATA: [Data; 2] = [Data::Bundled, Data::Generated];
-/// Matrix; tensor of smooth time with biases; and the matrix with biases by steps from the last factors, in the eigenbasis.
-const MODELS: [(&str, &str); 3] = [
+/// Matrix; tensor of smooth time with biases; the matrix with biases by steps from the last factors, in the eigenbasis; and, of
+/// another kind, its singular vectors.
+const MODELS: [(&str, &str); 4] = [
     ("ignore", "cholesky"),
     ("factor", "cholesky"),
     ("ignore", "cg"),
+    ("ignore", "spectral"),
 ];
 
 /// One choice on each axis: workers, threads, I/O, memory, SIMD, data, model.
@@ -106,9 +108,13 @@ fn job(inputs: &Inputs, data: Data, (time, solver): (&str, &str)) -> Job {
         (_, "cg") => (14, "biases = true"),
         _ => (16, ""),
     };
-    let model = format!(
-        "rank = {rank}\nepochs = 2\nregularization = 0.0001\ntime = {time:?}\nsolver = {solver:?}\n{more}"
-    );
+    let model = if solver == "spectral" {
+        "kind = \"spectral\"\nrank = 8\nepochs = 2\nnormalization = \"symmetric\"\nedges = \"values\"".to_owned()
+    } else {
+        format!(
+            "rank = {rank}\nepochs = 2\nregularization = 0.0001\ntime = {time:?}\nsolver = {solver:?}\n{more}"
+        )
+    };
     // Validation makes views, and metrics after every epoch.
     let split = match data {
         Data::Bundled => "validation_bins = 4",

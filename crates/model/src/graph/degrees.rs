@@ -113,7 +113,7 @@ mod tests {
             &columns,
             Small::default(),
             Values::Each(&values),
-            3,
+            Some(3),
         );
         let csr = csr.unwrap();
         let count = |edges| {

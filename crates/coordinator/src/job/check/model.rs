@@ -7,7 +7,7 @@ use crate::job::merge::{Faults, Merged};
 use crate::job::settings::{Model, ModelKind, ModelTime, Preset, Solver};
 use model::forecast::Forecast;
 use model::graph::Edges;
-use model::graph::spectral::Normalization;
+use model::graph::spectral::{Normalization, RANK_MAX};
 use model::sgd::{Loss, Optimizer};
 
 /// Settings of solving, and those of descent.
@@ -349,6 +349,15 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     }
     if kind == ModelKind::Als {
         super::attributes::uses(merged, faults);
+    }
+    let oversampling = merged.count("model.oversampling").unwrap_or(0);
+    let rank = merged.count("model.rank").unwrap_or_default();
+    let room = u64::from(RANK_MAX).saturating_sub(rank);
+    if kind == ModelKind::Spectral && oversampling > room {
+        let sentence = format!(
+            "`model.oversampling` is {oversampling}: with the rank {rank} give at most {room}"
+        );
+        faults.push(merged.origin("model.oversampling"), sentence);
     }
     let real = |path: &str| merged.real(path).unwrap_or_default();
     Model {

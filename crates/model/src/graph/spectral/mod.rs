@@ -10,4 +10,4 @@ pub mod schedule;
 pub mod settings;
 
 pub use program::{Input, Iteration, Spectral};
-pub use settings::{Normalization, Settings, SettingsError};
+pub use settings::{Normalization, RANK_MAX, Settings, SettingsError};

@@ -174,33 +174,13 @@ impl Layout<'_> {
         ]
     }
 
-    /// The reduction of the Gram of a table in iteration.
-    fn gram(&self, table: &TableVersion) -> Reduction {
-        Reduction {
-            id: table.version * REDUCTIONS + u64::from(table.id.0 - PRODUCT_SUMS.0),
-            leaves: table.grid.blocks(),
-            rows: 1,
-            row_bytes: (upper_len(table.width as usize) * 8) as u32,
-        }
-    }
-
-    /// The key of its eigenbasis: it stands one level above the root.
-    fn basis(&self, table: &TableVersion) -> ObjectKey {
-        let gram = self.gram(table);
-        ObjectKey::Partial {
-            reduction: gram.id,
-            level: gram.levels() + 1,
-            index: 0,
-        }
-    }
-
     /// What a program restored after an epoch reads and does not write.
     pub fn kept(&self, epoch: u32) -> Vec<KeyRange> {
         let sums = self.iterated(PRODUCT_SUMS, epoch);
         vec![
             self.degrees(Mode::User).keys(),
             self.degrees(Mode::Product).keys(),
-            KeyRange::One(self.gram(&sums).root()),
+            KeyRange::One(gram(&sums).root()),
             sums.keys(),
         ]
     }
@@ -244,17 +224,13 @@ impl Layout<'_> {
             (
                 op.clone(),
                 reads,
-                self.block_and_gram(&start, block),
+                block_and_gram(&start, block),
                 rows(&start, block),
             )
         });
         stage.push("random columns", Role::Silent, drafts, Vec::new());
-        stage.reduce("random columns", self.gram(&start));
+        stage.reduce("random columns", gram(&start));
         stage.steps
-    }
-
-    fn block_and_gram(&self, table: &TableVersion, block: u32) -> Vec<ObjectKey> {
-        vec![table.block(block), self.gram(table).leaf(block)]
     }
 
     /// All steps of an epoch, counted from 1.
@@ -278,7 +254,7 @@ impl Layout<'_> {
                 },
             )
         };
-        self.diagonalise(&mut stage, &last);
+        diagonalise(&mut stage, &last);
         self.turn(
             &mut stage,
             "columns",
@@ -288,9 +264,9 @@ impl Layout<'_> {
             &nearly,
             true,
         );
-        stage.push_frees(vec![last.keys(), KeyRange::One(self.basis(&last))]);
-        stage.reduce("columns", self.gram(&nearly));
-        self.diagonalise(&mut stage, &nearly);
+        stage.push_frees(vec![last.keys(), KeyRange::One(basis_key(&last))]);
+        stage.reduce("columns", gram(&nearly));
+        diagonalise(&mut stage, &nearly);
         self.turn(
             &mut stage,
             "columns",
@@ -300,7 +276,7 @@ impl Layout<'_> {
             &right,
             false,
         );
-        stage.push_frees(vec![nearly.keys(), KeyRange::One(self.basis(&nearly))]);
+        stage.push_frees(vec![nearly.keys(), KeyRange::One(basis_key(&nearly))]);
 
         let user_power = power(Mode::User);
         let scales = Scales {
@@ -308,7 +284,7 @@ impl Layout<'_> {
             stored: user_power,
         };
         self.product(&mut stage, &right, scales, &left);
-        self.diagonalise(&mut stage, &left);
+        diagonalise(&mut stage, &left);
         // Stored rows carry the power once of B and once for those that read them; factors are those of R.
         let back = |mode| Scales {
             made: power(mode).back_twice(),
@@ -344,27 +320,6 @@ impl Layout<'_> {
         stage.steps
     }
 
-    /// Diagonalises the Gram of a table and frees it.
-    fn diagonalise(&self, stage: &mut Stage, table: &TableVersion) {
-        let root = self.gram(table).root();
-        let op = BasisOp {
-            rank: table.rank,
-            biases: Biases::new(table.rank, 0, table.mode),
-        };
-        let draft = (
-            Op::Als(AlsOp::Basis(op)).encode(),
-            vec![Read::whole(root)],
-            vec![self.basis(table)],
-            basis_len(table.width as usize) as u64 / 16,
-        );
-        stage.push(
-            "basis",
-            Role::Silent,
-            std::iter::once(draft),
-            vec![KeyRange::One(root)],
-        );
-    }
-
     /// The rows of a table times a factor of the basis of another's Gram.
     fn turn(
         &self,
@@ -382,11 +337,11 @@ impl Layout<'_> {
             scales,
         }))
         .encode();
-        let (basis, degrees) = (self.basis(basis_of), self.degrees(from.mode));
+        let (basis, degrees) = (basis_key(basis_of), self.degrees(from.mode));
         let drafts = (0..to.grid.blocks()).map(|block| {
             let reads = [from.block(block), basis, degrees.block(block)].map(Read::whole);
             let writes = if gram {
-                self.block_and_gram(to, block)
+                block_and_gram(to, block)
             } else {
                 vec![to.block(block)]
             };
@@ -418,22 +373,22 @@ impl Layout<'_> {
                 ];
                 // A row is gathered in some tenth of the time that it takes to solve with it.
                 let cost = partition.interactions / 8 + rows(to, block);
-                (op.clone(), reads, self.block_and_gram(to, block), cost)
+                (op.clone(), reads, block_and_gram(to, block), cost)
             });
         let name = format!("{} sums", to.mode);
         stage.push(&name, Role::Silent, drafts, Vec::new());
-        stage.reduce(&name, self.gram(to));
+        stage.reduce(&name, gram(to));
     }
 
     fn residuals(&self, stage: &mut Stage, left: &TableVersion, sums: &TableVersion) {
-        let basis = self.basis(left);
+        let basis = basis_key(left);
         let op = ResidualsOp {
             columns: left.rank,
             rank: self.settings.rank,
         };
         let draft = (
             Op::Graph(GraphOp::Residuals(op)).encode(),
-            vec![Read::whole(basis), Read::whole(self.gram(sums).root())],
+            vec![Read::whole(basis), Read::whole(gram(sums).root())],
             Vec::new(),
             basis_len(left.width as usize) as u64 / 16,
         );
@@ -453,6 +408,51 @@ impl Stage {
             step.frees.extend(keys);
         }
     }
+}
+
+/// The reduction of the Gram of a table in iteration.
+fn gram(table: &TableVersion) -> Reduction {
+    Reduction {
+        id: table.version * REDUCTIONS + u64::from(table.id.0 - PRODUCT_SUMS.0),
+        leaves: table.grid.blocks(),
+        rows: 1,
+        row_bytes: (upper_len(table.width as usize) * 8) as u32,
+    }
+}
+
+/// The key of its eigenbasis: it stands one level above the root.
+fn basis_key(table: &TableVersion) -> ObjectKey {
+    let of = gram(table);
+    ObjectKey::Partial {
+        reduction: of.id,
+        level: of.levels() + 1,
+        index: 0,
+    }
+}
+
+fn block_and_gram(table: &TableVersion, block: u32) -> Vec<ObjectKey> {
+    vec![table.block(block), gram(table).leaf(block)]
+}
+
+/// Diagonalises the Gram of a table and frees it.
+fn diagonalise(stage: &mut Stage, table: &TableVersion) {
+    let root = gram(table).root();
+    let op = BasisOp {
+        rank: table.rank,
+        biases: Biases::new(table.rank, 0, table.mode),
+    };
+    let draft = (
+        Op::Als(AlsOp::Basis(op)).encode(),
+        vec![Read::whole(root)],
+        vec![basis_key(table)],
+        basis_len(table.width as usize) as u64 / 16,
+    );
+    stage.push(
+        "basis",
+        Role::Silent,
+        std::iter::once(draft),
+        vec![KeyRange::One(root)],
+    );
 }
 
 fn rows(table: &TableVersion, block: u32) -> u64 {
