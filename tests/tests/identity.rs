@@ -102,24 +102,24 @@ struct Ran {
 }
 
 fn job(inputs: &Inputs, data: Data, (time, solver): (&str, &str)) -> Job {
+    // Validation makes views, and metrics after every epoch.
+    let split = match data {
+        Data::Bundled => "validation_bins = 4",
+        Data::Generated | Data::Small => "",
+    };
+    if solver == "spectral" {
+        let model = "kind = \"spectral\"\nrank = 8\nepochs = 2\nnormalization = \"symmetric\"\nedges = \"values\"";
+        return Job::of(inputs, data, model, split);
+    }
     // With their biases all rows have 16 columns.
     let (rank, more) = match (time, solver) {
         ("factor", _) => (13, "time_smoothing = 100\nbiases = true"),
         (_, "cg") => (14, "biases = true"),
         _ => (16, ""),
     };
-    let model = if solver == "spectral" {
-        "kind = \"spectral\"\nrank = 8\nepochs = 2\nnormalization = \"symmetric\"\nedges = \"values\"".to_owned()
-    } else {
-        format!(
-            "rank = {rank}\nepochs = 2\nregularization = 0.0001\ntime = {time:?}\nsolver = {solver:?}\n{more}"
-        )
-    };
-    // Validation makes views, and metrics after every epoch.
-    let split = match data {
-        Data::Bundled => "validation_bins = 4",
-        Data::Generated | Data::Small => "",
-    };
+    let model = format!(
+        "rank = {rank}\nepochs = 2\nregularization = 0.0001\ntime = {time:?}\nsolver = {solver:?}\n{more}"
+    );
     Job::new(inputs, data, &model, split)
 }
 

@@ -348,21 +348,14 @@ fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
             edges,
             ..Settings::default()
         };
-        let before = reference.found.world.pieces;
         let expected = train(&mut reference, &settings).unwrap();
-        let pieces = reference.found.world.pieces - before;
         for simd in Simd::available() {
             let room = &mut other.found.world.room;
             (room.simd, room.budget_bytes) = (simd, 50_000);
-            // The smallest budget that does.
+            // The smallest budget that does: products gather the rows that they name, with too few interactions for a second piece.
             let found = loop {
-                let before = other.found.world.pieces;
                 match train(&mut other, &settings) {
-                    Ok(found) => {
-                        let pieces_now = other.found.world.pieces - before;
-                        assert!(pieces_now > pieces, "{pieces_now} pieces");
-                        break found;
-                    }
+                    Ok(found) => break found,
                     Err(InlineError::Task(plan::Failure::Budget { enough, .. })) => {
                         other.found.world.room.budget_bytes = enough.0;
                     }
