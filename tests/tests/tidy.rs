@@ -296,6 +296,10 @@ const UNSAFE_IN_STORE: &[(&str, &str)] = &[
         "crates/store/src/heap.rs",
         "what is freed goes back to the machine: std has no word for it",
     ),
+    (
+        "crates/store/src/huge.rs",
+        "buffers that share huge pages: the allocator gives none",
+    ),
 ];
 
 #[test]

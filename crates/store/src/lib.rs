@@ -13,6 +13,7 @@ pub mod cache;
 pub mod dictionary;
 pub mod error;
 pub mod heap;
+mod huge;
 pub mod journal;
 mod map;
 pub mod partition;
