@@ -39,13 +39,25 @@ pub struct Bed {
 /// # Panics
 /// Where they cannot be ingested.
 pub fn bed(rows: &[Row], mode: IoMode) -> Bed {
+    bed_of(rows, mode, true)
+}
+
+/// The same with bins of time.
+///
+/// # Panics
+/// Where they cannot be ingested.
+pub fn bed_in_bins(rows: &[Row], mode: IoMode) -> Bed {
+    bed_of(rows, mode, false)
+}
+
+fn bed_of(rows: &[Row], mode: IoMode, collapse_time: bool) -> Bed {
     let mut found =
         try_ingest_with(&inputs(&[file(rows)]), &spec(), GENEROUS, mode, false).unwrap();
     let train = ViewSpec {
         part: SplitPart::Train,
         bins: None,
         hash: Some((3, 0..u64::MAX / 4 * 3)),
-        collapse_time: true,
+        collapse_time,
         collapse_context: true,
         tiles: None,
         decay: None,
@@ -65,12 +77,15 @@ pub fn bed(rows: &[Row], mode: IoMode) -> Bed {
     found.world.run(&mut program, &exec::begin).unwrap();
     let mut views = program.into_views().unwrap().into_iter();
     let mut next = || views.next().unwrap().partitions;
+    let bins = if collapse_time { 0 } else { data.small().time };
     let input = Input {
         user: data.user.grid,
         product: data.product.grid,
         side,
         train: next(),
         tiles: next(),
+        bins,
+        given: std::collections::BTreeMap::new(),
     };
     Bed { found, input }
 }

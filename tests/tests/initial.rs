@@ -152,6 +152,75 @@ fn a_tensor_goes_on_from_its_products_bins_and_contexts() {
     }
 }
 
+/// With steps too short to see, what descent ends with is what it began with.
+#[test]
+fn descent_begins_with_what_it_is_given() {
+    let inputs = Inputs::of(&[Data::Small]);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let caches = tempfile::tempdir().expect("a temporary folder");
+    let tensor = "kind = \"sgd\"\nloss = \"squared\"\nbiases = true\ntime = \"factor\"";
+    for kind in [
+        tensor,
+        "kind = \"line\"",
+        "kind = \"sgd\"\nloss = \"poisson\"",
+    ] {
+        let train = |more: &str, arguments: &[&str]| {
+            let model = format!("{kind}\nrank = 6\n{more}");
+            let job = Job::of(&inputs, Data::Small, &model, "");
+            let values = [
+                "--set",
+                "input.value=value",
+                "--set",
+                "input.duplicates=sum",
+            ];
+            let arguments = [&values, arguments].concat();
+            let report = json_of(&mut job.command("run", &arguments));
+            (job, report)
+        };
+        let (first, _) = train("epochs = 2", &[]);
+        let tables = factors::of(&first);
+        let keys = ["initial_users", "initial_products", "initial_time"];
+        let mut given = Vec::new();
+        for (key, rows) in keys.iter().zip(&tables) {
+            let columns = vec![("id", ids(rows)), ("vector", list(rows))];
+            let path = put(folder.path(), &format!("{key}.parquet"), columns);
+            given.extend(["--set".to_owned(), set(key, &path)]);
+        }
+        let mut digest = None;
+        let mut stay = |arguments: &[&str]| {
+            let given = given.iter().map(String::as_str);
+            let arguments: Vec<&str> = arguments.iter().copied().chain(given).collect();
+            let short = "epochs = 1\nrate = 1e-12\noptimizer = \"sgd\"";
+            let (job, found) = train(short, &arguments);
+            for (given, found) in tables.iter().zip(&factors::of(&job)) {
+                assert!(given.keys().eq(found.keys()), "{kind}");
+                let pairs = given.values().flatten().zip(found.values().flatten());
+                for (given, found) in pairs {
+                    assert!(
+                        (given - found).abs() <= 1e-6,
+                        "{kind}: {found}, not {given}"
+                    );
+                }
+            }
+            let digest = digest.get_or_insert_with(|| found["digest"].clone());
+            assert_eq!(found["digest"], *digest, "{kind} {arguments:?}");
+            let known = &found["initial"]["product"]["known"];
+            assert_eq!(known.as_u64(), Some(tables[1].len() as u64));
+        };
+        stay(&["--workers", "1"]);
+        stay(&["--workers", "2", "--memory", "256MiB", "--io", "pread"]);
+        if kind == tensor {
+            let daemons: Vec<Daemon> = ["a", "b"]
+                .map(|name| {
+                    let hidden = [folder.path(), inputs.folder()];
+                    Daemon::start_blind(&caches.path().join(name), &hidden, &["--threads", "1"])
+                })
+                .into();
+            stay(&["--workers", &addresses(&daemons)]);
+        }
+    }
+}
+
 #[test]
 fn factors_without_biases_and_of_some_rows_are_taken() {
     let inputs = Inputs::of(&[Data::Small]);

@@ -4,12 +4,14 @@
 use kernels::losses;
 use kernels::random::{Random, ln};
 use kernels::sgd::{
-    BIAS, COUNT, Pair, Point, Rule, Tables, Whole, column_sums, pairs, points, pull, row_len,
+    BIAS, Bins, COUNT, Pair, Point, Rule, Tables, Whole, column_sums, pairs, points,
+    points_in_bins, pull, row_len,
 };
 use kernels::{Simd, width_of};
+use model::sgd::bins::move_bins;
 use model::sgd::noise::{draw, table, weight};
 use model::sgd::schedule::Latin;
-use model::sgd::{Loss, Noise, Optimizer, Settings, Sgd};
+use model::sgd::{BinsOp, Loss, Noise, Optimizer, Settings, Sgd};
 use std::collections::BTreeMap;
 use store::IoMode;
 use tensor::{
@@ -18,7 +20,7 @@ use tensor::{
 };
 use tests::ingested::Row;
 use tests::inline::InlineError;
-use tests::tiled::{Bed, bed};
+use tests::tiled::{Bed, bed, bed_in_bins};
 
 const LOSSES: [Loss; 6] = [
     Loss::Squared,
@@ -44,17 +46,33 @@ fn settings(loss: Loss) -> Settings {
     }
 }
 
-/// The tables of a model, as bytes, and the objectives.
+/// A matrix with each loss, and a tensor.
+fn beds(rows: &[Row], mode: IoMode) -> [(Bed, Vec<Settings>); 2] {
+    let tensor = Settings {
+        time: true,
+        ..settings(Loss::Squared)
+    };
+    [
+        (bed(rows, mode), LOSSES.map(settings).to_vec()),
+        (bed_in_bins(rows, mode), vec![tensor]),
+    ]
+}
+
+/// The tables of a model, as bytes, and the objectives. A matrix has no times.
 #[derive(Clone, Debug, PartialEq)]
 struct Trained {
     users: Vec<u8>,
     products: Vec<u8>,
+    times: Vec<u8>,
     objectives: Vec<f64>,
 }
 
 fn result(bed: &Bed, program: &Sgd) -> Trained {
     let tables = program.tables();
-    let bytes = |at: usize| bed.found.world.bytes_of(tables[at].keys());
+    let bytes = |at: usize| {
+        let table = tables.get(at);
+        table.map_or_else(Vec::new, |table| bed.found.world.bytes_of(table.keys()))
+    };
     let objectives = bed.found.world.news.iter().map(|news| {
         let News::Epoch { objective, .. } = news;
         objective.unwrap()
@@ -62,6 +80,7 @@ fn result(bed: &Bed, program: &Sgd) -> Trained {
     Trained {
         users: bytes(0),
         products: bytes(1),
+        times: bytes(2),
         objectives: objectives.collect(),
     }
 }
@@ -75,6 +94,7 @@ fn train(bed: &mut Bed, settings: &Settings) -> Result<Trained, InlineError> {
 }
 
 /// One mode of the sequential course: all rows, super-block after super-block.
+#[derive(Clone)]
 struct Side {
     grid: Grid,
     joined: SuperBlocks,
@@ -140,8 +160,10 @@ impl Side {
                 if settings.biases {
                     let one_and = [row[width + BIAS], 1.0];
                     more.extend(one_and);
-                    if mode == Mode::Product {
-                        more.reverse();
+                    match mode {
+                        Mode::Product => more.reverse(),
+                        Mode::Time => more.fill(1.0),
+                        _ => {}
                     }
                 } else if settings.loss == Loss::Line {
                     let share = ln(weight(count as u64, settings.noise_power())) - ln(noise);
@@ -169,6 +191,10 @@ fn sequential(bed: &Bed, settings: &Settings) -> Trained {
     let (width, side) = (settings.width(), bed.input.side);
     let cells = bed.found.rows(&bed.input.train);
     let mut counts = [BTreeMap::new(), BTreeMap::new()];
+    let mut times = vec![vec![0.0; bed.input.bins as usize * row_len(width)]];
+    for bin in times[0].chunks_exact_mut(row_len(width)) {
+        bin[..settings.rank as usize].fill(1.0);
+    }
     for &(user, product, _) in cells.keys() {
         *counts[0].entry(user).or_insert(0) += 1;
         *counts[1].entry(product).or_insert(0) += 1;
@@ -209,10 +235,10 @@ fn sequential(bed: &Bed, settings: &Settings) -> Trained {
     }
     let total: f64 = noise.iter().map(|(_, weight)| weight).sum();
     let mut tiles: BTreeMap<(u32, u32), Had> = BTreeMap::new();
-    for (&(user, product, _), &value) in &cells {
+    for (&(user, product, bin), &value) in &cells {
         let ((a, row), (b, column)) = (users.of(user), products.of(product));
         let tile = tiles.entry((a, b)).or_default();
-        tile.entry(row).or_default().push((column, value));
+        tile.entry(row).or_default().push((column, bin, value));
     }
     let empty = BTreeMap::new();
     let mut objectives = Vec::new();
@@ -221,6 +247,9 @@ fn sequential(bed: &Bed, settings: &Settings) -> Trained {
         let mut strata = Vec::new();
         for stratum in 0..side {
             let mut losses = Vec::new();
+            // Bins as the tiles of the stratum before the last left them.
+            let bins = times[times.len().saturating_sub(2)].clone();
+            let mut gradients = vec![vec![0.0; bins.len()]; side as usize];
             for a in 0..side {
                 let b = latin.product(stratum, a);
                 let range = |side: &Side, one: u32| {
@@ -235,22 +264,39 @@ fn sequential(bed: &Bed, settings: &Settings) -> Trained {
                     (&noise[b as usize].0, noise[b as usize].1 / total),
                     &mut users.rows[at],
                     &mut products.rows[to],
+                    (&bins, &mut gradients[a as usize]),
                 ));
             }
+            let op = BinsOp {
+                bins: bed.input.bins,
+                rank: settings.rank,
+                rate: settings.rate_of(epoch),
+                adagrad: settings.optimizer == Optimizer::Adagrad,
+                regularization: settings.regularization as f32,
+            };
+            let gradients: Vec<&[f32]> = gradients.iter().map(Vec::as_slice).collect();
+            let mut moved = times.last().unwrap().clone();
+            move_bins(&op, &gradients, &mut moved);
+            times.push(moved);
             strata.push(model::reduce::tree_sum(&losses));
         }
         objectives.push(model::reduce::tree_sum(&strata));
     }
     assert_eq!(users.grid, bed.input.user);
+    let bins = Side {
+        rows: times.pop().unwrap(),
+        ..users.clone()
+    };
     Trained {
         users: users.published(Mode::User, settings, total),
         products: products.published(Mode::Product, settings, total),
+        times: bins.published(Mode::Time, settings, total),
         objectives,
     }
 }
 
-/// Products and values of the users of a tile who have any.
-type Had = BTreeMap<u32, Vec<(u32, f32)>>;
+/// Products, bins and values of the users of a tile who have any.
+type Had = BTreeMap<u32, Vec<(u32, u32, f32)>>;
 
 /// Four quarters of a batch side by side, read across.
 fn in_four_streams<T: Copy>(samples: &[T]) -> Vec<T> {
@@ -271,6 +317,7 @@ fn tile_loss(
     (noise, share): (&[Noise], f64),
     users: &mut [f32],
     products: &mut [f32],
+    (times, gradients): (&[f32], &mut [f32]),
 ) -> f64 {
     let width = settings.width();
     let rule = Rule {
@@ -295,7 +342,7 @@ fn tile_loss(
             .sum::<f64>();
         for (&user, row) in had {
             shares[0][user as usize] = 1.0 / row.len() as f32;
-            for (product, _) in row {
+            for (product, ..) in row {
                 shares[1][*product as usize] += 1.0;
             }
         }
@@ -318,7 +365,7 @@ fn tile_loss(
         Loss::Logistic | Loss::Line | Loss::Bpr => losses::Loss::Logistic,
     };
     // The losses of a batch are added before those of batches: in this test a tile is one batch.
-    let (mut all_points, mut all_pairs) = (Vec::new(), Vec::new());
+    let (mut all_points, mut all_bins, mut all_pairs) = (Vec::new(), Vec::new(), Vec::new());
     for user in 0..(users.len() / row_len(width)) as u32 {
         let none = Vec::new();
         let row = had.get(&user).unwrap_or(&none);
@@ -328,14 +375,14 @@ fn tile_loss(
             for _ in 0..8 {
                 let product = draw(noise, random.word_64(next));
                 next += 1;
-                if settings.loss == Loss::Line || row.iter().all(|(had, _)| *had != product) {
+                if settings.loss == Loss::Line || row.iter().all(|(had, ..)| *had != product) {
                     return Some(product);
                 }
             }
             None
         };
         if settings.loss == Loss::Bpr {
-            for &(product, _) in row {
+            for &(product, ..) in row {
                 for _ in 0..settings.negatives() {
                     let Some(rival) = negative() else { continue };
                     all_pairs.push(Pair {
@@ -355,33 +402,45 @@ fn tile_loss(
             (expected + random.uniform_f64(0)) as usize
         };
         let steps = row.len().max(1);
-        let mut sample = |product: u32, target: f32| {
+        let mut sample = |product: u32, bin: u32, target: f32| {
             all_points.push(Point {
                 user,
                 product,
                 target,
             });
+            all_bins.push(bin);
         };
         for place in 0..steps {
-            if let Some(&(product, value)) = row.get(place) {
+            if let Some(&(product, bin, value)) = row.get(place) {
                 let by_value = matches!(settings.loss, Loss::Squared | Loss::Poisson);
-                sample(product, if by_value { value } else { 1.0 });
+                sample(product, bin, if by_value { value } else { 1.0 });
             }
             for _ in place * negatives / steps..(place + 1) * negatives / steps {
                 if let Some(product) = negative() {
-                    sample(product, 0.0);
+                    sample(product, 0, 0.0);
                 }
             }
         }
     }
     let mut batch = 0.0;
-    for point in in_four_streams(&all_points) {
+    let all_bins = in_four_streams(&all_bins);
+    for (point, bin) in in_four_streams(&all_points).into_iter().zip(all_bins) {
         let tables = Tables {
             users,
             products,
             width,
         };
-        batch += points(simd, kernel, &rule, offset, whole, &[point], tables);
+        batch += if settings.time {
+            gradients[bin as usize * row_len(width) + width + COUNT] += 1.0;
+            let bins = Bins {
+                of: &[bin],
+                rows: times,
+                gradients,
+            };
+            points_in_bins(simd, kernel, &rule, offset, &[point], tables, bins)
+        } else {
+            points(simd, kernel, &rule, offset, whole, &[point], tables)
+        };
     }
     for pair in in_four_streams(&all_pairs) {
         let tables = Tables {
@@ -419,35 +478,34 @@ fn tile_loss(
 
 #[test]
 fn training_is_the_sequential_course_to_the_bit() {
-    let mut bed = bed(&some_rows(6000), IoMode::Mmap);
-    for loss in LOSSES {
-        for optimizer in [Optimizer::Adagrad, Optimizer::Sgd] {
-            let settings = Settings {
-                optimizer,
-                rate: match optimizer {
-                    Optimizer::Adagrad => 0.1,
-                    // Slopes of these losses reach 1 / score.
-                    Optimizer::Sgd if loss.covers_all_cells() => 1e-5,
-                    Optimizer::Sgd => 1e-3,
-                },
-                decay: 0.9,
-                ..settings(loss)
-            };
-            let found = train(&mut bed, &settings).unwrap();
-            let expected = sequential(&bed, &settings);
-            assert!(
-                found.users == expected.users,
-                "{loss:?} {optimizer:?}: users"
-            );
-            assert!(
-                found.products == expected.products,
-                "{loss:?} {optimizer:?}: products"
-            );
-            for (found, expected) in found.objectives.iter().zip(&expected.objectives) {
-                assert!(
-                    (found - expected).abs() <= 1e-9 * expected.abs(),
-                    "{loss:?} {optimizer:?}: {found}, not {expected}"
-                );
+    for (mut bed, all) in beds(&some_rows(6000), IoMode::Mmap) {
+        for settings in all {
+            for optimizer in [Optimizer::Adagrad, Optimizer::Sgd] {
+                let (loss, time) = (settings.loss, settings.time);
+                let settings = Settings {
+                    optimizer,
+                    rate: match optimizer {
+                        Optimizer::Adagrad => 0.1,
+                        // Slopes of these losses reach 1 / score.
+                        Optimizer::Sgd if loss.covers_all_cells() => 1e-5,
+                        Optimizer::Sgd => 1e-3,
+                    },
+                    decay: 0.9,
+                    ..settings.clone()
+                };
+                let found = train(&mut bed, &settings).unwrap();
+                let expected = sequential(&bed, &settings);
+                let course = format!("{loss:?} {optimizer:?} {time}");
+                assert!(found.users == expected.users, "{course}: users");
+                assert!(found.products == expected.products, "{course}: products");
+                assert!(found.times == expected.times, "{course}: times");
+                assert_eq!(found.times.is_empty(), !time, "{course}");
+                for (found, expected) in found.objectives.iter().zip(&expected.objectives) {
+                    assert!(
+                        (found - expected).abs() <= 1e-9 * expected.abs(),
+                        "{course}: {found}, not {expected}"
+                    );
+                }
             }
         }
     }
@@ -456,33 +514,35 @@ fn training_is_the_sequential_course_to_the_bit() {
 #[test]
 fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
     let rows = some_rows(20_000);
-    let mut reference = bed(&rows, IoMode::Mmap);
-    let mut other = bed(&rows, IoMode::Pread);
-    other.found.world.backwards = true;
-    for loss in LOSSES {
-        let settings = settings(loss);
-        let before = reference.found.world.pieces;
-        let expected = train(&mut reference, &settings).unwrap();
-        let pieces = reference.found.world.pieces - before;
-        for simd in Simd::available() {
-            let room = &mut other.found.world.room;
-            (room.simd, room.budget_bytes) = (simd, 50_000);
-            // The smallest budget that does.
-            let found = loop {
-                let before = other.found.world.pieces;
-                match train(&mut other, &settings) {
-                    Ok(found) => {
-                        let pieces_now = other.found.world.pieces - before;
-                        assert!(pieces_now > pieces, "{loss:?}: {pieces_now} pieces");
-                        break found;
+    let others = beds(&rows, IoMode::Pread);
+    for ((mut reference, all), (mut other, _)) in beds(&rows, IoMode::Mmap).into_iter().zip(others)
+    {
+        other.found.world.backwards = true;
+        for settings in all {
+            let (loss, time) = (settings.loss, settings.time);
+            let before = reference.found.world.pieces;
+            let expected = train(&mut reference, &settings).unwrap();
+            let pieces = reference.found.world.pieces - before;
+            for simd in Simd::available() {
+                let room = &mut other.found.world.room;
+                (room.simd, room.budget_bytes) = (simd, 50_000);
+                // The smallest budget that does.
+                let found = loop {
+                    let before = other.found.world.pieces;
+                    match train(&mut other, &settings) {
+                        Ok(found) => {
+                            let pieces_now = other.found.world.pieces - before;
+                            assert!(pieces_now > pieces, "{loss:?}: {pieces_now} pieces");
+                            break found;
+                        }
+                        Err(InlineError::Task(plan::Failure::Budget { enough, .. })) => {
+                            other.found.world.room.budget_bytes = enough.0;
+                        }
+                        Err(error) => panic!("{error}"),
                     }
-                    Err(InlineError::Task(plan::Failure::Budget { enough, .. })) => {
-                        other.found.world.room.budget_bytes = enough.0;
-                    }
-                    Err(error) => panic!("{error}"),
-                }
-            };
-            assert!(found == expected, "{loss:?} {simd}");
+                };
+                assert!(found == expected, "{loss:?} {time} {simd}");
+            }
         }
     }
 }
@@ -527,47 +587,60 @@ impl Program for Interrupted {
 
 #[test]
 fn a_run_goes_on_from_a_checkpoint_as_if_nothing_had_been() {
-    let mut bed = bed(&some_rows(6000), IoMode::Mmap);
-    for loss in LOSSES {
-        let settings = settings(loss);
-        let expected = train(&mut bed, &settings).unwrap();
-        bed.found.world.objects.clear();
-        let inner = Sgd::new(settings.clone(), bed.input.clone()).unwrap();
-        let mut program = Interrupted {
-            inner,
-            checkpoint: None,
-        };
-        bed.found.world.run(&mut program, &exec::begin).unwrap();
-        let checkpoint = program.checkpoint.unwrap();
-        let kept: Vec<_> = checkpoint
-            .objects
-            .iter()
-            .flat_map(|range| range.keys())
-            .collect();
-        bed.found.world.objects.retain(|key, _| kept.contains(key));
-        assert_eq!(bed.found.world.objects.len(), kept.len());
-        bed.found.world.news.clear();
-        let mut program = Sgd::new(settings, bed.input.clone()).unwrap();
-        program.restore(Some(&checkpoint.state)).unwrap();
-        bed.found.world.run(&mut program, &exec::begin).unwrap();
-        let found = result(&bed, &program);
-        assert!(found.users == expected.users && found.products == expected.products);
-        assert_eq!(found.objectives, expected.objectives[2..]);
+    for (mut bed, all) in beds(&some_rows(6000), IoMode::Mmap) {
+        for settings in all {
+            goes_on(&mut bed, &settings);
+        }
     }
+}
+
+fn goes_on(bed: &mut Bed, settings: &Settings) {
+    let expected = train(bed, settings).unwrap();
+    bed.found.world.objects.clear();
+    let inner = Sgd::new(settings.clone(), bed.input.clone()).unwrap();
+    let mut program = Interrupted {
+        inner,
+        checkpoint: None,
+    };
+    bed.found.world.run(&mut program, &exec::begin).unwrap();
+    let checkpoint = program.checkpoint.unwrap();
+    let kept: Vec<_> = checkpoint
+        .objects
+        .iter()
+        .flat_map(|range| range.keys())
+        .collect();
+    bed.found.world.objects.retain(|key, _| kept.contains(key));
+    assert_eq!(bed.found.world.objects.len(), kept.len());
+    bed.found.world.news.clear();
+    let mut program = Sgd::new(settings.clone(), bed.input.clone()).unwrap();
+    program.restore(Some(&checkpoint.state)).unwrap();
+    bed.found.world.run(&mut program, &exec::begin).unwrap();
+    let found = result(bed, &program);
+    assert!(found.users == expected.users && found.products == expected.products);
+    assert!(found.times == expected.times);
+    assert_eq!(found.objectives, expected.objectives[2..]);
 }
 
 #[test]
 fn versions_that_nobody_reads_any_more_are_freed() {
-    let mut bed = bed(&some_rows(3000), IoMode::Mmap);
-    train(&mut bed, &settings(Loss::Bpr)).unwrap();
-    let joined = SuperBlocks::new(&bed.input.user, bed.input.side);
+    let rows = some_rows(3000);
+    let mut matrix = bed(&rows, IoMode::Mmap);
+    train(&mut matrix, &settings(Loss::Bpr)).unwrap();
+    let side = matrix.input.side;
+    let joined = SuperBlocks::new(&matrix.input.user, side);
     assert_eq!(joined.place(BlockId(0)), (0, 0));
-    let blocks = bed.input.user.blocks() + bed.input.product.blocks();
+    let blocks = matrix.input.user.blocks() + matrix.input.product.blocks();
     // The model, the last version of either table in training, and the noise.
-    assert_eq!(
-        bed.found.world.objects.len() as u32,
-        blocks + 3 * bed.input.side
-    );
+    let left = |bed: &Bed| bed.found.world.objects.len() as u32;
+    assert_eq!(left(&matrix), blocks + 3 * side);
+    let mut tensor = bed_in_bins(&rows, IoMode::Mmap);
+    let settings = Settings {
+        time: true,
+        ..settings(Loss::Squared)
+    };
+    train(&mut tensor, &settings).unwrap();
+    // The model's bins, and of those in training the version that a next stratum would read and the one behind it.
+    assert_eq!(left(&tensor), blocks + 2 * side + 1 + 2);
 }
 
 #[test]

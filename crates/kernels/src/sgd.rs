@@ -1,5 +1,7 @@
 //! Stochastic gradient descent over the samples of a tile, one after the other.
 //!
+//! In a tensor a sample also has a bin, whose row stays as it is while its gradients are added up ([`points_in_bins`]).
+//!
 //! A row of a table in training is its factors and a tail of 16 floats ([`BIAS`], [`SQUARES`], [`BIAS_SQUARES`],
 //! [`COUNT`]). A sample moves both of its rows by their gradients at the same moment. AdaGrad (Duchi, Hazan, Singer, 2011)
 //! keeps one sum of squares a row, the mean over its columns, as PyTorch-BigGraph does: per column it would double
@@ -91,6 +93,17 @@ pub struct Whole<'a> {
     pub product_shares: &'a [f32],
 }
 
+/// What samples in bins need of these; rows are those of a table in training.
+#[derive(Debug)]
+pub struct Bins<'a> {
+    /// The bin of each point.
+    pub of: &'a [u32],
+    /// The rows of bins.
+    pub rows: &'a [f32],
+    /// The sums of their gradients s u ∘ v, of which the tails stay.
+    pub gradients: &'a mut [f32],
+}
+
 /// Floats of a row in training.
 pub const fn row_len(width: usize) -> usize {
     width + TAIL
@@ -125,11 +138,41 @@ pub fn points(
         points,
         tables,
     };
+    descend(simd, loss, job, NoBins)
+}
+
+/// Descends on points in order, each in a bin: the score is Σ u v t + both biases + `offset`, t being the row of its bin.
+/// Bins stay as they are; the gradients of all samples are added to theirs in order.
+///
+/// # Panics
+/// As [`points`]; where not every point has a bin that is there.
+pub fn points_in_bins(
+    simd: Simd,
+    loss: Loss,
+    rule: &Rule,
+    offset: f32,
+    points: &[Point],
+    tables: Tables<'_>,
+    bins: Bins<'_>,
+) -> f64 {
+    check(&tables);
+    assert_eq!(bins.of.len(), points.len(), "a bin a point");
+    let job = PointJob {
+        rule: *rule,
+        offset,
+        whole: None,
+        points,
+        tables,
+    };
+    descend(simd, loss, job, bins)
+}
+
+fn descend<T: Third>(simd: Simd, loss: Loss, job: PointJob<'_>, third: T) -> f64 {
     match loss {
-        Loss::Squared => simd.run(Points(job, Squared)),
-        Loss::Logistic => simd.run(Points(job, Logistic)),
-        Loss::BernoulliPoisson => simd.run(Points(job, BernoulliPoisson)),
-        Loss::Poisson => simd.run(Points(job, Poisson)),
+        Loss::Squared => simd.run(Points(job, Squared, third)),
+        Loss::Logistic => simd.run(Points(job, Logistic, third)),
+        Loss::BernoulliPoisson => simd.run(Points(job, BernoulliPoisson, third)),
+        Loss::Poisson => simd.run(Points(job, Poisson, third)),
     }
 }
 
@@ -254,9 +297,51 @@ struct PointJob<'a> {
     tables: Tables<'a>,
 }
 
-struct Points<'a, L>(PointJob<'a>, L);
+/// A factor of the score beside the user's and the product's.
+trait Third {
+    /// Whether there is one.
+    const IS: bool;
 
-impl<L: Shape> Kernel for Points<'_, L> {
+    /// The factors of the third row of a sample, and the sum of its gradients.
+    fn row(&mut self, sample: usize, width: usize) -> (&[f32], &mut [f32]);
+}
+
+/// A matrix: all ones.
+struct NoBins;
+
+impl Third for NoBins {
+    const IS: bool = false;
+
+    #[inline(always)]
+    fn row(&mut self, _sample: usize, _width: usize) -> (&[f32], &mut [f32]) {
+        (&[], &mut [])
+    }
+}
+
+impl Third for Bins<'_> {
+    const IS: bool = true;
+
+    #[inline(always)]
+    fn row(&mut self, sample: usize, width: usize) -> (&[f32], &mut [f32]) {
+        let start = self.of[sample] as usize * row_len(width);
+        let factors = start..start + width;
+        (&self.rows[factors.clone()], &mut self.gradients[factors])
+    }
+}
+
+/// A vector of one side times that of the third.
+#[inline(always)]
+fn times<V: Vector, T: Third>(vector: V, third: &[f32], at: usize) -> V {
+    if T::IS {
+        vector.mul(load(third, at))
+    } else {
+        vector
+    }
+}
+
+struct Points<'a, L, T>(PointJob<'a>, L, T);
+
+impl<L: Shape, T: Third> Kernel for Points<'_, L, T> {
     type Output = f64;
 
     #[inline(always)]
@@ -270,11 +355,11 @@ impl<L: Shape> Kernel for Points<'_, L> {
     }
 }
 
-impl<L: Shape> Points<'_, L> {
+impl<L: Shape, T: Third> Points<'_, L, T> {
     /// Rows of C vectors; of any number where C is 0. A known number keeps the rows of a point in registers.
     #[inline(always)]
     fn each<V: Vector, const C: usize>(self) -> f64 {
-        let Points(job, loss) = self;
+        let Points(job, loss, mut third) = self;
         let Tables {
             users,
             products,
@@ -282,22 +367,39 @@ impl<L: Shape> Points<'_, L> {
         } = job.tables;
         let width = if C == 0 { width } else { C * LANES };
         let mut losses = 0.0;
-        for (at, point) in job.points.iter().enumerate() {
-            if let Some(ahead) = job.points.get(at + AHEAD) {
+        for (sample, point) in job.points.iter().enumerate() {
+            if let Some(ahead) = job.points.get(sample + AHEAD) {
                 prefetch::<V>(products, width, ahead.product);
             }
             let (user, user_tail) = row(users, width, point.user);
             let (product, product_tail) = row(products, width, point.product);
+            let (bin, bin_gradient) = third.row(sample, width);
             let mut dots = [V::splat(0.0); 4];
+            let mut user_in_bin = V::splat(0.0);
             for at in (0..width).step_by(LANES) {
                 let (user, product) = (load::<V>(user, at), load::<V>(product, at));
-                dots[0] = user.fma(product, dots[0]);
+                let for_user = times::<V, T>(product, bin, at);
+                dots[0] = user.fma(for_user, dots[0]);
                 dots[1] = user.fma(user, dots[1]);
                 dots[2] = product.fma(product, dots[2]);
+                if T::IS {
+                    let for_product = times::<V, T>(user, bin, at);
+                    dots[3] = for_user.fma(for_user, dots[3]);
+                    user_in_bin = for_product.fma(for_product, user_in_bin);
+                }
             }
             let sums = V::sums(dots);
-            let dots = [sums[0].first(), sums[1].first(), sums[2].first()];
-            let score = dots[0] + (user_tail[BIAS] + product_tail[BIAS] + job.offset);
+            let own = [sums[1].first(), sums[2].first()];
+            let dots = Dots {
+                cross: sums[0].first(),
+                own,
+                others: if T::IS {
+                    [sums[3].first(), user_in_bin.sum()]
+                } else {
+                    [own[1], own[0]]
+                },
+            };
+            let score = dots.cross + (user_tail[BIAS] + product_tail[BIAS] + job.offset);
             let (value, slope) = loss.at(score, point.target);
             losses += f64::from(value);
             let mut sides = Sides {
@@ -307,7 +409,7 @@ impl<L: Shape> Points<'_, L> {
                 product_tail,
             };
             match &job.whole {
-                None => sides.step::<V>(&job.rule, slope, dots),
+                None => sides.step::<V, T>(&job.rule, slope, &dots, bin, bin_gradient),
                 Some(whole) => {
                     let user_share = whole.user_shares[point.user as usize];
                     let product_share = whole.product_shares[point.product as usize];
@@ -330,6 +432,16 @@ struct Sides<'a> {
     product_tail: &'a mut [f32],
 }
 
+/// What the squares of gradients follow from.
+struct Dots {
+    /// The user with what stands for the product in his gradient.
+    cross: f32,
+    /// Of the user and of the product with itself.
+    own: [f32; 2],
+    /// Of what each of them is moved by with itself: the other, times its bin where there is one.
+    others: [f32; 2],
+}
+
 /// Rounding may leave less than nothing of a sum that is 0.
 #[inline(always)]
 fn at_least_zero(sum: f32) -> f32 {
@@ -339,14 +451,21 @@ fn at_least_zero(sum: f32) -> f32 {
 impl Sides<'_> {
     /// Moves both by s · the other + λ itself. Their squares follow from u · v, |u|² and |v|², `dots`, which are at hand
     /// together: |s v + λ u|² = s² |v|² + 2 s λ u · v + λ² |u|². To sum them once the slope is known made a sample wait
-    /// a third longer.
+    /// a third longer. In a bin the other is v ∘ t or u ∘ t, and the gradient of t is s u ∘ v.
     #[inline(always)]
-    fn step<V: Vector>(&mut self, rule: &Rule, slope: f32, [cross, user, product]: [f32; 3]) {
+    fn step<V: Vector, T: Third>(
+        &mut self,
+        rule: &Rule,
+        slope: f32,
+        dots: &Dots,
+        bin: &[f32],
+        bin_gradient: &mut [f32],
+    ) {
         let lambda = rule.regularization;
         let (steep, shrink) = (slope * slope, lambda * lambda);
-        let both = 2.0 * slope * lambda * cross;
-        let user_squares = steep.mul_add(product, shrink.mul_add(user, both));
-        let product_squares = steep.mul_add(user, shrink.mul_add(product, both));
+        let both = 2.0 * slope * lambda * dots.cross;
+        let user_squares = steep.mul_add(dots.others[0], shrink.mul_add(dots.own[0], both));
+        let product_squares = steep.mul_add(dots.others[1], shrink.mul_add(dots.own[1], both));
         let user_pace = rule.pace_row(self.user_tail, at_least_zero(user_squares));
         let product_pace = rule.pace_row(self.product_tail, at_least_zero(product_squares));
         // u − p (s v + λ u) = (1 − p λ) u − p s v.
@@ -357,12 +476,19 @@ impl Sides<'_> {
         let floor = rule.floor::<V>();
         for at in (0..self.user.len()).step_by(LANES) {
             let (user, product) = (load::<V>(self.user, at), load::<V>(self.product, at));
-            let moved = product.fnma(user_push, user.mul(user_kept)).max(floor);
+            let other = times::<V, T>(product, bin, at);
+            let moved = other.fnma(user_push, user.mul(user_kept)).max(floor);
             store(self.user, at, moved);
-            let moved = user
+            let other = times::<V, T>(user, bin, at);
+            let moved = other
                 .fnma(product_push, product.mul(product_kept))
                 .max(floor);
             store(self.product, at, moved);
+            if T::IS {
+                let sum = load::<V>(bin_gradient, at);
+                let more = user.mul(product).fma(V::splat(slope), sum);
+                store(bin_gradient, at, more);
+            }
         }
     }
 

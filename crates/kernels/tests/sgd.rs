@@ -2,14 +2,15 @@
 
 use kernels::losses::Loss;
 use kernels::sgd::{
-    BIAS, BIAS_SQUARES, COUNT, Pair, Point, Rule, SQUARES, Tables, Whole, column_sums, pairs,
-    points, pull, row_len,
+    BIAS, BIAS_SQUARES, Bins, COUNT, Pair, Point, Rule, SQUARES, Tables, Whole, column_sums, pairs,
+    points, points_in_bins, pull, row_len,
 };
 use kernels::{Random, Simd};
 use proptest::prelude::*;
 
 const USERS: u32 = 5;
 const PRODUCTS: u32 = 7;
+const BINS: u32 = 3;
 
 /// Two blocks, samples, and how to descend.
 #[derive(Clone)]
@@ -18,7 +19,10 @@ struct Case {
     rule: Rule,
     users: Vec<f32>,
     products: Vec<f32>,
+    times: Vec<f32>,
+    gradients: Vec<f32>,
     points: Vec<Point>,
+    bins: Vec<u32>,
     pairs: Vec<Pair>,
 }
 
@@ -62,7 +66,10 @@ impl Case {
             rule: Rule { rank, ..rule },
             users: table(1, USERS),
             products: table(2, PRODUCTS),
+            times: table(4, BINS),
+            gradients: table(5, BINS),
             points: points.collect(),
+            bins: (0..samples).map(|at| draw(at).word(4) % BINS).collect(),
             pairs: pairs.collect(),
         }
     }
@@ -145,6 +152,43 @@ impl Naive {
             .map(|(a, b)| a * b)
             .sum();
         dot + user.tail[BIAS] + product.tail[BIAS]
+    }
+
+    /// A bin's row times one of the others for the other's gradient; and the sums of the bins' own, from those they start
+    /// with.
+    fn points_in_bins(&mut self, loss: Loss, offset: f64, case: &Case) -> (f64, Vec<Vec<f64>>) {
+        let rule = self.rule;
+        let rank = rule.rank as usize;
+        let rows = |table: &[f32]| -> Vec<Vec<f64>> {
+            let rows = table.chunks_exact(row_len(case.width));
+            let f64s = |row: &[f32]| row[..rank].iter().map(|&x| f64::from(x)).collect();
+            rows.map(f64s).collect()
+        };
+        let (times, mut gradients) = (rows(&case.times), rows(&case.gradients));
+        let mut losses = 0.0;
+        for (point, &bin) in case.points.iter().zip(&case.bins) {
+            let (user, product) = (point.user as usize, point.product as usize);
+            let (u, v) = (&mut self.users[user], &mut self.products[product]);
+            let time = &times[bin as usize];
+            let both = |a: &[f64], b: &[f64]| -> Vec<f64> {
+                a.iter().zip(b).map(|(a, b)| a * b).collect()
+            };
+            let cross = both(&u.factors, &v.factors);
+            let dot: f64 = both(&cross, time).iter().sum();
+            let score = dot + u.tail[BIAS] + v.tail[BIAS] + offset;
+            let (value, slope) = exact(loss, score, f64::from(point.target));
+            losses += value;
+            for (sum, cross) in gradients[bin as usize].iter_mut().zip(&cross) {
+                *sum += slope * cross;
+            }
+            let steep =
+                |pull: Vec<f64>| -> Vec<f64> { pull.iter().map(|pull| slope * pull).collect() };
+            let (for_user, for_product) =
+                (steep(both(&v.factors, time)), steep(both(&u.factors, time)));
+            Self::move_row(&rule, u, &for_user, Some(slope));
+            Self::move_row(&rule, v, &for_product, Some(slope));
+        }
+        (losses, gradients)
     }
 
     fn points(&mut self, loss: Loss, offset: f64, case: &Case, whole: Option<&Whole<'_>>) -> f64 {
@@ -298,6 +342,98 @@ proptest! {
             prop_assert_eq!(first.0.to_bits(), all.0.to_bits());
             prop_assert!(first.1.iter().zip(&all.1).all(|(a, b)| a.to_bits() == b.to_bits()), "{}", simd);
         }
+    }
+
+    #[test]
+    fn points_in_bins_descend_as_the_formula_says_on_every_path(
+        seed in any::<u64>(), rank in 1_u32..70, count in 0_u32..40, adagrad: bool, biases: bool, which in 0_usize..2,
+    ) {
+        let loss = [Loss::Squared, Loss::Logistic][which];
+        let rate = if adagrad { 0.1 } else { 0.003 };
+        let start = Case::new(seed, rank, count, Rule { rate, ..rule(adagrad, biases, false) });
+        let mut naive = Naive::of(&start);
+        let (expected, gradients) = naive.points_in_bins(loss, 0.25, &start);
+        let mut seen: Option<(f64, Vec<f32>)> = None;
+        for simd in Simd::available() {
+            let mut case = start.clone();
+            let (points, of) = (case.points.clone(), case.bins.clone());
+            let (rule, times) = (case.rule, case.times.clone());
+            let mut sums = std::mem::take(&mut case.gradients);
+            let bins = Bins { of: &of, rows: &times, gradients: &mut sums };
+            let found = points_in_bins(simd, loss, &rule, 0.25, &points, case.tables(), bins);
+            prop_assert!((found - expected).abs() <= 1e-3 * (1.0 + expected.abs()), "{found}, not {expected}");
+            naive.assert_near(&case);
+            let rows = sums.chunks_exact(row_len(case.width)).zip(start.gradients.chunks_exact(row_len(case.width)));
+            for ((row, before), expected) in rows.zip(&gradients) {
+                for (found, expected) in row.iter().zip(expected) {
+                    let near = 1e-3 * (1.0 + expected.abs());
+                    prop_assert!((f64::from(*found) - expected).abs() <= near, "{found}, not {expected}");
+                }
+                prop_assert_eq!(&row[case.width..], &before[case.width..]);
+            }
+            let all = (found, [case.users, case.products, sums].concat());
+            let first = seen.get_or_insert_with(|| all.clone());
+            prop_assert_eq!(first.0.to_bits(), all.0.to_bits());
+            prop_assert!(first.1.iter().zip(&all.1).all(|(a, b)| a.to_bits() == b.to_bits()), "{}", simd);
+        }
+    }
+
+    #[test]
+    fn gradients_in_bins_are_finite_differences(seed in any::<u64>(), rank in 1_u32..40) {
+        let rate = 1e-3;
+        let plain = Rule { rate, regularization: 0.0, ..rule(false, false, false) };
+        let start = Case::new(seed, rank, 1, plain);
+        let (point, bin) = (start.points[0], start.bins[0]);
+        let floats = |table: &[f32], place: u32| -> Vec<f64> {
+            let at = place as usize * row_len(start.width);
+            table[at..at + rank as usize].iter().map(|&x| f64::from(x)).collect()
+        };
+        let rows = |case: &Case, sums: &[f32]| {
+            [floats(&case.users, point.user), floats(&case.products, point.product), floats(sums, bin)]
+        };
+        let before = [
+            floats(&start.users, point.user),
+            floats(&start.products, point.product),
+            floats(&start.times, bin),
+        ];
+        let loss = |rows: &[Vec<f64>; 3]| {
+            let terms = (0..rank as usize).map(|c| rows[0][c] * rows[1][c] * rows[2][c]);
+            exact(Loss::Squared, terms.sum::<f64>(), f64::from(point.target)).0
+        };
+        let mut case = start.clone();
+        let mut sums = vec![0.0; case.times.len()];
+        let bins = Bins { of: &start.bins, rows: &start.times, gradients: &mut sums };
+        points_in_bins(Simd::PORTABLE, Loss::Squared, &start.rule, 0.0, &start.points, case.tables(), bins);
+        let after = rows(&case, &sums);
+        for row in 0..3 {
+            for column in 0..rank as usize {
+                let at = |shift: f64| {
+                    let mut rows = before.clone();
+                    rows[row][column] += shift;
+                    loss(&rows)
+                };
+                let expected = (at(1e-4) - at(-1e-4)) / 2e-4;
+                let found = match row {
+                    2 => after[2][column],
+                    _ => (before[row][column] - after[row][column]) / f64::from(rate),
+                };
+                prop_assert!((found - expected).abs() <= 5e-3 * (1.0 + expected.abs()), "{found}, not {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn bins_of_ones_are_a_matrix(seed in any::<u64>(), rank in 1_u32..70, count in 0_u32..40) {
+        let start = Case::new(seed, rank, count, rule(false, true, false));
+        let mut plain = start.clone();
+        let samples = start.points.clone();
+        points(Simd::PORTABLE, Loss::Squared, &start.rule, 0.0, None, &samples, plain.tables());
+        let mut case = start.clone();
+        let ones = vec![1.0; case.times.len()];
+        let bins = Bins { of: &start.bins, rows: &ones, gradients: &mut start.gradients.clone() };
+        points_in_bins(Simd::PORTABLE, Loss::Squared, &start.rule, 0.0, &samples, case.tables(), bins);
+        prop_assert_eq!(case.users, plain.users);
+        prop_assert_eq!(case.products, plain.products);
     }
 
     #[test]

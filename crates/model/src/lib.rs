@@ -25,4 +25,4 @@ pub mod tune;
 pub use digest::DigestFeed;
 pub use kernels::Simd;
 pub use op::{Op, OpError};
-pub use training::{Best, Holds, Sampler, Stopping, TableVersion, Training};
+pub use training::{Best, Given, Holds, Sampler, Stopping, TableVersion, Training};

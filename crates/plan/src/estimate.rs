@@ -200,7 +200,10 @@ impl Estimate {
         let solve_smallest = block + desks + (64 << 10) * row_bytes.min(1 << 10);
         let solve_whole = block + desks + job.users.max(job.products) * row_bytes;
         let trained_bytes = 4 * (width + 16);
-        let tile = 2 * (job.users + job.products).div_ceil(side) * trained_bytes + (8 << 20);
+        // Bins in training, and what a tile adds up beside them.
+        let bins_bytes = small_rows * trained_bytes;
+        let tile =
+            2 * (job.users + job.products).div_ceil(side) * trained_bytes + bins_bytes + (8 << 20);
         // A tile wants both of its blocks at once, as they were and as they will be.
         let train = if job.samples > 0 {
             ("tile", tile, tile)
@@ -227,6 +230,10 @@ impl Estimate {
             phases.push(("maps", solving, solving));
         }
         for &(name, rows, _) in factored.clone() {
+            if job.samples > 0 {
+                phases.push((name, bins_bytes, bins_bytes));
+                continue;
+            }
             let normal = rows * (square + 8 * width);
             phases.push((name, 2 * normal + block, 2 * normal + solve_whole));
         }
@@ -245,9 +252,11 @@ impl Estimate {
         let memory_whole = memory_whole.max((shelf * 100).div_ceil(shelf_percent));
         let room = job.memory.0 * TASK_PERCENT / 100;
 
-        // Each half-step every worker pulls what the others hold of the table that it reads; each tile, the products.
+        // Each half-step every worker pulls what the others hold of the table that it reads; each tile, the products, and in
+        // a tensor it gives the gradients of bins, which every worker then pulls.
         let traffic = if job.samples > 0 {
-            side * job.products * trained_bytes * (workers - 1) / workers
+            let bins = side * bins_bytes * (side + workers);
+            (side * job.products * trained_bytes + bins) * (workers - 1) / workers
         } else {
             (workers - 1) * (rows * row_bytes + maps) + partials * (workers - 1) / workers
         };
@@ -395,6 +404,21 @@ mod tests {
         assert_eq!(tile.whole.0, 2 * 250_000_u64.div_ceil(17) * 320 + (8 << 20));
         assert_eq!(plan.traffic_per_epoch, ByteSize(17 * 50_000 * 320 / 2));
         assert!(plan.fits && plan.epoch_seconds > 0.0);
+        // Bins in training stand beside a tile's blocks, and move with the gradients of each.
+        let tensor = Estimate::of(&Workload {
+            samples: 1,
+            bins: 52,
+            tensor: true,
+            ..job()
+        });
+        let phase = |name: &str| {
+            let found = tensor.phases.iter().find(|phase| phase.name == name);
+            found.map(|phase| phase.whole.0)
+        };
+        assert_eq!(phase("tile"), Some(tile.whole.0 + 52 * 320));
+        assert_eq!(phase("time"), Some(52 * 320));
+        let moved = 17 * 320 * (50_000 + 52 * (17 + 2));
+        assert_eq!(tensor.traffic_per_epoch, ByteSize(moved / 2));
     }
 
     #[test]

@@ -647,15 +647,15 @@ pub const KEYS: &[Key] = &[
     ),
     texts(
         "model.initial_products",
-        "`als`: Parquet files with products' first factors, as of an earlier model: a column of ids (named as in the data, or `id`) and one of lists, or one a factor. Products without a row start as ever.",
+        "Parquet files with products' first factors, as of an earlier model: a column of ids (named as in the data, or `id`) and one of lists, or one a factor. Products without a row start as ever.",
     ),
     texts(
         "model.initial_users",
-        "`als`: the same of users, for solvers that go on from last factors (`cg`, `subspace`, and `auto` above rank 32).",
+        "The same of users, for descent (`sgd`, `line`), and for solvers of `als` that go on from last factors (`cg`, `subspace`, and `auto` above rank 32).",
     ),
     texts(
         "model.initial_time",
-        "`als`: the same of bins of time, each told by a date or timestamp in it or by its number from 0 (with `time_bin = \"none\"` by \
+        "The same of bins of time, each told by a date or timestamp in it or by its number from 0 (with `time_bin = \"none\"` by \
          the number that the data have). Bins without a row start at ones.",
     ),
     texts(

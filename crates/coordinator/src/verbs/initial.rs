@@ -7,7 +7,7 @@ use super::stored_model::Algorithm;
 use crate::cluster::InputFile;
 use crate::failure::Failure;
 use crate::job::files;
-use model::als::{self, Given};
+use model::Given;
 use plan::Refusal;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,9 +33,9 @@ impl Initial {
         self.opened.iter().map(|file| file.served()).collect()
     }
 
-    /// The tasks that read them.
-    pub fn given(&self, data: &DataSet, settings: &als::Settings) -> BTreeMap<Mode, Vec<Given>> {
-        let width = settings.columns().next_multiple_of(16) as usize;
+    /// The tasks that read them, for rows of so many columns.
+    pub fn given(&self, data: &DataSet, columns: u32) -> BTreeMap<Mode, Vec<Given>> {
+        let width = columns.next_multiple_of(16) as usize;
         let of_mode = |(first, survey): &(u32, VectorSurvey)| {
             let rows = RowsOf::of(data, survey.spec.mode)?;
             let tasks = survey.tasks(&rows, width, *first).into_iter();
@@ -65,8 +65,14 @@ pub async fn survey(
     algorithm: &Algorithm,
 ) -> Result<Initial, Failure> {
     let mut all = Initial::default();
-    let Algorithm::Als(settings) = algorithm else {
-        return Ok(all);
+    let (rank, columns, non_negative) = match algorithm {
+        Algorithm::Als(settings) => (settings.rank, settings.columns(), settings.non_negative),
+        Algorithm::Sgd(settings) => {
+            let non_negative = settings.loss.covers_all_cells();
+            (settings.rank, settings.columns(), non_negative)
+        }
+        // Starts from random columns, whatever there was before.
+        Algorithm::Spectral(_) => return Ok(all),
     };
     let model = &engine.settings.model;
     for (mode, given) in [
@@ -79,13 +85,13 @@ pub async fn survey(
         let Some(rows) = RowsOf::of(data, mode).filter(|_| !given.is_empty()) else {
             continue;
         };
-        let mut entries = vec![settings.rank, settings.columns()];
+        let mut entries = vec![rank, columns];
         entries.dedup();
         let spec = VectorSpec {
             key: format!("model.{}", Imported::key(mode)),
             mode,
             entries,
-            non_negative: settings.non_negative,
+            non_negative,
         };
         let locations = files::expand(&spec.key, given)?;
         let opened: Vec<Arc<LocalFile>> = locations

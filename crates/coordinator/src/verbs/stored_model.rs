@@ -150,6 +150,7 @@ fn sgd_settings(model: &settings::Model) -> sgd::Settings {
         decay: model.decay,
         regularization: model.regularization,
         biases: model.biases,
+        time: model.time == ModelTime::Factor,
         init_scale: model.init,
         seed: model.seed,
         tolerance: model.tolerance,

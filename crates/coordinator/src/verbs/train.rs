@@ -291,7 +291,7 @@ async fn program(
                 train,
                 decay,
                 attributes: data.attributes.clone(),
-                given: initial.given(data, &settings),
+                given: initial.given(data, settings.columns()),
             };
             let program = Als::new(settings, input).map_err(|error| config(&error))?;
             Ok(watched(program, watch))
@@ -305,6 +305,8 @@ async fn program(
                 side,
                 train: views.train.clone(),
                 tiles,
+                bins: if settings.time { data.small().time } else { 0 },
+                given: initial.given(data, settings.columns()),
             };
             let program = Sgd::new(settings, input).map_err(|error| config(&error))?;
             Ok(watched(program, watch))

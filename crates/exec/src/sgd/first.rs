@@ -1,7 +1,7 @@
 //! Counts before training, and the first rows of a super-block.
 
 use super::{other_rows, other_writes};
-use crate::als::objects::{block_written, fits, held, key_at, partition};
+use crate::als::objects::{Numbers, block_written, fits, held, key_at, numbers, partition};
 use crate::trouble::failure_of;
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::sgd::first::{first_rows, noise};
@@ -42,7 +42,8 @@ impl FirstWork {
         if task.writes.len() != 1 + usize::from(op.noise.is_some()) {
             return Err(other_writes(task));
         }
-        let keys = (0..blocks.len())
+        let count = if op.given.is_some() { 2 } else { 1 } * blocks.len();
+        let keys = (0..count)
             .map(|place| key_at(task, place))
             .collect::<Result<_, _>>()?;
         let row_bytes = 4 * op.row_len() as u64;
@@ -64,6 +65,11 @@ impl FirstWork {
             piece: most.min(PIECE_MAX),
             pieces: 0,
         })
+    }
+
+    /// What is given of the block that is next.
+    fn given_key(&self) -> Option<&ObjectKey> {
+        self.keys.get(self.blocks.len() + self.done)
     }
 
     fn count(&mut self, partition: &Partition, block: BlockId) -> Result<(), Failure> {
@@ -92,15 +98,24 @@ impl FirstWork {
 
 impl Work for FirstWork {
     fn next_need(&mut self) -> Result<Need, Failure> {
-        Ok(match self.keys.get(self.done) {
-            Some(&key) => Need::Fetch(vec![Want::Object(key, Part::Whole)]),
-            None => Need::Nothing,
-        })
+        if self.done == self.blocks.len() {
+            return Ok(Need::Nothing);
+        }
+        let keys = [Some(&self.keys[self.done]), self.given_key()];
+        let wants = keys.into_iter().flatten();
+        let wants = wants.map(|&key| Want::Object(key, Part::Whole));
+        Ok(Need::Fetch(wants.collect()))
     }
 
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
-        let fetched = fetched.into_iter().next().expect("one answer per want");
-        let partition = partition(fetched, self.keys[self.done])?;
+        let mut fetched = fetched.into_iter();
+        let first = fetched.next().expect("one answer per want");
+        let partition = partition(first, self.keys[self.done])?;
+        let given = fetched
+            .next()
+            .map(|given| numbers(given, self.given_key().copied()));
+        let given = given.transpose()?;
+        let given = given.as_ref().map(Numbers::typed);
         let block = BlockId(self.blocks.start + self.done as u32);
         let rows = self.op.grid.rows[block.0 as usize];
         if partition.rows() != rows {
@@ -108,7 +123,7 @@ impl Work for FirstWork {
         }
         let end = self.filled + rows as usize * self.op.row_len();
         let out = &mut self.out.typed_mut()[self.filled..end];
-        first_rows(&self.op, block, partition.offsets(), out);
+        first_rows(&self.op, block, partition.offsets(), given, out);
         self.count(&partition, block)?;
         self.filled = end;
         self.done += 1;

@@ -1,5 +1,6 @@
 //! Runners of the ops of stochastic gradient descent.
 
+mod bins;
 mod first;
 mod publish;
 mod tile;
@@ -19,6 +20,8 @@ pub(crate) fn begin(task: &Task, op: SgdOp, room: &Room) -> Result<Box<dyn Work>
         SgdOp::First(op) => Box::new(first::FirstWork::new(task, op, room)?),
         SgdOp::Tile(op) => Box::new(tile::TileWork::new(task, op, room)?),
         SgdOp::Publish(op) => Box::new(publish::PublishWork::new(task, op, room)?),
+        SgdOp::FirstBins(op) => Box::new(bins::FirstBinsWork::new(task, op, room)?),
+        SgdOp::Bins(op) => Box::new(bins::BinsWork::new(task, op, room)?),
     })
 }
 

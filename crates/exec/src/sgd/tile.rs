@@ -12,8 +12,6 @@ use store::AlignedBuf;
 use store::partition::Partition;
 use tensor::{CsrRef, ObjectKey, Task};
 
-/// Bytes of an interaction of a piece: its product and its value.
-const INTERACTION_BYTES: u64 = 8;
 /// Bytes of pieces at most: more gain nothing, and a smaller one is prefetched while the one before is computed.
 const PIECE_BYTES_MAX: u64 = 4 << 20;
 
@@ -30,6 +28,7 @@ pub(super) struct TileWork {
 struct Done {
     users: AlignedBuf,
     products: AlignedBuf,
+    bin_gradients: AlignedBuf,
     losses: f64,
     pieces: u64,
 }
@@ -43,10 +42,11 @@ impl TileWork {
         let keys = (0..task.reads.len())
             .map(|place| key_at(task, place))
             .collect::<Result<Vec<_>, _>>()?;
-        if keys.len() != 3 + usize::from(op.negatives > 0) {
+        let in_bins = usize::from(op.bins > 0);
+        if keys.len() != 3 + usize::from(op.negatives > 0) + in_bins {
             return Err(bug(task, "reads other objects than its op"));
         }
-        if task.writes.len() != 2 {
+        if task.writes.len() != 2 + in_bins {
             return Err(other_writes(task));
         }
         let work = TileWork {
@@ -56,8 +56,8 @@ impl TileWork {
             writes: task.writes.clone(),
             done: None,
         };
-        // A row of a piece may name every product of the block.
-        let least = u64::from(work.op.products) * INTERACTION_BYTES;
+        // A row of a piece may name every product of the block; in a tensor one may name them in several bins.
+        let least = u64::from(work.op.products) * work.interaction_bytes();
         fits(work.fixed_bytes() + least, room.budget_bytes)?;
         Ok(work)
     }
@@ -69,10 +69,29 @@ impl TileWork {
         2 * rows * self.op.row_bytes() as u64 + noise + Descent::bytes(&self.op)
     }
 
+    /// Bytes of an interaction of a piece: its product, its value and, in a tensor, its bin.
+    fn interaction_bytes(&self) -> u64 {
+        if self.op.bins > 0 { 12 } else { 8 }
+    }
+
+    /// Refuses a tensor's partition that has no bins, or whose longest row does not fit.
+    fn check_bins(&self, partition: &Partition) -> Result<(), Failure> {
+        if self.op.bins == 0 {
+            return Ok(());
+        }
+        if !partition.has().time {
+            return Err(bad_partition("has no ids of time, which is factored"));
+        }
+        let ends = partition.offsets().windows(2);
+        let longest = ends.map(|ends| ends[1] - ends[0]).max().unwrap_or(0);
+        let needed = self.fixed_bytes() + longest * self.interaction_bytes();
+        fits(needed, self.room.budget_bytes)
+    }
+
     /// The rows of each piece: as many as the budget lets be, at least one.
     fn pieces(&self, partition: &Partition) -> Vec<Range<usize>> {
         let left = self.room.budget_bytes - self.fixed_bytes();
-        let most = left.min(PIECE_BYTES_MAX) / INTERACTION_BYTES;
+        let most = left.min(PIECE_BYTES_MAX) / self.interaction_bytes();
         let offsets = partition.offsets();
         let rows = partition.rows() as usize;
         let (mut pieces, mut start) = (Vec::new(), 0);
@@ -100,6 +119,10 @@ impl TileWork {
             let csr = piece
                 .csr(offsets, self.op.products.into())
                 .map_err(|fault| bad_partition(&format!("is none of its blocks: {fault}")))?;
+            let bins = csr.small().time.unwrap_or_default();
+            if self.op.bins > 0 && bins.iter().any(|&bin| bin >= self.op.bins) {
+                return Err(bad_partition("names a time bin that its data set lacks"));
+            }
             take(&csr, rows.start as u32);
             self.room.done_for_now(partition, range);
         }
@@ -140,10 +163,22 @@ impl Work for TileWork {
         let mut users = self.block(next()?, self.op.users)?;
         let mut products = self.block(next()?, self.op.products)?;
         let noise = (self.op.negatives > 0).then(&mut next).transpose()?;
+        let bins = (self.op.bins > 0).then(&mut next).transpose()?;
+        self.check_bins(&partition)?;
+        let bin_floats = self.op.bins as usize * self.op.row_bytes() / 4;
+        if bins
+            .as_ref()
+            .is_some_and(|bins| bins.typed::<f32>().len() != bin_floats)
+        {
+            return Err(bad_partition("is of other bins than those that came"));
+        }
+        let mut bin_gradients = AlignedBuf::zeroed(4 * bin_floats);
         let mut blocks = Blocks {
             users: users.typed_mut(),
             products: products.typed_mut(),
             noise: noise.as_ref().map_or(&[], Numbers::typed),
+            bins: bins.as_ref().map_or(&[], Numbers::typed),
+            bin_gradients: bin_gradients.typed_mut(),
         };
         let mut descent = Descent::new(&self.op, self.room.simd);
         if descent.counts_first() {
@@ -156,6 +191,7 @@ impl Work for TileWork {
         self.done = Some(Done {
             users,
             products,
+            bin_gradients,
             losses,
             pieces,
         });
@@ -165,7 +201,8 @@ impl Work for TileWork {
     fn finish(self: Box<Self>) -> Result<Output, Failure> {
         let done = self.done.expect("everything is computed");
         let row_bytes = self.op.row_bytes();
-        let blocks = [done.users, done.products].map(|block| held(block, row_bytes));
+        let blocks = [done.users, done.products, done.bin_gradients];
+        let blocks = blocks.map(|block| held(block, row_bytes));
         Ok(Output {
             objects: self.writes.into_iter().zip(blocks).collect(),
             partial: done.losses.to_le_bytes().to_vec(),

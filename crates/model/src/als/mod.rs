@@ -42,5 +42,5 @@ pub use ops::{
     AlsOp, BasisOp, Columns, FailedRow, First, HalfStepOp, InitOp, MapTally, MapsOp, SideOp,
     SmallPartialOp, SmallSolveOp, Tally, Totals, TotalsOp, TurnOp,
 };
-pub use program::{Als, Alternation, Given, Input};
+pub use program::{Als, Alternation, Input};
 pub use settings::{ContextUse, Preset, Scaling, Settings, SettingsError, Solver, TimeUse};

@@ -8,13 +8,14 @@ use super::ops::{MapTally, Tally, Totals};
 use super::schedule::{Layout, Role};
 use super::settings::{Preset, Settings, SettingsError};
 use crate::reduce::tree_sum;
-use crate::training::{Algorithm, Epochs, TableVersion, counts, decode, misreduced, refuse};
+use crate::training::{
+    Algorithm, Epochs, Given, TableVersion, counts, decode, imported, misreduced, refuse,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::ops::Range;
 use tensor::{
-    Attributes, Decay, Grid, Imported, KeyRange, Mode, Partitions, ProgramError, Read, Reduced,
-    Small, Step,
+    Attributes, Decay, Grid, Imported, KeyRange, Mode, Partitions, ProgramError, Reduced, Small,
+    Step,
 };
 
 /// What is trained on.
@@ -34,20 +35,6 @@ pub struct Input {
     pub attributes: BTreeMap<Mode, Attributes>,
     /// First factors that users brought along, by mode.
     pub given: BTreeMap<Mode, Vec<Given>>,
-}
-
-/// A task that reads first factors from where they came. It writes blocks of rows as [`super::InitOp`] reads them and
-/// returns an [`Imported`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Given {
-    /// Another crate's op.
-    pub op: tensor::Op,
-    /// What it reads.
-    pub reads: Vec<Read>,
-    /// The blocks that it writes, in order.
-    pub blocks: Range<u32>,
-    /// Its relative cost.
-    pub cost: u64,
 }
 
 /// What the counts of the first stage come to.
@@ -190,21 +177,7 @@ impl Alternation {
     }
 
     fn import(&mut self, mode: Mode, partials: &[Vec<u8>]) -> Result<(), ProgramError> {
-        let mut sum = Imported::default();
-        for partial in partials {
-            // Every task reads all rows, and knows those of its blocks.
-            let part: Imported = decode(partial)?;
-            sum.rows = part.rows;
-            sum.known += part.known;
-        }
-        if sum.known == 0 {
-            return refuse(format!(
-                "none of the {} rows of `{}` has an id of the data set: give factors of the same data, or remove the key",
-                sum.rows,
-                Imported::key(mode)
-            ));
-        }
-        self.imported.insert(mode, sum);
+        self.imported.insert(mode, imported(mode, partials)?);
         Ok(())
     }
 

@@ -1,10 +1,10 @@
 //! Counts before training, and the first rows.
 
 use super::noise::{Noise, table, weight};
-use super::ops::{FirstOp, Forbidden, Totals};
+use super::ops::{Beside, FirstOp, Forbidden, Totals};
 use super::settings::Loss;
 use kernels::random::Random;
-use kernels::sgd::{COUNT, row_len};
+use kernels::sgd::{BIAS, COUNT, row_len};
 use tensor::{BlockId, CsrRef, Mode};
 
 /// The purpose of the random numbers of first factors; the mode is added.
@@ -44,11 +44,18 @@ impl Totals {
 }
 
 /// Fills the rows of a block: factors keyed by (seed, mode, row id, column), zeros where a row has no interaction, and the
-/// counts in the tails. `offsets` are the block's row pointers.
+/// counts in the tails. `offsets` are the block's row pointers. Rows that are `given` (the first float is a number) are as
+/// they are given, biases with them.
 ///
 /// # Panics
-/// Where `out` is not the block's rows.
-pub fn first_rows(op: &FirstOp, block: BlockId, offsets: &[u64], out: &mut [f32]) {
+/// Where `out` or what is given is not the block's rows.
+pub fn first_rows(
+    op: &FirstOp,
+    block: BlockId,
+    offsets: &[u64],
+    given: Option<&[f32]>,
+    out: &mut [f32],
+) {
     let ids = op.grid.row_ids(block);
     let width = kernels::width_of(op.rank as usize);
     assert_eq!(
@@ -57,14 +64,23 @@ pub fn first_rows(op: &FirstOp, block: BlockId, offsets: &[u64], out: &mut [f32]
         "the rows of the block"
     );
     let number = u32::from(op.mode == Mode::Product);
-    for ((row, id), ends) in out
+    for (((place, row), id), ends) in out
         .chunks_exact_mut(row_len(width))
+        .enumerate()
         .zip(ids)
         .zip(offsets.windows(2))
     {
         let count = ends[1] - ends[0];
         row[width + COUNT] = count as f32;
         if count == 0 {
+            continue;
+        }
+        if let Some(given) = given_row(op.given, given, op.rank, place) {
+            row[..op.rank as usize].copy_from_slice(&given[..op.rank as usize]);
+            if op.given == Some(Beside::Biases) {
+                let column = usize::from(op.mode == Mode::Product);
+                row[width + BIAS] = given[op.rank as usize + column];
+            }
             continue;
         }
         let (random, factors) = (
@@ -82,6 +98,18 @@ pub fn first_rows(op: &FirstOp, block: BlockId, offsets: &[u64], out: &mut [f32]
             }
         }
     }
+}
+
+/// The row at a place of those that are given, if it is.
+pub(super) fn given_row(
+    beside: Option<Beside>,
+    rows: Option<&[f32]>,
+    rank: u32,
+    place: usize,
+) -> Option<&[f32]> {
+    let width = beside?.width(rank);
+    let row = &rows?[place * width..(place + 1) * width];
+    (!row[0].is_nan()).then_some(row)
 }
 
 /// The noise of a super-block of products, from its rows: the table that negatives are drawn by, and its weight.

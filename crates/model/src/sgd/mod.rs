@@ -8,6 +8,7 @@
 //! **Invariant:** no bit depends on who computes a tile, when, or in how many pieces; only on the order of the tiles that
 //! share a block, which the reads of the steps fix.
 
+pub mod bins;
 pub mod first;
 pub mod noise;
 pub mod ops;
@@ -18,6 +19,6 @@ pub mod settings;
 pub mod tile;
 
 pub use noise::Noise;
-pub use ops::{FirstOp, PublishOp, SgdOp, TileOp, Totals};
+pub use ops::{BinsOp, FirstBinsOp, FirstOp, PublishOp, SgdOp, TileOp, Totals};
 pub use program::{Descent, Input, Sgd};
 pub use settings::{Loss, Optimizer, Settings, SettingsError};

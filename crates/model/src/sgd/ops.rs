@@ -15,9 +15,14 @@ pub enum SgdOp {
     Tile(TileOp),
     /// Makes a block of a model.
     Publish(PublishOp),
+    /// Makes the first rows of bins.
+    FirstBins(FirstBinsOp),
+    /// Moves the rows of bins.
+    Bins(BinsOp),
 }
 
-/// Reads the partitions of the blocks of a super-block, in order, rows being of its mode. Writes the super-block's first
+/// Reads the partitions of the blocks of a super-block, in order, rows being of its mode, and, where some rows are given, the
+/// same blocks of these. Writes the super-block's first
 /// version and, where `noise` says so, its [`super::Noise`]. Returns [`Totals`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FirstOp {
@@ -37,10 +42,12 @@ pub struct FirstOp {
     pub loss: Loss,
     /// The power of a count by which negatives are drawn, where this is the table of products and they are.
     pub noise: Option<f64>,
+    /// What given rows hold beside factors; `None`: none are given.
+    pub given: Option<Beside>,
 }
 
-/// Reads the tile's partition, the block of users, the block of products and, with negatives, the products' noise.
-/// Writes the next versions of both blocks. Sums: the losses of its samples, each as it was met.
+/// Reads the tile's partition, the block of users, the block of products and, with negatives, the products' noise, with
+/// bins their rows. Writes the next versions of both blocks and, with bins, the sums of their gradients. Sums: the losses of its samples, each as it was met.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TileOp {
     /// Columns in use.
@@ -71,6 +78,34 @@ pub struct TileOp {
     pub users: u32,
     /// Rows of the block of products.
     pub products: u32,
+    /// Bins that have factors; 0 in a matrix.
+    pub bins: u32,
+}
+
+/// Reads, where some rows are given, these. Writes the first version of the bins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FirstBinsOp {
+    /// Bins.
+    pub bins: u32,
+    /// Columns in use.
+    pub rank: u32,
+    /// What given rows hold beside factors; `None`: none are given.
+    pub given: Option<Beside>,
+}
+
+/// Reads the bins and, a super-block of users each, the sums of their gradients in a stratum. Writes the next version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BinsOp {
+    /// Bins.
+    pub bins: u32,
+    /// Columns in use.
+    pub rank: u32,
+    /// The length of a step.
+    pub rate: f32,
+    /// Whether it shrinks with the sum of squares.
+    pub adagrad: bool,
+    /// λ, of every sample.
+    pub regularization: f32,
 }
 
 /// Reads a super-block of the last version (rows). Writes the block of the model that is named.
@@ -112,6 +147,11 @@ impl Beside {
             Beside::Noise => 1,
         }
     }
+
+    /// Floats of a row of a rank with it, as they are published and given.
+    pub fn width(self, rank: u32) -> usize {
+        kernels::width_of((rank + self.columns()) as usize)
+    }
 }
 
 impl PublishOp {
@@ -122,7 +162,7 @@ impl PublishOp {
 
     /// Floats of a published row.
     pub fn width(&self) -> usize {
-        kernels::width_of((self.rank + self.beside.columns()) as usize)
+        self.beside.width(self.rank)
     }
 }
 

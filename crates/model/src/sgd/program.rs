@@ -6,13 +6,15 @@ use super::ops::Totals;
 use super::schedule::{Layout, Role};
 use super::settings::{Settings, SettingsError};
 use crate::reduce::tree_sum;
-use crate::training::{Algorithm, Epochs, TableVersion, counts, decode, misreduced, refuse};
+use crate::training::{
+    Algorithm, Epochs, Given, TableVersion, counts, decode, imported, misreduced, refuse,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tensor::{Grid, KeyRange, Mode, Partitions, ProgramError, Reduced, Step};
+use tensor::{Grid, Imported, KeyRange, Mode, Partitions, ProgramError, Reduced, Step};
 
 /// What is trained on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Input {
     /// The users' grid.
     pub user: Grid,
@@ -20,10 +22,14 @@ pub struct Input {
     pub product: Grid,
     /// Super-blocks of either.
     pub side: u32,
-    /// The training view, time collapsed.
+    /// The training view.
     pub train: Partitions,
     /// The same as tiles.
     pub tiles: Partitions,
+    /// Bins of time, where they have factors; the views then keep them.
+    pub bins: u32,
+    /// First factors that users brought along, by mode.
+    pub given: BTreeMap<Mode, Vec<Given>>,
 }
 
 /// What the counts of the first stage come to.
@@ -41,6 +47,7 @@ pub struct Descent {
     input: Input,
     learnt: Learnt,
     losses: BTreeMap<u32, f64>,
+    imported: BTreeMap<Mode, Imported>,
 }
 
 /// Blockwise stochastic gradient descent.
@@ -53,11 +60,20 @@ impl Sgd {
     /// Settings that cannot be honoured.
     pub fn new(settings: Settings, input: Input) -> Result<Self, SettingsError> {
         settings.check()?;
+        if settings.time && input.bins == 0 {
+            let problem =
+                "is \"factor\", but the data have no time: name the column under [input] `time`";
+            return Err(SettingsError {
+                key: "time",
+                problem: problem.to_owned(),
+            });
+        }
         Ok(Epochs::of(Descent {
             settings,
             input,
             learnt: Learnt::default(),
             losses: BTreeMap::new(),
+            imported: BTreeMap::new(),
         }))
     }
 }
@@ -122,6 +138,10 @@ impl Algorithm for Descent {
                 self.losses.insert(stratum, loss);
                 Ok(())
             }
+            (Role::Given(mode), Reduced::Collect(partials)) => {
+                self.imported.insert(mode, imported(mode, &partials)?);
+                Ok(())
+            }
             (Role::Silent, _) => Ok(()),
             (role, _) => misreduced(role),
         }
@@ -156,6 +176,10 @@ impl Algorithm for Descent {
 
     fn kept(&self, epoch: u32) -> Vec<KeyRange> {
         self.layout().kept(epoch)
+    }
+
+    fn imported(&self) -> BTreeMap<Mode, Imported> {
+        self.imported.clone()
     }
 
     fn offset(&self) -> f32 {

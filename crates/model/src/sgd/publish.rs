@@ -27,6 +27,7 @@ pub fn publish(op: &PublishOp, trained: &[f32], out: &mut [f32]) {
         out[..rank].copy_from_slice(&trained[..rank]);
         match (op.beside, op.mode) {
             (Beside::Nothing, _) => {}
+            (Beside::Biases, Mode::Time) => out[rank..rank + 2].fill(1.0),
             (Beside::Biases, Mode::User) => out[rank..rank + 2].copy_from_slice(&[tail[BIAS], 1.0]),
             (Beside::Biases, _) => out[rank..rank + 2].copy_from_slice(&[1.0, tail[BIAS]]),
             (Beside::Noise, Mode::User) => out[rank] = 1.0,

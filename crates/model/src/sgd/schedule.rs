@@ -2,7 +2,8 @@
 //!
 //! **Invariant:** every name here follows from the epoch alone, so a replay makes the same steps.
 
-use super::ops::{FirstOp, PublishOp, SgdOp, TileOp};
+use super::bins::version_read;
+use super::ops::{BinsOp, FirstBinsOp, FirstOp, PublishOp, SgdOp, TileOp};
 use super::program::Input;
 use super::settings::{Optimizer, Settings};
 use crate::op::Op;
@@ -23,6 +24,19 @@ pub const TRAINED_USERS: TableId = TableId(2);
 pub const TRAINED_PRODUCTS: TableId = TableId(3);
 /// One [`super::Noise`] a product of a super-block.
 pub const NOISE: TableId = TableId(4);
+/// The bins of the model.
+pub const TIMES: TableId = TableId(5);
+/// Bins in training, in one block; a version a stratum ([`super::bins`]).
+pub const TRAINED_TIMES: TableId = TableId(6);
+/// The sums of the gradients of bins, a block for each super-block of users; the version is the stratum.
+pub const TIME_GRADIENTS: TableId = TableId(7);
+
+/// Users' first factors as they were given.
+const GIVEN_USERS: TableId = TableId(8);
+/// Products' first factors as they were given.
+const GIVEN_PRODUCTS: TableId = TableId(9);
+/// Those of bins.
+const GIVEN_TIMES: TableId = TableId(10);
 
 /// The purpose of the random numbers of the orders of tiles.
 const PURPOSE: u32 = 0x210;
@@ -32,6 +46,8 @@ const PURPOSE: u32 = 0x210;
 pub enum Role {
     /// Totals of super-blocks of a mode.
     Totals(Mode),
+    /// What became of first factors that were given.
+    Given(Mode),
     /// The losses of a stratum, by its place in the epoch.
     Losses(u32),
     /// Nothing.
@@ -86,48 +102,74 @@ pub struct Layout<'a> {
 }
 
 impl Layout<'_> {
-    fn grid(&self, mode: Mode) -> &Grid {
-        if mode == Mode::User {
-            &self.input.user
+    fn grid(&self, mode: Mode) -> Grid {
+        match mode {
+            Mode::User => self.input.user.clone(),
+            Mode::Time => Grid::single(self.input.bins),
+            _ => self.input.product.clone(),
+        }
+    }
+
+    /// How many super-blocks of a mode there are.
+    fn side(&self, mode: Mode) -> u32 {
+        if mode == Mode::Time {
+            1
         } else {
-            &self.input.product
+            self.input.side
         }
     }
 
     /// The super-blocks of a mode.
     pub fn joined(&self, mode: Mode) -> SuperBlocks {
-        SuperBlocks::new(self.grid(mode), self.input.side)
+        SuperBlocks::new(&self.grid(mode), self.side(mode))
+    }
+
+    /// The modes that have factors.
+    fn modes(&self) -> impl Iterator<Item = Mode> + use<> {
+        let time = self.settings.time.then_some(Mode::Time);
+        [Mode::User, Mode::Product].into_iter().chain(time)
     }
 
     /// A table of the model after an epoch.
     pub fn table(&self, mode: Mode, epoch: u32) -> TableVersion {
         TableVersion {
-            id: if mode == Mode::User { USERS } else { PRODUCTS },
+            id: match mode {
+                Mode::User => USERS,
+                Mode::Time => TIMES,
+                _ => PRODUCTS,
+            },
             mode,
             holds: Holds::Factors,
             rank: self.settings.columns(),
             width: kernels::width_of(self.settings.columns() as usize) as u32,
-            grid: self.grid(mode).clone(),
+            grid: self.grid(mode),
             version: epoch.into(),
         }
     }
 
-    /// Both.
+    /// All of them.
     pub fn tables(&self, epoch: u32) -> Vec<TableVersion> {
-        vec![
-            self.table(Mode::User, epoch),
-            self.table(Mode::Product, epoch),
-        ]
+        self.modes().map(|mode| self.table(mode, epoch)).collect()
     }
 
     /// All super-blocks of a mode, written so often.
     fn trained(&self, mode: Mode, version: u64) -> KeyRange {
         KeyRange::Blocks {
-            table: if mode == Mode::User {
-                TRAINED_USERS
-            } else {
-                TRAINED_PRODUCTS
+            table: match mode {
+                Mode::User => TRAINED_USERS,
+                Mode::Time => TRAINED_TIMES,
+                _ => TRAINED_PRODUCTS,
             },
+            first: 0,
+            count: self.side(mode),
+            version,
+        }
+    }
+
+    /// The sums of the gradients of bins of all tiles of a stratum.
+    fn gradients(&self, version: u64) -> KeyRange {
+        KeyRange::Blocks {
+            table: TIME_GRADIENTS,
             first: 0,
             count: self.input.side,
             version,
@@ -155,53 +197,126 @@ impl Layout<'_> {
     /// What a program restored after an epoch reads and does not write.
     pub fn kept(&self, epoch: u32) -> Vec<KeyRange> {
         let version = self.writes_before(epoch + 1);
-        let mut kept = vec![
-            self.trained(Mode::User, version),
-            self.trained(Mode::Product, version),
-        ];
+        let mut kept: Vec<KeyRange> = self
+            .modes()
+            .map(|mode| self.trained(mode, version))
+            .collect();
+        if self.settings.time {
+            kept.push(self.trained(Mode::Time, version_read(version)));
+        }
         if self.draws() {
             kept.push(self.noise_keys());
         }
         kept
     }
 
+    /// The table of the first factors of a mode that were given, where they were.
+    fn given(&self, mode: Mode) -> Option<TableVersion> {
+        let id = match mode {
+            Mode::User => GIVEN_USERS,
+            Mode::Time => GIVEN_TIMES,
+            _ => GIVEN_PRODUCTS,
+        };
+        let given = self.input.given.contains_key(&mode);
+        given.then(|| TableVersion {
+            id,
+            ..self.table(mode, 0)
+        })
+    }
+
     /// Counts, first rows and noise.
     pub fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
-        let sides = [
-            (Mode::User, &self.input.train.user_major),
-            (Mode::Product, &self.input.train.product_major),
-        ];
-        sides
-            .into_iter()
-            .zip(first..)
-            .map(|((mode, partitions), id)| {
-                (self.first(StepId(id), mode, partitions), Role::Totals(mode))
-            })
-            .collect()
+        let mut steps: Vec<(Step, Role)> = Vec::new();
+        let next = |steps: &[(Step, Role)]| StepId(first + steps.len() as u64);
+        for mode in self.modes() {
+            let given = self.given(mode);
+            if let Some(given) = &given {
+                let read = self.read_given(next(&steps), given);
+                steps.push((read, Role::Given(mode)));
+            }
+            let (mut step, role) = match mode {
+                Mode::User => (
+                    self.first(next(&steps), mode, &self.input.train.user_major),
+                    Role::Totals(mode),
+                ),
+                Mode::Time => (self.first_bins(next(&steps)), Role::Silent),
+                _ => (
+                    self.first(next(&steps), mode, &self.input.train.product_major),
+                    Role::Totals(mode),
+                ),
+            };
+            step.frees = given.iter().map(TableVersion::keys).collect();
+            steps.push((step, role));
+        }
+        steps
+    }
+
+    /// Reads the rows of a table that users brought along.
+    fn read_given(&self, id: StepId, given: &TableVersion) -> Step {
+        let tasks = self.input.given[&given.mode].iter();
+        let drafts = tasks.map(|task| {
+            let writes = task.blocks.clone().map(|block| given.block(block));
+            (
+                task.op.clone(),
+                task.reads.clone(),
+                writes.collect(),
+                task.cost,
+            )
+        });
+        let name = format!("given {} factors", given.mode);
+        step(id, &name, PartialSpec::Collect, drafts)
+    }
+
+    fn first_bins(&self, id: StepId) -> Step {
+        let given = self.given(Mode::Time);
+        let op = FirstBinsOp {
+            bins: self.input.bins,
+            rank: self.settings.rank,
+            given: given.as_ref().map(|_| self.settings.published()),
+        };
+        let reads = given.iter().map(|given| Read::whole(given.block(0)));
+        let draft = (
+            Op::Sgd(SgdOp::FirstBins(op)).encode(),
+            reads.collect(),
+            vec![block(self.trained(Mode::Time, 0), 0)],
+            u64::from(self.input.bins),
+        );
+        step(
+            id,
+            "first time rows",
+            PartialSpec::None,
+            std::iter::once(draft),
+        )
     }
 
     fn first(&self, id: StepId, mode: Mode, partitions: &[PartitionRef]) -> Step {
         let settings = self.settings;
         let noise = (mode == Mode::Product && self.draws()).then(|| settings.noise_power());
+        let given = self.given(mode);
         let op = Op::Sgd(SgdOp::First(FirstOp {
             mode,
-            grid: self.grid(mode).clone(),
+            grid: self.grid(mode),
             side: self.input.side,
             rank: settings.rank,
             seed: settings.seed,
             scale: self.first_scale(),
             loss: settings.loss,
             noise,
+            given: given.as_ref().map(|_| settings.published()),
         }))
         .encode();
         let joined = self.joined(mode);
         let task = |one: u32| {
             let blocks = joined.blocks(one);
             let read = &partitions[blocks.start as usize..blocks.end as usize];
+            let mut reads: Vec<Read> = read.iter().map(sealed).collect();
+            if let Some(given) = &given {
+                reads.extend(blocks.map(|block| Read::whole(given.block(block))));
+            }
             let mut writes = vec![block(self.trained(mode, 0), one)];
             writes.extend(noise.map(|_| block(self.noise_keys(), one)));
             let cost = read.iter().map(|read| read.interactions).sum::<u64>() / 64;
-            (op.clone(), read.iter().map(sealed).collect(), writes, cost)
+            (op.clone(), reads, writes, cost)
         };
         step(
             id,
@@ -233,37 +348,69 @@ impl Layout<'_> {
         let joined = [self.joined(Mode::User), self.joined(Mode::Product)];
         let total: f64 = self.noise.iter().sum();
         let before = self.writes_before(epoch);
-        let mut steps: Vec<(Step, Role)> = (0..side)
-            .zip(first..)
-            .map(|(stratum, id)| {
-                let version = before + u64::from(stratum);
-                let both =
-                    |version| [Mode::User, Mode::Product].map(|mode| self.trained(mode, version));
-                let task = |user: u32| {
-                    let product = latin.product(stratum, user);
-                    let share = self
-                        .noise
-                        .get(product as usize)
-                        .map_or(0.0, |noise| noise / total);
-                    let rows = [joined[0].rows(user), joined[1].rows(product)];
-                    self.tile(epoch, (user, product), rows, share, version)
-                };
-                let mut step = step(StepId(id), "stratum", PartialSpec::Sum, (0..side).map(task));
-                step.frees = both(version).to_vec();
-                (step, Role::Losses(stratum))
-            })
-            .collect();
-        for (mode, id) in [Mode::User, Mode::Product]
-            .into_iter()
-            .zip(first + u64::from(side)..)
-        {
-            let mut step = self.publish(StepId(id), mode, epoch);
+        let mut steps: Vec<(Step, Role)> = Vec::new();
+        let next = |steps: &[(Step, Role)]| StepId(first + steps.len() as u64);
+        for stratum in 0..side {
+            let version = before + u64::from(stratum);
+            let task = |user: u32| {
+                let product = latin.product(stratum, user);
+                let share = self
+                    .noise
+                    .get(product as usize)
+                    .map_or(0.0, |noise| noise / total);
+                let rows = [joined[0].rows(user), joined[1].rows(product)];
+                self.tile(epoch, (user, product), rows, share, version)
+            };
+            let tasks = (0..side).map(task);
+            let mut step = step(next(&steps), "stratum", PartialSpec::Sum, tasks);
+            step.frees = [Mode::User, Mode::Product]
+                .map(|mode| self.trained(mode, version))
+                .to_vec();
+            if self.settings.time && version > 0 {
+                // The bins' own task has read them before.
+                step.frees
+                    .push(self.trained(Mode::Time, version_read(version)));
+            }
+            steps.push((step, Role::Losses(stratum)));
+            if self.settings.time {
+                let moved = self.bins(next(&steps), epoch, version);
+                steps.push((moved, Role::Silent));
+            }
+        }
+        for mode in self.modes() {
+            let mut step = self.publish(next(&steps), mode, epoch);
             if epoch > 1 {
                 step.frees = vec![self.table(mode, epoch - 1).keys()];
             }
             steps.push((step, Role::Silent));
         }
         steps
+    }
+
+    /// Moves bins by what the tiles of a stratum found.
+    fn bins(&self, id: StepId, epoch: u32, stratum: u64) -> Step {
+        let settings = self.settings;
+        let op = BinsOp {
+            bins: self.input.bins,
+            rank: settings.rank,
+            rate: settings.rate_of(epoch),
+            adagrad: settings.optimizer == Optimizer::Adagrad,
+            regularization: settings.regularization as f32,
+        };
+        let gradients = self.gradients(stratum);
+        let bins = |version| block(self.trained(Mode::Time, version), 0);
+        let mut reads = vec![Read::whole(bins(stratum))];
+        reads.extend(gradients.keys().map(Read::whole));
+        let cost = u64::from(self.input.bins) * u64::from(self.input.side) / 16;
+        let draft = (
+            Op::Sgd(SgdOp::Bins(op)).encode(),
+            reads,
+            vec![bins(stratum + 1)],
+            cost,
+        );
+        let mut step = step(id, "time rows", PartialSpec::None, std::iter::once(draft));
+        step.frees = vec![gradients];
+        step
     }
 
     fn tile(
@@ -291,6 +438,7 @@ impl Layout<'_> {
             tile,
             users: rows[0],
             products: rows[1],
+            bins: if settings.time { self.input.bins } else { 0 },
         };
         let partition = &self.input.tiles.user_major[tile as usize];
         let blocks = |version| {
@@ -304,22 +452,23 @@ impl Layout<'_> {
         if self.draws() {
             reads.push(Read::whole(block(self.noise_keys(), product)));
         }
+        let mut writes = blocks(version + 1).to_vec();
+        if settings.time {
+            let bins = self.trained(Mode::Time, version_read(version));
+            reads.push(Read::whole(block(bins, 0)));
+            writes.push(block(self.gradients(version), user));
+        }
         // A step is worth some two interactions of a normal equation.
         let cost = 2 * partition.interactions * (1 + u64::from(op.negatives)) + u64::from(rows[0]);
-        (
-            Op::Sgd(SgdOp::Tile(op)).encode(),
-            reads,
-            blocks(version + 1).to_vec(),
-            cost,
-        )
+        (Op::Sgd(SgdOp::Tile(op)).encode(), reads, writes, cost)
     }
 
     fn publish(&self, id: StepId, mode: Mode, epoch: u32) -> Step {
         let settings = self.settings;
         let op = Op::Sgd(SgdOp::Publish(PublishOp {
             mode,
-            grid: self.grid(mode).clone(),
-            side: self.input.side,
+            grid: self.grid(mode),
+            side: self.side(mode),
             rank: settings.rank,
             beside: settings.published(),
             power: settings.noise_power(),

@@ -69,6 +69,8 @@ pub struct Settings {
     pub regularization: f64,
     /// Whether users and products have biases.
     pub biases: bool,
+    /// Whether bins of time have factors.
+    pub time: bool,
     /// The standard deviation of first factors times the root of the rank; where all cells count, their mean against the
     /// one by which scores have the mean of the cells.
     pub init_scale: f64,
@@ -91,6 +93,7 @@ impl Default for Settings {
             decay: 1.0,
             regularization: 0.03,
             biases: false,
+            time: false,
             init_scale: 0.1,
             seed: 0,
             tolerance: 0.0,
@@ -157,6 +160,10 @@ impl Settings {
                 "negatives",
                 format!("is {}: give at most 1000", self.negatives()),
             );
+        }
+        if self.time && !self.fits_values() {
+            let problem = "cannot be \"factor\" with this loss: only \"squared\" without negatives is descended on in a tensor";
+            return refuse("time", problem.to_owned());
         }
         if self.loss == Loss::Line && self.biases {
             let problem = "must be false with the loss `line`, whose products rank by their share of the noise";
@@ -245,7 +252,7 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_named() {
         type Spoil = fn(&mut Settings);
-        let cases: [(&str, Spoil); 12] = [
+        let cases: [(&str, Spoil); 14] = [
             ("rank", |s| s.rank = 0),
             ("epochs", |s| s.epochs = 0),
             ("rate", |s| s.rate = 0.0),
@@ -260,6 +267,10 @@ mod tests {
             }),
             ("biases", |s| (s.loss, s.biases) = (Loss::Poisson, true)),
             ("biases", |s| (s.loss, s.biases) = (Loss::Line, true)),
+            ("time", |s| s.time = true),
+            ("time", |s| {
+                (s.loss, s.negatives, s.time) = (Loss::Squared, Some(1), true);
+            }),
         ];
         for (key, spoil) in cases {
             let mut settings = Settings::default();

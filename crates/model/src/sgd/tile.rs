@@ -12,7 +12,8 @@ use super::settings::Loss;
 use kernels::losses;
 use kernels::random::Random;
 use kernels::sgd::{
-    COUNT, Pair, Point, Rule, Tables, Whole, column_sums, pairs, points, pull, row_len,
+    Bins, COUNT, Pair, Point, Rule, Tables, Whole, column_sums, pairs, points, points_in_bins,
+    pull, row_len,
 };
 use kernels::{Simd, width_of};
 use tensor::csr::{CsrRef, Values};
@@ -35,6 +36,10 @@ pub struct Blocks<'a> {
     pub products: &'a mut [f32],
     /// The products' noise; empty where no negatives are drawn.
     pub noise: &'a [Noise],
+    /// The rows of bins; empty in a matrix.
+    pub bins: &'a [f32],
+    /// The sums of their gradients, and of the samples that they are of.
+    pub bin_gradients: &'a mut [f32],
 }
 
 impl Blocks<'_> {
@@ -56,9 +61,12 @@ pub struct Descent {
     next_row: u32,
     points: Vec<Point>,
     pairs: Vec<Pair>,
+    /// The bin of each point, in a tensor.
+    bins: Vec<u32>,
     /// The samples of a batch in the order in which they are visited.
     points_in_turn: Vec<Point>,
     pairs_in_turn: Vec<Pair>,
+    bins_in_turn: Vec<u32>,
     cells: Option<Cells>,
     losses: f64,
 }
@@ -112,8 +120,10 @@ impl Descent {
             next_row: 0,
             points: Vec::with_capacity(BATCH),
             pairs: Vec::new(),
+            bins: Vec::new(),
             points_in_turn: Vec::new(),
             pairs_in_turn: Vec::new(),
+            bins_in_turn: Vec::new(),
             cells: None,
             losses: 0.0,
         }
@@ -126,7 +136,8 @@ impl Descent {
         } else {
             0
         };
-        (2 * BATCH * (size_of::<Point>() + size_of::<Pair>())) as u64 + shares
+        let gradients = u64::from(op.bins) * op.row_bytes() as u64;
+        (2 * BATCH * (size_of::<Point>() + size_of::<Pair>() + 4)) as u64 + shares + gradients
     }
 
     /// Whether all pieces are to be counted with [`Descent::count`] before the first [`Descent::piece`].
@@ -163,11 +174,13 @@ impl Descent {
             let positions = csr.row(row);
             assert_eq!(positions.len() as u64, csr.row_count(row), "whole rows");
             let products = &csr.columns()[positions.clone()];
+            let bins = csr.small().time.filter(|_| self.op.bins > 0);
+            let bins = bins.map_or(&[][..], |bins| &bins[positions.clone()]);
             let values = match csr.values() {
                 Values::All(value) => Values::All(value),
                 Values::Each(values) => Values::Each(&values[positions]),
             };
-            self.user(first_row + row as u32, products, values, blocks);
+            self.user(first_row + row as u32, products, bins, values, blocks);
         }
         self.next_row = first_row + csr.rows() as u32;
     }
@@ -232,13 +245,20 @@ impl Descent {
         let draws = self.op.negatives > 0 && self.op.loss != Loss::Bpr;
         if draws {
             for row in self.next_row..end {
-                self.user(row, &[], Values::All(0.0), blocks);
+                self.user(row, &[], &[], Values::All(0.0), blocks);
             }
         }
         self.next_row = end;
     }
 
-    fn user(&mut self, row: u32, products: &[u32], values: Values<'_>, blocks: &mut Blocks<'_>) {
+    fn user(
+        &mut self,
+        row: u32,
+        products: &[u32],
+        bins: &[u32],
+        values: Values<'_>,
+        blocks: &mut Blocks<'_>,
+    ) {
         let mut draws = Draws {
             random: Random::new(self.op.seed, PURPOSE + self.op.tile, self.op.epoch, row),
             had: if self.op.loss.spares_positives() {
@@ -277,9 +297,11 @@ impl Descent {
         let mut positives = products.iter().enumerate().map(point);
         if negatives == 0 {
             // At once as far as the batch has room: one by one took as long as half of descending.
+            let mut bins = bins.iter().copied();
             while positives.len() > 0 {
                 let room = BATCH - self.points.len();
                 self.points.extend(positives.by_ref().take(room));
+                self.bins.extend(bins.by_ref().take(room));
                 self.flush_full(blocks);
             }
             return;
@@ -330,6 +352,10 @@ impl Descent {
         });
         in_streams(&self.points, &mut self.points_in_turn);
         in_streams(&self.pairs, &mut self.pairs_in_turn);
+        if self.op.bins > 0 {
+            self.losses += self.flush_bins(blocks);
+            return;
+        }
         self.losses += points(
             self.simd,
             self.op.kernel_loss(),
@@ -343,6 +369,37 @@ impl Descent {
         self.losses += pairs(self.simd, &self.rule, samples, blocks.tables(width));
         self.points.clear();
         self.pairs.clear();
+    }
+
+    /// The losses of points in bins; there are no pairs.
+    fn flush_bins(&mut self, blocks: &mut Blocks<'_>) -> f64 {
+        let width = self.op.width();
+        in_streams(&self.bins, &mut self.bins_in_turn);
+        for &bin in &self.bins {
+            blocks.bin_gradients[bin as usize * row_len(width) + width + COUNT] += 1.0;
+        }
+        let tables = Tables {
+            users: blocks.users,
+            products: blocks.products,
+            width,
+        };
+        let bins = Bins {
+            of: &self.bins_in_turn,
+            rows: blocks.bins,
+            gradients: blocks.bin_gradients,
+        };
+        let losses = points_in_bins(
+            self.simd,
+            self.op.kernel_loss(),
+            &self.rule,
+            self.op.offset,
+            &self.points_in_turn,
+            tables,
+            bins,
+        );
+        self.points.clear();
+        self.bins.clear();
+        losses
     }
 }
 

@@ -5,11 +5,14 @@
 
 pub(crate) mod counts;
 mod epochs;
+mod given;
 mod stopping;
 mod table;
 
 pub use epochs::{Algorithm, Epochs};
 pub(crate) use epochs::{decode, misreduced, refuse};
+pub use given::Given;
+pub(crate) use given::imported;
 pub use stopping::{Best, Stopping};
 pub use table::{Holds, TableVersion};
 

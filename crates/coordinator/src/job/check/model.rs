@@ -30,9 +30,6 @@ const OF_ALS: &[&str] = &[
     "model.linear_attributes",
     "model.non_negative",
     "model.half_life",
-    "model.initial_users",
-    "model.initial_products",
-    "model.initial_time",
     "model.initial_contexts",
 ];
 const OF_SGD: &[&str] = &[
@@ -43,7 +40,6 @@ const OF_SGD: &[&str] = &[
     "model.rate",
     "model.decay",
 ];
-
 const OF_SPECTRAL: &[&str] = &[
     "model.normalization",
     "model.edges",
@@ -51,7 +47,12 @@ const OF_SPECTRAL: &[&str] = &[
     "model.oversampling",
 ];
 /// Settings of models whose factors start from something and are held to it.
-const OF_TRAINED: &[&str] = &["model.regularization", "model.init"];
+const OF_TRAINED: &[&str] = &[
+    "model.regularization",
+    "model.init",
+    "model.initial_users",
+    "model.initial_products",
+];
 
 /// Refuses the keys of another algorithm, and what this one cannot do with time.
 fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
@@ -97,11 +98,17 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
         }
     }
     let time = merged.text("model.time").unwrap_or_default();
-    if kind != ModelKind::Als && time != "ignore" {
+    let descends = kind == ModelKind::Sgd && time == "factor";
+    if kind != ModelKind::Als && time != "ignore" && !descends {
         let sentence = format!(
             "`model.time` = \"{time}\" is not known with the kind \"{}\": use \"ignore\", or \"als\"",
             kind.name()
         );
+        faults.push(merged.origin("model.time"), sentence);
+    }
+    if descends && !descends_on_values(merged) {
+        let sentence = "`model.time` = \"factor\" is known with the loss \"squared\" without `negatives` alone, where the kind is \"sgd\": \
+                        fit values, use \"ignore\", or \"als\"";
         faults.push(merged.origin("model.time"), sentence);
     }
     if kind != ModelKind::Als && merged.text("model.context") == Some("factor") {
@@ -112,6 +119,12 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
         faults.push(merged.origin("model.context"), sentence);
     }
     kind
+}
+
+/// Whether descent would fit values.
+fn descends_on_values(merged: &Merged) -> bool {
+    merged.text("model.loss") == Some("squared")
+        && merged.count("model.negatives").unwrap_or(0) == 0
 }
 
 /// Whether contexts are factored, with what belongs to that.
@@ -244,8 +257,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             "`model.preset` = \"explicit\" fits values: name their column with `input.value`";
         faults.push(merged.origin("model.preset"), sentence);
     }
-    let fits_values = merged.text("model.loss") == Some("squared")
-        && merged.count("model.negatives").unwrap_or(0) == 0;
+    let fits_values = descends_on_values(merged);
     if kind == ModelKind::Sgd
         && fits_values
         && names_input(merged)
@@ -319,7 +331,8 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             merged.text("model.context") == Some("factor") && !merged.flag("model.hold_context"),
         ),
     ] {
-        if kind == ModelKind::Als && merged.is_given(path) && !fits {
+        let known = kind == ModelKind::Als || path == "model.initial_time";
+        if known && merged.is_given(path) && !fits {
             let sentence = format!(
                 "`{path}` is for factors that are trained: set `model.{mode}` = \"factor\" without `hold_{mode}`, or remove the key"
             );

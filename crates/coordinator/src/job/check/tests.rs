@@ -86,6 +86,11 @@ fn contradictions_are_found() {
 #[test]
 fn every_kind_has_its_own_keys() {
     check(
+        &format!("{GOOD}[model]\nkind = \"sgd\"\ntime = \"factor\"\n"),
+        "j:11:8: `model.time` = \"factor\" is known with the loss \"squared\" without `negatives` alone, where the kind is \"sgd\": \
+         fit values, use \"ignore\", or \"als\"",
+    );
+    check(
         &format!("{GOOD}[model]\nkind = \"sgd\"\nalpha = 2\n"),
         "j:11:9: `model.alpha` is a key of \"als\": the kind is \"sgd\", remove the key",
     );
