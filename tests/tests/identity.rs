@@ -27,11 +27,13 @@ const IO: [&str; 2] = ["mmap", "pread"];
 const MEMORY: [&str; 2] = ["4GiB", "256MiB"];
 const GENEROUS: &str = MEMORY[0];
 const DATA: [Data; 2] = [Data::Bundled, Data::Generated];
-/// Matrix; tensor of smooth time with biases; and the matrix with biases by steps from the last factors, in the eigenbasis.
-const MODELS: [(&str, &str); 3] = [
+/// Matrix; tensor of smooth time with biases; the matrix with biases by steps from the last factors, in the eigenbasis; and, of
+/// another kind, its singular vectors.
+const MODELS: [(&str, &str); 4] = [
     ("ignore", "cholesky"),
     ("factor", "cholesky"),
     ("ignore", "cg"),
+    ("ignore", "spectral"),
 ];
 
 /// One choice on each axis: workers, threads, I/O, memory, SIMD, data, model.
@@ -100,6 +102,15 @@ struct Ran {
 }
 
 fn job(inputs: &Inputs, data: Data, (time, solver): (&str, &str)) -> Job {
+    // Validation makes views, and metrics after every epoch.
+    let split = match data {
+        Data::Bundled => "validation_bins = 4",
+        Data::Generated | Data::Small => "",
+    };
+    if solver == "spectral" {
+        let model = "kind = \"spectral\"\nrank = 8\nepochs = 2\nnormalization = \"symmetric\"\nedges = \"values\"";
+        return Job::of(inputs, data, model, split);
+    }
     // With their biases all rows have 16 columns.
     let (rank, more) = match (time, solver) {
         ("factor", _) => (13, "time_smoothing = 100\nbiases = true"),
@@ -109,11 +120,6 @@ fn job(inputs: &Inputs, data: Data, (time, solver): (&str, &str)) -> Job {
     let model = format!(
         "rank = {rank}\nepochs = 2\nregularization = 0.0001\ntime = {time:?}\nsolver = {solver:?}\n{more}"
     );
-    // Validation makes views, and metrics after every epoch.
-    let split = match data {
-        Data::Bundled => "validation_bins = 4",
-        Data::Generated | Data::Small => "",
-    };
     Job::new(inputs, data, &model, split)
 }
 

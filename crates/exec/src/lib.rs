@@ -6,6 +6,7 @@
 
 pub mod als;
 mod evaluate;
+mod graph;
 pub mod held;
 mod ingest;
 pub mod pool;
@@ -53,6 +54,7 @@ fn begin_model(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> {
         model::Op::Recommend(op) => recommend::begin(task, op, room),
         model::Op::Reduce(op) => Ok(Box::new(reduce::ReduceWork::new(task, op, room)?)),
         model::Op::Sgd(op) => sgd::begin(task, op, room),
+        model::Op::Graph(op) => graph::begin(task, op, room),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::panel::{GROUP, check_panel, combine, load, products};
 use crate::simd::{Kernel, Simd};
 use crate::vector::Vector;
 use crate::{CHUNK, LANES, is_sound};
+use std::hint::black_box;
 
 /// What all rows of a half-step have in common: the matrix B.
 #[derive(Clone, Copy, Debug)]
@@ -247,22 +248,23 @@ fn in_registers<V: Vector, const B: usize, const SQUARES: bool>(
         square = load::<V, B>(squares);
     }
     for group in panel.chunks_exact(GROUP * width) {
-        let mut lines = [[V::splat(0.0); B]; GROUP];
-        for t in 0..GROUP {
-            lines[t] = load::<V, B>(&group[t * width..][..width]);
-        }
         let mut dots = [V::splat(0.0); GROUP];
-        for b in 0..B {
-            for t in 0..GROUP {
-                dots[t] = lines[t][b].fma(x[b], dots[t]);
+        for t in 0..GROUP {
+            let line = load::<V, B>(&group[t * width..][..width]);
+            for b in 0..B {
+                dots[t] = line[b].fma(x[b], dots[t]);
             }
         }
         let dots = V::sums(dots);
+        // Up to 64 columns the lines stay in registers; wider ones would be kept on the stack for their second use, where they
+        // are read again sooner than copied: the compiler must not know that they are the same.
+        let again = if B > 4 { black_box(group) } else { group };
         for t in 0..GROUP {
+            let line = load::<V, B>(&again[t * width..][..width]);
             for b in 0..B {
-                sums[b] = dots[t].fma(lines[t][b], sums[b]);
+                sums[b] = dots[t].fma(line[b], sums[b]);
                 if SQUARES {
-                    square[b] = lines[t][b].fma(lines[t][b], square[b]);
+                    square[b] = line[b].fma(line[b], square[b]);
                 }
             }
         }

@@ -30,6 +30,7 @@ pub mod rotate;
 pub mod rows;
 pub mod sgd;
 pub mod simd;
+pub mod spmm;
 pub mod subspace;
 mod tile;
 pub mod top;
@@ -53,6 +54,7 @@ pub use random::Random;
 pub use rotate::rotate;
 pub use rows::Rows;
 pub use simd::{Path, Simd, SimdError};
+pub use spmm::{LINE, Weights, spmm};
 pub use subspace::{subspace, subspace_scratch};
 pub use top::{Products, Ranked, finish, pack_products, packed_len, rank, rank_scratch};
 

@@ -10,6 +10,7 @@ pub mod context;
 pub mod digest;
 pub mod evaluate;
 pub mod forecast;
+pub mod graph;
 pub mod metrics;
 pub mod op;
 pub mod popularity;

@@ -4,6 +4,7 @@
 
 use crate::als::AlsOp;
 use crate::evaluate::EvaluateOp;
+use crate::graph::GraphOp;
 use crate::recommend::RecommendOp;
 use crate::reduce::ReduceOp;
 use crate::sgd::SgdOp;
@@ -26,6 +27,8 @@ pub enum Op {
     Recommend(RecommendOp),
     /// Stochastic gradient descent.
     Sgd(SgdOp),
+    /// Graph models.
+    Graph(GraphOp),
 }
 
 /// The bytes are not an op that this engine knows.

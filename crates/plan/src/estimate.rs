@@ -22,6 +22,9 @@ pub const PANEL_BYTES: u64 = 2 << 20;
 pub const FLOPS_PER_THREAD: f64 = 4.0e10;
 /// Assumed columns of samples per second and thread of descent (measured with rank 64 and AdaGrad on AVX-512).
 pub const SAMPLE_COLUMNS_PER_S: f64 = 4.0e8;
+/// Assumed bytes of rows per second and thread that a product with the matrix gathers (measured with width 64, half of it
+/// from memory).
+pub const GATHERED_BYTES_PER_S: f64 = 3.0e10;
 /// Assumed bytes per second that a worker can receive.
 pub const NETWORK_BYTES_PER_S: f64 = 1.0e9;
 /// Assumed rows per second and thread of ingest.
@@ -48,6 +51,8 @@ pub struct Workload {
     pub values: bool,
     /// Samples for an interaction where training descends on tiles; 0 where it solves.
     pub samples: u64,
+    /// Whether an epoch is a product with the matrix and one with its transpose.
+    pub iterates: bool,
     /// Rank of the factors.
     pub rank: u64,
     /// Columns beside them: biases, or what a noise is ranked by.
@@ -202,6 +207,11 @@ impl Estimate {
         // A tile wants both of its blocks at once, as they were and as they will be.
         let train = if job.samples > 0 {
             ("tile", tile, tile)
+        } else if job.iterates {
+            let sums = block + 16 * user_rows.max(product_rows) + square / 2;
+            let rows = job.users.max(job.products).min(64 << 10) * (row_bytes + 4);
+            let table = job.users.max(job.products) * row_bytes;
+            ("product", sums + rows + (1 << 20), sums + table + (1 << 20))
         } else {
             ("half-step", solve_smallest, solve_whole)
         };
@@ -262,6 +272,10 @@ impl Estimate {
         let work_seconds = if job.samples > 0 {
             let samples = (job.samples * job.interactions) as f64;
             samples * width as f64 / (threads * SAMPLE_COLUMNS_PER_S)
+        } else if job.iterates {
+            let gathered = 2 * job.interactions * row_bytes;
+            let turned = 4.0 * rows as f64 * (width * width) as f64;
+            (gathered as f64 / GATHERED_BYTES_PER_S + turned / FLOPS_PER_THREAD) / threads
         } else {
             flops / (threads * FLOPS_PER_THREAD)
         };
@@ -322,6 +336,7 @@ mod tests {
             factors_context: false,
             values: true,
             samples: 0,
+            iterates: false,
             rank: 64,
             columns_beside: 0,
             user_attributes: Attributes::default(),

@@ -342,10 +342,11 @@ pub const KEYS: &[Key] = &[
     ),
     choice(
         "model.kind",
-        &["als", "sgd", "line"],
-        &["gcn", "lightgcn", "ucmf", "spectral", "filter"],
+        &["als", "sgd", "line", "spectral"],
+        &["gcn", "lightgcn", "ucmf", "filter"],
         "als",
-        "The algorithm: `als` solves, `sgd` descends on samples, `line` is `sgd` with the loss and the negatives of LINE.",
+        "The algorithm: `als` solves, `sgd` descends on samples, `line` is `sgd` with the loss and the negatives of LINE, \
+         `spectral` takes the singular vectors of the graph of users and products.",
     ),
     choice(
         "model.time",
@@ -383,7 +384,7 @@ pub const KEYS: &[Key] = &[
         1,
         100_000,
         Some("10"),
-        "Passes over all modes.",
+        "Passes over all modes; of `spectral`, iterations.",
     ),
     real(
         "model.regularization",
@@ -612,6 +613,37 @@ pub const KEYS: &[Key] = &[
         1.0,
         Some("1.0"),
         "`sgd`, `line`: what the rate is multiplied by after every epoch.",
+    ),
+    choice(
+        "model.normalization",
+        &["none", "symmetric", "random-walk"],
+        &[],
+        "none",
+        "`spectral`: what the graph is divided by before its singular vectors are taken: nothing, the roots of the degrees on both \
+         sides, or the degrees of users.",
+    ),
+    choice(
+        "model.edges",
+        &["binary", "values"],
+        &[],
+        "binary",
+        "`spectral`: whether an interaction weighs 1 or its value. Degrees are sums of weights.",
+    ),
+    count(
+        "model.walk_length",
+        1,
+        3,
+        Some("1"),
+        "`spectral`: walks on the graph up to this length count: A, A + A^2, A + A^2 + A^3. Users and products never meet after two \
+         steps, so 2 scores as 1; 3 weighs strong directions more.",
+    ),
+    count(
+        "model.oversampling",
+        0,
+        511,
+        None,
+        "`spectral`: columns that are iterated beyond the rank, so that the last ones converge too. Absent: 8, and what fills the last \
+         vector of 16.",
     ),
     texts(
         "model.initial_products",

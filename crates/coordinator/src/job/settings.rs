@@ -5,6 +5,8 @@
 use crate::driver::Pace;
 use model::Stopping;
 use model::forecast::Forecast;
+use model::graph::Edges;
+use model::graph::spectral::Normalization;
 use model::sgd::{Loss, Optimizer};
 use serde::Serialize;
 use std::fmt;
@@ -218,6 +220,8 @@ pub enum ModelKind {
     Sgd,
     /// The same with the loss and the negatives of LINE.
     Line,
+    /// Singular vectors of the graph.
+    Spectral,
 }
 
 impl ModelKind {
@@ -227,6 +231,7 @@ impl ModelKind {
             ModelKind::Als => "als",
             ModelKind::Sgd => "sgd",
             ModelKind::Line => "line",
+            ModelKind::Spectral => "spectral",
         }
     }
 }
@@ -350,6 +355,14 @@ pub struct Model {
     pub decay: f64,
     /// Whether users and products have biases.
     pub biases: bool,
+    /// What the graph is divided by.
+    pub normalization: Normalization,
+    /// What an interaction weighs in the graph.
+    pub edges: Edges,
+    /// The longest walks that count.
+    pub walk_length: u32,
+    /// Columns iterated beyond the rank; `None`: what fills whole vectors.
+    pub oversampling: Option<u32>,
     /// Tables of users' first factors.
     pub initial_users: Vec<Location>,
     /// The same of products.
@@ -368,6 +381,7 @@ impl Model {
             ModelKind::Sgd | ModelKind::Line => {
                 self.loss == Loss::Squared && self.negatives.unwrap_or(0) == 0
             }
+            ModelKind::Spectral => false,
         }
     }
 }

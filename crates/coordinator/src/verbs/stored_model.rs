@@ -9,6 +9,7 @@ use model::als::{self, ContextUse, Preset, Scaling, Solver, TimeUse};
 use model::digest::DigestFeed;
 use model::evaluate::Factors;
 use model::forecast::{Forecast, Moment};
+use model::graph::spectral;
 use model::sgd;
 use model::{Best, Holds, Stopping, TableVersion};
 use plan::Refusal;
@@ -28,6 +29,8 @@ pub enum Algorithm {
     Als(als::Settings),
     /// Stochastic gradient descent.
     Sgd(sgd::Settings),
+    /// Singular vectors of the graph.
+    Spectral(spectral::Settings),
 }
 
 impl Algorithm {
@@ -36,6 +39,7 @@ impl Algorithm {
         match model.kind {
             ModelKind::Als => Algorithm::Als(als_settings(model)),
             ModelKind::Sgd | ModelKind::Line => Algorithm::Sgd(sgd_settings(model)),
+            ModelKind::Spectral => Algorithm::Spectral(spectral_settings(model)),
         }
     }
 
@@ -46,7 +50,7 @@ impl Algorithm {
             Algorithm::Als(settings) => {
                 Algorithm::Als(settings.over_cells(data.small(), !model.regularization_given))
             }
-            sgd @ Algorithm::Sgd(_) => sgd,
+            other @ (Algorithm::Sgd(_) | Algorithm::Spectral(_)) => other,
         }
     }
 
@@ -56,6 +60,7 @@ impl Algorithm {
             Algorithm::Als(_) => "als",
             Algorithm::Sgd(settings) if settings.loss == sgd::Loss::Line => "line",
             Algorithm::Sgd(_) => "sgd",
+            Algorithm::Spectral(_) => "spectral",
         }
     }
 
@@ -64,6 +69,7 @@ impl Algorithm {
         match self {
             Algorithm::Als(settings) => settings.preset == Preset::Explicit,
             Algorithm::Sgd(settings) => settings.fits_values(),
+            Algorithm::Spectral(_) => false,
         }
     }
 
@@ -146,6 +152,19 @@ fn sgd_settings(model: &settings::Model) -> sgd::Settings {
         biases: model.biases,
         time: model.time == ModelTime::Factor,
         init_scale: model.init,
+        seed: model.seed,
+        tolerance: model.tolerance,
+    }
+}
+
+fn spectral_settings(model: &settings::Model) -> spectral::Settings {
+    spectral::Settings {
+        rank: model.rank,
+        epochs: model.epochs,
+        oversampling: model.oversampling,
+        normalization: model.normalization,
+        edges: model.edges,
+        walk_length: model.walk_length,
         seed: model.seed,
         tolerance: model.tolerance,
     }

@@ -14,6 +14,7 @@ use depot::{Body, Checkpoint, CheckpointObject, Depot, Model, ModelTable, Versio
 use futures::future::BoxFuture;
 use model::als::{self, Als};
 use model::evaluate::{self, Metric, RankingTask, SampledEvaluation, ValidationErrors};
+use model::graph::spectral::{self, Spectral};
 use model::sgd::{self, Sgd};
 use model::training::{Algorithm as InEpochs, Epochs};
 use model::{Best, Sampler, Stopping, TableVersion, Training};
@@ -308,6 +309,15 @@ async fn program(
                 given: initial.given(data, settings.columns()),
             };
             let program = Sgd::new(settings, input).map_err(|error| config(&error))?;
+            Ok(watched(program, watch))
+        }
+        Algorithm::Spectral(settings) => {
+            let input = spectral::Input {
+                user,
+                product,
+                train: views.train.clone(),
+            };
+            let program = Spectral::new(settings, input).map_err(|error| config(&error))?;
             Ok(watched(program, watch))
         }
     }

@@ -2,6 +2,7 @@
 
 use super::data::Views;
 use crate::job::settings::{Model, ModelKind, Preset, Settings};
+use model::graph::Edges;
 use model::sgd::Loss;
 
 /// The sentences for people; programs find them as `warnings`.
@@ -32,6 +33,7 @@ pub fn of(settings: &Settings, views: &Views) -> Vec<String> {
 fn ignores_values(model: &Model) -> bool {
     match model.kind {
         ModelKind::Als => model.preset == Preset::Rendle,
+        ModelKind::Spectral => model.edges == Edges::Binary,
         ModelKind::Sgd | ModelKind::Line => !matches!(model.loss, Loss::Squared | Loss::Poisson),
     }
 }
@@ -41,5 +43,6 @@ fn name(model: &Model) -> &'static str {
         ModelKind::Als => "the preset \"rendle\"",
         ModelKind::Sgd => "its loss",
         ModelKind::Line => "the kind \"line\"",
+        ModelKind::Spectral => "the kind \"spectral\" with `edges` = \"binary\"",
     }
 }

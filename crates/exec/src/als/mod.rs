@@ -2,7 +2,7 @@
 
 mod basis;
 mod first;
-mod gather;
+pub(crate) mod gather;
 mod half_step;
 mod maps;
 pub(crate) mod objects;

@@ -44,6 +44,11 @@ pub trait Algorithm: Send {
     /// Where it is not a finite number, in one sentence with what to do.
     fn objective(&mut self, epoch: u32) -> Result<f64, ProgramError>;
 
+    /// What else tells of the epoch whose objective was asked for: names and values as they are to be shown.
+    fn measures(&self) -> Vec<(String, f64)> {
+        Vec::new()
+    }
+
     /// What has been learnt so far.
     fn learnt(&self) -> Self::Learnt;
 
@@ -240,7 +245,8 @@ impl<A: Algorithm> Epochs<A> {
         self.course.objective = Some(objective);
         let samples = std::mem::take(&mut self.samples).into_values().collect();
         let sampler = self.sampler.as_ref();
-        let metrics = sampler.map_or_else(Vec::new, |sampler| sampler.metrics(samples));
+        let mut metrics = sampler.map_or_else(Vec::new, |sampler| sampler.metrics(samples));
+        metrics.extend(self.algorithm.measures());
         let gives_up = self.judge(epoch, &metrics)?;
         self.course.finished = settled || gives_up || epoch == epochs;
         turn.news.push(News::Epoch {

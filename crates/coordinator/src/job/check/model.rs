@@ -6,6 +6,8 @@ use super::{has_bins, locations, names_input, word};
 use crate::job::merge::{Faults, Merged};
 use crate::job::settings::{Model, ModelKind, ModelTime, Preset, Solver};
 use model::forecast::Forecast;
+use model::graph::Edges;
+use model::graph::spectral::{Normalization, RANK_MAX};
 use model::sgd::{Loss, Optimizer};
 
 /// Settings of solving, and those of descent.
@@ -38,6 +40,19 @@ const OF_SGD: &[&str] = &[
     "model.rate",
     "model.decay",
 ];
+const OF_SPECTRAL: &[&str] = &[
+    "model.normalization",
+    "model.edges",
+    "model.walk_length",
+    "model.oversampling",
+];
+/// Settings of models whose factors start from something and are held to it.
+const OF_TRAINED: &[&str] = &[
+    "model.regularization",
+    "model.init",
+    "model.initial_users",
+    "model.initial_products",
+];
 
 /// Refuses the keys of another algorithm, and what this one cannot do with time.
 fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
@@ -48,22 +63,31 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
             ("als", ModelKind::Als),
             ("sgd", ModelKind::Sgd),
             ("line", ModelKind::Line),
+            ("spectral", ModelKind::Spectral),
         ],
     );
-    let (others, of) = match kind {
-        ModelKind::Als => (OF_SGD, "of descent (\"sgd\", \"line\")"),
-        ModelKind::Sgd | ModelKind::Line => (OF_ALS, "of \"als\""),
+    let (als, descent, spectral) = (
+        (OF_ALS, "of \"als\""),
+        (OF_SGD, "of descent (\"sgd\", \"line\")"),
+        (OF_SPECTRAL, "of \"spectral\""),
+    );
+    let others: &[(&[&str], &str)] = match kind {
+        ModelKind::Als => &[descent, spectral],
+        ModelKind::Sgd | ModelKind::Line => &[als, spectral],
+        ModelKind::Spectral => &[als, descent, (OF_TRAINED, "of \"als\" and descent")],
     };
     let fixed = [
         ("model.loss", "of \"sgd\""),
         ("model.biases", "of \"als\" and \"sgd\""),
     ];
-    let fixed = if kind == ModelKind::Line {
-        &fixed[..]
-    } else {
-        &[]
+    let fixed = match kind {
+        ModelKind::Line => &fixed[..],
+        ModelKind::Spectral => &fixed[1..],
+        ModelKind::Als | ModelKind::Sgd => &[],
     };
-    let others = others.iter().map(|path| (*path, of));
+    let others = others
+        .iter()
+        .flat_map(|(paths, of)| paths.iter().map(|path| (*path, *of)));
     for (path, of) in others.chain(fixed.iter().copied()) {
         if merged.is_given(path) {
             let sentence = format!(
@@ -252,7 +276,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     let fits_all = match kind {
         ModelKind::Als => matches!(preset, Preset::Explicit | Preset::Full),
         ModelKind::Sgd => fits_values,
-        ModelKind::Line => false,
+        ModelKind::Line | ModelKind::Spectral => false,
     };
     if fits_all && merged.text("input.negative") == Some("net") {
         let sentence = "`input.negative` = \"net\" is for models that weigh by values: this one fits values below 0 as they \
@@ -339,6 +363,15 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     if kind == ModelKind::Als {
         super::attributes::uses(merged, faults);
     }
+    let oversampling = merged.count("model.oversampling").unwrap_or(0);
+    let rank = merged.count("model.rank").unwrap_or_default();
+    let room = u64::from(RANK_MAX).saturating_sub(rank);
+    if kind == ModelKind::Spectral && oversampling > room {
+        let sentence = format!(
+            "`model.oversampling` is {oversampling}: with the rank {rank} give at most {room}"
+        );
+        faults.push(merged.origin("model.oversampling"), sentence);
+    }
     let real = |path: &str| merged.real(path).unwrap_or_default();
     Model {
         forecast: forecast(merged, time, faults),
@@ -351,6 +384,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             ModelKind::Als if preset == Preset::Full => 1e-6,
             ModelKind::Als => 0.003,
             ModelKind::Sgd | ModelKind::Line => 0.03,
+            ModelKind::Spectral => 0.0,
         }),
         regularization_given: merged.real("model.regularization").is_some(),
         nu: real("model.nu"),
@@ -400,6 +434,22 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         rate: real("model.rate"),
         decay: real("model.decay"),
         biases: merged.flag("model.biases"),
+        normalization: word(
+            merged,
+            "model.normalization",
+            &[
+                ("symmetric", Normalization::Symmetric),
+                ("none", Normalization::None),
+                ("random-walk", Normalization::RandomWalk),
+            ],
+        ),
+        edges: word(
+            merged,
+            "model.edges",
+            &[("binary", Edges::Binary), ("values", Edges::Values)],
+        ),
+        walk_length: merged.count("model.walk_length").unwrap_or_default() as u32,
+        oversampling: merged.count("model.oversampling").map(|count| count as u32),
         initial_users: locations(merged, "model.initial_users", faults),
         initial_products: locations(merged, "model.initial_products", faults),
         initial_time: locations(merged, "model.initial_time", faults),

@@ -107,6 +107,22 @@ fn every_kind_has_its_own_keys() {
         &format!("{GOOD}[model]\nkind = \"sgd\"\nloss = \"squared\"\n"),
         "j:11:8: `model.loss` = \"squared\" fits values: name their column with `input.value`, or draw `negatives`",
     );
+    check(
+        &format!(
+            "{GOOD}[model]\nkind = \"spectral\"\nregularization = 0.1\nbiases = true\ntime = \"factor\"\n"
+        ),
+        "j:11:18: `model.regularization` is a key of \"als\" and descent: the kind is \"spectral\", remove the key; \
+         j:12:10: `model.biases` is a key of \"als\" and \"sgd\": the kind is \"spectral\", remove the key; \
+         j:13:8: `model.time` = \"factor\" is not known with the kind \"spectral\": use \"ignore\", or \"als\"",
+    );
+    check(
+        &format!("{GOOD}[model]\nkind = \"spectral\"\nrank = 500\noversampling = 20\n"),
+        "j:12:16: `model.oversampling` is 20: with the rank 500 give at most 12",
+    );
+    check(
+        &format!("{GOOD}[model]\nwalk_length = 3\n"),
+        "j:10:15: `model.walk_length` is a key of \"spectral\": the kind is \"als\", remove the key",
+    );
     let settings = load(&format!("{GOOD}[model]\nkind = \"line\"\nrate = 0.5\n")).unwrap();
     assert_eq!(
         (settings.model.loss, settings.model.rate),

@@ -1,0 +1,23 @@
+//! Runners of the ops of graph models.
+
+mod product;
+mod rows;
+
+use crate::work::{Room, Work};
+use model::graph::GraphOp;
+use plan::Failure;
+use tensor::Task;
+
+/// Opens a task of a graph model.
+///
+/// # Errors
+/// Where the task's reads and writes are not those of its op.
+pub(crate) fn begin(task: &Task, op: GraphOp, room: &Room) -> Result<Box<dyn Work>, Failure> {
+    Ok(match op {
+        GraphOp::Degrees(op) => Box::new(rows::DegreesWork::new(task, op)?),
+        GraphOp::Start(op) => Box::new(rows::StartWork::new(task, op, room)?),
+        GraphOp::Product(op) => Box::new(product::ProductWork::new(task, op, room)?),
+        GraphOp::Turn(op) => Box::new(rows::TurnWork::new(task, op, room)?),
+        GraphOp::Residuals(op) => Box::new(rows::ResidualsWork::new(task, op)?),
+    })
+}

@@ -1,0 +1,18 @@
+//! Graph models on the bipartite graph of users and products (DESIGN 5.4): adjacency A = [0 R; Rᵀ 0], never built: its two
+//! blocks are the partitions of a data set in their two orientations. A product with it is a step of one task a block of
+//! rows ([`product`]); what the normalization D_u^-a R D_v^-b asks for are powers of degrees that rows of tables are scaled by as
+//! they are written ([`degrees`]), so that interactions are gathered without a weight.
+//!
+//! **Invariant:** a row is summed in f32 over chunks of interactions by position, the chunks in f64 in their order, so neither
+//! pieces nor threads change a bit.
+
+pub mod degrees;
+pub mod ops;
+pub mod product;
+pub mod spectral;
+pub mod turn;
+
+pub use ops::{
+    Counts, DegreesOp, Edges, Factor, GraphOp, Power, ProductOp, Residuals, ResidualsOp, Scales,
+    StartOp, TurnOp,
+};

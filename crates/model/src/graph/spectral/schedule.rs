@@ -1,0 +1,464 @@
+//! The steps of subspace iteration as values: which task reads and writes which keys, and when keys are freed.
+//!
+//! **Invariant:** every name here follows from the epoch alone, so a replay makes the same steps.
+
+use super::program::Input;
+use super::settings::Settings;
+use crate::als::basis::basis_len;
+use crate::als::biases::Biases;
+use crate::als::{AlsOp, BasisOp};
+use crate::graph::ops::{
+    DegreesOp, Factor, GraphOp, Power, ProductOp, ResidualsOp, Scales, StartOp, TurnOp,
+};
+use crate::op::Op;
+use crate::reduce::Reduction;
+use crate::training::{Holds, TableVersion};
+use kernels::{upper_len, width_of};
+use tensor::{
+    DepotId, Grid, KeyRange, Mode, ObjectKey, PartialSpec, PartitionRef, Read, Step, StepId,
+    TableId, Task, TaskId,
+};
+
+/// The users of the model.
+pub const USERS: TableId = TableId(0);
+/// The products of the model.
+pub const PRODUCTS: TableId = TableId(1);
+/// The degrees of users.
+pub const USER_DEGREES: TableId = TableId(2);
+/// The degrees of products.
+pub const PRODUCT_DEGREES: TableId = TableId(3);
+/// Z: random at first, Bᵀ Y after an epoch.
+pub const PRODUCT_SUMS: TableId = TableId(4);
+/// The same made orthonormal once.
+pub const NEARLY_ORTHONORMAL: TableId = TableId(5);
+/// V, times the power of the products' degrees that users' sums want.
+pub const ORTHONORMAL: TableId = TableId(6);
+/// Y, times the power of the users' degrees that products' sums want.
+pub const USER_SUMS: TableId = TableId(7);
+
+/// Numbers of reductions an epoch.
+const REDUCTIONS: u64 = 4;
+
+/// What a step's reduced partials are to the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Counts of blocks of a mode.
+    Counts(Mode),
+    /// What is left of the triplets.
+    Residuals,
+    /// Nothing.
+    Silent,
+}
+
+/// The steps of one stage. Ids rise from the one it was begun with.
+struct Stage {
+    first: u64,
+    steps: Vec<(Step, Role)>,
+}
+
+/// Op, reads, writes and cost.
+type Draft = (tensor::Op, Vec<Read>, Vec<ObjectKey>, u64);
+
+impl Stage {
+    fn next(&self) -> StepId {
+        StepId(self.first + self.steps.len() as u64)
+    }
+
+    fn push(
+        &mut self,
+        name: &str,
+        role: Role,
+        drafts: impl Iterator<Item = Draft>,
+        frees: Vec<KeyRange>,
+    ) {
+        let id = self.next();
+        let tasks = drafts
+            .zip(0..)
+            .map(|((op, reads, writes, cost), index)| Task {
+                id: TaskId { step: id, index },
+                op,
+                reads,
+                writes,
+                after: Vec::new(),
+                chain: None,
+                cost: cost.max(1),
+            });
+        let step = Step {
+            id,
+            name: name.to_owned(),
+            tasks: tasks.collect(),
+            partial: if role == Role::Silent {
+                PartialSpec::None
+            } else {
+                PartialSpec::Collect
+            },
+            frees,
+        };
+        self.steps.push((step, role));
+    }
+
+    fn reduce(&mut self, name: &str, reduction: Reduction) {
+        let steps = reduction.steps(self.next(), name);
+        self.steps
+            .extend(steps.into_iter().map(|step| (step, Role::Silent)));
+    }
+}
+
+/// What all steps of a run share.
+pub struct Layout<'a> {
+    /// The settings.
+    pub settings: &'a Settings,
+    /// The data.
+    pub input: &'a Input,
+}
+
+impl Layout<'_> {
+    fn grid(&self, mode: Mode) -> &Grid {
+        if mode == Mode::User {
+            &self.input.user
+        } else {
+            &self.input.product
+        }
+    }
+
+    fn partitions(&self, mode: Mode) -> &[PartitionRef] {
+        if mode == Mode::User {
+            &self.input.train.user_major
+        } else {
+            &self.input.train.product_major
+        }
+    }
+
+    fn version(&self, id: TableId, mode: Mode, columns: u32, version: u32) -> TableVersion {
+        TableVersion {
+            id,
+            mode,
+            holds: Holds::Factors,
+            rank: columns,
+            width: width_of(columns as usize) as u32,
+            grid: self.grid(mode).clone(),
+            version: version.into(),
+        }
+    }
+
+    /// A table in iteration.
+    fn iterated(&self, id: TableId, epoch: u32) -> TableVersion {
+        let mode = if id == USER_SUMS {
+            Mode::User
+        } else {
+            Mode::Product
+        };
+        self.version(id, mode, self.settings.columns(), epoch)
+    }
+
+    fn degrees(&self, mode: Mode) -> TableVersion {
+        let id = if mode == Mode::User {
+            USER_DEGREES
+        } else {
+            PRODUCT_DEGREES
+        };
+        self.version(id, mode, 1, 0)
+    }
+
+    /// A table of the model after an epoch.
+    fn table(&self, mode: Mode, epoch: u32) -> TableVersion {
+        let id = if mode == Mode::User { USERS } else { PRODUCTS };
+        self.version(id, mode, self.settings.rank, epoch)
+    }
+
+    /// Both.
+    pub fn tables(&self, epoch: u32) -> Vec<TableVersion> {
+        vec![
+            self.table(Mode::User, epoch),
+            self.table(Mode::Product, epoch),
+        ]
+    }
+
+    /// What a program restored after an epoch reads and does not write.
+    pub fn kept(&self, epoch: u32) -> Vec<KeyRange> {
+        let sums = self.iterated(PRODUCT_SUMS, epoch);
+        vec![
+            self.degrees(Mode::User).keys(),
+            self.degrees(Mode::Product).keys(),
+            KeyRange::One(gram(&sums).root()),
+            sums.keys(),
+        ]
+    }
+
+    /// Degrees, and random rows of products with their Gram.
+    pub fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
+        let mut stage = Stage {
+            first,
+            steps: Vec::new(),
+        };
+        let edges = self.settings.edges;
+        for mode in [Mode::User, Mode::Product] {
+            let op = Op::Graph(GraphOp::Degrees(DegreesOp { edges })).encode();
+            let degrees = self.degrees(mode);
+            let drafts = self
+                .partitions(mode)
+                .iter()
+                .zip(0..)
+                .map(|(partition, block)| {
+                    let (reads, writes) = (vec![sealed(partition)], vec![degrees.block(block)]);
+                    (op.clone(), reads, writes, partition.interactions / 64)
+                });
+            stage.push(
+                &format!("{mode} degrees"),
+                Role::Counts(mode),
+                drafts,
+                Vec::new(),
+            );
+        }
+        let start = self.iterated(PRODUCT_SUMS, 0);
+        let op = Op::Graph(GraphOp::Start(StartOp {
+            mode: Mode::Product,
+            grid: self.input.product.clone(),
+            columns: start.rank,
+            seed: self.settings.seed,
+        }))
+        .encode();
+        let degrees = self.degrees(Mode::Product);
+        let drafts = (0..start.grid.blocks()).map(|block| {
+            let reads = vec![Read::whole(degrees.block(block))];
+            (
+                op.clone(),
+                reads,
+                block_and_gram(&start, block),
+                rows(&start, block),
+            )
+        });
+        stage.push("random columns", Role::Silent, drafts, Vec::new());
+        stage.reduce("random columns", gram(&start));
+        stage.steps
+    }
+
+    /// All steps of an epoch, counted from 1.
+    pub fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
+        let mut stage = Stage {
+            first,
+            steps: Vec::new(),
+        };
+        let (rank, cubes) = (self.settings.rank, self.settings.cubes());
+        let power = |mode| self.settings.normalization.power(mode);
+        let [last, sums] = [epoch - 1, epoch].map(|epoch| self.iterated(PRODUCT_SUMS, epoch));
+        let [nearly, right, left] =
+            [NEARLY_ORTHONORMAL, ORTHONORMAL, USER_SUMS].map(|id| self.iterated(id, epoch));
+
+        let whitened = |stored| {
+            (
+                Factor::Whiten,
+                Scales {
+                    stored,
+                    ..Scales::default()
+                },
+            )
+        };
+        diagonalise(&mut stage, &last);
+        self.turn(
+            &mut stage,
+            "columns",
+            &last,
+            &last,
+            whitened(Power(0)),
+            &nearly,
+            true,
+        );
+        stage.push_frees(vec![last.keys(), KeyRange::One(basis_key(&last))]);
+        stage.reduce("columns", gram(&nearly));
+        diagonalise(&mut stage, &nearly);
+        self.turn(
+            &mut stage,
+            "columns",
+            &nearly,
+            &nearly,
+            whitened(power(Mode::Product)),
+            &right,
+            false,
+        );
+        stage.push_frees(vec![nearly.keys(), KeyRange::One(basis_key(&nearly))]);
+
+        let user_power = power(Mode::User);
+        let scales = Scales {
+            made: user_power,
+            stored: user_power,
+        };
+        self.product(&mut stage, &right, scales, &left);
+        diagonalise(&mut stage, &left);
+        // Stored rows carry the power once of B and once for those that read them; factors are those of R.
+        let back = |mode| Scales {
+            made: power(mode).back_twice(),
+            ..Scales::default()
+        };
+        for (mode, from, factor) in [
+            (Mode::User, &left, Factor::Left { rank, cubes }),
+            (Mode::Product, &right, Factor::Right { rank, cubes }),
+        ] {
+            let name = format!("{mode} factors");
+            let table = self.table(mode, epoch);
+            self.turn(
+                &mut stage,
+                &name,
+                from,
+                &left,
+                (factor, back(mode)),
+                &table,
+                false,
+            );
+            if epoch > 1 {
+                stage.push_frees(vec![self.table(mode, epoch - 1).keys()]);
+            }
+        }
+        stage.push_frees(vec![right.keys()]);
+        let scales = Scales {
+            made: power(Mode::Product),
+            ..Scales::default()
+        };
+        self.product(&mut stage, &left, scales, &sums);
+        stage.push_frees(vec![left.keys()]);
+        self.residuals(&mut stage, &left, &sums);
+        stage.steps
+    }
+
+    /// The rows of a table times a factor of the basis of another's Gram.
+    fn turn(
+        &self,
+        stage: &mut Stage,
+        name: &str,
+        from: &TableVersion,
+        basis_of: &TableVersion,
+        (factor, scales): (Factor, Scales),
+        to: &TableVersion,
+        gram: bool,
+    ) {
+        let op = Op::Graph(GraphOp::Turn(TurnOp {
+            columns: from.rank,
+            factor,
+            scales,
+        }))
+        .encode();
+        let (basis, degrees) = (basis_key(basis_of), self.degrees(from.mode));
+        let drafts = (0..to.grid.blocks()).map(|block| {
+            let reads = [from.block(block), basis, degrees.block(block)].map(Read::whole);
+            let writes = if gram {
+                block_and_gram(to, block)
+            } else {
+                vec![to.block(block)]
+            };
+            (op.clone(), reads.to_vec(), writes, rows(to, block))
+        });
+        stage.push(name, Role::Silent, drafts, Vec::new());
+    }
+
+    /// The sums of the rows that interactions name, with their Gram.
+    fn product(&self, stage: &mut Stage, others: &TableVersion, scales: Scales, to: &TableVersion) {
+        let op = Op::Graph(GraphOp::Product(ProductOp {
+            rows: to.grid.clone(),
+            others: others.grid.clone(),
+            columns: to.rank,
+            edges: self.settings.edges,
+            scales,
+        }))
+        .encode();
+        let degrees = self.degrees(to.mode);
+        let drafts = self
+            .partitions(to.mode)
+            .iter()
+            .zip(0..)
+            .map(|(partition, block)| {
+                let reads = vec![
+                    sealed(partition),
+                    Read::rows(others.keys()),
+                    Read::whole(degrees.block(block)),
+                ];
+                // A row is gathered in some tenth of the time that it takes to solve with it.
+                let cost = partition.interactions / 8 + rows(to, block);
+                (op.clone(), reads, block_and_gram(to, block), cost)
+            });
+        let name = format!("{} sums", to.mode);
+        stage.push(&name, Role::Silent, drafts, Vec::new());
+        stage.reduce(&name, gram(to));
+    }
+
+    fn residuals(&self, stage: &mut Stage, left: &TableVersion, sums: &TableVersion) {
+        let basis = basis_key(left);
+        let op = ResidualsOp {
+            columns: left.rank,
+            rank: self.settings.rank,
+        };
+        let draft = (
+            Op::Graph(GraphOp::Residuals(op)).encode(),
+            vec![Read::whole(basis), Read::whole(gram(sums).root())],
+            Vec::new(),
+            basis_len(left.width as usize) as u64 / 16,
+        );
+        stage.push(
+            "residuals",
+            Role::Residuals,
+            std::iter::once(draft),
+            vec![KeyRange::One(basis)],
+        );
+    }
+}
+
+impl Stage {
+    /// The last step is also the last to read these.
+    fn push_frees(&mut self, keys: Vec<KeyRange>) {
+        if let Some((step, _)) = self.steps.last_mut() {
+            step.frees.extend(keys);
+        }
+    }
+}
+
+/// The reduction of the Gram of a table in iteration.
+fn gram(table: &TableVersion) -> Reduction {
+    Reduction {
+        id: table.version * REDUCTIONS + u64::from(table.id.0 - PRODUCT_SUMS.0),
+        leaves: table.grid.blocks(),
+        rows: 1,
+        row_bytes: (upper_len(table.width as usize) * 8) as u32,
+    }
+}
+
+/// The key of its eigenbasis: it stands one level above the root.
+fn basis_key(table: &TableVersion) -> ObjectKey {
+    let of = gram(table);
+    ObjectKey::Partial {
+        reduction: of.id,
+        level: of.levels() + 1,
+        index: 0,
+    }
+}
+
+fn block_and_gram(table: &TableVersion, block: u32) -> Vec<ObjectKey> {
+    vec![table.block(block), gram(table).leaf(block)]
+}
+
+/// Diagonalises the Gram of a table and frees it.
+fn diagonalise(stage: &mut Stage, table: &TableVersion) {
+    let root = gram(table).root();
+    let op = BasisOp {
+        rank: table.rank,
+        biases: Biases::new(table.rank, 0, table.mode),
+    };
+    let draft = (
+        Op::Als(AlsOp::Basis(op)).encode(),
+        vec![Read::whole(root)],
+        vec![basis_key(table)],
+        basis_len(table.width as usize) as u64 / 16,
+    );
+    stage.push(
+        "basis",
+        Role::Silent,
+        std::iter::once(draft),
+        vec![KeyRange::One(root)],
+    );
+}
+
+fn rows(table: &TableVersion, block: u32) -> u64 {
+    u64::from(table.grid.rows[block as usize]) / 4
+}
+
+fn sealed(partition: &PartitionRef) -> Read {
+    Read::whole(partition.object.key(DepotId::DATA))
+}

@@ -1,0 +1,180 @@
+//! The settings of the spectral model: text, checked together, then passed by value.
+
+pub use crate::als::settings::{RANK_MAX, SettingsError};
+use crate::graph::ops::{Edges, Power};
+use kernels::width_of;
+use serde::{Deserialize, Serialize};
+use tensor::Mode;
+
+/// The most steps of a walk that count.
+pub const WALK_MAX: u32 = 3;
+
+/// Columns beyond the rank at least, where the job leaves them open and the width has room.
+const OVERSAMPLING: u32 = 8;
+
+/// What the adjacency is divided by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Normalization {
+    /// Nothing: B = R.
+    None,
+    /// B = `D_u`^-½ R `D_v`^-½.
+    Symmetric,
+    /// B = `D_u`⁻¹ R: the steps of a random walk from users.
+    RandomWalk,
+}
+
+impl Normalization {
+    /// The powers of degrees by which B differs from R.
+    pub fn power(self, mode: Mode) -> Power {
+        match (self, mode) {
+            (Normalization::Symmetric, _) => Power(-1),
+            (Normalization::RandomWalk, Mode::User) => Power(-2),
+            _ => Power(0),
+        }
+    }
+}
+
+/// All settings. Absent keys take their defaults; [`Settings::check`] refuses what cannot be honoured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Singular triplets.
+    pub rank: u32,
+    /// Iterations.
+    pub epochs: u32,
+    /// Columns that are iterated beyond the rank. Absent: [`Settings::columns`].
+    pub oversampling: Option<u32>,
+    /// What the adjacency is divided by.
+    pub normalization: Normalization,
+    /// What an interaction weighs.
+    pub edges: Edges,
+    /// Walks up to this length count: A, A + A² or A + A² + A³.
+    pub walk_length: u32,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// Stop when an epoch lowers the objective by less than this share; 0: never.
+    pub tolerance: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            rank: 64,
+            epochs: 10,
+            oversampling: None,
+            normalization: Normalization::None,
+            edges: Edges::Binary,
+            walk_length: 1,
+            seed: 0,
+            tolerance: 0.0,
+        }
+    }
+}
+
+impl Settings {
+    /// Columns that are iterated: where the job leaves it open, the whole vectors that hold 8 more than the rank.
+    pub fn columns(&self) -> u32 {
+        match self.oversampling {
+            Some(more) => self.rank + more,
+            None => (width_of((self.rank + OVERSAMPLING) as usize) as u32).min(RANK_MAX),
+        }
+    }
+
+    /// Whether walks of length 3 count, the only ones beyond the first from users to products.
+    pub fn cubes(&self) -> bool {
+        self.walk_length >= 3
+    }
+
+    /// Checks all settings together.
+    ///
+    /// # Errors
+    /// The first that cannot be honoured.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let refuse = |key, problem: String| Err(SettingsError { key, problem });
+        if !(1..=RANK_MAX).contains(&self.rank) {
+            return refuse("rank", format!("is {}: give 1 to {RANK_MAX}", self.rank));
+        }
+        if self.columns() > RANK_MAX {
+            let problem = format!(
+                "is {}: with the rank {} give at most {}",
+                self.columns() - self.rank,
+                self.rank,
+                RANK_MAX - self.rank
+            );
+            return refuse("oversampling", problem);
+        }
+        if self.epochs == 0 {
+            return refuse("epochs", "is 0: give at least 1".to_owned());
+        }
+        if !(1..=WALK_MAX).contains(&self.walk_length) {
+            let problem = format!("is {}: give 1 to {WALK_MAX}", self.walk_length);
+            return refuse("walk_length", problem);
+        }
+        if !(self.tolerance >= 0.0 && self.tolerance < 1.0) {
+            let problem = format!("is {}: give 0 or more, below 1", self.tolerance);
+            return refuse("tolerance", problem);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_fill_vectors_and_what_cannot_be_is_refused() {
+        let columns = |rank, oversampling| {
+            Settings {
+                rank,
+                oversampling,
+                ..Settings::default()
+            }
+            .columns()
+        };
+        assert_eq!(
+            [1, 8, 9, 64, 505, 512].map(|rank| columns(rank, None)),
+            [16, 16, 32, 80, 512, 512]
+        );
+        assert_eq!(columns(64, Some(0)), 64);
+        let key = |settings: Settings| settings.check().err().map(|error| error.key);
+        let base = Settings::default();
+        assert_eq!(key(base.clone()), None);
+        assert_eq!(
+            key(Settings {
+                rank: 0,
+                ..base.clone()
+            }),
+            Some("rank")
+        );
+        assert_eq!(
+            key(Settings {
+                oversampling: Some(449),
+                ..base.clone()
+            }),
+            Some("oversampling")
+        );
+        assert_eq!(
+            key(Settings {
+                epochs: 0,
+                ..base.clone()
+            }),
+            Some("epochs")
+        );
+        assert_eq!(
+            key(Settings {
+                walk_length: 4,
+                ..base.clone()
+            }),
+            Some("walk_length")
+        );
+        assert_eq!(
+            key(Settings {
+                tolerance: f64::NAN,
+                ..base
+            }),
+            Some("tolerance")
+        );
+    }
+}

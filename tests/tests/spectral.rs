@@ -1,0 +1,450 @@
+//! The spectral model end to end in one process: against singular values of the dense matrix in f64, whatever must not matter,
+//! and what the graph says of walks.
+
+use kernels::{Simd, eigen, eigen_scratch};
+use model::graph::Edges;
+use model::graph::spectral::{Input, Normalization, Settings, Spectral};
+use std::collections::BTreeMap;
+use store::IoMode;
+use store::partition::Partition;
+use tensor::{Checkpoint, Mode, News, Program, ProgramError, Reduced, StepId, Turn};
+use tests::ingested::{Row, some_rows};
+use tests::inline::InlineError;
+use tests::tiled::{Bed, bed};
+
+const NORMALIZATIONS: [Normalization; 3] = [
+    Normalization::None,
+    Normalization::Symmetric,
+    Normalization::RandomWalk,
+];
+
+fn input(bed: &Bed) -> Input {
+    Input {
+        user: bed.input.user.clone(),
+        product: bed.input.product.clone(),
+        train: bed.input.train.clone(),
+    }
+}
+
+/// The tables of a model as bytes, and what each epoch told.
+#[derive(Clone, Debug, PartialEq)]
+struct Trained {
+    users: Vec<u8>,
+    products: Vec<u8>,
+    objectives: Vec<f64>,
+    residuals: Vec<f64>,
+}
+
+fn result(bed: &Bed, program: &Spectral) -> Trained {
+    let tables = program.tables();
+    let bytes = |at: usize| bed.found.world.bytes_of(tables[at].keys());
+    let (mut objectives, mut residuals) = (Vec::new(), Vec::new());
+    for News::Epoch {
+        objective, metrics, ..
+    } in &bed.found.world.news
+    {
+        objectives.push(objective.unwrap());
+        residuals.push(metrics[0].1);
+        assert_eq!(metrics[0].0, "residual");
+    }
+    Trained {
+        users: bytes(0),
+        products: bytes(1),
+        objectives,
+        residuals,
+    }
+}
+
+fn train(bed: &mut Bed, settings: &Settings) -> Result<Trained, InlineError> {
+    let mut program = Spectral::new(settings.clone(), input(bed)).unwrap();
+    bed.found.world.news.clear();
+    bed.found.world.objects.clear();
+    bed.found.world.run(&mut program, &exec::begin)?;
+    Ok(result(bed, &program))
+}
+
+/// A matrix by rows.
+#[derive(Clone)]
+struct Dense {
+    columns: usize,
+    cells: Vec<f64>,
+}
+
+impl Dense {
+    fn zeros(rows: usize, columns: usize) -> Self {
+        let cells = vec![0.0; rows * columns];
+        Dense { columns, cells }
+    }
+
+    fn rows(&self) -> usize {
+        self.cells.len() / self.columns
+    }
+
+    fn at(&self, row: usize, column: usize) -> f64 {
+        self.cells[row * self.columns + column]
+    }
+
+    fn from(rows: usize, columns: usize, cell: impl Fn(usize, usize) -> f64) -> Self {
+        let cells = (0..rows * columns).map(|i| cell(i / columns, i % columns));
+        let cells = cells.collect();
+        Dense { columns, cells }
+    }
+
+    fn times(&self, other: &Dense) -> Dense {
+        Dense::from(self.rows(), other.columns, |i, j| {
+            let terms = (0..self.columns).map(|k| self.at(i, k) * other.at(k, j));
+            terms.sum()
+        })
+    }
+
+    fn transposed(&self) -> Dense {
+        Dense::from(self.columns, self.rows(), |i, j| self.at(j, i))
+    }
+
+    fn size(&self) -> f64 {
+        self.cells.iter().map(|x| x * x).sum::<f64>().sqrt()
+    }
+
+    fn minus(&self, other: &Dense) -> Dense {
+        Dense::from(self.rows(), self.columns, |i, j| {
+            self.at(i, j) - other.at(i, j)
+        })
+    }
+
+    /// The eigenvalues and vectors, one a row, of a symmetric matrix.
+    fn eigen(&self) -> (Vec<f64>, Dense) {
+        let n = self.columns;
+        let (mut vectors, mut values) = (self.clone(), vec![0.0; n]);
+        let mut scratch = vec![0.0; eigen_scratch(n)];
+        let cells = &mut vectors.cells;
+        assert!(eigen(Simd::PORTABLE, cells, &mut values, &mut scratch));
+        (values, vectors)
+    }
+
+    /// The best approximation of a rank, its values mapped.
+    fn best(&self, rank: usize, map: impl Fn(f64) -> f64) -> (Vec<f64>, Dense) {
+        let (squares, right) = self.transposed().times(self).eigen();
+        let values: Vec<f64> = squares
+            .iter()
+            .map(|square| square.max(0.0).sqrt())
+            .collect();
+        let left = self.times(&right.transposed());
+        let best = Dense::from(self.rows(), self.columns, |i, j| {
+            let some = (0..rank).filter(|&k| values[k] > 1e-9);
+            let terms = some.map(|k| left.at(i, k) / values[k] * map(values[k]) * right.at(k, j));
+            terms.sum()
+        });
+        (values, best)
+    }
+}
+
+/// The training view as a dense matrix, over the rows that exist, in the order of their ids.
+fn matrix(bed: &Bed, edges: Edges) -> Dense {
+    let ids = |grid: &tensor::Grid| -> BTreeMap<u32, usize> {
+        grid.block_ids()
+            .flat_map(|block| grid.row_ids(block))
+            .zip(0..)
+            .collect()
+    };
+    let (users, products) = (ids(&bed.input.user), ids(&bed.input.product));
+    let mut dense = Dense::zeros(users.len(), products.len());
+    for (block, of) in bed.input.user.block_ids().zip(&bed.input.train.user_major) {
+        let sealed = bed.found.world.sealed[&of.object.digest].clone();
+        let partition = Partition::open(sealed).unwrap();
+        let piece = partition.piece(0..partition.interactions()).unwrap();
+        let csr = piece.csr(partition.offsets(), 1 << 32).unwrap();
+        for (row, id) in (0..csr.rows()).zip(bed.input.user.row_ids(block)) {
+            for position in csr.row(row) {
+                let column = products[&csr.columns()[position]];
+                let value = match edges {
+                    Edges::Binary => 1.0,
+                    Edges::Values => f64::from(csr.values().at(position)),
+                };
+                dense.cells[users[&id] * products.len() + column] = value;
+            }
+        }
+    }
+    dense
+}
+
+/// B of R, and what brings B back to R.
+fn normalized(
+    r: &Dense,
+    normalization: Normalization,
+) -> (Dense, impl Fn(&Dense) -> Dense + use<>) {
+    let sums = |of: &Dense| -> Vec<f64> {
+        of.cells
+            .chunks(of.columns)
+            .map(|row| row.iter().sum())
+            .collect()
+    };
+    let (users, products) = (sums(r), sums(&r.transposed()));
+    let by = move |i: usize, j: usize| match normalization {
+        Normalization::None => 1.0,
+        Normalization::Symmetric => (users[i] * products[j]).sqrt(),
+        Normalization::RandomWalk => users[i],
+    };
+    let divided = |x: f64, by: f64| if by > 0.0 { x / by } else { 0.0 };
+    let b = Dense::from(r.rows(), r.columns, |i, j| divided(r.at(i, j), by(i, j)));
+    let back = move |b: &Dense| Dense::from(b.rows(), b.columns, |i, j| b.at(i, j) * by(i, j));
+    (b, back)
+}
+
+/// L Mᵀ of a model.
+fn scores(trained: &Trained, width: usize) -> Dense {
+    let table = |bytes: &[u8]| {
+        let numbers = bytes
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+        Dense {
+            columns: width,
+            cells: numbers.map(f64::from).collect(),
+        }
+    };
+    table(&trained.users).times(&table(&trained.products).transposed())
+}
+
+fn small() -> Vec<Row> {
+    let mut rows = some_rows(900, 3);
+    for row in &mut rows {
+        (row.user, row.product) = (row.user % 50, row.product % 30);
+    }
+    rows
+}
+
+#[test]
+fn factors_are_the_best_approximation_of_the_graph() {
+    let mut bed = bed(&small(), IoMode::Mmap);
+    for edges in [Edges::Binary, Edges::Values] {
+        let r = matrix(&bed, edges);
+        for normalization in NORMALIZATIONS {
+            for walk_length in [1, 3] {
+                let settings = Settings {
+                    rank: 4,
+                    epochs: 12,
+                    normalization,
+                    edges,
+                    walk_length,
+                    ..Settings::default()
+                };
+                let trained = train(&mut bed, &settings).unwrap();
+                let (b, back) = normalized(&r, normalization);
+                let cubes = |x: f64| if walk_length == 3 { x + x * x * x } else { x };
+                let (values, best) = b.best(4, cubes);
+                let best = back(&best);
+                let off = scores(&trained, 16).minus(&best).size() / best.size();
+                assert!(
+                    off < 2e-4,
+                    "{edges:?} {normalization:?} {walk_length}: {off}"
+                );
+                let explained: f64 = values[..4].iter().map(|value| value * value).sum();
+                let last = trained.objectives[11];
+                assert!(
+                    (last + explained).abs() < 1e-5 * explained,
+                    "{last} {explained}"
+                );
+                let residuals = &trained.residuals;
+                assert!(
+                    residuals[11] < 2e-3 && residuals[0] > residuals[11],
+                    "{residuals:?}"
+                );
+            }
+        }
+    }
+}
+
+/// Values of rank 3 in all cells: nothing is left of them, and a larger rank finds nothing more.
+#[test]
+fn a_planted_matrix_is_recovered() {
+    let part = |i: i64, k: i64| ((i * 7 + k * 13 + i * k) % 11 + 1) as f64 / 8.0;
+    let mut rows = Vec::new();
+    for (user, product) in (0..40).flat_map(|user| (0..25).map(move |product| (user, product))) {
+        rows.push(Row {
+            user,
+            product,
+            seconds: 86_400,
+            value: (0..3).map(|k| part(user, k) * part(product, k + 5)).sum(),
+        });
+    }
+    let mut bed = bed(&rows, IoMode::Mmap);
+    // Nothing is held out.
+    bed.input.train = bed.found.data.parts[0].1.clone();
+    let r = matrix(&bed, Edges::Values);
+    for rank in [3, 6] {
+        let settings = Settings {
+            rank,
+            epochs: 3,
+            edges: Edges::Values,
+            ..Settings::default()
+        };
+        let trained = train(&mut bed, &settings).unwrap();
+        let off = scores(&trained, 16).minus(&r).size() / r.size();
+        assert!(off < 1e-5, "{rank}: {off}");
+    }
+}
+
+/// A = [0 R; Rᵀ 0] has the eigenvalues ±σ: its best approximation of rank 2r is the best of rank r of R. Walks of length 2
+/// leave users and products apart, those of length 3 add R Rᵀ R.
+#[test]
+fn the_graph_of_twice_the_rank_is_the_matrix_of_the_rank() {
+    let bed = bed(&small(), IoMode::Mmap);
+    let r = matrix(&bed, Edges::Binary);
+    let (r, _) = normalized(&r, Normalization::Symmetric);
+    let (m, n, rank) = (r.rows(), r.columns, 5);
+    let a = Dense::from(m + n, m + n, |i, j| match (i < m, j < m) {
+        (true, false) => r.at(i, j - m),
+        (false, true) => r.at(j, i - m),
+        _ => 0.0,
+    });
+    let (values, vectors) = a.eigen();
+    let mut largest: Vec<usize> = (0..m + n).collect();
+    largest.sort_by(|&i, &j| values[j].abs().total_cmp(&values[i].abs()));
+    let best = Dense::from(m, n, |i, j| {
+        let terms = largest[..2 * rank].iter();
+        terms
+            .map(|&k| vectors.at(k, i) * values[k] * vectors.at(k, m + j))
+            .sum()
+    });
+    let (_, expected) = r.best(rank, |value| value);
+    assert!(best.minus(&expected).size() < 1e-9);
+    let two = a.times(&a);
+    let three = two.times(&a);
+    let user_product = |of: &Dense| Dense::from(m, n, |i, j| of.at(i, m + j));
+    assert!(user_product(&two).size() < 1e-12);
+    let walks = r.times(&r.transposed()).times(&r);
+    assert!(user_product(&three).minus(&walks).size() < 1e-12);
+}
+
+#[test]
+fn walks_of_length_two_change_no_bit_of_the_model() {
+    let mut bed = bed(&small(), IoMode::Mmap);
+    let model = |bed: &mut Bed, walk_length| {
+        let settings = Settings {
+            rank: 4,
+            epochs: 2,
+            walk_length,
+            ..Settings::default()
+        };
+        train(bed, &settings).unwrap()
+    };
+    let one = model(&mut bed, 1);
+    assert!(model(&mut bed, 2) == one && model(&mut bed, 3) != one);
+}
+
+#[test]
+fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
+    let rows = some_rows(20_000, 5);
+    let mut reference = bed(&rows, IoMode::Mmap);
+    let mut other = bed(&rows, IoMode::Pread);
+    other.found.world.backwards = true;
+    for (normalization, edges) in [
+        (Normalization::None, Edges::Binary),
+        (Normalization::Symmetric, Edges::Values),
+    ] {
+        let settings = Settings {
+            rank: 20,
+            epochs: 2,
+            normalization,
+            edges,
+            ..Settings::default()
+        };
+        let expected = train(&mut reference, &settings).unwrap();
+        for simd in Simd::available() {
+            let room = &mut other.found.world.room;
+            (room.simd, room.budget_bytes) = (simd, 50_000);
+            // The smallest budget that does: products gather the rows that they name, with too few interactions for a second piece.
+            let found = loop {
+                match train(&mut other, &settings) {
+                    Ok(found) => break found,
+                    Err(InlineError::Task(plan::Failure::Budget { enough, .. })) => {
+                        other.found.world.room.budget_bytes = enough.0;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            };
+            assert!(found == expected, "{normalization:?} {simd}");
+        }
+    }
+}
+
+/// A program that ends at an epoch, and what it would go on from.
+struct Interrupted {
+    inner: Spectral,
+    checkpoint: Option<Checkpoint>,
+}
+
+impl Interrupted {
+    fn look(&mut self, turn: Turn) -> Turn {
+        match &turn.checkpoint {
+            Some(checkpoint) if checkpoint.epoch == 2 => {
+                self.checkpoint = turn.checkpoint;
+                Turn {
+                    finished: true,
+                    ..Turn::default()
+                }
+            }
+            _ => turn,
+        }
+    }
+}
+
+impl Program for Interrupted {
+    fn start(&mut self) -> Result<Turn, ProgramError> {
+        let turn = self.inner.start()?;
+        Ok(self.look(turn))
+    }
+    fn completed(&mut self, step: StepId, reduced: Reduced) -> Result<Turn, ProgramError> {
+        let turn = self.inner.completed(step, reduced)?;
+        Ok(self.look(turn))
+    }
+    fn encode(&self) -> Vec<u8> {
+        self.inner.encode()
+    }
+    fn restore(&mut self, state: Option<&[u8]>) -> Result<(), ProgramError> {
+        self.inner.restore(state)
+    }
+}
+
+#[test]
+fn a_run_goes_on_from_a_checkpoint_and_frees_what_nobody_reads() {
+    let mut bed = bed(&some_rows(6000, 5), IoMode::Mmap);
+    let settings = Settings {
+        rank: 6,
+        epochs: 4,
+        normalization: Normalization::Symmetric,
+        ..Settings::default()
+    };
+    let expected = train(&mut bed, &settings).unwrap();
+    let blocks = |mode| match mode {
+        Mode::User => bed.input.user.blocks(),
+        _ => bed.input.product.blocks(),
+    };
+    // The model, degrees, and the sums with their Gram that a next epoch would begin with.
+    let (users, products) = (blocks(Mode::User), blocks(Mode::Product));
+    assert_eq!(
+        bed.found.world.objects.len() as u32,
+        2 * (users + products) + products + 1
+    );
+    bed.found.world.objects.clear();
+    let inner = Spectral::new(settings.clone(), input(&bed)).unwrap();
+    let mut program = Interrupted {
+        inner,
+        checkpoint: None,
+    };
+    bed.found.world.run(&mut program, &exec::begin).unwrap();
+    let checkpoint = program.checkpoint.unwrap();
+    let kept: Vec<_> = checkpoint
+        .objects
+        .iter()
+        .flat_map(|range| range.keys())
+        .collect();
+    bed.found.world.objects.retain(|key, _| kept.contains(key));
+    assert_eq!(bed.found.world.objects.len(), kept.len());
+    bed.found.world.news.clear();
+    let mut program = Spectral::new(settings, input(&bed)).unwrap();
+    program.restore(Some(&checkpoint.state)).unwrap();
+    bed.found.world.run(&mut program, &exec::begin).unwrap();
+    let found = result(&bed, &program);
+    assert!(found.users == expected.users && found.products == expected.products);
+    assert_eq!(found.objectives, expected.objectives[2..]);
+}
