@@ -8,9 +8,6 @@ use crate::panel::Source;
 use crate::simd::{Kernel, Simd};
 use crate::vector::Vector;
 
-/// Interactions ahead of which a row is asked for.
-const AHEAD: usize = 20;
-
 /// What the interactions of some bins add up to: sums of `width` floats a bin, and how many each has taken.
 #[derive(Debug)]
 pub struct Binned<'a> {
@@ -84,12 +81,7 @@ fn by_width<V: Vector, const C: usize>(it: AddBinned<'_, '_>) -> usize {
     let (rows, ids) = (it.source.rows, it.source.ids);
     assert!(it.user.len() == width && it.into.sums.len() == it.into.counts.len() * width);
     for (e, &target) in it.targets.iter().enumerate() {
-        if let Some(&next) = ids.get(e + AHEAD) {
-            let address = rows.address(next);
-            for c in 0..vectors {
-                V::prefetch(address.wrapping_add(c * LANES));
-            }
-        }
+        rows.bring::<V>(ids, e, 0, vectors);
         let bin = it.bins[e].wrapping_sub(it.into.first) as usize;
         let Some(count) = it.into.counts.get_mut(bin) else {
             continue;
@@ -159,12 +151,7 @@ fn add_rows<V: Vector, const C: usize>(it: AddByBin<'_>) {
     let vectors = if C == 0 { rows.width() / LANES } else { C };
     let width = vectors * LANES;
     for ((e, &target), &bin) in it.targets.iter().enumerate().zip(it.bins) {
-        if let Some(&next) = ids.get(e + AHEAD) {
-            let address = rows.address(next);
-            for c in 0..vectors {
-                V::prefetch(address.wrapping_add(c * LANES));
-            }
-        }
+        rows.bring::<V>(ids, e, 0, vectors);
         let row = rows.row(ids[e]);
         let sum = &mut it.sums[bin as usize * width..][..width];
         assert!(row.len() == width);

@@ -9,12 +9,6 @@ use crate::vector::Vector;
 use crate::{LANES, WIDTH_MAX};
 use std::marker::PhantomData;
 
-/// Rows to prefetch ahead while a panel is packed; memory answers within the packing of about a dozen rows.
-const AHEAD: usize = 12;
-
-/// The same where no line is written and an interaction is done sooner.
-const AHEAD_OF_TARGETS: usize = 20;
-
 /// Interactions packed before they are multiplied: the panel of rank 64 fills half of the first-level cache.
 pub(crate) const PANEL: usize = 64;
 
@@ -107,13 +101,8 @@ impl Kernel for Pack<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let it = self.interactions;
-        for (block, panel) in self.panel.chunks_mut(PANEL * it.width).enumerate() {
-            let (first, count) = (block * PANEL, panel.len() / it.width);
-            pack_block::<V>(Interactions { first, count, ..it }, panel, self.rhs);
-        }
-        // While a solver runs on the panel, the rows of the next one come nearer: a tenth of the time of a half-step.
-        Coming::<V>::new(it.sources[0], it.weights.len()).rest();
+        // The rows of the next panel come nearer, too: that is behind the end of this one.
+        gather::<V, true, true>(self.interactions, self.panel, self.rhs);
     }
 }
 
@@ -145,37 +134,45 @@ impl Kernel for AddTargets<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        gather::<V, false>(self.interactions, &mut [], self.rhs);
+        gather::<V, false, true>(self.interactions, &mut [], self.rhs);
     }
 }
 
-/// All columns of at most [`PANEL`] interactions.
+/// All columns of at most [`PANEL`] interactions, of which the rows have been brought near.
 #[inline(always)]
 pub(crate) fn pack_block<V: Vector>(it: Interactions<'_>, panel: &mut [f32], rhs: &mut [f32]) {
-    gather::<V, true>(it, panel, rhs);
+    gather::<V, true, false>(it, panel, rhs);
 }
 
 #[inline(always)]
-fn gather<V: Vector, const LINES: bool>(it: Interactions<'_>, panel: &mut [f32], rhs: &mut [f32]) {
+fn gather<V: Vector, const LINES: bool, const FAR: bool>(
+    it: Interactions<'_>,
+    panel: &mut [f32],
+    rhs: &mut [f32],
+) {
     let mut column = 0;
+    while V::WIDE && column + 8 * LANES <= it.width {
+        gather_columns::<V, 8, LINES, FAR>(it, column, panel, rhs);
+        column += 8 * LANES;
+    }
     while column + 4 * LANES <= it.width {
-        gather_columns::<V, 4, LINES>(it, column, panel, rhs);
+        gather_columns::<V, 4, LINES, FAR>(it, column, panel, rhs);
         column += 4 * LANES;
     }
     while column + 2 * LANES <= it.width {
-        gather_columns::<V, 2, LINES>(it, column, panel, rhs);
+        gather_columns::<V, 2, LINES, FAR>(it, column, panel, rhs);
         column += 2 * LANES;
     }
     while column < it.width {
-        gather_columns::<V, 1, LINES>(it, column, panel, rhs);
+        gather_columns::<V, 1, LINES, FAR>(it, column, panel, rhs);
         column += LANES;
     }
 }
 
 /// Gathers 16 C columns of z for each interaction and adds t z to the right-hand side, which stays in registers
-/// meanwhile; puts √w z into the panel where `LINES`.
+/// meanwhile; puts √w z into the panel where `LINES`. Rows are asked for from afar where `FAR`.
 #[inline(always)]
-fn gather_columns<V: Vector, const C: usize, const LINES: bool>(
+fn gather_columns<V: Vector, const C: usize, const LINES: bool, const FAR: bool>(
     it: Interactions<'_>,
     column: usize,
     panel: &mut [f32],
@@ -187,14 +184,12 @@ fn gather_columns<V: Vector, const C: usize, const LINES: bool>(
     let (main, others) = (it.sources[0], &it.sources[1..]);
     let ids = &main.ids[it.first..];
     let rhs = &mut rhs[column..column + C * LANES];
-    let ahead = if LINES { AHEAD } else { AHEAD_OF_TARGETS };
     let mut sums = load::<V, C>(rhs);
     for (e, &target) in targets.iter().enumerate() {
-        if let Some(&next) = ids.get(e + ahead) {
-            let address = main.rows.address(next).wrapping_add(column);
-            for c in 0..C {
-                V::prefetch(address.wrapping_add(c * LANES));
-            }
+        if FAR {
+            main.rows.bring::<V>(ids, e, column, C);
+        } else {
+            main.rows.bring_near::<V>(ids, e, column, C);
         }
         let mut z = load::<V, C>(&main.rows.row(ids[e])[column..column + C * LANES]);
         for other in others {
@@ -246,14 +241,6 @@ impl<'a, V: Vector> Coming<'a, V> {
             line: std::ptr::null(),
             left: 0,
             vector: PhantomData,
-        }
-    }
-
-    /// All that are left.
-    #[inline(always)]
-    fn rest(mut self) {
-        for _ in 0..(self.ids.len() * self.rows.width() / LANES + self.left) {
-            self.step();
         }
     }
 }

@@ -12,9 +12,6 @@ use crate::vector::Vector;
 use crate::{LANES, WIDTH_MAX};
 use std::ops::Range;
 
-/// Interactions between asking for a row and adding it.
-const AHEAD: usize = 20;
-
 /// Interactions of a line that are summed in f32, by position in it; the caller adds such chunks in f64.
 pub const LINE: usize = 1_024;
 
@@ -170,12 +167,7 @@ impl<W: Weight> Line<'_, W> {
             sums[c] = unsafe { V::load(out.add(c * LANES)) };
         }
         for position in self.range.clone() {
-            if let Some(&id) = self.ids.get(position + AHEAD) {
-                let coming = self.rows.address(id).wrapping_add(column);
-                for c in 0..C {
-                    V::prefetch(coming.wrapping_add(c * LANES));
-                }
-            }
+            self.rows.bring::<V>(self.ids, position, column, C);
             // SAFETY: the range ends with the ids, and the bounds were checked against the weights.
             let (id, weight) = unsafe {
                 (
