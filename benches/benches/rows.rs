@@ -7,15 +7,18 @@
 //! A line is the median of the repeats: microseconds a row of a thread, GFLOP/s as if every row were solved by Cholesky (so
 //! that solvers compare), their share of the measured multiply-add peak, and GB/s of factor rows gathered once. Turning tables
 //! into the eigenbasis is tasks of their own, and not counted; turning rows back is.
+//!
+//! A second table has the sums of squares alone (SYRK): rows gathered and packed out of a table in the second-level cache.
 
 use benches::peak::peak;
 use kernels::random::Random;
-use kernels::{Rows, Simd};
+use kernels::{CHUNK, Onto, Rows, Simd, Source, accumulate, panel_len, system_len};
 use model::als::basis::{Basis, basis_of};
 use model::als::desk::Desks;
 use model::als::gram::block_gram;
 use model::als::half_step::{Factors, HalfStep, Shared};
 use model::als::{Formula, HalfStepOp, Settings, Solver};
+use rayon::ThreadPool;
 use std::time::Instant;
 use tensor::csr::Values;
 use tensor::{BlockId, CsrRef, Grid, Mode, Small};
@@ -156,6 +159,54 @@ fn main() {
             }
         }
     }
+    println!();
+    println!("| rank | interactions a row | sums of squares, GFLOP/s | of the peak |");
+    println!("|---|---|---|---|");
+    for &rank in &options.ranks {
+        for length in LENGTHS {
+            let rate = sums_of_squares(&options, &pool, rank, length);
+            println!(
+                "| {rank} | {length} | {rate:.0} | {:.0} % |",
+                100.0 * rate / peak
+            );
+        }
+    }
+}
+
+/// GFLOP/s of the normal equations of rows without their solution, all threads together.
+fn sums_of_squares(options: &Options, pool: &ThreadPool, rank: u32, length: usize) -> f64 {
+    const NEAR: u32 = 512;
+    let (simd, width) = (options.simd, rank.next_multiple_of(16) as usize);
+    let table = factors(NEAR, rank);
+    let ids: Vec<u32> = (0..length as u32).map(|e| e * 331 % NEAR).collect();
+    let ones = vec![1.0; length];
+    let rows = (options.interactions / length).max(1);
+    let one_thread = || {
+        let blocks = [&table[..]];
+        let columns = Rows::contiguous(&blocks, width);
+        let mut panel = vec![0.0; panel_len(width)];
+        let mut system = vec![0.0; system_len(width)];
+        let began = Instant::now();
+        for _ in 0..rows {
+            let mut onto = Onto::Zeros;
+            for (ids, ones) in ids.chunks(CHUNK).zip(ones.chunks(CHUNK)) {
+                let source = Source { rows: columns, ids };
+                accumulate(simd, &[source], ones, ones, &mut panel, onto, &mut system);
+                onto = Onto::Sum;
+            }
+        }
+        assert!(system.iter().all(|x| x.is_finite()));
+        began.elapsed().as_secs_f64()
+    };
+    let mut seconds: Vec<f64> = (0..options.repeats)
+        .map(|_| {
+            let threads = pool.broadcast(|_| one_thread());
+            threads.into_iter().fold(0.0, f64::max)
+        })
+        .collect();
+    seconds.sort_by(f64::total_cmp);
+    let (r, n) = (f64::from(rank), (rows * length * options.threads) as f64);
+    n * (r * (r + 1.0) + 2.0 * r) / seconds[seconds.len() / 2] / 1e9
 }
 
 /// Factors of a table of one block.
