@@ -209,8 +209,9 @@ impl Estimate {
             ("tile", tile, tile)
         } else if job.iterates {
             let sums = block + 16 * user_rows.max(product_rows) + square / 2;
-            let rows = job.users.max(job.products).min(64 << 10) * (row_bytes + 4);
             let table = job.users.max(job.products) * row_bytes;
+            // Rows of a piece, where they are fewer, and a number for each.
+            let rows = table.min((64 << 10) * (row_bytes + 4));
             ("product", sums + rows + (1 << 20), sums + table + (1 << 20))
         } else {
             ("half-step", solve_smallest, solve_whole)
