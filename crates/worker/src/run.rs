@@ -179,9 +179,11 @@ impl Session {
             desks: Arc::clone(&self.desks),
             buffers: Arc::clone(self.holding.spare()),
         };
-        // All of a stage at once: for each part of it that divides its rows by itself, threads would be woken again.
+        // What begins has little to compute before its first fetch, and a small task ends there: that wakes nobody, which takes
+        // longer than all of it. Behind it all of a stage at once: for each part that divides its rows by itself, threads would be
+        // woken again.
         let pool = Arc::clone(&room.pool);
-        let begin = || pool.install(|| guarded(task, || advance(exec::begin(task, &room)?, None)));
+        let begin = || guarded(task, || advance(exec::begin(task, &room)?, None));
         let mut stage = self.compute(begin, spans)?;
         loop {
             match stage {
