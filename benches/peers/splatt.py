@@ -50,8 +50,12 @@ def splatt(program, part, arguments):
     begin = time.perf_counter()
     text = run(program, *arguments, env=environment)
     whole = time.perf_counter() - begin
-    line = r"its = *\d+ \(([\d.]+)s\)" if part == "cpd" else r"epoch: *\d+.*?\(([\d.e+-]+)s\)"
-    return [float(seconds) for seconds in re.findall(line, text)], whole, text
+    line = r"its = *\d+ \(([\d.]+)s\)" if part == "cpd" else r"epoch: .*time: *([\d.e+-]+)s"
+    seconds = [float(seconds) for seconds in re.findall(line, text)]
+    if part == "complete":
+        # Counted from the start, with the error after each epoch.
+        seconds = [after - before for before, after in zip(seconds, seconds[1:])]
+    return seconds, whole, text
 
 
 def ours(coordinator, folder, name, settings, fresh_data):
@@ -111,12 +115,13 @@ def compare_completion(options, program, rank):
         arguments = ["complete", train, test, "-r", str(rank), "-i", str(options.iterations), "-t", "2", "-a", algorithm, "--nowrite"]
         iterations, _, text = splatt(program, "complete", arguments)
         rows.append((f"SPLATT {algorithm}", iterations[1:]))
-    settings = {
-        "model.preset": "explicit", "model.rank": rank, "model.epochs": options.iterations,
-        "model.regularization": 0.02, "model.solver": options.solver,
-    }
-    report = ours(options.coordinator, options.folder, f"complete-{rank}", settings, fresh_data=False)
-    show(f"completion, rank {rank}, an epoch", [*rows, ("ours, als", later(report))])
+    both = {"model.rank": rank, "model.epochs": options.iterations + 1}
+    als = {"model.preset": "explicit", "model.regularization": 0.02, "model.solver": options.solver}
+    descent = {"model.kind": "sgd", "model.loss": "squared"}
+    for name, settings in [("als", als), ("sgd", descent)]:
+        report = ours(options.coordinator, options.folder, f"complete-{rank}", both | settings, fresh_data=False)
+        rows.append((f"ours, {name}", later(report)))
+    show(f"completion, rank {rank}, an epoch", rows)
 
 
 def main():
