@@ -2,7 +2,7 @@
 //! is left of singular triplets.
 
 use crate::als::objects::{
-    Numbers, block_written, bug, fits, held, held_gram, key_at, numbers, partition,
+    Numbers, bad_partition, block_written, bug, fits, held, held_gram, key_at, numbers, partition,
 };
 use crate::trouble::failure_of;
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
@@ -73,9 +73,9 @@ impl Work for DegreesWork {
             let piece = partition.piece(range.clone()).map_err(damaged)?;
             let rows = partition.rows_of(range.clone());
             let offsets = &partition.offsets()[rows.start..=rows.end];
-            let csr = piece
-                .csr(offsets, 1 << 32)
-                .expect("a partition's own pieces are rows");
+            let csr = piece.csr(offsets, 1 << 32);
+            let csr =
+                csr.map_err(|error| bad_partition(&format!("holds no rows of its own ({error})")))?;
             add_degrees(self.op, csr, &mut degrees[rows]);
             partition.drop_behind(range);
             self.pieces += 1;
