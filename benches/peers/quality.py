@@ -6,7 +6,7 @@
 Split: ISO weeks; the last, partial one is dropped, the four before it are the test, the four before those the
 validation. A model is fitted on training weeks only; products seen in training or validation are masked. Settings
 are chosen by NDCG@20 on validation (mask: training), the test is read once. RECOMMENDATIONS.parquet is the file that
-`coordinator run` wrote for the same split (top 20, seen products excluded); where given, the paired difference to
+`coordinator run` wrote for the same split with `output.recommend.seen=include` and `output.recommend.top=1000`; where given, the paired difference to
 `implicit` is printed with a bootstrap interval over users.
 """
 
@@ -129,6 +129,9 @@ def main():
         items = np.searchsorted(products, table["product_id"].to_numpy())
         starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
         ranked = dict(zip(rows[starts], np.split(items, starts[1:])))
+        # Ours would leave out what was bought in the test weeks, too: so the file has all products, and is masked here.
+        seen = {row: set(mask[row].indices) for row in ranked}
+        ranked = {row: np.array([p for p in items if p not in seen[row]][:K], dtype=int) for row, items in ranked.items()}
         ours = metrics({row: ranked.get(row, np.array([], dtype=int)) for row in order}, truth)
         result["ours"] = {"recall@20": ours[:, 0].mean(), "ndcg@20": ours[:, 1].mean()}
         for column, name in enumerate(["recall@20", "ndcg@20"]):
