@@ -9,6 +9,8 @@ mod evaluate;
 mod graph;
 pub mod held;
 mod ingest;
+mod objects;
+mod pieces;
 pub mod pool;
 pub mod probe;
 mod recommend;

@@ -1,6 +1,6 @@
 //! A node of a reduction tree: up to eight objects of f64 are added, some rows at a time where they do not fit.
 
-use crate::als::objects::{bug, fits, held, key_at, numbers};
+use crate::objects::{bug, fits, held, key_at, numbers};
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::reduce::{FAN_IN, ReduceOp, tree_add};
 use plan::Failure;

@@ -1,6 +1,6 @@
 //! The eigenbasis of a table's Gram, and blocks turned into it.
 
-use super::objects::{Numbers, bug, fits, held, held_row, key_at, numbers};
+use crate::objects::{Numbers, bug, fits, held, held_row, key_at, numbers};
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::als::basis::{Basis, basis_len, basis_of, basis_scratch_bytes};
 use model::als::{BasisOp, TurnOp};

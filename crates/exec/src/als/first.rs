@@ -1,6 +1,6 @@
 //! Counts before training, and the first factors.
 
-use super::objects::{Numbers, block_written, held, held_gram, key_at, numbers, partition};
+use crate::objects::{Numbers, block_written, fits, held, held_gram, key_at, numbers, partition};
 use crate::trouble::failure_of;
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::als::first::first_factors;
@@ -96,7 +96,7 @@ impl InitWork {
     pub fn new(task: &Task, op: InitOp, room: &Room) -> Result<Self, Failure> {
         let block = block_written(task)?;
         let rows = u64::from(op.grid.rows[block.0 as usize]);
-        super::objects::fits(
+        fits(
             rows * 4 * u64::from(op.rank.next_multiple_of(16)),
             room.budget_bytes,
         )?;

@@ -1,6 +1,6 @@
 //! The maps and linear terms of side information, from their reduced sums.
 
-use super::objects::{Numbers, bug, fits, held, key_at, numbers};
+use crate::objects::{Numbers, bug, fits, held, key_at, numbers};
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::als::linear::{TERM_WIDTH, linear_len, solve_terms};
 use model::als::maps::solve_maps;

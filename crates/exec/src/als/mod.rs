@@ -2,10 +2,8 @@
 
 mod basis;
 mod first;
-pub(crate) mod gather;
 mod half_step;
 mod maps;
-pub(crate) mod objects;
 mod small;
 
 use crate::work::{Room, Work};
@@ -21,8 +19,8 @@ pub fn begin(task: &Task, op: AlsOp, room: &Room) -> Result<Box<dyn Work>, Failu
     Ok(match op {
         AlsOp::Totals(op) => Box::new(first::TotalsWork::new(task, op)?),
         AlsOp::Init(op) => Box::new(first::InitWork::new(task, op, room)?),
-        AlsOp::HalfStep(op) => Box::new(half_step::HalfStepWork::new(task, op, room)?),
-        AlsOp::SmallPartial(op) => Box::new(small::SmallPartialWork::new(task, op, room)?),
+        AlsOp::HalfStep(op) => Box::new(half_step::HalfStepPass::begin(task, op, room)?),
+        AlsOp::SmallPartial(op) => Box::new(small::SmallPartialPass::begin(task, op, room)?),
         AlsOp::Basis(op) => Box::new(basis::BasisWork::new(task, op, room)?),
         AlsOp::Turn(op) => Box::new(basis::TurnWork::new(task, op, room)?),
         AlsOp::Maps(op) => Box::new(maps::MapsWork::new(task, op, room)?),

@@ -1,9 +1,9 @@
 //! The small modes: a user block's part of the equations of all rows, and their solution.
 
-use super::gather::{Gather, Planned};
-use super::objects::{
-    Numbers, bad_partition, fits, held, held_gram, key_at, numbers, partition, read_at,
+use crate::objects::{
+    Numbers, bad_partition, bug, fits, held, held_gram, key_at, numbers, read_at,
 };
+use crate::pieces::{Gather, Pass, Passing};
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::als::desk::Desks;
 use model::als::half_step::Factors;
@@ -12,46 +12,40 @@ use model::als::{Rows, SmallPartialOp, SmallSolveOp, Tally};
 use plan::Failure;
 use store::AlignedBuf;
 use store::partition::Partition;
-use tensor::{Mode, ObjectKey, Small, Task};
+use tensor::{CsrRef, Mode, ObjectKey, Small, Task};
 
 /// A [`SmallPartialOp`] in progress.
-pub struct SmallPartialWork {
+pub struct SmallPartialPass {
     op: SmallPartialOp,
-    room: Room,
     writes: Vec<ObjectKey>,
-    /// Partition, users and, where it is factored, the other small mode.
+    /// Users and, where it is factored, the other small mode.
     keys: Vec<ObjectKey>,
-    gather: Gather,
-    sums: Option<SmallPartial>,
+    sums: SmallPartial,
     started: Option<Started>,
-    planned: Option<Planned>,
-    pieces: u64,
-    cut_rows: u64,
 }
 
 /// What there is once the first fetch came.
 struct Started {
-    partition: Partition,
     users: Numbers,
     /// The other small mode, where it is factored.
     other: Option<Numbers>,
     desks: Desks,
-    next: u64,
 }
 
-impl SmallPartialWork {
+impl SmallPartialPass {
     /// A task that has fetched nothing.
     ///
     /// # Errors
     /// Where the budget is too small, or the task's keys are not those of its op.
-    pub fn new(task: &Task, op: SmallPartialOp, room: &Room) -> Result<Self, Failure> {
+    pub fn begin(task: &Task, op: SmallPartialOp, room: &Room) -> Result<Passing<Self>, Failure> {
         let width = op.formula.width();
-        let mut keys = vec![key_at(task, 0)?, key_at(task, 1)?];
+        let partition_key = key_at(task, 0)?;
+        let mut keys = vec![key_at(task, 1)?];
         if op.other().is_some() {
             keys.push(key_at(task, 3)?);
         }
-        let ObjectKey::Sealed { bytes, .. } = keys[0] else {
-            return Err(super::objects::bug(task, "reads no sealed partition first"));
+        let ObjectKey::Sealed { bytes, .. } = partition_key else {
+            return Err(bug(task, "reads no sealed partition first"));
         };
         let (bins, threads) = (u64::from(op.rows()), room.pool.current_num_threads());
         // A column and an id of the mode take eight bytes, so the file bounds the interactions.
@@ -67,25 +61,25 @@ impl SmallPartialWork {
             extra,
             room.budget_bytes,
         )?;
-        let sums = Some(SmallPartial::new(room.simd, &op));
-        Ok(SmallPartialWork {
+        let sums = SmallPartial::new(room.simd, &op);
+        let pass = SmallPartialPass {
             op,
-            room: room.clone(),
             writes: task.writes.clone(),
-            keys,
-            gather,
+            keys: keys.clone(),
             sums,
             started: None,
-            planned: None,
-            pieces: 0,
-            cut_rows: 0,
-        })
+        };
+        Ok(Passing::new(pass, room, partition_key, keys, gather))
     }
+}
 
-    fn start(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
-        let mut fetched = fetched.into_iter();
-        let mut next = || fetched.next().expect("one answer per want");
-        let partition = partition(next(), self.keys[0])?;
+impl Pass for SmallPartialPass {
+    fn start(
+        &mut self,
+        room: &Room,
+        partition: &Partition,
+        came: Vec<Fetched>,
+    ) -> Result<(), Failure> {
         for (mode, (has, rows)) in partition.has().zip(self.op.small).each() {
             if rows.is_some() && !has {
                 return Err(bad_partition(&format!(
@@ -93,129 +87,52 @@ impl SmallPartialWork {
                 )));
             }
         }
-        let users = numbers(next(), Some(self.keys[1]))?;
-        let other = match self.keys.get(2) {
-            Some(&key) => Some(numbers(next(), Some(key))?),
-            None => None,
-        };
-        self.gather.take_first(fetched)?;
-        let desks = self.room.desks(self.op.formula.width(), 0);
+        let came = self.keys.iter().zip(came);
+        let mut tables = came.map(|(&key, came)| numbers(came, Some(key)));
         self.started = Some(Started {
-            partition,
-            users,
-            other,
-            desks,
-            next: 0,
+            users: tables.next().expect("one answer per want")?,
+            other: tables.next().transpose()?,
+            desks: room.desks(self.op.formula.width(), 0),
         });
-        if !self.gather.fetches_rows() {
-            while self.plan()?.is_some() {
-                self.piece(Vec::new())?;
-            }
-        }
         Ok(())
     }
 
-    /// Plans the next piece; `None` at the end of the partition.
-    fn plan(&mut self) -> Result<Option<Vec<Want>>, Failure> {
-        let started = self.started.as_ref().expect("the partition came first");
-        if started.next == started.partition.interactions() {
-            return Ok(None);
+    fn piece(&mut self, csr: CsrRef<'_>, first_row: u32, columns: Rows<'_>) -> Result<(), Failure> {
+        let each = csr.small().zip(self.op.small).each();
+        let fits = each.iter().all(|(_, (ids, limit))| match (ids, limit) {
+            (Some(ids), Some(limit)) => ids.iter().all(|id| id < limit),
+            _ => true,
+        });
+        if !fits {
+            return Err(bad_partition(
+                "names a time bin or a context that its data set lacks",
+            ));
         }
-        let (planned, wants) = self.gather.plan(&started.partition, started.next)?;
-        self.room.soon(&started.partition, planned.range.clone());
-        self.planned = Some(planned);
-        Ok(Some(wants))
-    }
-
-    fn piece(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
-        let planned = self.planned.take().expect("a piece was planned");
-        let Started {
-            partition,
-            users,
-            other,
-            desks,
-            next,
-        } = self.started.as_mut().expect("started");
-        let sums = self.sums.as_mut().expect("not finished");
-        let users: [&[f32]; 1] = [users.typed()];
+        let started = self.started.as_mut().expect("started");
+        let users: [&[f32]; 1] = [started.users.typed()];
         let width = self.op.formula.width();
         let users = Rows::contiguous(&users, width);
-        let other = other.as_ref().map(|other| [other.typed::<f32>()]);
+        let other = started.other.as_ref().map(|other| [other.typed::<f32>()]);
         let other = other.as_ref().map(|other| Rows::contiguous(other, width));
         let mut small = Small::default();
         match self.op.mode {
             Mode::Context => small.time = other,
             _ => small.context = other,
         }
-        let (gather, limits) = (&self.gather, self.op.small);
-        let fits = self.room.pool.install(|| {
-            gather.with_piece(partition, &planned, fetched, |csr, first_row, columns| {
-                let each = csr.small().zip(limits).each();
-                let fits = each.iter().all(|(_, (ids, limit))| match (ids, limit) {
-                    (Some(ids), Some(limit)) => ids.iter().all(|id| id < limit),
-                    _ => true,
-                });
-                if fits {
-                    sums.piece(csr, first_row, users, Factors { columns, small }, desks);
-                }
-                fits
-            })
-        })?;
-        if !fits {
-            return Err(bad_partition(
-                "names a time bin or a context that its data set lacks",
-            ));
-        }
-        self.pieces += 1;
-        self.cut_rows += u64::from(
-            partition
-                .offsets()
-                .binary_search(&planned.range.end)
-                .is_err(),
-        );
-        *next = planned.range.end;
-        self.room.done_for_now(partition, planned.range);
+        let factors = Factors { columns, small };
+        self.sums
+            .piece(csr, first_row, users, factors, &started.desks);
         Ok(())
     }
-}
 
-impl Work for SmallPartialWork {
-    fn next_need(&mut self) -> Result<Need, Failure> {
-        if self.started.is_some() {
-            return Ok(self.plan()?.map_or(Need::Nothing, Need::Fetch));
-        }
-        let mut wants: Vec<Want> = self
-            .keys
-            .iter()
-            .map(|&key| Want::Object(key, Part::Whole))
-            .collect();
-        wants.extend(self.gather.first_wants());
-        Ok(Need::Fetch(wants))
-    }
-
-    fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
-        if self.started.is_some() {
-            self.piece(fetched)
-        } else {
-            self.start(fetched)
-        }
-    }
-
-    fn finish(mut self: Box<Self>) -> Result<Output, Failure> {
+    fn finish(self, room: &Room, _: &Partition) -> Result<Output, Failure> {
         let row_bytes = packed_len(&self.op.formula) * 8;
         let mut out = AlignedBuf::zeroed(self.op.rows() as usize * row_bytes);
-        self.sums
-            .take()
-            .expect("finished once")
-            .finish(out.typed_mut());
-        if let Some(started) = self.started.take() {
-            self.room.leave(self.op.formula.width(), 0, started.desks);
-        }
-        let objects = vec![(self.writes[0], held(out, row_bytes))];
+        self.sums.finish(out.typed_mut());
+        let desks = self.started.expect("everything is computed").desks;
+        room.leave(self.op.formula.width(), 0, desks);
         Ok(Output {
-            objects,
-            pieces: self.pieces,
-            cut_rows: self.cut_rows,
+            objects: vec![(self.writes[0], held(out, row_bytes))],
             ..Output::default()
         })
     }

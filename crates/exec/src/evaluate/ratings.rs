@@ -1,11 +1,11 @@
 //! Predicts the held-out values of a block's users: groups of users that fit, with the rows of V that they need.
 
-use crate::als::objects::bad_partition;
 use crate::evaluate::reading::{
     Reads, RowBytes, RowsOf, bug, limit_of, partial, partition, trouble, whole,
 };
 use crate::evaluate::scoring::{context_row, no_table, small_keys, time_row};
 use crate::evaluate::stretches::short_by;
+use crate::objects::bad_partition;
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::context::ContextAt;
 use model::evaluate::op::RatingsOp;

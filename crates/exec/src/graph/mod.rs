@@ -16,7 +16,7 @@ pub(crate) fn begin(task: &Task, op: GraphOp, room: &Room) -> Result<Box<dyn Wor
     Ok(match op {
         GraphOp::Degrees(op) => Box::new(rows::DegreesWork::new(task, op)?),
         GraphOp::Start(op) => Box::new(rows::StartWork::new(task, op, room)?),
-        GraphOp::Product(op) => Box::new(product::ProductWork::new(task, op, room)?),
+        GraphOp::Product(op) => Box::new(product::ProductPass::begin(task, op, room)?),
         GraphOp::Turn(op) => Box::new(rows::TurnWork::new(task, op, room)?),
         GraphOp::Residuals(op) => Box::new(rows::ResidualsWork::new(task, op)?),
     })

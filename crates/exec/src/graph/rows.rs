@@ -1,7 +1,7 @@
 //! Ops on the rows of one block: their degrees, the random ones to start from, and their products with small matrices; and what
 //! is left of singular triplets.
 
-use crate::als::objects::{
+use crate::objects::{
     Numbers, bad_partition, block_written, bug, fits, held, held_gram, key_at, numbers, partition,
 };
 use crate::trouble::failure_of;

@@ -1,7 +1,7 @@
 //! Tables of attributes: learning what a split comes to, and sealing the words of some blocks.
 
 use super::{bug, failure};
-use crate::als::objects::fits;
+use crate::objects::fits;
 use crate::{Fetched, Need, Output, Part, Put, Room, Want, Work};
 use bytes::Bytes;
 use plan::Failure;

@@ -2,7 +2,7 @@
 
 use super::attributes::{bytes, dictionaries, need, sealed};
 use super::{bug, failure};
-use crate::als::objects::{fits, held};
+use crate::objects::{fits, held};
 use crate::{Fetched, Need, Output, Part, Room, Want, Work};
 use plan::Failure;
 use tables::attributes::TableScan;

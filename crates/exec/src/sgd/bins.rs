@@ -1,7 +1,7 @@
 //! The first rows of bins, and a step of them.
 
 use super::other_writes;
-use crate::als::objects::{Numbers, bad_partition, bug, fits, held, key_at, numbers};
+use crate::objects::{Numbers, bad_partition, bug, fits, held, key_at, numbers};
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::sgd::bins::{first_bins, move_bins};
 use model::sgd::{BinsOp, FirstBinsOp};

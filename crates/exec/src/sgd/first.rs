@@ -1,7 +1,7 @@
 //! Counts before training, and the first rows of a super-block.
 
 use super::{other_rows, other_writes};
-use crate::als::objects::{Numbers, block_written, fits, held, key_at, numbers, partition};
+use crate::objects::{Numbers, block_written, fits, held, key_at, numbers, partition};
 use crate::trouble::failure_of;
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::sgd::first::{first_rows, noise};

@@ -5,7 +5,7 @@ mod first;
 mod publish;
 mod tile;
 
-use crate::als::objects::{bad_partition, bug};
+use crate::objects::{bad_partition, bug};
 use crate::work::{Room, Work};
 use model::sgd::SgdOp;
 use plan::Failure;

@@ -1,7 +1,7 @@
 //! A block of a model, from its rows in the super-block.
 
 use super::other_writes;
-use crate::als::objects::{block_written, fits, held, key_at, numbers};
+use crate::objects::{block_written, fits, held, key_at, numbers};
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::sgd::PublishOp;
 use model::sgd::publish::publish;

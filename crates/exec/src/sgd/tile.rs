@@ -1,7 +1,7 @@
 //! Descent on a tile: its partition in pieces of whole rows, both blocks in memory, one thread.
 
 use super::{other_rows, other_writes};
-use crate::als::objects::{Numbers, bad_partition, bug, fits, held, key_at, numbers, partition};
+use crate::objects::{Numbers, bad_partition, bug, fits, held, key_at, numbers, partition};
 use crate::trouble::failure_of;
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::sgd::TileOp;

@@ -4,7 +4,7 @@
 //! pieces only bound what is read of the partition; where it does not, each piece gathers the rows that its columns
 //! name, and its ids are renumbered by the rank of a row among those of its block that were gathered.
 
-use super::objects::{Numbers, bad_partition, numbers};
+use crate::objects::{Numbers, bad_partition, fits, numbers};
 use crate::trouble::failure_of;
 use crate::work::{Fetched, Part, Want};
 use model::als::Rows;
@@ -64,7 +64,7 @@ impl Gather {
         let gathered = LEAST.min(grid.rows_total()) * (row_bytes + 4);
         let needed = fixed + ranks.bytes() + gathered + LEAST * interaction_bytes;
         if !takes_whole {
-            super::objects::fits(needed, budget)?;
+            fits(needed, budget)?;
         }
         let held = if takes_whole { table } else { ranks.bytes() };
         Ok(Gather {
