@@ -1,5 +1,6 @@
 //! Runners of the ops of graph models.
 
+mod facts;
 mod product;
 mod rows;
 
@@ -19,5 +20,6 @@ pub(crate) fn begin(task: &Task, op: GraphOp, room: &Room) -> Result<Box<dyn Wor
         GraphOp::Product(op) => Box::new(product::ProductPass::begin(task, op, room)?),
         GraphOp::Turn(op) => Box::new(rows::TurnWork::new(task, op, room)?),
         GraphOp::Residuals(op) => Box::new(rows::ResidualsWork::new(task, op)?),
+        GraphOp::Facts(op) => facts::begin(task, op, room)?,
     })
 }

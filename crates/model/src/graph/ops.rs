@@ -17,6 +17,8 @@ pub enum GraphOp {
     Turn(TurnOp),
     /// What is left of singular triplets.
     Residuals(ResidualsOp),
+    /// Facts about the graph.
+    Facts(super::facts::FactsOp),
 }
 
 /// What an interaction weighs.
