@@ -157,8 +157,9 @@ fn naive(edges: &BTreeSet<(u32, u32)>, users: u64, products: u64, found: &Facts)
             );
         }
         let mut groups: BTreeMap<&BTreeSet<u32>, u64> = BTreeMap::new();
-        near.values()
-            .for_each(|row| *groups.entry(row).or_default() += 1);
+        for row in near.values() {
+            *groups.entry(row).or_default() += 1;
+        }
         let several: Vec<u64> = groups.into_values().filter(|&rows| rows > 1).collect();
         assert_eq!(side.same_neighbours.groups, several.len() as u64);
         assert_eq!(side.same_neighbours.nodes, several.iter().sum::<u64>());
@@ -196,9 +197,9 @@ fn naive(edges: &BTreeSet<(u32, u32)>, users: u64, products: u64, found: &Facts)
         }
     }
     let mut sizes: BTreeMap<u32, u64> = BTreeMap::new();
-    label
-        .values()
-        .for_each(|&least| *sizes.entry(least).or_default() += 1);
+    for &least in label.values() {
+        *sizes.entry(least).or_default() += 1;
+    }
     assert_eq!(found.components.count, sizes.len() as u64);
     let largest = found.components.largest_users + found.components.largest_products;
     assert_eq!(largest, sizes.values().copied().max().unwrap());

@@ -201,7 +201,7 @@ impl Fold for DegreesFold {
         let mut rows = tally(self.op.clone(), self.block);
         same_rows(&partition, self.op.grid.rows[self.block.0 as usize])?;
         walk(&partition, PIECE, 1 << 32, false, |csr, first| {
-            rows.absorb(csr, first)
+            rows.absorb(csr, first);
         })?;
         let (degrees, prints, tally) = rows.finish(partition.interactions());
         self.output = told(collected(&tally));
