@@ -154,7 +154,9 @@ mod tests {
         let mut forest = Forest::new(&Grid::single(nodes));
         for row in rows {
             forest.hang(row[0]);
-            row[1..].iter().for_each(|&node| forest.join(row[0], node));
+            for &node in &row[1..] {
+                forest.join(row[0], node);
+            }
         }
         forest.branches()
     }
@@ -177,11 +179,11 @@ mod tests {
         };
         assert_eq!(Forest::trees(&grid, &whole), expected);
         let parts = [0..17, 17..5_000, 5_000..10_000].map(|part| forest(&rows[part], nodes));
-        for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
+        for order in [[0_usize, 1, 2], [2, 1, 0], [1, 0, 2]] {
             let mut joined = Forest::new(&grid);
-            order
-                .iter()
-                .for_each(|&part: &usize| joined.absorb(&parts[part]));
+            for part in order {
+                joined.absorb(&parts[part]);
+            }
             let joined = joined.branches();
             assert!(joined.iter().all(|branch| branch.root == 0));
             assert_eq!(Forest::trees(&grid, &joined), expected);
