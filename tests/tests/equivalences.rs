@@ -2,8 +2,8 @@
 //! f64, and with the engine's own models.
 
 use model::als::{self, Als, Preset, Solver};
+use model::facts::{GraphFacts, Input};
 use model::graph::Edges;
-use model::graph::facts::{GraphFacts, Input};
 use model::graph::spectral::{self, Spectral};
 use model::{Holds, Training};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,7 @@
 //! Facts about graphs, against plain sums over sets in memory: small graphs written by hand and a random one; whatever must not
 //! matter.
 
-use model::graph::facts::{Facts, GraphFacts, Input};
+use model::facts::{Facts, GraphFacts, Input};
 use std::collections::{BTreeMap, BTreeSet};
 use store::IoMode;
 use tests::ingested::{DAY, Row, some_rows};

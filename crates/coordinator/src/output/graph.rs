@@ -2,7 +2,7 @@
 
 use super::tables::{right, table};
 use indicatif::HumanCount;
-use model::graph::facts::{Facts, Side};
+use model::facts::{Facts, Side};
 use tensor::ByteSize;
 
 /// A line each, and two tables.

@@ -5,7 +5,7 @@ use super::engine::{Engine, Stage, failed, key_of};
 use crate::failure::Failure;
 use crate::job::settings::Location;
 use crate::output::{VerbOutput, graph};
-use model::graph::facts::{GraphFacts, Input};
+use model::facts::{GraphFacts, Input};
 use plan::Refusal;
 use serde_json::json;
 use tensor::{DepotId, SplitPart};

@@ -9,10 +9,10 @@ use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use bytemuck::NoUninit;
 use model::als::Rows;
 use model::evaluate::op::collected;
-use model::graph::facts::ops::{
+use model::facts::ops::{
     Branch, DegreesOp, EqualsOp, ForestOp, MarksOp, Note, NotesOp, Print, WalksOp,
 };
-use model::graph::facts::{FactsOp, Forest, Pairs, Places, Walks, equal, marked, note, tally};
+use model::facts::{FactsOp, Forest, Pairs, Places, Walks, equal, marked, note, tally};
 use plan::Failure;
 use std::collections::VecDeque;
 use store::AlignedBuf;
@@ -33,7 +33,7 @@ pub(super) fn begin(task: &Task, op: FactsOp, room: &Room) -> Result<Box<dyn Wor
             let block = block_written(task)?;
             let rows = u64::from(op.grid.rows[block.0 as usize]);
             // Prints are copied as they are sorted, and rows written.
-            fits(rows * 3 * model::graph::facts::ROW_BYTES, budget)?;
+            fits(rows * 3 * model::facts::ROW_BYTES, budget)?;
             Folding::over(
                 task,
                 DegreesFold {

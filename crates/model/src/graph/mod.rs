@@ -7,7 +7,6 @@
 //! pieces nor threads change a bit.
 
 pub mod degrees;
-pub mod facts;
 pub mod ops;
 pub mod product;
 pub mod spectral;

@@ -18,7 +18,7 @@ pub enum GraphOp {
     /// What is left of singular triplets.
     Residuals(ResidualsOp),
     /// Facts about the graph.
-    Facts(super::facts::FactsOp),
+    Facts(crate::facts::FactsOp),
 }
 
 /// What an interaction weighs.
