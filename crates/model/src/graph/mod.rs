@@ -10,6 +10,7 @@ pub mod degrees;
 pub mod ops;
 pub mod product;
 pub mod spectral;
+pub mod tiles;
 pub mod turn;
 
 pub use ops::{
