@@ -1,6 +1,5 @@
 //! Runners of the ops of graph models.
 
-mod facts;
 mod product;
 mod rows;
 
@@ -20,6 +19,5 @@ pub(crate) fn begin(task: &Task, op: GraphOp, room: &Room) -> Result<Box<dyn Wor
         GraphOp::Product(op) => Box::new(product::ProductPass::begin(task, op, room)?),
         GraphOp::Turn(op) => Box::new(rows::TurnWork::new(task, op, room)?),
         GraphOp::Residuals(op) => Box::new(rows::ResidualsWork::new(task, op)?),
-        GraphOp::Facts(op) => facts::begin(task, op, room)?,
     })
 }

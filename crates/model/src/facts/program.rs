@@ -9,7 +9,6 @@ use super::ops::{
 };
 use super::report::{Components, Facts, Neighbourhoods, Side, Square, TwoHops};
 use super::spread::Spread;
-use crate::graph::GraphOp;
 use crate::op::Op;
 use crate::reduce::Reduction;
 use crate::training::decode;
@@ -198,7 +197,7 @@ impl GraphFacts {
         let tasks = drafts.into_iter().zip(0..);
         let tasks = tasks.map(|((op, reads, writes, cost), index)| Task {
             id: TaskId { step: id, index },
-            op: Op::Graph(GraphOp::Facts(op)).encode(),
+            op: Op::Facts(op).encode(),
             reads,
             writes,
             after: Vec::new(),
@@ -260,7 +259,7 @@ impl GraphFacts {
         };
         let drafts: Vec<Draft> = partitions.iter().zip(0..).map(of).collect();
         self.push(turn, ("forests", Part::Silent), drafts, Vec::new());
-        let join = Op::Graph(GraphOp::Facts(FactsOp::Join(op.clone())));
+        let join = Op::Facts(FactsOp::Join(op.clone()));
         for step in reduction.steps_of(&join, StepId(self.next), "join forests") {
             self.submit(turn, step, Part::Silent);
         }

@@ -17,8 +17,6 @@ pub enum GraphOp {
     Turn(TurnOp),
     /// What is left of singular triplets.
     Residuals(ResidualsOp),
-    /// Facts about the graph.
-    Facts(crate::facts::FactsOp),
 }
 
 /// What an interaction weighs.

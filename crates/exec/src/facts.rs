@@ -26,7 +26,7 @@ const PIECE: u64 = 1 << 18;
 ///
 /// # Errors
 /// Where the task's reads and writes are not those of its op, or the budget is too small.
-pub(super) fn begin(task: &Task, op: FactsOp, room: &Room) -> Result<Box<dyn Work>, Failure> {
+pub(crate) fn begin(task: &Task, op: FactsOp, room: &Room) -> Result<Box<dyn Work>, Failure> {
     let budget = room.budget_bytes;
     Ok(match op {
         FactsOp::Degrees(op) => {
