@@ -5,6 +5,7 @@ use model::als::{self, Als, Preset, Solver};
 use model::facts::{GraphFacts, Input};
 use model::graph::Edges;
 use model::graph::spectral::{self, Spectral};
+use model::graph::tiles::Caches;
 use model::{Holds, Training};
 use std::collections::{BTreeMap, BTreeSet};
 use store::IoMode;
@@ -21,6 +22,7 @@ fn spectral(bed: &mut Bed, train: &Partitions, settings: &spectral::Settings) ->
         user: bed.input.user.clone(),
         product: bed.input.product.clone(),
         train: train.clone(),
+        caches: Caches::default(),
     };
     let mut program = Spectral::new(settings.clone(), input).unwrap();
     run(bed, &mut program)
