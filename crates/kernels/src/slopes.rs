@@ -126,8 +126,7 @@ fn group<V: Vector, S: Shape>(line: &mut Line<'_>, shape: S, at: usize, some: us
     let mut gathered = [own; GROUP];
     let mut scores = [V::splat(0.0); GROUP];
     for k in 0..some {
-        line.rows
-            .bring::<V>(line.ids, at + k, 0, width / LANES);
+        line.rows.bring::<V>(line.ids, at + k, 0, width / LANES);
         let row = line.rows.row(line.ids[at + k]).as_ptr();
         for column in (0..width).step_by(LANES) {
             // SAFETY: both rows have whole vectors of a width.
