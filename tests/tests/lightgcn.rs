@@ -3,11 +3,11 @@
 
 use kernels::{Random, Simd};
 use model::Training;
-use model::graph::head::rivals;
+use model::graph::head::pairs;
 use model::graph::lightgcn::schedule::MEANS;
 use model::graph::lightgcn::{HeadName, LightGcn, Settings};
 use model::graph::spectral::Input;
-use model::graph::{Batch, Normalization, RivalsOp};
+use model::graph::{Batch, Normalization, Power, RivalsOp};
 use std::collections::{BTreeMap, BTreeSet};
 use store::IoMode;
 use store::partition::Partition;
@@ -187,18 +187,17 @@ impl Naive {
                     add(&mut g, product, off, user);
                 }
                 (true, HeadName::Bpr) => {
-                    let Some(&rival) = rivals.get(&place) else {
-                        loss += 2_f64.ln();
-                        continue;
-                    };
-                    let rival = first + rival;
-                    let x = dot(&e[user], &e[product]) - dot(&e[user], &e[rival]);
+                    let rival = rivals.get(&place).map(|rival| first + rival);
+                    let against = rival.map_or(0.0, |rival| dot(&e[user], &e[rival]));
+                    let x = dot(&e[user], &e[product]) - against;
                     loss += (-x).exp().ln_1p();
                     let slope = -1.0 / (1.0 + x.exp());
                     add(&mut g, user, slope, product);
-                    add(&mut g, user, -slope, rival);
                     add(&mut g, product, slope, user);
-                    add(&mut g, rival, -slope, user);
+                    if let Some(rival) = rival {
+                        add(&mut g, user, -slope, rival);
+                        add(&mut g, rival, -slope, user);
+                    }
                 }
             }
         }
@@ -217,23 +216,33 @@ impl Naive {
     }
 
     fn rivals(&self, step: u32) -> BTreeMap<usize, usize> {
-        let (mut of, mut first) = (BTreeMap::new(), 0);
+        let grid = &self.product_grid;
         let op = RivalsOp {
+            blocks: grid.blocks(),
             columns: self.settings.rank,
             seed: self.settings.seed,
             step,
+            power: Power(0),
         };
-        for (block, &rows) in self.product_grid.rows.iter().enumerate() {
-            let degrees = &self.degrees[self.users.len() + first..][..rows as usize];
-            let cycle = rivals(&op, BlockId(block as u32), degrees);
-            let next = cycle.iter().cycle().skip(1);
+        let first = |block: BlockId| grid.rows[..block.0 as usize].iter().sum::<u32>() as usize;
+        let order = |block: BlockId| {
+            let rows = grid.rows[block.0 as usize] as usize;
+            op.order(
+                block,
+                &self.degrees[self.users.len() + first(block)..][..rows],
+            )
+        };
+        let mut of = BTreeMap::new();
+        for block in grid.block_ids() {
+            let other = op.rivals_of(block);
+            assert_eq!(op.against(other), block);
+            let (own, rivals) = (order(block), order(other));
+            let pairs = pairs(&own, &rivals);
             of.extend(
-                cycle
-                    .iter()
-                    .zip(next)
-                    .map(|(&row, &rival)| (first + row as usize, first + rival as usize)),
+                pairs.map(|(row, rival)| {
+                    (first(block) + row as usize, first(other) + rival as usize)
+                }),
             );
-            first += rows as usize;
         }
         of
     }

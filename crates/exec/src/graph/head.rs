@@ -5,7 +5,7 @@ use crate::objects::{Numbers, bad_partition, block_written, fits, held, key_at, 
 use crate::pieces::{Gather, Pass, Passing};
 use crate::work::{Fetched, Need, Output, Room, Work};
 use model::als::Rows;
-use model::graph::head::{Pull, differences, rivals, undo, whole_bytes, whole_pull};
+use model::graph::head::{Pull, differences, undo, whole_bytes, whole_pull};
 use model::graph::product::Sums;
 use model::graph::{Head, HeadOp, Loss, RivalsOp};
 use plan::Failure;
@@ -13,12 +13,13 @@ use store::AlignedBuf;
 use store::partition::Partition;
 use tensor::{BlockId, CsrRef, Mode, ObjectKey, Task};
 
-/// A [`RivalsOp`] in progress.
+/// A [`RivalsOp`] in progress, or its undoing.
 pub(super) struct RivalsWork {
     op: RivalsOp,
+    undoes: bool,
     block: BlockId,
     room: Room,
-    keys: [ObjectKey; 2],
+    keys: [ObjectKey; 4],
     write: ObjectKey,
     out: Option<AlignedBuf>,
 }
@@ -28,12 +29,23 @@ impl RivalsWork {
     ///
     /// # Errors
     /// Where the task's keys are not those of its op.
-    pub(super) fn new(task: &Task, op: RivalsOp, room: &Room) -> Result<Self, Failure> {
+    pub(super) fn new(
+        task: &Task,
+        op: RivalsOp,
+        undoes: bool,
+        room: &Room,
+    ) -> Result<Self, Failure> {
         Ok(RivalsWork {
             op,
+            undoes,
             block: block_written(task)?,
             room: room.clone(),
-            keys: [key_at(task, 0)?, key_at(task, 1)?],
+            keys: [
+                key_at(task, 0)?,
+                key_at(task, 1)?,
+                key_at(task, 2)?,
+                key_at(task, 3)?,
+            ],
             write: task.writes[0],
             out: None,
         })
@@ -54,11 +66,20 @@ impl Work for RivalsWork {
 
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
         let came = all_numbers(&self.keys, fetched)?;
-        let (rows, width) = (came[0].typed::<f32>(), self.width());
-        fits(4 * rows.len() as u64, self.room.budget_bytes)?;
-        let cycle = rivals(&self.op, self.block, came[1].typed());
-        let mut out = self.room.buffers.take(4 * rows.len());
-        differences(&cycle, width, rows, out.typed_mut());
+        let (own, other) = (came[0].typed::<f32>(), came[1].typed::<f32>());
+        let (degrees, other_degrees) = (came[2].typed(), came[3].typed());
+        let (op, block, width) = (&self.op, self.block, self.width());
+        fits(4 * own.len() as u64, self.room.budget_bytes)?;
+        let mut out = self.room.buffers.take(4 * own.len());
+        let order = op.order(block, degrees);
+        if self.undoes {
+            let against = op.order(op.against(block), other_degrees);
+            undo((&against, &order), width, (other, own), out.typed_mut());
+            op.power.scale(width, degrees, out.typed_mut());
+        } else {
+            let rivals = op.order(op.rivals_of(block), other_degrees);
+            differences((&order, &rivals), width, (own, other), out.typed_mut());
+        }
         self.out = Some(out);
         Ok(())
     }
@@ -104,9 +125,8 @@ impl HeadPass {
         let width = op.columns.next_multiple_of(16) as usize;
         let rows = op.rows.rows[block.0 as usize];
         let all_pairs = matches!(op.head, Head::AllPairs { .. });
-        // Offsets, degree, row and gradient; of products also that of differences.
-        let tables = 2 + u64::from(op.mode == Mode::Product);
-        let row_bytes = 16 + 4 * width as u64 * tables;
+        // Offsets, degree, row and gradient.
+        let row_bytes = 16 + 4 * width as u64 * 2;
         let beside = if all_pairs {
             whole_bytes(width, room.pool.current_num_threads())
         } else {
@@ -184,18 +204,9 @@ impl Pass for HeadPass {
         let (degrees, own) = (came[0].typed::<f64>(), came[1].typed::<f32>());
         let mut loss = pull.loss();
         room.pool.install(|| {
-            match op.head {
-                Head::AllPairs { alpha0 } => {
-                    let (gram, out) = (came[2].typed(), out.typed_mut());
-                    loss += whole_pull(room.simd, alpha0, gram, width, own, out);
-                }
-                Head::Bpr if op.mode == Mode::Product => {
-                    let cycle = rivals(&op.rivals, self.block, degrees);
-                    let mut undone = room.buffers.take(4 * own.len());
-                    undo(&cycle, width, out.typed(), undone.typed_mut());
-                    out = undone;
-                }
-                Head::Bpr => (),
+            if let Head::AllPairs { alpha0 } = op.head {
+                let (gram, out) = (came[2].typed(), out.typed_mut());
+                loss += whole_pull(room.simd, alpha0, gram, width, own, out);
             }
             op.power.scale(width, degrees, out.typed_mut());
         });

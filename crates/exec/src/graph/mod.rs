@@ -21,7 +21,8 @@ pub(crate) fn begin(task: &Task, op: GraphOp, room: &Room) -> Result<Box<dyn Wor
         GraphOp::Product(op) => Box::new(product::ProductPass::begin(task, op, room)?),
         GraphOp::Turn(op) => Box::new(rows::TurnWork::new(task, op, room)?),
         GraphOp::Residuals(op) => Box::new(rows::ResidualsWork::new(task, op)?),
-        GraphOp::Rivals(op) => Box::new(head::RivalsWork::new(task, op, room)?),
+        GraphOp::Rivals(op) => Box::new(head::RivalsWork::new(task, op, false, room)?),
+        GraphOp::Undo(op) => Box::new(head::RivalsWork::new(task, op, true, room)?),
         GraphOp::Head(op) => Box::new(head::HeadPass::begin(task, op, room)?),
         GraphOp::Adam(op) => Box::new(adam::AdamWork::new(task, op, room)?),
     })

@@ -6,10 +6,9 @@
 //!   of the Gram matrix of the other table ([`whole_pull`]).
 //! - *BPR* (Rendle et al., "BPR: Bayesian personalized ranking from implicit feedback", 2009): −ln σ(u·(v − v')), v' the product's
 //!   rival. It is the logistic loss of u·d with d = v − v', so a table of differences ([`differences`]) is made first, and
-//!   the pass is the same; what d gets of gradient is v's, and less it that of v' ([`undo`]). A step deals every product one rival of its
-//!   block: the next in a cycle through those that have interactions, in an order of this step's own ([`rivals`]). So each is a
-//!   rival once, its gradient comes from one row, and no sum waits for another. Rivals within blocks are fair, as blocks are
-//!   dealt (DESIGN 3.4).
+//!   the pass is the same; what d gets of gradient is v's, and less it that of v' ([`undo`]). A step deals every product one rival, uniformly
+//!   among those that have interactions: a block's are in another block, so many further on that the step has drawn, paired in
+//!   orders that it has drawn too ([`RivalsOp::order`]). So each is a rival about once, and gradients are pulls between two blocks.
 //!
 //! In batches, an interaction is of the one that a hash of both its rows and the epoch says ([`Batch::holds`]): both passes know.
 
@@ -169,57 +168,83 @@ pub fn whole_bytes(width: usize, threads: usize) -> u64 {
     4 * (width * (width + threads * SHARE_ROWS)) as u64
 }
 
-/// The cycle of a block's products in a step: each one's rival is the next, that of the last the first. Those without a degree are
-/// not in it; of a single one there is no cycle.
-pub fn rivals(op: &RivalsOp, block: BlockId, degrees: &[f64]) -> Vec<u32> {
-    let mut cycle: Vec<u32> = (0..degrees.len() as u32)
-        .filter(|&row| degrees[row as usize] > 0.0)
-        .collect();
-    if cycle.len() < 2 {
-        cycle.clear();
-    }
-    // Fisher and Yates, as Durstenfeld (1964).
-    let random = Random::new(op.seed, PURPOSE, op.step, block.0);
-    for (last, draw) in (1..cycle.len()).rev().zip(0..) {
-        let other = (u64::from(random.word(draw)) * (last as u64 + 1)) >> 32;
-        cycle.swap(last, other as usize);
-    }
-    cycle
-}
-
-/// Each row less that of its rival; zeros where it has none.
-///
-/// # Panics
-/// Where lengths differ.
-pub fn differences(cycle: &[u32], width: usize, rows: &[f32], out: &mut [f32]) {
-    assert_eq!(rows.len(), out.len(), "a row for a row");
-    out.fill(0.0);
-    let at = |row: u32| row as usize * width;
-    for (place, &row) in cycle.iter().enumerate() {
-        let rival = cycle[(place + 1) % cycle.len()];
-        let (x, y) = (&rows[at(row)..][..width], &rows[at(rival)..][..width]);
-        for ((out, x), y) in out[at(row)..][..width].iter_mut().zip(x).zip(y) {
-            *out = x - y;
+impl RivalsOp {
+    /// Blocks between a block and that of its rivals: none only where there is one block.
+    fn distance(&self) -> u32 {
+        let word = u64::from(Random::new(self.seed, PURPOSE, self.step, u32::MAX).word(0));
+        match u64::from(self.blocks) {
+            0 | 1 => 0,
+            blocks => 1 + ((word * (blocks - 1)) >> 32) as u32,
         }
     }
+
+    /// The block in which those of a block have their rivals.
+    pub fn rivals_of(&self, block: BlockId) -> BlockId {
+        BlockId((block.0 + self.distance()) % self.blocks)
+    }
+
+    /// The block whose rivals are in a block.
+    pub fn against(&self, block: BlockId) -> BlockId {
+        BlockId((block.0 + self.blocks - self.distance()) % self.blocks)
+    }
+
+    /// The products of a block that have a degree, in this step's order: each has the one of the same place in the other block as its
+    /// rival, beyond its end from the first on again.
+    pub fn order(&self, block: BlockId, degrees: &[f64]) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..degrees.len() as u32)
+            .filter(|&row| degrees[row as usize] > 0.0)
+            .collect();
+        // Fisher and Yates, as Durstenfeld (1964).
+        let random = Random::new(self.seed, PURPOSE, self.step, block.0);
+        for (last, draw) in (1..order.len()).rev().zip(0..) {
+            let other = (u64::from(random.word(draw)) * (last as u64 + 1)) >> 32;
+            order.swap(last, other as usize);
+        }
+        order
+    }
 }
 
-/// Gradients of rows out of those of their differences: each row's own less that of whose rival it is; zeros where it has none.
+/// Pairs of a row and its rival's row, by the orders of their blocks; none where the other block is empty.
+pub fn pairs<'a>(order: &'a [u32], rivals: &'a [u32]) -> impl Iterator<Item = (u32, u32)> + 'a {
+    order.iter().copied().zip(rivals.iter().copied().cycle())
+}
+
+/// Each row less that of its rival; of those without, the rows as they are.
 ///
 /// # Panics
-/// Where lengths differ.
-pub fn undo(cycle: &[u32], width: usize, gradients: &[f32], out: &mut [f32]) {
-    assert_eq!(gradients.len(), out.len(), "a row for a row");
-    out.fill(0.0);
-    let at = |row: u32| row as usize * width;
-    for (place, &row) in cycle.iter().enumerate() {
-        let rival = cycle[(place + 1) % cycle.len()];
-        let (own, less) = (
-            &gradients[at(rival)..][..width],
-            &gradients[at(row)..][..width],
-        );
-        for ((out, x), y) in out[at(rival)..][..width].iter_mut().zip(own).zip(less) {
-            *out = x - y;
+/// Where lengths differ, or a row is not there.
+pub fn differences(
+    (order, rivals): (&[u32], &[u32]),
+    width: usize,
+    (rows, rival_rows): (&[f32], &[f32]),
+    out: &mut [f32],
+) {
+    out.copy_from_slice(rows);
+    less(pairs(order, rivals), width, rival_rows, out);
+}
+
+/// Gradients of the rows of a block out of those of differences: what a row's own has, less those of the differences in which it
+/// is the rival.
+///
+/// # Panics
+/// Where lengths differ, or a row is not there.
+pub fn undo(
+    (order, rivals): (&[u32], &[u32]),
+    width: usize,
+    (against, own): (&[f32], &[f32]),
+    out: &mut [f32],
+) {
+    out.copy_from_slice(own);
+    let pairs = pairs(order, rivals).map(|(row, rival)| (rival, row));
+    less(pairs, width, against, out);
+}
+
+/// Takes rows off others, in the order of the pairs (to, off).
+fn less(pairs: impl Iterator<Item = (u32, u32)>, width: usize, off: &[f32], out: &mut [f32]) {
+    let at = |row: u32| row as usize * width..(row as usize + 1) * width;
+    for (to, from) in pairs {
+        for (x, y) in out[at(to)].iter_mut().zip(&off[at(from)]) {
+            *x -= y;
         }
     }
 }

@@ -19,6 +19,8 @@ pub enum GraphOp {
     Residuals(ResidualsOp),
     /// Products less their rivals.
     Rivals(RivalsOp),
+    /// The gradients of products out of those of differences.
+    Undo(RivalsOp),
     /// The loss of interactions and its gradients.
     Head(HeadOp),
     /// Moves parameters along their gradients.
@@ -181,20 +183,26 @@ pub struct Batch {
     pub number: u32,
 }
 
-/// Reads a block of products and its degrees. Writes each row less that of its rival. Returns nothing.
+/// Reads a block of products, that of its rivals, and the degrees of both. Writes each row less that of its rival. Returns nothing.
+///
+/// Undone ([`GraphOp::Undo`]): reads the gradients of the differences of a block, those of the block whose rivals are in it, and the
+/// degrees of both. Writes the gradients of the block's products. Returns nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RivalsOp {
+    /// Blocks of products.
+    pub blocks: u32,
     /// Columns.
     pub columns: u32,
     /// The seed of the run.
     pub seed: u64,
     /// The step, by which rivals change.
     pub step: u32,
+    /// What of degrees gradients are multiplied by.
+    pub power: Power,
 }
 
 /// Reads the block's partition, the other table (rows), the block's degrees and its rows; for all pairs also the root of the
-/// other table's Gram. Writes the gradients of the block's rows. With rivals, products are their differences, in both
-/// places, and gradients are those of products. Returns the loss, an f64, where rows are users, else nothing.
+/// other table's Gram. Writes the gradients of the block's rows; with rivals, products are their differences. Returns the loss, an f64, where rows are users, else nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HeadOp {
     /// The mode of the rows.
@@ -209,8 +217,6 @@ pub struct HeadOp {
     pub head: Head,
     /// Over which interactions.
     pub batch: Batch,
-    /// How rivals were dealt.
-    pub rivals: RivalsOp,
     /// What of degrees gradients are multiplied by.
     pub power: Power,
 }

@@ -17,7 +17,7 @@ use crate::op::Op;
 use crate::reduce::Reduction;
 use crate::training::{Holds, TableVersion};
 use kernels::{upper_len, width_of};
-use tensor::{Grid, KeyRange, Mode, ObjectKey, PartitionRef, Read, Step, TableId};
+use tensor::{BlockId, Grid, KeyRange, Mode, ObjectKey, PartitionRef, Read, Step, TableId};
 
 /// Tables of users; those of products have the next number. E, which is the model.
 pub const EMBEDDINGS: TableId = TableId(0);
@@ -35,6 +35,8 @@ pub const GRADIENTS: TableId = TableId(10);
 pub const SUMS: TableId = TableId(12);
 /// Products less their rivals.
 pub const DIFFERENCES: TableId = TableId(14);
+/// Gradients by these.
+pub const OF_DIFFERENCES: TableId = TableId(16);
 
 const BOTH: [Mode; 2] = [Mode::User, Mode::Product];
 
@@ -229,26 +231,52 @@ impl Layout<'_> {
         }
     }
 
+    /// The rivals of a step.
+    fn rivals(&self, step: u32) -> RivalsOp {
+        RivalsOp {
+            blocks: self.input.product.blocks(),
+            columns: self.settings.rank,
+            seed: self.settings.seed,
+            step,
+            power: self.settings.power(Mode::Product),
+        }
+    }
+
+    /// A step over two blocks each: one of products, another as far on as rivals are or back.
+    fn opposed(
+        &self,
+        stage: &mut Stage,
+        name: &str,
+        op: GraphOp,
+        other: impl Fn(BlockId) -> BlockId,
+        (from, to): (&TableVersion, &TableVersion),
+    ) {
+        let (op, degrees) = (Op::Graph(op).encode(), self.degrees(Mode::Product));
+        let drafts = self.blocks(Mode::Product, |block| {
+            let other = other(BlockId(block)).0;
+            let reads = [
+                from.block(block),
+                from.block(other),
+                degrees.block(block),
+                degrees.block(other),
+            ];
+            let reads = reads.map(Read::whole).to_vec();
+            (op.clone(), reads, vec![to.block(block)], rows(from, block))
+        });
+        stage.push(name, Role::Silent, drafts, Vec::new());
+    }
+
     /// The gradients by the embeddings that the step before made.
     fn head(&self, stage: &mut Stage, epoch: u32, batch: u32, step: u32) {
         let settings = self.settings;
-        let rivals = RivalsOp {
-            columns: settings.rank,
-            seed: settings.seed,
-            step,
-        };
         let mut frees = Vec::new();
+        let rivals = (settings.loss == HeadName::Bpr).then(|| self.rivals(step));
         let mut products = self.after(EMBEDDINGS, Mode::Product, step - 1);
-        if settings.loss == HeadName::Bpr {
+        if let Some(op) = rivals {
             let differences = self.after(DIFFERENCES, Mode::Product, step);
-            let op = Op::Graph(GraphOp::Rivals(rivals)).encode();
-            let degrees = self.degrees(Mode::Product);
-            let drafts = self.blocks(Mode::Product, |block| {
-                let reads = [products.block(block), degrees.block(block)].map(Read::whole);
-                let writes = vec![differences.block(block)];
-                (op.clone(), reads.to_vec(), writes, rows(&products, block))
-            });
-            stage.push("rivals", Role::Silent, drafts, Vec::new());
+            let tables = (&products, &differences);
+            let other = |block| op.rivals_of(block);
+            self.opposed(stage, "rivals", GraphOp::Rivals(op), other, tables);
             frees.push(differences.keys());
             products = differences;
         }
@@ -258,6 +286,7 @@ impl Layout<'_> {
             (Mode::User, &users, &products),
             (Mode::Product, &products, &users),
         ] {
+            let undone = mode == Mode::Product && rivals.is_some();
             let op = Op::Graph(GraphOp::Head(HeadOp {
                 mode,
                 rows: own.grid.clone(),
@@ -270,12 +299,16 @@ impl Layout<'_> {
                     count: settings.batches(),
                     number: batch,
                 },
-                rivals,
-                power: settings.power(mode),
+                power: if undone {
+                    Power(0)
+                } else {
+                    settings.power(mode)
+                },
             }))
             .encode();
             let gram = self.gram(others.mode, step - 1).root();
-            let (degrees, to) = (self.degrees(mode), self.after(GRADIENTS, mode, step));
+            let to = if undone { OF_DIFFERENCES } else { GRADIENTS };
+            let (degrees, to) = (self.degrees(mode), self.after(to, mode, step));
             drafts.extend(
                 self.partitions(mode)
                     .iter()
@@ -305,6 +338,13 @@ impl Layout<'_> {
             }
         }
         stage.push("gradients", Role::Loss(batch), drafts.into_iter(), frees);
+        if let Some(op) = rivals {
+            let [from, to] =
+                [OF_DIFFERENCES, GRADIENTS].map(|table| self.after(table, Mode::Product, step));
+            let other = |block| op.against(block);
+            self.opposed(stage, "rivals", GraphOp::Undo(op), other, (&from, &to));
+            stage.push_frees(vec![from.keys()]);
+        }
     }
 
     /// A layer of both modes: sums of what `from` holds onto `base`, which the last one brings back to the scale of embeddings.
