@@ -104,7 +104,7 @@ mod tests {
     /// Against the formulas in f64, on parameters kept in the scale of layers.
     #[test]
     fn steps_are_those_of_the_paper() {
-        let degrees = [4.0, 9.0, 0.0];
+        let degrees: [f64; 3] = [4.0, 9.0, 0.0];
         let (width, steps) = (16, 5);
         let mut exact: Vec<[f64; 3]> = (0..48)
             .map(|i| [f64::from(i % 7) * 0.1 - 0.3, 0.0, 0.0])

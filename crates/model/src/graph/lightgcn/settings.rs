@@ -53,25 +53,28 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings {
-            rank: 64,
-            layers: 2,
-            epochs: 10,
-            batches: None,
-            loss: HeadName::Bpr,
-            alpha0: None,
-            rate: 0.01,
-            regularization: 0.0001,
-            normalization: Normalization::Symmetric,
-            edges: Edges::Binary,
-            init_scale: 0.1,
-            seed: 0,
-            tolerance: 0.0,
-        }
+        Self::DEFAULT
     }
 }
 
 impl Settings {
+    /// What a job leaves open.
+    pub const DEFAULT: Self = Settings {
+        rank: 64,
+        layers: 2,
+        epochs: 10,
+        batches: None,
+        loss: HeadName::Bpr,
+        alpha0: None,
+        rate: 0.01,
+        regularization: 0.0001,
+        normalization: Normalization::Symmetric,
+        edges: Edges::Binary,
+        init_scale: 0.1,
+        seed: 0,
+        tolerance: 0.0,
+    };
+
     /// Parts of an epoch. BPR deals a product one rival a step, and needs many; all pairs are whole in one.
     pub fn batches(&self) -> u32 {
         self.batches.unwrap_or(match self.loss {
