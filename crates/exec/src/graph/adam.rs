@@ -1,7 +1,7 @@
 //! A step of Adam on the rows of one block.
 
 use super::rows::{all_numbers, whole};
-use crate::objects::{block_written, fits, held, held_gram, key_at};
+use crate::objects::{Numbers, block_written, fits, held, held_gram, key_at};
 use crate::work::{Fetched, Need, Output, Room, Work};
 use model::graph::AdamOp;
 use model::graph::adam::{Moved, adam};
@@ -63,8 +63,8 @@ impl Work for AdamWork {
             }
             out
         };
-        let moment = |place: usize| came.get(place).map(|came| came.typed());
-        let mut out = [Some(came[0].typed()), moment(3), moment(4)].map(copy);
+        // Before the first step there are no means.
+        let mut out = [0, 3, 4].map(|place| copy(came.get(place).map(Numbers::typed)));
         let [rows, means, squares] = &mut out;
         let moved = Moved {
             rows: rows.typed_mut(),

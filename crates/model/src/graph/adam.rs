@@ -134,8 +134,8 @@ mod tests {
                 *m = 0.9 * *m + 0.1 * g;
                 *v = 0.999 * *v + 0.001 * g * g;
                 let corrected = (
-                    *m / (1.0 - 0.9_f64.powi(step as i32)),
-                    *v / (1.0 - 0.999_f64.powi(step as i32)),
+                    *m / (1.0 - 0.9_f64.powi(step)),
+                    *v / (1.0 - 0.999_f64.powi(step)),
                 );
                 *x -= 0.01 * corrected.0 / (corrected.1.sqrt() + 1e-8);
             }

@@ -4,6 +4,8 @@ use super::*;
 use crate::failure::Text;
 use crate::job::document::Document;
 use crate::job::merge::Given;
+use ::model::graph::Normalization;
+use ::model::graph::lightgcn::{self, HeadName};
 use ::model::sgd::Loss;
 
 const ALL: Needs = Needs {
@@ -111,7 +113,7 @@ fn every_kind_has_its_own_keys() {
         &format!(
             "{GOOD}[model]\nkind = \"spectral\"\nregularization = 0.1\nbiases = true\ntime = \"factor\"\n"
         ),
-        "j:11:18: `model.regularization` is a key of \"als\" and descent: the kind is \"spectral\", remove the key; \
+        "j:11:18: `model.regularization` is a key of \"als\", descent and \"lightgcn\": the kind is \"spectral\", remove the key; \
          j:12:10: `model.biases` is a key of \"als\" and \"sgd\": the kind is \"spectral\", remove the key; \
          j:13:8: `model.time` = \"factor\" is not known with the kind \"spectral\": use \"ignore\", or \"als\"",
     );
@@ -122,6 +124,31 @@ fn every_kind_has_its_own_keys() {
     check(
         &format!("{GOOD}[model]\nwalk_length = 3\n"),
         "j:10:15: `model.walk_length` is a key of \"spectral\": the kind is \"als\", remove the key",
+    );
+    check(
+        &format!(
+            "{GOOD}[model]\nkind = \"lightgcn\"\nloss = \"logistic\"\nalpha0 = 0.1\nnegatives = 2\nwalk_length = 3\n"
+        ),
+        "j:13:13: `model.negatives` is a key of descent (\"sgd\", \"line\"): the kind is \"lightgcn\", remove the key; \
+         j:14:15: `model.walk_length` is a key of \"spectral\": the kind is \"lightgcn\", remove the key; \
+         j:11:8: `model.loss` = \"logistic\" is not known with the kind \"lightgcn\": use \"bpr\" or \"all-pairs\"; \
+         j:12:10: `model.alpha0` is for the loss \"all-pairs\": choose it, or remove the key",
+    );
+    check(
+        &format!("{GOOD}[model]\nkind = \"sgd\"\nloss = \"all-pairs\"\nlayers = 3\n"),
+        "j:12:10: `model.layers` is a key of \"lightgcn\": the kind is \"sgd\", remove the key; \
+         j:11:8: `model.loss` = \"all-pairs\" is not known with the kind \"sgd\": use one of descent",
+    );
+    let model = load(&format!("{GOOD}[model]\nkind = \"lightgcn\"\n"))
+        .unwrap()
+        .model;
+    assert_eq!(
+        (model.head, model.normalization, model.rate),
+        (
+            HeadName::Bpr,
+            Normalization::Symmetric,
+            lightgcn::Settings::DEFAULT.rate
+        )
     );
     let settings = load(&format!("{GOOD}[model]\nkind = \"line\"\nrate = 0.5\n")).unwrap();
     assert_eq!(
