@@ -286,7 +286,7 @@ impl Naive {
             for ((x, g), (m, v)) in all {
                 *m = 0.9 * *m + 0.1 * g;
                 *v = 0.999 * *v + 0.001 * g * g;
-                *x -= self.settings.rate * (*m / corrections[0])
+                *x -= self.settings.rate() * (*m / corrections[0])
                     / ((*v / corrections[1]).sqrt() + 1e-8);
             }
         }
@@ -308,6 +308,8 @@ fn heads() -> [Settings; 2] {
         rank: 5,
         init_scale: 1.0,
         regularization: 0.01,
+        rate: Some(0.01),
+        loss: HeadName::Bpr,
         ..Settings::default()
     };
     [
@@ -505,7 +507,7 @@ fn planted_tastes_are_found() {
             epochs: 20,
             batches: Some(5),
             init_scale: 0.1,
-            rate: 0.02,
+            rate: Some(0.02),
             ..head
         };
         let trained = train(&mut bed, &settings).unwrap();

@@ -385,7 +385,7 @@ pub const KEYS: &[Key] = &[
         1,
         100_000,
         Some("10"),
-        "Passes over all modes; of `spectral`, iterations. `lightgcn` needs more than the others: 20 to 100.",
+        "Passes over all modes; of `spectral`, iterations. `lightgcn` needs more than the others: 20 to 50.",
     ),
     real(
         "model.regularization",
@@ -393,7 +393,7 @@ pub const KEYS: &[Key] = &[
         1e12,
         None,
         "Lambda. `als` holds row i by lambda times (its count)^nu, descent its rows at every sample. Absent: 0.003, in \
-         a tensor of implicit feedback 0.003 by its bins and contexts (with contexts 0.0001 at the most), 1e-6 for the preset `full`, and 0.03 for `sgd` and `line`. `lightgcn` holds the embedding of row i by lambda times its degree. Absent: 0.0001.",
+         a tensor of implicit feedback 0.003 by its bins and contexts (with contexts 0.0001 at the most), 1e-6 for the preset `full`, and 0.03 for `sgd` and `line`. `lightgcn` holds the embedding of row i by lambda times its degree. Absent: 0.01.",
     ),
     real(
         "model.nu",
@@ -414,7 +414,7 @@ pub const KEYS: &[Key] = &[
         0.0,
         1e12,
         None,
-        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`, either by the bins and contexts in a tensor; `explicit` has none, `full` always 1. Of all pairs in `lightgcn` 0.05.",
+        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`, either by the bins and contexts in a tensor; `explicit` has none, `full` always 1. Of all pairs in `lightgcn` it is 1.",
     ),
     real(
         "model.epsilon",
@@ -586,8 +586,8 @@ pub const KEYS: &[Key] = &[
         &[],
         "logistic",
         "`sgd`: what is minimised. `squared` fits values, `bpr` ranks; the two of Poisson cover every cell with factors of 0 or more. \
-         `lightgcn`: `bpr`, which is its own where the key is absent, or `all-pairs`, which holds scores of interactions to 1 and \
-         those of all pairs to 0.",
+         `lightgcn`: `all-pairs`, which is its own where the key is absent and holds scores of interactions to 1 and those of all \
+         pairs to 0, or `bpr`.",
     ),
     count(
         "model.negatives",
@@ -615,7 +615,7 @@ pub const KEYS: &[Key] = &[
         1e-12,
         1e6,
         None,
-        "`sgd`, `line`, `lightgcn`: the length of a step. Absent: 0.1, and 0.01 for `lightgcn`, whose steps are Adam's.",
+        "`sgd`, `line`, `lightgcn`: the length of a step. Absent: 0.1; of `lightgcn`, whose steps are Adam's, 0.05 for `all-pairs` and 0.01 for `bpr`.",
     ),
     real(
         "model.decay",

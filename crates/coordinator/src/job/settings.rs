@@ -359,8 +359,8 @@ pub struct Model {
     pub noise_power: Option<f64>,
     /// How long the steps of descent are.
     pub optimizer: Optimizer,
-    /// The length of a step.
-    pub rate: f64,
+    /// The length of a step; `None`: that of the algorithm.
+    pub rate: Option<f64>,
     /// What the rate is multiplied by after every epoch.
     pub decay: f64,
     /// Whether users and products have biases.

@@ -150,7 +150,7 @@ fn sgd_settings(model: &settings::Model) -> sgd::Settings {
         negatives: model.negatives,
         noise_power: model.noise_power,
         optimizer: model.optimizer,
-        rate: model.rate,
+        rate: model.rate.unwrap_or(sgd::Settings::default().rate),
         decay: model.decay,
         regularization: model.regularization,
         biases: model.biases,

@@ -158,8 +158,8 @@ fn head(merged: &Merged, kind: ModelKind, faults: &mut Faults) -> HeadName {
     let name = merged.text("model.loss").unwrap_or_default();
     let given = merged.is_given("model.loss");
     let head = match name {
-        "all-pairs" => HeadName::AllPairs,
-        _ => HeadName::Bpr,
+        "bpr" => HeadName::Bpr,
+        _ => HeadName::AllPairs,
     };
     let graph = kind == ModelKind::LightGcn;
     let known = match name {
@@ -481,10 +481,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             "model.optimizer",
             &[("adagrad", Optimizer::Adagrad), ("sgd", Optimizer::Sgd)],
         ),
-        rate: merged.real("model.rate").unwrap_or(match kind {
-            ModelKind::LightGcn => DEFAULTS.rate,
-            _ => 0.1,
-        }),
+        rate: merged.real("model.rate"),
         decay: real("model.decay"),
         biases: merged.flag("model.biases"),
         normalization: if kind == ModelKind::LightGcn && !merged.is_given("model.normalization") {

@@ -5,7 +5,7 @@ use crate::failure::Text;
 use crate::job::document::Document;
 use crate::job::merge::Given;
 use ::model::graph::Normalization;
-use ::model::graph::lightgcn::{self, HeadName};
+use ::model::graph::lightgcn::HeadName;
 use ::model::sgd::Loss;
 
 const ALL: Needs = Needs {
@@ -98,7 +98,7 @@ fn every_kind_has_its_own_keys() {
     );
     check(
         &format!("{GOOD}[model]\nrate = 2\n"),
-        "j:10:8: `model.rate` is a key of descent (\"sgd\", \"line\"): the kind is \"als\", remove the key",
+        "j:10:8: `model.rate` is a key of descent (\"sgd\", \"line\") and \"lightgcn\": the kind is \"als\", remove the key",
     );
     check(
         &format!("{GOOD}[model]\nkind = \"line\"\nloss = \"bpr\"\ntime = \"factor\"\n"),
@@ -144,16 +144,12 @@ fn every_kind_has_its_own_keys() {
         .model;
     assert_eq!(
         (model.head, model.normalization, model.rate),
-        (
-            HeadName::Bpr,
-            Normalization::Symmetric,
-            lightgcn::Settings::DEFAULT.rate
-        )
+        (HeadName::AllPairs, Normalization::Symmetric, None)
     );
     let settings = load(&format!("{GOOD}[model]\nkind = \"line\"\nrate = 0.5\n")).unwrap();
     assert_eq!(
         (settings.model.loss, settings.model.rate),
-        (Loss::Line, 0.5)
+        (Loss::Line, Some(0.5))
     );
 }
 

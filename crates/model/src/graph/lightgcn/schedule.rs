@@ -461,7 +461,7 @@ impl Layout<'_> {
                 columns: settings.rank,
                 power: settings.power(mode),
                 share: self.share(),
-                rate: settings.rate as f32,
+                rate: settings.rate() as f32,
                 regularization: settings.regularization / f64::from(settings.batches()),
                 step,
             }))

@@ -33,10 +33,10 @@ pub struct Settings {
     pub batches: Option<u32>,
     /// What is minimised.
     pub loss: HeadName,
-    /// All pairs: the weight of a pair. Absent: 0.05.
+    /// All pairs: the weight of a pair. Absent: 1.
     pub alpha0: Option<f64>,
-    /// The length of Adam's steps.
-    pub rate: f64,
+    /// The length of Adam's steps. Absent: [`Settings::rate`].
+    pub rate: Option<f64>,
     /// λ: a row is held by λ times its degree.
     pub regularization: f64,
     /// What the adjacency is divided by.
@@ -64,10 +64,10 @@ impl Settings {
         layers: 2,
         epochs: 10,
         batches: None,
-        loss: HeadName::Bpr,
+        loss: HeadName::AllPairs,
         alpha0: None,
-        rate: 0.01,
-        regularization: 0.0001,
+        rate: None,
+        regularization: 0.01,
         normalization: Normalization::Symmetric,
         edges: Edges::Binary,
         init_scale: 0.1,
@@ -83,12 +83,20 @@ impl Settings {
         })
     }
 
+    /// The length of Adam's steps: the more of them, the shorter.
+    pub fn rate(&self) -> f64 {
+        self.rate.unwrap_or(match self.loss {
+            HeadName::Bpr => 0.01,
+            HeadName::AllPairs => 0.05,
+        })
+    }
+
     /// The head of a batch.
     pub fn head(&self) -> Head {
         match self.loss {
             HeadName::Bpr => Head::Bpr,
             HeadName::AllPairs => Head::AllPairs {
-                alpha0: self.alpha0.unwrap_or(0.05) / f64::from(self.batches()),
+                alpha0: self.alpha0.unwrap_or(1.0) / f64::from(self.batches()),
             },
         }
     }
@@ -121,7 +129,7 @@ impl Settings {
         for (key, value) in [
             ("alpha0", self.alpha0.unwrap_or(0.0)),
             ("regularization", self.regularization),
-            ("rate", self.rate),
+            ("rate", self.rate()),
             ("init", self.init_scale),
         ] {
             if !(value >= 0.0 && value.is_finite()) {
@@ -154,7 +162,7 @@ mod tests {
         assert_eq!(key(|s| s.epochs = 0), Some("epochs"));
         assert_eq!(key(|s| s.batches = Some(0)), Some("batches"));
         assert_eq!(key(|s| s.alpha0 = Some(-1.0)), Some("alpha0"));
-        assert_eq!(key(|s| s.rate = f64::INFINITY), Some("rate"));
+        assert_eq!(key(|s| s.rate = Some(f64::INFINITY)), Some("rate"));
         assert_eq!(key(|s| s.regularization = f64::NAN), Some("regularization"));
         assert_eq!(key(|s| s.tolerance = 1.0), Some("tolerance"));
     }
