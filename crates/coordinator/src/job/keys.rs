@@ -414,7 +414,7 @@ pub const KEYS: &[Key] = &[
         0.0,
         1e12,
         None,
-        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`, either by the bins and contexts in a tensor; `explicit` has none, `full` always 1. Of all pairs in `lightgcn` it is 1.",
+        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`, either by the bins and contexts in a tensor; `explicit` has none, `full` always 1. 1 of all pairs in `lightgcn`.",
     ),
     real(
         "model.epsilon",

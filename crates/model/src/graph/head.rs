@@ -94,7 +94,7 @@ impl Pull {
             let mut losses = Losses::default();
             let mut some = Vec::new();
             for (line, sums) in sums.chunks_exact_mut(width).enumerate() {
-                let positions = bounds[line]..bounds[line + 1];
+                let positions = bounds[line] as usize..bounds[line + 1] as usize;
                 let row = first_row + first + line;
                 let columns = if op.batch.count > 1 {
                     let this = first_id + row as u32;

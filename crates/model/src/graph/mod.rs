@@ -15,6 +15,7 @@ pub mod ops;
 pub mod product;
 pub mod spectral;
 mod steps;
+pub mod tiles;
 pub mod turn;
 
 pub use normalization::Normalization;

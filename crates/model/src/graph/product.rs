@@ -4,7 +4,7 @@
 //! it, which are spread on their own: popular products would else keep one thread alone.
 
 use super::ops::Edges;
-use kernels::{LINE, Rows, Simd, Weights, spmm};
+use kernels::{LINE, Lines, Rows, Simd, Weights, spmm};
 use rayon::prelude::*;
 use std::ops::Range;
 use tensor::CsrRef;
@@ -59,14 +59,11 @@ impl Product {
     /// # Panics
     /// Where the piece has rows beyond those of the block, or names a row that the other table lacks.
     pub fn piece(&mut self, csr: CsrRef<'_>, first_row: usize, others: Rows<'_>, out: &mut [f32]) {
-        let weights = match (self.edges, csr.values()) {
-            (Edges::Binary, _) => Weights::All(1.0),
-            (Edges::Values, Values::All(value)) => Weights::All(value),
-            (Edges::Values, Values::Each(values)) => Weights::Each(values),
-        };
-        let simd = self.simd;
-        let add = |_: usize, bounds: &[usize], sums: &mut [f32]| {
-            spmm(simd, others, csr.columns(), weights, bounds, sums);
+        let weights = weights_of(self.edges, csr.values());
+        let (simd, ids) = (self.simd, (0, csr.columns()));
+        let add = |_: usize, bounds: &[u32], sums: &mut [f32]| {
+            let lines = Lines { bounds, rows: None };
+            spmm(simd, others, ids, weights, lines, sums);
         };
         self.sums.piece(csr, first_row, out, add);
     }
@@ -99,10 +96,12 @@ impl Sums {
         csr: CsrRef<'_>,
         first_row: usize,
         out: &mut [f32],
-        add: impl Fn(usize, &[usize], &mut [f32]) + Sync,
+        add: impl Fn(usize, &[u32], &mut [f32]) + Sync,
     ) {
         let width = self.width;
         let out = &mut out[first_row * width..(first_row + csr.rows()) * width];
+        let count = u32::try_from(csr.interactions());
+        count.expect("positions fit u32");
         let shares = out.par_chunks_mut(SHARE_ROWS * width).enumerate();
         shares.for_each(|(share, out)| {
             let first = share * SHARE_ROWS;
@@ -111,9 +110,9 @@ impl Sums {
                 let mut bounds = [0; SHARE_ROWS + 1];
                 let bounds = &mut bounds[..=short.len()];
                 for (bound, row) in bounds.iter_mut().zip(short.clone()) {
-                    *bound = csr.row(row).start;
+                    *bound = csr.row(row).start as u32;
                 }
-                bounds[short.len()] = csr.row(short.end - 1).end;
+                bounds[short.len()] = csr.row(short.end - 1).end as u32;
                 add(
                     short.start,
                     bounds,
@@ -130,7 +129,7 @@ impl Sums {
         csr: CsrRef<'_>,
         first_row: usize,
         out: &mut [f32],
-        add: impl Fn(usize, &[usize], &mut [f32]) + Sync,
+        add: impl Fn(usize, &[u32], &mut [f32]) + Sync,
     ) {
         let width = self.width;
         let lines: Vec<Line> = (0..csr.rows())
@@ -145,7 +144,8 @@ impl Sums {
         }
         let each = sums.par_chunks_mut(width).zip(&lines);
         each.for_each(|(sums, line)| {
-            add(line.row, &[line.positions.start, line.positions.end], sums);
+            let Range { start, end } = line.positions.clone();
+            add(line.row, &[start as u32, end as u32], sums);
         });
         for (line, line_sum) in lines.iter().zip(sums.chunks_exact(width)) {
             let row = first_row + line.row;
@@ -172,6 +172,15 @@ impl Sums {
             }
         }
         self.open = open;
+    }
+}
+
+/// What interactions of these values weigh.
+pub(super) fn weights_of(edges: Edges, values: Values<'_>) -> Weights<'_> {
+    match (edges, values) {
+        (Edges::Binary, _) => Weights::All(1.0),
+        (Edges::Values, Values::All(value)) => Weights::All(value),
+        (Edges::Values, Values::Each(values)) => Weights::Each(values),
     }
 }
 
