@@ -561,7 +561,7 @@ fn of_searches() -> Vec<Case> {
         ),
         tune(
             plus(&format!("{split}[tune.search]\nrate = [0.1]\n")),
-            "rate = 0.1: `model.rate` is a key of descent (\"sgd\", \"line\"): the kind is \"als\", remove the key",
+            "rate = 0.1: `model.rate` is a key of descent (\"sgd\", \"line\") and \"lightgcn\": the kind is \"als\", remove the key",
         ),
         tune(
             plus(&format!(

@@ -127,12 +127,15 @@ fn every_kind_has_its_own_keys() {
     );
     check(
         &format!(
-            "{GOOD}[model]\nkind = \"lightgcn\"\nloss = \"logistic\"\nalpha0 = 0.1\nnegatives = 2\nwalk_length = 3\n"
+            "{GOOD}[model]\nkind = \"lightgcn\"\nloss = \"logistic\"\nnegatives = 2\nwalk_length = 3\n"
         ),
-        "j:13:13: `model.negatives` is a key of descent (\"sgd\", \"line\"): the kind is \"lightgcn\", remove the key; \
-         j:14:15: `model.walk_length` is a key of \"spectral\": the kind is \"lightgcn\", remove the key; \
-         j:11:8: `model.loss` = \"logistic\" is not known with the kind \"lightgcn\": use \"bpr\" or \"all-pairs\"; \
-         j:12:10: `model.alpha0` is for the loss \"all-pairs\": choose it, or remove the key",
+        "j:12:13: `model.negatives` is a key of descent (\"sgd\", \"line\"): the kind is \"lightgcn\", remove the key; \
+         j:13:15: `model.walk_length` is a key of \"spectral\": the kind is \"lightgcn\", remove the key; \
+         j:11:8: `model.loss` = \"logistic\" is not known with the kind \"lightgcn\": use \"bpr\" or \"all-pairs\"",
+    );
+    check(
+        &format!("{GOOD}[model]\nkind = \"lightgcn\"\nloss = \"bpr\"\nalpha0 = 0.1\n"),
+        "j:12:10: `model.alpha0` is for the loss \"all-pairs\": choose it, or remove the key",
     );
     check(
         &format!("{GOOD}[model]\nkind = \"sgd\"\nloss = \"all-pairs\"\nlayers = 3\n"),
