@@ -16,6 +16,7 @@ use model::als::{self, Als};
 use model::evaluate::{self, Metric, RankingTask, SampledEvaluation, ValidationErrors};
 use model::graph::lightgcn::{self, LightGcn};
 use model::graph::spectral::{self, Spectral};
+use model::graph::tiles::Caches;
 use model::sgd::{self, Sgd};
 use model::training::{Algorithm as InEpochs, Epochs};
 use model::{Best, Sampler, Stopping, TableVersion, Training};
@@ -317,6 +318,7 @@ async fn program(
                 user,
                 product,
                 train: views.train.clone(),
+                caches: Caches::default(),
             };
             let program = Spectral::new(settings, input).map_err(|error| config(&error))?;
             Ok(watched(program, watch))

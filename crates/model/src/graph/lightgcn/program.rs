@@ -9,9 +9,18 @@ use crate::graph::ops::{Counts, Loss};
 use crate::graph::spectral::SettingsError;
 use crate::reduce::tree_sum;
 use crate::training::{Algorithm, Epochs, TableVersion, counts, decode, misreduced, refuse};
-use tensor::{KeyRange, Mode, ProgramError, Reduced, Step};
+use tensor::{Grid, KeyRange, Mode, Partitions, ProgramError, Reduced, Step};
 
-pub use crate::graph::spectral::Input;
+/// What is trained on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// The users' grid.
+    pub user: Grid,
+    /// The products' grid.
+    pub product: Grid,
+    /// The training view, time collapsed.
+    pub train: Partitions,
+}
 
 /// What LightGCN does with an epoch.
 pub struct Propagation {
