@@ -6,7 +6,8 @@ use crate::driver::Pace;
 use model::Stopping;
 use model::forecast::Forecast;
 use model::graph::Edges;
-use model::graph::spectral::Normalization;
+use model::graph::Normalization;
+use model::graph::lightgcn::HeadName;
 use model::sgd::{Loss, Optimizer};
 use serde::Serialize;
 use std::fmt;
@@ -222,6 +223,8 @@ pub enum ModelKind {
     Line,
     /// Singular vectors of the graph.
     Spectral,
+    /// An embedding smoothed over the graph.
+    LightGcn,
 }
 
 impl ModelKind {
@@ -232,6 +235,7 @@ impl ModelKind {
             ModelKind::Sgd => "sgd",
             ModelKind::Line => "line",
             ModelKind::Spectral => "spectral",
+            ModelKind::LightGcn => "lightgcn",
         }
     }
 }
@@ -343,14 +347,20 @@ pub struct Model {
     pub non_negative: bool,
     /// What descent minimises.
     pub loss: Loss,
+    /// What the embeddings of a graph are trained on.
+    pub head: HeadName,
+    /// Layers of the graph.
+    pub layers: u32,
+    /// Steps of an epoch on the graph; `None`: those of the head.
+    pub batches: Option<u32>,
     /// Negatives for an interaction; `None`: those of the loss.
     pub negatives: Option<u32>,
     /// The power of the count by which negatives are drawn; `None`: that of the loss.
     pub noise_power: Option<f64>,
     /// How long the steps of descent are.
     pub optimizer: Optimizer,
-    /// The length of a step.
-    pub rate: f64,
+    /// The length of a step; `None`: that of the algorithm.
+    pub rate: Option<f64>,
     /// What the rate is multiplied by after every epoch.
     pub decay: f64,
     /// Whether users and products have biases.
@@ -381,7 +391,7 @@ impl Model {
             ModelKind::Sgd | ModelKind::Line => {
                 self.loss == Loss::Squared && self.negatives.unwrap_or(0) == 0
             }
-            ModelKind::Spectral => false,
+            ModelKind::Spectral | ModelKind::LightGcn => false,
         }
     }
 }

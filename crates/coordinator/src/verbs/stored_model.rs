@@ -9,7 +9,7 @@ use model::als::{self, ContextUse, Preset, Scaling, Solver, TimeUse};
 use model::digest::DigestFeed;
 use model::evaluate::Factors;
 use model::forecast::{Forecast, Moment};
-use model::graph::spectral;
+use model::graph::{lightgcn, spectral};
 use model::sgd;
 use model::{Best, Holds, Stopping, TableVersion};
 use plan::Refusal;
@@ -31,6 +31,8 @@ pub enum Algorithm {
     Sgd(sgd::Settings),
     /// Singular vectors of the graph.
     Spectral(spectral::Settings),
+    /// An embedding smoothed over the graph.
+    LightGcn(lightgcn::Settings),
 }
 
 impl Algorithm {
@@ -40,6 +42,7 @@ impl Algorithm {
             ModelKind::Als => Algorithm::Als(als_settings(model)),
             ModelKind::Sgd | ModelKind::Line => Algorithm::Sgd(sgd_settings(model)),
             ModelKind::Spectral => Algorithm::Spectral(spectral_settings(model)),
+            ModelKind::LightGcn => Algorithm::LightGcn(lightgcn_settings(model)),
         }
     }
 
@@ -50,7 +53,7 @@ impl Algorithm {
             Algorithm::Als(settings) => {
                 Algorithm::Als(settings.over_cells(data.small(), !model.regularization_given))
             }
-            other @ (Algorithm::Sgd(_) | Algorithm::Spectral(_)) => other,
+            other @ (Algorithm::Sgd(_) | Algorithm::Spectral(_) | Algorithm::LightGcn(_)) => other,
         }
     }
 
@@ -61,6 +64,7 @@ impl Algorithm {
             Algorithm::Sgd(settings) if settings.loss == sgd::Loss::Line => "line",
             Algorithm::Sgd(_) => "sgd",
             Algorithm::Spectral(_) => "spectral",
+            Algorithm::LightGcn(_) => "lightgcn",
         }
     }
 
@@ -69,7 +73,7 @@ impl Algorithm {
         match self {
             Algorithm::Als(settings) => settings.preset == Preset::Explicit,
             Algorithm::Sgd(settings) => settings.fits_values(),
-            Algorithm::Spectral(_) => false,
+            Algorithm::Spectral(_) | Algorithm::LightGcn(_) => false,
         }
     }
 
@@ -146,7 +150,7 @@ fn sgd_settings(model: &settings::Model) -> sgd::Settings {
         negatives: model.negatives,
         noise_power: model.noise_power,
         optimizer: model.optimizer,
-        rate: model.rate,
+        rate: model.rate.unwrap_or(sgd::Settings::default().rate),
         decay: model.decay,
         regularization: model.regularization,
         biases: model.biases,
@@ -165,6 +169,24 @@ fn spectral_settings(model: &settings::Model) -> spectral::Settings {
         normalization: model.normalization,
         edges: model.edges,
         walk_length: model.walk_length,
+        seed: model.seed,
+        tolerance: model.tolerance,
+    }
+}
+
+fn lightgcn_settings(model: &settings::Model) -> lightgcn::Settings {
+    lightgcn::Settings {
+        rank: model.rank,
+        layers: model.layers,
+        epochs: model.epochs,
+        batches: model.batches,
+        loss: model.head,
+        alpha0: model.alpha0,
+        rate: model.rate,
+        regularization: model.regularization,
+        normalization: model.normalization,
+        edges: model.edges,
+        init_scale: model.init,
         seed: model.seed,
         tolerance: model.tolerance,
     }

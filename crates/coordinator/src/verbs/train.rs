@@ -14,6 +14,7 @@ use depot::{Body, Checkpoint, CheckpointObject, Depot, Model, ModelTable, Versio
 use futures::future::BoxFuture;
 use model::als::{self, Als};
 use model::evaluate::{self, Metric, RankingTask, SampledEvaluation, ValidationErrors};
+use model::graph::lightgcn::{self, LightGcn};
 use model::graph::spectral::{self, Spectral};
 use model::graph::tiles::Caches;
 use model::sgd::{self, Sgd};
@@ -320,6 +321,15 @@ async fn program(
                 caches: Caches::default(),
             };
             let program = Spectral::new(settings, input).map_err(|error| config(&error))?;
+            Ok(watched(program, watch))
+        }
+        Algorithm::LightGcn(settings) => {
+            let input = lightgcn::Input {
+                user,
+                product,
+                train: views.train.clone(),
+            };
+            let program = LightGcn::new(settings, input).map_err(|error| config(&error))?;
             Ok(watched(program, watch))
         }
     }
