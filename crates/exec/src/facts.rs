@@ -389,8 +389,8 @@ impl Fold for EqualsFold {
 struct WalksPass {
     rows: u32,
     walks: Walks,
-    partition: Option<Partition>,
-    next: u64,
+    /// The column of the last interaction.
+    last: Option<u32>,
 }
 
 /// Floats of a note.
@@ -408,36 +408,27 @@ impl WalksPass {
         let pass = WalksPass {
             rows: op.rows,
             walks: Walks::new(op),
-            partition: None,
-            next: 0,
+            last: None,
         };
-        Ok(Passing::new(
-            pass,
-            room,
-            key_at(task, 0)?,
-            Vec::new(),
-            gather,
-        ))
+        let partition_key = key_at(task, 0)?;
+        Ok(Passing::new(pass, room, partition_key, Vec::new(), gather))
     }
 }
 
 impl Pass for WalksPass {
     fn start(&mut self, _: &Room, partition: &Partition, _: Vec<Fetched>) -> Result<(), Failure> {
-        same_rows(partition, self.rows)?;
-        self.partition = Some(partition.clone());
-        Ok(())
+        same_rows(partition, self.rows)
     }
 
-    fn piece(&mut self, csr: CsrRef<'_>, first_row: u32, others: Rows<'_>) -> Result<(), Failure> {
-        let partition = self.partition.as_ref().expect("started");
-        let start = self.next;
-        self.next += csr.interactions() as u64;
-        // Pieces may have numbered columns anew: the partition's own tell whether a pair was cut.
-        let continues = csr.row_start(0) > 0 && {
-            let ends = partition.columns(start - 1..start + 1);
-            let ends = ends.map_err(|error| trouble(partition.file(), error))?;
-            ends[0] == ends[1]
-        };
+    fn piece(
+        &mut self,
+        ids: &[u32],
+        csr: CsrRef<'_>,
+        first_row: u32,
+        others: Rows<'_>,
+    ) -> Result<(), Failure> {
+        let continues = csr.row_start(0) > 0 && self.last == ids.first().copied();
+        self.last = ids.last().copied();
         self.walks.piece(csr, first_row as usize, continues, others);
         Ok(())
     }
