@@ -1,14 +1,13 @@
-//! The spectral model end to end in one process: against singular values of the dense matrix in f64, whatever must not matter,
-//! and what the graph says of walks.
+//! The spectral model end to end in one process: against singular values of the dense matrix in f64, and whatever must
+//! not matter.
 
-use kernels::{Simd, eigen, eigen_scratch};
+use kernels::Simd;
 use model::graph::Edges;
 use model::graph::spectral::{Input, Normalization, Settings, Spectral};
 use model::graph::tiles::Caches;
-use std::collections::BTreeMap;
 use store::IoMode;
-use store::partition::Partition;
 use tensor::{Checkpoint, Mode, News, Program, ProgramError, Reduced, StepId, Turn};
+use tests::dense::{Dense, matrix, table};
 use tests::ingested::{Row, some_rows};
 use tests::inline::InlineError;
 use tests::tiled::{Bed, bed};
@@ -82,110 +81,6 @@ fn train_with(bed: &mut Bed, settings: &Settings, caches: Caches) -> Result<Trai
     Ok(result(bed, &program))
 }
 
-/// A matrix by rows.
-#[derive(Clone)]
-struct Dense {
-    columns: usize,
-    cells: Vec<f64>,
-}
-
-impl Dense {
-    fn zeros(rows: usize, columns: usize) -> Self {
-        let cells = vec![0.0; rows * columns];
-        Dense { columns, cells }
-    }
-
-    fn rows(&self) -> usize {
-        self.cells.len() / self.columns
-    }
-
-    fn at(&self, row: usize, column: usize) -> f64 {
-        self.cells[row * self.columns + column]
-    }
-
-    fn from(rows: usize, columns: usize, cell: impl Fn(usize, usize) -> f64) -> Self {
-        let cells = (0..rows * columns).map(|i| cell(i / columns, i % columns));
-        let cells = cells.collect();
-        Dense { columns, cells }
-    }
-
-    fn times(&self, other: &Dense) -> Dense {
-        Dense::from(self.rows(), other.columns, |i, j| {
-            let terms = (0..self.columns).map(|k| self.at(i, k) * other.at(k, j));
-            terms.sum()
-        })
-    }
-
-    fn transposed(&self) -> Dense {
-        Dense::from(self.columns, self.rows(), |i, j| self.at(j, i))
-    }
-
-    fn size(&self) -> f64 {
-        self.cells.iter().map(|x| x * x).sum::<f64>().sqrt()
-    }
-
-    fn minus(&self, other: &Dense) -> Dense {
-        Dense::from(self.rows(), self.columns, |i, j| {
-            self.at(i, j) - other.at(i, j)
-        })
-    }
-
-    /// The eigenvalues and vectors, one a row, of a symmetric matrix.
-    fn eigen(&self) -> (Vec<f64>, Dense) {
-        let n = self.columns;
-        let (mut vectors, mut values) = (self.clone(), vec![0.0; n]);
-        let mut scratch = vec![0.0; eigen_scratch(n)];
-        let cells = &mut vectors.cells;
-        assert!(eigen(Simd::PORTABLE, cells, &mut values, &mut scratch));
-        (values, vectors)
-    }
-
-    /// The best approximation of a rank, its values mapped.
-    fn best(&self, rank: usize, map: impl Fn(f64) -> f64) -> (Vec<f64>, Dense) {
-        let (squares, right) = self.transposed().times(self).eigen();
-        let values: Vec<f64> = squares
-            .iter()
-            .map(|square| square.max(0.0).sqrt())
-            .collect();
-        let left = self.times(&right.transposed());
-        let best = Dense::from(self.rows(), self.columns, |i, j| {
-            let some = (0..rank).filter(|&k| values[k] > 1e-9);
-            let terms = some.map(|k| left.at(i, k) / values[k] * map(values[k]) * right.at(k, j));
-            terms.sum()
-        });
-        (values, best)
-    }
-}
-
-/// The training view as a dense matrix, over the rows that exist, in the order of their ids.
-fn matrix(bed: &Bed, edges: Edges) -> Dense {
-    let ids = |grid: &tensor::Grid| -> BTreeMap<u32, usize> {
-        grid.block_ids()
-            .flat_map(|block| grid.row_ids(block))
-            .zip(0..)
-            .collect()
-    };
-    let (users, products) = (ids(&bed.input.user), ids(&bed.input.product));
-    let mut dense = Dense::zeros(users.len(), products.len());
-    for (block, of) in bed.input.user.block_ids().zip(&bed.input.train.user_major) {
-        let sealed = bed.found.world.sealed[&of.object.digest].clone();
-        let partition = Partition::open(sealed).unwrap();
-        let piece = partition.piece(0..partition.interactions()).unwrap();
-        let csr = piece.csr(partition.offsets(), 1 << 32).unwrap();
-        for (row, id) in (0..csr.rows()).zip(bed.input.user.row_ids(block)) {
-            for position in csr.row(row) {
-                let column = products[&csr.columns()[position]];
-                let value = match edges {
-                    Edges::Binary => 1.0,
-                    Edges::Values => f64::from(csr.values().at(position)),
-                };
-                dense.cells[users[&id] * products.len() + column] = value;
-            }
-        }
-    }
-    dense
-}
-
 /// B of R, and what brings B back to R.
 fn normalized(
     r: &Dense,
@@ -211,16 +106,7 @@ fn normalized(
 
 /// L Mᵀ of a model.
 fn scores(trained: &Trained, width: usize) -> Dense {
-    let table = |bytes: &[u8]| {
-        let numbers = bytes
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes(b.try_into().unwrap()));
-        Dense {
-            columns: width,
-            cells: numbers.map(f64::from).collect(),
-        }
-    };
-    table(&trained.users).times(&table(&trained.products).transposed())
+    table(&trained.users, width).times(&table(&trained.products, width).transposed())
 }
 
 fn small() -> Vec<Row> {
@@ -235,7 +121,7 @@ fn small() -> Vec<Row> {
 fn factors_are_the_best_approximation_of_the_graph() {
     let mut bed = bed(&small(), IoMode::Mmap);
     for edges in [Edges::Binary, Edges::Values] {
-        let r = matrix(&bed, edges);
+        let r = matrix(&bed.found, &bed.input.train, edges);
         for normalization in NORMALIZATIONS {
             for walk_length in [1, 3] {
                 let settings = Settings {
@@ -288,7 +174,7 @@ fn a_planted_matrix_is_recovered() {
     let mut bed = bed(&rows, IoMode::Mmap);
     // Nothing is held out.
     bed.input.train = bed.found.data.parts[0].1.clone();
-    let r = matrix(&bed, Edges::Values);
+    let r = matrix(&bed.found, &bed.input.train, Edges::Values);
     for rank in [3, 6] {
         let settings = Settings {
             rank,
@@ -300,54 +186,6 @@ fn a_planted_matrix_is_recovered() {
         let off = scores(&trained, 16).minus(&r).size() / r.size();
         assert!(off < 1e-5, "{rank}: {off}");
     }
-}
-
-/// A = [0 R; Rᵀ 0] has the eigenvalues ±σ: its best approximation of rank 2r is the best of rank r of R. Walks of length 2
-/// leave users and products apart, those of length 3 add R Rᵀ R.
-#[test]
-fn the_graph_of_twice_the_rank_is_the_matrix_of_the_rank() {
-    let bed = bed(&small(), IoMode::Mmap);
-    let r = matrix(&bed, Edges::Binary);
-    let (r, _) = normalized(&r, Normalization::Symmetric);
-    let (m, n, rank) = (r.rows(), r.columns, 5);
-    let a = Dense::from(m + n, m + n, |i, j| match (i < m, j < m) {
-        (true, false) => r.at(i, j - m),
-        (false, true) => r.at(j, i - m),
-        _ => 0.0,
-    });
-    let (values, vectors) = a.eigen();
-    let mut largest: Vec<usize> = (0..m + n).collect();
-    largest.sort_by(|&i, &j| values[j].abs().total_cmp(&values[i].abs()));
-    let best = Dense::from(m, n, |i, j| {
-        let terms = largest[..2 * rank].iter();
-        terms
-            .map(|&k| vectors.at(k, i) * values[k] * vectors.at(k, m + j))
-            .sum()
-    });
-    let (_, expected) = r.best(rank, |value| value);
-    assert!(best.minus(&expected).size() < 1e-9);
-    let two = a.times(&a);
-    let three = two.times(&a);
-    let user_product = |of: &Dense| Dense::from(m, n, |i, j| of.at(i, m + j));
-    assert!(user_product(&two).size() < 1e-12);
-    let walks = r.times(&r.transposed()).times(&r);
-    assert!(user_product(&three).minus(&walks).size() < 1e-12);
-}
-
-#[test]
-fn walks_of_length_two_change_no_bit_of_the_model() {
-    let mut bed = bed(&small(), IoMode::Mmap);
-    let model = |bed: &mut Bed, walk_length| {
-        let settings = Settings {
-            rank: 4,
-            epochs: 2,
-            walk_length,
-            ..Settings::default()
-        };
-        train(bed, &settings).unwrap()
-    };
-    let one = model(&mut bed, 1);
-    assert!(model(&mut bed, 2) == one && model(&mut bed, 3) != one);
 }
 
 #[test]
