@@ -520,6 +520,12 @@ fn of_what_a_run_left() -> Vec<Case> {
             65,
             "manifest N under out/model is damaged: its bytes are not those that were written",
         ),
+        after_run(
+            ran,
+            "inspect out/model --graph",
+            69,
+            "out/model holds no data set: `--graph` tells of the graph of one, name that of `output.data`",
+        ),
     ]
 }
 

@@ -6,6 +6,7 @@
 
 pub mod als;
 mod evaluate;
+mod facts;
 mod graph;
 pub mod held;
 mod ingest;
@@ -57,6 +58,7 @@ fn begin_model(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> {
         model::Op::Reduce(op) => Ok(Box::new(reduce::ReduceWork::new(task, op, room)?)),
         model::Op::Sgd(op) => sgd::begin(task, op, room),
         model::Op::Graph(op) => graph::begin(task, op, room),
+        model::Op::Facts(op) => facts::begin(task, op, room),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod bootstrap;
 pub mod context;
 pub mod digest;
 pub mod evaluate;
+pub mod facts;
 pub mod forecast;
 pub mod graph;
 pub mod metrics;

@@ -4,6 +4,7 @@
 
 use crate::als::AlsOp;
 use crate::evaluate::EvaluateOp;
+use crate::facts::FactsOp;
 use crate::graph::GraphOp;
 use crate::recommend::RecommendOp;
 use crate::reduce::ReduceOp;
@@ -29,6 +30,8 @@ pub enum Op {
     Sgd(SgdOp),
     /// Graph models.
     Graph(GraphOp),
+    /// Facts about the graph.
+    Facts(FactsOp),
 }
 
 /// The bytes are not an op that this engine knows.

@@ -91,11 +91,16 @@ impl Reduction {
     /// The steps that add the leaves up, one per level; they take the ids from `first` on. Each frees the nodes that
     /// it reads.
     pub fn steps(&self, first: StepId, name: &str) -> Vec<Step> {
-        let op = Op::Reduce(ReduceOp {
+        let add = Op::Reduce(ReduceOp {
             rows: self.rows,
             row_bytes: self.row_bytes,
-        })
-        .encode();
+        });
+        self.steps_of(&add, first, name)
+    }
+
+    /// The same steps by another op, which brings objects together otherwise than by addition.
+    pub fn steps_of(&self, op: &Op, first: StepId, name: &str) -> Vec<Step> {
+        let op = op.encode();
         let mut nodes = self.leaves;
         (0..self.levels())
             .map(|level| {

@@ -56,6 +56,8 @@ pub enum Command {
     Inspect {
         /// Where it is.
         at: Location,
+        /// Whether its graph is told of.
+        graph: bool,
     },
     /// Whether every object of it is whole.
     Verify {
@@ -175,7 +177,10 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, Failure> {
         "tune" => Command::Tune { job: job() },
         "evaluate" => Command::Evaluate { job: job() },
         "recommend" => Command::Recommend { job: job() },
-        "inspect" => Command::Inspect { at: at() },
+        "inspect" => Command::Inspect {
+            at: at(),
+            graph: of_verb.get_flag("graph"),
+        },
         "verify" => Command::Verify { at: at() },
         _ => Command::Config {
             job: of_verb.get_one::<PathBuf>("job").cloned(),
@@ -298,7 +303,14 @@ pub fn grammar() -> clap::Command {
         .subcommand(verb("tune").arg(job()))
         .subcommand(verb("evaluate").arg(job()))
         .subcommand(verb("recommend").arg(job()))
-        .subcommand(verb("inspect").arg(at()))
+        .subcommand(
+            verb("inspect").arg(at()).arg(
+                Arg::new("graph")
+                    .long("graph")
+                    .action(ArgAction::SetTrue)
+                    .help("Tell facts about the graph of users and products, too; reads all interactions"),
+            ),
+        )
         .subcommand(verb("verify").arg(at()))
         .subcommand(
             verb("config").arg(job().required(false)).arg(

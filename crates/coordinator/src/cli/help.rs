@@ -65,7 +65,10 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
         ),
         "inspect" => (
             "Say what a data set or a model is",
-            "Examples:\n  coordinator inspect target/demo/data\n  coordinator inspect s3://bucket/model",
+            "With --graph, the workers read the interactions and tell of the graph that they make: degrees, components, equal \
+             neighbourhoods, walks of length two and what A² would cost.\n\n\
+             Examples:\n  coordinator inspect target/demo/data\n  coordinator inspect s3://bucket/model\n  \
+             coordinator --workers 2 inspect target/demo/data --graph",
         ),
         "verify" => (
             "Hash every object of a data set or a model again",

@@ -57,6 +57,10 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         Command::Tune { .. } => tuning::base(&merged, needs, &faults)?,
         _ => check::settings(&merged, needs, faults)?,
     };
+    // A verb without a job reads the place that it is given.
+    if let Command::Inspect { at, graph: true } = &invocation.command {
+        settings.output.data = Some(at.clone());
+    }
     let tuning = match &invocation.command {
         Command::Tune { .. } => Some(Tuning::of(&merged, needs, &settings)?),
         _ => None,

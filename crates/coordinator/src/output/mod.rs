@@ -3,6 +3,7 @@
 //! **Invariant:** both are made from the same values ([`VerbOutput`]); a verb prints nothing itself.
 
 pub mod console;
+pub mod graph;
 pub mod report;
 mod sparkline;
 pub mod tables;

@@ -42,7 +42,8 @@ pub fn show(output: &VerbOutput) -> String {
     }
 }
 
-fn table<const N: usize>(header: [&str; N]) -> Table {
+/// An empty table.
+pub fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header);
     table
@@ -318,7 +319,8 @@ fn aligned(header: impl Iterator<Item = String>) -> Table {
     table
 }
 
-fn right(mut table: Table) -> Table {
+/// Numbers to the right.
+pub fn right(mut table: Table) -> Table {
     for (number, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
         if number > 0 {

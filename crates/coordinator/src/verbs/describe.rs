@@ -27,6 +27,15 @@ fn open(at: &Location) -> Result<Depot, Failure> {
 /// # Errors
 /// Where there is neither.
 pub async fn inspect(at: &Location) -> Result<VerbOutput, Failure> {
+    let (fields, lines) = look(at).await?;
+    Ok(VerbOutput::Described { fields, lines })
+}
+
+/// The same, for programs and for people.
+///
+/// # Errors
+/// Where there is neither.
+pub async fn look(at: &Location) -> Result<(Map<String, Value>, Vec<String>), Failure> {
     let depot = open(at)?;
     let (mut fields, mut lines) = (Map::new(), Vec::new());
     if let Some((number, data)) = depot.latest_data_set(None).await.map_err(failed)? {
@@ -52,7 +61,7 @@ pub async fn inspect(at: &Location) -> Result<VerbOutput, Failure> {
     fields.insert("views".to_owned(), json!(views));
     fields.insert("checkpoints".to_owned(), json!(checkpoints));
     lines.push(format!("views {views}, checkpoints {checkpoints}"));
-    Ok(VerbOutput::Described { fields, lines })
+    Ok((fields, lines))
 }
 
 fn describe_data(

@@ -9,6 +9,7 @@ mod describe;
 mod engine;
 mod estimate;
 mod fresh;
+mod graph;
 mod ids;
 mod initial;
 mod input;
@@ -95,7 +96,7 @@ async fn run(
     cancel: CancellationToken,
 ) -> Result<VerbOutput, Failure> {
     match command {
-        Command::Inspect { at } => return describe::inspect(at).await,
+        Command::Inspect { at, graph: false } => return describe::inspect(at).await,
         Command::Verify { at } => return describe::verify(at, console).await,
         _ => {}
     }
@@ -153,12 +154,11 @@ async fn with_engine(
             ))
         }
         Command::Demo | Command::Run { .. } => whole_path(engine).await,
-        Command::Inspect { .. } | Command::Verify { .. } | Command::Config { .. } => {
-            Err(Failure::new(
-                Refusal::Bug,
-                format!("the verb `{}` does not come here", command.name()),
-            ))
-        }
+        Command::Inspect { at, .. } => graph::inspect(engine, at).await,
+        Command::Verify { .. } | Command::Config { .. } => Err(Failure::new(
+            Refusal::Bug,
+            format!("the verb `{}` does not come here", command.name()),
+        )),
     }
 }
 
