@@ -31,6 +31,7 @@ pub mod rows;
 pub mod sgd;
 pub mod simd;
 pub mod spmm;
+pub mod spread;
 pub mod subspace;
 mod tile;
 pub mod top;
@@ -55,8 +56,11 @@ pub use rotate::rotate;
 pub use rows::Rows;
 pub use simd::{Path, Simd, SimdError};
 pub use spmm::{LINE, Weights, spmm};
+pub use spread::{Places, spread};
 pub use subspace::{subspace, subspace_scratch};
-pub use top::{Products, Ranked, finish, pack_products, packed_len, rank, rank_scratch};
+pub use top::{
+    Added, Products, Ranked, Users, finish, pack_products, packed_len, rank, rank_scratch,
+};
 
 /// Lanes of a vector, and the number that every width is a multiple of.
 pub const LANES: usize = 16;

@@ -38,7 +38,10 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         factors_context: settings.model.factors_context,
         values: true,
         samples: samples(&settings.model),
-        iterates: settings.model.kind == settings::ModelKind::Spectral,
+        iterates: matches!(
+            settings.model.kind,
+            settings::ModelKind::Spectral | settings::ModelKind::Filter
+        ),
         rank: u64::from(settings.model.rank),
         columns_beside: columns_beside(&settings.model),
         user_attributes: Attributes::default(),
@@ -124,13 +127,14 @@ fn columns_beside(model: &settings::Model) -> u64 {
         Algorithm::Als(settings) => settings.bias_columns().into(),
         Algorithm::Sgd(settings) => u64::from(settings.columns() - settings.rank),
         Algorithm::Spectral(settings) => u64::from(settings.columns() - settings.rank),
+        Algorithm::Filter(settings) => u64::from(settings.low_pass().columns() - settings.rank),
     }
 }
 
 /// Samples for an interaction; 0 where the model is solved.
 fn samples(model: &settings::Model) -> u64 {
     match Algorithm::of(model) {
-        Algorithm::Als(_) | Algorithm::Spectral(_) => 0,
+        Algorithm::Als(_) | Algorithm::Spectral(_) | Algorithm::Filter(_) => 0,
         Algorithm::Sgd(settings) if settings.loss == Loss::Bpr => settings.negatives().into(),
         Algorithm::Sgd(settings) => 1 + u64::from(settings.negatives()),
     }

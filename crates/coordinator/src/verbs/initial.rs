@@ -72,7 +72,7 @@ pub async fn survey(
             (settings.rank, settings.columns(), non_negative)
         }
         // Starts from random columns, whatever there was before.
-        Algorithm::Spectral(_) => return Ok(all),
+        Algorithm::Spectral(_) | Algorithm::Filter(_) => return Ok(all),
     };
     let model = &engine.settings.model;
     for (mode, given) in [

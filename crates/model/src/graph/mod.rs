@@ -7,6 +7,7 @@
 //! pieces nor threads change a bit.
 
 pub mod degrees;
+pub mod filter;
 pub mod ops;
 pub mod product;
 pub mod spectral;

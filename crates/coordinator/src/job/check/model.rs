@@ -40,12 +40,9 @@ const OF_SGD: &[&str] = &[
     "model.rate",
     "model.decay",
 ];
-const OF_SPECTRAL: &[&str] = &[
-    "model.normalization",
-    "model.edges",
-    "model.walk_length",
-    "model.oversampling",
-];
+const OF_SPECTRAL: &[&str] = &["model.normalization", "model.walk_length"];
+const OF_ITERATION: &[&str] = &["model.edges", "model.oversampling"];
+const OF_FILTER: &[&str] = &["model.filter_weight", "model.filter_linear"];
 /// Settings of models whose factors start from something and are held to it.
 const OF_TRAINED: &[&str] = &[
     "model.regularization",
@@ -64,17 +61,24 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
             ("sgd", ModelKind::Sgd),
             ("line", ModelKind::Line),
             ("spectral", ModelKind::Spectral),
+            ("filter", ModelKind::Filter),
         ],
     );
-    let (als, descent, spectral) = (
+    let (als, descent, trained) = (
         (OF_ALS, "of \"als\""),
         (OF_SGD, "of descent (\"sgd\", \"line\")"),
+        (OF_TRAINED, "of \"als\" and descent"),
+    );
+    let (spectral, iteration, filter) = (
         (OF_SPECTRAL, "of \"spectral\""),
+        (OF_ITERATION, "of \"spectral\" and \"filter\""),
+        (OF_FILTER, "of \"filter\""),
     );
     let others: &[(&[&str], &str)] = match kind {
-        ModelKind::Als => &[descent, spectral],
-        ModelKind::Sgd | ModelKind::Line => &[als, spectral],
-        ModelKind::Spectral => &[als, descent, (OF_TRAINED, "of \"als\" and descent")],
+        ModelKind::Als => &[descent, spectral, iteration, filter],
+        ModelKind::Sgd | ModelKind::Line => &[als, spectral, iteration, filter],
+        ModelKind::Spectral => &[als, descent, trained, filter],
+        ModelKind::Filter => &[als, descent, trained, spectral],
     };
     let fixed = [
         ("model.loss", "of \"sgd\""),
@@ -82,7 +86,7 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
     ];
     let fixed = match kind {
         ModelKind::Line => &fixed[..],
-        ModelKind::Spectral => &fixed[1..],
+        ModelKind::Spectral | ModelKind::Filter => &fixed[1..],
         ModelKind::Als | ModelKind::Sgd => &[],
     };
     let others = others
@@ -276,7 +280,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     let fits_all = match kind {
         ModelKind::Als => matches!(preset, Preset::Explicit | Preset::Full),
         ModelKind::Sgd => fits_values,
-        ModelKind::Line | ModelKind::Spectral => false,
+        ModelKind::Line | ModelKind::Spectral | ModelKind::Filter => false,
     };
     if fits_all && merged.text("input.negative") == Some("net") {
         let sentence = "`input.negative` = \"net\" is for models that weigh by values: this one fits values below 0 as they \
@@ -366,11 +370,17 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     let oversampling = merged.count("model.oversampling").unwrap_or(0);
     let rank = merged.count("model.rank").unwrap_or_default();
     let room = u64::from(RANK_MAX).saturating_sub(rank);
-    if kind == ModelKind::Spectral && oversampling > room {
+    let iterates = matches!(kind, ModelKind::Spectral | ModelKind::Filter);
+    if iterates && oversampling > room {
         let sentence = format!(
             "`model.oversampling` is {oversampling}: with the rank {rank} give at most {room}"
         );
         faults.push(merged.origin("model.oversampling"), sentence);
+    }
+    let linear = merged.flag("model.filter_linear");
+    if kind == ModelKind::Filter && !linear && merged.real("model.filter_weight") == Some(0.0) {
+        let sentence = "`model.filter_weight` is 0 and `model.filter_linear` is off: nothing is left to score by, change one of them";
+        faults.push(merged.origin("model.filter_weight"), sentence);
     }
     let real = |path: &str| merged.real(path).unwrap_or_default();
     Model {
@@ -384,7 +394,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             ModelKind::Als if preset == Preset::Full => 1e-6,
             ModelKind::Als => 0.003,
             ModelKind::Sgd | ModelKind::Line => 0.03,
-            ModelKind::Spectral => 0.0,
+            ModelKind::Spectral | ModelKind::Filter => 0.0,
         }),
         regularization_given: merged.real("model.regularization").is_some(),
         nu: real("model.nu"),
@@ -449,6 +459,8 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             &[("binary", Edges::Binary), ("values", Edges::Values)],
         ),
         walk_length: merged.count("model.walk_length").unwrap_or_default() as u32,
+        filter_weight: real("model.filter_weight"),
+        filter_linear: linear,
         oversampling: merged.count("model.oversampling").map(|count| count as u32),
         initial_users: locations(merged, "model.initial_users", faults),
         initial_products: locations(merged, "model.initial_products", faults),
