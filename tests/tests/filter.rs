@@ -1,4 +1,4 @@
-//! The graph filter end to end in one process: all scores of all users against the dense matrix in f64, and whatever must not matter.
+//! The graph filter end to end: all scores of all users against the dense matrix in f64, and whatever must not matter.
 
 use kernels::{Simd, eigen, eigen_scratch};
 use model::evaluate::Factors;
@@ -12,6 +12,8 @@ use store::partition::Partition;
 use tensor::Recommended;
 use tests::ingested::{Row, some_rows};
 use tests::inline::InlineError;
+use tests::jobs::{Data, Inputs, Job};
+use tests::process::{Daemon, addresses, json_of};
 use tests::tiled::{Bed, bed};
 
 fn small() -> Vec<Row> {
@@ -229,4 +231,57 @@ fn a_row_of_scores_has_room_for_whole_vectors() {
                 && !stride.is_multiple_of(1_024)
         );
     }
+}
+
+/// Two daemons, two workers that share little memory and one with much: one file, one evaluation.
+#[test]
+fn lists_and_figures_are_the_same_on_any_cluster() {
+    let inputs = Inputs::of(&[Data::Small]);
+    let run = |flags: &[&str]| {
+        let model = "kind = \"filter\"\nrank = 16\nepochs = 2";
+        let split = "test_bins = 2\nvalidation_bins = 1";
+        let job = Job::of(&inputs, Data::Small, model, split);
+        let lists = job.folder().join("lists.parquet");
+        let file = format!("output.recommend.file={}", lists.display());
+        let common = ["--set", &file, "--set", "evaluate.replicates=20"];
+        let report = json_of(&mut job.command("run", &[&common, flags].concat()));
+        let lists = std::fs::read(lists).expect("the lists were written");
+        (lists, report["evaluation"].clone(), job)
+    };
+    let (lists, figures, job) = run(&["--workers", "1", "--threads", "2"]);
+    let recall = &figures["tasks"]["new_products"]["model"]["recall@20"];
+    assert!(
+        recall.as_f64().is_some_and(|recall| recall > 0.0),
+        "{figures}"
+    );
+    let tight = [
+        "--workers",
+        "2",
+        "--threads",
+        "1",
+        "--memory",
+        "256MiB",
+        "--io",
+        "pread",
+    ];
+    let caches = tempfile::tempdir().expect("a temporary folder");
+    let daemons = ["a", "b"].map(|name| {
+        let cache = caches.path().join(name);
+        Daemon::start_blind(&cache, &[inputs.folder()], &["--threads", "1"])
+    });
+    let daemons = addresses(&daemons);
+    for flags in [&tight[..], &["--workers", &daemons]] {
+        let (other, others_figures, _) = run(flags);
+        assert!(other == lists, "{flags:?}: other lists");
+        assert_eq!(others_figures, figures, "{flags:?}");
+    }
+    // The model scores with its data set: another one is refused.
+    let data = job.folder().join("data");
+    std::fs::remove_dir_all(&data).expect("the data set was there");
+    let output = job.command("evaluate", &[]).output().expect("it ends");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && told.contains("ingest"),
+        "{told}"
+    );
 }
