@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use crate::LANES;
+use crate::coming::Coming;
 use crate::panel::Source;
 use crate::simd::{Kernel, Simd};
 use crate::vector::Vector;
@@ -80,23 +81,21 @@ fn by_width<V: Vector, const C: usize>(it: AddBinned<'_, '_>) -> usize {
     let width = vectors * LANES;
     let (rows, ids) = (it.source.rows, it.source.ids);
     assert!(it.user.len() == width && it.into.sums.len() == it.into.counts.len() * width);
+    let mut coming = Coming::new(rows, 0, ids, 0);
     for (e, &target) in it.targets.iter().enumerate() {
-        rows.bring::<V>(ids, e, 0, vectors);
+        let row = coming.row::<V>(e, 0, vectors);
         let bin = it.bins[e].wrapping_sub(it.into.first) as usize;
         let Some(count) = it.into.counts.get_mut(bin) else {
             continue;
         };
         *count += 1;
         let is_full = *count == it.full;
-        let row = rows.row(ids[e]);
         let sum = &mut it.into.sums[bin * width..][..width];
-        assert!(row.len() == width);
         let target = V::splat(target);
         for c in 0..vectors {
             // SAFETY: all three have `width` floats, and c is below width / 16.
             unsafe {
-                let z = V::load(row.as_ptr().add(c * LANES))
-                    .mul(V::load(it.user.as_ptr().add(c * LANES)));
+                let z = V::load(row.add(c * LANES)).mul(V::load(it.user.as_ptr().add(c * LANES)));
                 let sum = sum.as_mut_ptr().add(c * LANES);
                 target.fma(z, V::load(sum)).store(sum);
             }
@@ -150,18 +149,17 @@ fn add_rows<V: Vector, const C: usize>(it: AddByBin<'_>) {
     let (rows, ids) = (it.source.rows, it.source.ids);
     let vectors = if C == 0 { rows.width() / LANES } else { C };
     let width = vectors * LANES;
+    let mut coming = Coming::new(rows, 0, ids, 0);
     for ((e, &target), &bin) in it.targets.iter().enumerate().zip(it.bins) {
-        rows.bring::<V>(ids, e, 0, vectors);
-        let row = rows.row(ids[e]);
+        let row = coming.row::<V>(e, 0, vectors);
         let sum = &mut it.sums[bin as usize * width..][..width];
-        assert!(row.len() == width);
         let target = V::splat(target);
         for c in 0..vectors {
             // SAFETY: both have `width` floats, and c is below width / 16.
             unsafe {
                 let sum = sum.as_mut_ptr().add(c * LANES);
                 target
-                    .fma(V::load(row.as_ptr().add(c * LANES)), V::load(sum))
+                    .fma(V::load(row.add(c * LANES)), V::load(sum))
                     .store(sum);
             }
         }

@@ -15,6 +15,7 @@
 pub mod binned;
 pub mod cg;
 pub mod cholesky;
+mod coming;
 pub mod confidence;
 pub mod dot;
 pub mod dual;
@@ -40,6 +41,7 @@ mod vector;
 pub use binned::{Binned, add_binned, add_by_bin, scale_rows};
 pub use cg::{Common, Equations, conjugate_gradients, conjugate_gradients_scratch};
 pub use cholesky::{FailedPivot, batch_len, keeps_systems, solve, solve_scratch};
+pub use coming::RowId;
 pub use confidence::linear_confidence;
 pub use dot::dot;
 pub use dual::{Dual, dual, dual_scratch};
@@ -55,7 +57,7 @@ pub use random::Random;
 pub use rotate::rotate;
 pub use rows::Rows;
 pub use simd::{Path, Simd, SimdError};
-pub use spmm::{LINE, Weights, spmm};
+pub use spmm::{LINE, Lines, Weights, spmm};
 pub use spread::{Places, spread};
 pub use subspace::{subspace, subspace_scratch};
 pub use top::{

@@ -4,8 +4,8 @@ use crate::LANES;
 use crate::vector::Vector;
 
 /// Interactions between asking for a row and its use: into the second-level cache, and into the first.
-const FAR: usize = 48;
-const NEXT: usize = 12;
+pub(crate) const FAR: usize = 48;
+pub(crate) const NEXT: usize = 12;
 
 /// The factor rows of one mode: row id = block · 2^`stride_log2` + local, each block a slice of whole rows.
 ///
@@ -57,6 +57,16 @@ impl<'a> Rows<'a> {
     pub fn row(&self, id: u32) -> &'a [f32] {
         let (block, start) = self.place(id);
         &self.blocks[block][start..start + self.width]
+    }
+
+    /// Where a row begins; null where no block holds it.
+    #[inline(always)]
+    pub(crate) fn find(&self, id: u32) -> *const f32 {
+        let (block, start) = self.place(id);
+        match self.blocks.get(block) {
+            Some(block) if start + self.width <= block.len() => block.as_ptr().wrapping_add(start),
+            _ => std::ptr::null(),
+        }
     }
 
     /// Where a row would begin, for a prefetch: of an id without a row, any address.

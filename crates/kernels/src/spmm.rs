@@ -6,6 +6,7 @@
 //! than interactions; those of lines into what becomes of the sums.
 #![allow(unsafe_code)]
 
+use crate::coming::{Coming, RowId};
 use crate::rows::Rows;
 use crate::simd::{Kernel, Simd};
 use crate::vector::Vector;
@@ -24,31 +25,40 @@ pub enum Weights<'a> {
     Each(&'a [f32]),
 }
 
-/// `sums_i` += Σ a x over the interactions at the positions `bounds[i] .. bounds[i + 1]`, in their order: x the row that
-/// `ids` names, a the weight. Lines may be cut anywhere, as what is there is added to.
+/// Which interactions belong together, and where their sum is.
+#[derive(Clone, Copy, Debug)]
+pub struct Lines<'a> {
+    /// Line i has the positions `bounds[i] .. bounds[i + 1]`.
+    pub bounds: &'a [u32],
+    /// The row of sums that each adds to; the i-th where there is none.
+    pub rows: Option<&'a [u32]>,
+}
+
+/// A sum of each line += Σ a x over its interactions, in their order: x the row that `ids` names, counted from `base`, a the weight.
+/// Lines may be cut anywhere, as what is there is added to.
 ///
 /// `ids` may reach beyond the last line: what follows is prefetched.
 ///
 /// # Panics
 /// Where the bounds fall or reach beyond the ids, lengths disagree, or an id has no row.
-pub fn spmm(
+pub fn spmm<I: RowId>(
     simd: Simd,
     rows: Rows<'_>,
-    ids: &[u32],
+    (base, ids): (u32, &[I]),
     weights: Weights<'_>,
-    bounds: &[usize],
+    lines: Lines<'_>,
     sums: &mut [f32],
 ) {
-    let width = rows.width();
+    let (width, bounds) = (rows.width(), lines.bounds);
     assert!(width <= WIDTH_MAX, "width {width} is above {WIDTH_MAX}");
-    assert_eq!(
-        sums.len(),
-        bounds.len().saturating_sub(1) * width,
-        "a sum for each line"
-    );
+    let number = bounds.len().saturating_sub(1);
+    match lines.rows {
+        None => assert_eq!(sums.len(), number * width, "a sum for each line"),
+        Some(rows) => assert_eq!(rows.len(), number, "a row of sums for each line"),
+    }
     assert!(bounds.is_sorted(), "bounds rise");
     assert!(
-        bounds.last().is_none_or(|&last| last <= ids.len()),
+        bounds.last().is_none_or(|&last| last as usize <= ids.len()),
         "the last line ends with the ids"
     );
     if let Weights::Each(weights) = weights {
@@ -56,29 +66,31 @@ pub fn spmm(
     }
     simd.run(Spmm {
         rows,
+        base,
         ids,
         weights,
-        bounds,
+        lines,
         sums,
     });
 }
 
-struct Spmm<'a> {
+struct Spmm<'a, I> {
     rows: Rows<'a>,
-    ids: &'a [u32],
+    base: u32,
+    ids: &'a [I],
     weights: Weights<'a>,
-    bounds: &'a [usize],
+    lines: Lines<'a>,
     sums: &'a mut [f32],
 }
 
-impl Kernel for Spmm<'_> {
+impl<I: RowId> Kernel for Spmm<'_, I> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector>(self) {
         match self.weights {
-            Weights::All(weight) => lines::<V, _>(self, Same(weight)),
-            Weights::Each(weights) => lines::<V, _>(self, Each(weights)),
+            Weights::All(weight) => lines::<V, _, _>(self, Same(weight)),
+            Weights::Each(weights) => lines::<V, _, _>(self, Each(weights)),
         }
     }
 }
@@ -112,51 +124,59 @@ impl Weight for Each<'_> {
 }
 
 #[inline(always)]
-fn lines<V: Vector, W: Weight>(it: Spmm<'_>, weight: W) {
-    let width = it.rows.width();
-    let lines = it.bounds.windows(2).zip(it.sums.chunks_exact_mut(width));
-    for (ends, sums) in lines {
+fn lines<V: Vector, I: RowId, W: Weight>(it: Spmm<'_, I>, weight: W) {
+    let (width, bounds) = (it.rows.width(), it.lines.bounds);
+    let first = bounds.first().map_or(0, |&first| first as usize);
+    let mut coming = Coming::new(it.rows, it.base, it.ids, first);
+    for (number, ends) in bounds.windows(2).enumerate() {
+        let row = it.lines.rows.map_or(number, |rows| rows[number] as usize);
         let mut line = Line {
             rows: it.rows,
+            base: it.base,
             ids: it.ids,
             weight,
-            range: ends[0]..ends[1],
+            range: ends[0] as usize..ends[1] as usize,
             column: 0,
-            sums,
+            sums: &mut it.sums[row * width..(row + 1) * width],
         };
         if V::WIDE {
-            line.strips::<V, 16>();
-            line.strips::<V, 8>();
+            line.strips::<V, 16>(&mut coming);
+            line.strips::<V, 8>(&mut coming);
         }
-        line.strips::<V, 4>();
-        line.strips::<V, 2>();
-        line.strips::<V, 1>();
+        line.strips::<V, 4>(&mut coming);
+        line.strips::<V, 2>(&mut coming);
+        line.strips::<V, 1>(&mut coming);
     }
 }
 
 /// A line of which the columns before `column` are done.
-struct Line<'a, W> {
+struct Line<'a, 's, I, W> {
     rows: Rows<'a>,
-    ids: &'a [u32],
+    base: u32,
+    ids: &'a [I],
     weight: W,
     range: Range<usize>,
     column: usize,
-    sums: &'a mut [f32],
+    sums: &'s mut [f32],
 }
 
-impl<W: Weight> Line<'_, W> {
-    /// All strips of 16 C columns that are left.
+impl<'a, I: RowId, W: Weight> Line<'a, '_, I, W> {
+    /// All strips of 16 C columns that are left. The first brings all columns near, the others find them there.
     #[inline(always)]
-    fn strips<V: Vector, const C: usize>(&mut self) {
+    fn strips<V: Vector, const C: usize>(&mut self, coming: &mut Coming<'a, I>) {
         while self.column + C * LANES <= self.rows.width() {
-            self.strip::<V, C>();
+            if self.column == 0 {
+                self.strip::<V, C, true>(coming);
+            } else {
+                self.strip::<V, C, false>(coming);
+            }
             self.column += C * LANES;
         }
     }
 
     /// 16 C sums in registers.
     #[inline(always)]
-    fn strip<V: Vector, const C: usize>(&mut self) {
+    fn strip<V: Vector, const C: usize, const FIRST: bool>(&mut self, coming: &mut Coming<'a, I>) {
         let column = self.column;
         assert!(column + C * LANES <= self.rows.width() && self.sums.len() == self.rows.width());
         assert!(self.range.end <= self.ids.len());
@@ -167,15 +187,14 @@ impl<W: Weight> Line<'_, W> {
             sums[c] = unsafe { V::load(out.add(c * LANES)) };
         }
         for position in self.range.clone() {
-            self.rows.bring::<V>(self.ids, position, column, C);
-            // SAFETY: the range ends with the ids, and the bounds were checked against the weights.
-            let (id, weight) = unsafe {
-                (
-                    *self.ids.get_unchecked(position),
-                    self.weight.at::<V>(position),
-                )
+            let row = if FIRST {
+                coming.row::<V>(position, column, C)
+            } else {
+                let id = self.ids[position].row_id(self.base);
+                self.rows.row(id).as_ptr()
             };
-            let row = self.rows.row(id).as_ptr();
+            // SAFETY: the range ends with the ids, and the bounds were checked against the weights.
+            let weight = unsafe { self.weight.at::<V>(position) };
             for c in 0..C {
                 // SAFETY: a row has 16 C floats from `column` on.
                 let x = unsafe { V::load(row.add(column + c * LANES)) };

@@ -1,6 +1,6 @@
 //! The sparse product against a naive f64 reference, bit for bit across instruction sets and wherever lines are cut.
 
-use kernels::{Rows, Simd, Weights, spmm};
+use kernels::{Lines, Rows, Simd, Weights, spmm};
 use proptest::prelude::*;
 
 /// Deterministic numbers for data; their quality does not matter here.
@@ -27,7 +27,7 @@ struct Case {
     blocks: [Vec<f32>; 2],
     ids: Vec<u32>,
     weights: Vec<f32>,
-    bounds: Vec<usize>,
+    bounds: Vec<u32>,
 }
 
 impl Case {
@@ -40,7 +40,7 @@ impl Case {
         let weights = (0..count + 7).map(|_| numbers.signed()).collect();
         let mut bounds = vec![0];
         for length in lengths {
-            bounds.push(bounds[bounds.len() - 1] + length);
+            bounds.push(bounds[bounds.len() - 1] + *length as u32);
         }
         Case {
             width,
@@ -52,10 +52,11 @@ impl Case {
         }
     }
 
-    fn run(&self, simd: Simd, weights: Weights<'_>, bounds: &[usize], sums: &mut [f32]) {
+    fn run(&self, simd: Simd, weights: Weights<'_>, bounds: &[u32], sums: &mut [f32]) {
         let blocks = self.blocks.each_ref().map(Vec::as_slice);
         let rows = Rows::new(&blocks, self.stride_log2, self.width);
-        spmm(simd, rows, &self.ids, weights, bounds, sums);
+        let lines = Lines { bounds, rows: None };
+        spmm(simd, rows, (0, &self.ids[..]), weights, lines, sums);
     }
 
     /// The sums in f64, onto 0.5, and the sums of the sizes of their terms.
@@ -66,7 +67,7 @@ impl Case {
         };
         let mut sums = vec![(0.5, 0.5); (self.bounds.len() - 1) * self.width];
         for (ends, sums) in self.bounds.windows(2).zip(sums.chunks_mut(self.width)) {
-            for position in ends[0]..ends[1] {
+            for position in ends[0] as usize..ends[1] as usize {
                 let id = self.ids[position] as usize;
                 let row = &self.blocks[id / 32][id % 32 * self.width..][..self.width];
                 for (sum, &x) in sums.iter_mut().zip(row) {
@@ -109,18 +110,18 @@ proptest! {
         let (case, simd) = (Case::new(seed, 48, &[length]), Simd::detect());
         let cut = cut.min(length);
         let (mut whole, mut parts, mut alike) = (vec![0.0; 48], vec![0.0; 48], vec![0.0; 48]);
-        case.run(simd, Weights::All(0.3), &[0, length], &mut whole);
-        case.run(simd, Weights::All(0.3), &[0, cut], &mut parts);
-        case.run(simd, Weights::All(0.3), &[cut, length], &mut parts);
+        case.run(simd, Weights::All(0.3), &[0, length as u32], &mut whole);
+        case.run(simd, Weights::All(0.3), &[0, cut as u32], &mut parts);
+        case.run(simd, Weights::All(0.3), &[cut as u32, length as u32], &mut parts);
         let each = vec![0.3; case.ids.len()];
-        case.run(simd, Weights::Each(&each), &[0, length], &mut alike);
+        case.run(simd, Weights::Each(&each), &[0, length as u32], &mut alike);
         prop_assert_eq!(bits(&whole), bits(&parts));
         prop_assert_eq!(bits(&whole), bits(&alike));
     }
 }
 
 #[test]
-#[should_panic(expected = "range end index")]
+#[should_panic(expected = "no block holds the row")]
 fn an_id_without_a_row_panics() {
     let mut case = Case::new(1, 16, &[3]);
     case.ids[1] = 41;

@@ -11,6 +11,7 @@ pub mod filter;
 pub mod ops;
 pub mod product;
 pub mod spectral;
+pub mod tiles;
 pub mod turn;
 
 pub use ops::{

@@ -4,7 +4,7 @@
 //! it, which are spread on their own: popular products would else keep one thread alone.
 
 use super::ops::Edges;
-use kernels::{LINE, Rows, Simd, Weights, spmm};
+use kernels::{LINE, Lines, Rows, Simd, Weights, spmm};
 use rayon::prelude::*;
 use std::ops::Range;
 use tensor::CsrRef;
@@ -68,15 +68,15 @@ impl Product {
     pub fn piece(&mut self, csr: CsrRef<'_>, first_row: usize, others: Rows<'_>, out: &mut [f32]) {
         let width = self.width;
         let out = &mut out[first_row * width..(first_row + csr.rows()) * width];
-        let weights = match (self.edges, csr.values()) {
-            (Edges::Binary, _) => Weights::All(1.0),
-            (Edges::Values, Values::All(value)) => Weights::All(value),
-            (Edges::Values, Values::Each(values)) => Weights::Each(values),
-        };
+        let weights = weights_of(self.edges, csr.values());
         let simd = self.simd;
-        let add = |bounds: &[usize], sums: &mut [f32]| {
-            spmm(simd, others, csr.columns(), weights, bounds, sums);
+        let ids = (0, csr.columns());
+        let add = |bounds: &[u32], sums: &mut [f32]| {
+            let lines = Lines { bounds, rows: None };
+            spmm(simd, others, ids, weights, lines, sums);
         };
+        let count = u32::try_from(csr.interactions());
+        count.expect("positions fit u32");
         let shares = out.par_chunks_mut(SHARE_ROWS * width).enumerate();
         shares.for_each(|(share, out)| {
             let first = share * SHARE_ROWS;
@@ -85,9 +85,9 @@ impl Product {
                 let mut bounds = [0; SHARE_ROWS + 1];
                 let bounds = &mut bounds[..=short.len()];
                 for (bound, row) in bounds.iter_mut().zip(short.clone()) {
-                    *bound = csr.row(row).start;
+                    *bound = csr.row(row).start as u32;
                 }
-                bounds[short.len()] = csr.row(short.end - 1).end;
+                bounds[short.len()] = csr.row(short.end - 1).end as u32;
                 add(
                     bounds,
                     &mut out[(short.start - first) * width..(short.end - first) * width],
@@ -103,7 +103,7 @@ impl Product {
         csr: CsrRef<'_>,
         first_row: usize,
         out: &mut [f32],
-        add: impl Fn(&[usize], &mut [f32]) + Sync,
+        add: impl Fn(&[u32], &mut [f32]) + Sync,
     ) {
         let width = self.width;
         let lines: Vec<Line> = (0..csr.rows())
@@ -117,7 +117,10 @@ impl Product {
             sums[..width].copy_from_slice(&open.line);
         }
         let each = sums.par_chunks_mut(width).zip(&lines);
-        each.for_each(|(sums, line)| add(&[line.positions.start, line.positions.end], sums));
+        each.for_each(|(sums, line)| {
+            let Range { start, end } = line.positions.clone();
+            add(&[start as u32, end as u32], sums);
+        });
         for (line, line_sum) in lines.iter().zip(sums.chunks_exact(width)) {
             let row = first_row + line.row;
             let mut of = open.take().unwrap_or_else(|| Open {
@@ -143,6 +146,15 @@ impl Product {
             }
         }
         self.open = open;
+    }
+}
+
+/// What interactions of these values weigh.
+pub(super) fn weights_of(edges: Edges, values: Values<'_>) -> Weights<'_> {
+    match (edges, values) {
+        (Edges::Binary, _) => Weights::All(1.0),
+        (Edges::Values, Values::All(value)) => Weights::All(value),
+        (Edges::Values, Values::Each(values)) => Weights::Each(values),
     }
 }
 
