@@ -10,6 +10,9 @@ use crate::spmm::Weights;
 use crate::vector::Vector;
 use crate::{LANES, WIDTH_MAX};
 
+/// Interactions between asking for a row and its use.
+const AHEAD: usize = 12;
+
 /// Where the rows of a grid's blocks lie in one buffer without gaps: row id = block · 2^`stride_log2` + local.
 #[derive(Clone, Copy, Debug)]
 pub struct Places<'a> {
@@ -28,7 +31,8 @@ impl Places<'_> {
     }
 }
 
-/// Adds a · `row` to the row of `out` that each id names, a its weight, in their order.
+/// Adds a · `row` to the row of `out` that each id names, a its weight, a finite number, in their order. Vectors of zeros are passed
+/// over, which changes no bit: where few columns of a row are in use, little is read.
 ///
 /// # Panics
 /// Where lengths disagree or an id has no row.
@@ -71,18 +75,26 @@ impl Kernel for Spread<'_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         let width = self.row.len();
-        for (position, &id) in self.ids.iter().enumerate() {
-            let weight = V::splat(match self.weights {
-                Weights::All(weight) => weight,
-                Weights::Each(weights) => weights[position],
-            });
-            let start = self.places.of(id) * width;
-            let out = &mut self.out[start..start + width];
-            let vectors = self.row.chunks_exact(LANES);
-            for (x, out) in vectors.zip(out.chunks_exact_mut(LANES)) {
-                // SAFETY: both chunks have 16 floats.
+        for (column, x) in (0..).step_by(LANES).zip(self.row.chunks_exact(LANES)) {
+            if x.iter().all(|&x| x == 0.0) {
+                continue;
+            }
+            // SAFETY: the chunk has 16 floats.
+            let x = unsafe { V::load(x.as_ptr()) };
+            for (position, &id) in self.ids.iter().enumerate() {
+                if let Some(place) = self.ids.get(position + AHEAD) {
+                    let start = self.places.of(*place).wrapping_mul(width) + column;
+                    V::prefetch(self.out.as_ptr().wrapping_add(start));
+                }
+                let weight = V::splat(match self.weights {
+                    Weights::All(weight) => weight,
+                    Weights::Each(weights) => weights[position],
+                });
+                let start = self.places.of(id) * width + column;
+                let out = &mut self.out[start..start + LANES];
+                // SAFETY: the slice has 16 floats.
                 unsafe {
-                    let sum = weight.fma(V::load(x.as_ptr()), V::load(out.as_ptr()));
+                    let sum = weight.fma(x, V::load(out.as_ptr()));
                     sum.store(out.as_mut_ptr());
                 }
             }

@@ -27,7 +27,8 @@ proptest! {
             (Random::new(seed, purpose, 0, i as u32).word(0) % 2_001) as f32 / 1_000.0 - 1.0
         };
         let width = 16 * vectors;
-        let row: Vec<f32> = (0..width).map(|i| signed(0, i)).collect();
+        // Every third vector is zeros.
+        let row: Vec<f32> = (0..width).map(|i| if i / 16 % 3 == 1 { 0.0 } else { signed(0, i) }).collect();
         let ids: Vec<u32> = (0..count).map(|i| id(Random::new(seed, 1, 0, i as u32).word(0))).collect();
         let each: Vec<f32> = (0..count).map(|i| if one_value { 0.75 } else { signed(2, i) }).collect();
         let mut exact = vec![(0.5, 0.5); 12 * width];

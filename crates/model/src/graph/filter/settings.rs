@@ -92,9 +92,9 @@ mod tests {
     fn a_filter_of_nothing_is_refused() {
         let key = |weight, linear, rank| {
             let settings = Settings {
+                rank,
                 weight,
                 linear,
-                rank,
                 ..Settings::default()
             };
             settings.check().err().map(|error| error.key)
