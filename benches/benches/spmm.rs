@@ -12,7 +12,7 @@ use benches::matrix::Matrix;
 use kernels::{Rows, Simd};
 use model::graph::Edges;
 use model::graph::product::Product;
-use model::graph::tiles::{self, Share, Sizes, Tiles};
+use model::graph::tiles::{self, Caches, Long, Sizes, Tiles};
 use std::ops::Range;
 use std::time::Instant;
 use store::AlignedBuf;
@@ -159,7 +159,7 @@ impl<'a> Side<'a> {
 
     /// Blocks that the engine multiplies together.
     fn together(&self, width: usize) -> Option<u32> {
-        tiles::together(&self.rows, &self.others, self.ids.len() as u64, width)
+        Caches::default().together(&self.rows, &self.others, self.ids.len() as u64, width)
     }
 
     fn run(&self, options: &Options, width: usize, edges: Edges, together: Option<u32>) -> Run {
@@ -183,7 +183,7 @@ impl<'a> Side<'a> {
             CsrRef::new(offsets, offsets[0], ids, Small::default(), values, None)
                 .expect("rows of the matrix")
         };
-        let spans = tiles::spans(&self.others, width);
+        let spans = tiles::spans(&self.others, Caches::default().range_rows(width));
         let arranged: Vec<Vec<u32>> = (0..self.rows.rows.len())
             .filter(|_| together.is_some())
             .map(|block| {
@@ -212,13 +212,26 @@ impl<'a> Side<'a> {
                 };
                 for (task, out) in out.chunks_mut(together as usize).enumerate() {
                     let blocks = out.iter_mut().zip(task * together as usize..);
-                    let mut shares: Vec<Share<'_>> = blocks
-                        .flat_map(|(out, block)| tiles::shares(open(block), width, out.typed_mut()))
-                        .collect();
-                    for span in spans.iter().copied().enumerate() {
-                        tiles::add_range(options.simd, 1.0, others, span, &mut shares);
+                    let mut blocks: Vec<_> =
+                        blocks.map(|(out, block)| (open(block), out)).collect();
+                    let shares = blocks.iter().map(|(tiles, _)| tiles.shares()).sum();
+                    let mut long = vec![Long::new(); shares];
+                    for (number, span) in spans.iter().enumerate() {
+                        let rows = blocks
+                            .iter_mut()
+                            .map(|(tiles, out)| (*tiles, out.typed_mut()));
+                        tiles::add_range(
+                            options.simd,
+                            others,
+                            (number, span.base),
+                            rows,
+                            &mut long,
+                        );
                     }
-                    shares.into_iter().for_each(Share::close);
+                    let rows = blocks
+                        .iter_mut()
+                        .map(|(tiles, out)| (*tiles, out.typed_mut()));
+                    tiles::close(width, rows, long);
                 }
                 start.elapsed().as_secs_f64()
             })

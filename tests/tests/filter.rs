@@ -4,6 +4,7 @@ use kernels::{Simd, eigen, eigen_scratch};
 use model::evaluate::Factors;
 use model::graph::filter::Settings;
 use model::graph::spectral::{Input, Spectral};
+use model::graph::tiles::Caches;
 use model::graph::{Edges, filter};
 use model::recommend::{self, Recommend};
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ fn lists(bed: &mut Bed, settings: &Settings, k: u32) -> Result<Vec<Recommended>,
         user,
         product,
         train: train.clone(),
+        caches: Caches::default(),
     };
     let mut program = Spectral::new(settings.low_pass(), input).unwrap();
     world.run(&mut program, &exec::begin)?;

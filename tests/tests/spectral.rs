@@ -4,6 +4,7 @@
 use kernels::{Simd, eigen, eigen_scratch};
 use model::graph::Edges;
 use model::graph::spectral::{Input, Normalization, Settings, Spectral};
+use model::graph::tiles::Caches;
 use std::collections::BTreeMap;
 use store::IoMode;
 use store::partition::Partition;
@@ -23,8 +24,17 @@ fn input(bed: &Bed) -> Input {
         user: bed.input.user.clone(),
         product: bed.input.product.clone(),
         train: bed.input.train.clone(),
+        caches: Caches::default(),
     }
 }
+
+/// Caches so small that all products go by ranges, of a few rows each.
+const BY_RANGES: Caches = Caches {
+    table_bytes: 0,
+    range_bytes: 4 * 32 * 100,
+    sums_bytes: 1 << 20,
+    uses: 0,
+};
 
 /// The tables of a model as bytes, and what each epoch told.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +66,16 @@ fn result(bed: &Bed, program: &Spectral) -> Trained {
 }
 
 fn train(bed: &mut Bed, settings: &Settings) -> Result<Trained, InlineError> {
-    let mut program = Spectral::new(settings.clone(), input(bed)).unwrap();
+    let caches = Caches::default();
+    train_with(bed, settings, caches)
+}
+
+fn train_with(bed: &mut Bed, settings: &Settings, caches: Caches) -> Result<Trained, InlineError> {
+    let input = Input {
+        caches,
+        ..input(bed)
+    };
+    let mut program = Spectral::new(settings.clone(), input).unwrap();
     bed.found.world.news.clear();
     bed.found.world.objects.clear();
     bed.found.world.run(&mut program, &exec::begin)?;
@@ -349,12 +368,19 @@ fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
             ..Settings::default()
         };
         let expected = train(&mut reference, &settings).unwrap();
-        for simd in Simd::available() {
+        let ways = [Caches::default(), BY_RANGES];
+        let ways = ways.into_iter().flat_map(|caches| {
+            let paths = Simd::available();
+            paths.into_iter().map(move |simd| (caches, simd))
+        });
+        let whole = train_with(&mut reference, &settings, BY_RANGES).unwrap();
+        assert!(whole == expected, "by ranges {normalization:?}");
+        for (caches, simd) in ways {
             let room = &mut other.found.world.room;
             (room.simd, room.budget_bytes) = (simd, 50_000);
             // The smallest budget that does: products gather the rows that they name, with too few interactions for a second piece.
             let found = loop {
-                match train(&mut other, &settings) {
+                match train_with(&mut other, &settings, caches) {
                     Ok(found) => break found,
                     Err(InlineError::Task(plan::Failure::Budget { enough, .. })) => {
                         other.found.world.room.budget_bytes = enough.0;
@@ -362,7 +388,7 @@ fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
                     Err(error) => panic!("{error}"),
                 }
             };
-            assert!(found == expected, "{normalization:?} {simd}");
+            assert!(found == expected, "{normalization:?} {caches:?} {simd}");
         }
     }
 }

@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use model::als::{self, Als};
 use model::evaluate::{self, Factors, Metric, RankingTask, SampledEvaluation, ValidationErrors};
 use model::graph::spectral::{self, Spectral};
+use model::graph::tiles::Caches;
 use model::sgd::{self, Sgd};
 use model::training::{Algorithm as InEpochs, Epochs};
 use model::{Best, Sampler, Stopping, TableVersion, Training};
@@ -330,6 +331,7 @@ fn iterating(
         user: data.user.grid.clone(),
         product: data.product.grid.clone(),
         train: views.train.clone(),
+        caches: Caches::default(),
     };
     let program = Spectral::new(settings, input).map_err(|error| config(&error))?;
     Ok(watched(program, watch))

@@ -1,6 +1,7 @@
 //! Runners of the ops of graph models.
 
 mod product;
+mod ranges;
 mod rows;
 
 use crate::work::{Room, Work};
@@ -17,6 +18,8 @@ pub(crate) fn begin(task: &Task, op: GraphOp, room: &Room) -> Result<Box<dyn Wor
         GraphOp::Degrees(op) => Box::new(rows::DegreesWork::new(task, op)?),
         GraphOp::Start(op) => Box::new(rows::StartWork::new(task, op, room)?),
         GraphOp::Product(op) => Box::new(product::ProductPass::begin(task, op, room)?),
+        GraphOp::Arrange(op) => Box::new(ranges::ArrangeWork::new(task, op, room)?),
+        GraphOp::Ranges(op) => Box::new(ranges::RangesWork::new(task, op, room)?),
         GraphOp::Turn(op) => Box::new(rows::TurnWork::new(task, op, room)?),
         GraphOp::Residuals(op) => Box::new(rows::ResidualsWork::new(task, op)?),
     })

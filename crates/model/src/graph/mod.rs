@@ -2,6 +2,8 @@
 //! blocks are the partitions of a data set in their two orientations. A product with it is a step of one task a block of
 //! rows ([`product`]); what the normalization D_u^-a R D_v^-b asks for are powers of degrees that rows of tables are scaled by as
 //! they are written ([`degrees`]), so that interactions are gathered without a weight.
+//! Where many rows name each row of the other table, and that is longer than a cache, blocks are multiplied together, range by range of
+//! columns ([`tiles`]), out of an arrangement that is made once a run.
 //!
 //! **Invariant:** a row is summed in f32 over chunks of interactions by position, the chunks in f64 in their order, so neither
 //! pieces nor threads change a bit.
@@ -15,6 +17,6 @@ pub mod tiles;
 pub mod turn;
 
 pub use ops::{
-    Counts, DegreesOp, Edges, Factor, GraphOp, Power, ProductOp, Residuals, ResidualsOp, Scales,
-    StartOp, TurnOp,
+    ArrangeOp, Counts, DegreesOp, Edges, Factor, GraphOp, Power, ProductOp, RangesOp, Residuals,
+    ResidualsOp, Scales, StartOp, TurnOp,
 };

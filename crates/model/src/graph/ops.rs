@@ -13,6 +13,10 @@ pub enum GraphOp {
     Start(StartOp),
     /// Multiplies a block of the adjacency with a table.
     Product(ProductOp),
+    /// Arranges the interactions of a block by ranges of columns.
+    Arrange(ArrangeOp),
+    /// Multiplies blocks of the adjacency that were so arranged with a table.
+    Ranges(RangesOp),
     /// Multiplies the rows of a block with a small matrix.
     Turn(TurnOp),
     /// What is left of singular triplets.
@@ -76,6 +80,35 @@ pub struct ProductOp {
     pub columns: u32,
     /// What interactions weigh.
     pub edges: Edges,
+    /// What becomes of the sums.
+    pub scales: Scales,
+}
+
+/// Reads the block's partition. Writes its [`crate::graph::tiles`], one row of words. Returns nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ArrangeOp {
+    /// The grid of the other table.
+    pub others: Grid,
+    /// Rows of it that make a range.
+    pub range_rows: u32,
+    /// What interactions weigh.
+    pub edges: Edges,
+}
+
+/// Reads the tiles of consecutive blocks, the other table (rows) and the blocks' degrees. Writes for each the block of the product
+/// and the leaf of its Gram. Returns nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RangesOp {
+    /// The grid of the rows; the first block is that of the first write.
+    pub rows: Grid,
+    /// The grid of the other table.
+    pub others: Grid,
+    /// Rows of it that make a range.
+    pub range_rows: u32,
+    /// Columns of both tables.
+    pub columns: u32,
+    /// Interactions of the blocks.
+    pub interactions: u64,
     /// What becomes of the sums.
     pub scales: Scales,
 }

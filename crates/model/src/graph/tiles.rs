@@ -13,10 +13,8 @@ use bytemuck::{cast_slice, cast_slice_mut};
 use kernels::{LINE, Lines, Rows, Simd, Weights, spmm};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use tensor::{CsrRef, Grid};
-
-/// Bytes of X that are read together: in the third-level cache they leave room for the sums.
-const TOGETHER_BYTES: u64 = 4 << 20;
 
 /// Ids that 16 bits tell apart.
 const IDS: u64 = 1 << 16;
@@ -24,31 +22,59 @@ const IDS: u64 = 1 << 16;
 /// Interactions of the rows that a thread takes at a time, at least.
 const SHARE: u64 = 1 << 14;
 
-/// A table of this size is taken to lie in the third-level cache.
-const CACHED_BYTES: u64 = 16 << 20;
+/// What a third-level cache is taken to hold. It decides about speed alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caches {
+    /// Bytes of X that lie in it anyway.
+    pub table_bytes: u64,
+    /// Bytes of X that are read together.
+    pub range_bytes: u64,
+    /// Bytes of sums that are made together.
+    pub sums_bytes: u64,
+    /// How often the blocks of a task name each row of X at least, for ranges to pay.
+    pub uses: u64,
+}
 
-/// Sums that are made together.
-const SUMS_BYTES: u64 = 4 << 20;
+impl Default for Caches {
+    fn default() -> Self {
+        Caches {
+            table_bytes: 16 << 20,
+            range_bytes: 4 << 20,
+            sums_bytes: 4 << 20,
+            uses: 4,
+        }
+    }
+}
 
 /// Tasks that a product is left in at least, for as many workers.
 const LEAST_TASKS: u32 = 4;
 
-/// How often the blocks of a task name each row of X, for ranges to pay.
-const LEAST_USES: u64 = 4;
-
-/// How many blocks are multiplied together by ranges; none where X lies in a cache anyway, or is so long that its rows are named a few
-/// times only.
-pub fn together(rows: &Grid, others: &Grid, interactions: u64, width: usize) -> Option<u32> {
-    let bytes = |rows: u64| rows * 4 * width as u64;
-    let blocks = rows.blocks();
-    if bytes(others.rows_total()) <= CACHED_BYTES || blocks == 0 {
-        return None;
+impl Caches {
+    /// How many blocks are multiplied together by ranges; none where X lies in a cache anyway, or is so long that its rows are named a
+    /// few times only.
+    pub fn together(
+        self,
+        rows: &Grid,
+        others: &Grid,
+        interactions: u64,
+        width: usize,
+    ) -> Option<u32> {
+        let bytes = |rows: u64| rows * 4 * width as u64;
+        let blocks = rows.blocks();
+        if bytes(others.rows_total()) <= self.table_bytes || blocks == 0 {
+            return None;
+        }
+        let block = bytes(rows.rows_total().div_ceil(u64::from(blocks)));
+        let most = u64::from(blocks.div_ceil(LEAST_TASKS));
+        let together = (self.sums_bytes / block.max(1)).clamp(1, most);
+        let uses = interactions / u64::from(blocks) * together;
+        (uses >= self.uses * others.rows_total()).then_some(together as u32)
     }
-    let block = bytes(rows.rows_total().div_ceil(u64::from(blocks)));
-    let most = u64::from(blocks.div_ceil(LEAST_TASKS));
-    let together = (SUMS_BYTES / block.max(1)).clamp(1, most);
-    let uses = interactions / u64::from(blocks) * together;
-    (uses >= LEAST_USES * others.rows_total()).then_some(together as u32)
+
+    /// Rows of X that are read together.
+    pub fn range_rows(self, width: usize) -> u32 {
+        (self.range_bytes / (4 * width as u64)).clamp(1, IDS) as u32
+    }
 }
 
 /// Ids of consecutive rows of X.
@@ -60,37 +86,54 @@ pub struct Span {
     pub end: u64,
 }
 
-/// The ranges that a table is read in.
-pub fn spans(grid: &Grid, width: usize) -> Vec<Span> {
-    let most = (TOGETHER_BYTES / (4 * width as u64)).clamp(1, IDS);
+/// The ranges that a table is read in: some whole blocks, or a part of one.
+///
+/// # Panics
+/// Where a range is to have more rows than 16 bits tell apart.
+pub fn spans(grid: &Grid, range_rows: u32) -> Vec<Span> {
+    let most = u64::from(range_rows);
+    assert!((1..=IDS).contains(&most), "ranges of {most} rows");
     let mut spans: Vec<Span> = Vec::new();
     let mut room = 0;
     for (block, &rows) in grid.rows.iter().enumerate() {
         let start = (block as u64) << grid.stride_log2;
         let (mut next, end) = (start, start + u64::from(rows));
+        if let Some(last) = spans.last_mut()
+            && end - next <= room
+            && end - u64::from(last.base) <= IDS
+        {
+            room -= end - next;
+            last.end = end;
+            continue;
+        }
         while next < end {
-            let taken = match spans.last_mut() {
-                // An open range goes on while it has room, and ids have bits.
-                Some(last) if room > 0 && next - u64::from(last.base) < IDS => {
-                    let bits = u64::from(last.base) + IDS - next;
-                    let taken = (end - next).min(room).min(bits);
-                    last.end = next + taken;
-                    room -= taken;
-                    taken
-                }
-                _ => {
-                    let taken = (end - next).min(most);
-                    let base = next as u32;
-                    let end = next + taken;
-                    spans.push(Span { base, end });
-                    room = most - taken;
-                    taken
-                }
-            };
+            let taken = (end - next).min(most);
+            spans.push(Span {
+                base: next as u32,
+                end: next + taken,
+            });
+            // The last part of a block that was cut stays alone.
+            room = if next == start { most - taken } else { 0 };
             next += taken;
         }
     }
     spans
+}
+
+impl Span {
+    /// The blocks that it touches, and of each the rows by their place in it.
+    pub fn blocks(self, grid: &Grid) -> impl Iterator<Item = (usize, Range<u64>)> {
+        let (stride, base) = (1 << grid.stride_log2, u64::from(self.base));
+        let rows = &grid.rows;
+        (base / stride..self.end.div_ceil(stride)).map(move |block| {
+            let start = block * stride;
+            let end = start + u64::from(rows[block as usize]);
+            (
+                block as usize,
+                base.max(start) - start..self.end.min(end) - start,
+            )
+        })
+    }
 }
 
 /// The place of a line of a row in a range. A row of more than [`LINE`] interactions is cut at each line's end, and the lines' sums
@@ -101,7 +144,8 @@ struct Segment {
     closes: bool,
 }
 
-/// A block's interactions by ranges, as words of 32 bits: numbers of shares of its rows and of ranges; the first row of each share, and
+/// A block's interactions by ranges, as words of 32 bits: numbers of shares of its rows and of ranges; what interactions
+/// without values weigh; the first row of each share, and
 /// the rows; where each cell begins (a share's range, all ranges of a share one after the other), and the end. A cell: numbers of
 /// segments, interactions and closes; the bounds of segments; their rows within the share; the closes, as segments after which a line
 /// ends; ids, two a word; values, where interactions weigh them.
@@ -150,7 +194,7 @@ fn walk_row(
     csr: CsrRef<'_>,
     row: usize,
     spans: &[Span],
-    mut each: impl FnMut(usize, std::ops::Range<usize>, bool),
+    mut each: impl FnMut(usize, Range<usize>, bool),
 ) {
     let (positions, ids) = (csr.row(row), csr.columns());
     let is_long = positions.len() > LINE;
@@ -204,8 +248,8 @@ impl Sizes {
     }
 
     fn head(&self) -> usize {
-        // Two numbers, the cuts, the cells' places and their end.
-        2 + self.cuts.len() + self.cells.len() + 1
+        // Three numbers, the cuts, the cells' places and their end.
+        3 + self.cuts.len() + self.cells.len() + 1
     }
 
     /// Words that the tiles take.
@@ -220,7 +264,12 @@ impl Sizes {
         let shares = interactions / SHARE + 2;
         let ids = interactions.div_ceil(2) + spans * shares;
         let values = if values { interactions } else { 0 };
-        shares * (2 + 5 * spans) + 3 * segments + ids + values
+        4 + shares * (1 + 5 * spans) + 3 * segments + ids + values
+    }
+
+    /// Bytes that whole lines take while ranges are added, at most.
+    pub fn long_bytes(interactions: u64, width: usize) -> u64 {
+        interactions / LINE as u64 * 8 * width as u64
     }
 
     /// Writes the tiles.
@@ -232,8 +281,12 @@ impl Sizes {
         let (head, mut rest) = words.split_at_mut(self.head());
         head[0] = self.cuts.len() as u32 - 1;
         head[1] = spans.len() as u32;
-        head[2..2 + self.cuts.len()].copy_from_slice(&self.cuts);
-        let places = &mut head[2 + self.cuts.len()..];
+        head[2] = match weights_of(edges, csr.values()) {
+            Weights::All(one) => one.to_bits(),
+            Weights::Each(_) => 0,
+        };
+        head[3..3 + self.cuts.len()].copy_from_slice(&self.cuts);
+        let places = &mut head[3 + self.cuts.len()..];
         let mut place = self.head();
         let mut shares = Vec::new();
         for (share, cells) in self.cells.chunks(spans.len().max(1)).enumerate() {
@@ -325,27 +378,28 @@ impl<'a> Tiles<'a> {
         let tiles = Tiles { words };
         let shares = *words.first()? as usize;
         let sound = *words.get(1)? as usize == spans
-            && words.len() > 3 + shares + shares * spans
-            && words[2 + shares] as usize == rows
+            && words.len() > 4 + shares + shares * spans
+            && words[3 + shares] as usize == rows
             && words[tiles.head() - 1] as usize == words.len();
         sound.then_some(tiles)
     }
 
-    fn shares(&self) -> usize {
+    /// Shares of its rows.
+    pub fn shares(&self) -> usize {
         self.words[0] as usize
     }
 
     fn head(&self) -> usize {
-        3 + self.shares() + self.shares() * self.words[1] as usize + 1
+        4 + self.shares() + self.shares() * self.words[1] as usize + 1
     }
 
-    fn rows(&self, share: usize) -> std::ops::Range<usize> {
-        self.words[2 + share] as usize..self.words[3 + share] as usize
+    fn rows(&self, share: usize) -> Range<usize> {
+        self.words[3 + share] as usize..self.words[4 + share] as usize
     }
 
-    fn cell(&self, share: usize, span: usize, one: f32) -> Cell<'a> {
+    fn cell(&self, share: usize, span: usize) -> Cell<'a> {
         let number = share * self.words[1] as usize + span;
-        let places = &self.words[3 + self.shares()..];
+        let places = &self.words[4 + self.shares()..];
         let words = &self.words[places[number] as usize..places[number + 1] as usize];
         let (head, words) = words.split_at(3);
         let [segments, interactions, closes] = [0, 1, 2].map(|at| head[at] as usize);
@@ -359,7 +413,7 @@ impl<'a> Tiles<'a> {
             closes,
             ids: &cast_slice(ids)[..interactions],
             weights: if values.is_empty() {
-                Weights::All(one)
+                Weights::All(f32::from_bits(self.words[2]))
             } else {
                 Weights::Each(cast_slice(values))
             },
@@ -367,92 +421,81 @@ impl<'a> Tiles<'a> {
     }
 }
 
-/// Some rows of a block in the making.
-pub struct Share<'a> {
-    tiles: Tiles<'a>,
-    number: usize,
-    out: &'a mut [f32],
-    /// Whole lines of rows that have more than one.
-    long: BTreeMap<u32, Vec<f64>>,
-}
+/// What a share of rows keeps from one range to the next, beside its sums: the whole lines of rows that have more than one.
+pub type Long = BTreeMap<u32, Vec<f64>>;
 
-/// The shares of a block's rows, whose sums begin as zeros.
+/// Adds to the rows of blocks, zeros at first, what they have in a range, which come in order. `long` has an entry for each share of
+/// each block, empty at first.
 ///
 /// # Panics
-/// Where there is not a sum for each row.
-pub fn shares<'a>(tiles: Tiles<'a>, width: usize, mut out: &'a mut [f32]) -> Vec<Share<'a>> {
-    let mut shares = Vec::new();
-    for number in 0..tiles.shares() {
-        let (some, rest) = out.split_at_mut(tiles.rows(number).len() * width);
-        out = rest;
-        shares.push(Share {
-            tiles,
-            number,
-            out: some,
-            long: BTreeMap::new(),
-        });
-    }
-    assert!(out.is_empty(), "a sum for each row");
-    shares
-}
-
-/// Adds what the shares have in a range. Ranges come in order; `one` is what interactions without values weigh.
-///
-/// # Panics
-/// Where an interaction names a row that `others` lacks.
-pub fn add_range(
+/// Where there is not a sum for each row, or an interaction names a row that `others` lacks.
+pub fn add_range<'a>(
     simd: Simd,
-    one: f32,
     others: Rows<'_>,
-    span: (usize, Span),
-    shares: &mut [Share<'_>],
+    (number, base): (usize, u32),
+    blocks: impl Iterator<Item = (Tiles<'a>, &'a mut [f32])>,
+    long: &mut [Long],
 ) {
-    shares.par_iter_mut().for_each(|share| {
-        share.add(simd, one, others, span);
+    let width = others.width();
+    let mut shares = Vec::new();
+    let mut kept = long.iter_mut();
+    for (tiles, mut out) in blocks {
+        for share in 0..tiles.shares() {
+            let (some, rest) = out.split_at_mut(tiles.rows(share).len() * width);
+            out = rest;
+            let long = kept.next().expect("an entry for each share");
+            shares.push((tiles.cell(share, number), some, long));
+        }
+        assert!(out.is_empty(), "a sum for each row");
+    }
+    shares.into_par_iter().for_each(|(cell, out, long)| {
+        cell.add(simd, others, base, out, long);
     });
 }
 
-impl Share<'_> {
-    fn add(&mut self, simd: Simd, one: f32, others: Rows<'_>, (number, span): (usize, Span)) {
-        let cell = self.tiles.cell(self.number, number, one);
+/// Rows of more than one line are rounded when they are whole.
+pub fn close<'a>(
+    width: usize,
+    blocks: impl Iterator<Item = (Tiles<'a>, &'a mut [f32])>,
+    long: Vec<Long>,
+) {
+    let mut kept = long.into_iter();
+    for (tiles, out) in blocks {
+        for share in 0..tiles.shares() {
+            let first = tiles.rows(share).start;
+            for (row, sum) in kept.next().expect("an entry for each share") {
+                let out = &mut out[(first + row as usize) * width..][..width];
+                for (x, sum) in out.iter_mut().zip(sum) {
+                    *x = sum as f32;
+                }
+            }
+        }
+    }
+}
+
+impl Cell<'_> {
+    fn add(&self, simd: Simd, others: Rows<'_>, base: u32, out: &mut [f32], long: &mut Long) {
         let width = others.width();
         let mut first = 0;
         let mut add = |until: usize, out: &mut [f32]| {
             let lines = Lines {
-                bounds: &cell.bounds[first..=until],
-                rows: Some(&cell.rows[first..until]),
+                bounds: &self.bounds[first..=until],
+                rows: Some(&self.rows[first..until]),
             };
-            spmm(
-                simd,
-                others,
-                (span.base, cell.ids),
-                cell.weights,
-                lines,
-                out,
-            );
+            spmm(simd, others, (base, self.ids), self.weights, lines, out);
             first = until;
         };
-        for &close in cell.closes {
-            add(close as usize + 1, self.out);
-            let row = cell.rows[close as usize];
-            let line = &mut self.out[row as usize * width..][..width];
-            let sum = self.long.entry(row).or_insert_with(|| vec![0.0; width]);
+        for &close in self.closes {
+            add(close as usize + 1, out);
+            let row = self.rows[close as usize];
+            let line = &mut out[row as usize * width..][..width];
+            let sum = long.entry(row).or_insert_with(|| vec![0.0; width]);
             for (sum, x) in sum.iter_mut().zip(line) {
                 *sum += f64::from(*x);
                 *x = 0.0;
             }
         }
-        add(cell.rows.len(), self.out);
-    }
-
-    /// Rows of more than one line are rounded when they are whole.
-    pub fn close(self) {
-        for (row, sum) in self.long {
-            let out = &mut self.out[row as usize * sum.len()..][..sum.len()];
-            for (x, sum) in out.iter_mut().zip(sum) {
-                *x = sum as f32;
-            }
-        }
+        add(self.rows.len(), out);
     }
 }
 
@@ -474,7 +517,8 @@ mod tests {
             base,
             end: end.into(),
         };
-        // 4 MiB are 4,096 rows of 256 floats; the next block's ids are too far off for 16 bits.
+        assert_eq!(Caches::default().range_rows(256), 4_096);
+        // The next block's ids are too far off for 16 bits.
         let expected = [
             span(block(0), 3_000),
             span(block(2), block(2) + 1_100),
@@ -482,16 +526,21 @@ mod tests {
             span(block(3) + 4_096, block(3) + 8_192),
             span(block(3) + 8_192, block(3) + 9_000),
         ];
-        assert_eq!(spans(&grid, 256), expected);
+        assert_eq!(spans(&grid, 4_096), expected);
         let near = Grid {
             stride_log2: 13,
-            rows: vec![3_000, 4_000],
+            rows: vec![3_000, 1_000, 4_000],
         };
+        let far = 2 * 8_192 + 4_000;
         assert_eq!(
-            spans(&near, 256),
-            [span(0, 8_192 + 1_096), span(8_192 + 1_096, 8_192 + 4_000)]
+            spans(&near, 4_096),
+            [span(0, 8_192 + 1_000), span(2 * 8_192, far)]
         );
-        assert_eq!(spans(&near, 16), [span(0, 8_192 + 4_000)]);
+        let touched: Vec<_> = spans(&near, 4_096)[0].blocks(&near).collect();
+        assert_eq!(touched, [(0, 0..3_000), (1, 0..1_000)]);
+        let touched: Vec<_> = expected[3].blocks(&grid).collect();
+        assert_eq!(touched, [(3, 4_096..8_192)]);
+        assert_eq!(spans(&near, 1 << 16), [span(0, far)]);
     }
 
     #[test]
@@ -529,18 +578,15 @@ mod tests {
             assert!(words.len() as u64 <= most);
             let tiles = Tiles::new(&words, lengths.len(), spans.len()).unwrap();
             assert!(tiles.shares() > 1);
-            let mut shares = shares(tiles, width, &mut together);
-            let one = match weights_of(edges, values) {
-                Weights::All(one) => one,
-                Weights::Each(_) => 1.0,
-            };
-            for span in spans.into_iter().enumerate() {
-                add_range(simd, one, others, span, &mut shares);
+            let mut long = vec![Long::new(); tiles.shares()];
+            for (number, span) in spans.iter().enumerate() {
+                let blocks = std::iter::once((tiles, &mut together[..]));
+                add_range(simd, others, (number, span.base), blocks, &mut long);
             }
-            shares.into_iter().for_each(Share::close);
+            close(width, std::iter::once((tiles, &mut together[..])), long);
             let bits = |rows: &[f32]| rows.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
             assert_eq!(bits(&alone), bits(&together));
         }
-        assert!(Tiles::new(&[1, 5, 0, 9], 9, 5).is_none());
+        assert!(Tiles::new(&[1, 5, 0, 0, 9], 9, 5).is_none());
     }
 }

@@ -57,6 +57,16 @@ impl TableVersion {
         }
     }
 
+    /// Some consecutive blocks.
+    pub fn some(&self, first: u32, count: u32) -> KeyRange {
+        KeyRange::Blocks {
+            table: self.id,
+            first,
+            count,
+            version: self.version,
+        }
+    }
+
     /// One block.
     pub fn block(&self, block: u32) -> ObjectKey {
         ObjectKey::Block {

@@ -6,6 +6,7 @@
 use super::schedule::{Layout, Role};
 use super::settings::{Settings, SettingsError};
 use crate::graph::ops::{Counts, Residuals};
+use crate::graph::tiles::Caches;
 use crate::reduce::tree_sum;
 use crate::training::{Algorithm, Epochs, TableVersion, counts, decode, misreduced, refuse};
 use tensor::{Grid, KeyRange, Mode, Partitions, ProgramError, Reduced, Step};
@@ -19,6 +20,8 @@ pub struct Input {
     pub product: Grid,
     /// The training view, time collapsed.
     pub train: Partitions,
+    /// What decides whether blocks are multiplied together.
+    pub caches: Caches,
 }
 
 /// What subspace iteration does with an epoch.

@@ -8,7 +8,8 @@ use crate::als::basis::basis_len;
 use crate::als::biases::Biases;
 use crate::als::{AlsOp, BasisOp};
 use crate::graph::ops::{
-    DegreesOp, Factor, GraphOp, Power, ProductOp, ResidualsOp, Scales, StartOp, TurnOp,
+    ArrangeOp, DegreesOp, Factor, GraphOp, Power, ProductOp, RangesOp, ResidualsOp, Scales,
+    StartOp, TurnOp,
 };
 use crate::op::Op;
 use crate::reduce::Reduction;
@@ -35,6 +36,10 @@ pub const NEARLY_ORTHONORMAL: TableId = TableId(5);
 pub const ORTHONORMAL: TableId = TableId(6);
 /// Y, times the power of the users' degrees that products' sums want.
 pub const USER_SUMS: TableId = TableId(7);
+/// The interactions of users by ranges of products.
+pub const USER_TILES: TableId = TableId(8);
+/// The interactions of products by ranges of users.
+pub const PRODUCT_TILES: TableId = TableId(9);
 
 /// Numbers of reductions an epoch.
 const REDUCTIONS: u64 = 4;
@@ -160,6 +165,32 @@ impl Layout<'_> {
         self.version(id, mode, 1, 0)
     }
 
+    /// Floats of a row in iteration.
+    fn width(&self) -> usize {
+        width_of(self.settings.columns() as usize)
+    }
+
+    fn range_rows(&self) -> u32 {
+        self.input.caches.range_rows(self.width())
+    }
+
+    /// The interactions of a mode by ranges of the other one's rows, and how many blocks are multiplied together; none where that
+    /// does not pay.
+    fn tiles(&self, mode: Mode) -> Option<(TableVersion, u32)> {
+        let id = if mode == Mode::User {
+            USER_TILES
+        } else {
+            PRODUCT_TILES
+        };
+        let tiles = self.version(id, mode, 1, 0);
+        let partitions = self.partitions(mode).iter();
+        let interactions = partitions.map(|partition| partition.interactions).sum();
+        let others = self.grid(other(mode));
+        let caches = self.input.caches;
+        let together = caches.together(&tiles.grid, others, interactions, self.width())?;
+        Some((tiles, together))
+    }
+
     /// A table of the model after an epoch.
     fn table(&self, mode: Mode, epoch: u32) -> TableVersion {
         let id = if mode == Mode::User { USERS } else { PRODUCTS };
@@ -177,12 +208,15 @@ impl Layout<'_> {
     /// What a program restored after an epoch reads and does not write.
     pub fn kept(&self, epoch: u32) -> Vec<KeyRange> {
         let sums = self.iterated(PRODUCT_SUMS, epoch);
-        vec![
+        let tiles = [Mode::User, Mode::Product].map(|mode| self.tiles(mode));
+        let tiles = tiles.into_iter().flatten().map(|(tiles, _)| tiles.keys());
+        let kept = [
             self.degrees(Mode::User).keys(),
             self.degrees(Mode::Product).keys(),
             KeyRange::One(gram(&sums).root()),
             sums.keys(),
-        ]
+        ];
+        kept.into_iter().chain(tiles).collect()
     }
 
     /// Degrees, and random rows of products with their Gram.
@@ -209,6 +243,9 @@ impl Layout<'_> {
                 drafts,
                 Vec::new(),
             );
+        }
+        for mode in [Mode::User, Mode::Product] {
+            self.arrange(&mut stage, mode);
         }
         let start = self.iterated(PRODUCT_SUMS, 0);
         let op = Op::Graph(GraphOp::Start(StartOp {
@@ -356,8 +393,84 @@ impl Layout<'_> {
         stage.push(name, Role::Silent, drafts, Vec::new());
     }
 
+    fn arrange(&self, stage: &mut Stage, mode: Mode) {
+        let Some((tiles, _)) = self.tiles(mode) else {
+            return;
+        };
+        let op = Op::Graph(GraphOp::Arrange(ArrangeOp {
+            others: self.grid(other(mode)).clone(),
+            range_rows: self.range_rows(),
+            edges: self.settings.edges,
+        }))
+        .encode();
+        let drafts = self.partitions(mode).iter().zip(0..);
+        let drafts = drafts.map(|(partition, block)| {
+            let (reads, writes) = (vec![sealed(partition)], vec![tiles.block(block)]);
+            (op.clone(), reads, writes, partition.interactions / 32)
+        });
+        stage.push(&format!("{mode} tiles"), Role::Silent, drafts, Vec::new());
+    }
+
     /// The sums of the rows that interactions name, with their Gram.
     fn product(&self, stage: &mut Stage, others: &TableVersion, scales: Scales, to: &TableVersion) {
+        let name = format!("{} sums", to.mode);
+        match self.tiles(to.mode) {
+            Some(tiles) => stage.push(
+                &name,
+                Role::Silent,
+                self.by_ranges(tiles, others, scales, to),
+                Vec::new(),
+            ),
+            None => stage.push(
+                &name,
+                Role::Silent,
+                self.by_blocks(others, scales, to),
+                Vec::new(),
+            ),
+        }
+        stage.reduce(&name, gram(to));
+    }
+
+    fn by_ranges(
+        &self,
+        (tiles, together): (TableVersion, u32),
+        others: &TableVersion,
+        scales: Scales,
+        to: &TableVersion,
+    ) -> impl Iterator<Item = Draft> {
+        let degrees = self.degrees(to.mode);
+        let blocks = to.grid.blocks();
+        let partitions = self.partitions(to.mode);
+        (0..blocks).step_by(together as usize).map(move |first| {
+            let last = blocks.min(first + together);
+            let some = partitions[first as usize..last as usize].iter();
+            let interactions = some.map(|partition| partition.interactions).sum();
+            let op = Op::Graph(GraphOp::Ranges(RangesOp {
+                rows: to.grid.clone(),
+                others: others.grid.clone(),
+                range_rows: self.range_rows(),
+                columns: to.rank,
+                interactions,
+                scales,
+            }))
+            .encode();
+            let reads = vec![
+                Read::rows(tiles.some(first, last - first)),
+                Read::rows(others.keys()),
+                Read::rows(degrees.some(first, last - first)),
+            ];
+            let writes = (first..last).flat_map(|block| block_and_gram(to, block));
+            let rows: u64 = (first..last).map(|block| rows(to, block)).sum();
+            (op, reads, writes.collect(), interactions / 16 + rows)
+        })
+    }
+
+    fn by_blocks(
+        &self,
+        others: &TableVersion,
+        scales: Scales,
+        to: &TableVersion,
+    ) -> impl Iterator<Item = Draft> {
         let op = Op::Graph(GraphOp::Product(ProductOp {
             rows: to.grid.clone(),
             others: others.grid.clone(),
@@ -367,23 +480,17 @@ impl Layout<'_> {
         }))
         .encode();
         let degrees = self.degrees(to.mode);
-        let drafts = self
-            .partitions(to.mode)
-            .iter()
-            .zip(0..)
-            .map(|(partition, block)| {
-                let reads = vec![
-                    sealed(partition),
-                    Read::rows(others.keys()),
-                    Read::whole(degrees.block(block)),
-                ];
-                // A row is gathered in some tenth of the time that it takes to solve with it.
-                let cost = partition.interactions / 8 + rows(to, block);
-                (op.clone(), reads, block_and_gram(to, block), cost)
-            });
-        let name = format!("{} sums", to.mode);
-        stage.push(&name, Role::Silent, drafts, Vec::new());
-        stage.reduce(&name, gram(to));
+        let partitions = self.partitions(to.mode).iter();
+        partitions.zip(0..).map(move |(partition, block)| {
+            let reads = vec![
+                sealed(partition),
+                Read::rows(others.keys()),
+                Read::whole(degrees.block(block)),
+            ];
+            // A row is gathered in some tenth of the time that it takes to solve with it.
+            let cost = partition.interactions / 8 + rows(to, block);
+            (op.clone(), reads, block_and_gram(to, block), cost)
+        })
     }
 
     fn residuals(&self, stage: &mut Stage, left: &TableVersion, sums: &TableVersion) {
@@ -413,6 +520,14 @@ impl Stage {
         if let Some((step, _)) = self.steps.last_mut() {
             step.frees.extend(keys);
         }
+    }
+}
+
+fn other(mode: Mode) -> Mode {
+    if mode == Mode::User {
+        Mode::Product
+    } else {
+        Mode::User
     }
 }
 
