@@ -209,7 +209,7 @@ fn of_keys() -> Vec<Case> {
         ),
         of_job(
             plus("[model]\nkind = \"gcn\"\n"),
-            "job.toml:10:8: `model.kind` cannot be \"gcn\": it is not in this version; \"als\", \"sgd\", \"line\", \"spectral\", \"filter\" are",
+            "job.toml:10:8: `model.kind` cannot be \"gcn\": it is not in this version; \"als\", \"sgd\", \"line\", \"spectral\", \"filter\", \"lightgcn\" are",
         ),
         of_job(
             plus("[model]\npreset = \"hue\"\n"),
@@ -561,7 +561,7 @@ fn of_searches() -> Vec<Case> {
         ),
         tune(
             plus(&format!("{split}[tune.search]\nrate = [0.1]\n")),
-            "rate = 0.1: `model.rate` is a key of descent (\"sgd\", \"line\"): the kind is \"als\", remove the key",
+            "rate = 0.1: `model.rate` is a key of descent (\"sgd\", \"line\") and \"lightgcn\": the kind is \"als\", remove the key",
         ),
         tune(
             plus(&format!(

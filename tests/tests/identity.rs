@@ -29,12 +29,13 @@ const MEMORY: [&str; 2] = ["4GiB", "256MiB"];
 const GENEROUS: &str = MEMORY[0];
 const DATA: [Data; 2] = [Data::Bundled, Data::Generated];
 /// Matrix; tensor of smooth time with biases; the matrix with biases by steps from the last factors, in the eigenbasis; and, of
-/// another kind, the filter of the graph: singular vectors as of `spectral`, and lists that are made from the data set.
-const MODELS: [(&str, &str); 4] = [
+/// another kind, the filter of the graph (singular vectors as of `spectral`, and lists that are made from the data set), and embeddings smoothed over the graph.
+const MODELS: [(&str, &str); 5] = [
     ("ignore", "cholesky"),
     ("factor", "cholesky"),
     ("ignore", "cg"),
     ("ignore", "filter"),
+    ("ignore", "lightgcn"),
 ];
 
 /// One choice on each axis: workers, threads, I/O, memory, SIMD, data, model.
@@ -124,6 +125,10 @@ fn job(inputs: &Inputs, data: Data, (time, solver): (&str, &str)) -> Job {
         let model = "kind = \"filter\"\nrank = 8\nepochs = 2\nedges = \"values\"";
         return Job::of(inputs, data, model, split);
     }
+    if solver == "lightgcn" {
+        let model = "kind = \"lightgcn\"\nrank = 16\nepochs = 2\nbatches = 2\nrate = 0.05";
+        return Job::of(inputs, data, model, split);
+    }
     // With their biases all rows have 16 columns.
     let (rank, more) = match (time, solver) {
         ("factor", _) => (13, "time_smoothing = 100\nbiases = true"),
@@ -201,8 +206,14 @@ fn check(case: &Case, ran: &Ran, simd: &[SimdPath]) {
     let through = number(&work["bytes_through_coordinator"]);
     if remote {
         let rows = number(&ingest["users"]) + number(&ingest["products"]);
-        // 16 lanes of 4 bytes a row, and Gram partials and time factors beside them; a checkpoint per epoch.
-        let checkpoints = 2 * (rows * 64 + (1 << 20));
+        // 16 lanes of 4 bytes a row, and Gram partials and time factors beside them; a checkpoint per epoch. Embeddings have
+        // parameters and Adam's means beside them.
+        let tables = if MODELS[case[6]].1 == "lightgcn" {
+            5
+        } else {
+            1
+        };
+        let checkpoints = 2 * (tables * rows * 64 + (1 << 20));
         // Both orientations, three words an interaction and two a row, to each worker; the sample's views too.
         let views = u64::from(workers) * 4 * (12 * number(&ingest["interactions"]) + 8 * rows);
         assert!(through <= checkpoints + views, "{case:?}: {work}");

@@ -342,11 +342,13 @@ pub const KEYS: &[Key] = &[
     ),
     choice(
         "model.kind",
-        &["als", "sgd", "line", "spectral", "filter"],
-        &["gcn", "lightgcn", "ucmf"],
+        &["als", "sgd", "line", "spectral", "filter", "lightgcn"],
+        &["gcn", "ucmf"],
         "als",
         "The algorithm: `als` solves, `sgd` descends on samples, `line` is `sgd` with the loss and the negatives of LINE, \
-         `spectral` takes the singular vectors of the graph of users and products, `filter` scores by what the graph lets pass (GF-CF).",
+         `spectral` takes the singular vectors of the graph of users and products, `filter` scores by what this graph lets \
+         pass (GF-CF), `lightgcn` learns an embedding that is smoothed over \
+         this graph.",
     ),
     choice(
         "model.time",
@@ -384,7 +386,7 @@ pub const KEYS: &[Key] = &[
         1,
         100_000,
         Some("10"),
-        "Passes over all modes; of `spectral` and `filter`, iterations.",
+        "Passes over all modes; of `spectral` and `filter`, iterations. `lightgcn` needs more than the others: 20 to 50.",
     ),
     real(
         "model.regularization",
@@ -392,7 +394,7 @@ pub const KEYS: &[Key] = &[
         1e12,
         None,
         "Lambda. `als` holds row i by lambda times (its count)^nu, descent its rows at every sample. Absent: 0.003, in \
-         a tensor of implicit feedback 0.003 by its bins and contexts (with contexts 0.0001 at the most), 1e-6 for the preset `full`, and 0.03 for `sgd` and `line`.",
+         a tensor of implicit feedback 0.003 by its bins and contexts (with contexts 0.0001 at the most), 1e-6 for the preset `full`, and 0.03 for `sgd` and `line`. `lightgcn` holds the embedding of row i by lambda times its degree. Absent: 0.01.",
     ),
     real(
         "model.nu",
@@ -413,7 +415,7 @@ pub const KEYS: &[Key] = &[
         0.0,
         1e12,
         None,
-        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`, either by the bins and contexts in a tensor; `explicit` has none, `full` always 1.",
+        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`, either by the bins and contexts in a tensor; `explicit` has none, `full` always 1. 1 of all pairs in `lightgcn`.",
     ),
     real(
         "model.epsilon",
@@ -574,10 +576,19 @@ pub const KEYS: &[Key] = &[
     },
     choice(
         "model.loss",
-        &["squared", "logistic", "bernoulli-poisson", "poisson", "bpr"],
+        &[
+            "squared",
+            "logistic",
+            "bernoulli-poisson",
+            "poisson",
+            "bpr",
+            "all-pairs",
+        ],
         &[],
         "logistic",
-        "`sgd`: what is minimised. `squared` fits values, `bpr` ranks; the two of Poisson cover every cell with factors of 0 or more.",
+        "`sgd`: what is minimised. `squared` fits values, `bpr` ranks; the two of Poisson cover every cell with factors of 0 or more. \
+         `lightgcn`: `all-pairs`, which is its own where the key is absent and holds scores of interactions to 1 and those of all \
+         pairs to 0, or `bpr`.",
     ),
     count(
         "model.negatives",
@@ -604,8 +615,8 @@ pub const KEYS: &[Key] = &[
         "model.rate",
         1e-12,
         1e6,
-        Some("0.1"),
-        "`sgd`, `line`: the length of a step.",
+        None,
+        "`sgd`, `line`, `lightgcn`: the length of a step. Absent: 0.1; of `lightgcn`, whose steps are Adam's, 0.05 for `all-pairs` and 0.01 for `bpr`.",
     ),
     real(
         "model.decay",
@@ -614,20 +625,36 @@ pub const KEYS: &[Key] = &[
         Some("1.0"),
         "`sgd`, `line`: what the rate is multiplied by after every epoch.",
     ),
+    count(
+        "model.layers",
+        0,
+        4,
+        Some("2"),
+        "`lightgcn`: how far an embedding is smoothed over the graph. 1 averages with neighbours, 2 with users of the same products, and so \
+         on; 0 is plain factorization by the same steps. Every layer costs two passes over the data forwards and two back.",
+    ),
+    count(
+        "model.batches",
+        1,
+        10_000,
+        None,
+        "`lightgcn`: parts of an epoch, dealt by hash, each with a step and all layers of its own: more of them learn more in an epoch, \
+         which takes longer in the same measure. Absent: 20 for `bpr`, 4 for `all-pairs`.",
+    ),
     choice(
         "model.normalization",
         &["none", "symmetric", "random-walk"],
         &[],
         "none",
-        "`spectral`: what the graph is divided by before its singular vectors are taken: nothing, the roots of the degrees on both \
-         sides, or the degrees of users.",
+        "`spectral`, `lightgcn`: what the graph is divided by: nothing, the roots of the degrees on both \
+         sides (where the key is absent, `lightgcn`), or the degrees of users.",
     ),
     choice(
         "model.edges",
         &["binary", "values"],
         &[],
         "binary",
-        "`spectral`, `filter`: whether an interaction weighs 1 or its value. Degrees are sums of weights.",
+        "`spectral`, `filter`, `lightgcn`: whether an interaction weighs 1 or its value in the graph. Degrees are sums of weights.",
     ),
     count(
         "model.walk_length",

@@ -6,7 +6,8 @@ use crate::driver::Pace;
 use model::Stopping;
 use model::forecast::Forecast;
 use model::graph::Edges;
-use model::graph::spectral::Normalization;
+use model::graph::Normalization;
+use model::graph::lightgcn::HeadName;
 use model::sgd::{Loss, Optimizer};
 use serde::Serialize;
 use std::fmt;
@@ -224,6 +225,8 @@ pub enum ModelKind {
     Spectral,
     /// The closed-form filter of the graph.
     Filter,
+    /// An embedding smoothed over the graph.
+    LightGcn,
 }
 
 impl ModelKind {
@@ -235,6 +238,7 @@ impl ModelKind {
             ModelKind::Line => "line",
             ModelKind::Spectral => "spectral",
             ModelKind::Filter => "filter",
+            ModelKind::LightGcn => "lightgcn",
         }
     }
 }
@@ -346,14 +350,20 @@ pub struct Model {
     pub non_negative: bool,
     /// What descent minimises.
     pub loss: Loss,
+    /// What the embeddings of a graph are trained on.
+    pub head: HeadName,
+    /// Layers of the graph.
+    pub layers: u32,
+    /// Steps of an epoch on the graph; `None`: those of the head.
+    pub batches: Option<u32>,
     /// Negatives for an interaction; `None`: those of the loss.
     pub negatives: Option<u32>,
     /// The power of the count by which negatives are drawn; `None`: that of the loss.
     pub noise_power: Option<f64>,
     /// How long the steps of descent are.
     pub optimizer: Optimizer,
-    /// The length of a step.
-    pub rate: f64,
+    /// The length of a step; `None`: that of the algorithm.
+    pub rate: Option<f64>,
     /// What the rate is multiplied by after every epoch.
     pub decay: f64,
     /// Whether users and products have biases.
@@ -388,7 +398,7 @@ impl Model {
             ModelKind::Sgd | ModelKind::Line => {
                 self.loss == Loss::Squared && self.negatives.unwrap_or(0) == 0
             }
-            ModelKind::Spectral | ModelKind::Filter => false,
+            ModelKind::Spectral | ModelKind::LightGcn | ModelKind::Filter => false,
         }
     }
 }

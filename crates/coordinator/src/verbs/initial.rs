@@ -71,8 +71,8 @@ pub async fn survey(
             let non_negative = settings.loss.covers_all_cells();
             (settings.rank, settings.columns(), non_negative)
         }
-        // Starts from random columns, whatever there was before.
-        Algorithm::Spectral(_) | Algorithm::Filter(_) => return Ok(all),
+        // They start from random rows, whatever there was before.
+        Algorithm::Spectral(_) | Algorithm::LightGcn(_) | Algorithm::Filter(_) => return Ok(all),
     };
     let model = &engine.settings.model;
     for (mode, given) in [

@@ -9,7 +9,7 @@ use model::als::{self, ContextUse, Preset, Scaling, Solver, TimeUse};
 use model::digest::DigestFeed;
 use model::evaluate::Factors;
 use model::forecast::{Forecast, Moment};
-use model::graph::{Edges, filter, spectral};
+use model::graph::{Edges, filter, lightgcn, spectral};
 use model::sgd;
 use model::{Best, Holds, Stopping, TableVersion};
 use plan::Refusal;
@@ -33,6 +33,8 @@ pub enum Algorithm {
     Spectral(spectral::Settings),
     /// The closed-form filter of the graph.
     Filter(filter::Settings),
+    /// An embedding smoothed over the graph.
+    LightGcn(lightgcn::Settings),
 }
 
 impl Algorithm {
@@ -43,6 +45,7 @@ impl Algorithm {
             ModelKind::Sgd | ModelKind::Line => Algorithm::Sgd(sgd_settings(model)),
             ModelKind::Spectral => Algorithm::Spectral(spectral_settings(model)),
             ModelKind::Filter => Algorithm::Filter(filter_settings(model)),
+            ModelKind::LightGcn => Algorithm::LightGcn(lightgcn_settings(model)),
         }
     }
 
@@ -53,7 +56,10 @@ impl Algorithm {
             Algorithm::Als(settings) => {
                 Algorithm::Als(settings.over_cells(data.small(), !model.regularization_given))
             }
-            other @ (Algorithm::Sgd(_) | Algorithm::Spectral(_) | Algorithm::Filter(_)) => other,
+            other @ (Algorithm::Sgd(_)
+            | Algorithm::Spectral(_)
+            | Algorithm::LightGcn(_)
+            | Algorithm::Filter(_)) => other,
         }
     }
 
@@ -65,6 +71,7 @@ impl Algorithm {
             Algorithm::Sgd(_) => "sgd",
             Algorithm::Spectral(_) => "spectral",
             Algorithm::Filter(_) => "filter",
+            Algorithm::LightGcn(_) => "lightgcn",
         }
     }
 
@@ -73,7 +80,7 @@ impl Algorithm {
         match self {
             Algorithm::Als(settings) => settings.preset == Preset::Explicit,
             Algorithm::Sgd(settings) => settings.fits_values(),
-            Algorithm::Spectral(_) | Algorithm::Filter(_) => false,
+            Algorithm::Spectral(_) | Algorithm::Filter(_) | Algorithm::LightGcn(_) => false,
         }
     }
 
@@ -81,7 +88,10 @@ impl Algorithm {
     pub fn filter(&self) -> Option<Edges> {
         match self {
             Algorithm::Filter(settings) => settings.scored_by(),
-            Algorithm::Als(_) | Algorithm::Sgd(_) | Algorithm::Spectral(_) => None,
+            Algorithm::Als(_)
+            | Algorithm::Sgd(_)
+            | Algorithm::Spectral(_)
+            | Algorithm::LightGcn(_) => None,
         }
     }
 
@@ -158,7 +168,7 @@ fn sgd_settings(model: &settings::Model) -> sgd::Settings {
         negatives: model.negatives,
         noise_power: model.noise_power,
         optimizer: model.optimizer,
-        rate: model.rate,
+        rate: model.rate.unwrap_or(sgd::Settings::default().rate),
         decay: model.decay,
         regularization: model.regularization,
         biases: model.biases,
@@ -191,6 +201,24 @@ fn filter_settings(model: &settings::Model) -> filter::Settings {
         edges: model.edges,
         weight: model.filter_weight,
         linear: model.filter_linear,
+        seed: model.seed,
+        tolerance: model.tolerance,
+    }
+}
+
+fn lightgcn_settings(model: &settings::Model) -> lightgcn::Settings {
+    lightgcn::Settings {
+        rank: model.rank,
+        layers: model.layers,
+        epochs: model.epochs,
+        batches: model.batches,
+        loss: model.head,
+        alpha0: model.alpha0,
+        rate: model.rate,
+        regularization: model.regularization,
+        normalization: model.normalization,
+        edges: model.edges,
+        init_scale: model.init,
         seed: model.seed,
         tolerance: model.tolerance,
     }

@@ -14,6 +14,7 @@ use depot::{Body, Checkpoint, CheckpointObject, Depot, Model, ModelTable, Versio
 use futures::future::BoxFuture;
 use model::als::{self, Als};
 use model::evaluate::{self, Factors, Metric, RankingTask, SampledEvaluation, ValidationErrors};
+use model::graph::lightgcn::{self, LightGcn};
 use model::graph::spectral::{self, Spectral};
 use model::graph::tiles::Caches;
 use model::sgd::{self, Sgd};
@@ -316,6 +317,15 @@ async fn program(
         Algorithm::Filter(settings) => {
             settings.check().map_err(|error| config(&error))?;
             iterating(settings.low_pass(), data, views, watch)
+        }
+        Algorithm::LightGcn(settings) => {
+            let input = lightgcn::Input {
+                user,
+                product,
+                train: views.train.clone(),
+            };
+            let program = LightGcn::new(settings, input).map_err(|error| config(&error))?;
+            Ok(watched(program, watch))
         }
     }
 }

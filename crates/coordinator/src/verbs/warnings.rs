@@ -33,7 +33,9 @@ pub fn of(settings: &Settings, views: &Views) -> Vec<String> {
 fn ignores_values(model: &Model) -> bool {
     match model.kind {
         ModelKind::Als => model.preset == Preset::Rendle,
-        ModelKind::Spectral | ModelKind::Filter => model.edges == Edges::Binary,
+        ModelKind::Spectral | ModelKind::LightGcn | ModelKind::Filter => {
+            model.edges == Edges::Binary
+        }
         ModelKind::Sgd | ModelKind::Line => !matches!(model.loss, Loss::Squared | Loss::Poisson),
     }
 }
@@ -45,5 +47,6 @@ fn name(model: &Model) -> &'static str {
         ModelKind::Line => "the kind \"line\"",
         ModelKind::Spectral => "the kind \"spectral\" with `edges` = \"binary\"",
         ModelKind::Filter => "the kind \"filter\" with `edges` = \"binary\"",
+        ModelKind::LightGcn => "the kind \"lightgcn\" with `edges` = \"binary\"",
     }
 }

@@ -179,7 +179,13 @@ impl Pass for HalfStepPass {
         Ok(())
     }
 
-    fn piece(&mut self, csr: CsrRef<'_>, first_row: u32, columns: Rows<'_>) -> Result<(), Failure> {
+    fn piece(
+        &mut self,
+        _ids: &[u32],
+        csr: CsrRef<'_>,
+        first_row: u32,
+        columns: Rows<'_>,
+    ) -> Result<(), Failure> {
         let width = self.op.formula.width();
         let started = self.started.as_mut().expect("started");
         let tables = started

@@ -97,7 +97,13 @@ impl Pass for SmallPartialPass {
         Ok(())
     }
 
-    fn piece(&mut self, csr: CsrRef<'_>, first_row: u32, columns: Rows<'_>) -> Result<(), Failure> {
+    fn piece(
+        &mut self,
+        _ids: &[u32],
+        csr: CsrRef<'_>,
+        first_row: u32,
+        columns: Rows<'_>,
+    ) -> Result<(), Failure> {
         let each = csr.small().zip(self.op.small).each();
         let fits = each.iter().all(|(_, (ids, limit))| match (ids, limit) {
             (Some(ids), Some(limit)) => ids.iter().all(|id| id < limit),

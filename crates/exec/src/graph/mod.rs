@@ -1,5 +1,7 @@
 //! Runners of the ops of graph models.
 
+mod adam;
+mod head;
 mod product;
 mod ranges;
 mod rows;
@@ -22,5 +24,9 @@ pub(crate) fn begin(task: &Task, op: GraphOp, room: &Room) -> Result<Box<dyn Wor
         GraphOp::Ranges(op) => Box::new(ranges::RangesWork::new(task, op, room)?),
         GraphOp::Turn(op) => Box::new(rows::TurnWork::new(task, op, room)?),
         GraphOp::Residuals(op) => Box::new(rows::ResidualsWork::new(task, op)?),
+        GraphOp::Rivals(op) => Box::new(head::RivalsWork::new(task, op, false, room)?),
+        GraphOp::Undo(op) => Box::new(head::RivalsWork::new(task, op, true, room)?),
+        GraphOp::Head(op) => Box::new(head::HeadPass::begin(task, op, room)?),
+        GraphOp::Adam(op) => Box::new(adam::AdamWork::new(task, op, room)?),
     })
 }

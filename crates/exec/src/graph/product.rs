@@ -6,8 +6,8 @@ use crate::objects::{
 use crate::pieces::{Gather, Pass, Passing};
 use crate::work::{Fetched, Output, Room};
 use model::als::Rows;
-use model::graph::ProductOp;
-use model::graph::product::Product;
+use model::graph::product::{Product, Sums};
+use model::graph::{Power, ProductOp, Scales};
 use plan::Failure;
 use store::AlignedBuf;
 use store::partition::Partition;
@@ -20,12 +20,15 @@ pub(super) struct ProductPass {
     rows: u32,
     writes: Vec<ObjectKey>,
     degrees_key: ObjectKey,
+    base_key: Option<ObjectKey>,
     started: Option<Started>,
 }
 
 /// What there is once the first fetch came.
 struct Started {
     degrees: Numbers,
+    /// What the sums are added to.
+    base: Option<Numbers>,
     product: Product,
     out: AlignedBuf,
 }
@@ -39,26 +42,29 @@ impl ProductPass {
         let block = block_written(task)?;
         let width = op.columns.next_multiple_of(16) as usize;
         let rows = op.rows.rows[block.0 as usize];
-        // Offsets, degree and sums of a row.
-        let row_bytes = 16 + 4 * width as u64;
+        // Offsets, degree, sums of a row and, where there is one, the row they are added to.
+        let tables = 1 + u64::from(op.onto.is_some());
+        let row_bytes = 16 + 4 * width as u64 * tables;
         let gather = Gather::new(
             &op.others,
             read_at(task, 1)?,
             width,
-            u64::from(rows) * row_bytes + Product::bytes(width),
-            Product::piece_bytes(width),
+            u64::from(rows) * row_bytes + Sums::bytes(width),
+            Sums::piece_bytes(width),
             room.budget_bytes,
         )?;
         let (partition_key, degrees_key) = (key_at(task, 0)?, key_at(task, 2)?);
+        let base_key = op.onto.map(|_| key_at(task, 3)).transpose()?;
         let pass = ProductPass {
             op,
             width,
             rows,
             writes: task.writes.clone(),
             degrees_key,
+            base_key,
             started: None,
         };
-        let keys = vec![degrees_key];
+        let keys = std::iter::once(degrees_key).chain(base_key).collect();
         Ok(Passing::new(pass, room, partition_key, keys, gather))
     }
 }
@@ -70,7 +76,10 @@ impl Pass for ProductPass {
         partition: &Partition,
         came: Vec<Fetched>,
     ) -> Result<(), Failure> {
-        let came = came.into_iter().next().expect("one answer per want");
+        let mut came = came.into_iter();
+        let mut next = |key| numbers(came.next().expect("one answer per want"), Some(key));
+        let degrees = next(self.degrees_key)?;
+        let base = self.base_key.map(next).transpose()?;
         if partition.rows() != self.rows {
             let what = format!("has {} rows instead of {}", partition.rows(), self.rows);
             return Err(bad_partition(&what));
@@ -78,26 +87,44 @@ impl Pass for ProductPass {
         let mut out = room.buffers.take(self.rows as usize * self.width * 4);
         out.bytes_mut().fill(0);
         self.started = Some(Started {
-            degrees: numbers(came, Some(self.degrees_key))?,
+            degrees,
+            base,
             product: Product::new(room.simd, self.op.edges, self.width),
             out,
         });
         Ok(())
     }
 
-    fn piece(&mut self, csr: CsrRef<'_>, first_row: u32, others: Rows<'_>) -> Result<(), Failure> {
+    fn piece(
+        &mut self,
+        _ids: &[u32],
+        csr: CsrRef<'_>,
+        first_row: u32,
+        others: Rows<'_>,
+    ) -> Result<(), Failure> {
         let Started { product, out, .. } = self.started.as_mut().expect("started");
         product.piece(csr, first_row as usize, others, out.typed_mut());
         Ok(())
     }
 
     fn finish(self, room: &Room, _: &Partition) -> Result<Output, Failure> {
-        let (width, scales) = (self.width, self.op.scales);
+        let (width, mut scales) = (self.width, self.op.scales);
         let Started {
-            degrees, mut out, ..
+            degrees,
+            base,
+            mut out,
+            ..
         } = self.started.expect("everything is computed");
         let gram_key = self.writes.get(1);
         let gram = room.pool.install(|| {
+            if let (Some(onto), Some(base)) = (self.op.onto, &base) {
+                scales.made.scale(width, degrees.typed(), out.typed_mut());
+                onto.add(width, degrees.typed(), base.typed(), out.typed_mut());
+                scales = Scales {
+                    made: Power(0),
+                    ..scales
+                };
+            }
             scales.apply(width, degrees.typed(), out.typed_mut(), |rows| {
                 gram_key.map(|&key| (key, held_gram(room, width, rows)))
             })

@@ -16,12 +16,15 @@ use tensor::{BlockId, ObjectKey, Task};
 /// Interactions that are counted together.
 const PIECE: u64 = 1 << 18;
 
-fn whole(keys: &[ObjectKey]) -> Need {
+pub(super) fn whole(keys: &[ObjectKey]) -> Need {
     let wants = keys.iter().map(|&key| Want::Object(key, Part::Whole));
     Need::Fetch(wants.collect())
 }
 
-fn all_numbers(keys: &[ObjectKey], fetched: Vec<Fetched>) -> Result<Vec<Numbers>, Failure> {
+pub(super) fn all_numbers(
+    keys: &[ObjectKey],
+    fetched: Vec<Fetched>,
+) -> Result<Vec<Numbers>, Failure> {
     let came = keys.iter().zip(fetched);
     came.map(|(&key, fetched)| numbers(fetched, Some(key)))
         .collect()
@@ -151,8 +154,9 @@ impl Work for StartWork {
     fn finish(self: Box<Self>) -> Result<Output, Failure> {
         let width = self.op.columns.next_multiple_of(16) as usize;
         let out = self.out.expect("everything is computed");
-        let gram = held_gram(&self.room, width, out.typed());
-        let made = [held(out, 4 * width), gram];
+        let wants_gram = self.writes.len() > 1;
+        let gram = wants_gram.then(|| held_gram(&self.room, width, out.typed()));
+        let made = std::iter::once(held(out, 4 * width)).chain(gram);
         Ok(Output {
             objects: self.writes.into_iter().zip(made).collect(),
             pieces: 1,

@@ -167,7 +167,7 @@ impl Gather {
         ))
     }
 
-    /// Gives a piece, its factors and the first of its rows to `compute`.
+    /// Gives a piece, its columns as the data set has them, its factors and the first of its rows to `compute`.
     ///
     /// # Errors
     /// Where the partition is damaged.
@@ -176,7 +176,7 @@ impl Gather {
         partition: &Partition,
         planned: &Planned,
         fetched: Vec<Fetched>,
-        compute: impl FnOnce(CsrRef<'_>, u32, Rows<'_>) -> T,
+        compute: impl FnOnce(&[u32], CsrRef<'_>, u32, Rows<'_>) -> T,
     ) -> Result<T, Failure> {
         let piece = partition
             .piece(planned.range.clone())
@@ -217,6 +217,7 @@ impl Gather {
             partition.know_columns(planned.range.clone(), limit);
         }
         Ok(compute(
+            &piece.columns,
             csr,
             rows.start as u32,
             Rows::new(&blocks, self.grid.stride_log2, self.width),

@@ -26,11 +26,18 @@ pub(crate) trait Pass: Send {
         came: Vec<Fetched>,
     ) -> Result<(), Failure>;
 
-    /// Computes with the next interactions, of which the first belongs to `first_row`. Runs on the room's pool.
+    /// Computes with the next interactions, of which the first belongs to `first_row`. `ids` are their columns as the data set has
+    /// them; those of the piece itself name what was gathered. Runs on the room's pool.
     ///
     /// # Errors
     /// Where the partition names what its data set lacks.
-    fn piece(&mut self, csr: CsrRef<'_>, first_row: u32, others: Rows<'_>) -> Result<(), Failure>;
+    fn piece(
+        &mut self,
+        ids: &[u32],
+        csr: CsrRef<'_>,
+        first_row: u32,
+        others: Rows<'_>,
+    ) -> Result<(), Failure>;
 
     /// Hands over the results; the counts of pieces are the driver's.
     ///
@@ -110,9 +117,12 @@ impl<P: Pass> Passing<P> {
         let partition = self.partition.as_ref().expect("the partition came first");
         let (gather, pass) = (&self.gather, &mut self.pass);
         self.room.pool.install(|| {
-            gather.with_piece(partition, &planned, fetched, |csr, first_row, others| {
-                pass.piece(csr, first_row, others)
-            })
+            gather.with_piece(
+                partition,
+                &planned,
+                fetched,
+                |ids, csr, first_row, others| pass.piece(ids, csr, first_row, others),
+            )
         })??;
         self.pieces += 1;
         let cut = partition.offsets().binary_search(&planned.range.end);

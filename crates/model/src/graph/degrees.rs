@@ -1,9 +1,9 @@
 //! Degrees, sums of weights, and rows scaled by their powers.
 
-use super::ops::{DegreesOp, Edges, Power, Scales, StartOp};
+use super::ops::{DegreesOp, Edges, Onto, Power, Scales, StartOp};
 use kernels::random::Random;
 use rayon::prelude::*;
-use tensor::{BlockId, CsrRef};
+use tensor::{BlockId, CsrRef, Mode};
 
 /// The purpose of the random numbers that training starts from.
 const PURPOSE: u32 = 0x300;
@@ -63,6 +63,29 @@ impl Power {
     }
 }
 
+impl Onto {
+    /// Adds rows to others, and multiplies the sums.
+    ///
+    /// # Panics
+    /// Where there are not as many rows.
+    pub fn add(self, width: usize, degrees: &[f64], base: &[f32], rows: &mut [f32]) {
+        assert_eq!(base.len(), rows.len(), "a row for a row");
+        let shares = rows.par_chunks_mut(SHARE_ROWS * width);
+        shares
+            .zip(base.par_chunks(SHARE_ROWS * width))
+            .zip(degrees.par_chunks(SHARE_ROWS))
+            .for_each(|((rows, base), degrees)| {
+                let rows = rows.chunks_exact_mut(width);
+                for ((row, base), &degree) in rows.zip(base.chunks_exact(width)).zip(degrees) {
+                    let by = self.by * self.power.of(degree) as f32;
+                    for (x, y) in row.iter_mut().zip(base) {
+                        *x = (*x + y) * by;
+                    }
+                }
+            });
+    }
+}
+
 impl Scales {
     /// Scales rows that were summed, hands them to `look` as they are made, and scales them as they are stored.
     ///
@@ -83,7 +106,7 @@ impl Scales {
     }
 }
 
-/// Fills the rows of a block: normal numbers keyed by (seed, row id, column), zeros where a row has no degree.
+/// Fills the rows of a block: normal numbers keyed by (seed, mode, row id, column), zeros where a row has no degree.
 ///
 /// # Panics
 /// Where `out` is not the block's rows.
@@ -93,8 +116,13 @@ pub fn start_rows(op: &StartOp, block: BlockId, degrees: &[f64], out: &mut [f32]
     assert_eq!(out.len(), ids.len() * width, "the rows of the block");
     assert_eq!(degrees.len(), ids.len(), "a degree a row");
     let rows = out.chunks_exact_mut(width).zip(ids).zip(degrees);
-    for ((row, id), _) in rows.filter(|(_, degree)| **degree > 0.0) {
-        Random::new(op.seed, PURPOSE, 0, id).fill_normal(&mut row[..columns]);
+    let stream = u32::from(op.mode == Mode::User);
+    for ((row, id), &degree) in rows.filter(|(_, degree)| **degree > 0.0) {
+        Random::new(op.seed, PURPOSE, stream, id).fill_normal(&mut row[..columns]);
+        let by = op.by * op.power.of(degree) as f32;
+        for x in row {
+            *x *= by;
+        }
     }
 }
 

@@ -8,15 +8,21 @@
 //! **Invariant:** a row is summed in f32 over chunks of interactions by position, the chunks in f64 in their order, so neither
 //! pieces nor threads change a bit.
 
+pub mod adam;
 pub mod degrees;
 pub mod filter;
+pub mod head;
+pub mod lightgcn;
+pub mod normalization;
 pub mod ops;
 pub mod product;
 pub mod spectral;
+mod steps;
 pub mod tiles;
 pub mod turn;
 
+pub use normalization::Normalization;
 pub use ops::{
-    ArrangeOp, Counts, DegreesOp, Edges, Factor, GraphOp, Power, ProductOp, RangesOp, Residuals,
-    ResidualsOp, Scales, StartOp, TurnOp,
+    AdamOp, ArrangeOp, Batch, Counts, DegreesOp, Edges, Factor, GraphOp, Head, HeadOp, Loss, Onto,
+    Power, ProductOp, RangesOp, Residuals, ResidualsOp, RivalsOp, Scales, StartOp, TurnOp,
 };

@@ -21,6 +21,14 @@ pub enum GraphOp {
     Turn(TurnOp),
     /// What is left of singular triplets.
     Residuals(ResidualsOp),
+    /// Products less their rivals.
+    Rivals(RivalsOp),
+    /// The gradients of products out of those of differences.
+    Undo(RivalsOp),
+    /// The loss of interactions and its gradients.
+    Head(HeadOp),
+    /// Moves parameters along their gradients.
+    Adam(AdamOp),
 }
 
 /// What an interaction weighs.
@@ -54,8 +62,8 @@ pub struct DegreesOp {
     pub edges: Edges,
 }
 
-/// Reads the block's degrees. Writes its rows, normal numbers, zeros where there is no degree, and the leaf of their Gram.
-/// Returns nothing.
+/// Reads the block's degrees. Writes its rows, normal numbers times `by` and the power of their degrees, zeros where there is no
+/// degree; and, where the task names a second write, the leaf of their Gram. Returns nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StartOp {
     /// The mode.
@@ -66,9 +74,23 @@ pub struct StartOp {
     pub columns: u32,
     /// The seed of the run.
     pub seed: u64,
+    /// The standard deviation.
+    pub by: f32,
+    /// What of degrees they are multiplied by.
+    pub power: Power,
 }
 
-/// Reads the block's partition, the other table (rows) and the block's degrees. Writes the block of the product and, where
+/// Rows that are added to a product, and by what the sum is multiplied then.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Onto {
+    /// A power of degrees.
+    pub power: Power,
+    /// And a number.
+    pub by: f32,
+}
+
+/// Reads the block's partition, the other table (rows), the block's degrees and, where it is `onto` something, a block of rows
+/// that is added once sums are scaled as made. Writes the block of the product and, where
 /// the task names a second write, the leaf of its Gram. Returns nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProductOp {
@@ -82,6 +104,8 @@ pub struct ProductOp {
     pub edges: Edges,
     /// What becomes of the sums.
     pub scales: Scales,
+    /// To what they are added.
+    pub onto: Option<Onto>,
 }
 
 /// Reads the block's partition. Writes its [`crate::graph::tiles`], one row of words. Returns nothing.
@@ -168,6 +192,89 @@ pub struct ResidualsOp {
     pub rank: u32,
 }
 
+/// What a head minimises ([`super::head`]).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Head {
+    /// ½ (1 − x)² over interactions and ½ α0 x² over all pairs.
+    AllPairs {
+        /// α0.
+        alpha0: f64,
+    },
+    /// −ln σ(x), x the score less that of a rival.
+    Bpr,
+}
+
+/// A part of the interactions, by hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The seed of the run.
+    pub seed: u64,
+    /// The epoch, in which every interaction is of one batch.
+    pub epoch: u32,
+    /// Batches of an epoch.
+    pub count: u32,
+    /// Which of them.
+    pub number: u32,
+}
+
+/// Reads a block of products, that of its rivals, and the degrees of both. Writes each row less that of its rival. Returns nothing.
+///
+/// Undone ([`GraphOp::Undo`]): reads the gradients of the differences of a block, those of the block whose rivals are in it, and the
+/// degrees of both. Writes the gradients of the block's products. Returns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RivalsOp {
+    /// Blocks of products.
+    pub blocks: u32,
+    /// Columns.
+    pub columns: u32,
+    /// The seed of the run.
+    pub seed: u64,
+    /// The step, by which rivals change.
+    pub step: u32,
+    /// What of degrees gradients are multiplied by.
+    pub power: Power,
+}
+
+/// Reads the block's partition, the other table (rows), the block's degrees and its rows; for all pairs also the root of the
+/// other table's Gram. Writes the gradients of the block's rows; with rivals, products are their differences. Returns the loss, an f64, where rows are users, else nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeadOp {
+    /// The mode of the rows.
+    pub mode: Mode,
+    /// Their grid; the block is that of the write.
+    pub rows: Grid,
+    /// The grid of the other table.
+    pub others: Grid,
+    /// Columns of both tables.
+    pub columns: u32,
+    /// What is minimised.
+    pub head: Head,
+    /// Over which interactions.
+    pub batch: Batch,
+    /// What of degrees gradients are multiplied by.
+    pub power: Power,
+}
+
+/// Reads the block's parameters, the sums that make their gradients, its degrees and, after the first step, the means of gradients and of
+/// their squares. Writes parameters and both means and, where the task names a fourth write, the leaf of the parameters' Gram.
+/// Returns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdamOp {
+    /// Columns.
+    pub columns: u32,
+    /// What of degrees parameters are multiplied by as they are kept; gradients come with the same.
+    pub power: Power,
+    /// What gradients are multiplied by besides.
+    pub share: f32,
+    /// The length of a step.
+    pub rate: f32,
+    /// λ: what of a row, times its degree, is added to its gradient.
+    pub regularization: f64,
+    /// Steps, with this one.
+    pub step: u32,
+}
+
 /// What is counted before training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -182,6 +289,20 @@ pub struct Residuals {
     pub values: Vec<f64>,
     /// |Bᵀ u − σ v|².
     pub squares: Vec<f64>,
+}
+
+/// A sum of losses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Loss(pub f64);
+
+impl Loss {
+    /// As it travels in a partial.
+    ///
+    /// # Panics
+    /// Never: it is a plain value.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("a plain value")
+    }
 }
 
 impl Counts {

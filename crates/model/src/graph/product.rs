@@ -1,4 +1,4 @@
-//! A block of rows of Y = R X (or Rᵀ X), piece by piece.
+//! A block of rows of Y = R X (or Rᵀ X), piece by piece; and of any other sums over the interactions of rows ([`Sums`]).
 //!
 //! Rows are spread over threads some at a time; one of more than [`LINE`] interactions is cut into such lines, by position in
 //! it, which are spread on their own: popular products would else keep one thread alone.
@@ -17,6 +17,11 @@ const SHARE_ROWS: usize = 64;
 pub struct Product {
     simd: Simd,
     edges: Edges,
+    sums: Sums,
+}
+
+/// Rows of a block that are sums over their interactions.
+pub struct Sums {
     width: usize,
     open: Option<Open>,
 }
@@ -40,6 +45,31 @@ struct Line {
 }
 
 impl Product {
+    /// No row yet.
+    pub fn new(simd: Simd, edges: Edges, width: usize) -> Self {
+        Product {
+            simd,
+            edges,
+            sums: Sums::new(width),
+        }
+    }
+
+    /// Adds a piece to the rows of the block, which begin as zeros. Pieces come in order.
+    ///
+    /// # Panics
+    /// Where the piece has rows beyond those of the block, or names a row that the other table lacks.
+    pub fn piece(&mut self, csr: CsrRef<'_>, first_row: usize, others: Rows<'_>, out: &mut [f32]) {
+        let weights = weights_of(self.edges, csr.values());
+        let (simd, ids) = (self.simd, (0, csr.columns()));
+        let add = |_: usize, bounds: &[u32], sums: &mut [f32]| {
+            let lines = Lines { bounds, rows: None };
+            spmm(simd, others, ids, weights, lines, sums);
+        };
+        self.sums.piece(csr, first_row, out, add);
+    }
+}
+
+impl Sums {
     /// Bytes a row of this width takes per interaction of a piece.
     pub const fn piece_bytes(width: usize) -> u64 {
         // A row of more than one line has a line every half a line at least.
@@ -52,29 +82,24 @@ impl Product {
     }
 
     /// No row yet.
-    pub fn new(simd: Simd, edges: Edges, width: usize) -> Self {
-        Product {
-            simd,
-            edges,
-            width,
-            open: None,
-        }
+    pub const fn new(width: usize) -> Self {
+        Sums { width, open: None }
     }
 
-    /// Adds a piece to the rows of the block, which begin as zeros. Pieces come in order.
+    /// Adds a piece to the rows of the block, which begin as zeros. Pieces come in order. `add` takes the first of some
+    /// neighbouring rows of the piece, the bounds of their positions, and the sums to which it adds these.
     ///
     /// # Panics
-    /// Where the piece has rows beyond those of the block, or names a row that the other table lacks.
-    pub fn piece(&mut self, csr: CsrRef<'_>, first_row: usize, others: Rows<'_>, out: &mut [f32]) {
+    /// Where the piece has rows beyond those of the block.
+    pub fn piece(
+        &mut self,
+        csr: CsrRef<'_>,
+        first_row: usize,
+        out: &mut [f32],
+        add: impl Fn(usize, &[u32], &mut [f32]) + Sync,
+    ) {
         let width = self.width;
         let out = &mut out[first_row * width..(first_row + csr.rows()) * width];
-        let weights = weights_of(self.edges, csr.values());
-        let simd = self.simd;
-        let ids = (0, csr.columns());
-        let add = |bounds: &[u32], sums: &mut [f32]| {
-            let lines = Lines { bounds, rows: None };
-            spmm(simd, others, ids, weights, lines, sums);
-        };
         let count = u32::try_from(csr.interactions());
         count.expect("positions fit u32");
         let shares = out.par_chunks_mut(SHARE_ROWS * width).enumerate();
@@ -89,6 +114,7 @@ impl Product {
                 }
                 bounds[short.len()] = csr.row(short.end - 1).end as u32;
                 add(
+                    short.start,
                     bounds,
                     &mut out[(short.start - first) * width..(short.end - first) * width],
                 );
@@ -103,7 +129,7 @@ impl Product {
         csr: CsrRef<'_>,
         first_row: usize,
         out: &mut [f32],
-        add: impl Fn(&[u32], &mut [f32]) + Sync,
+        add: impl Fn(usize, &[u32], &mut [f32]) + Sync,
     ) {
         let width = self.width;
         let lines: Vec<Line> = (0..csr.rows())
@@ -119,7 +145,7 @@ impl Product {
         let each = sums.par_chunks_mut(width).zip(&lines);
         each.for_each(|(sums, line)| {
             let Range { start, end } = line.positions.clone();
-            add(&[start as u32, end as u32], sums);
+            add(line.row, &[start as u32, end as u32], sums);
         });
         for (line, line_sum) in lines.iter().zip(sums.chunks_exact(width)) {
             let row = first_row + line.row;

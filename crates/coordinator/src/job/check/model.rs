@@ -6,8 +6,9 @@ use super::{has_bins, locations, names_input, word};
 use crate::job::merge::{Faults, Merged};
 use crate::job::settings::{Model, ModelKind, ModelTime, Preset, Solver};
 use model::forecast::Forecast;
-use model::graph::Edges;
-use model::graph::spectral::{Normalization, RANK_MAX};
+use model::graph::lightgcn::{self, HeadName};
+use model::graph::spectral::RANK_MAX;
+use model::graph::{Edges, Normalization};
 use model::sgd::{Loss, Optimizer};
 
 /// Settings of solving, and those of descent.
@@ -15,7 +16,6 @@ const OF_ALS: &[&str] = &[
     "model.preset",
     "model.nu",
     "model.alpha",
-    "model.alpha0",
     "model.epsilon",
     "model.power",
     "model.center",
@@ -33,23 +33,27 @@ const OF_ALS: &[&str] = &[
     "model.initial_contexts",
 ];
 const OF_SGD: &[&str] = &[
-    "model.loss",
     "model.negatives",
     "model.noise_power",
     "model.optimizer",
-    "model.rate",
     "model.decay",
 ];
-const OF_SPECTRAL: &[&str] = &["model.normalization", "model.walk_length"];
-const OF_ITERATION: &[&str] = &["model.edges", "model.oversampling"];
+/// Settings of whatever takes steps along gradients.
+const OF_STEPS: &[&str] = &["model.loss", "model.rate"];
+const OF_SPECTRAL: &[&str] = &["model.walk_length"];
+const OF_ITERATION: &[&str] = &["model.oversampling"];
 const OF_FILTER: &[&str] = &["model.filter_weight", "model.filter_linear"];
+const OF_LIGHTGCN: &[&str] = &["model.layers", "model.batches"];
+const OF_NORMALIZED: &[&str] = &["model.normalization"];
+/// Settings of whatever takes products with the graph.
+const OF_GRAPHS: &[&str] = &["model.edges"];
 /// Settings of models whose factors start from something and are held to it.
-const OF_TRAINED: &[&str] = &[
-    "model.regularization",
-    "model.init",
-    "model.initial_users",
-    "model.initial_products",
-];
+const OF_TRAINED: &[&str] = &["model.regularization", "model.init"];
+const OF_GIVEN: &[&str] = &["model.initial_users", "model.initial_products"];
+const OF_WHOLE: &[&str] = &["model.alpha0"];
+
+/// What a job of LightGCN leaves open.
+const DEFAULTS: lightgcn::Settings = lightgcn::Settings::DEFAULT;
 
 /// Refuses the keys of another algorithm, and what this one cannot do with time.
 fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
@@ -62,23 +66,36 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
             ("line", ModelKind::Line),
             ("spectral", ModelKind::Spectral),
             ("filter", ModelKind::Filter),
+            ("lightgcn", ModelKind::LightGcn),
         ],
     );
-    let (als, descent, trained) = (
-        (OF_ALS, "of \"als\""),
-        (OF_SGD, "of descent (\"sgd\", \"line\")"),
-        (OF_TRAINED, "of \"als\" and descent"),
+    let of = |keys, of| -> (&[&str], &str) { (keys, of) };
+    let (als, descent, spectral, lightgcn) = (
+        of(OF_ALS, "of \"als\""),
+        of(OF_SGD, "of descent (\"sgd\", \"line\")"),
+        of(OF_SPECTRAL, "of \"spectral\""),
+        of(OF_LIGHTGCN, "of \"lightgcn\""),
     );
-    let (spectral, iteration, filter) = (
-        (OF_SPECTRAL, "of \"spectral\""),
-        (OF_ITERATION, "of \"spectral\" and \"filter\""),
-        (OF_FILTER, "of \"filter\""),
-    );
+    let steps = of(OF_STEPS, "of descent (\"sgd\", \"line\") and \"lightgcn\"");
+    let graphs = of(OF_GRAPHS, "of \"spectral\", \"filter\" and \"lightgcn\"");
+    let normalized = of(OF_NORMALIZED, "of \"spectral\" and \"lightgcn\"");
+    let iterated = of(OF_ITERATION, "of \"spectral\" and \"filter\"");
+    let filter = of(OF_FILTER, "of \"filter\"");
+    let whole = of(OF_WHOLE, "of \"als\" and \"lightgcn\"");
+    let trained = of(OF_TRAINED, "of \"als\", descent and \"lightgcn\"");
+    let given = of(OF_GIVEN, "of \"als\" and descent");
     let others: &[(&[&str], &str)] = match kind {
-        ModelKind::Als => &[descent, spectral, iteration, filter],
-        ModelKind::Sgd | ModelKind::Line => &[als, spectral, iteration, filter],
-        ModelKind::Spectral => &[als, descent, trained, filter],
-        ModelKind::Filter => &[als, descent, trained, spectral],
+        ModelKind::Als => &[
+            descent, steps, spectral, iterated, normalized, graphs, filter, lightgcn,
+        ],
+        ModelKind::Sgd | ModelKind::Line => &[
+            als, whole, spectral, iterated, normalized, graphs, filter, lightgcn,
+        ],
+        ModelKind::Spectral => &[als, whole, descent, steps, trained, given, filter, lightgcn],
+        ModelKind::Filter => &[
+            als, whole, descent, steps, trained, given, spectral, normalized, lightgcn,
+        ],
+        ModelKind::LightGcn => &[als, descent, given, spectral, iterated, filter],
     };
     let fixed = [
         ("model.loss", "of \"sgd\""),
@@ -86,7 +103,7 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
     ];
     let fixed = match kind {
         ModelKind::Line => &fixed[..],
-        ModelKind::Spectral | ModelKind::Filter => &fixed[1..],
+        ModelKind::Spectral | ModelKind::LightGcn | ModelKind::Filter => &fixed[1..],
         ModelKind::Als | ModelKind::Sgd => &[],
     };
     let others = others
@@ -129,6 +146,58 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
 fn descends_on_values(merged: &Merged) -> bool {
     merged.text("model.loss") == Some("squared")
         && merged.count("model.negatives").unwrap_or(0) == 0
+}
+
+/// The loss of descent.
+fn loss(merged: &Merged, kind: ModelKind) -> Loss {
+    match kind {
+        ModelKind::Line => Loss::Line,
+        ModelKind::LightGcn => Loss::Bpr,
+        _ => word(
+            merged,
+            "model.loss",
+            &[
+                ("logistic", Loss::Logistic),
+                ("squared", Loss::Squared),
+                ("bernoulli-poisson", Loss::BernoulliPoisson),
+                ("poisson", Loss::Poisson),
+                ("bpr", Loss::Bpr),
+            ],
+        ),
+    }
+}
+
+/// The loss of a graph's embeddings, of which descent knows one and does not know the other.
+fn head(merged: &Merged, kind: ModelKind, faults: &mut Faults) -> HeadName {
+    let name = merged.text("model.loss").unwrap_or_default();
+    let given = merged.is_given("model.loss");
+    let head = match name {
+        "bpr" => HeadName::Bpr,
+        _ => HeadName::AllPairs,
+    };
+    let graph = kind == ModelKind::LightGcn;
+    let known = match name {
+        "bpr" => true,
+        "all-pairs" => graph,
+        _ => !graph,
+    };
+    if given && !known {
+        let known = if graph {
+            "\"bpr\" or \"all-pairs\""
+        } else {
+            "one of descent"
+        };
+        let sentence = format!(
+            "`model.loss` = \"{name}\" is not known with the kind \"{}\": use {known}",
+            kind.name()
+        );
+        faults.push(merged.origin("model.loss"), sentence);
+    }
+    if graph && merged.is_given("model.alpha0") && head != HeadName::AllPairs {
+        let sentence = "`model.alpha0` is for the loss \"all-pairs\": choose it, or remove the key";
+        faults.push(merged.origin("model.alpha0"), sentence);
+    }
+    head
 }
 
 /// Whether contexts are factored, with what belongs to that.
@@ -280,7 +349,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     let fits_all = match kind {
         ModelKind::Als => matches!(preset, Preset::Explicit | Preset::Full),
         ModelKind::Sgd => fits_values,
-        ModelKind::Line | ModelKind::Spectral | ModelKind::Filter => false,
+        ModelKind::Line | ModelKind::Spectral | ModelKind::LightGcn | ModelKind::Filter => false,
     };
     if fits_all && merged.text("input.negative") == Some("net") {
         let sentence = "`input.negative` = \"net\" is for models that weigh by values: this one fits values below 0 as they \
@@ -382,6 +451,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         let sentence = "`model.filter_weight` is 0 and `model.filter_linear` is off: nothing is left to score by, change one of them";
         faults.push(merged.origin("model.filter_weight"), sentence);
     }
+    let head = head(merged, kind, faults);
     let real = |path: &str| merged.real(path).unwrap_or_default();
     Model {
         forecast: forecast(merged, time, faults),
@@ -395,6 +465,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             ModelKind::Als => 0.003,
             ModelKind::Sgd | ModelKind::Line => 0.03,
             ModelKind::Spectral | ModelKind::Filter => 0.0,
+            ModelKind::LightGcn => DEFAULTS.regularization,
         }),
         regularization_given: merged.real("model.regularization").is_some(),
         nu: real("model.nu"),
@@ -419,21 +490,10 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         linear_attributes: merged.flag("model.linear_attributes"),
         half_life,
         non_negative,
-        loss: if kind == ModelKind::Line {
-            Loss::Line
-        } else {
-            word(
-                merged,
-                "model.loss",
-                &[
-                    ("logistic", Loss::Logistic),
-                    ("squared", Loss::Squared),
-                    ("bernoulli-poisson", Loss::BernoulliPoisson),
-                    ("poisson", Loss::Poisson),
-                    ("bpr", Loss::Bpr),
-                ],
-            )
-        },
+        loss: loss(merged, kind),
+        head,
+        layers: merged.count("model.layers").unwrap_or_default() as u32,
+        batches: merged.count("model.batches").map(|count| count as u32),
         negatives: merged.count("model.negatives").map(|count| count as u32),
         noise_power: merged.real("model.noise_power"),
         optimizer: word(
@@ -441,18 +501,22 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             "model.optimizer",
             &[("adagrad", Optimizer::Adagrad), ("sgd", Optimizer::Sgd)],
         ),
-        rate: real("model.rate"),
+        rate: merged.real("model.rate"),
         decay: real("model.decay"),
         biases: merged.flag("model.biases"),
-        normalization: word(
-            merged,
-            "model.normalization",
-            &[
-                ("symmetric", Normalization::Symmetric),
-                ("none", Normalization::None),
-                ("random-walk", Normalization::RandomWalk),
-            ],
-        ),
+        normalization: if kind == ModelKind::LightGcn && !merged.is_given("model.normalization") {
+            Normalization::Symmetric
+        } else {
+            word(
+                merged,
+                "model.normalization",
+                &[
+                    ("symmetric", Normalization::Symmetric),
+                    ("none", Normalization::None),
+                    ("random-walk", Normalization::RandomWalk),
+                ],
+            )
+        },
         edges: word(
             merged,
             "model.edges",

@@ -4,6 +4,8 @@ use super::*;
 use crate::failure::Text;
 use crate::job::document::Document;
 use crate::job::merge::Given;
+use ::model::graph::Normalization;
+use ::model::graph::lightgcn::HeadName;
 use ::model::sgd::Loss;
 
 const ALL: Needs = Needs {
@@ -96,7 +98,7 @@ fn every_kind_has_its_own_keys() {
     );
     check(
         &format!("{GOOD}[model]\nrate = 2\n"),
-        "j:10:8: `model.rate` is a key of descent (\"sgd\", \"line\"): the kind is \"als\", remove the key",
+        "j:10:8: `model.rate` is a key of descent (\"sgd\", \"line\") and \"lightgcn\": the kind is \"als\", remove the key",
     );
     check(
         &format!("{GOOD}[model]\nkind = \"line\"\nloss = \"bpr\"\ntime = \"factor\"\n"),
@@ -111,7 +113,7 @@ fn every_kind_has_its_own_keys() {
         &format!(
             "{GOOD}[model]\nkind = \"spectral\"\nregularization = 0.1\nbiases = true\ntime = \"factor\"\n"
         ),
-        "j:11:18: `model.regularization` is a key of \"als\" and descent: the kind is \"spectral\", remove the key; \
+        "j:11:18: `model.regularization` is a key of \"als\", descent and \"lightgcn\": the kind is \"spectral\", remove the key; \
          j:12:10: `model.biases` is a key of \"als\" and \"sgd\": the kind is \"spectral\", remove the key; \
          j:13:8: `model.time` = \"factor\" is not known with the kind \"spectral\": use \"ignore\", or \"als\"",
     );
@@ -125,7 +127,7 @@ fn every_kind_has_its_own_keys() {
     );
     check(
         &format!("{GOOD}[model]\nkind = \"filter\"\nwalk_length = 3\ninit = 0.1\n"),
-        "j:12:8: `model.init` is a key of \"als\" and descent: the kind is \"filter\", remove the key; \
+        "j:12:8: `model.init` is a key of \"als\", descent and \"lightgcn\": the kind is \"filter\", remove the key; \
          j:11:15: `model.walk_length` is a key of \"spectral\": the kind is \"filter\", remove the key",
     );
     check(
@@ -136,10 +138,34 @@ fn every_kind_has_its_own_keys() {
         &format!("{GOOD}[model]\nkind = \"spectral\"\nfilter_weight = 0.2\n"),
         "j:11:17: `model.filter_weight` is a key of \"filter\": the kind is \"spectral\", remove the key",
     );
+    check(
+        &format!(
+            "{GOOD}[model]\nkind = \"lightgcn\"\nloss = \"logistic\"\nnegatives = 2\nwalk_length = 3\n"
+        ),
+        "j:12:13: `model.negatives` is a key of descent (\"sgd\", \"line\"): the kind is \"lightgcn\", remove the key; \
+         j:13:15: `model.walk_length` is a key of \"spectral\": the kind is \"lightgcn\", remove the key; \
+         j:11:8: `model.loss` = \"logistic\" is not known with the kind \"lightgcn\": use \"bpr\" or \"all-pairs\"",
+    );
+    check(
+        &format!("{GOOD}[model]\nkind = \"lightgcn\"\nloss = \"bpr\"\nalpha0 = 0.1\n"),
+        "j:12:10: `model.alpha0` is for the loss \"all-pairs\": choose it, or remove the key",
+    );
+    check(
+        &format!("{GOOD}[model]\nkind = \"sgd\"\nloss = \"all-pairs\"\nlayers = 3\n"),
+        "j:12:10: `model.layers` is a key of \"lightgcn\": the kind is \"sgd\", remove the key; \
+         j:11:8: `model.loss` = \"all-pairs\" is not known with the kind \"sgd\": use one of descent",
+    );
+    let model = load(&format!("{GOOD}[model]\nkind = \"lightgcn\"\n"))
+        .unwrap()
+        .model;
+    assert_eq!(
+        (model.head, model.normalization, model.rate),
+        (HeadName::AllPairs, Normalization::Symmetric, None)
+    );
     let settings = load(&format!("{GOOD}[model]\nkind = \"line\"\nrate = 0.5\n")).unwrap();
     assert_eq!(
         (settings.model.loss, settings.model.rate),
-        (Loss::Line, 0.5)
+        (Loss::Line, Some(0.5))
     );
 }
 

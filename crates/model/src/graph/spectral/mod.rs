@@ -9,5 +9,6 @@ pub mod program;
 pub mod schedule;
 pub mod settings;
 
+pub use super::normalization::Normalization;
 pub use program::{Input, Iteration, Spectral};
-pub use settings::{Normalization, RANK_MAX, Settings, SettingsError};
+pub use settings::{RANK_MAX, Settings, SettingsError};

@@ -11,14 +11,12 @@ use crate::graph::ops::{
     ArrangeOp, DegreesOp, Factor, GraphOp, Power, ProductOp, RangesOp, ResidualsOp, Scales,
     StartOp, TurnOp,
 };
+use crate::graph::steps::{self, Draft, StageRole, rows, sealed};
 use crate::op::Op;
 use crate::reduce::Reduction;
 use crate::training::{Holds, TableVersion};
 use kernels::{upper_len, width_of};
-use tensor::{
-    DepotId, Grid, KeyRange, Mode, ObjectKey, PartialSpec, PartitionRef, Read, Step, StepId,
-    TableId, Task, TaskId,
-};
+use tensor::{Grid, KeyRange, Mode, ObjectKey, PartitionRef, Read, Step, TableId};
 
 /// The users of the model.
 pub const USERS: TableId = TableId(0);
@@ -55,59 +53,12 @@ pub enum Role {
     Silent,
 }
 
-/// The steps of one stage. Ids rise from the one it was begun with.
-struct Stage {
-    first: u64,
-    steps: Vec<(Step, Role)>,
+impl StageRole for Role {
+    const SILENT: Role = Role::Silent;
 }
 
-/// Op, reads, writes and cost.
-type Draft = (tensor::Op, Vec<Read>, Vec<ObjectKey>, u64);
-
-impl Stage {
-    fn next(&self) -> StepId {
-        StepId(self.first + self.steps.len() as u64)
-    }
-
-    fn push(
-        &mut self,
-        name: &str,
-        role: Role,
-        drafts: impl Iterator<Item = Draft>,
-        frees: Vec<KeyRange>,
-    ) {
-        let id = self.next();
-        let tasks = drafts
-            .zip(0..)
-            .map(|((op, reads, writes, cost), index)| Task {
-                id: TaskId { step: id, index },
-                op,
-                reads,
-                writes,
-                after: Vec::new(),
-                chain: None,
-                cost: cost.max(1),
-            });
-        let step = Step {
-            id,
-            name: name.to_owned(),
-            tasks: tasks.collect(),
-            partial: if role == Role::Silent {
-                PartialSpec::None
-            } else {
-                PartialSpec::Collect
-            },
-            frees,
-        };
-        self.steps.push((step, role));
-    }
-
-    fn reduce(&mut self, name: &str, reduction: Reduction) {
-        let steps = reduction.steps(self.next(), name);
-        self.steps
-            .extend(steps.into_iter().map(|step| (step, Role::Silent)));
-    }
-}
+/// The steps of one stage.
+type Stage = steps::Stage<Role>;
 
 /// What all steps of a run share.
 pub struct Layout<'a> {
@@ -221,10 +172,7 @@ impl Layout<'_> {
 
     /// Degrees, and random rows of products with their Gram.
     pub fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
-        let mut stage = Stage {
-            first,
-            steps: Vec::new(),
-        };
+        let mut stage = Stage::new(first);
         let edges = self.settings.edges;
         for mode in [Mode::User, Mode::Product] {
             let op = Op::Graph(GraphOp::Degrees(DegreesOp { edges })).encode();
@@ -253,6 +201,8 @@ impl Layout<'_> {
             grid: self.input.product.clone(),
             columns: start.rank,
             seed: self.settings.seed,
+            by: 1.0,
+            power: Power(0),
         }))
         .encode();
         let degrees = self.degrees(Mode::Product);
@@ -272,10 +222,7 @@ impl Layout<'_> {
 
     /// All steps of an epoch, counted from 1.
     pub fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
-        let mut stage = Stage {
-            first,
-            steps: Vec::new(),
-        };
+        let mut stage = Stage::new(first);
         let (rank, cubes) = (self.settings.rank, self.settings.cubes());
         let weight = self.settings.weight;
         let to_left = Factor::Left {
@@ -477,6 +424,7 @@ impl Layout<'_> {
             columns: to.rank,
             edges: self.settings.edges,
             scales,
+            onto: None,
         }))
         .encode();
         let degrees = self.degrees(to.mode);
@@ -511,15 +459,6 @@ impl Layout<'_> {
             std::iter::once(draft),
             vec![KeyRange::One(basis)],
         );
-    }
-}
-
-impl Stage {
-    /// The last step is also the last to read these.
-    fn push_frees(&mut self, keys: Vec<KeyRange>) {
-        if let Some((step, _)) = self.steps.last_mut() {
-            step.frees.extend(keys);
-        }
     }
 }
 
@@ -574,12 +513,4 @@ fn diagonalise(stage: &mut Stage, table: &TableVersion) {
         std::iter::once(draft),
         vec![KeyRange::One(root)],
     );
-}
-
-fn rows(table: &TableVersion, block: u32) -> u64 {
-    u64::from(table.grid.rows[block as usize]) / 4
-}
-
-fn sealed(partition: &PartitionRef) -> Read {
-    Read::whole(partition.object.key(DepotId::DATA))
 }

@@ -1,39 +1,16 @@
 //! The settings of the spectral model: text, checked together, then passed by value.
 
 pub use crate::als::settings::{RANK_MAX, SettingsError};
-use crate::graph::ops::{Edges, Power};
+use crate::graph::normalization::Normalization;
+use crate::graph::ops::Edges;
 use kernels::width_of;
 use serde::{Deserialize, Serialize};
-use tensor::Mode;
 
 /// The most steps of a walk that count.
 pub const WALK_MAX: u32 = 3;
 
 /// Columns beyond the rank at least, where the job leaves them open and the width has room.
 const OVERSAMPLING: u32 = 8;
-
-/// What the adjacency is divided by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Normalization {
-    /// Nothing: B = R.
-    None,
-    /// B = `D_u`^-½ R `D_v`^-½.
-    Symmetric,
-    /// B = `D_u`⁻¹ R: the steps of a random walk from users.
-    RandomWalk,
-}
-
-impl Normalization {
-    /// The powers of degrees by which B differs from R.
-    pub fn power(self, mode: Mode) -> Power {
-        match (self, mode) {
-            (Normalization::Symmetric, _) => Power(-1),
-            (Normalization::RandomWalk, Mode::User) => Power(-2),
-            _ => Power(0),
-        }
-    }
-}
 
 /// All settings. Absent keys take their defaults; [`Settings::check`] refuses what cannot be honoured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

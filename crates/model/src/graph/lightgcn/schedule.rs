@@ -1,0 +1,496 @@
+//! The steps of LightGCN as values: which task reads and writes which keys, and when keys are freed.
+//!
+//! With a the power of degrees on a side (−½ for symmetric), everything that layers read is kept times Dᵃ: parameters x̃ = Dᵃ X,
+//! gradients and sums. Then a layer is s ← x̃ + D²ᵃ R s, whose interactions are gathered without weights, and the last is brought
+//! back, E = D⁻ᵃ s / (L + 1). Users and products go through a layer in the same step.
+//!
+//! **Invariant:** every name here follows from the number of the step of Adam, and that from epoch and batch, so a replay makes the
+//! same steps.
+
+use super::program::Input;
+use super::settings::{HeadName, Settings};
+use crate::graph::ops::{
+    AdamOp, Batch, DegreesOp, GraphOp, HeadOp, Onto, Power, ProductOp, RivalsOp, Scales, StartOp,
+};
+use crate::graph::steps::{self, Draft, StageRole, rows, sealed};
+use crate::op::Op;
+use crate::reduce::Reduction;
+use crate::training::{Holds, TableVersion};
+use kernels::{upper_len, width_of};
+use tensor::{BlockId, Grid, KeyRange, Mode, ObjectKey, PartitionRef, Read, Step, TableId};
+
+/// Tables of users; those of products have the next number. E, which is the model.
+pub const EMBEDDINGS: TableId = TableId(0);
+/// Degrees.
+pub const DEGREES: TableId = TableId(2);
+/// x̃; without layers it is E.
+pub const PARAMETERS: TableId = TableId(4);
+/// The means of gradients.
+pub const MEANS: TableId = TableId(6);
+/// The means of their squares.
+pub const SQUARES: TableId = TableId(8);
+/// Gradients by E.
+pub const GRADIENTS: TableId = TableId(10);
+/// What layers make.
+pub const SUMS: TableId = TableId(12);
+/// Products less their rivals.
+pub const DIFFERENCES: TableId = TableId(14);
+/// Gradients by these.
+pub const OF_DIFFERENCES: TableId = TableId(16);
+
+const BOTH: [Mode; 2] = [Mode::User, Mode::Product];
+
+/// What a step's reduced partials are to the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Counts of blocks of a mode.
+    Counts(Mode),
+    /// Losses of a batch.
+    Loss(u32),
+    /// Nothing.
+    Silent,
+}
+
+impl StageRole for Role {
+    const SILENT: Role = Role::Silent;
+}
+
+type Stage = steps::Stage<Role>;
+
+/// What all steps of a run share.
+pub struct Layout<'a> {
+    /// The settings.
+    pub settings: &'a Settings,
+    /// The data.
+    pub input: &'a Input,
+}
+
+impl Layout<'_> {
+    fn grid(&self, mode: Mode) -> &Grid {
+        if mode == Mode::User {
+            &self.input.user
+        } else {
+            &self.input.product
+        }
+    }
+
+    fn partitions(&self, mode: Mode) -> &[PartitionRef] {
+        if mode == Mode::User {
+            &self.input.train.user_major
+        } else {
+            &self.input.train.product_major
+        }
+    }
+
+    fn version(&self, of_users: TableId, mode: Mode, columns: u32, version: u64) -> TableVersion {
+        TableVersion {
+            id: TableId(of_users.0 + u16::from(mode == Mode::Product)),
+            mode,
+            holds: Holds::Factors,
+            rank: columns,
+            width: width_of(columns as usize) as u32,
+            grid: self.grid(mode).clone(),
+            version,
+        }
+    }
+
+    /// A table after so many steps of Adam.
+    fn after(&self, table: TableId, mode: Mode, step: u32) -> TableVersion {
+        let table = if table == PARAMETERS && self.settings.layers == 0 {
+            EMBEDDINGS
+        } else {
+            table
+        };
+        self.version(table, mode, self.settings.rank, step.into())
+    }
+
+    fn degrees(&self, mode: Mode) -> TableVersion {
+        self.version(DEGREES, mode, 1, 0)
+    }
+
+    /// What the layer with a number makes, of all that a step of Adam goes through forwards and backwards.
+    fn sums(&self, mode: Mode, step: u32, layer: u32) -> TableVersion {
+        let number = u64::from(step) * 2 * u64::from(self.settings.layers) + u64::from(layer);
+        self.version(SUMS, mode, self.settings.rank, number)
+    }
+
+    /// Steps of Adam when an epoch is done.
+    fn steps(&self, epoch: u32) -> u32 {
+        epoch * self.settings.batches()
+    }
+
+    fn gram(&self, mode: Mode, step: u32) -> Reduction {
+        let table = self.after(EMBEDDINGS, mode, step);
+        Reduction {
+            id: 2 * u64::from(step) + u64::from(mode == Mode::Product),
+            leaves: table.grid.blocks(),
+            rows: 1,
+            row_bytes: (upper_len(table.width as usize) * 8) as u32,
+        }
+    }
+
+    /// Whether the head asks for Grams of embeddings.
+    fn all_pairs(&self) -> bool {
+        self.settings.loss == HeadName::AllPairs
+    }
+
+    /// The keys of a block of embeddings, with its Gram where it is asked for.
+    fn embedded(&self, mode: Mode, step: u32, block: u32) -> Vec<ObjectKey> {
+        let gram = self.all_pairs().then(|| self.gram(mode, step).leaf(block));
+        let block = self.after(EMBEDDINGS, mode, step).block(block);
+        std::iter::once(block).chain(gram).collect()
+    }
+
+    /// The tables of the model after an epoch.
+    pub fn tables(&self, epoch: u32) -> Vec<TableVersion> {
+        BOTH.map(|mode| self.after(EMBEDDINGS, mode, self.steps(epoch)))
+            .to_vec()
+    }
+
+    /// What a program restored after an epoch reads and does not write.
+    pub fn kept(&self, epoch: u32) -> Vec<KeyRange> {
+        let step = self.steps(epoch);
+        let mut kept = Vec::new();
+        for mode in BOTH {
+            kept.push(self.degrees(mode).keys());
+            for table in [EMBEDDINGS, PARAMETERS, MEANS, SQUARES] {
+                let keys = self.after(table, mode, step).keys();
+                if !kept.contains(&keys) {
+                    kept.push(keys);
+                }
+            }
+            if self.all_pairs() {
+                kept.push(KeyRange::One(self.gram(mode, step).root()));
+            }
+        }
+        kept
+    }
+
+    /// Degrees, the first parameters and the first embeddings.
+    pub fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
+        let mut stage = Stage::new(first);
+        let (settings, edges) = (self.settings, self.settings.edges);
+        for mode in BOTH {
+            let op = Op::Graph(GraphOp::Degrees(DegreesOp { edges })).encode();
+            let degrees = self.degrees(mode);
+            let drafts = self.partitions(mode).iter().zip(0..);
+            let drafts = drafts.map(|(partition, block)| {
+                let (reads, writes) = (vec![sealed(partition)], vec![degrees.block(block)]);
+                (op.clone(), reads, writes, partition.interactions / 64)
+            });
+            let name = format!("{mode} degrees");
+            stage.push(&name, Role::Counts(mode), drafts, Vec::new());
+        }
+        let start = |mode| {
+            let op = Op::Graph(GraphOp::Start(StartOp {
+                mode,
+                grid: self.grid(mode).clone(),
+                columns: settings.rank,
+                seed: settings.seed,
+                by: (settings.init_scale / f64::from(settings.rank).sqrt()) as f32,
+                power: settings.power(mode),
+            }))
+            .encode();
+            let (to, degrees) = (self.after(PARAMETERS, mode, 0), self.degrees(mode));
+            self.blocks(mode, move |block| {
+                let reads = vec![Read::whole(degrees.block(block))];
+                let writes = self.parameters(mode, 0, block);
+                (op.clone(), reads, writes, rows(&to, block))
+            })
+        };
+        let drafts = BOTH.into_iter().flat_map(start);
+        stage.push("first embeddings", Role::Silent, drafts, Vec::new());
+        self.forward(&mut stage, 0);
+        stage.steps
+    }
+
+    /// All steps of an epoch, counted from 1.
+    pub fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
+        let mut stage = Stage::new(first);
+        for batch in 0..self.settings.batches() {
+            let step = self.steps(epoch - 1) + batch + 1;
+            self.head(&mut stage, epoch, batch, step);
+            self.backward(&mut stage, step);
+            self.adam(&mut stage, step);
+            self.forward(&mut stage, step);
+        }
+        stage.steps
+    }
+
+    /// A draft a block of a mode.
+    fn blocks(&self, mode: Mode, draft: impl Fn(u32) -> Draft) -> impl Iterator<Item = Draft> {
+        (0..self.grid(mode).blocks()).map(draft)
+    }
+
+    /// Where parameters go, which without layers are embeddings.
+    fn parameters(&self, mode: Mode, step: u32, block: u32) -> Vec<ObjectKey> {
+        if self.settings.layers == 0 {
+            self.embedded(mode, step, block)
+        } else {
+            vec![self.after(PARAMETERS, mode, step).block(block)]
+        }
+    }
+
+    /// The rivals of a step.
+    fn rivals(&self, step: u32) -> RivalsOp {
+        RivalsOp {
+            blocks: self.input.product.blocks(),
+            columns: self.settings.rank,
+            seed: self.settings.seed,
+            step,
+            power: self.settings.power(Mode::Product),
+        }
+    }
+
+    /// A step over two blocks each: one of products, another as far on as rivals are or back.
+    fn opposed(
+        &self,
+        stage: &mut Stage,
+        name: &str,
+        op: GraphOp,
+        other: impl Fn(BlockId) -> BlockId,
+        (from, to): (&TableVersion, &TableVersion),
+    ) {
+        let (op, degrees) = (Op::Graph(op).encode(), self.degrees(Mode::Product));
+        let drafts = self.blocks(Mode::Product, |block| {
+            let other = other(BlockId(block)).0;
+            let reads = [
+                from.block(block),
+                from.block(other),
+                degrees.block(block),
+                degrees.block(other),
+            ];
+            let reads = reads.map(Read::whole).to_vec();
+            (op.clone(), reads, vec![to.block(block)], rows(from, block))
+        });
+        stage.push(name, Role::Silent, drafts, Vec::new());
+    }
+
+    /// The gradients by the embeddings that the step before made.
+    fn head(&self, stage: &mut Stage, epoch: u32, batch: u32, step: u32) {
+        let settings = self.settings;
+        let mut frees = Vec::new();
+        let rivals = (settings.loss == HeadName::Bpr).then(|| self.rivals(step));
+        let mut products = self.after(EMBEDDINGS, Mode::Product, step - 1);
+        if let Some(op) = rivals {
+            let differences = self.after(DIFFERENCES, Mode::Product, step);
+            let tables = (&products, &differences);
+            let other = |block| op.rivals_of(block);
+            self.opposed(stage, "rivals", GraphOp::Rivals(op), other, tables);
+            frees.push(differences.keys());
+            products = differences;
+        }
+        let users = self.after(EMBEDDINGS, Mode::User, step - 1);
+        let mut drafts: Vec<Draft> = Vec::new();
+        for (mode, own, others) in [
+            (Mode::User, &users, &products),
+            (Mode::Product, &products, &users),
+        ] {
+            let undone = mode == Mode::Product && rivals.is_some();
+            let op = Op::Graph(GraphOp::Head(HeadOp {
+                mode,
+                rows: own.grid.clone(),
+                others: others.grid.clone(),
+                columns: settings.rank,
+                head: settings.head(),
+                batch: Batch {
+                    seed: settings.seed,
+                    epoch,
+                    count: settings.batches(),
+                    number: batch,
+                },
+                power: if undone {
+                    Power(0)
+                } else {
+                    settings.power(mode)
+                },
+            }))
+            .encode();
+            let gram = self.gram(others.mode, step - 1).root();
+            let to = if undone { OF_DIFFERENCES } else { GRADIENTS };
+            let (degrees, to) = (self.degrees(mode), self.after(to, mode, step));
+            drafts.extend(
+                self.partitions(mode)
+                    .iter()
+                    .zip(0..)
+                    .map(|(partition, block)| {
+                        let mut reads = vec![
+                            sealed(partition),
+                            Read::rows(others.keys()),
+                            Read::whole(degrees.block(block)),
+                            Read::whole(own.block(block)),
+                        ];
+                        if self.all_pairs() {
+                            reads.push(Read::whole(gram));
+                        }
+                        let taken = partition.interactions / u64::from(settings.batches());
+                        let cost = partition.interactions / 64 + taken / 4 + rows(own, block);
+                        (op.clone(), reads, vec![to.block(block)], cost)
+                    }),
+            );
+        }
+        for mode in BOTH {
+            if settings.layers > 0 {
+                frees.push(self.after(EMBEDDINGS, mode, step - 1).keys());
+            }
+            if self.all_pairs() {
+                frees.push(KeyRange::One(self.gram(mode, step - 1).root()));
+            }
+        }
+        stage.push("gradients", Role::Loss(batch), drafts.into_iter(), frees);
+        if let Some(op) = rivals {
+            let [from, to] =
+                [OF_DIFFERENCES, GRADIENTS].map(|table| self.after(table, Mode::Product, step));
+            let other = |block| op.against(block);
+            self.opposed(stage, "rivals", GraphOp::Undo(op), other, (&from, &to));
+            stage.push_frees(vec![from.keys()]);
+        }
+    }
+
+    /// A layer of both modes: sums of what `from` holds onto `base`, which the last one brings back to the scale of embeddings.
+    fn layer(
+        &self,
+        stage: &mut Stage,
+        name: &str,
+        (from, base): (&[TableVersion; 2], &[TableVersion; 2]),
+        last: bool,
+        writes: impl Fn(Mode, u32) -> Vec<ObjectKey>,
+    ) {
+        let mut drafts: Vec<Draft> = Vec::new();
+        for (at, mode) in BOTH.into_iter().enumerate() {
+            let (base, others) = (&base[at], &from[1 - at]);
+            let power = self.settings.power(mode);
+            let op = Op::Graph(GraphOp::Product(ProductOp {
+                rows: base.grid.clone(),
+                others: others.grid.clone(),
+                columns: self.settings.rank,
+                edges: self.settings.edges,
+                scales: Scales {
+                    made: Power(2 * power.0),
+                    stored: Power(0),
+                },
+                onto: Some(if last {
+                    Onto {
+                        power: Power(-power.0),
+                        by: self.share(),
+                    }
+                } else {
+                    Onto {
+                        power: Power(0),
+                        by: 1.0,
+                    }
+                }),
+            }))
+            .encode();
+            let degrees = self.degrees(mode);
+            drafts.extend(
+                self.partitions(mode)
+                    .iter()
+                    .zip(0..)
+                    .map(|(partition, block)| {
+                        let reads = vec![
+                            sealed(partition),
+                            Read::rows(others.keys()),
+                            Read::whole(degrees.block(block)),
+                            Read::whole(base.block(block)),
+                        ];
+                        let cost = partition.interactions / 8 + rows(base, block);
+                        (op.clone(), reads, writes(mode, block), cost)
+                    }),
+            );
+        }
+        stage.push(name, Role::Silent, drafts.into_iter(), Vec::new());
+    }
+
+    /// 1 / (L + 1).
+    fn share(&self) -> f32 {
+        1.0 / (self.settings.layers + 1) as f32
+    }
+
+    /// The embeddings of parameters, with their Grams where the head asks for them.
+    fn forward(&self, stage: &mut Stage, step: u32) {
+        let parameters = BOTH.map(|mode| self.after(PARAMETERS, mode, step));
+        let mut from = parameters.clone();
+        for layer in 1..=self.settings.layers {
+            let last = layer == self.settings.layers;
+            let to = BOTH.map(|mode| self.sums(mode, step, layer));
+            self.layer(stage, "layer", (&from, &parameters), last, |mode, block| {
+                if last {
+                    self.embedded(mode, step, block)
+                } else {
+                    vec![to[usize::from(mode == Mode::Product)].block(block)]
+                }
+            });
+            if layer > 1 {
+                stage.push_frees(from.iter().map(TableVersion::keys).collect());
+            }
+            from = to;
+        }
+        if self.all_pairs() {
+            for mode in BOTH {
+                stage.reduce("squares", self.gram(mode, step));
+            }
+        }
+    }
+
+    /// What the gradients by embeddings are to parameters, but for the scale.
+    fn backward(&self, stage: &mut Stage, step: u32) {
+        let gradients = BOTH.map(|mode| self.after(GRADIENTS, mode, step));
+        let mut from = gradients.clone();
+        for layer in 1..=self.settings.layers {
+            let to = BOTH.map(|mode| self.sums(mode, step, self.settings.layers + layer));
+            let blocks =
+                |mode: Mode, block: u32| vec![to[usize::from(mode == Mode::Product)].block(block)];
+            self.layer(stage, "layer back", (&from, &gradients), false, blocks);
+            if layer > 1 {
+                stage.push_frees(from.iter().map(TableVersion::keys).collect());
+            }
+            from = to;
+        }
+        if self.settings.layers > 0 {
+            stage.push_frees(gradients.iter().map(TableVersion::keys).collect());
+        }
+    }
+
+    /// Moves parameters.
+    fn adam(&self, stage: &mut Stage, step: u32) {
+        let settings = self.settings;
+        let (mut drafts, mut frees): (Vec<Draft>, _) = (Vec::new(), Vec::new());
+        for mode in BOTH {
+            let op = Op::Graph(GraphOp::Adam(AdamOp {
+                columns: settings.rank,
+                power: settings.power(mode),
+                share: self.share(),
+                rate: settings.rate() as f32,
+                regularization: settings.regularization / f64::from(settings.batches()),
+                step,
+            }))
+            .encode();
+            let sums = if settings.layers == 0 {
+                self.after(GRADIENTS, mode, step)
+            } else {
+                self.sums(mode, step, 2 * settings.layers)
+            };
+            let degrees = self.degrees(mode);
+            let [before, now] = [step - 1, step].map(|step| {
+                [PARAMETERS, MEANS, SQUARES].map(|table| self.after(table, mode, step))
+            });
+            let moments = if step > 1 { 3 } else { 1 };
+            drafts.extend(self.blocks(mode, |block| {
+                let mut reads = vec![
+                    before[0].block(block),
+                    sums.block(block),
+                    degrees.block(block),
+                ];
+                reads.extend(before[1..moments].iter().map(|table| table.block(block)));
+                let mut writes = self.parameters(mode, step, block);
+                writes.splice(1..1, now[1..].iter().map(|table| table.block(block)));
+                let reads = reads.into_iter().map(Read::whole).collect();
+                (op.clone(), reads, writes, rows(&before[0], block))
+            }));
+            frees.push(sums.keys());
+            frees.extend(before[..moments].iter().map(TableVersion::keys));
+        }
+        stage.push("Adam", Role::Silent, drafts.into_iter(), frees);
+    }
+}

@@ -1,0 +1,169 @@
+//! The settings of LightGCN: text, checked together, then passed by value.
+
+use crate::graph::normalization::Normalization;
+use crate::graph::ops::{Edges, Head, Power};
+use crate::graph::spectral::settings::{RANK_MAX, SettingsError};
+use serde::{Deserialize, Serialize};
+use tensor::Mode;
+
+/// The most layers: beyond them embeddings of a component grow alike.
+pub const LAYERS_MAX: u32 = 4;
+
+/// What is minimised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeadName {
+    /// Products that users had above others.
+    Bpr,
+    /// 1 for interactions against 0 for all pairs.
+    AllPairs,
+}
+
+/// All settings. Absent keys take their defaults; [`Settings::check`] refuses what cannot be honoured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Columns of the embedding.
+    pub rank: u32,
+    /// Products with the graph that an embedding goes through; 0: none.
+    pub layers: u32,
+    /// Passes over the interactions.
+    pub epochs: u32,
+    /// Parts of an epoch, each with a step of its own. Absent: [`Settings::batches`].
+    pub batches: Option<u32>,
+    /// What is minimised.
+    pub loss: HeadName,
+    /// All pairs: the weight of a pair. Absent: 1.
+    pub alpha0: Option<f64>,
+    /// The length of Adam's steps. Absent: [`Settings::rate`].
+    pub rate: Option<f64>,
+    /// λ: a row is held by λ times its degree.
+    pub regularization: f64,
+    /// What the adjacency is divided by.
+    pub normalization: Normalization,
+    /// What an interaction weighs in the graph.
+    pub edges: Edges,
+    /// The standard deviation of the first rows times the root of the rank.
+    pub init_scale: f64,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// Stop when an epoch lowers the objective by less than this share; 0: never.
+    pub tolerance: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl Settings {
+    /// What a job leaves open.
+    pub const DEFAULT: Self = Settings {
+        rank: 64,
+        layers: 2,
+        epochs: 10,
+        batches: None,
+        loss: HeadName::AllPairs,
+        alpha0: None,
+        rate: None,
+        regularization: 0.01,
+        normalization: Normalization::Symmetric,
+        edges: Edges::Binary,
+        init_scale: 0.1,
+        seed: 0,
+        tolerance: 0.0,
+    };
+
+    /// Parts of an epoch. BPR deals a product one rival a step, and needs many; all pairs are whole in one.
+    pub fn batches(&self) -> u32 {
+        self.batches.unwrap_or(match self.loss {
+            HeadName::Bpr => 20,
+            HeadName::AllPairs => 4,
+        })
+    }
+
+    /// The length of Adam's steps: the more of them, the shorter.
+    pub fn rate(&self) -> f64 {
+        self.rate.unwrap_or(match self.loss {
+            HeadName::Bpr => 0.01,
+            HeadName::AllPairs => 0.05,
+        })
+    }
+
+    /// The head of a batch.
+    pub fn head(&self) -> Head {
+        match self.loss {
+            HeadName::Bpr => Head::Bpr,
+            HeadName::AllPairs => Head::AllPairs {
+                alpha0: self.alpha0.unwrap_or(1.0) / f64::from(self.batches()),
+            },
+        }
+    }
+
+    /// The power of degrees by which parameters and gradients are multiplied as they are kept.
+    pub fn power(&self, mode: Mode) -> Power {
+        if self.layers == 0 {
+            Power(0)
+        } else {
+            self.normalization.power(mode)
+        }
+    }
+
+    /// Checks all settings together.
+    ///
+    /// # Errors
+    /// The first that cannot be honoured.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let refuse = |key, problem: String| Err(SettingsError { key, problem });
+        for (key, value, least, most) in [
+            ("rank", self.rank, 1, RANK_MAX),
+            ("layers", self.layers, 0, LAYERS_MAX),
+            ("epochs", self.epochs, 1, u32::MAX),
+            ("batches", self.batches(), 1, 10_000),
+        ] {
+            if !(least..=most).contains(&value) {
+                return refuse(key, format!("is {value}: give {least} to {most}"));
+            }
+        }
+        for (key, value) in [
+            ("alpha0", self.alpha0.unwrap_or(0.0)),
+            ("regularization", self.regularization),
+            ("rate", self.rate()),
+            ("init", self.init_scale),
+        ] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return refuse(key, format!("is {value}: give 0 or more"));
+            }
+        }
+        if !(self.tolerance >= 0.0 && self.tolerance < 1.0) {
+            let problem = format!("is {}: give 0 or more, below 1", self.tolerance);
+            return refuse("tolerance", problem);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_is_refused_by_its_key() {
+        let key = |change: fn(&mut Settings)| {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            settings.check().err().map(|error| error.key)
+        };
+        assert_eq!(key(|_| ()), None);
+        assert_eq!(key(|s| s.rank = 0), Some("rank"));
+        assert_eq!(key(|s| s.layers = 5), Some("layers"));
+        assert_eq!(key(|s| s.layers = 0), None);
+        assert_eq!(key(|s| s.epochs = 0), Some("epochs"));
+        assert_eq!(key(|s| s.batches = Some(0)), Some("batches"));
+        assert_eq!(key(|s| s.alpha0 = Some(-1.0)), Some("alpha0"));
+        assert_eq!(key(|s| s.rate = Some(f64::INFINITY)), Some("rate"));
+        assert_eq!(key(|s| s.regularization = f64::NAN), Some("regularization"));
+        assert_eq!(key(|s| s.tolerance = 1.0), Some("tolerance"));
+    }
+}

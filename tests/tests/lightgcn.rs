@@ -1,0 +1,551 @@
+//! LightGCN end to end in one process: against the whole computation in f64 (its gradients against differences of its loss),
+//! whatever must not matter, and a planted structure.
+
+use kernels::{Random, Simd};
+use model::Training;
+use model::graph::head::pairs;
+use model::graph::lightgcn::schedule::MEANS;
+use model::graph::lightgcn::{HeadName, Input, LightGcn, Settings};
+use model::graph::{Batch, Normalization, Power, RivalsOp};
+use std::collections::{BTreeMap, BTreeSet};
+use store::IoMode;
+use store::partition::Partition;
+use tensor::{BlockId, Grid, KeyRange, Mode, News, Program, TableId};
+use tests::ingested::{DAY, Row, some_rows};
+use tests::inline::InlineError;
+use tests::tiled::{Bed, bed};
+
+fn input(bed: &Bed) -> Input {
+    Input {
+        user: bed.input.user.clone(),
+        product: bed.input.product.clone(),
+        train: bed.input.train.clone(),
+    }
+}
+
+/// The tables of a model as bytes, and the objective of every epoch.
+#[derive(Clone, Debug, PartialEq)]
+struct Trained {
+    users: Vec<u8>,
+    products: Vec<u8>,
+    objectives: Vec<f64>,
+}
+
+fn result(bed: &Bed, program: &LightGcn) -> Trained {
+    let tables = program.tables();
+    let bytes = |at: usize| bed.found.world.bytes_of(tables[at].keys());
+    let news = bed.found.world.news.iter();
+    let objectives = news.map(|News::Epoch { objective, .. }| objective.unwrap());
+    Trained {
+        users: bytes(0),
+        products: bytes(1),
+        objectives: objectives.collect(),
+    }
+}
+
+fn train(bed: &mut Bed, settings: &Settings) -> Result<Trained, InlineError> {
+    let mut program = LightGcn::new(settings.clone(), input(bed)).unwrap();
+    bed.found.world.news.clear();
+    bed.found.world.objects.clear();
+    bed.found.world.run(&mut program, &exec::begin)?;
+    Ok(result(bed, &program))
+}
+
+fn numbers(bytes: &[u8], columns: usize) -> Vec<Vec<f64>> {
+    let floats = bytes.chunks_exact(4);
+    let floats: Vec<f64> = floats
+        .map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap())))
+        .collect();
+    let rows = floats.chunks_exact(columns.next_multiple_of(16));
+    rows.map(|row| row[..columns].to_vec()).collect()
+}
+
+/// Rows of users, then of products.
+type Nodes = Vec<Vec<f64>>;
+
+/// The graph and the job, in f64 and without blocks.
+struct Naive {
+    settings: Settings,
+    users: Vec<u32>,
+    products: Vec<u32>,
+    product_grid: Grid,
+    /// Pairs of a user's place and a product's.
+    pairs: Vec<(usize, usize)>,
+    degrees: Vec<f64>,
+}
+
+impl Naive {
+    fn new(bed: &Bed, settings: &Settings) -> Self {
+        let ids = |grid: &Grid| -> Vec<u32> {
+            let blocks = grid.block_ids();
+            blocks.flat_map(|block| grid.row_ids(block)).collect()
+        };
+        let (users, products) = (ids(&bed.input.user), ids(&bed.input.product));
+        let place: BTreeMap<u32, usize> = products.iter().copied().zip(0..).collect();
+        let (mut pairs, mut user) = (Vec::new(), 0);
+        for of in &bed.input.train.user_major {
+            let sealed = bed.found.world.sealed[&of.object.digest].clone();
+            let partition = Partition::open(sealed).unwrap();
+            let piece = partition.piece(0..partition.interactions()).unwrap();
+            let csr = piece.csr(partition.offsets(), 1 << 32).unwrap();
+            for row in 0..csr.rows() {
+                let columns = csr.row(row).map(|at| place[&csr.columns()[at]]);
+                pairs.extend(columns.map(|product| (user, product)));
+                user += 1;
+            }
+        }
+        let mut degrees = vec![0.0; users.len() + products.len()];
+        for &(user, product) in &pairs {
+            degrees[user] += 1.0;
+            degrees[users.len() + product] += 1.0;
+        }
+        Naive {
+            settings: settings.clone(),
+            users,
+            products,
+            product_grid: bed.input.product.clone(),
+            pairs,
+            degrees,
+        }
+    }
+
+    fn start(&self) -> Nodes {
+        let rank = self.settings.rank as usize;
+        let deviation = self.settings.init_scale / (rank as f64).sqrt();
+        let ids = self.users.iter().map(|&id| (1, id));
+        let ids = ids.chain(self.products.iter().map(|&id| (0, id)));
+        ids.zip(&self.degrees)
+            .map(|((stream, id), &degree)| {
+                let mut row = vec![0.0; rank];
+                Random::new(self.settings.seed, 0x300, stream, id).fill_normal(&mut row);
+                let some = if degree > 0.0 { deviation } else { 0.0 };
+                row.iter().map(|&x| some * f64::from(x)).collect()
+            })
+            .collect()
+    }
+
+    /// Â of nodes.
+    fn layer(&self, nodes: &Nodes) -> Nodes {
+        let power = |node: usize, mode| {
+            let halves = self.settings.normalization.power(mode).0;
+            self.degrees[node].powf(f64::from(halves) / 2.0)
+        };
+        let mut out = vec![vec![0.0; nodes[0].len()]; nodes.len()];
+        for &(user, product) in &self.pairs {
+            let product = self.users.len() + product;
+            let by = power(user, Mode::User) * power(product, Mode::Product);
+            for k in 0..nodes[0].len() {
+                out[user][k] += by * nodes[product][k];
+                out[product][k] += by * nodes[user][k];
+            }
+        }
+        out
+    }
+
+    /// The mean over layers.
+    fn smooth(&self, nodes: &Nodes) -> Nodes {
+        let (mut sum, mut last) = (nodes.clone(), nodes.clone());
+        for _ in 0..self.settings.layers {
+            last = self.layer(&last);
+            for (sum, last) in sum.iter_mut().zip(&last) {
+                sum.iter_mut().zip(last).for_each(|(sum, x)| *sum += x);
+            }
+        }
+        let share = 1.0 / f64::from(self.settings.layers + 1);
+        sum.iter_mut().flatten().for_each(|x| *x *= share);
+        sum
+    }
+
+    /// The loss of embeddings and its gradient by them, of a batch counted from 0 over all epochs.
+    fn head(&self, e: &Nodes, batch: u32) -> (f64, Nodes) {
+        let (settings, first) = (&self.settings, self.users.len());
+        let count = settings.batches();
+        let of = Batch {
+            seed: settings.seed,
+            epoch: batch / count + 1,
+            count,
+            number: batch % count,
+        };
+        let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+        let (mut loss, mut g) = (0.0, vec![vec![0.0; e[0].len()]; e.len()]);
+        let rivals = self.rivals(batch + 1);
+        let add = |g: &mut Nodes, to: usize, by: f64, from: usize| {
+            for k in 0..e[0].len() {
+                g[to][k] += by * e[from][k];
+            }
+        };
+        for &(user, place) in &self.pairs {
+            let held = count == 1 || of.holds(self.users[user], self.products[place]);
+            let product = first + place;
+            match (held, settings.loss) {
+                (false, _) => (),
+                (true, HeadName::AllPairs) => {
+                    let off = dot(&e[user], &e[product]) - 1.0;
+                    loss += 0.5 * off * off;
+                    add(&mut g, user, off, product);
+                    add(&mut g, product, off, user);
+                }
+                (true, HeadName::Bpr) => {
+                    let rival = rivals.get(&place).map(|rival| first + rival);
+                    let against = rival.map_or(0.0, |rival| dot(&e[user], &e[rival]));
+                    let x = dot(&e[user], &e[product]) - against;
+                    loss += (-x).exp().ln_1p();
+                    let slope = -1.0 / (1.0 + x.exp());
+                    add(&mut g, user, slope, product);
+                    add(&mut g, product, slope, user);
+                    if let Some(rival) = rival {
+                        add(&mut g, user, -slope, rival);
+                        add(&mut g, rival, -slope, user);
+                    }
+                }
+            }
+        }
+        if settings.loss == HeadName::AllPairs {
+            let alpha0 = settings.alpha0.unwrap() / f64::from(count);
+            for user in 0..first {
+                for product in first..e.len() {
+                    let score = dot(&e[user], &e[product]);
+                    loss += 0.5 * alpha0 * score * score;
+                    add(&mut g, user, alpha0 * score, product);
+                    add(&mut g, product, alpha0 * score, user);
+                }
+            }
+        }
+        (loss, g)
+    }
+
+    fn rivals(&self, step: u32) -> BTreeMap<usize, usize> {
+        let grid = &self.product_grid;
+        let op = RivalsOp {
+            blocks: grid.blocks(),
+            columns: self.settings.rank,
+            seed: self.settings.seed,
+            step,
+            power: Power(0),
+        };
+        let first = |block: BlockId| grid.rows[..block.0 as usize].iter().sum::<u32>() as usize;
+        let order = |block: BlockId| {
+            let rows = grid.rows[block.0 as usize] as usize;
+            op.order(
+                block,
+                &self.degrees[self.users.len() + first(block)..][..rows],
+            )
+        };
+        let mut of = BTreeMap::new();
+        for block in grid.block_ids() {
+            let other = op.rivals_of(block);
+            assert_eq!(op.against(other), block);
+            let (own, rivals) = (order(block), order(other));
+            let pairs = pairs(&own, &rivals);
+            of.extend(
+                pairs.map(|(row, rival)| {
+                    (first(block) + row as usize, first(other) + rival as usize)
+                }),
+            );
+        }
+        of
+    }
+
+    /// The gradient by parameters, with what regularizes them.
+    fn gradient(&self, x: &Nodes, batch: u32) -> (f64, Nodes) {
+        let (loss, by_e) = self.head(&self.smooth(x), batch);
+        let mut g = self.smooth(&by_e);
+        let lambda = self.settings.regularization / f64::from(self.settings.batches());
+        for ((g, x), degree) in g.iter_mut().zip(x).zip(&self.degrees) {
+            g.iter_mut()
+                .zip(x)
+                .for_each(|(g, x)| *g += lambda * degree * x);
+        }
+        (loss, g)
+    }
+
+    /// What [`Naive::gradient`] is the gradient of.
+    fn objective(&self, x: &Nodes) -> f64 {
+        let lambda = self.settings.regularization / f64::from(self.settings.batches());
+        let squares = x.iter().zip(&self.degrees);
+        let squares = squares.map(|(x, degree)| degree * x.iter().map(|x| x * x).sum::<f64>());
+        self.head(&self.smooth(x), 0).0 + 0.5 * lambda * squares.sum::<f64>()
+    }
+
+    /// The embeddings and the losses of epochs.
+    fn train(&self) -> (Nodes, Vec<f64>) {
+        let mut x = self.start();
+        let (mut m, mut v) = (x.clone(), x.clone());
+        m.iter_mut().chain(&mut v).flatten().for_each(|x| *x = 0.0);
+        let (count, mut losses) = (self.settings.batches(), Vec::new());
+        for batch in 0..self.settings.epochs * count {
+            let (loss, g) = self.gradient(&x, batch);
+            if batch % count == 0 {
+                losses.push(0.0);
+            }
+            *losses.last_mut().unwrap() += loss;
+            let corrections = [0.9_f64, 0.999].map(|beta| 1.0 - beta.powi(batch as i32 + 1));
+            let moments = m.iter_mut().flatten().zip(v.iter_mut().flatten());
+            let all = x.iter_mut().flatten().zip(g.iter().flatten()).zip(moments);
+            for ((x, g), (m, v)) in all {
+                *m = 0.9 * *m + 0.1 * g;
+                *v = 0.999 * *v + 0.001 * g * g;
+                *x -= self.settings.rate() * (*m / corrections[0])
+                    / ((*v / corrections[1]).sqrt() + 1e-8);
+            }
+        }
+        (self.smooth(&x), losses)
+    }
+}
+
+/// Some products share their blocks, others are alone.
+fn small() -> Vec<Row> {
+    let mut rows = some_rows(1500, 3);
+    for (row, i) in rows.iter_mut().zip(0_i64..) {
+        (row.user, row.product) = (row.user % 40, (row.product * 3 + i % 3) % 200);
+    }
+    rows
+}
+
+fn heads() -> [Settings; 2] {
+    let settings = Settings {
+        rank: 5,
+        init_scale: 1.0,
+        regularization: 0.01,
+        rate: Some(0.01),
+        loss: HeadName::Bpr,
+        ..Settings::default()
+    };
+    [
+        settings.clone(),
+        Settings {
+            loss: HeadName::AllPairs,
+            alpha0: Some(0.2),
+            ..settings
+        },
+    ]
+}
+
+/// After the first step the mean of gradients is a tenth of the gradient.
+#[test]
+fn gradients_are_differences_of_the_loss() {
+    let mut bed = bed(&small(), IoMode::Mmap);
+    for head in heads() {
+        for (layers, normalization) in [
+            (0, Normalization::Symmetric),
+            (1, Normalization::Symmetric),
+            (2, Normalization::RandomWalk),
+            (3, Normalization::Symmetric),
+        ] {
+            let settings = Settings {
+                layers,
+                normalization,
+                epochs: 1,
+                batches: Some(1),
+                ..head.clone()
+            };
+            let trained = train(&mut bed, &settings).unwrap();
+            let naive = Naive::new(&bed, &settings);
+            let mut x = naive.start();
+            let means = |of: u16, grid: &Grid| {
+                let keys = KeyRange::Blocks {
+                    table: TableId(MEANS.0 + of),
+                    first: 0,
+                    count: grid.blocks(),
+                    version: 1,
+                };
+                numbers(&bed.found.world.bytes_of(keys), 5)
+            };
+            let mut found = means(0, &bed.input.user);
+            found.extend(means(1, &bed.input.product));
+            let (loss, gradient) = naive.gradient(&x, 0);
+            assert!((trained.objectives[0] - loss).abs() < 1e-5 * loss);
+            for node in (0..x.len()).step_by(7) {
+                for k in 0..5 {
+                    if naive.degrees[node] == 0.0 {
+                        assert_eq!(found[node][k], 0.0);
+                        continue;
+                    }
+                    let (h, at) = (1e-4, x[node][k]);
+                    let mut off = |by: f64| {
+                        x[node][k] = at + by;
+                        let value = naive.objective(&x);
+                        x[node][k] = at;
+                        value
+                    };
+                    let difference = (off(h) - off(-h)) / (2.0 * h);
+                    assert!(
+                        (gradient[node][k] - difference).abs() < 1e-5 * (1.0 + difference.abs())
+                    );
+                    let engine = found[node][k] / 0.1;
+                    assert!(
+                        (engine - difference).abs() < 1e-4 * (1.0 + difference.abs()),
+                        "{:?} {layers} {normalization:?} {node}: {engine} instead of {difference}",
+                        settings.loss
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn training_is_that_of_the_whole_computation() {
+    let mut bed = bed(&small(), IoMode::Mmap);
+    for head in heads() {
+        for (layers, batches) in [(0, 3), (1, 1), (3, 3)] {
+            let settings = Settings {
+                layers,
+                epochs: 3,
+                batches: Some(batches),
+                ..head.clone()
+            };
+            let trained = train(&mut bed, &settings).unwrap();
+            let (exact, losses) = Naive::new(&bed, &settings).train();
+            for (found, exact) in trained.objectives.iter().zip(losses) {
+                assert!(
+                    (found - exact).abs() < 1e-4 * exact,
+                    "{found} instead of {exact}"
+                );
+            }
+            let mut found = numbers(&trained.users, 5);
+            found.extend(numbers(&trained.products, 5));
+            let cells = found.iter().flatten().zip(exact.iter().flatten());
+            let off = cells.map(|(x, y)| (x - y).abs()).fold(0.0, f64::max);
+            assert!(off < 2e-3, "{:?} {layers} {batches}: {off}", settings.loss);
+        }
+    }
+}
+
+#[test]
+fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
+    let rows = some_rows(20_000, 5);
+    let mut reference = bed(&rows, IoMode::Mmap);
+    let mut other = bed(&rows, IoMode::Pread);
+    other.found.world.backwards = true;
+    for head in heads() {
+        let settings = Settings {
+            rank: 20,
+            epochs: 2,
+            batches: Some(2),
+            ..head
+        };
+        let expected = train(&mut reference, &settings).unwrap();
+        for simd in Simd::available() {
+            let room = &mut other.found.world.room;
+            (room.simd, room.budget_bytes) = (simd, 50_000);
+            // The smallest budget that does: passes gather the rows that they name.
+            let found = loop {
+                match train(&mut other, &settings) {
+                    Ok(found) => break found,
+                    Err(InlineError::Task(plan::Failure::Budget { enough, .. })) => {
+                        other.found.world.room.budget_bytes = enough.0;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            };
+            assert!(found == expected, "{:?} {simd}", settings.loss);
+        }
+    }
+}
+
+#[test]
+fn a_run_goes_on_from_a_pause_and_frees_what_nobody_reads() {
+    let mut bed = bed(&some_rows(6000, 5), IoMode::Mmap);
+    for (head, layers) in heads().into_iter().zip([2, 0]) {
+        let settings = Settings {
+            rank: 6,
+            layers,
+            epochs: 4,
+            batches: Some(2),
+            ..head
+        };
+        let expected = train(&mut bed, &settings).unwrap();
+        let blocks = bed.input.user.blocks() + bed.input.product.blocks();
+        // Degrees, parameters, both means and, where they are others, embeddings; the roots of Grams.
+        let tables = if layers == 0 { 4 } else { 5 };
+        let roots = if settings.loss == HeadName::AllPairs {
+            2
+        } else {
+            0
+        };
+        assert_eq!(
+            bed.found.world.objects.len() as u32,
+            tables * blocks + roots
+        );
+        bed.found.world.objects.clear();
+        bed.found.world.news.clear();
+        let mut program = LightGcn::new(settings.clone(), input(&bed))
+            .unwrap()
+            .with_pause(2);
+        bed.found.world.run(&mut program, &exec::begin).unwrap();
+        let state = program.encode();
+        let mut program = LightGcn::new(settings, input(&bed)).unwrap();
+        program.restore(Some(&state)).unwrap();
+        bed.found.world.run(&mut program, &exec::begin).unwrap();
+        assert_eq!(Training::epochs_done(&program), 4);
+        assert!(result(&bed, &program) == expected);
+    }
+}
+
+/// Users of four tastes buy of their taste's products alone, some of which are popular: scores tell tastes apart where counts do not.
+#[test]
+fn planted_tastes_are_found() {
+    let mut rows = Vec::new();
+    for user in 0..120_i64 {
+        for k in 0..30_u64 {
+            let word = (user as u64 * 31 + k).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
+            let skewed = (word % 20) * ((word >> 8) % 20) / 20;
+            rows.push(Row {
+                user,
+                product: skewed as i64 * 4 + user % 4,
+                seconds: 20_000 * DAY + k as i64,
+                value: 1.0,
+            });
+        }
+    }
+    let mut bed = bed(&rows, IoMode::Mmap);
+    for head in heads() {
+        let settings = Settings {
+            rank: 8,
+            epochs: 20,
+            batches: Some(5),
+            init_scale: 0.1,
+            rate: Some(0.02),
+            ..head
+        };
+        let trained = train(&mut bed, &settings).unwrap();
+        let naive = Naive::new(&bed, &settings);
+        let (users, products) = (numbers(&trained.users, 8), numbers(&trained.products, 8));
+        // Who is connected has one taste: the least node that is reached.
+        let first = users.len();
+        let mut taste: Vec<usize> = (0..first + products.len()).collect();
+        for _ in 0..taste.len() {
+            for &(user, product) in &naive.pairs {
+                let least = taste[user].min(taste[first + product]);
+                (taste[user], taste[first + product]) = (least, least);
+            }
+        }
+        let had: BTreeSet<_> = naive.pairs.iter().copied().collect();
+        let scored = |user: usize, own: bool| -> Vec<f64> {
+            let open = (0..products.len()).filter(|&product| {
+                let unseen =
+                    naive.degrees[first + product] > 0.0 && !had.contains(&(user, product));
+                unseen && (taste[user] == taste[first + product]) == own
+            });
+            let score = |product: usize| {
+                users[user]
+                    .iter()
+                    .zip(&products[product])
+                    .map(|(x, y)| x * y)
+                    .sum()
+            };
+            open.map(score).collect()
+        };
+        let (mut above, mut all) = (0, 0);
+        for user in 0..first {
+            let others = scored(user, false);
+            for own in scored(user, true) {
+                above += others.iter().filter(|&&other| own > other).count();
+                all += others.len();
+            }
+        }
+        let share = f64::from(above as u32) / f64::from(all as u32);
+        assert!(share > 0.95, "{:?}: {share}", settings.loss);
+    }
+}
