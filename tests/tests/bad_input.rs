@@ -209,7 +209,7 @@ fn of_keys() -> Vec<Case> {
         ),
         of_job(
             plus("[model]\nkind = \"gcn\"\n"),
-            "job.toml:10:8: `model.kind` cannot be \"gcn\": it is not in this version; \"als\", \"sgd\", \"line\", \"spectral\", \"lightgcn\" are",
+            "job.toml:10:8: `model.kind` cannot be \"gcn\": it is not in this version; \"als\", \"sgd\", \"line\", \"spectral\", \"filter\", \"lightgcn\" are",
         ),
         of_job(
             plus("[model]\npreset = \"hue\"\n"),

@@ -290,6 +290,7 @@ impl Bed {
             time: None,
             context: None,
             width: WIDTH as u32,
+            filter: None,
             offset: 0.0,
         };
         let held_out = vec![validation.clone(), test.clone()];

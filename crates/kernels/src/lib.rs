@@ -33,6 +33,7 @@ pub mod sgd;
 pub mod simd;
 pub mod slopes;
 pub mod spmm;
+pub mod spread;
 pub mod subspace;
 mod tile;
 pub mod top;
@@ -59,8 +60,11 @@ pub use rows::Rows;
 pub use simd::{Path, Simd, SimdError};
 pub use slopes::{Losses, slopes};
 pub use spmm::{LINE, Lines, Weights, spmm};
+pub use spread::{Places, spread};
 pub use subspace::{subspace, subspace_scratch};
-pub use top::{Products, Ranked, finish, pack_products, packed_len, rank, rank_scratch};
+pub use top::{
+    Added, Products, Ranked, Users, finish, pack_products, packed_len, rank, rank_scratch,
+};
 
 /// Lanes of a vector, and the number that every width is a multiple of.
 pub const LANES: usize = 16;

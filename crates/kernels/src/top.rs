@@ -1,7 +1,8 @@
 //! The k best products of every user: score, mask and selection in one pass, so that no matrix of scores is ever
 //! written to memory.
 //!
-//! A score is one chain of fused multiply-adds over the columns of the factors in order, plus the product's bias.
+//! A score is one chain of fused multiply-adds over the columns of the factors in order, plus the product's bias, plus what else
+//! the model knows of the two.
 //! Better is the higher score, then the lower tie hash, then the lower row id: a total order, so the k best do not
 //! depend on the blocks that products and users come in.
 #![allow(unsafe_code)]
@@ -71,6 +72,32 @@ pub struct Products<'a> {
     pub biases: Option<&'a [f32]>,
 }
 
+/// Users to choose for.
+#[derive(Clone, Copy, Debug)]
+pub struct Users<'a> {
+    /// A factor row each.
+    pub factors: &'a [f32],
+    /// What is added to their scores.
+    pub added: Option<Added<'a>>,
+}
+
+/// A number for each user and product of a call: user u's of product i stands at u · `stride` + i.
+#[derive(Clone, Copy, Debug)]
+pub struct Added<'a> {
+    /// The numbers; whole vectors are read of each user's.
+    pub scores: &'a [f32],
+    /// From one user to the next.
+    pub stride: usize,
+}
+
+impl<'a> Added<'a> {
+    /// Those of one user, for products from one on.
+    #[inline(always)]
+    fn of(self, user: usize, first: usize) -> &'a [f32] {
+        &self.scores[user * self.stride + first..]
+    }
+}
+
 /// Floats that [`pack_products`] fills.
 pub const fn packed_len(width: usize, products: usize) -> usize {
     products.next_multiple_of(LANES) * width
@@ -132,7 +159,7 @@ impl Kernel for Pack<'_> {
 }
 
 /// Offers products to users: `best` holds k places for each user, [`Ranked::NONE`] before the first call, and keeps
-/// the k best of all calls in no order of use; [`finish`] sorts them. `users` are factor rows, `masks[u]` the rising
+/// the k best of all calls in no order of use; [`finish`] sorts them. `masks[u]` are the rising
 /// row ids that user u must not be offered. A score that is not a number is never ranked.
 ///
 /// # Panics
@@ -140,7 +167,7 @@ impl Kernel for Pack<'_> {
 pub fn rank(
     simd: Simd,
     width: usize,
-    users: &[f32],
+    users: Users<'_>,
     products: Products<'_>,
     masks: &[&[u32]],
     k: usize,
@@ -153,7 +180,7 @@ pub fn rank(
         "width {width}"
     );
     assert_eq!(
-        users.len(),
+        users.factors.len(),
         masks.len() * width,
         "a mask and a factor row per user"
     );
@@ -167,6 +194,13 @@ pub fn rank(
     assert!(
         products.biases.is_none_or(|biases| biases.len() == count),
         "a bias per product"
+    );
+    let padded = count.next_multiple_of(LANES);
+    assert!(
+        users.added.is_none_or(|added| {
+            added.scores.len() >= masks.len().saturating_sub(1) * added.stride + padded
+        }),
+        "whole vectors of added scores per user"
     );
     assert!(scratch.len() >= rank_scratch(), "the scratch is short");
     if k > 0 {
@@ -190,7 +224,7 @@ pub fn finish(best: &mut [Ranked]) -> usize {
 
 struct Rank<'a> {
     width: usize,
-    users: &'a [f32],
+    users: Users<'a>,
     products: Products<'a>,
     masks: &'a [&'a [u32]],
     k: usize,
@@ -218,10 +252,13 @@ impl Kernel for Rank<'_> {
             let padded = panels.len() / width;
             for u in (0..masks.len()).step_by(USERS) {
                 let some = USERS.min(masks.len() - u);
-                let users = &users[u * width..(u + some) * width];
-                score_stripe::<V>(width, users, panels, scratch);
+                let factors = &users.factors[u * width..(u + some) * width];
+                score_stripe::<V>(width, factors, panels, scratch);
                 for t in 0..some {
                     let scores = &mut scratch[t * STRIPE..][..padded];
+                    if let Some(added) = users.added {
+                        add::<V>(added.of(u + t, first), scores);
+                    }
                     let best = &mut best[(u + t) * k..(u + t + 1) * k];
                     select::<V>(products, first, scores, masks[u + t], best);
                 }
@@ -305,6 +342,21 @@ fn score_tile<V: Vector, const R: usize, const C: usize>(
         for c in 0..C {
             // SAFETY: inside (R − 1) · STRIPE + 16 C floats, as asserted.
             unsafe { sums[t][c].store(scores.as_mut_ptr().add(t * STRIPE + c * LANES)) };
+        }
+    }
+}
+
+/// Adds to the scores of one user.
+#[inline(always)]
+fn add<V: Vector>(added: &[f32], scores: &mut [f32]) {
+    for (scores, added) in scores
+        .chunks_exact_mut(LANES)
+        .zip(added.chunks_exact(LANES))
+    {
+        // SAFETY: both chunks have 16 floats.
+        unsafe {
+            let sum = V::load(scores.as_ptr()).add(V::load(added.as_ptr()));
+            sum.store(scores.as_mut_ptr());
         }
     }
 }

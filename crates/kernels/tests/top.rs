@@ -1,9 +1,15 @@
 //! Fused top-k against a full sort, bit for bit across instruction sets and cuts.
 
 use kernels::{
-    Products, Random, Ranked, Rows, Simd, finish, pack_products, packed_len, rank, rank_scratch,
+    Added, Products, Random, Ranked, Rows, Simd, Users, finish, pack_products, packed_len, rank,
+    rank_scratch,
 };
 use proptest::prelude::*;
+
+/// From one user to the next: room for whole vectors from any product on.
+fn stride(products: usize) -> usize {
+    products + 16
+}
 
 /// Products and users with many equal scores.
 struct Case {
@@ -12,11 +18,18 @@ struct Case {
     factors: Vec<f32>,
     ties: Vec<u64>,
     biases: Option<Vec<f32>>,
+    added: Option<Vec<f32>>,
     masks: Vec<Vec<u32>>,
 }
 
 impl Case {
-    fn new(seed: u64, width: usize, users: usize, products: usize, biased: bool) -> Self {
+    fn new(
+        seed: u64,
+        width: usize,
+        users: usize,
+        products: usize,
+        (biased, adds): (bool, bool),
+    ) -> Self {
         let small = |purpose: u32, row: usize, draw: u32| {
             (Random::new(seed, purpose, 0, row as u32).word(draw) % 5) as f32 - 2.0
         };
@@ -39,6 +52,10 @@ impl Case {
                 .map(|j| u64::from(Random::new(seed, 2, 0, j as u32).word(0) % 7))
                 .collect(),
             biases: biased.then(|| (0..products).map(|j| small(3, j, 0)).collect()),
+            added: adds.then(|| {
+                let all = (0..users * stride(products)).map(|i| small(5, i, 0) / 7.0);
+                all.collect()
+            }),
             masks: (0..users)
                 .map(|u| {
                     (0..products)
@@ -79,12 +96,19 @@ impl Case {
                 biases,
             };
             let places = best.chunks_mut(user_cut * k);
-            for ((users, masks), best) in self
+            let stride = stride(self.ties.len());
+            for (((factors, masks), best), first) in self
                 .users
                 .chunks(user_cut * width)
                 .zip(masks.chunks(user_cut))
                 .zip(places)
+                .zip((0..).step_by(user_cut))
             {
+                let added = self.added.as_ref().map(|added| Added {
+                    scores: &added[first * stride + range.start..],
+                    stride,
+                });
+                let users = Users { factors, added };
                 rank(simd, width, users, products, masks, k, &mut scratch, best);
             }
         }
@@ -96,7 +120,7 @@ impl Case {
     }
 
     fn sorted(&self, k: usize) -> Vec<Vec<Ranked>> {
-        let of_user = |(user, mask): (&[f32], &Vec<u32>)| {
+        let of_user = |(u, (user, mask)): (usize, (&[f32], &Vec<u32>))| {
             let offers = self
                 .factors
                 .chunks(self.width)
@@ -108,7 +132,10 @@ impl Case {
                         .iter()
                         .zip(product)
                         .fold(0.0_f32, |sum, (x, y)| x.mul_add(*y, sum));
-                    let score = chain + self.biases.as_ref().map_or(0.0, |biases| biases[j]) + 0.0;
+                    let added = self.added.as_ref();
+                    let added = added.map_or(0.0, |added| added[u * stride(self.ties.len()) + j]);
+                    let bias = self.biases.as_ref().map_or(0.0, |biases| biases[j]);
+                    let score = chain + added + bias + 0.0;
                     Ranked {
                         score,
                         tie: self.ties[j],
@@ -123,6 +150,7 @@ impl Case {
         self.users
             .chunks(self.width)
             .zip(&self.masks)
+            .enumerate()
             .map(of_user)
             .collect()
     }
@@ -134,9 +162,9 @@ proptest! {
     #[test]
     fn the_best_are_those_of_a_full_sort(
         seed: u64, blocks in 1_usize..6, users in 1_usize..30, products in 1_usize..700, k in 1_usize..40,
-        biased: bool, product_cut in 1_usize..700, user_cut in 1_usize..30,
+        biased: bool, adds: bool, product_cut in 1_usize..700, user_cut in 1_usize..30,
     ) {
-        let case = Case::new(seed, 16 * blocks, users, products, biased);
+        let case = Case::new(seed, 16 * blocks, users, products, (biased, adds));
         let expected = case.sorted(k);
         for simd in Simd::available() {
             prop_assert_eq!(&case.ranked(simd, k, product_cut, user_cut), &expected, "{}", simd);
@@ -146,7 +174,7 @@ proptest! {
 
 #[test]
 fn a_score_that_is_no_number_is_never_ranked() {
-    let mut case = Case::new(1, 16, 1, 20, false);
+    let mut case = Case::new(1, 16, 1, 20, (false, false));
     case.masks[0].clear();
     case.factors[5 * 16] = f32::NAN;
     for simd in Simd::available() {

@@ -9,10 +9,10 @@ use kernels::{Rows, Simd};
 use rayon::prelude::*;
 
 pub use kernels::dot;
-pub use kernels::top::{Ranked, finish};
+pub use kernels::top::{Added, Ranked, Users, finish};
 
 /// Users that one thread takes at a time.
-const USERS: usize = 64;
+const CHUNK: usize = 64;
 /// Products packed at a time.
 pub const PART: usize = 4096;
 
@@ -55,6 +55,8 @@ pub struct Packed {
     rows: Vec<u32>,
     ties: Vec<u64>,
     places: Vec<u32>,
+    /// Candidates of the parts before.
+    before: usize,
 }
 
 impl Packed {
@@ -66,7 +68,14 @@ impl Packed {
             rows: Vec::new(),
             ties: Vec::new(),
             places: Vec::new(),
+            before: 0,
         }
+    }
+
+    /// Begins anew: the parts of all products come next, by rising row ids.
+    pub fn begin(&mut self) {
+        self.before = 0;
+        self.rows.clear();
     }
 
     /// Bytes of one, with the scratch of as many threads.
@@ -86,6 +95,7 @@ impl Packed {
                 .zip(part.products)
                 .filter(|(_, row)| row.popularity > 0)
         };
+        self.before += self.rows.len();
         self.places.clear();
         self.places.extend(candidates().map(|(place, _)| place));
         self.rows.clear();
@@ -103,11 +113,12 @@ impl Packed {
         );
     }
 
-    /// Offers them to users: a row of factors, a mask of rising row ids and `k` places each.
+    /// Offers them to users: a row of factors, a mask of rising row ids and `k` places each. What is added to a user's scores has a
+    /// number for each candidate since [`Packed::begin`].
     pub fn offer(
         &self,
         simd: Simd,
-        users: &[f32],
+        users: Users<'_>,
         masks: &[&[u32]],
         k: usize,
         best: &mut [Ranked],
@@ -119,11 +130,18 @@ impl Packed {
             biases: None,
         };
         let chunks = users
-            .par_chunks(USERS * self.width)
-            .zip(masks.par_chunks(USERS));
-        chunks.zip(best.par_chunks_mut(USERS * k)).for_each_init(
+            .factors
+            .par_chunks(CHUNK * self.width)
+            .zip(masks.par_chunks(CHUNK));
+        let chunks = chunks.zip(best.par_chunks_mut(CHUNK * k)).enumerate();
+        chunks.for_each_init(
             || vec![0.0; top::rank_scratch()],
-            |scratch, ((users, masks), best)| {
+            |scratch, (chunk, ((factors, masks), best))| {
+                let added = users.added.map(|added| Added {
+                    scores: &added.scores[chunk * CHUNK * added.stride + self.before..],
+                    stride: added.stride,
+                });
+                let users = Users { factors, added };
                 top::rank(simd, self.width, users, products, masks, k, scratch, best);
             },
         );

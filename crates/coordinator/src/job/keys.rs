@@ -342,11 +342,12 @@ pub const KEYS: &[Key] = &[
     ),
     choice(
         "model.kind",
-        &["als", "sgd", "line", "spectral", "lightgcn"],
-        &["gcn", "ucmf", "filter"],
+        &["als", "sgd", "line", "spectral", "filter", "lightgcn"],
+        &["gcn", "ucmf"],
         "als",
         "The algorithm: `als` solves, `sgd` descends on samples, `line` is `sgd` with the loss and the negatives of LINE, \
-         `spectral` takes the singular vectors of the graph of users and products, `lightgcn` learns an embedding that is smoothed over \
+         `spectral` takes the singular vectors of the graph of users and products, `filter` scores by what this graph lets \
+         pass (GF-CF), `lightgcn` learns an embedding that is smoothed over \
          this graph.",
     ),
     choice(
@@ -385,7 +386,7 @@ pub const KEYS: &[Key] = &[
         1,
         100_000,
         Some("10"),
-        "Passes over all modes; of `spectral`, iterations. `lightgcn` needs more than the others: 20 to 50.",
+        "Passes over all modes; of `spectral` and `filter`, iterations. `lightgcn` needs more than the others: 20 to 50.",
     ),
     real(
         "model.regularization",
@@ -653,7 +654,7 @@ pub const KEYS: &[Key] = &[
         &["binary", "values"],
         &[],
         "binary",
-        "`spectral`, `lightgcn`: whether an interaction weighs 1 or its value in the graph. Degrees are sums of weights.",
+        "`spectral`, `filter`, `lightgcn`: whether an interaction weighs 1 or its value in the graph. Degrees are sums of weights.",
     ),
     count(
         "model.walk_length",
@@ -668,9 +669,25 @@ pub const KEYS: &[Key] = &[
         0,
         511,
         None,
-        "`spectral`: columns that are iterated beyond the rank, so that the last ones converge too. Absent: 8, and what fills the last \
+        "`spectral`, `filter`: columns that are iterated beyond the rank, so that the last ones converge too. Absent: 8, and what fills the last \
          vector of 16.",
     ),
+    real(
+        "model.filter_weight",
+        0.0,
+        1e6,
+        Some("0.3"),
+        "`filter`: the weight of the low-pass part, the `rank` strongest directions of the graph, beside the linear part. 0: the linear \
+         part alone. More where interactions are few.",
+    ),
+    Key {
+        path: "model.filter_linear",
+        shape: Shape::Flag,
+        default: Some("true"),
+        flag: None,
+        help: "`filter`: whether the linear part counts: products by the users that they share. Its scores are made from the data set each \
+               time; without it the model is plain factors.",
+    },
     texts(
         "model.initial_products",
         "Parquet files with products' first factors, as of an earlier model: a column of ids (named as in the data, or `id`) and one of lists, or one a factor. Products without a row start as ever.",

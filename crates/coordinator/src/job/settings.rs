@@ -223,6 +223,8 @@ pub enum ModelKind {
     Line,
     /// Singular vectors of the graph.
     Spectral,
+    /// The closed-form filter of the graph.
+    Filter,
     /// An embedding smoothed over the graph.
     LightGcn,
 }
@@ -235,6 +237,7 @@ impl ModelKind {
             ModelKind::Sgd => "sgd",
             ModelKind::Line => "line",
             ModelKind::Spectral => "spectral",
+            ModelKind::Filter => "filter",
             ModelKind::LightGcn => "lightgcn",
         }
     }
@@ -373,6 +376,10 @@ pub struct Model {
     pub walk_length: u32,
     /// Columns iterated beyond the rank; `None`: what fills whole vectors.
     pub oversampling: Option<u32>,
+    /// The weight of the low-pass part of a filter.
+    pub filter_weight: f64,
+    /// Whether its linear part counts.
+    pub filter_linear: bool,
     /// Tables of users' first factors.
     pub initial_users: Vec<Location>,
     /// The same of products.
@@ -391,7 +398,7 @@ impl Model {
             ModelKind::Sgd | ModelKind::Line => {
                 self.loss == Loss::Squared && self.negatives.unwrap_or(0) == 0
             }
-            ModelKind::Spectral | ModelKind::LightGcn => false,
+            ModelKind::Spectral | ModelKind::LightGcn | ModelKind::Filter => false,
         }
     }
 }

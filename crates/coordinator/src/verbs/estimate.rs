@@ -40,7 +40,9 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         samples: samples(&settings.model),
         iterates: matches!(
             settings.model.kind,
-            settings::ModelKind::Spectral | settings::ModelKind::LightGcn
+            settings::ModelKind::Spectral
+                | settings::ModelKind::Filter
+                | settings::ModelKind::LightGcn
         ),
         rank: u64::from(settings.model.rank),
         columns_beside: columns_beside(&settings.model),
@@ -127,6 +129,7 @@ fn columns_beside(model: &settings::Model) -> u64 {
         Algorithm::Als(settings) => settings.bias_columns().into(),
         Algorithm::Sgd(settings) => u64::from(settings.columns() - settings.rank),
         Algorithm::Spectral(settings) => u64::from(settings.columns() - settings.rank),
+        Algorithm::Filter(settings) => u64::from(settings.low_pass().columns() - settings.rank),
         Algorithm::LightGcn(_) => 0,
     }
 }
@@ -134,7 +137,10 @@ fn columns_beside(model: &settings::Model) -> u64 {
 /// Samples for an interaction; 0 where the model is solved.
 fn samples(model: &settings::Model) -> u64 {
     match Algorithm::of(model) {
-        Algorithm::Als(_) | Algorithm::Spectral(_) | Algorithm::LightGcn(_) => 0,
+        Algorithm::Als(_)
+        | Algorithm::Spectral(_)
+        | Algorithm::LightGcn(_)
+        | Algorithm::Filter(_) => 0,
         Algorithm::Sgd(settings) if settings.loss == Loss::Bpr => settings.negatives().into(),
         Algorithm::Sgd(settings) => 1 + u64::from(settings.negatives()),
     }

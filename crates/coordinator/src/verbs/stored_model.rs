@@ -4,12 +4,12 @@ use super::engine::{Engine, failed};
 use crate::driver::StoredObject;
 use crate::failure::Failure;
 use crate::job::settings::{self, ModelKind, ModelTime};
-use depot::{Depot, Model, ModelTable};
+use depot::{Depot, Model, ModelTable, Versioned};
 use model::als::{self, ContextUse, Preset, Scaling, Solver, TimeUse};
 use model::digest::DigestFeed;
 use model::evaluate::Factors;
 use model::forecast::{Forecast, Moment};
-use model::graph::{lightgcn, spectral};
+use model::graph::{Edges, filter, lightgcn, spectral};
 use model::sgd;
 use model::{Best, Holds, Stopping, TableVersion};
 use plan::Refusal;
@@ -31,6 +31,8 @@ pub enum Algorithm {
     Sgd(sgd::Settings),
     /// Singular vectors of the graph.
     Spectral(spectral::Settings),
+    /// The closed-form filter of the graph.
+    Filter(filter::Settings),
     /// An embedding smoothed over the graph.
     LightGcn(lightgcn::Settings),
 }
@@ -42,6 +44,7 @@ impl Algorithm {
             ModelKind::Als => Algorithm::Als(als_settings(model)),
             ModelKind::Sgd | ModelKind::Line => Algorithm::Sgd(sgd_settings(model)),
             ModelKind::Spectral => Algorithm::Spectral(spectral_settings(model)),
+            ModelKind::Filter => Algorithm::Filter(filter_settings(model)),
             ModelKind::LightGcn => Algorithm::LightGcn(lightgcn_settings(model)),
         }
     }
@@ -53,7 +56,10 @@ impl Algorithm {
             Algorithm::Als(settings) => {
                 Algorithm::Als(settings.over_cells(data.small(), !model.regularization_given))
             }
-            other @ (Algorithm::Sgd(_) | Algorithm::Spectral(_) | Algorithm::LightGcn(_)) => other,
+            other @ (Algorithm::Sgd(_)
+            | Algorithm::Spectral(_)
+            | Algorithm::LightGcn(_)
+            | Algorithm::Filter(_)) => other,
         }
     }
 
@@ -64,6 +70,7 @@ impl Algorithm {
             Algorithm::Sgd(settings) if settings.loss == sgd::Loss::Line => "line",
             Algorithm::Sgd(_) => "sgd",
             Algorithm::Spectral(_) => "spectral",
+            Algorithm::Filter(_) => "filter",
             Algorithm::LightGcn(_) => "lightgcn",
         }
     }
@@ -73,7 +80,18 @@ impl Algorithm {
         match self {
             Algorithm::Als(settings) => settings.preset == Preset::Explicit,
             Algorithm::Sgd(settings) => settings.fits_values(),
-            Algorithm::Spectral(_) | Algorithm::LightGcn(_) => false,
+            Algorithm::Spectral(_) | Algorithm::Filter(_) | Algorithm::LightGcn(_) => false,
+        }
+    }
+
+    /// What interactions weigh in the linear filter of its scores, where they have one.
+    pub fn filter(&self) -> Option<Edges> {
+        match self {
+            Algorithm::Filter(settings) => settings.scored_by(),
+            Algorithm::Als(_)
+            | Algorithm::Sgd(_)
+            | Algorithm::Spectral(_)
+            | Algorithm::LightGcn(_) => None,
         }
     }
 
@@ -169,6 +187,20 @@ fn spectral_settings(model: &settings::Model) -> spectral::Settings {
         normalization: model.normalization,
         edges: model.edges,
         walk_length: model.walk_length,
+        weight: 1.0,
+        seed: model.seed,
+        tolerance: model.tolerance,
+    }
+}
+
+fn filter_settings(model: &settings::Model) -> filter::Settings {
+    filter::Settings {
+        rank: model.rank,
+        epochs: model.epochs,
+        oversampling: model.oversampling,
+        edges: model.edges,
+        weight: model.filter_weight,
+        linear: model.filter_linear,
         seed: model.seed,
         tolerance: model.tolerance,
     }
@@ -189,6 +221,53 @@ fn lightgcn_settings(model: &settings::Model) -> lightgcn::Settings {
         init_scale: model.init,
         seed: model.seed,
         tolerance: model.tolerance,
+    }
+}
+
+/// How scores come from the tables of a model, as its manifest says it: whoever scores need not know what made them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scorer {
+    /// Dot products.
+    Dot,
+    /// Dot products, and the linear filter of the training view, which is found by the manifest's lineage.
+    Filter {
+        /// What interactions weigh.
+        edges: Edges,
+    },
+}
+
+impl Scorer {
+    /// Of what an algorithm makes.
+    pub fn of(algorithm: &Algorithm) -> Self {
+        let filter = algorithm.filter();
+        filter.map_or(Scorer::Dot, |edges| Scorer::Filter { edges })
+    }
+
+    /// As a manifest keeps it.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn encode(self) -> Result<Versioned, Failure> {
+        let json = || serde_json::to_vec(&self);
+        let bytes = match self {
+            Scorer::Dot => Ok(b"dot".to_vec()),
+            Scorer::Filter { .. } => json(),
+        };
+        let bytes = bytes.map_err(|error| Failure::new(Refusal::Bug, error.to_string()))?;
+        Ok(Versioned { version: 1, bytes })
+    }
+
+    fn decode(kept: &Versioned) -> Result<Self, Failure> {
+        if kept.bytes == b"dot" {
+            return Ok(Scorer::Dot);
+        }
+        serde_json::from_slice(&kept.bytes).map_err(|error| {
+            let sentence = format!(
+                "how the model scores cannot be read ({error}): it is of another version, train again"
+            );
+            Failure::new(Refusal::BadData, sentence)
+        })
     }
 }
 
@@ -250,6 +329,7 @@ pub struct StoredModel {
     pub manifest: Model,
     /// How it was made.
     pub record: Record,
+    scorer: Scorer,
     tables: Vec<TableVersion>,
 }
 
@@ -279,23 +359,29 @@ impl StoredModel {
         };
         let tables = manifest.tables.iter().enumerate().map(table).collect();
         Ok(StoredModel {
+            scorer: Scorer::decode(&manifest.scorer)?,
             manifest,
             record,
             tables,
         })
     }
 
-    /// The tables that score, a tensor at `moment`.
+    /// What scores, a tensor at `moment`.
     ///
     /// # Errors
     /// Where the model has no users or no products.
     pub fn factors(&self, moment: Option<Moment>) -> Result<Factors, Failure> {
-        Factors::of(&self.tables, moment, self.record.offset).ok_or_else(|| {
+        let factors = Factors::of(&self.tables, moment, self.record.offset).ok_or_else(|| {
             Failure::new(
                 Refusal::BadData,
                 "the model has no user or no product factors: train again",
             )
-        })
+        })?;
+        let filter = match self.scorer {
+            Scorer::Dot => None,
+            Scorer::Filter { edges } => Some(edges),
+        };
+        Ok(Factors { filter, ..factors })
     }
 
     /// Where the blocks of its tables are.
@@ -351,6 +437,7 @@ pub fn no_factors() -> Factors {
         context: None,
         width: 0,
         offset: 0.0,
+        filter: None,
     }
 }
 

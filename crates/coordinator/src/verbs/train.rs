@@ -5,7 +5,7 @@ use super::data::{self, Views};
 use super::engine::{Engine, Stage, failed, key_of, refused, simd};
 use super::ids;
 use super::initial::{self, Initial};
-use super::stored_model::{Algorithm, Record, StoredModel, digest_of};
+use super::stored_model::{Algorithm, Record, Scorer, StoredModel, digest_of};
 use super::warnings;
 use crate::driver::{Outcome, Pace, Resume, StoredObject};
 use crate::failure::Failure;
@@ -13,7 +13,7 @@ use crate::output::report::{BestReport, TrainReport, WorkReport};
 use depot::{Body, Checkpoint, CheckpointObject, Depot, Model, ModelTable, Versioned};
 use futures::future::BoxFuture;
 use model::als::{self, Als};
-use model::evaluate::{self, Metric, RankingTask, SampledEvaluation, ValidationErrors};
+use model::evaluate::{self, Factors, Metric, RankingTask, SampledEvaluation, ValidationErrors};
 use model::graph::lightgcn::{self, LightGcn};
 use model::graph::spectral::{self, Spectral};
 use model::graph::tiles::Caches;
@@ -313,15 +313,10 @@ async fn program(
             let program = Sgd::new(settings, input).map_err(|error| config(&error))?;
             Ok(watched(program, watch))
         }
-        Algorithm::Spectral(settings) => {
-            let input = spectral::Input {
-                user,
-                product,
-                train: views.train.clone(),
-                caches: Caches::default(),
-            };
-            let program = Spectral::new(settings, input).map_err(|error| config(&error))?;
-            Ok(watched(program, watch))
+        Algorithm::Spectral(settings) => iterating(settings, data, views, watch),
+        Algorithm::Filter(settings) => {
+            settings.check().map_err(|error| config(&error))?;
+            iterating(settings.low_pass(), data, views, watch)
         }
         Algorithm::LightGcn(settings) => {
             let input = lightgcn::Input {
@@ -333,6 +328,23 @@ async fn program(
             Ok(watched(program, watch))
         }
     }
+}
+
+/// Subspace iteration on the training view.
+fn iterating(
+    settings: spectral::Settings,
+    data: &DataSet,
+    views: &Views,
+    watch: Watch,
+) -> Result<Box<dyn Training>, Failure> {
+    let input = spectral::Input {
+        user: data.user.grid.clone(),
+        product: data.product.grid.clone(),
+        train: views.train.clone(),
+        caches: Caches::default(),
+    };
+    let program = Spectral::new(settings, input).map_err(|error| config(&error))?;
+    Ok(watched(program, watch))
 }
 
 /// What measures epochs, how they are compared, and when training pauses.
@@ -372,7 +384,10 @@ fn sampler(
     let input = evaluate::Input {
         user: data.user.clone(),
         product: data.product.clone(),
-        factors: super::stored_model::no_factors(),
+        factors: Factors {
+            filter: algorithm.filter(),
+            ..super::stored_model::no_factors()
+        },
         train: views.train.clone(),
         validation: views.validation.clone(),
         test: None,
@@ -505,10 +520,7 @@ async fn seal(
     let model = Model {
         run,
         kind: record.algorithm.kind().to_owned(),
-        scorer: Versioned {
-            version: 1,
-            bytes: b"dot".to_vec(),
-        },
+        scorer: Scorer::of(&record.algorithm).encode()?,
         settings: Versioned {
             version: 1,
             bytes: record.encode()?,

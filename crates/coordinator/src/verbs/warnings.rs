@@ -33,7 +33,9 @@ pub fn of(settings: &Settings, views: &Views) -> Vec<String> {
 fn ignores_values(model: &Model) -> bool {
     match model.kind {
         ModelKind::Als => model.preset == Preset::Rendle,
-        ModelKind::Spectral | ModelKind::LightGcn => model.edges == Edges::Binary,
+        ModelKind::Spectral | ModelKind::LightGcn | ModelKind::Filter => {
+            model.edges == Edges::Binary
+        }
         ModelKind::Sgd | ModelKind::Line => !matches!(model.loss, Loss::Squared | Loss::Poisson),
     }
 }
@@ -44,6 +46,7 @@ fn name(model: &Model) -> &'static str {
         ModelKind::Sgd => "its loss",
         ModelKind::Line => "the kind \"line\"",
         ModelKind::Spectral => "the kind \"spectral\" with `edges` = \"binary\"",
+        ModelKind::Filter => "the kind \"filter\" with `edges` = \"binary\"",
         ModelKind::LightGcn => "the kind \"lightgcn\" with `edges` = \"binary\"",
     }
 }

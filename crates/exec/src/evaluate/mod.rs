@@ -1,5 +1,6 @@
 //! Runs the ops of evaluation.
 
+mod filtering;
 mod products;
 mod rank;
 mod ratings;

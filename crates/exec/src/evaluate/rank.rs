@@ -46,6 +46,8 @@ impl RankWork {
             moment: op.moment,
             context: op.context,
             width: op.width,
+            filter: op.filter,
+            grids: [&op.users, &op.products],
         };
         let (scoring, block) = Scoring::of(task, &mut reads, scorer)?;
         let sealed = (0..3 + usize::from(op.mask))
@@ -89,7 +91,7 @@ impl RankWork {
         };
         let held_out = partition(fetched.next())?;
         let hashes: Vec<u64> = dictionary(fetched.next())?.iter().map(hash_of).collect();
-        self.scoring.take_small(fetched)?;
+        self.scoring.take_first(fetched)?;
         let rows = self.op.users.rows[self.block.0 as usize] as usize;
         let counts = [
             train.rows() as usize,
@@ -118,7 +120,8 @@ impl RankWork {
             .checked_sub(fixed)
             .ok_or_else(|| short_by(fixed, budget))?;
         let needed = |row| needed(&self.op, &opened, row);
-        self.scoring.plan(&self.op.products, left, rows, needed)?;
+        self.scoring
+            .plan(&self.op.products, left, rows, needed, &self.room)?;
         self.baselines = Some(Baselines::new(&self.op.layout, seen_max));
         self.opened = Some(opened);
         self.next_group()
@@ -169,8 +172,8 @@ impl RankWork {
             }
             if !people.is_empty() {
                 self.group = Some(Group::new(&self.op.layout, people));
-                self.scoring.begin(Arc::from(chosen));
-                return Ok(());
+                let rows = Arc::from(chosen);
+                return self.scoring.begin(rows, &opened.train, &self.room);
             }
         }
         Ok(())
@@ -182,13 +185,13 @@ impl RankWork {
             return Err(bug("products before partitions".to_owned()));
         };
         let (op, simd, first_pass) = (&self.op, self.room.simd, !self.baselines_closed);
-        let (_, factors, packed) = self.scoring.under();
+        let (_, users, packed) = self.scoring.under();
         self.room.pool.install(|| {
             for stretch in loaded.stretches() {
                 if first_pass {
                     baselines.absorb(&op.layout, stretch.first, stretch.products);
                 }
-                group.absorb(&op.layout, simd, factors, &stretch, packed);
+                group.absorb(&op.layout, simd, users, &stretch, packed);
             }
         });
         if !self.scoring.done(loaded) {

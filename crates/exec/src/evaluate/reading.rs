@@ -213,7 +213,8 @@ pub(crate) fn walk(
     Ok(pieces)
 }
 
-fn malformed(partition: &Partition, error: &tensor::CsrError) -> Failure {
+/// What a partition of other rows than its data set is.
+pub(crate) fn malformed(partition: &Partition, error: &tensor::CsrError) -> Failure {
     let path = partition.file().path().display();
     Failure::Refused {
         refusal: Refusal::BadData,

@@ -3,27 +3,34 @@
 //!
 //! **Invariant:** nothing here knows what becomes of a score, or which users are in a group.
 
+use crate::evaluate::filtering::Filtering;
 use crate::evaluate::reading::{Reads, RowBytes, bug, whole};
 use crate::evaluate::stretches::{Loaded, Pieces, short_by};
-use crate::work::{Fetched, Need, Part, Want};
+use crate::work::{Fetched, Need, Part, Room, Want};
 use model::context::ContextAt;
 use model::forecast::Moment;
-use model::score::{Packed, at_row};
+use model::graph::Edges;
+use model::score::{Packed, Users, at_row};
 use plan::Failure;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use store::partition::Partition;
 use tensor::{BlockId, Grid, KeyRange, ObjectKey, Task};
 
 /// What a model scores with.
 #[derive(Clone, Copy)]
-pub(crate) struct Scorer {
+pub(crate) struct Scorer<'a> {
     /// The bin of a tensor.
     pub(crate) moment: Option<Moment>,
     /// The context, where contexts are factored.
     pub(crate) context: Option<ContextAt>,
     /// Floats of a row of factors.
     pub(crate) width: u32,
+    /// What interactions weigh in the linear filter, where there is one.
+    pub(crate) filter: Option<Edges>,
+    /// The grids of users and of products.
+    pub(crate) grids: [&'a Grid; 2],
 }
 
 /// The users under way.
@@ -35,7 +42,9 @@ struct Under {
 
 /// Groups of users against all products.
 pub(crate) struct Scoring {
-    scorer: Scorer,
+    moment: Option<Moment>,
+    context: Option<ContextAt>,
+    width: u32,
     users: ObjectKey,
     factors: KeyRange,
     small: Vec<ObjectKey>,
@@ -47,24 +56,29 @@ pub(crate) struct Scoring {
     under: Option<Under>,
     kept: Option<Loaded>,
     packed: Packed,
+    filtering: Option<Filtering>,
     pieces_done: u64,
 }
 
 impl Scoring {
     /// From the first reads of a task: a block of users, the factors of products, tables of small modes, what is known of
-    /// products. Tells the block.
+    /// products, what a filter needs. Tells the block.
     ///
     /// # Errors
     /// Where the task reads something else.
     pub(crate) fn of(
         task: &Task,
         reads: &mut Reads<'_>,
-        scorer: Scorer,
+        scorer: Scorer<'_>,
     ) -> Result<(Self, BlockId), Failure> {
         let users = reads.one()?;
         let factors = reads.range()?;
         let small = small_keys(reads, scorer.moment, scorer.context)?;
         let products = reads.range()?;
+        let filtering = scorer.filter.map(|edges| {
+            let [users, products] = scorer.grids;
+            Filtering::of(reads, edges, users, products)
+        });
         let ObjectKey::Block { block, .. } = users else {
             return Err(bug(format!(
                 "task {} reads no block of users first",
@@ -82,17 +96,21 @@ impl Scoring {
             under: None,
             kept: None,
             packed: Packed::new(scorer.width as usize),
+            filtering: filtering.transpose()?,
             pieces_done: 0,
-            scorer,
+            moment: scorer.moment,
+            context: scorer.context,
+            width: scorer.width,
         };
         Ok((scoring, block))
     }
 
-    /// What to fetch next; `sealed` come before all else, and then the tables of small modes.
+    /// What to fetch next; `sealed` come before all else, then the tables of small modes and what a filter needs.
     pub(crate) fn next_need(&self, sealed: &[ObjectKey]) -> Need {
         let Some(pieces) = &self.pieces else {
-            let first = sealed.iter().chain(&self.small);
-            return Need::Fetch(first.copied().map(whole).collect());
+            let first = sealed.iter().chain(&self.small).copied();
+            let filter = self.filtering.iter().flat_map(Filtering::keys);
+            return Need::Fetch(first.chain(filter).map(whole).collect());
         };
         let Some(under) = &self.under else {
             return Need::Nothing;
@@ -112,30 +130,34 @@ impl Scoring {
         self.pieces.is_some()
     }
 
-    /// Takes the tables of small modes.
+    /// Takes the tables of small modes and what a filter needs.
     ///
     /// # Errors
     /// Where one did not come, or lacks a row.
-    pub(crate) fn take_small(
+    pub(crate) fn take_first(
         &mut self,
         fetched: impl IntoIterator<Item = Fetched>,
     ) -> Result<(), Failure> {
-        let tables = fetched.into_iter().map(RowBytes::of);
+        let mut fetched = fetched.into_iter();
+        let tables = fetched.by_ref().take(self.small.len()).map(RowBytes::of);
         let mut tables = tables.collect::<Result<Vec<_>, _>>()?.into_iter();
-        if let Some(moment) = self.scorer.moment {
+        if let Some(moment) = self.moment {
             let table = tables.next().ok_or_else(no_table)?;
-            let row = time_row(&table, moment, self.scorer.width)?;
+            let row = time_row(&table, moment, self.width)?;
             self.small_rows.push(row);
         }
-        if let Some(context) = self.scorer.context {
+        if let Some(context) = self.context {
             let (table, mean) = tables.next().zip(tables.next()).ok_or_else(no_table)?;
             self.small_rows.push(context_row(&table, &mean, context)?);
         }
-        Ok(())
+        match &mut self.filtering {
+            Some(filtering) => filtering.open(fetched),
+            None => Ok(()),
+        }
     }
 
     /// Cuts `count` users into groups of which each takes half of `budget`, and the products into pieces that take the other
-    /// half. `needed` is what a user takes.
+    /// half. `needed` is what a user takes, and a filter takes its own.
     ///
     /// # Errors
     /// Where a user or a product does not fit.
@@ -145,10 +167,16 @@ impl Scoring {
         budget: u64,
         count: usize,
         needed: impl Fn(usize) -> u64,
+        room: &Room,
     ) -> Result<(), Failure> {
+        let (mut budget, mut filtered) = (budget, 0);
+        if let Some(filtering) = &mut self.filtering {
+            budget -= filtering.plan(budget, room)?;
+            filtered = filtering.user_bytes();
+        }
         let (mut start, mut bytes) = (0, 0);
         for place in 0..count {
-            let needed = needed(place);
+            let needed = needed(place) + filtered;
             if needed > budget / 2 {
                 return Err(short_by(2 * needed, budget / 2));
             }
@@ -161,7 +189,7 @@ impl Scoring {
         if start < count {
             self.groups.push_back(start..count);
         }
-        let width = self.scorer.width as usize;
+        let width = self.width as usize;
         let pieces = Pieces::plan(self.factors, self.products, products, width, budget / 2)?;
         self.pieces = Some(pieces);
         Ok(())
@@ -172,13 +200,26 @@ impl Scoring {
         self.groups.pop_front()
     }
 
-    /// Begins with these rows of the block.
-    pub(crate) fn begin(&mut self, rows: Arc<[u32]>) {
+    /// Begins with these rows of the block, of which `train` is the training partition.
+    ///
+    /// # Errors
+    /// Where a partition that a filter reads is damaged.
+    pub(crate) fn begin(
+        &mut self,
+        rows: Arc<[u32]>,
+        train: &Partition,
+        room: &Room,
+    ) -> Result<(), Failure> {
+        self.packed.begin();
+        if let Some(filtering) = &mut self.filtering {
+            filtering.score(&rows, train, room)?;
+        }
         self.under = Some(Under {
             rows,
             factors: Vec::new(),
             piece: 0,
         });
+        Ok(())
     }
 
     /// Takes the factors of the users, where they came, and a piece of the products.
@@ -201,13 +242,17 @@ impl Scoring {
         }
     }
 
-    /// The rows of the users under way, their factors, and room for products.
+    /// The rows of the users under way, what they score with, and room for products.
     ///
     /// # Panics
     /// Where no group is under way.
-    pub(crate) fn under(&mut self) -> (&[u32], &[f32], &mut Packed) {
+    pub(crate) fn under(&mut self) -> (&[u32], Users<'_>, &mut Packed) {
         let under = self.under.as_ref().expect("a group was begun");
-        (&under.rows, &under.factors, &mut self.packed)
+        let users = Users {
+            factors: &under.factors,
+            added: self.filtering.as_ref().map(Filtering::scores),
+        };
+        (&under.rows, users, &mut self.packed)
     }
 
     /// Is done with a piece. Whether it was the last of the group.

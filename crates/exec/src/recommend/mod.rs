@@ -46,6 +46,8 @@ impl RecommendWork {
             moment: op.moment,
             context: op.context,
             width: op.width,
+            filter: op.filter,
+            grids: [&op.users, &op.products],
         };
         let (scoring, block) = Scoring::of(task, &mut reads, scorer)?;
         let sealed = (0..=op.masks)
@@ -80,7 +82,7 @@ impl RecommendWork {
         for _ in 0..=self.op.masks {
             self.partitions.push(partition(fetched.next())?);
         }
-        self.scoring.take_small(fetched)?;
+        self.scoring.take_first(fetched)?;
         let rows = self.op.users.rows[self.block.0 as usize];
         if self.partitions.iter().any(|p| p.rows() != rows)
             || self.chosen.last().is_some_and(|&last| last >= rows)
@@ -110,7 +112,8 @@ impl RecommendWork {
             row_bytes + seen.sum::<u64>() * 12
         };
         let count = self.chosen.len();
-        self.scoring.plan(&self.op.products, left, count, needed)?;
+        self.scoring
+            .plan(&self.op.products, left, count, needed, &self.room)?;
         self.next_group()
     }
 
@@ -132,7 +135,8 @@ impl RecommendWork {
             mask.dedup();
         }
         let best = vec![Ranked::NONE; rows.len() * self.op.k as usize];
-        self.scoring.begin(rows.into());
+        let train = &self.partitions[0];
+        self.scoring.begin(rows.into(), train, &self.room)?;
         self.group = Some(Group { masks, best });
         Ok(())
     }
@@ -144,12 +148,12 @@ impl RecommendWork {
         };
         let (k, simd) = (self.op.k as usize, self.room.simd);
         let masks: Vec<&[u32]> = group.masks.iter().map(Vec::as_slice).collect();
-        let (rows, factors, packed) = self.scoring.under();
+        let (rows, users, packed) = self.scoring.under();
         let (rows, best) = (rows.to_vec(), &mut group.best);
         self.room.pool.install(|| {
             for part in loaded.stretches().flat_map(Stretch::parts) {
                 packed.fill(simd, &part);
-                packed.offer(simd, factors, &masks, k, best);
+                packed.offer(simd, users, &masks, k, best);
             }
         });
         if !self.scoring.done(loaded) {

@@ -27,6 +27,7 @@ pub use sample::SampledEvaluation;
 
 use crate::context::ContextAt;
 use crate::forecast::Moment;
+use crate::graph::Edges;
 use serde::{Deserialize, Serialize};
 use tensor::{Axis, KeyRange, ObjectKey, Partitions, SplitPart, TableId};
 
@@ -36,6 +37,10 @@ pub const PRODUCTS: TableId = TableId(0x0e00);
 pub const COVERED: TableId = TableId(0x0e01);
 /// The shrunk offset of each product's values, for the bias-only baseline.
 pub const PRODUCT_OFFSETS: TableId = TableId(0x0e02);
+/// The degrees of users in the training view, for scores of a linear filter.
+pub const USER_DEGREES: TableId = TableId(0x0e03);
+/// The same of products.
+pub const PRODUCT_DEGREES: TableId = TableId(0x0e04);
 
 /// Which products a ranking may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -170,7 +175,8 @@ pub struct ContextFactors {
     pub at: ContextAt,
 }
 
-/// The tables that score: `score = u · v`, or `(u ∘ t ∘ s) · v` with t at a moment and s at a context.
+/// What scores: the tables, `score = u · v`, or `(u ∘ t ∘ s) · v` with t at a moment and s at a context; and, where the model has
+/// it, the linear filter of the training view ([`crate::graph::filter`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Factors {
     /// All blocks of U.
@@ -186,6 +192,8 @@ pub struct Factors {
     pub width: u32,
     /// Added to every prediction of a value; rankings do not need it.
     pub offset: f32,
+    /// What interactions weigh in the linear filter that is added to scores of lists, where there is one.
+    pub filter: Option<Edges>,
 }
 
 /// What is evaluated, and on what.

@@ -4,6 +4,7 @@ use crate::bootstrap::{Interval, interval};
 use crate::context::ContextAt;
 use crate::evaluate::{Layout, OwnWeight};
 use crate::forecast::Moment;
+use crate::graph::Edges;
 use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};
 use tensor::Grid;
@@ -58,8 +59,9 @@ pub enum EvaluateOp {
 }
 
 /// Reads, in order: the block of U; all blocks of V; (if `moment`) the block of T; (if `context`) the block of S and its mean;
-/// all blocks of [`crate::evaluate::PRODUCTS`]; then user-major partitions of the block: train, (if `mask`) validation, held out;
-/// the block's dictionary.
+/// all blocks of [`crate::evaluate::PRODUCTS`]; (if `filter`) all blocks of [`crate::evaluate::USER_DEGREES`], of
+/// [`crate::evaluate::PRODUCT_DEGREES`] and all partitions of train, product-major; then user-major partitions of the block: train,
+/// (if `mask`) validation, held out; the block's dictionary.
 ///
 /// Writes (if `replicates` > 0) the bootstrap sums, replicates x layout, as one row of f64; (if `coverage`) one bitmap
 /// over products a list. Sums: the layout, then per task the users left out for want of training and of relevant
@@ -90,6 +92,8 @@ pub struct RankOp {
     pub replicates: u32,
     /// Whether bitmaps are written.
     pub coverage: bool,
+    /// What interactions weigh in the linear filter, where scores have one.
+    pub filter: Option<Edges>,
 }
 
 /// A fixed hash sample of users.

@@ -22,7 +22,7 @@ use tensor::{
 /// The number of the reduction of the bootstrap sums.
 const BOOTSTRAP: u64 = 0x0e00;
 const PRODUCTS_STEP: StepId = StepId(0);
-const RANK_STEP: StepId = StepId(1);
+const DEGREES_STEP: StepId = StepId(1);
 const VALUES_STEP: StepId = StepId(0);
 const RATINGS_STEP: StepId = StepId(2);
 
@@ -90,13 +90,18 @@ impl Evaluate {
         }
     }
 
+    fn rank_step(&self) -> StepId {
+        let degrees = 2 * u64::from(self.input.factors.filter.is_some());
+        StepId(PRODUCTS_STEP.0 + 1 + degrees)
+    }
+
     fn summary_step(&self) -> StepId {
         let levels = if self.settings.replicates > 0 {
             self.bootstrap().levels()
         } else {
             0
         };
-        StepId(RANK_STEP.0 + 1 + u64::from(levels))
+        StepId(self.rank_step().0 + 1 + u64::from(levels))
     }
 
     fn submit(&mut self, turn: &mut Turn, steps: Vec<Step>) {
@@ -119,23 +124,26 @@ impl Evaluate {
             seed: self.settings.seed,
             replicates: self.settings.replicates,
             coverage: true,
+            filter: input.factors.filter,
         };
-        let mut steps = vec![
-            steps::products(
-                PRODUCTS_STEP,
-                &input.product,
-                &input.train,
-                input.recent.as_ref(),
-                0,
-            ),
-            steps::rank(RANK_STEP, input, input.relevant()?, op, self.bootstrap(), 0),
-        ];
-        steps[1].frees = vec![blocks_of(PRODUCTS, &input.product.grid, 0)];
+        let mut steps = vec![steps::products(
+            PRODUCTS_STEP,
+            &input.product,
+            &input.train,
+            input.recent.as_ref(),
+            0,
+        )];
+        let mut frees = vec![blocks_of(PRODUCTS, &input.product.grid, 0)];
+        if let Some(edges) = input.factors.filter {
+            let axes = (&input.user, &input.product);
+            steps.extend(steps::degrees(DEGREES_STEP, axes, &input.train, edges, 0));
+            frees.extend(steps::degrees_of(axes, 0));
+        }
+        let id = self.rank_step();
+        let ranked = steps::rank(id, input, input.relevant()?, op, self.bootstrap(), 0);
+        steps.push(Step { frees, ..ranked });
         if self.settings.replicates > 0 {
-            steps.extend(
-                self.bootstrap()
-                    .steps(StepId(RANK_STEP.0 + 1), "add replicates"),
-            );
+            steps.extend(self.bootstrap().steps(StepId(id.0 + 1), "add replicates"));
         }
         steps.push(self.summary());
         Ok(steps)
@@ -230,7 +238,7 @@ impl Evaluate {
             .flat_map(collected);
         let covered: Vec<u64> = parts.next().map(decode).transpose()?.unwrap_or_default();
         let intervals: Intervals = parts.next().map(decode).transpose()?.unwrap_or_default();
-        let (part, ranked) = (self.input.part, sums(RANK_STEP));
+        let (part, ranked) = (self.input.part, sums(self.rank_step()));
         Ok(Evaluation::of_lists(
             part,
             &self.settings,

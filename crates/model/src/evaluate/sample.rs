@@ -22,7 +22,7 @@ pub struct SampledEvaluation {
 }
 
 impl SampledEvaluation {
-    /// Of about `users` users. The factors of `input` are replaced by those of each epoch; a tensor scores at `moment`.
+    /// Of about `users` users. The tables of `input` are replaced by those of each epoch; a tensor scores at `moment`.
     ///
     /// # Errors
     /// Where the settings cannot be honoured, or the held-out part does not exist.
@@ -80,6 +80,7 @@ impl Factors {
             }),
             width: users.width,
             offset,
+            filter: None,
         })
     }
 }
@@ -88,6 +89,10 @@ impl Sampler for SampledEvaluation {
     fn steps(&self, tables: &[TableVersion], offset: f32, first: StepId) -> Vec<Step> {
         let factors =
             Factors::of(tables, self.moment, offset).expect("training writes users and products");
+        let factors = Factors {
+            filter: self.input.factors.filter,
+            ..factors
+        };
         let version = tables.iter().map(|table| table.version).max().unwrap_or(0);
         let input = Input {
             factors,
@@ -107,6 +112,7 @@ impl Sampler for SampledEvaluation {
             seed: self.settings.seed,
             replicates: 0,
             coverage: false,
+            filter: input.factors.filter,
         };
         let none = Reduction {
             id: 0,
@@ -114,18 +120,29 @@ impl Sampler for SampledEvaluation {
             rows: 0,
             row_bytes: 8,
         };
-        let ranked = StepId(first.0 + 1);
-        let mut steps = vec![
-            steps::products(first, &input.product, &input.train, None, version),
-            steps::rank(ranked, &input, &self.held_out, op, none, version),
-        ];
-        steps[1].frees = vec![blocks_of(PRODUCTS, &input.product.grid, version)];
+        let axes = (&input.user, &input.product);
+        let mut steps = vec![steps::products(
+            first,
+            &input.product,
+            &input.train,
+            None,
+            version,
+        )];
+        let mut frees = vec![blocks_of(PRODUCTS, &input.product.grid, version)];
+        if let Some(edges) = input.factors.filter {
+            let next = StepId(first.0 + 1);
+            steps.extend(steps::degrees(next, axes, &input.train, edges, version));
+            frees.extend(steps::degrees_of(axes, version));
+        }
+        let ranked = StepId(first.0 + steps.len() as u64);
+        let ranked = steps::rank(ranked, &input, &self.held_out, op, none, version);
+        steps.push(Step { frees, ..ranked });
         steps
     }
 
     /// `new_products recall@20` and the like, then the number of users behind them.
     fn metrics(&self, reduced: Vec<Reduced>) -> Vec<(String, f64)> {
-        let Some(Reduced::Sum(sums)) = reduced.get(1) else {
+        let Some(Reduced::Sum(sums)) = reduced.last() else {
             return Vec::new();
         };
         if sums.is_empty() {

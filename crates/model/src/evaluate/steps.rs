@@ -1,7 +1,8 @@
 //! The steps of an evaluation, for the program of its own and for the sample that is evaluated during training.
 
 use crate::evaluate::op::{EvaluateOp, RankOp};
-use crate::evaluate::{COVERED, Input, PRODUCT_OFFSETS, PRODUCTS};
+use crate::evaluate::{COVERED, Input, PRODUCT_DEGREES, PRODUCT_OFFSETS, PRODUCTS, USER_DEGREES};
+use crate::graph::{DegreesOp, Edges, GraphOp};
 use crate::op::Op;
 use crate::reduce::Reduction;
 use tensor::{
@@ -108,6 +109,67 @@ pub fn products(
     )
 }
 
+/// Counts the degrees of users and of products for scores with a linear filter: [`USER_DEGREES`] and [`PRODUCT_DEGREES`] at
+/// `version`.
+pub fn degrees(
+    first: StepId,
+    (user, product): (&tensor::Axis, &tensor::Axis),
+    train: &Partitions,
+    edges: Edges,
+    version: u64,
+) -> [Step; 2] {
+    let modes = [
+        (USER_DEGREES, "user degrees", user, &train.user_major),
+        (
+            PRODUCT_DEGREES,
+            "product degrees",
+            product,
+            &train.product_major,
+        ),
+    ];
+    let mut id = first;
+    modes.map(|(table, name, axis, partitions)| {
+        let op = Op::Graph(GraphOp::Degrees(DegreesOp { edges }));
+        let blocks = blocks_of(table, &axis.grid, version);
+        let step = per_block(
+            id,
+            name,
+            op,
+            axis.grid.blocks(),
+            PartialSpec::Collect,
+            |block| {
+                let cost = partitions[block as usize].interactions / 64;
+                (
+                    vec![partition(partitions, block)],
+                    vec![block_of(blocks, block)],
+                    cost,
+                )
+            },
+        );
+        id = StepId(id.0 + 1);
+        step
+    })
+}
+
+/// What [`degrees`] wrote.
+pub fn degrees_of((user, product): (&tensor::Axis, &tensor::Axis), version: u64) -> [KeyRange; 2] {
+    [
+        blocks_of(USER_DEGREES, &user.grid, version),
+        blocks_of(PRODUCT_DEGREES, &product.grid, version),
+    ]
+}
+
+/// What a task reads for the linear filter: degrees, and the interactions of all products.
+pub fn filter_reads(
+    axes: (&tensor::Axis, &tensor::Axis),
+    train: &Partitions,
+    version: u64,
+) -> impl Iterator<Item = Read> {
+    let degrees = degrees_of(axes, version).map(Read::whole);
+    let partitions = train.product_major.iter().map(|part| sealed(part.object));
+    degrees.into_iter().chain(partitions)
+}
+
 /// Ranks products for the users of every block. `bootstrap` names the sums of replicates where the op asks for them.
 pub fn rank(
     id: StepId,
@@ -133,6 +195,13 @@ pub fn rank(
                 &input.product.grid,
                 version,
             )));
+            if input.factors.filter.is_some() {
+                reads.extend(filter_reads(
+                    (&input.user, &input.product),
+                    &input.train,
+                    version,
+                ));
+            }
             reads.push(partition(&input.train.user_major, block));
             reads.extend(input.mask().map(|mask| partition(&mask.user_major, block)));
             reads.push(partition(&held_out.user_major, block));

@@ -9,7 +9,7 @@ use crate::evaluate::{OwnWeight, RankingTask};
 use crate::metrics::{Listed, MEASURES, measure};
 use crate::popularity::Popular;
 use crate::rank::{Best, Entry};
-use crate::score::{Packed, Stretch};
+use crate::score::{Packed, Stretch, Users};
 use kernels::Simd;
 use kernels::top::{self, Ranked};
 use rayon::prelude::*;
@@ -204,12 +204,12 @@ impl Group {
     }
 
     /// Scores a stretch of products for all persons and keeps the best. `users` holds a row of factors each, already at
-    /// the time that scores.
+    /// the time that scores; stretches come by rising row ids.
     pub fn absorb(
         &mut self,
         layout: &Layout,
         simd: Simd,
-        users: &[f32],
+        users: Users<'_>,
         stretch: &Stretch<'_>,
         packed: &mut Packed,
     ) {

@@ -10,6 +10,7 @@
 
 pub mod adam;
 pub mod degrees;
+pub mod filter;
 pub mod head;
 pub mod lightgcn;
 pub mod normalization;

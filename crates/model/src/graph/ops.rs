@@ -139,16 +139,18 @@ pub struct RangesOp {
 
 /// What of an eigenbasis ([`crate::als::basis`]) of a Gram rows are multiplied with: its vectors W as columns, each times a function
 /// of its value λ = σ². σ' is σ, or σ + σ³ where walks of length 3 count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Factor {
     /// W λ^-½: rows become orthonormal columns.
     Whiten,
-    /// W √σ' / σ over the first columns: left factors from the product with what the basis belongs to.
+    /// W √σ' / σ over the first columns, times a weight: left factors from the product with what the basis belongs to.
     Left {
         /// How many columns.
         rank: u32,
         /// Whether walks of length 3 count.
         cubes: bool,
+        /// By which all scores are multiplied.
+        weight: f64,
     },
     /// W √σ' over the first columns: right factors.
     Right {
@@ -171,7 +173,7 @@ impl Factor {
 
 /// Reads a block of a table, an eigenbasis and the block's degrees. Writes the block's rows times the factor and, where the task
 /// names a second write, the leaf of their Gram. Returns nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TurnOp {
     /// Columns of the rows that are read.
     pub columns: u32,

@@ -39,7 +39,9 @@ fn matrix(columns: usize, factor: Factor, basis: &[f64]) -> Vec<f32> {
         let sound = square > least;
         let by = match factor {
             Factor::Whiten => 1.0 / square.sqrt(),
-            Factor::Left { cubes, .. } => (cube(cubes, square) / square.sqrt()).sqrt(),
+            Factor::Left { cubes, weight, .. } => {
+                weight * (cube(cubes, square) / square.sqrt()).sqrt()
+            }
             Factor::Right { cubes, .. } => (cube(cubes, square) * square.sqrt()).sqrt(),
         };
         for k in 0..columns {

@@ -173,11 +173,17 @@ impl Recommend {
                 0
             },
             chosen,
+            filter: self.input.factors.filter,
         }
     }
 
+    /// The first step that makes lists.
+    fn first_group(&self) -> u64 {
+        1 + 2 * u64::from(self.input.factors.filter.is_some())
+    }
+
     fn step(&self, group: u32) -> Step {
-        let id = StepId(1 + u64::from(group));
+        let id = StepId(self.first_group() + u64::from(group));
         let grid = &self.input.user.grid;
         let shared = self
             .chosen
@@ -188,6 +194,7 @@ impl Recommend {
         } else {
             &[]
         };
+        let axes = (&self.input.user, &self.input.product);
         let task = |(index, block): (usize, u32)| {
             let place = block as usize;
             let mut reads = vec![
@@ -200,6 +207,9 @@ impl Recommend {
                 &self.input.product.grid,
                 0,
             )));
+            if self.input.factors.filter.is_some() {
+                reads.extend(steps::filter_reads(axes, &self.input.train, 0));
+            }
             reads.push(steps::sealed(self.input.train.user_major[place].object));
             reads.extend(
                 masks
@@ -227,11 +237,13 @@ impl Recommend {
             }
         };
         let tasks = self.blocks(group).enumerate().map(task).collect();
-        let frees = if group + 1 == self.groups() {
-            vec![blocks_of(PRODUCTS, &self.input.product.grid, 0)]
-        } else {
-            Vec::new()
-        };
+        let mut frees = Vec::new();
+        if group + 1 == self.groups() {
+            frees.push(blocks_of(PRODUCTS, &self.input.product.grid, 0));
+            if self.input.factors.filter.is_some() {
+                frees.extend(steps::degrees_of(axes, 0));
+            }
+        }
         Step {
             id,
             name: "recommend".to_owned(),
@@ -259,15 +271,21 @@ impl Program for Recommend {
             None,
             0,
         ));
+        if let Some(edges) = self.input.factors.filter {
+            let axes = (&self.input.user, &self.input.product);
+            let train = &self.input.train;
+            turn.steps
+                .extend(steps::degrees(StepId(1), axes, train, edges, 0));
+        }
         self.submit(&mut turn);
         Ok(turn)
     }
 
     fn completed(&mut self, step: StepId, reduced: Reduced) -> Result<Turn, ProgramError> {
         let mut turn = Turn::default();
-        if step == StepId(0) {
+        let Some(group) = step.0.checked_sub(self.first_group()) else {
             return Ok(turn);
-        }
+        };
         let sums = if let Reduced::Sum(sums) = reduced {
             sums
         } else {
@@ -279,7 +297,7 @@ impl Program for Recommend {
             rows: at(1),
             without_training: at(2),
         };
-        self.waiting.insert(step.0 as u32 - 1, served);
+        self.waiting.insert(group as u32, served);
         while let Some(served) = self.waiting.remove(&self.delivered) {
             let recommended = blocks_of(RECOMMENDED, &self.input.user.grid, 0);
             turn.deliver.extend(

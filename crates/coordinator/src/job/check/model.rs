@@ -40,10 +40,13 @@ const OF_SGD: &[&str] = &[
 ];
 /// Settings of whatever takes steps along gradients.
 const OF_STEPS: &[&str] = &["model.loss", "model.rate"];
-const OF_SPECTRAL: &[&str] = &["model.walk_length", "model.oversampling"];
+const OF_SPECTRAL: &[&str] = &["model.walk_length"];
+const OF_ITERATION: &[&str] = &["model.oversampling"];
+const OF_FILTER: &[&str] = &["model.filter_weight", "model.filter_linear"];
 const OF_LIGHTGCN: &[&str] = &["model.layers", "model.batches"];
+const OF_NORMALIZED: &[&str] = &["model.normalization"];
 /// Settings of whatever takes products with the graph.
-const OF_GRAPHS: &[&str] = &["model.normalization", "model.edges"];
+const OF_GRAPHS: &[&str] = &["model.edges"];
 /// Settings of models whose factors start from something and are held to it.
 const OF_TRAINED: &[&str] = &["model.regularization", "model.init"];
 const OF_GIVEN: &[&str] = &["model.initial_users", "model.initial_products"];
@@ -62,6 +65,7 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
             ("sgd", ModelKind::Sgd),
             ("line", ModelKind::Line),
             ("spectral", ModelKind::Spectral),
+            ("filter", ModelKind::Filter),
             ("lightgcn", ModelKind::LightGcn),
         ],
     );
@@ -73,15 +77,25 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
         of(OF_LIGHTGCN, "of \"lightgcn\""),
     );
     let steps = of(OF_STEPS, "of descent (\"sgd\", \"line\") and \"lightgcn\"");
-    let graphs = of(OF_GRAPHS, "of \"spectral\" and \"lightgcn\"");
+    let graphs = of(OF_GRAPHS, "of \"spectral\", \"filter\" and \"lightgcn\"");
+    let normalized = of(OF_NORMALIZED, "of \"spectral\" and \"lightgcn\"");
+    let iterated = of(OF_ITERATION, "of \"spectral\" and \"filter\"");
+    let filter = of(OF_FILTER, "of \"filter\"");
     let whole = of(OF_WHOLE, "of \"als\" and \"lightgcn\"");
     let trained = of(OF_TRAINED, "of \"als\", descent and \"lightgcn\"");
     let given = of(OF_GIVEN, "of \"als\" and descent");
     let others: &[(&[&str], &str)] = match kind {
-        ModelKind::Als => &[descent, steps, spectral, graphs, lightgcn],
-        ModelKind::Sgd | ModelKind::Line => &[als, whole, spectral, graphs, lightgcn],
-        ModelKind::Spectral => &[als, whole, descent, steps, trained, given, lightgcn],
-        ModelKind::LightGcn => &[als, descent, given, spectral],
+        ModelKind::Als => &[
+            descent, steps, spectral, iterated, normalized, graphs, filter, lightgcn,
+        ],
+        ModelKind::Sgd | ModelKind::Line => &[
+            als, whole, spectral, iterated, normalized, graphs, filter, lightgcn,
+        ],
+        ModelKind::Spectral => &[als, whole, descent, steps, trained, given, filter, lightgcn],
+        ModelKind::Filter => &[
+            als, whole, descent, steps, trained, given, spectral, normalized, lightgcn,
+        ],
+        ModelKind::LightGcn => &[als, descent, given, spectral, iterated, filter],
     };
     let fixed = [
         ("model.loss", "of \"sgd\""),
@@ -89,7 +103,7 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
     ];
     let fixed = match kind {
         ModelKind::Line => &fixed[..],
-        ModelKind::Spectral | ModelKind::LightGcn => &fixed[1..],
+        ModelKind::Spectral | ModelKind::LightGcn | ModelKind::Filter => &fixed[1..],
         ModelKind::Als | ModelKind::Sgd => &[],
     };
     let others = others
@@ -335,7 +349,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     let fits_all = match kind {
         ModelKind::Als => matches!(preset, Preset::Explicit | Preset::Full),
         ModelKind::Sgd => fits_values,
-        ModelKind::Line | ModelKind::Spectral | ModelKind::LightGcn => false,
+        ModelKind::Line | ModelKind::Spectral | ModelKind::LightGcn | ModelKind::Filter => false,
     };
     if fits_all && merged.text("input.negative") == Some("net") {
         let sentence = "`input.negative` = \"net\" is for models that weigh by values: this one fits values below 0 as they \
@@ -425,11 +439,17 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     let oversampling = merged.count("model.oversampling").unwrap_or(0);
     let rank = merged.count("model.rank").unwrap_or_default();
     let room = u64::from(RANK_MAX).saturating_sub(rank);
-    if kind == ModelKind::Spectral && oversampling > room {
+    let iterates = matches!(kind, ModelKind::Spectral | ModelKind::Filter);
+    if iterates && oversampling > room {
         let sentence = format!(
             "`model.oversampling` is {oversampling}: with the rank {rank} give at most {room}"
         );
         faults.push(merged.origin("model.oversampling"), sentence);
+    }
+    let linear = merged.flag("model.filter_linear");
+    if kind == ModelKind::Filter && !linear && merged.real("model.filter_weight") == Some(0.0) {
+        let sentence = "`model.filter_weight` is 0 and `model.filter_linear` is off: nothing is left to score by, change one of them";
+        faults.push(merged.origin("model.filter_weight"), sentence);
     }
     let head = head(merged, kind, faults);
     let real = |path: &str| merged.real(path).unwrap_or_default();
@@ -444,7 +464,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             ModelKind::Als if preset == Preset::Full => 1e-6,
             ModelKind::Als => 0.003,
             ModelKind::Sgd | ModelKind::Line => 0.03,
-            ModelKind::Spectral => 0.0,
+            ModelKind::Spectral | ModelKind::Filter => 0.0,
             ModelKind::LightGcn => DEFAULTS.regularization,
         }),
         regularization_given: merged.real("model.regularization").is_some(),
@@ -503,6 +523,8 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             &[("binary", Edges::Binary), ("values", Edges::Values)],
         ),
         walk_length: merged.count("model.walk_length").unwrap_or_default() as u32,
+        filter_weight: real("model.filter_weight"),
+        filter_linear: linear,
         oversampling: merged.count("model.oversampling").map(|count| count as u32),
         initial_users: locations(merged, "model.initial_users", faults),
         initial_products: locations(merged, "model.initial_products", faults),

@@ -126,6 +126,19 @@ fn every_kind_has_its_own_keys() {
         "j:10:15: `model.walk_length` is a key of \"spectral\": the kind is \"als\", remove the key",
     );
     check(
+        &format!("{GOOD}[model]\nkind = \"filter\"\nwalk_length = 3\ninit = 0.1\n"),
+        "j:12:8: `model.init` is a key of \"als\", descent and \"lightgcn\": the kind is \"filter\", remove the key; \
+         j:11:15: `model.walk_length` is a key of \"spectral\": the kind is \"filter\", remove the key",
+    );
+    check(
+        &format!("{GOOD}[model]\nkind = \"filter\"\nfilter_weight = 0\nfilter_linear = false\n"),
+        "j:11:17: `model.filter_weight` is 0 and `model.filter_linear` is off: nothing is left to score by, change one of them",
+    );
+    check(
+        &format!("{GOOD}[model]\nkind = \"spectral\"\nfilter_weight = 0.2\n"),
+        "j:11:17: `model.filter_weight` is a key of \"filter\": the kind is \"spectral\", remove the key",
+    );
+    check(
         &format!(
             "{GOOD}[model]\nkind = \"lightgcn\"\nloss = \"logistic\"\nnegatives = 2\nwalk_length = 3\n"
         ),

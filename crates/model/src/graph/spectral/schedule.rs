@@ -224,6 +224,12 @@ impl Layout<'_> {
     pub fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
         let mut stage = Stage::new(first);
         let (rank, cubes) = (self.settings.rank, self.settings.cubes());
+        let weight = self.settings.weight;
+        let to_left = Factor::Left {
+            rank,
+            cubes,
+            weight,
+        };
         let power = |mode| self.settings.normalization.power(mode);
         let [last, sums] = [epoch - 1, epoch].map(|epoch| self.iterated(PRODUCT_SUMS, epoch));
         let [nearly, right, left] =
@@ -275,7 +281,7 @@ impl Layout<'_> {
             ..Scales::default()
         };
         for (mode, from, factor) in [
-            (Mode::User, &left, Factor::Left { rank, cubes }),
+            (Mode::User, &left, to_left),
             (Mode::Product, &right, Factor::Right { rank, cubes }),
         ] {
             let name = format!("{mode} factors");

@@ -28,6 +28,8 @@ pub struct Settings {
     pub edges: Edges,
     /// Walks up to this length count: A, A + A² or A + A² + A³.
     pub walk_length: u32,
+    /// By which all scores are multiplied.
+    pub weight: f64,
     /// The seed of everything random.
     pub seed: u64,
     /// Stop when an epoch lowers the objective by less than this share; 0: never.
@@ -43,6 +45,7 @@ impl Default for Settings {
             normalization: Normalization::None,
             edges: Edges::Binary,
             walk_length: 1,
+            weight: 1.0,
             seed: 0,
             tolerance: 0.0,
         }

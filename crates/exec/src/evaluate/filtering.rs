@@ -1,0 +1,235 @@
+//! The linear filter of a model's scores, for the users of a group: what it reads of the data set, and how many users the budget lets
+//! it score at a time.
+//!
+//! **Invariant:** it decides nothing that a score could tell: batches and threads change no bit.
+
+use crate::evaluate::reading::{
+    Reads, RowBytes, RowsOf, bug, limit_of, malformed, partition, read_range,
+};
+use crate::evaluate::stretches::short_by;
+use crate::work::{Fetched, Room};
+use model::graph::Edges;
+use model::graph::filter::linear::{self, BATCH, Linear, Own};
+use model::score::Added;
+use plan::Failure;
+use store::partition::Partition;
+use tensor::csr::CsrRef;
+use tensor::{BlockId, Grid, KeyRange, ObjectKey};
+
+/// Interactions that a thread reads at a time.
+const PIECE: u64 = 1 << 18;
+
+/// The filter of a task.
+pub(crate) struct Filtering {
+    edges: Edges,
+    users: Grid,
+    products: Grid,
+    degrees: [KeyRange; 2],
+    partitions: Vec<ObjectKey>,
+    opened: Option<(Linear, Blocks)>,
+    /// Users of a batch, and batches at a time.
+    batches: (usize, usize),
+    scores: Vec<f32>,
+}
+
+impl Filtering {
+    /// From the next reads of a task: the degrees of users and of products, the partitions of all products.
+    ///
+    /// # Errors
+    /// Where the task reads something else.
+    pub(crate) fn of(
+        reads: &mut Reads<'_>,
+        edges: Edges,
+        users: &Grid,
+        products: &Grid,
+    ) -> Result<Self, Failure> {
+        let degrees = [reads.range()?, reads.range()?];
+        let partitions = products.block_ids().map(|_| reads.one());
+        Ok(Filtering {
+            edges,
+            users: users.clone(),
+            products: products.clone(),
+            degrees,
+            partitions: partitions.collect::<Result<_, _>>()?,
+            opened: None,
+            batches: (BATCH, 1),
+            scores: Vec::new(),
+        })
+    }
+
+    /// What it needs, all at once: partitions are files, which take no memory of the task's.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = ObjectKey> {
+        let degrees = self.degrees.iter().flat_map(|range| range.keys());
+        degrees.chain(self.partitions.iter().copied())
+    }
+
+    /// Takes it.
+    ///
+    /// # Errors
+    /// Where it did not come, or a partition is damaged.
+    pub(crate) fn open(
+        &mut self,
+        mut fetched: impl Iterator<Item = Fetched>,
+    ) -> Result<(), Failure> {
+        let mut degrees = |grid: &Grid| {
+            let blocks = grid.block_ids().map(|_| {
+                let came = fetched.next();
+                RowBytes::of(came.ok_or_else(|| bug("degrees did not come".to_owned()))?)
+            });
+            blocks.collect::<Result<Vec<_>, Failure>>()
+        };
+        let (users, products) = (degrees(&self.users)?, degrees(&self.products)?);
+        let [user_degrees, product_degrees] =
+            [&users, &products].map(|of| of.iter().map(RowBytes::typed).collect::<Vec<_>>());
+        let linear = Linear::new(
+            self.edges,
+            (&self.users, &user_degrees),
+            (&self.products, &product_degrees),
+        );
+        let partitions = self.products.rows.iter().map(|&rows| {
+            let partition = partition(fetched.next())?;
+            if partition.rows() == rows {
+                Ok(partition)
+            } else {
+                Err(bug(format!(
+                    "a partition of {} products where there are {rows}",
+                    partition.rows()
+                )))
+            }
+        });
+        let blocks = Blocks {
+            partitions: partitions.collect::<Result<_, Failure>>()?,
+            with_values: self.edges == Edges::Values,
+            limit: limit_of(&self.users),
+        };
+        self.opened = Some((linear, blocks));
+        Ok(())
+    }
+
+    /// Chooses batches of which all under way take a quarter of `budget`: as wide as can be, as many as there are threads. Tells
+    /// what the filter takes, whoever the users.
+    ///
+    /// # Errors
+    /// Where not even 16 users at a time fit.
+    pub(crate) fn plan(&mut self, budget: u64, room: &Room) -> Result<u64, Failure> {
+        let threads = room.pool.current_num_threads();
+        let piece = self.opened.as_ref().map_or(0, |(_, blocks)| blocks.piece());
+        let bytes = |width: usize, threads: usize| {
+            let batch = Linear::batch_bytes(&self.users, &self.products, width);
+            threads as u64 * (batch + 8 * piece)
+        };
+        let fixed = Linear::bytes(&self.users, &self.products);
+        let quarter = (budget / 4).saturating_sub(fixed);
+        let widths = || (1..=BATCH / 16).rev().map(|vectors| 16 * vectors);
+        let choices = widths()
+            .map(|width| (width, threads))
+            .chain((1..threads).rev().map(|threads| (16, threads)));
+        let fits = |&(width, threads): &(usize, usize)| bytes(width, threads) <= quarter;
+        self.batches = choices
+            .into_iter()
+            .find(fits)
+            .ok_or_else(|| short_by(4 * (fixed + bytes(16, 1)), budget))?;
+        Ok(fixed + bytes(self.batches.0, self.batches.1))
+    }
+
+    /// What it takes for each user of a group.
+    pub(crate) fn user_bytes(&self) -> u64 {
+        4 * linear::stride(&self.products) as u64
+    }
+
+    /// Scores these rows of a block for all products.
+    ///
+    /// # Errors
+    /// Where a partition is damaged.
+    pub(crate) fn score(
+        &mut self,
+        rows: &[u32],
+        train: &Partition,
+        room: &Room,
+    ) -> Result<(), Failure> {
+        let (linear, blocks) = self
+            .opened
+            .as_ref()
+            .ok_or_else(|| bug("a group before degrees".to_owned()))?;
+        let own = rows.iter().map(|&row| self.own(row as usize, train));
+        let own = own.collect::<Result<Vec<_>, Failure>>()?;
+        // What the group before left is overwritten.
+        self.scores
+            .resize(rows.len() * linear::stride(&self.products), 0.0);
+        let scores = &mut self.scores;
+        room.pool
+            .install(|| linear.score(room.simd, blocks, &own, self.batches, scores))
+    }
+
+    /// The products of a user with what they weigh.
+    fn own(&self, row: usize, train: &Partition) -> Result<Own, Failure> {
+        let rows = RowsOf::read(train, row..row + 1, self.edges == Edges::Values)?;
+        let csr = rows.csr(train, limit_of(&self.products))?;
+        let weight = |position| match self.edges {
+            Edges::Binary => 1.0,
+            Edges::Values => csr.values().at(position),
+        };
+        let columns = csr.columns().iter().enumerate();
+        Ok(columns
+            .map(|(position, &product)| (product, weight(position)))
+            .collect())
+    }
+
+    /// The scores of the group.
+    pub(crate) fn scores(&self) -> Added<'_> {
+        Added {
+            scores: &self.scores,
+            stride: linear::stride(&self.products),
+        }
+    }
+}
+
+/// The partitions of all products.
+struct Blocks {
+    partitions: Vec<Partition>,
+    with_values: bool,
+    limit: u64,
+}
+
+impl Blocks {
+    /// Interactions that are read at a time at most.
+    fn piece(&self) -> u64 {
+        let most = self.partitions.iter().map(Partition::interactions).max();
+        most.unwrap_or(0).min(PIECE)
+    }
+}
+
+impl linear::Partitions for Blocks {
+    type Error = Failure;
+
+    fn offsets(&self, block: BlockId) -> &[u64] {
+        self.partitions[block.0 as usize].offsets()
+    }
+
+    fn pieces(&self, block: BlockId, of: &mut dyn FnMut(CsrRef<'_>, usize)) -> Result<(), Failure> {
+        let partition = &self.partitions[block.0 as usize];
+        for start in (0..partition.interactions()).step_by(PIECE as usize) {
+            let range = start..partition.interactions().min(start + PIECE);
+            let rows = partition.rows_of(range.clone());
+            let offsets = &partition.offsets()[rows.start..=rows.end];
+            let piece = read_range(partition, range.clone(), self.with_values)?;
+            let known = partition.knows_columns(range.clone(), self.limit);
+            let limit = (!known).then_some(self.limit);
+            let values = piece.values.as_values();
+            let csr = CsrRef::new(
+                offsets,
+                start,
+                &piece.columns,
+                piece.small_ids(),
+                values,
+                limit,
+            );
+            let csr = csr.map_err(|error| malformed(partition, &error))?;
+            if !known {
+                partition.know_columns(range, self.limit);
+            }
+            of(csr, rows.start);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! The settings of the graph filter: text, checked together, then passed by value.
+
+use crate::graph::ops::Edges;
+use crate::graph::spectral::{self, Normalization, SettingsError};
+use serde::{Deserialize, Serialize};
+
+/// All settings. Absent keys take their defaults; [`Settings::check`] refuses what cannot be honoured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Singular vectors that pass.
+    pub rank: u32,
+    /// Iterations by which they are found.
+    pub epochs: u32,
+    /// Columns that are iterated beyond the rank. Absent: [`spectral::Settings::columns`].
+    pub oversampling: Option<u32>,
+    /// What an interaction weighs.
+    pub edges: Edges,
+    /// β, of the low-pass part. 0: the linear part alone.
+    pub weight: f64,
+    /// Whether the linear part counts.
+    pub linear: bool,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// Stop when an epoch lowers the objective by less than this share; 0: never.
+    pub tolerance: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let spectral = spectral::Settings::default();
+        Settings {
+            rank: spectral.rank,
+            epochs: spectral.epochs,
+            oversampling: None,
+            edges: spectral.edges,
+            weight: 0.3,
+            linear: true,
+            seed: 0,
+            tolerance: 0.0,
+        }
+    }
+}
+
+impl Settings {
+    /// What makes the low-pass part: σ' / σ is 1 in both factors' product, so U Vᵀ is β R D_v^-½ V Vᵀ D_v^½.
+    pub fn low_pass(&self) -> spectral::Settings {
+        spectral::Settings {
+            rank: self.rank,
+            epochs: self.epochs,
+            oversampling: self.oversampling,
+            normalization: Normalization::Symmetric,
+            edges: self.edges,
+            walk_length: 1,
+            weight: self.weight,
+            seed: self.seed,
+            tolerance: self.tolerance,
+        }
+    }
+
+    /// What the interactions of the linear part weigh, where it counts.
+    pub fn scored_by(&self) -> Option<Edges> {
+        self.linear.then_some(self.edges)
+    }
+
+    /// Checks all settings together.
+    ///
+    /// # Errors
+    /// The first that cannot be honoured.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let refuse = |key, problem: String| Err(SettingsError { key, problem });
+        if !(self.weight >= 0.0 && self.weight.is_finite()) {
+            return refuse(
+                "filter_weight",
+                format!("is {}: give 0 or more", self.weight),
+            );
+        }
+        if self.weight == 0.0 && !self.linear {
+            let problem =
+                "is 0, and `filter_linear` is off: nothing is left to score by".to_owned();
+            return refuse("filter_weight", problem);
+        }
+        self.low_pass().check()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_of_nothing_is_refused() {
+        let key = |weight, linear, rank| {
+            let settings = Settings {
+                rank,
+                weight,
+                linear,
+                ..Settings::default()
+            };
+            settings.check().err().map(|error| error.key)
+        };
+        assert_eq!(key(0.3, true, 64), None);
+        assert_eq!((key(0.0, true, 64), key(0.3, false, 64)), (None, None));
+        assert_eq!(key(0.0, false, 64), Some("filter_weight"));
+        assert_eq!(key(f64::NAN, true, 64), Some("filter_weight"));
+        assert_eq!(key(0.3, true, 0), Some("rank"));
+    }
+}
