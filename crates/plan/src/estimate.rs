@@ -25,6 +25,10 @@ pub const SAMPLE_COLUMNS_PER_S: f64 = 4.0e8;
 /// Assumed bytes of rows per second and thread that a product with the matrix gathers (measured with width 64, half of it
 /// from memory).
 pub const GATHERED_BYTES_PER_S: f64 = 3.0e10;
+/// Tables that are longer are read by ranges, for which interactions are arranged.
+const ARRANGED_TABLE_BYTES: u64 = 16 << 20;
+/// Bytes of an interaction that is arranged, with its share of where lines end.
+const ARRANGED_BYTES: u64 = 4;
 /// Assumed bytes per second that a worker can receive.
 pub const NETWORK_BYTES_PER_S: f64 = 1.0e9;
 /// Assumed rows per second and thread of ingest.
@@ -51,8 +55,12 @@ pub struct Workload {
     pub values: bool,
     /// Samples for an interaction where training descends on tiles; 0 where it solves.
     pub samples: u64,
-    /// Whether an epoch is a product with the matrix and one with its transpose.
-    pub iterates: bool,
+    /// Passes over the interactions in which an epoch gathers rows and adds them up: products with the matrix or its transpose.
+    pub products_of: u64,
+    /// Whether they go by ranges of columns where tables are long.
+    pub arranges: bool,
+    /// Tables like those of the factors that training keeps beside them.
+    pub kept_tables: u64,
     /// Rank of the factors.
     pub rank: u64,
     /// Columns beside them: biases, or what a noise is ranked by.
@@ -188,7 +196,16 @@ impl Estimate {
         // Two versions of what a worker's share of each table is, while the next one is written.
         let partials = job.user_attributes.partial(width) * user_blocks
             + job.product_attributes.partial(width) * product_blocks;
-        let shelf = 2 * factors.div_ceil(workers) + block + 2 * maps + partials.div_ceil(workers);
+        let arranged: u64 = [job.users, job.products]
+            .iter()
+            .filter(|&&others| job.arranges && others * row_bytes > ARRANGED_TABLE_BYTES)
+            .map(|_| job.interactions * ARRANGED_BYTES)
+            .sum();
+        let shelf = (2 + job.kept_tables) * factors.div_ceil(workers)
+            + arranged.div_ceil(workers)
+            + block
+            + 2 * maps
+            + partials.div_ceil(workers);
         let panels = (job.threads.max(1) + 1) * PANEL_BYTES;
         let threads = job.threads.max(1);
         let beside = [
@@ -207,7 +224,7 @@ impl Estimate {
         // A tile wants both of its blocks at once, as they were and as they will be.
         let train = if job.samples > 0 {
             ("tile", tile, tile)
-        } else if job.iterates {
+        } else if job.products_of > 0 {
             let sums = block + 16 * user_rows.max(product_rows) + square / 2;
             let table = job.users.max(job.products) * row_bytes;
             // Rows of a piece, where they are fewer, and a number for each.
@@ -225,6 +242,11 @@ impl Estimate {
                 block + job.products * row_bytes + (64 << 20),
             ),
         ];
+        if arranged > 0 {
+            // Columns and values of a block, and what they become.
+            let bytes = partition + partition / entry * (4 + ARRANGED_BYTES);
+            phases.push(("arrangement", bytes, bytes));
+        }
         if maps > 0 {
             let solving = sides.map(|(side, _)| side.solving(width, threads));
             let solving = solving[0].max(solving[1]);
@@ -273,8 +295,8 @@ impl Estimate {
         let work_seconds = if job.samples > 0 {
             let samples = (job.samples * job.interactions) as f64;
             samples * width as f64 / (threads * SAMPLE_COLUMNS_PER_S)
-        } else if job.iterates {
-            let gathered = 2 * job.interactions * row_bytes;
+        } else if job.products_of > 0 {
+            let gathered = job.products_of * job.interactions * row_bytes;
             let turned = 4.0 * rows as f64 * (width * width) as f64;
             (gathered as f64 / GATHERED_BYTES_PER_S + turned / FLOPS_PER_THREAD) / threads
         } else {
@@ -337,7 +359,9 @@ mod tests {
             factors_context: false,
             values: true,
             samples: 0,
-            iterates: false,
+            products_of: 0,
+            arranges: false,
+            kept_tables: 0,
             rank: 64,
             columns_beside: 0,
             user_attributes: Attributes::default(),

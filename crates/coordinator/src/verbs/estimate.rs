@@ -38,12 +38,12 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         factors_context: settings.model.factors_context,
         values: true,
         samples: samples(&settings.model),
-        iterates: matches!(
+        products_of: products_of(&settings.model),
+        arranges: matches!(
             settings.model.kind,
-            settings::ModelKind::Spectral
-                | settings::ModelKind::Filter
-                | settings::ModelKind::LightGcn
+            settings::ModelKind::Spectral | settings::ModelKind::Filter
         ),
+        kept_tables: kept_tables(&settings.model),
         rank: u64::from(settings.model.rank),
         columns_beside: columns_beside(&settings.model),
         user_attributes: Attributes::default(),
@@ -131,6 +131,27 @@ fn columns_beside(model: &settings::Model) -> u64 {
         Algorithm::Spectral(settings) => u64::from(settings.columns() - settings.rank),
         Algorithm::Filter(settings) => u64::from(settings.low_pass().columns() - settings.rank),
         Algorithm::LightGcn(_) => 0,
+    }
+}
+
+/// Passes over the interactions in which an epoch of a graph model gathers rows.
+fn products_of(model: &settings::Model) -> u64 {
+    match Algorithm::of(model) {
+        Algorithm::Als(_) | Algorithm::Sgd(_) => 0,
+        Algorithm::Spectral(_) | Algorithm::Filter(_) => 2,
+        // Each layer in both directions, forwards and back; and the gradients, of a batch each.
+        Algorithm::LightGcn(settings) => {
+            u64::from(settings.batches()) * 4 * u64::from(settings.layers) + 2
+        }
+    }
+}
+
+/// Tables that training keeps beside the factors.
+fn kept_tables(model: &settings::Model) -> u64 {
+    match Algorithm::of(model) {
+        // Parameters, and Adam's two.
+        Algorithm::LightGcn(_) => 3,
+        _ => 0,
     }
 }
 
@@ -248,7 +269,9 @@ mod tests {
             factors_context: false,
             values: true,
             samples: 0,
-            iterates: false,
+            products_of: 0,
+            arranges: false,
+            kept_tables: 0,
             rank: 64,
             columns_beside: 0,
             user_attributes: Attributes::default(),
