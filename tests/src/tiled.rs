@@ -3,6 +3,7 @@
 use crate::ingested::{DAY, GENEROUS, Ingested, Row, inputs, parquet_of, spec, try_ingest_with};
 use arrow::array::{ArrayRef, Date32Array, Float64Array, Int64Array};
 use bytes::Bytes;
+use model::graph::{self, tiles::Caches};
 use model::sgd::Input;
 use std::sync::Arc;
 use store::IoMode;
@@ -32,6 +33,26 @@ pub struct Bed {
     pub found: Ingested,
     /// What a program trains on.
     pub input: Input,
+}
+
+/// Caches so small that all products of graph models go by ranges, of a hundred rows of 32 floats each.
+pub const BY_RANGES: Caches = Caches {
+    table_bytes: 0,
+    range_bytes: 4 * 32 * 100,
+    sums_bytes: 1 << 20,
+    uses: 0,
+};
+
+impl Bed {
+    /// What a graph model trains on.
+    pub fn graph(&self, caches: Caches) -> graph::Input {
+        graph::Input {
+            user: self.input.user.clone(),
+            product: self.input.product.clone(),
+            train: self.input.train.clone(),
+            caches,
+        }
+    }
 }
 
 /// Ingests rows; three quarters of the interactions, by hash, are trained on.

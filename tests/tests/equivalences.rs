@@ -18,7 +18,7 @@ use tests::tiled::{Bed, bed};
 type Factors = [Dense; 2];
 
 fn spectral(bed: &mut Bed, train: &Partitions, settings: &spectral::Settings) -> Factors {
-    let input = spectral::Input {
+    let input = model::graph::Input {
         user: bed.input.user.clone(),
         product: bed.input.product.clone(),
         train: train.clone(),

@@ -3,7 +3,7 @@
 use kernels::{Simd, eigen, eigen_scratch};
 use model::evaluate::Factors;
 use model::graph::filter::Settings;
-use model::graph::spectral::{Input, Spectral};
+use model::graph::spectral::Spectral;
 use model::graph::tiles::Caches;
 use model::graph::{Edges, filter};
 use model::recommend::{self, Recommend};
@@ -27,17 +27,10 @@ fn small() -> Vec<Row> {
 
 /// Trains, and lists `k` products of every user, seen or not.
 fn lists(bed: &mut Bed, settings: &Settings, k: u32) -> Result<Vec<Recommended>, InlineError> {
+    let (input, train) = (bed.graph(Caches::default()), bed.input.train.clone());
     let world = &mut bed.found.world;
     world.objects.clear();
     world.delivered.clear();
-    let (user, product) = (bed.input.user.clone(), bed.input.product.clone());
-    let train = bed.input.train.clone();
-    let input = Input {
-        user,
-        product,
-        train: train.clone(),
-        caches: Caches::default(),
-    };
     let mut program = Spectral::new(settings.low_pass(), input).unwrap();
     world.run(&mut program, &exec::begin)?;
     let factors = Factors::of(&program.tables(), None, 0.0).unwrap();

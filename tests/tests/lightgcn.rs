@@ -5,7 +5,8 @@ use kernels::{Random, Simd};
 use model::Training;
 use model::graph::head::pairs;
 use model::graph::lightgcn::schedule::MEANS;
-use model::graph::lightgcn::{HeadName, Input, LightGcn, Settings};
+use model::graph::lightgcn::{HeadName, LightGcn, Settings};
+use model::graph::tiles::Caches;
 use model::graph::{Batch, Normalization, Power, RivalsOp};
 use std::collections::{BTreeMap, BTreeSet};
 use store::IoMode;
@@ -13,15 +14,7 @@ use store::partition::Partition;
 use tensor::{BlockId, Grid, KeyRange, Mode, News, Program, TableId};
 use tests::ingested::{DAY, Row, some_rows};
 use tests::inline::InlineError;
-use tests::tiled::{Bed, bed};
-
-fn input(bed: &Bed) -> Input {
-    Input {
-        user: bed.input.user.clone(),
-        product: bed.input.product.clone(),
-        train: bed.input.train.clone(),
-    }
-}
+use tests::tiled::{BY_RANGES, Bed, bed};
 
 /// The tables of a model as bytes, and the objective of every epoch.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +37,11 @@ fn result(bed: &Bed, program: &LightGcn) -> Trained {
 }
 
 fn train(bed: &mut Bed, settings: &Settings) -> Result<Trained, InlineError> {
-    let mut program = LightGcn::new(settings.clone(), input(bed)).unwrap();
+    train_with(bed, settings, Caches::default())
+}
+
+fn train_with(bed: &mut Bed, settings: &Settings, caches: Caches) -> Result<Trained, InlineError> {
+    let mut program = LightGcn::new(settings.clone(), bed.graph(caches)).unwrap();
     bed.found.world.news.clear();
     bed.found.world.objects.clear();
     bed.found.world.run(&mut program, &exec::begin)?;
@@ -426,12 +423,15 @@ fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
             ..head
         };
         let expected = train(&mut reference, &settings).unwrap();
-        for simd in Simd::available() {
+        let whole = train_with(&mut reference, &settings, BY_RANGES).unwrap();
+        assert!(whole == expected, "by ranges {:?}", settings.loss);
+        let paths = Simd::available().map(|simd| (simd, Caches::default()));
+        for (simd, caches) in paths.chain([(Simd::detect(), BY_RANGES)]) {
             let room = &mut other.found.world.room;
             (room.simd, room.budget_bytes) = (simd, 50_000);
             // The smallest budget that does: passes gather the rows that they name.
             let found = loop {
-                match train(&mut other, &settings) {
+                match train_with(&mut other, &settings, caches) {
                     Ok(found) => break found,
                     Err(InlineError::Task(plan::Failure::Budget { enough, .. })) => {
                         other.found.world.room.budget_bytes = enough.0;
@@ -439,7 +439,7 @@ fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
                     Err(error) => panic!("{error}"),
                 }
             };
-            assert!(found == expected, "{:?} {simd}", settings.loss);
+            assert!(found == expected, "{:?} {simd} {caches:?}", settings.loss);
         }
     }
 }
@@ -470,12 +470,12 @@ fn a_run_goes_on_from_a_pause_and_frees_what_nobody_reads() {
         );
         bed.found.world.objects.clear();
         bed.found.world.news.clear();
-        let mut program = LightGcn::new(settings.clone(), input(&bed))
+        let mut program = LightGcn::new(settings.clone(), bed.graph(Caches::default()))
             .unwrap()
             .with_pause(2);
         bed.found.world.run(&mut program, &exec::begin).unwrap();
         let state = program.encode();
-        let mut program = LightGcn::new(settings, input(&bed)).unwrap();
+        let mut program = LightGcn::new(settings, bed.graph(Caches::default())).unwrap();
         program.restore(Some(&state)).unwrap();
         bed.found.world.run(&mut program, &exec::begin).unwrap();
         assert_eq!(Training::epochs_done(&program), 4);

@@ -3,37 +3,20 @@
 
 use kernels::Simd;
 use model::graph::Edges;
-use model::graph::spectral::{Input, Normalization, Settings, Spectral};
+use model::graph::spectral::{Normalization, Settings, Spectral};
 use model::graph::tiles::Caches;
 use store::IoMode;
 use tensor::{Checkpoint, Mode, News, Program, ProgramError, Reduced, StepId, Turn};
 use tests::dense::{Dense, matrix, table};
 use tests::ingested::{Row, some_rows};
 use tests::inline::InlineError;
-use tests::tiled::{Bed, bed};
+use tests::tiled::{BY_RANGES, Bed, bed};
 
 const NORMALIZATIONS: [Normalization; 3] = [
     Normalization::None,
     Normalization::Symmetric,
     Normalization::RandomWalk,
 ];
-
-fn input(bed: &Bed) -> Input {
-    Input {
-        user: bed.input.user.clone(),
-        product: bed.input.product.clone(),
-        train: bed.input.train.clone(),
-        caches: Caches::default(),
-    }
-}
-
-/// Caches so small that all products go by ranges, of a few rows each.
-const BY_RANGES: Caches = Caches {
-    table_bytes: 0,
-    range_bytes: 4 * 32 * 100,
-    sums_bytes: 1 << 20,
-    uses: 0,
-};
 
 /// The tables of a model as bytes, and what each epoch told.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,11 +53,7 @@ fn train(bed: &mut Bed, settings: &Settings) -> Result<Trained, InlineError> {
 }
 
 fn train_with(bed: &mut Bed, settings: &Settings, caches: Caches) -> Result<Trained, InlineError> {
-    let input = Input {
-        caches,
-        ..input(bed)
-    };
-    let mut program = Spectral::new(settings.clone(), input).unwrap();
+    let mut program = Spectral::new(settings.clone(), bed.graph(caches)).unwrap();
     bed.found.world.news.clear();
     bed.found.world.objects.clear();
     bed.found.world.run(&mut program, &exec::begin)?;
@@ -290,7 +269,7 @@ fn a_run_goes_on_from_a_checkpoint_and_frees_what_nobody_reads() {
         2 * (users + products) + products + 1
     );
     bed.found.world.objects.clear();
-    let inner = Spectral::new(settings.clone(), input(&bed)).unwrap();
+    let inner = Spectral::new(settings.clone(), bed.graph(Caches::default())).unwrap();
     let mut program = Interrupted {
         inner,
         checkpoint: None,
@@ -305,7 +284,7 @@ fn a_run_goes_on_from_a_checkpoint_and_frees_what_nobody_reads() {
     bed.found.world.objects.retain(|key, _| kept.contains(key));
     assert_eq!(bed.found.world.objects.len(), kept.len());
     bed.found.world.news.clear();
-    let mut program = Spectral::new(settings, input(&bed)).unwrap();
+    let mut program = Spectral::new(settings, bed.graph(Caches::default())).unwrap();
     program.restore(Some(&checkpoint.state)).unwrap();
     bed.found.world.run(&mut program, &exec::begin).unwrap();
     let found = result(&bed, &program);

@@ -39,10 +39,7 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         values: true,
         samples: samples(&settings.model),
         products_of: products_of(&settings.model),
-        arranges: matches!(
-            settings.model.kind,
-            settings::ModelKind::Spectral | settings::ModelKind::Filter
-        ),
+        arranges: products_of(&settings.model) > 0,
         kept_tables: kept_tables(&settings.model),
         rank: u64::from(settings.model.rank),
         columns_beside: columns_beside(&settings.model),

@@ -14,7 +14,8 @@ use depot::{Body, Checkpoint, CheckpointObject, Depot, Model, ModelTable, Versio
 use futures::future::BoxFuture;
 use model::als::{self, Als};
 use model::evaluate::{self, Factors, Metric, RankingTask, SampledEvaluation, ValidationErrors};
-use model::graph::lightgcn::{self, LightGcn};
+use model::graph;
+use model::graph::lightgcn::LightGcn;
 use model::graph::spectral::{self, Spectral};
 use model::graph::tiles::Caches;
 use model::sgd::{self, Sgd};
@@ -319,14 +320,20 @@ async fn program(
             iterating(settings.low_pass(), data, views, watch)
         }
         Algorithm::LightGcn(settings) => {
-            let input = lightgcn::Input {
-                user,
-                product,
-                train: views.train.clone(),
-            };
+            let input = graph_input(data, views);
             let program = LightGcn::new(settings, input).map_err(|error| config(&error))?;
             Ok(watched(program, watch))
         }
+    }
+}
+
+/// What graph models train on.
+fn graph_input(data: &DataSet, views: &Views) -> graph::Input {
+    graph::Input {
+        user: data.user.grid.clone(),
+        product: data.product.grid.clone(),
+        train: views.train.clone(),
+        caches: Caches::default(),
     }
 }
 
@@ -337,13 +344,8 @@ fn iterating(
     views: &Views,
     watch: Watch,
 ) -> Result<Box<dyn Training>, Failure> {
-    let input = spectral::Input {
-        user: data.user.grid.clone(),
-        product: data.product.grid.clone(),
-        train: views.train.clone(),
-        caches: Caches::default(),
-    };
-    let program = Spectral::new(settings, input).map_err(|error| config(&error))?;
+    let program =
+        Spectral::new(settings, graph_input(data, views)).map_err(|error| config(&error))?;
     Ok(watched(program, watch))
 }
 

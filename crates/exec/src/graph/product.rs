@@ -4,10 +4,10 @@ use crate::objects::{
     Numbers, bad_partition, block_written, held, held_gram, key_at, numbers, read_at,
 };
 use crate::pieces::{Gather, Pass, Passing};
-use crate::work::{Fetched, Output, Room};
+use crate::work::{Fetched, Held, Output, Room};
 use model::als::Rows;
 use model::graph::product::{Product, Sums};
-use model::graph::{Power, ProductOp, Scales};
+use model::graph::{Onto, Power, ProductOp, Scales};
 use plan::Failure;
 use store::AlignedBuf;
 use store::partition::Partition;
@@ -108,31 +108,51 @@ impl Pass for ProductPass {
     }
 
     fn finish(self, room: &Room, _: &Partition) -> Result<Output, Failure> {
-        let (width, mut scales) = (self.width, self.op.scales);
         let Started {
-            degrees,
-            base,
-            mut out,
-            ..
+            degrees, base, out, ..
         } = self.started.expect("everything is computed");
-        let gram_key = self.writes.get(1);
+        let made = Made {
+            width: self.width,
+            scales: self.op.scales,
+            onto: self.op.onto,
+        };
+        Ok(Output {
+            objects: made.objects(room, &self.writes, out, &degrees, base.as_ref()),
+            ..Output::default()
+        })
+    }
+}
+
+/// What becomes of the sums of a block.
+pub(super) struct Made {
+    pub width: usize,
+    pub scales: Scales,
+    pub onto: Option<Onto>,
+}
+
+impl Made {
+    /// The block and, where there is a second key, the leaf of its Gram.
+    pub(super) fn objects(
+        &self,
+        room: &Room,
+        keys: &[ObjectKey],
+        mut out: AlignedBuf,
+        degrees: &Numbers,
+        base: Option<&Numbers>,
+    ) -> Vec<(ObjectKey, Held)> {
+        let (width, mut scales) = (self.width, self.scales);
+        let gram_key = keys.get(1);
         let gram = room.pool.install(|| {
-            if let (Some(onto), Some(base)) = (self.op.onto, &base) {
+            if let (Some(onto), Some(base)) = (self.onto, base) {
                 scales.made.scale(width, degrees.typed(), out.typed_mut());
                 onto.add(width, degrees.typed(), base.typed(), out.typed_mut());
-                scales = Scales {
-                    made: Power(0),
-                    ..scales
-                };
+                scales.made = Power(0);
             }
             scales.apply(width, degrees.typed(), out.typed_mut(), |rows| {
                 gram_key.map(|&key| (key, held_gram(room, width, rows)))
             })
         });
-        let block = (self.writes[0], held(out, 4 * width));
-        Ok(Output {
-            objects: std::iter::once(block).chain(gram).collect(),
-            ..Output::default()
-        })
+        let block = (keys[0], held(out, 4 * width));
+        std::iter::once(block).chain(gram).collect()
     }
 }

@@ -1,9 +1,9 @@
 //! Blocks arranged by ranges of columns, and their product with a table, range by range: where the table does not fit the budget, the
 //! rows of one range are there at a time.
 
+use super::product::Made;
 use crate::objects::{
-    Numbers, bad_partition, block_written, bug, fits, held, held_gram, key_at, numbers, partition,
-    read_at,
+    Numbers, bad_partition, block_written, bug, fits, held, key_at, numbers, partition, read_at,
 };
 use crate::trouble::failure_of;
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
@@ -106,6 +106,7 @@ pub(super) struct RangesWork {
     tiles: KeyRange,
     others: Vec<ObjectKey>,
     degrees: KeyRange,
+    base: Option<KeyRange>,
     writes: Vec<ObjectKey>,
     /// Rows of each block.
     rows: Vec<usize>,
@@ -118,6 +119,7 @@ pub(super) struct RangesWork {
 struct Started {
     tiles: Vec<Numbers>,
     degrees: Vec<Numbers>,
+    base: Vec<Numbers>,
     outs: Vec<AlignedBuf>,
     long: Vec<Long>,
     next: usize,
@@ -135,17 +137,20 @@ impl RangesWork {
         let blocks = tiles.keys().count();
         let rows = op.rows.rows.get(first..first + blocks);
         let rows = rows.ok_or_else(|| bug(task, "writes blocks that its grid lacks"))?;
-        if task.writes.len() != 2 * blocks {
+        if blocks == 0 || !task.writes.len().is_multiple_of(blocks) {
             return Err(bug(
                 task,
-                "does not write a block and a Gram for each it reads",
+                "does not write as much for each block that it reads",
             ));
         }
         let rows: Vec<usize> = rows.iter().map(|&rows| rows as usize).collect();
         let all: usize = rows.iter().sum();
         let spans = spans(&op.others, op.range_rows);
+        let base = op.onto.map(|_| read_at(task, 3)).transpose()?;
         let row_bytes = 4 * width as u64;
-        let fixed = all as u64 * (8 + row_bytes) + Sizes::long_bytes(op.interactions, width);
+        let tables = 1 + u64::from(op.onto.is_some());
+        let fixed =
+            all as u64 * (8 + tables * row_bytes) + Sizes::long_bytes(op.interactions, width);
         let table = op.others.rows_total() * row_bytes;
         let span = spans.iter().map(|span| span.end - u64::from(span.base));
         let range = span.max().unwrap_or(0) * row_bytes;
@@ -165,6 +170,7 @@ impl RangesWork {
             tiles,
             others: read_at(task, 1)?.keys().collect(),
             degrees: read_at(task, 2)?,
+            base,
             writes: task.writes.clone(),
             rows,
             spans,
@@ -181,6 +187,7 @@ impl RangesWork {
                 .collect::<Result<Vec<_>, _>>()
         };
         let (tiles, degrees) = (take(self.tiles)?, take(self.degrees)?);
+        let base = self.base.map_or_else(|| Ok(Vec::new()), &mut take)?;
         let shares = self.open(&tiles)?.iter().map(Tiles::shares).sum();
         let outs = self.rows.iter().map(|rows| {
             let mut out = self.room.buffers.take(rows * self.width * 4);
@@ -191,6 +198,7 @@ impl RangesWork {
             outs: outs.collect(),
             tiles,
             degrees,
+            base,
             long: vec![Long::new(); shares],
             next: 0,
         });
@@ -245,6 +253,7 @@ impl Work for RangesWork {
         let whole = |key| Want::Object(key, Part::Whole);
         if self.started.is_none() {
             let keys = self.tiles.keys().chain(self.degrees.keys());
+            let keys = keys.chain(self.base.iter().flat_map(|base| base.keys()));
             let others = self.others.iter().copied().filter(|_| self.takes_whole);
             return Ok(Need::Fetch(keys.chain(others).map(whole).collect()));
         }
@@ -275,24 +284,22 @@ impl Work for RangesWork {
     }
 
     fn finish(mut self: Box<Self>) -> Result<Output, Failure> {
-        let (width, scales) = (self.width, self.op.scales);
         let mut started = self.started.take().expect("everything is computed");
         let tiles = self.open(&started.tiles)?;
         let outs = started.outs.iter_mut().map(AlignedBuf::typed_mut);
-        close(width, tiles.into_iter().zip(outs), started.long);
-        let room = &self.room;
-        let blocks = started.outs.into_iter().zip(&started.degrees);
-        let made = blocks.flat_map(|(mut out, degrees)| {
-            let gram = room.pool.install(|| {
-                let out = out.typed_mut();
-                scales.apply(width, degrees.typed(), out, |rows| {
-                    held_gram(room, width, rows)
-                })
-            });
-            [held(out, 4 * width), gram]
+        close(self.width, tiles.into_iter().zip(outs), started.long);
+        let made = Made {
+            width: self.width,
+            scales: self.op.scales,
+            onto: self.op.onto,
+        };
+        let keys = self.writes.chunks(self.writes.len() / self.rows.len());
+        let blocks = started.outs.into_iter().zip(&started.degrees).zip(keys);
+        let objects = blocks.enumerate().flat_map(|(at, ((out, degrees), keys))| {
+            made.objects(&self.room, keys, out, degrees, started.base.get(at))
         });
         Ok(Output {
-            objects: self.writes.iter().copied().zip(made).collect(),
+            objects: objects.collect(),
             pieces: self.spans.len() as u64,
             ..Output::default()
         })

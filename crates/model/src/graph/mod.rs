@@ -22,6 +22,8 @@ pub mod tiles;
 pub mod turn;
 
 pub use normalization::Normalization;
+pub use steps::Input;
+
 pub use ops::{
     AdamOp, ArrangeOp, Batch, Counts, DegreesOp, Edges, Factor, GraphOp, Head, HeadOp, Loss, Onto,
     Power, ProductOp, RangesOp, Residuals, ResidualsOp, RivalsOp, Scales, StartOp, TurnOp,

@@ -119,8 +119,9 @@ pub struct ArrangeOp {
     pub edges: Edges,
 }
 
-/// Reads the tiles of consecutive blocks, the other table (rows) and the blocks' degrees. Writes for each the block of the product
-/// and the leaf of its Gram. Returns nothing.
+/// Reads the tiles of consecutive blocks, the other table (rows), the blocks' degrees and, where it is `onto` something, the blocks
+/// that are added. Writes for each the block of the product and, where the task names twice as many writes, the leaf of its Gram
+/// after it. Returns nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RangesOp {
     /// The grid of the rows; the first block is that of the first write.
@@ -135,6 +136,8 @@ pub struct RangesOp {
     pub interactions: u64,
     /// What becomes of the sums.
     pub scales: Scales,
+    /// What they are added to.
+    pub onto: Option<Onto>,
 }
 
 /// What of an eigenbasis ([`crate::als::basis`]) of a Gram rows are multiplied with: its vectors W as columns, each times a function

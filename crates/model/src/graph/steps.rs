@@ -1,10 +1,56 @@
 //! The steps of a stage in the making, as every graph model writes them: a task a block.
 
+use super::ops::{ArrangeOp, Edges, GraphOp, ProductOp, RangesOp};
+use super::tiles::Caches;
+use crate::op::Op;
 use crate::reduce::Reduction;
 use crate::training::TableVersion;
 use tensor::{
-    DepotId, KeyRange, ObjectKey, PartialSpec, PartitionRef, Read, Step, StepId, Task, TaskId,
+    DepotId, Grid, KeyRange, Mode, ObjectKey, PartialSpec, PartitionRef, Partitions, Read, Step,
+    StepId, Task, TaskId,
 };
+
+/// What a graph model is trained on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// The users' grid.
+    pub user: Grid,
+    /// The products' grid.
+    pub product: Grid,
+    /// The training view, time collapsed.
+    pub train: Partitions,
+    /// What decides whether blocks are multiplied together.
+    pub caches: Caches,
+}
+
+impl Input {
+    /// The grid of a mode.
+    pub fn grid(&self, mode: Mode) -> &Grid {
+        if mode == Mode::User {
+            &self.user
+        } else {
+            &self.product
+        }
+    }
+
+    /// The partitions of a mode's blocks.
+    pub fn partitions(&self, mode: Mode) -> &[PartitionRef] {
+        if mode == Mode::User {
+            &self.train.user_major
+        } else {
+            &self.train.product_major
+        }
+    }
+
+    /// The other mode.
+    pub fn other(mode: Mode) -> Mode {
+        if mode == Mode::User {
+            Mode::Product
+        } else {
+            Mode::User
+        }
+    }
+}
 
 /// What a step's reduced partials are to a program.
 pub trait StageRole: Copy + PartialEq {
@@ -92,4 +138,112 @@ pub fn rows(table: &TableVersion, block: u32) -> u64 {
 /// A partition, to be read.
 pub fn sealed(partition: &PartitionRef) -> Read {
     Read::whole(partition.object.key(DepotId::DATA))
+}
+
+/// The interactions of a mode by ranges of the other one's rows, and how many blocks are multiplied together.
+pub struct Arranged {
+    /// Where they are: an object a block.
+    pub tiles: TableVersion,
+    together: u32,
+    range_rows: u32,
+}
+
+impl Arranged {
+    /// Of the mode of `tiles`, for products with tables of a width; none where that does not pay.
+    pub fn of(input: &Input, tiles: TableVersion, width: usize) -> Option<Self> {
+        let partitions = input.partitions(tiles.mode).iter();
+        let interactions = partitions.map(|partition| partition.interactions).sum();
+        let others = input.grid(Input::other(tiles.mode));
+        let caches = input.caches;
+        let together = caches.together(&tiles.grid, others, interactions, width)?;
+        Some(Arranged {
+            tiles,
+            together,
+            range_rows: caches.range_rows(width),
+        })
+    }
+
+    /// The tasks that arrange them.
+    pub fn drafts(&self, input: &Input, edges: Edges) -> impl Iterator<Item = Draft> {
+        let op = Op::Graph(GraphOp::Arrange(ArrangeOp {
+            others: input.grid(Input::other(self.tiles.mode)).clone(),
+            range_rows: self.range_rows,
+            edges,
+        }))
+        .encode();
+        let partitions = input.partitions(self.tiles.mode).iter();
+        partitions.zip(0..).map(move |(partition, block)| {
+            let (reads, writes) = (vec![sealed(partition)], vec![self.tiles.block(block)]);
+            (op.clone(), reads, writes, partition.interactions / 32)
+        })
+    }
+}
+
+/// What a product reads beside interactions: the other table, the degrees of its rows, and what it is added to.
+pub struct Factors<'a> {
+    /// The other table.
+    pub others: &'a TableVersion,
+    /// Degrees of the rows.
+    pub degrees: &'a TableVersion,
+    /// What sums are added to, where the op is onto something.
+    pub base: Option<&'a TableVersion>,
+}
+
+/// The tasks of a product: a block each, or of some blocks together where they are arranged. `writes` are the keys of a block.
+pub fn product(
+    arranged: Option<&Arranged>,
+    op: &ProductOp,
+    of: &Factors<'_>,
+    partitions: &[PartitionRef],
+    writes: impl Fn(u32) -> Vec<ObjectKey>,
+) -> Vec<Draft> {
+    let interactions = |blocks: std::ops::Range<u32>| -> u64 {
+        let some = &partitions[blocks.start as usize..blocks.end as usize];
+        some.iter().map(|partition| partition.interactions).sum()
+    };
+    let Some(arranged) = arranged else {
+        let encoded = Op::Graph(GraphOp::Product(op.clone())).encode();
+        let blocks = partitions.iter().zip(0..);
+        let drafts = blocks.map(|(partition, block)| {
+            let mut reads = vec![
+                sealed(partition),
+                Read::rows(of.others.keys()),
+                Read::whole(of.degrees.block(block)),
+            ];
+            reads.extend(of.base.map(|base| Read::whole(base.block(block))));
+            // A row is gathered in some tenth of the time that it takes to solve with it.
+            let cost = partition.interactions / 8 + rows(of.degrees, block);
+            (encoded.clone(), reads, writes(block), cost)
+        });
+        return drafts.collect();
+    };
+    let all = partitions.len() as u32;
+    let firsts = (0..all).step_by(arranged.together as usize);
+    let drafts = firsts.map(|first| {
+        let count = arranged.together.min(all - first);
+        let blocks = first..first + count;
+        let encoded = Op::Graph(GraphOp::Ranges(RangesOp {
+            rows: op.rows.clone(),
+            others: op.others.clone(),
+            range_rows: arranged.range_rows,
+            columns: op.columns,
+            interactions: interactions(blocks.clone()),
+            scales: op.scales,
+            onto: op.onto,
+        }))
+        .encode();
+        let mut reads = vec![
+            Read::rows(arranged.tiles.some(first, count)),
+            Read::rows(of.others.keys()),
+            Read::rows(of.degrees.some(first, count)),
+        ];
+        reads.extend(of.base.map(|base| Read::rows(base.some(first, count))));
+        let cost = interactions(blocks.clone()) / 16
+            + blocks
+                .clone()
+                .map(|block| rows(of.degrees, block))
+                .sum::<u64>();
+        (encoded, reads, blocks.flat_map(&writes).collect(), cost)
+    });
+    drafts.collect()
 }

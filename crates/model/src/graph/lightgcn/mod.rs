@@ -9,5 +9,5 @@ pub mod program;
 pub mod schedule;
 pub mod settings;
 
-pub use program::{Input, LightGcn, Propagation};
+pub use program::{LightGcn, Propagation};
 pub use settings::{HeadName, LAYERS_MAX, Settings};

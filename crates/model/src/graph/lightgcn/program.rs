@@ -7,20 +7,10 @@ use super::schedule::{Layout, Role};
 use super::settings::Settings;
 use crate::graph::ops::{Counts, Loss};
 use crate::graph::spectral::SettingsError;
+use crate::graph::steps::Input;
 use crate::reduce::tree_sum;
 use crate::training::{Algorithm, Epochs, TableVersion, counts, decode, misreduced, refuse};
-use tensor::{Grid, KeyRange, Mode, Partitions, ProgramError, Reduced, Step};
-
-/// What is trained on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Input {
-    /// The users' grid.
-    pub user: Grid,
-    /// The products' grid.
-    pub product: Grid,
-    /// The training view, time collapsed.
-    pub train: Partitions,
-}
+use tensor::{KeyRange, Mode, ProgramError, Reduced, Step};
 
 /// What LightGCN does with an epoch.
 pub struct Propagation {

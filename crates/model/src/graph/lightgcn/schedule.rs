@@ -7,17 +7,18 @@
 //! **Invariant:** every name here follows from the number of the step of Adam, and that from epoch and batch, so a replay makes the
 //! same steps.
 
-use super::program::Input;
 use super::settings::{HeadName, Settings};
 use crate::graph::ops::{
     AdamOp, Batch, DegreesOp, GraphOp, HeadOp, Onto, Power, ProductOp, RivalsOp, Scales, StartOp,
 };
-use crate::graph::steps::{self, Draft, StageRole, rows, sealed};
+use crate::graph::steps::{
+    self, Arranged, Draft, Factors, Input, StageRole, product, rows, sealed,
+};
 use crate::op::Op;
 use crate::reduce::Reduction;
 use crate::training::{Holds, TableVersion};
 use kernels::{upper_len, width_of};
-use tensor::{BlockId, Grid, KeyRange, Mode, ObjectKey, PartitionRef, Read, Step, TableId};
+use tensor::{BlockId, KeyRange, Mode, ObjectKey, Read, Step, TableId};
 
 /// Tables of users; those of products have the next number. E, which is the model.
 pub const EMBEDDINGS: TableId = TableId(0);
@@ -37,6 +38,9 @@ pub const SUMS: TableId = TableId(12);
 pub const DIFFERENCES: TableId = TableId(14);
 /// Gradients by these.
 pub const OF_DIFFERENCES: TableId = TableId(16);
+
+/// Interactions by ranges of the other mode's rows.
+pub const TILES: TableId = TableId(18);
 
 const BOTH: [Mode; 2] = [Mode::User, Mode::Product];
 
@@ -66,22 +70,6 @@ pub struct Layout<'a> {
 }
 
 impl Layout<'_> {
-    fn grid(&self, mode: Mode) -> &Grid {
-        if mode == Mode::User {
-            &self.input.user
-        } else {
-            &self.input.product
-        }
-    }
-
-    fn partitions(&self, mode: Mode) -> &[PartitionRef] {
-        if mode == Mode::User {
-            &self.input.train.user_major
-        } else {
-            &self.input.train.product_major
-        }
-    }
-
     fn version(&self, of_users: TableId, mode: Mode, columns: u32, version: u64) -> TableVersion {
         TableVersion {
             id: TableId(of_users.0 + u16::from(mode == Mode::Product)),
@@ -89,7 +77,7 @@ impl Layout<'_> {
             holds: Holds::Factors,
             rank: columns,
             width: width_of(columns as usize) as u32,
-            grid: self.grid(mode).clone(),
+            grid: self.input.grid(mode).clone(),
             version,
         }
     }
@@ -106,6 +94,12 @@ impl Layout<'_> {
 
     fn degrees(&self, mode: Mode) -> TableVersion {
         self.version(DEGREES, mode, 1, 0)
+    }
+
+    /// The interactions of a mode by ranges of the other one's rows, where that pays.
+    fn arranged(&self, mode: Mode) -> Option<Arranged> {
+        let tiles = self.version(TILES, mode, 1, 0);
+        Arranged::of(self.input, tiles, width_of(self.settings.rank as usize))
     }
 
     /// What the layer with a number makes, of all that a step of Adam goes through forwards and backwards.
@@ -153,6 +147,9 @@ impl Layout<'_> {
         let mut kept = Vec::new();
         for mode in BOTH {
             kept.push(self.degrees(mode).keys());
+            if let Some(arranged) = self.arranged(mode).filter(|_| self.settings.layers > 0) {
+                kept.push(arranged.tiles.keys());
+            }
             for table in [EMBEDDINGS, PARAMETERS, MEANS, SQUARES] {
                 let keys = self.after(table, mode, step).keys();
                 if !kept.contains(&keys) {
@@ -173,18 +170,22 @@ impl Layout<'_> {
         for mode in BOTH {
             let op = Op::Graph(GraphOp::Degrees(DegreesOp { edges })).encode();
             let degrees = self.degrees(mode);
-            let drafts = self.partitions(mode).iter().zip(0..);
+            let drafts = self.input.partitions(mode).iter().zip(0..);
             let drafts = drafts.map(|(partition, block)| {
                 let (reads, writes) = (vec![sealed(partition)], vec![degrees.block(block)]);
                 (op.clone(), reads, writes, partition.interactions / 64)
             });
             let name = format!("{mode} degrees");
             stage.push(&name, Role::Counts(mode), drafts, Vec::new());
+            if let Some(arranged) = self.arranged(mode).filter(|_| settings.layers > 0) {
+                let drafts = arranged.drafts(self.input, edges);
+                stage.push(&format!("{mode} tiles"), Role::Silent, drafts, Vec::new());
+            }
         }
         let start = |mode| {
             let op = Op::Graph(GraphOp::Start(StartOp {
                 mode,
-                grid: self.grid(mode).clone(),
+                grid: self.input.grid(mode).clone(),
                 columns: settings.rank,
                 seed: settings.seed,
                 by: (settings.init_scale / f64::from(settings.rank).sqrt()) as f32,
@@ -219,7 +220,7 @@ impl Layout<'_> {
 
     /// A draft a block of a mode.
     fn blocks(&self, mode: Mode, draft: impl Fn(u32) -> Draft) -> impl Iterator<Item = Draft> {
-        (0..self.grid(mode).blocks()).map(draft)
+        (0..self.input.grid(mode).blocks()).map(draft)
     }
 
     /// Where parameters go, which without layers are embeddings.
@@ -310,7 +311,8 @@ impl Layout<'_> {
             let to = if undone { OF_DIFFERENCES } else { GRADIENTS };
             let (degrees, to) = (self.degrees(mode), self.after(to, mode, step));
             drafts.extend(
-                self.partitions(mode)
+                self.input
+                    .partitions(mode)
                     .iter()
                     .zip(0..)
                     .map(|(partition, block)| {
@@ -360,7 +362,7 @@ impl Layout<'_> {
         for (at, mode) in BOTH.into_iter().enumerate() {
             let (base, others) = (&base[at], &from[1 - at]);
             let power = self.settings.power(mode);
-            let op = Op::Graph(GraphOp::Product(ProductOp {
+            let op = ProductOp {
                 rows: base.grid.clone(),
                 others: others.grid.clone(),
                 columns: self.settings.rank,
@@ -380,24 +382,15 @@ impl Layout<'_> {
                         by: 1.0,
                     }
                 }),
-            }))
-            .encode();
-            let degrees = self.degrees(mode);
-            drafts.extend(
-                self.partitions(mode)
-                    .iter()
-                    .zip(0..)
-                    .map(|(partition, block)| {
-                        let reads = vec![
-                            sealed(partition),
-                            Read::rows(others.keys()),
-                            Read::whole(degrees.block(block)),
-                            Read::whole(base.block(block)),
-                        ];
-                        let cost = partition.interactions / 8 + rows(base, block);
-                        (op.clone(), reads, writes(mode, block), cost)
-                    }),
-            );
+            };
+            let of = Factors {
+                others,
+                degrees: &self.degrees(mode),
+                base: Some(base),
+            };
+            let (arranged, partitions) = (self.arranged(mode), self.input.partitions(mode));
+            let of_mode = |block| writes(mode, block);
+            drafts.extend(product(arranged.as_ref(), &op, &of, partitions, of_mode));
         }
         stage.push(name, Role::Silent, drafts.into_iter(), Vec::new());
     }

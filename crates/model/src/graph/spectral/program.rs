@@ -6,23 +6,10 @@
 use super::schedule::{Layout, Role};
 use super::settings::{Settings, SettingsError};
 use crate::graph::ops::{Counts, Residuals};
-use crate::graph::tiles::Caches;
+use crate::graph::steps::Input;
 use crate::reduce::tree_sum;
 use crate::training::{Algorithm, Epochs, TableVersion, counts, decode, misreduced, refuse};
-use tensor::{Grid, KeyRange, Mode, Partitions, ProgramError, Reduced, Step};
-
-/// What is trained on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Input {
-    /// The users' grid.
-    pub user: Grid,
-    /// The products' grid.
-    pub product: Grid,
-    /// The training view, time collapsed.
-    pub train: Partitions,
-    /// What decides whether blocks are multiplied together.
-    pub caches: Caches,
-}
+use tensor::{KeyRange, Mode, ProgramError, Reduced, Step};
 
 /// What subspace iteration does with an epoch.
 pub struct Iteration {

@@ -2,21 +2,19 @@
 //!
 //! **Invariant:** every name here follows from the epoch alone, so a replay makes the same steps.
 
-use super::program::Input;
 use super::settings::Settings;
 use crate::als::basis::basis_len;
 use crate::als::biases::Biases;
 use crate::als::{AlsOp, BasisOp};
 use crate::graph::ops::{
-    ArrangeOp, DegreesOp, Factor, GraphOp, Power, ProductOp, RangesOp, ResidualsOp, Scales,
-    StartOp, TurnOp,
+    DegreesOp, Factor, GraphOp, Power, ProductOp, ResidualsOp, Scales, StartOp, TurnOp,
 };
-use crate::graph::steps::{self, Draft, StageRole, rows, sealed};
+use crate::graph::steps::{self, Arranged, Factors, Input, StageRole, product, rows, sealed};
 use crate::op::Op;
 use crate::reduce::Reduction;
 use crate::training::{Holds, TableVersion};
 use kernels::{upper_len, width_of};
-use tensor::{Grid, KeyRange, Mode, ObjectKey, PartitionRef, Read, Step, TableId};
+use tensor::{KeyRange, Mode, ObjectKey, Read, Step, TableId};
 
 /// The users of the model.
 pub const USERS: TableId = TableId(0);
@@ -69,22 +67,6 @@ pub struct Layout<'a> {
 }
 
 impl Layout<'_> {
-    fn grid(&self, mode: Mode) -> &Grid {
-        if mode == Mode::User {
-            &self.input.user
-        } else {
-            &self.input.product
-        }
-    }
-
-    fn partitions(&self, mode: Mode) -> &[PartitionRef] {
-        if mode == Mode::User {
-            &self.input.train.user_major
-        } else {
-            &self.input.train.product_major
-        }
-    }
-
     fn version(&self, id: TableId, mode: Mode, columns: u32, version: u32) -> TableVersion {
         TableVersion {
             id,
@@ -92,7 +74,7 @@ impl Layout<'_> {
             holds: Holds::Factors,
             rank: columns,
             width: width_of(columns as usize) as u32,
-            grid: self.grid(mode).clone(),
+            grid: self.input.grid(mode).clone(),
             version: version.into(),
         }
     }
@@ -121,25 +103,14 @@ impl Layout<'_> {
         width_of(self.settings.columns() as usize)
     }
 
-    fn range_rows(&self) -> u32 {
-        self.input.caches.range_rows(self.width())
-    }
-
-    /// The interactions of a mode by ranges of the other one's rows, and how many blocks are multiplied together; none where that
-    /// does not pay.
-    fn tiles(&self, mode: Mode) -> Option<(TableVersion, u32)> {
+    /// The interactions of a mode by ranges of the other one's rows, where that pays.
+    fn arranged(&self, mode: Mode) -> Option<Arranged> {
         let id = if mode == Mode::User {
             USER_TILES
         } else {
             PRODUCT_TILES
         };
-        let tiles = self.version(id, mode, 1, 0);
-        let partitions = self.partitions(mode).iter();
-        let interactions = partitions.map(|partition| partition.interactions).sum();
-        let others = self.grid(other(mode));
-        let caches = self.input.caches;
-        let together = caches.together(&tiles.grid, others, interactions, self.width())?;
-        Some((tiles, together))
+        Arranged::of(self.input, self.version(id, mode, 1, 0), self.width())
     }
 
     /// A table of the model after an epoch.
@@ -159,8 +130,8 @@ impl Layout<'_> {
     /// What a program restored after an epoch reads and does not write.
     pub fn kept(&self, epoch: u32) -> Vec<KeyRange> {
         let sums = self.iterated(PRODUCT_SUMS, epoch);
-        let tiles = [Mode::User, Mode::Product].map(|mode| self.tiles(mode));
-        let tiles = tiles.into_iter().flatten().map(|(tiles, _)| tiles.keys());
+        let arranged = [Mode::User, Mode::Product].map(|mode| self.arranged(mode));
+        let tiles = arranged.iter().flatten().map(|of| of.tiles.keys());
         let kept = [
             self.degrees(Mode::User).keys(),
             self.degrees(Mode::Product).keys(),
@@ -178,6 +149,7 @@ impl Layout<'_> {
             let op = Op::Graph(GraphOp::Degrees(DegreesOp { edges })).encode();
             let degrees = self.degrees(mode);
             let drafts = self
+                .input
                 .partitions(mode)
                 .iter()
                 .zip(0..)
@@ -193,7 +165,10 @@ impl Layout<'_> {
             );
         }
         for mode in [Mode::User, Mode::Product] {
-            self.arrange(&mut stage, mode);
+            if let Some(arranged) = self.arranged(mode) {
+                let drafts = arranged.drafts(self.input, edges);
+                stage.push(&format!("{mode} tiles"), Role::Silent, drafts, Vec::new());
+            }
         }
         let start = self.iterated(PRODUCT_SUMS, 0);
         let op = Op::Graph(GraphOp::Start(StartOp {
@@ -340,105 +315,28 @@ impl Layout<'_> {
         stage.push(name, Role::Silent, drafts, Vec::new());
     }
 
-    fn arrange(&self, stage: &mut Stage, mode: Mode) {
-        let Some((tiles, _)) = self.tiles(mode) else {
-            return;
-        };
-        let op = Op::Graph(GraphOp::Arrange(ArrangeOp {
-            others: self.grid(other(mode)).clone(),
-            range_rows: self.range_rows(),
-            edges: self.settings.edges,
-        }))
-        .encode();
-        let drafts = self.partitions(mode).iter().zip(0..);
-        let drafts = drafts.map(|(partition, block)| {
-            let (reads, writes) = (vec![sealed(partition)], vec![tiles.block(block)]);
-            (op.clone(), reads, writes, partition.interactions / 32)
-        });
-        stage.push(&format!("{mode} tiles"), Role::Silent, drafts, Vec::new());
-    }
-
     /// The sums of the rows that interactions name, with their Gram.
     fn product(&self, stage: &mut Stage, others: &TableVersion, scales: Scales, to: &TableVersion) {
-        let name = format!("{} sums", to.mode);
-        match self.tiles(to.mode) {
-            Some(tiles) => stage.push(
-                &name,
-                Role::Silent,
-                self.by_ranges(tiles, others, scales, to),
-                Vec::new(),
-            ),
-            None => stage.push(
-                &name,
-                Role::Silent,
-                self.by_blocks(others, scales, to),
-                Vec::new(),
-            ),
-        }
-        stage.reduce(&name, gram(to));
-    }
-
-    fn by_ranges(
-        &self,
-        (tiles, together): (TableVersion, u32),
-        others: &TableVersion,
-        scales: Scales,
-        to: &TableVersion,
-    ) -> impl Iterator<Item = Draft> {
-        let degrees = self.degrees(to.mode);
-        let blocks = to.grid.blocks();
-        let partitions = self.partitions(to.mode);
-        (0..blocks).step_by(together as usize).map(move |first| {
-            let last = blocks.min(first + together);
-            let some = partitions[first as usize..last as usize].iter();
-            let interactions = some.map(|partition| partition.interactions).sum();
-            let op = Op::Graph(GraphOp::Ranges(RangesOp {
-                rows: to.grid.clone(),
-                others: others.grid.clone(),
-                range_rows: self.range_rows(),
-                columns: to.rank,
-                interactions,
-                scales,
-            }))
-            .encode();
-            let reads = vec![
-                Read::rows(tiles.some(first, last - first)),
-                Read::rows(others.keys()),
-                Read::rows(degrees.some(first, last - first)),
-            ];
-            let writes = (first..last).flat_map(|block| block_and_gram(to, block));
-            let rows: u64 = (first..last).map(|block| rows(to, block)).sum();
-            (op, reads, writes.collect(), interactions / 16 + rows)
-        })
-    }
-
-    fn by_blocks(
-        &self,
-        others: &TableVersion,
-        scales: Scales,
-        to: &TableVersion,
-    ) -> impl Iterator<Item = Draft> {
-        let op = Op::Graph(GraphOp::Product(ProductOp {
+        let op = ProductOp {
             rows: to.grid.clone(),
             others: others.grid.clone(),
             columns: to.rank,
             edges: self.settings.edges,
             scales,
             onto: None,
-        }))
-        .encode();
-        let degrees = self.degrees(to.mode);
-        let partitions = self.partitions(to.mode).iter();
-        partitions.zip(0..).map(move |(partition, block)| {
-            let reads = vec![
-                sealed(partition),
-                Read::rows(others.keys()),
-                Read::whole(degrees.block(block)),
-            ];
-            // A row is gathered in some tenth of the time that it takes to solve with it.
-            let cost = partition.interactions / 8 + rows(to, block);
-            (op.clone(), reads, block_and_gram(to, block), cost)
-        })
+        };
+        let of = Factors {
+            others,
+            degrees: &self.degrees(to.mode),
+            base: None,
+        };
+        let (arranged, partitions) = (self.arranged(to.mode), self.input.partitions(to.mode));
+        let drafts = product(arranged.as_ref(), &op, &of, partitions, |block| {
+            block_and_gram(to, block)
+        });
+        let name = format!("{} sums", to.mode);
+        stage.push(&name, Role::Silent, drafts.into_iter(), Vec::new());
+        stage.reduce(&name, gram(to));
     }
 
     fn residuals(&self, stage: &mut Stage, left: &TableVersion, sums: &TableVersion) {
@@ -459,14 +357,6 @@ impl Layout<'_> {
             std::iter::once(draft),
             vec![KeyRange::One(basis)],
         );
-    }
-}
-
-fn other(mode: Mode) -> Mode {
-    if mode == Mode::User {
-        Mode::Product
-    } else {
-        Mode::User
     }
 }
 
