@@ -42,7 +42,7 @@ MODELS = {
     "linear": 'kind = "filter"\nrank = 16\nepochs = 1\nfilter_weight = 0',
     "als-256": 'kind = "als"\npreset = "rendle"\nrank = 256\nalpha0 = 0.02\nregularization = 0.006\nepochs = 6',
     "als-64": 'kind = "als"\npreset = "rendle"\nrank = 64\nalpha0 = 0.02\nregularization = 0.006\nepochs = 12',
-    "lightgcn": 'kind = "lightgcn"\nrank = 64\nlayers = 3\nepochs = 300\nalpha0 = 0.02\nrate = 0.01\nregularization = 0.0001',
+    "lightgcn": 'kind = "lightgcn"\nrank = 64\nlayers = 3\nepochs = 50\nalpha0 = 0.02\nrate = 0.02\nregularization = 0.0001',
     "spectral": 'kind = "spectral"\nrank = 64\nepochs = 6',
 }
 
