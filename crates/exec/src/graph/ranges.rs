@@ -76,6 +76,15 @@ impl Work for ArrangeWork {
         );
         let csr =
             csr.map_err(|error| bad_partition(&format!("does not fit its data set ({error})")))?;
+        let has_row = |&id: &u32| {
+            let (block, local) = others.split(id);
+            let rows = others.rows.get(block.0 as usize);
+            rows.is_some_and(|&rows| local < rows)
+        };
+        if let Some(id) = csr.columns().iter().find(|id| !has_row(id)) {
+            let what = format!("names row {id}, which its data set lacks");
+            return Err(bad_partition(&what));
+        }
         let edges = self.op.edges;
         self.out = Some(self.room.pool.install(|| {
             let sizes = Sizes::count(edges, csr, &spans);
