@@ -12,11 +12,13 @@
     reason = "tiles walk several arrays by one index, as their formulas do"
 )]
 
+pub mod activation;
 pub mod binned;
 pub mod cg;
 pub mod cholesky;
 mod coming;
 pub mod confidence;
+pub mod cross;
 pub mod dot;
 pub mod dual;
 pub mod eigen;
@@ -39,11 +41,13 @@ mod tile;
 pub mod top;
 mod vector;
 
+pub use activation::{Activation, activate, deactivate};
 pub use binned::{Binned, add_binned, add_by_bin, scale_rows};
 pub use cg::{Common, Equations, conjugate_gradients, conjugate_gradients_scratch};
 pub use cholesky::{FailedPivot, batch_len, keeps_systems, solve, solve_scratch};
 pub use coming::RowId;
 pub use confidence::linear_confidence;
+pub use cross::cross;
 pub use dot::dot;
 pub use dual::{Dual, dual, dual_scratch};
 pub use eigen::{eigen, eigen_scratch};

@@ -1,9 +1,9 @@
 //! Normal equations and their solver against naive f64 references, and bit for bit across instruction sets.
 
 use kernels::{
-    Base, CHUNK, FailedPivot, Onto, Rows, Simd, Source, accumulate, begin, close, close_long, fit,
-    flush, gram, inner, keeps_systems, linear_confidence, non_negative, non_negative_scratch,
-    panel_len, solve, solve_scratch, system_len, upper_index, upper_len,
+    Base, CHUNK, FailedPivot, Onto, Rows, Simd, Source, accumulate, begin, close, close_long,
+    cross, fit, flush, gram, inner, keeps_systems, linear_confidence, non_negative,
+    non_negative_scratch, panel_len, solve, solve_scratch, system_len, upper_index, upper_len,
 };
 use proptest::prelude::*;
 
@@ -341,6 +341,29 @@ proptest! {
                 // The bound of 256 roundings in f32.
                 let bound = 1.6e-5 * rows.chunks(width).map(|row| product(row).abs()).sum::<f64>();
                 prop_assert!((expected[upper_index(width, i, j)] - naive).abs() <= bound);
+            }
+        }
+    }
+
+    #[test]
+    fn what_two_tables_have_in_common_is_the_sum_of_outer_products(seed: u64, blocks in 1_usize..9, count in 0_usize..600) {
+        let width = 16 * blocks;
+        let (x, y) = (Numbers(seed).signed(count * width), Numbers(seed ^ 1).signed(count * width));
+        let partial = |simd: Simd| {
+            let (mut chunk, mut sum) = (vec![f32::NAN; width * width], vec![0.0; width * width]);
+            cross(simd, width, (&x, &y), &mut chunk, &mut sum);
+            sum
+        };
+        let expected = partial(Simd::PORTABLE);
+        for simd in Simd::available() {
+            prop_assert_eq!(&partial(simd), &expected, "{}", simd);
+        }
+        for i in 0..width {
+            for j in 0..width {
+                let products = x.chunks(width).zip(y.chunks(width));
+                let products = products.map(|(x, y)| f64::from(x[i]) * f64::from(y[j]));
+                let (naive, size) = products.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()));
+                prop_assert!((expected[i * width + j] - naive).abs() <= 1.6e-5 * size);
             }
         }
     }
