@@ -12,6 +12,7 @@ pub mod adam;
 pub mod degrees;
 pub mod filter;
 pub mod head;
+mod heads;
 pub mod lightgcn;
 pub mod normalization;
 pub mod ops;

@@ -5,7 +5,8 @@
 
 use super::schedule::{Layout, Role};
 use super::settings::Settings;
-use crate::graph::ops::{Counts, Loss};
+use crate::graph::heads::batch_loss;
+use crate::graph::ops::Counts;
 use crate::graph::spectral::SettingsError;
 use crate::graph::steps::Input;
 use crate::reduce::tree_sum;
@@ -54,14 +55,6 @@ impl Propagation {
         }
         counts::check(None, ("kind", "lightgcn"), interactions as f64)
     }
-
-    /// The tasks of users tell losses, those of products nothing.
-    fn loss(partials: &[Vec<u8>]) -> Result<f64, ProgramError> {
-        let told = partials.iter().filter(|partial| !partial.is_empty());
-        let losses = told.map(|partial| decode(partial).map(|Loss(loss)| loss));
-        let losses: Vec<f64> = losses.collect::<Result<_, _>>()?;
-        Ok(tree_sum(&losses))
-    }
 }
 
 impl Algorithm for Propagation {
@@ -88,7 +81,7 @@ impl Algorithm for Propagation {
         match (role, reduced) {
             (Role::Counts(Mode::User), Reduced::Collect(partials)) => Self::count(&partials),
             (Role::Loss(batch), Reduced::Collect(partials)) => {
-                self.losses[batch as usize] = Self::loss(&partials)?;
+                self.losses[batch as usize] = batch_loss(&partials)?;
                 Ok(())
             }
             (Role::Counts(_) | Role::Silent, _) => Ok(()),

@@ -8,8 +8,9 @@
 //! same steps.
 
 use super::settings::{HeadName, Settings};
+use crate::graph::heads::HeadSteps;
 use crate::graph::ops::{
-    AdamOp, Batch, DegreesOp, GraphOp, HeadOp, Onto, Power, ProductOp, RivalsOp, Scales, StartOp,
+    AdamOp, Batch, DegreesOp, GraphOp, Onto, Power, ProductOp, Scales, StartOp,
 };
 use crate::graph::steps::{
     self, Arranged, Draft, Factors, Input, StageRole, product, rows, sealed,
@@ -18,7 +19,7 @@ use crate::op::Op;
 use crate::reduce::Reduction;
 use crate::training::{Holds, TableVersion};
 use kernels::{upper_len, width_of};
-use tensor::{BlockId, KeyRange, Mode, ObjectKey, Read, Step, TableId};
+use tensor::{KeyRange, Mode, ObjectKey, Read, Step, TableId};
 
 /// Tables of users; those of products have the next number. E, which is the model.
 pub const EMBEDDINGS: TableId = TableId(0);
@@ -232,121 +233,39 @@ impl Layout<'_> {
         }
     }
 
-    /// The rivals of a step.
-    fn rivals(&self, step: u32) -> RivalsOp {
-        RivalsOp {
-            blocks: self.input.product.blocks(),
-            columns: self.settings.rank,
-            seed: self.settings.seed,
-            step,
-            power: self.settings.power(Mode::Product),
-        }
-    }
-
-    /// A step over two blocks each: one of products, another as far on as rivals are or back.
-    fn opposed(
-        &self,
-        stage: &mut Stage,
-        name: &str,
-        op: GraphOp,
-        other: impl Fn(BlockId) -> BlockId,
-        (from, to): (&TableVersion, &TableVersion),
-    ) {
-        let (op, degrees) = (Op::Graph(op).encode(), self.degrees(Mode::Product));
-        let drafts = self.blocks(Mode::Product, |block| {
-            let other = other(BlockId(block)).0;
-            let reads = [
-                from.block(block),
-                from.block(other),
-                degrees.block(block),
-                degrees.block(other),
-            ];
-            let reads = reads.map(Read::whole).to_vec();
-            (op.clone(), reads, vec![to.block(block)], rows(from, block))
-        });
-        stage.push(name, Role::Silent, drafts, Vec::new());
-    }
-
     /// The gradients by the embeddings that the step before made.
     fn head(&self, stage: &mut Stage, epoch: u32, batch: u32, step: u32) {
         let settings = self.settings;
+        let both = |table, step| BOTH.map(|mode| self.after(table, mode, step));
+        let embeddings = both(EMBEDDINGS, step - 1);
+        let grams = BOTH.map(|mode| self.gram(mode, step - 1).root());
         let mut frees = Vec::new();
-        let rivals = (settings.loss == HeadName::Bpr).then(|| self.rivals(step));
-        let mut products = self.after(EMBEDDINGS, Mode::Product, step - 1);
-        if let Some(op) = rivals {
-            let differences = self.after(DIFFERENCES, Mode::Product, step);
-            let tables = (&products, &differences);
-            let other = |block| op.rivals_of(block);
-            self.opposed(stage, "rivals", GraphOp::Rivals(op), other, tables);
-            frees.push(differences.keys());
-            products = differences;
+        if settings.layers > 0 {
+            frees.extend(embeddings.iter().map(TableVersion::keys));
         }
-        let users = self.after(EMBEDDINGS, Mode::User, step - 1);
-        let mut drafts: Vec<Draft> = Vec::new();
-        for (mode, own, others) in [
-            (Mode::User, &users, &products),
-            (Mode::Product, &products, &users),
-        ] {
-            let undone = mode == Mode::Product && rivals.is_some();
-            let op = Op::Graph(GraphOp::Head(HeadOp {
-                mode,
-                rows: own.grid.clone(),
-                others: others.grid.clone(),
-                columns: settings.rank,
-                head: settings.head(),
-                batch: Batch {
-                    seed: settings.seed,
-                    epoch,
-                    count: settings.batches(),
-                    number: batch,
-                },
-                power: if undone {
-                    Power(0)
-                } else {
-                    settings.power(mode)
-                },
-            }))
-            .encode();
-            let gram = self.gram(others.mode, step - 1).root();
-            let to = if undone { OF_DIFFERENCES } else { GRADIENTS };
-            let (degrees, to) = (self.degrees(mode), self.after(to, mode, step));
-            drafts.extend(
-                self.input
-                    .partitions(mode)
-                    .iter()
-                    .zip(0..)
-                    .map(|(partition, block)| {
-                        let mut reads = vec![
-                            sealed(partition),
-                            Read::rows(others.keys()),
-                            Read::whole(degrees.block(block)),
-                            Read::whole(own.block(block)),
-                        ];
-                        if self.all_pairs() {
-                            reads.push(Read::whole(gram));
-                        }
-                        let taken = partition.interactions / u64::from(settings.batches());
-                        let cost = partition.interactions / 64 + taken / 4 + rows(own, block);
-                        (op.clone(), reads, vec![to.block(block)], cost)
-                    }),
-            );
+        if self.all_pairs() {
+            frees.extend(grams.map(KeyRange::One));
         }
-        for mode in BOTH {
-            if settings.layers > 0 {
-                frees.push(self.after(EMBEDDINGS, mode, step - 1).keys());
-            }
-            if self.all_pairs() {
-                frees.push(KeyRange::One(self.gram(mode, step - 1).root()));
-            }
-        }
-        stage.push("gradients", Role::Loss(batch), drafts.into_iter(), frees);
-        if let Some(op) = rivals {
-            let [from, to] =
-                [OF_DIFFERENCES, GRADIENTS].map(|table| self.after(table, Mode::Product, step));
-            let other = |block| op.against(block);
-            self.opposed(stage, "rivals", GraphOp::Undo(op), other, (&from, &to));
-            stage.push_frees(vec![from.keys()]);
-        }
+        let of_products = |table| self.after(table, Mode::Product, step);
+        let head = HeadSteps {
+            input: self.input,
+            columns: settings.rank,
+            head: settings.head(),
+            batch: Batch {
+                seed: settings.seed,
+                epoch,
+                count: settings.batches(),
+                number: batch,
+            },
+            step,
+            embeddings,
+            grams,
+            degrees: BOTH.map(|mode| self.degrees(mode)),
+            differences: [DIFFERENCES, OF_DIFFERENCES].map(of_products),
+            gradients: both(GRADIENTS, step),
+            powers: BOTH.map(|mode| settings.power(mode)),
+        };
+        head.push(stage, Role::Loss(batch), frees);
     }
 
     /// A layer of both modes: sums of what `from` holds onto `base`, which the last one brings back to the scale of embeddings.
