@@ -5,6 +5,7 @@
 pub mod dense;
 pub mod factors;
 pub mod generate;
+pub mod graph;
 pub mod ingested;
 pub mod inline;
 pub mod jobs;

@@ -1,17 +1,16 @@
 //! LightGCN end to end in one process: against the whole computation in f64 (its gradients against differences of its loss),
 //! whatever must not matter, and a planted structure.
 
-use kernels::{Random, Simd};
+use kernels::Simd;
 use model::Training;
-use model::graph::head::pairs;
+use model::graph::Normalization;
 use model::graph::lightgcn::schedule::MEANS;
 use model::graph::lightgcn::{HeadName, LightGcn, Settings};
 use model::graph::tiles::Caches;
-use model::graph::{Batch, Normalization, Power, RivalsOp};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use store::IoMode;
-use store::partition::Partition;
-use tensor::{BlockId, Grid, KeyRange, Mode, News, Program, TableId};
+use tensor::{Grid, KeyRange, News, Program, TableId};
+use tests::graph::{Graph, Moments, Nodes, numbers, small};
 use tests::ingested::{DAY, Row, some_rows};
 use tests::inline::InlineError;
 use tests::tiled::{BY_RANGES, Bed, bed};
@@ -48,102 +47,35 @@ fn train_with(bed: &mut Bed, settings: &Settings, caches: Caches) -> Result<Trai
     Ok(result(bed, &program))
 }
 
-fn numbers(bytes: &[u8], columns: usize) -> Vec<Vec<f64>> {
-    let floats = bytes.chunks_exact(4);
-    let floats: Vec<f64> = floats
-        .map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap())))
-        .collect();
-    let rows = floats.chunks_exact(columns.next_multiple_of(16));
-    rows.map(|row| row[..columns].to_vec()).collect()
-}
-
-/// Rows of users, then of products.
-type Nodes = Vec<Vec<f64>>;
-
 /// The graph and the job, in f64 and without blocks.
 struct Naive {
     settings: Settings,
-    users: Vec<u32>,
-    products: Vec<u32>,
-    product_grid: Grid,
-    /// Pairs of a user's place and a product's.
-    pairs: Vec<(usize, usize)>,
-    degrees: Vec<f64>,
+    graph: Graph,
 }
 
 impl Naive {
     fn new(bed: &Bed, settings: &Settings) -> Self {
-        let ids = |grid: &Grid| -> Vec<u32> {
-            let blocks = grid.block_ids();
-            blocks.flat_map(|block| grid.row_ids(block)).collect()
-        };
-        let (users, products) = (ids(&bed.input.user), ids(&bed.input.product));
-        let place: BTreeMap<u32, usize> = products.iter().copied().zip(0..).collect();
-        let (mut pairs, mut user) = (Vec::new(), 0);
-        for of in &bed.input.train.user_major {
-            let sealed = bed.found.world.sealed[&of.object.digest].clone();
-            let partition = Partition::open(sealed).unwrap();
-            let piece = partition.piece(0..partition.interactions()).unwrap();
-            let csr = piece.csr(partition.offsets(), 1 << 32).unwrap();
-            for row in 0..csr.rows() {
-                let columns = csr.row(row).map(|at| place[&csr.columns()[at]]);
-                pairs.extend(columns.map(|product| (user, product)));
-                user += 1;
-            }
-        }
-        let mut degrees = vec![0.0; users.len() + products.len()];
-        for &(user, product) in &pairs {
-            degrees[user] += 1.0;
-            degrees[users.len() + product] += 1.0;
-        }
         Naive {
             settings: settings.clone(),
-            users,
-            products,
-            product_grid: bed.input.product.clone(),
-            pairs,
-            degrees,
+            graph: Graph::of(bed),
         }
     }
 
     fn start(&self) -> Nodes {
-        let rank = self.settings.rank as usize;
-        let deviation = self.settings.init_scale / (rank as f64).sqrt();
-        let ids = self.users.iter().map(|&id| (1, id));
-        let ids = ids.chain(self.products.iter().map(|&id| (0, id)));
-        ids.zip(&self.degrees)
-            .map(|((stream, id), &degree)| {
-                let mut row = vec![0.0; rank];
-                Random::new(self.settings.seed, 0x300, stream, id).fill_normal(&mut row);
-                let some = if degree > 0.0 { deviation } else { 0.0 };
-                row.iter().map(|&x| some * f64::from(x)).collect()
-            })
-            .collect()
-    }
-
-    /// Â of nodes.
-    fn layer(&self, nodes: &Nodes) -> Nodes {
-        let power = |node: usize, mode| {
-            let halves = self.settings.normalization.power(mode).0;
-            self.degrees[node].powf(f64::from(halves) / 2.0)
-        };
-        let mut out = vec![vec![0.0; nodes[0].len()]; nodes.len()];
-        for &(user, product) in &self.pairs {
-            let product = self.users.len() + product;
-            let by = power(user, Mode::User) * power(product, Mode::Product);
-            for k in 0..nodes[0].len() {
-                out[user][k] += by * nodes[product][k];
-                out[product][k] += by * nodes[user][k];
-            }
-        }
-        out
+        let Settings {
+            seed,
+            rank,
+            init_scale,
+            ..
+        } = self.settings;
+        self.graph.start(seed, rank as usize, init_scale)
     }
 
     /// The mean over layers.
     fn smooth(&self, nodes: &Nodes) -> Nodes {
         let (mut sum, mut last) = (nodes.clone(), nodes.clone());
         for _ in 0..self.settings.layers {
-            last = self.layer(&last);
+            last = self.graph.neighbours(self.settings.normalization, &last);
             for (sum, last) in sum.iter_mut().zip(&last) {
                 sum.iter_mut().zip(last).for_each(|(sum, x)| *sum += x);
             }
@@ -155,92 +87,9 @@ impl Naive {
 
     /// The loss of embeddings and its gradient by them, of a batch counted from 0 over all epochs.
     fn head(&self, e: &Nodes, batch: u32) -> (f64, Nodes) {
-        let (settings, first) = (&self.settings, self.users.len());
-        let count = settings.batches();
-        let of = Batch {
-            seed: settings.seed,
-            epoch: batch / count + 1,
-            count,
-            number: batch % count,
-        };
-        let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
-        let (mut loss, mut g) = (0.0, vec![vec![0.0; e[0].len()]; e.len()]);
-        let rivals = self.rivals(batch + 1);
-        let add = |g: &mut Nodes, to: usize, by: f64, from: usize| {
-            for k in 0..e[0].len() {
-                g[to][k] += by * e[from][k];
-            }
-        };
-        for &(user, place) in &self.pairs {
-            let held = count == 1 || of.holds(self.users[user], self.products[place]);
-            let product = first + place;
-            match (held, settings.loss) {
-                (false, _) => (),
-                (true, HeadName::AllPairs) => {
-                    let off = dot(&e[user], &e[product]) - 1.0;
-                    loss += 0.5 * off * off;
-                    add(&mut g, user, off, product);
-                    add(&mut g, product, off, user);
-                }
-                (true, HeadName::Bpr) => {
-                    let rival = rivals.get(&place).map(|rival| first + rival);
-                    let against = rival.map_or(0.0, |rival| dot(&e[user], &e[rival]));
-                    let x = dot(&e[user], &e[product]) - against;
-                    loss += (-x).exp().ln_1p();
-                    let slope = -1.0 / (1.0 + x.exp());
-                    add(&mut g, user, slope, product);
-                    add(&mut g, product, slope, user);
-                    if let Some(rival) = rival {
-                        add(&mut g, user, -slope, rival);
-                        add(&mut g, rival, -slope, user);
-                    }
-                }
-            }
-        }
-        if settings.loss == HeadName::AllPairs {
-            let alpha0 = settings.alpha0.unwrap() / f64::from(count);
-            for user in 0..first {
-                for product in first..e.len() {
-                    let score = dot(&e[user], &e[product]);
-                    loss += 0.5 * alpha0 * score * score;
-                    add(&mut g, user, alpha0 * score, product);
-                    add(&mut g, product, alpha0 * score, user);
-                }
-            }
-        }
-        (loss, g)
-    }
-
-    fn rivals(&self, step: u32) -> BTreeMap<usize, usize> {
-        let grid = &self.product_grid;
-        let op = RivalsOp {
-            blocks: grid.blocks(),
-            columns: self.settings.rank,
-            seed: self.settings.seed,
-            step,
-            power: Power(0),
-        };
-        let first = |block: BlockId| grid.rows[..block.0 as usize].iter().sum::<u32>() as usize;
-        let order = |block: BlockId| {
-            let rows = grid.rows[block.0 as usize] as usize;
-            op.order(
-                block,
-                &self.degrees[self.users.len() + first(block)..][..rows],
-            )
-        };
-        let mut of = BTreeMap::new();
-        for block in grid.block_ids() {
-            let other = op.rivals_of(block);
-            assert_eq!(op.against(other), block);
-            let (own, rivals) = (order(block), order(other));
-            let pairs = pairs(&own, &rivals);
-            of.extend(
-                pairs.map(|(row, rival)| {
-                    (first(block) + row as usize, first(other) + rival as usize)
-                }),
-            );
-        }
-        of
+        let (seed, count) = (self.settings.seed, self.settings.batches());
+        self.graph
+            .head(self.settings.head(), (seed, count), e, batch)
     }
 
     /// The gradient by parameters, with what regularizes them.
@@ -248,7 +97,7 @@ impl Naive {
         let (loss, by_e) = self.head(&self.smooth(x), batch);
         let mut g = self.smooth(&by_e);
         let lambda = self.settings.regularization / f64::from(self.settings.batches());
-        for ((g, x), degree) in g.iter_mut().zip(x).zip(&self.degrees) {
+        for ((g, x), degree) in g.iter_mut().zip(x).zip(&self.graph.degrees) {
             g.iter_mut()
                 .zip(x)
                 .for_each(|(g, x)| *g += lambda * degree * x);
@@ -259,7 +108,7 @@ impl Naive {
     /// What [`Naive::gradient`] is the gradient of.
     fn objective(&self, x: &Nodes) -> f64 {
         let lambda = self.settings.regularization / f64::from(self.settings.batches());
-        let squares = x.iter().zip(&self.degrees);
+        let squares = x.iter().zip(&self.graph.degrees);
         let squares = squares.map(|(x, degree)| degree * x.iter().map(|x| x * x).sum::<f64>());
         self.head(&self.smooth(x), 0).0 + 0.5 * lambda * squares.sum::<f64>()
     }
@@ -267,8 +116,7 @@ impl Naive {
     /// The embeddings and the losses of epochs.
     fn train(&self) -> (Nodes, Vec<f64>) {
         let mut x = self.start();
-        let (mut m, mut v) = (x.clone(), x.clone());
-        m.iter_mut().chain(&mut v).flatten().for_each(|x| *x = 0.0);
+        let mut moments = Moments::default();
         let (count, mut losses) = (self.settings.batches(), Vec::new());
         for batch in 0..self.settings.epochs * count {
             let (loss, g) = self.gradient(&x, batch);
@@ -276,27 +124,11 @@ impl Naive {
                 losses.push(0.0);
             }
             *losses.last_mut().unwrap() += loss;
-            let corrections = [0.9_f64, 0.999].map(|beta| 1.0 - beta.powi(batch as i32 + 1));
-            let moments = m.iter_mut().flatten().zip(v.iter_mut().flatten());
-            let all = x.iter_mut().flatten().zip(g.iter().flatten()).zip(moments);
-            for ((x, g), (m, v)) in all {
-                *m = 0.9 * *m + 0.1 * g;
-                *v = 0.999 * *v + 0.001 * g * g;
-                *x -= self.settings.rate() * (*m / corrections[0])
-                    / ((*v / corrections[1]).sqrt() + 1e-8);
-            }
+            let (rate, g) = (self.settings.rate(), g.into_iter().flatten());
+            moments.step((rate, batch as i32 + 1), x.iter_mut().flatten(), g);
         }
         (self.smooth(&x), losses)
     }
-}
-
-/// Some products share their blocks, others are alone.
-fn small() -> Vec<Row> {
-    let mut rows = some_rows(1500, 3);
-    for (row, i) in rows.iter_mut().zip(0_i64..) {
-        (row.user, row.product) = (row.user % 40, (row.product * 3 + i % 3) % 200);
-    }
-    rows
 }
 
 fn heads() -> [Settings; 2] {
@@ -354,7 +186,7 @@ fn gradients_are_differences_of_the_loss() {
             assert!((trained.objectives[0] - loss).abs() < 1e-5 * loss);
             for node in (0..x.len()).step_by(7) {
                 for k in 0..5 {
-                    if naive.degrees[node] == 0.0 {
+                    if naive.graph.degrees[node] == 0.0 {
                         assert_eq!(found[node][k], 0.0);
                         continue;
                     }
@@ -516,16 +348,16 @@ fn planted_tastes_are_found() {
         let first = users.len();
         let mut taste: Vec<usize> = (0..first + products.len()).collect();
         for _ in 0..taste.len() {
-            for &(user, product) in &naive.pairs {
+            for &(user, product) in &naive.graph.pairs {
                 let least = taste[user].min(taste[first + product]);
                 (taste[user], taste[first + product]) = (least, least);
             }
         }
-        let had: BTreeSet<_> = naive.pairs.iter().copied().collect();
+        let had: BTreeSet<_> = naive.graph.pairs.iter().copied().collect();
         let scored = |user: usize, own: bool| -> Vec<f64> {
             let open = (0..products.len()).filter(|&product| {
                 let unseen =
-                    naive.degrees[first + product] > 0.0 && !had.contains(&(user, product));
+                    naive.graph.degrees[first + product] > 0.0 && !had.contains(&(user, product));
                 unseen && (taste[user] == taste[first + product]) == own
             });
             let score = |product: usize| {

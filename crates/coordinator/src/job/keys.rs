@@ -342,13 +342,15 @@ pub const KEYS: &[Key] = &[
     ),
     choice(
         "model.kind",
-        &["als", "sgd", "line", "spectral", "filter", "lightgcn"],
-        &["gcn", "ucmf"],
+        &[
+            "als", "sgd", "line", "spectral", "filter", "lightgcn", "gcn",
+        ],
+        &["ucmf"],
         "als",
         "The algorithm: `als` solves, `sgd` descends on samples, `line` is `sgd` with the loss and the negatives of LINE, \
          `spectral` takes the singular vectors of the graph of users and products, `filter` scores by what this graph lets \
          pass (GF-CF), `lightgcn` learns an embedding that is smoothed over \
-         this graph.",
+         this graph, `gcn` one that goes through layers with weights on it.",
     ),
     choice(
         "model.time",
@@ -386,7 +388,7 @@ pub const KEYS: &[Key] = &[
         1,
         100_000,
         Some("10"),
-        "Passes over all modes; of `spectral` and `filter`, iterations. `lightgcn` needs more than the others: 20 to 50.",
+        "Passes over all modes; of `spectral` and `filter`, iterations. `lightgcn` and `gcn` need more than the others: 20 to 50.",
     ),
     real(
         "model.regularization",
@@ -394,7 +396,7 @@ pub const KEYS: &[Key] = &[
         1e12,
         None,
         "Lambda. `als` holds row i by lambda times (its count)^nu, descent its rows at every sample. Absent: 0.003, in \
-         a tensor of implicit feedback 0.003 by its bins and contexts (with contexts 0.0001 at the most), 1e-6 for the preset `full`, and 0.03 for `sgd` and `line`. `lightgcn` holds the embedding of row i by lambda times its degree. Absent: 0.01.",
+         a tensor of implicit feedback 0.003 by its bins and contexts (with contexts 0.0001 at the most), 1e-6 for the preset `full`, and 0.03 for `sgd` and `line`. `lightgcn` and `gcn` hold the embedding of row i by lambda times its degree. Absent: 0.01.",
     ),
     real(
         "model.nu",
@@ -415,7 +417,7 @@ pub const KEYS: &[Key] = &[
         0.0,
         1e12,
         None,
-        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`, either by the bins and contexts in a tensor; `explicit` has none, `full` always 1. 1 of all pairs in `lightgcn`.",
+        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`, either by the bins and contexts in a tensor; `explicit` has none, `full` always 1. 1 of all pairs in `lightgcn` and `gcn`.",
     ),
     real(
         "model.epsilon",
@@ -587,7 +589,7 @@ pub const KEYS: &[Key] = &[
         &[],
         "logistic",
         "`sgd`: what is minimised. `squared` fits values, `bpr` ranks; the two of Poisson cover every cell with factors of 0 or more. \
-         `lightgcn`: `all-pairs`, which is its own where the key is absent and holds scores of interactions to 1 and those of all \
+         `lightgcn`, `gcn`: `all-pairs`, which is their own where the key is absent and holds scores of interactions to 1 and those of all \
          pairs to 0, or `bpr`.",
     ),
     count(
@@ -616,7 +618,7 @@ pub const KEYS: &[Key] = &[
         1e-12,
         1e6,
         None,
-        "`sgd`, `line`, `lightgcn`: the length of a step. Absent: 0.1; of `lightgcn`, whose steps are Adam's, 0.05 for `all-pairs` and 0.01 for `bpr`.",
+        "`sgd`, `line`, `lightgcn`, `gcn`: the length of a step. Absent: 0.1; of the graph's, whose steps are Adam's, 0.05 for `all-pairs` and 0.01 for `bpr`.",
     ),
     real(
         "model.decay",
@@ -630,31 +632,60 @@ pub const KEYS: &[Key] = &[
         0,
         4,
         Some("2"),
-        "`lightgcn`: how far an embedding is smoothed over the graph. 1 averages with neighbours, 2 with users of the same products, and so \
-         on; 0 is plain factorization by the same steps. Every layer costs two passes over the data forwards and two back.",
+        "`lightgcn`, `gcn`: how far an embedding is smoothed over the graph. 1 averages with neighbours, 2 with users of the same products, and so \
+         on; 0 is plain factorization by the same steps. Every layer costs two passes over the data forwards and two back. `gcn` has 1 to 4.",
     ),
     count(
         "model.batches",
         1,
         10_000,
         None,
-        "`lightgcn`: parts of an epoch, dealt by hash, each with a step and all layers of its own: more of them learn more in an epoch, \
+        "`lightgcn`, `gcn`: parts of an epoch, dealt by hash, each with a step and all layers of its own: more of them learn more in an epoch, \
          which takes longer in the same measure. Absent: 20 for `bpr`, 4 for `all-pairs`.",
+    ),
+    choice(
+        "model.activation",
+        &["identity", "relu", "tanh"],
+        &[],
+        "identity",
+        "`gcn`: what each layer but the last goes through, number by number. `identity` leaves a linear model.",
+    ),
+    choice(
+        "model.self_weights",
+        &["tied", "free"],
+        &[],
+        "tied",
+        "`gcn`: a layer multiplies a row's own numbers with the matrix of its neighbours (`tied`), or with one of their own (`free`).",
+    ),
+    choice(
+        "model.weights",
+        &["separate", "shared"],
+        &[],
+        "separate",
+        "`gcn`: users and products have matrices of their own, or the same.",
+    ),
+    choice(
+        "model.features",
+        &["embeddings", "attributes", "both"],
+        &[],
+        "embeddings",
+        "`gcn`: what the first layer reads: a learnt row for each user and product, their attributes through a learnt matrix, or the \
+         sum of both.",
     ),
     choice(
         "model.normalization",
         &["none", "symmetric", "random-walk"],
         &[],
         "none",
-        "`spectral`, `lightgcn`: what the graph is divided by: nothing, the roots of the degrees on both \
-         sides (where the key is absent, `lightgcn`), or the degrees of users.",
+        "`spectral`, `lightgcn`, `gcn`: what the graph is divided by: nothing, the roots of the degrees on both \
+         sides (where the key is absent, `lightgcn` and `gcn`), or the degrees of users.",
     ),
     choice(
         "model.edges",
         &["binary", "values"],
         &[],
         "binary",
-        "`spectral`, `filter`, `lightgcn`: whether an interaction weighs 1 or its value in the graph. Degrees are sums of weights.",
+        "`spectral`, `filter`, `lightgcn`, `gcn`: whether an interaction weighs 1 or its value in the graph. Degrees are sums of weights.",
     ),
     count(
         "model.walk_length",

@@ -5,9 +5,9 @@
 use crate::driver::Pace;
 use model::Stopping;
 use model::forecast::Forecast;
-use model::graph::Edges;
-use model::graph::Normalization;
+use model::graph::gcn::{Features, SelfWeights, Weights};
 use model::graph::lightgcn::HeadName;
+use model::graph::{Activation, Edges, Normalization};
 use model::sgd::{Loss, Optimizer};
 use serde::Serialize;
 use std::fmt;
@@ -227,6 +227,8 @@ pub enum ModelKind {
     Filter,
     /// An embedding smoothed over the graph.
     LightGcn,
+    /// Layers with weights on the graph.
+    Gcn,
 }
 
 impl ModelKind {
@@ -239,6 +241,7 @@ impl ModelKind {
             ModelKind::Spectral => "spectral",
             ModelKind::Filter => "filter",
             ModelKind::LightGcn => "lightgcn",
+            ModelKind::Gcn => "gcn",
         }
     }
 }
@@ -380,6 +383,14 @@ pub struct Model {
     pub filter_weight: f64,
     /// Whether its linear part counts.
     pub filter_linear: bool,
+    /// What the layers of a graph convolution go through.
+    pub activation: Activation,
+    /// What a row's own layer is multiplied with.
+    pub self_weights: SelfWeights,
+    /// Whose matrices layers have.
+    pub weights: Weights,
+    /// What the first layer reads.
+    pub features: Features,
     /// Tables of users' first factors.
     pub initial_users: Vec<Location>,
     /// The same of products.
@@ -398,7 +409,7 @@ impl Model {
             ModelKind::Sgd | ModelKind::Line => {
                 self.loss == Loss::Squared && self.negatives.unwrap_or(0) == 0
             }
-            ModelKind::Spectral | ModelKind::LightGcn | ModelKind::Filter => false,
+            ModelKind::Spectral | ModelKind::Filter | ModelKind::LightGcn | ModelKind::Gcn => false,
         }
     }
 }

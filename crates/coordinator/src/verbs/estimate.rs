@@ -127,19 +127,19 @@ fn columns_beside(model: &settings::Model) -> u64 {
         Algorithm::Sgd(settings) => u64::from(settings.columns() - settings.rank),
         Algorithm::Spectral(settings) => u64::from(settings.columns() - settings.rank),
         Algorithm::Filter(settings) => u64::from(settings.low_pass().columns() - settings.rank),
-        Algorithm::LightGcn(_) => 0,
+        Algorithm::LightGcn(_) | Algorithm::Gcn(_) => 0,
     }
 }
 
 /// Passes over the interactions in which an epoch of a graph model gathers rows.
 fn products_of(model: &settings::Model) -> u64 {
+    // Each layer in both directions, forwards and back; and the gradients, of a batch each.
+    let layered = |batches: u32, layers: u32| u64::from(batches) * 4 * u64::from(layers) + 2;
     match Algorithm::of(model) {
         Algorithm::Als(_) | Algorithm::Sgd(_) => 0,
         Algorithm::Spectral(_) | Algorithm::Filter(_) => 2,
-        // Each layer in both directions, forwards and back; and the gradients, of a batch each.
-        Algorithm::LightGcn(settings) => {
-            u64::from(settings.batches()) * 4 * u64::from(settings.layers) + 2
-        }
+        Algorithm::LightGcn(settings) => layered(settings.batches(), settings.layers),
+        Algorithm::Gcn(settings) => layered(settings.batches(), settings.layers),
     }
 }
 
@@ -148,6 +148,8 @@ fn kept_tables(model: &settings::Model) -> u64 {
     match Algorithm::of(model) {
         // Parameters, and Adam's two.
         Algorithm::LightGcn(_) => 3,
+        // These, and of each layer its rows and their sums over neighbours.
+        Algorithm::Gcn(settings) => 3 + 2 * u64::from(settings.layers),
         _ => 0,
     }
 }
@@ -157,8 +159,9 @@ fn samples(model: &settings::Model) -> u64 {
     match Algorithm::of(model) {
         Algorithm::Als(_)
         | Algorithm::Spectral(_)
+        | Algorithm::Filter(_)
         | Algorithm::LightGcn(_)
-        | Algorithm::Filter(_) => 0,
+        | Algorithm::Gcn(_) => 0,
         Algorithm::Sgd(settings) if settings.loss == Loss::Bpr => settings.negatives().into(),
         Algorithm::Sgd(settings) => 1 + u64::from(settings.negatives()),
     }

@@ -72,7 +72,10 @@ pub async fn survey(
             (settings.rank, settings.columns(), non_negative)
         }
         // They start from random rows, whatever there was before.
-        Algorithm::Spectral(_) | Algorithm::LightGcn(_) | Algorithm::Filter(_) => return Ok(all),
+        Algorithm::Spectral(_)
+        | Algorithm::Filter(_)
+        | Algorithm::LightGcn(_)
+        | Algorithm::Gcn(_) => return Ok(all),
     };
     let model = &engine.settings.model;
     for (mode, given) in [

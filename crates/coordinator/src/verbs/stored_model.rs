@@ -9,7 +9,7 @@ use model::als::{self, ContextUse, Preset, Scaling, Solver, TimeUse};
 use model::digest::DigestFeed;
 use model::evaluate::Factors;
 use model::forecast::{Forecast, Moment};
-use model::graph::{Edges, filter, lightgcn, spectral};
+use model::graph::{Edges, filter, gcn, lightgcn, spectral};
 use model::sgd;
 use model::{Best, Holds, Stopping, TableVersion};
 use plan::Refusal;
@@ -35,6 +35,8 @@ pub enum Algorithm {
     Filter(filter::Settings),
     /// An embedding smoothed over the graph.
     LightGcn(lightgcn::Settings),
+    /// Layers with weights on the graph.
+    Gcn(gcn::Settings),
 }
 
 impl Algorithm {
@@ -46,6 +48,7 @@ impl Algorithm {
             ModelKind::Spectral => Algorithm::Spectral(spectral_settings(model)),
             ModelKind::Filter => Algorithm::Filter(filter_settings(model)),
             ModelKind::LightGcn => Algorithm::LightGcn(lightgcn_settings(model)),
+            ModelKind::Gcn => Algorithm::Gcn(gcn_settings(model)),
         }
     }
 
@@ -58,8 +61,9 @@ impl Algorithm {
             }
             other @ (Algorithm::Sgd(_)
             | Algorithm::Spectral(_)
+            | Algorithm::Filter(_)
             | Algorithm::LightGcn(_)
-            | Algorithm::Filter(_)) => other,
+            | Algorithm::Gcn(_)) => other,
         }
     }
 
@@ -72,6 +76,7 @@ impl Algorithm {
             Algorithm::Spectral(_) => "spectral",
             Algorithm::Filter(_) => "filter",
             Algorithm::LightGcn(_) => "lightgcn",
+            Algorithm::Gcn(_) => "gcn",
         }
     }
 
@@ -80,7 +85,10 @@ impl Algorithm {
         match self {
             Algorithm::Als(settings) => settings.preset == Preset::Explicit,
             Algorithm::Sgd(settings) => settings.fits_values(),
-            Algorithm::Spectral(_) | Algorithm::Filter(_) | Algorithm::LightGcn(_) => false,
+            Algorithm::Spectral(_)
+            | Algorithm::Filter(_)
+            | Algorithm::LightGcn(_)
+            | Algorithm::Gcn(_) => false,
         }
     }
 
@@ -91,7 +99,8 @@ impl Algorithm {
             Algorithm::Als(_)
             | Algorithm::Sgd(_)
             | Algorithm::Spectral(_)
-            | Algorithm::LightGcn(_) => None,
+            | Algorithm::LightGcn(_)
+            | Algorithm::Gcn(_) => None,
         }
     }
 
@@ -210,6 +219,28 @@ fn lightgcn_settings(model: &settings::Model) -> lightgcn::Settings {
     lightgcn::Settings {
         rank: model.rank,
         layers: model.layers,
+        epochs: model.epochs,
+        batches: model.batches,
+        loss: model.head,
+        alpha0: model.alpha0,
+        rate: model.rate,
+        regularization: model.regularization,
+        normalization: model.normalization,
+        edges: model.edges,
+        init_scale: model.init,
+        seed: model.seed,
+        tolerance: model.tolerance,
+    }
+}
+
+fn gcn_settings(model: &settings::Model) -> gcn::Settings {
+    gcn::Settings {
+        rank: model.rank,
+        layers: model.layers,
+        activation: model.activation,
+        self_weights: model.self_weights,
+        weights: model.weights,
+        features: model.features,
         epochs: model.epochs,
         batches: model.batches,
         loss: model.head,
@@ -350,6 +381,7 @@ impl StoredModel {
                 Some("") => Holds::Factors,
                 Some("_mean") => Holds::Mean,
                 Some("_terms") => Holds::Terms,
+                Some("_weights") => Holds::Weights,
                 _ => Holds::Maps,
             },
             rank: table.rank,

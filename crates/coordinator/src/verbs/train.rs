@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use model::als::{self, Als};
 use model::evaluate::{self, Factors, Metric, RankingTask, SampledEvaluation, ValidationErrors};
 use model::graph;
+use model::graph::gcn::Gcn;
 use model::graph::lightgcn::LightGcn;
 use model::graph::spectral::{self, Spectral};
 use model::graph::tiles::Caches;
@@ -322,6 +323,11 @@ async fn program(
         Algorithm::LightGcn(settings) => {
             let input = graph_input(data, views);
             let program = LightGcn::new(settings, input).map_err(|error| config(&error))?;
+            Ok(watched(program, watch))
+        }
+        Algorithm::Gcn(settings) => {
+            let input = graph_input(data, views);
+            let program = Gcn::new(settings, input).map_err(|error| config(&error))?;
             Ok(watched(program, watch))
         }
     }

@@ -33,7 +33,7 @@ pub fn of(settings: &Settings, views: &Views) -> Vec<String> {
 fn ignores_values(model: &Model) -> bool {
     match model.kind {
         ModelKind::Als => model.preset == Preset::Rendle,
-        ModelKind::Spectral | ModelKind::LightGcn | ModelKind::Filter => {
+        ModelKind::Spectral | ModelKind::Filter | ModelKind::LightGcn | ModelKind::Gcn => {
             model.edges == Edges::Binary
         }
         ModelKind::Sgd | ModelKind::Line => !matches!(model.loss, Loss::Squared | Loss::Poisson),
@@ -48,5 +48,6 @@ fn name(model: &Model) -> &'static str {
         ModelKind::Spectral => "the kind \"spectral\" with `edges` = \"binary\"",
         ModelKind::Filter => "the kind \"filter\" with `edges` = \"binary\"",
         ModelKind::LightGcn => "the kind \"lightgcn\" with `edges` = \"binary\"",
+        ModelKind::Gcn => "the kind \"gcn\" with `edges` = \"binary\"",
     }
 }

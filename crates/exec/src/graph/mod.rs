@@ -1,6 +1,7 @@
 //! Runners of the ops of graph models.
 
 mod adam;
+mod dense;
 mod head;
 mod product;
 mod ranges;
@@ -28,5 +29,9 @@ pub(crate) fn begin(task: &Task, op: GraphOp, room: &Room) -> Result<Box<dyn Wor
         GraphOp::Undo(op) => Box::new(head::RivalsWork::new(task, op, true, room)?),
         GraphOp::Head(op) => Box::new(head::HeadPass::begin(task, op, room)?),
         GraphOp::Adam(op) => Box::new(adam::AdamWork::new(task, op, room)?),
+        GraphOp::Dense(op) => Box::new(dense::WholeWork::new(task, op, room)?),
+        GraphOp::DenseBack(op) => Box::new(dense::WholeWork::new(task, op, room)?),
+        GraphOp::FirstMatrix(op) => Box::new(dense::WholeWork::new(task, op, room)?),
+        GraphOp::Matrix(op) => Box::new(dense::WholeWork::new(task, op, room)?),
     })
 }

@@ -9,8 +9,11 @@
 //! pieces nor threads change a bit.
 
 pub mod adam;
+mod batches;
 pub mod degrees;
+pub mod dense;
 pub mod filter;
+pub mod gcn;
 pub mod head;
 mod heads;
 pub mod lightgcn;
@@ -26,6 +29,7 @@ pub use normalization::Normalization;
 pub use steps::Input;
 
 pub use ops::{
-    AdamOp, ArrangeOp, Batch, Counts, DegreesOp, Edges, Factor, GraphOp, Head, HeadOp, Loss, Onto,
-    Power, ProductOp, RangesOp, Residuals, ResidualsOp, RivalsOp, Scales, StartOp, TurnOp,
+    Activation, AdamOp, ArrangeOp, Batch, Counts, DegreesOp, DenseBackOp, DenseOp, Edges, Factor,
+    FirstMatrixOp, FirstNumbers, GraphOp, Head, HeadOp, Loss, MatrixOp, Onto, Power, ProductOp,
+    RangesOp, Residuals, ResidualsOp, RivalsOp, Scales, StartOp, TurnOp,
 };

@@ -29,6 +29,14 @@ pub enum GraphOp {
     Head(HeadOp),
     /// Moves parameters along their gradients.
     Adam(AdamOp),
+    /// A layer with weights.
+    Dense(DenseOp),
+    /// Its gradients.
+    DenseBack(DenseBackOp),
+    /// Makes a small matrix that training starts from.
+    FirstMatrix(FirstMatrixOp),
+    /// Moves a small matrix along its gradients.
+    Matrix(MatrixOp),
 }
 
 /// What an interaction weighs.
@@ -274,6 +282,88 @@ pub struct AdamOp {
     pub rate: f32,
     /// λ: what of a row, times its degree, is added to its gradient.
     pub regularization: f64,
+    /// Steps, with this one.
+    pub step: u32,
+}
+
+/// What the sums of a layer go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    /// Nothing.
+    Identity,
+    /// max(x, 0).
+    Relu,
+    /// The hyperbolic tangent.
+    Tanh,
+}
+
+/// Reads a block of sums over neighbours, the block's rows in the layer below, the matrices of the layer and the block's degrees. Writes
+/// the block's rows in the layer ([`super::dense`]) and, where the task names a second write, the leaf of their Gram. Returns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DenseOp {
+    /// Columns of both layers.
+    pub columns: u32,
+    /// What sums go through.
+    pub activation: Activation,
+    /// What of degrees the rows below are multiplied by as they are kept.
+    pub power: Power,
+    /// And those that are written.
+    pub stored: Power,
+}
+
+/// Reads a block of gradients by a layer, what the layer was made of as [`DenseOp`] read it and, unless the layer is linear, the block of
+/// the layer. Writes the gradients by sums over neighbours, times the power of degrees, those by own rows, and the leaf of those by the
+/// matrices, an f64 an entry. Returns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DenseBackOp {
+    /// Columns of both layers.
+    pub columns: u32,
+    /// What sums went through.
+    pub activation: Activation,
+    /// Matrices of the layer.
+    pub parts: u32,
+    /// What of degrees the rows of layers are multiplied by as they are kept.
+    pub power: Power,
+}
+
+/// What a small matrix holds before training.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FirstNumbers {
+    /// This on the diagonals of squares.
+    Unit(f32),
+    /// Normal numbers.
+    Normal {
+        /// The seed of the run.
+        seed: u64,
+        /// Which matrix.
+        stream: u32,
+        /// The standard deviation.
+        by: f32,
+    },
+}
+
+/// Reads nothing. Writes a matrix. Returns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FirstMatrixOp {
+    /// Lines.
+    pub lines: u32,
+    /// Columns.
+    pub columns: u32,
+    /// What it holds.
+    pub first: FirstNumbers,
+}
+
+/// Reads a matrix, the roots of some gradients by it and, after the first step, the means of gradients and of their squares. Writes matrix
+/// and both means. Returns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MatrixOp {
+    /// Columns.
+    pub columns: u32,
+    /// Gradients.
+    pub sums: u32,
+    /// The length of a step.
+    pub rate: f32,
     /// Steps, with this one.
     pub step: u32,
 }

@@ -1,13 +1,14 @@
 //! The steps of a stage in the making, as every graph model writes them: a task a block.
 
-use super::ops::{ArrangeOp, Edges, GraphOp, ProductOp, RangesOp};
+use super::ops::{AdamOp, ArrangeOp, DegreesOp, Edges, GraphOp, ProductOp, RangesOp};
 use super::tiles::Caches;
 use crate::op::Op;
 use crate::reduce::Reduction;
-use crate::training::TableVersion;
+use crate::training::{Holds, TableVersion};
+use kernels::width_of;
 use tensor::{
     DepotId, Grid, KeyRange, Mode, ObjectKey, PartialSpec, PartitionRef, Partitions, Read, Step,
-    StepId, Task, TaskId,
+    StepId, TableId, Task, TaskId,
 };
 
 /// What a graph model is trained on.
@@ -39,6 +40,19 @@ impl Input {
             &self.train.user_major
         } else {
             &self.train.product_major
+        }
+    }
+
+    /// A table with a row for each of a mode's. Those of products have the number after that of users.
+    pub fn table(&self, of_users: TableId, mode: Mode, columns: u32, version: u64) -> TableVersion {
+        TableVersion {
+            id: TableId(of_users.0 + u16::from(mode == Mode::Product)),
+            mode,
+            holds: Holds::Factors,
+            rank: columns,
+            width: width_of(columns as usize) as u32,
+            grid: self.grid(mode).clone(),
+            version,
         }
     }
 
@@ -113,6 +127,30 @@ impl<R: StageRole> Stage<R> {
             frees,
         };
         self.steps.push((step, role));
+    }
+
+    /// The steps that every model begins with: degrees of a mode, told with a role, and its interactions by ranges where they are
+    /// wanted.
+    pub fn open(
+        &mut self,
+        input: &Input,
+        edges: Edges,
+        degrees: &TableVersion,
+        arranged: Option<&Arranged>,
+        role: R,
+    ) {
+        let mode = degrees.mode;
+        let op = Op::Graph(GraphOp::Degrees(DegreesOp { edges })).encode();
+        let drafts = input.partitions(mode).iter().zip(0..);
+        let drafts = drafts.map(|(partition, block)| {
+            let (reads, writes) = (vec![sealed(partition)], vec![degrees.block(block)]);
+            (op.clone(), reads, writes, partition.interactions / 64)
+        });
+        self.push(&format!("{mode} degrees"), role, drafts, Vec::new());
+        if let Some(arranged) = arranged {
+            let drafts = arranged.drafts(input, edges);
+            self.push(&format!("{mode} tiles"), R::SILENT, drafts, Vec::new());
+        }
     }
 
     /// The steps of a reduction.
@@ -246,4 +284,33 @@ pub fn product(
         (encoded, reads, blocks.flat_map(&writes).collect(), cost)
     });
     drafts.collect()
+}
+
+/// The tasks of a step of Adam on a mode's rows, with what nobody reads behind it: parameters and both means before it and after. `gram`
+/// is the leaf of a block's Gram, where that is wanted.
+pub fn adam(
+    op: AdamOp,
+    [before, now]: [[TableVersion; 3]; 2],
+    sums: &TableVersion,
+    degrees: &TableVersion,
+    gram: impl Fn(u32) -> Option<ObjectKey>,
+) -> (Vec<Draft>, Vec<KeyRange>) {
+    let encoded = Op::Graph(GraphOp::Adam(op)).encode();
+    // Before the first step there are no means.
+    let known = if op.step > 1 { 3 } else { 1 };
+    let blocks = 0..sums.grid.blocks();
+    let drafts = blocks.map(|block| {
+        let mut reads = vec![
+            before[0].block(block),
+            sums.block(block),
+            degrees.block(block),
+        ];
+        reads.extend(before[1..known].iter().map(|table| table.block(block)));
+        let mut writes: Vec<_> = now.iter().map(|table| table.block(block)).collect();
+        writes.extend(gram(block));
+        let reads = reads.into_iter().map(Read::whole).collect();
+        (encoded.clone(), reads, writes, rows(sums, block))
+    });
+    let frees = std::iter::once(sums).chain(&before[..known]);
+    (drafts.collect(), frees.map(TableVersion::keys).collect())
 }

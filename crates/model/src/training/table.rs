@@ -15,6 +15,8 @@ pub enum Holds {
     Terms,
     /// The mean of its mode's factors by their interactions in training, in one row.
     Mean,
+    /// The matrices of layers that its mode goes through, a block a layer.
+    Weights,
 }
 
 /// One version of a table.
@@ -44,6 +46,7 @@ impl TableVersion {
             Holds::Maps => format!("{}_attributes", self.mode),
             Holds::Terms => format!("{}_terms", self.mode),
             Holds::Mean => format!("{}_mean", self.mode),
+            Holds::Weights => format!("{}_weights", self.mode),
         }
     }
 

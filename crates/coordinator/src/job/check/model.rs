@@ -6,9 +6,10 @@ use super::{has_bins, locations, names_input, word};
 use crate::job::merge::{Faults, Merged};
 use crate::job::settings::{Model, ModelKind, ModelTime, Preset, Solver};
 use model::forecast::Forecast;
+use model::graph::gcn::{self, Features, SelfWeights, Weights};
 use model::graph::lightgcn::{self, HeadName};
 use model::graph::spectral::RANK_MAX;
-use model::graph::{Edges, Normalization};
+use model::graph::{Activation, Edges, Normalization};
 use model::sgd::{Loss, Optimizer};
 
 /// Settings of solving, and those of descent.
@@ -43,7 +44,13 @@ const OF_STEPS: &[&str] = &["model.loss", "model.rate"];
 const OF_SPECTRAL: &[&str] = &["model.walk_length"];
 const OF_ITERATION: &[&str] = &["model.oversampling"];
 const OF_FILTER: &[&str] = &["model.filter_weight", "model.filter_linear"];
-const OF_LIGHTGCN: &[&str] = &["model.layers", "model.batches"];
+const OF_LAYERS: &[&str] = &["model.layers", "model.batches"];
+const OF_GCN: &[&str] = &[
+    "model.activation",
+    "model.self_weights",
+    "model.weights",
+    "model.features",
+];
 const OF_NORMALIZED: &[&str] = &["model.normalization"];
 /// Settings of whatever takes products with the graph.
 const OF_GRAPHS: &[&str] = &["model.edges"];
@@ -67,35 +74,46 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
             ("spectral", ModelKind::Spectral),
             ("filter", ModelKind::Filter),
             ("lightgcn", ModelKind::LightGcn),
+            ("gcn", ModelKind::Gcn),
         ],
     );
     let of = |keys, of| -> (&[&str], &str) { (keys, of) };
-    let (als, descent, spectral, lightgcn) = (
+    let (als, descent, spectral, gcn) = (
         of(OF_ALS, "of \"als\""),
         of(OF_SGD, "of descent (\"sgd\", \"line\")"),
         of(OF_SPECTRAL, "of \"spectral\""),
-        of(OF_LIGHTGCN, "of \"lightgcn\""),
+        of(OF_GCN, "of \"gcn\""),
     );
-    let steps = of(OF_STEPS, "of descent (\"sgd\", \"line\") and \"lightgcn\"");
-    let graphs = of(OF_GRAPHS, "of \"spectral\", \"filter\" and \"lightgcn\"");
-    let normalized = of(OF_NORMALIZED, "of \"spectral\" and \"lightgcn\"");
+    let layers = of(OF_LAYERS, "of \"lightgcn\" and \"gcn\"");
+    let steps = of(
+        OF_STEPS,
+        "of descent (\"sgd\", \"line\"), \"lightgcn\" and \"gcn\"",
+    );
+    let graphs = of(
+        OF_GRAPHS,
+        "of \"spectral\", \"filter\", \"lightgcn\" and \"gcn\"",
+    );
+    let normalized = of(OF_NORMALIZED, "of \"spectral\", \"lightgcn\" and \"gcn\"");
     let iterated = of(OF_ITERATION, "of \"spectral\" and \"filter\"");
     let filter = of(OF_FILTER, "of \"filter\"");
-    let whole = of(OF_WHOLE, "of \"als\" and \"lightgcn\"");
-    let trained = of(OF_TRAINED, "of \"als\", descent and \"lightgcn\"");
+    let whole = of(OF_WHOLE, "of \"als\", \"lightgcn\" and \"gcn\"");
+    let trained = of(OF_TRAINED, "of \"als\", descent, \"lightgcn\" and \"gcn\"");
     let given = of(OF_GIVEN, "of \"als\" and descent");
     let others: &[(&[&str], &str)] = match kind {
         ModelKind::Als => &[
-            descent, steps, spectral, iterated, normalized, graphs, filter, lightgcn,
+            descent, steps, spectral, iterated, normalized, graphs, filter, layers, gcn,
         ],
         ModelKind::Sgd | ModelKind::Line => &[
-            als, whole, spectral, iterated, normalized, graphs, filter, lightgcn,
+            als, whole, spectral, iterated, normalized, graphs, filter, layers, gcn,
         ],
-        ModelKind::Spectral => &[als, whole, descent, steps, trained, given, filter, lightgcn],
+        ModelKind::Spectral => &[
+            als, whole, descent, steps, trained, given, filter, layers, gcn,
+        ],
         ModelKind::Filter => &[
-            als, whole, descent, steps, trained, given, spectral, normalized, lightgcn,
+            als, whole, descent, steps, trained, given, spectral, normalized, layers, gcn,
         ],
-        ModelKind::LightGcn => &[als, descent, given, spectral, iterated, filter],
+        ModelKind::LightGcn => &[als, descent, given, spectral, iterated, filter, gcn],
+        ModelKind::Gcn => &[als, descent, given, spectral, iterated, filter],
     };
     let fixed = [
         ("model.loss", "of \"sgd\""),
@@ -103,7 +121,9 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
     ];
     let fixed = match kind {
         ModelKind::Line => &fixed[..],
-        ModelKind::Spectral | ModelKind::LightGcn | ModelKind::Filter => &fixed[1..],
+        ModelKind::Spectral | ModelKind::Filter | ModelKind::LightGcn | ModelKind::Gcn => {
+            &fixed[1..]
+        }
         ModelKind::Als | ModelKind::Sgd => &[],
     };
     let others = others
@@ -152,7 +172,7 @@ fn descends_on_values(merged: &Merged) -> bool {
 fn loss(merged: &Merged, kind: ModelKind) -> Loss {
     match kind {
         ModelKind::Line => Loss::Line,
-        ModelKind::LightGcn => Loss::Bpr,
+        ModelKind::LightGcn | ModelKind::Gcn => Loss::Bpr,
         _ => word(
             merged,
             "model.loss",
@@ -175,7 +195,7 @@ fn head(merged: &Merged, kind: ModelKind, faults: &mut Faults) -> HeadName {
         "bpr" => HeadName::Bpr,
         _ => HeadName::AllPairs,
     };
-    let graph = kind == ModelKind::LightGcn;
+    let graph = matches!(kind, ModelKind::LightGcn | ModelKind::Gcn);
     let known = match name {
         "bpr" => true,
         "all-pairs" => graph,
@@ -349,7 +369,11 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     let fits_all = match kind {
         ModelKind::Als => matches!(preset, Preset::Explicit | Preset::Full),
         ModelKind::Sgd => fits_values,
-        ModelKind::Line | ModelKind::Spectral | ModelKind::LightGcn | ModelKind::Filter => false,
+        ModelKind::Line
+        | ModelKind::Spectral
+        | ModelKind::Filter
+        | ModelKind::LightGcn
+        | ModelKind::Gcn => false,
     };
     if fits_all && merged.text("input.negative") == Some("net") {
         let sentence = "`input.negative` = \"net\" is for models that weigh by values: this one fits values below 0 as they \
@@ -451,7 +475,12 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         let sentence = "`model.filter_weight` is 0 and `model.filter_linear` is off: nothing is left to score by, change one of them";
         faults.push(merged.origin("model.filter_weight"), sentence);
     }
+    let layered = matches!(kind, ModelKind::LightGcn | ModelKind::Gcn);
     let head = head(merged, kind, faults);
+    if kind == ModelKind::Gcn && merged.count("model.layers") == Some(0) {
+        let sentence = "`model.layers` is 0: a graph convolution has 1 to 4, use \"lightgcn\" or \"als\" for factors without layers";
+        faults.push(merged.origin("model.layers"), sentence);
+    }
     let real = |path: &str| merged.real(path).unwrap_or_default();
     Model {
         forecast: forecast(merged, time, faults),
@@ -466,6 +495,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             ModelKind::Sgd | ModelKind::Line => 0.03,
             ModelKind::Spectral | ModelKind::Filter => 0.0,
             ModelKind::LightGcn => DEFAULTS.regularization,
+            ModelKind::Gcn => gcn::Settings::DEFAULT.regularization,
         }),
         regularization_given: merged.real("model.regularization").is_some(),
         nu: real("model.nu"),
@@ -504,7 +534,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         rate: merged.real("model.rate"),
         decay: real("model.decay"),
         biases: merged.flag("model.biases"),
-        normalization: if kind == ModelKind::LightGcn && !merged.is_given("model.normalization") {
+        normalization: if layered && !merged.is_given("model.normalization") {
             Normalization::Symmetric
         } else {
             word(
@@ -526,6 +556,34 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         filter_weight: real("model.filter_weight"),
         filter_linear: linear,
         oversampling: merged.count("model.oversampling").map(|count| count as u32),
+        activation: word(
+            merged,
+            "model.activation",
+            &[
+                ("identity", Activation::Identity),
+                ("relu", Activation::Relu),
+                ("tanh", Activation::Tanh),
+            ],
+        ),
+        self_weights: word(
+            merged,
+            "model.self_weights",
+            &[("tied", SelfWeights::Tied), ("free", SelfWeights::Free)],
+        ),
+        weights: word(
+            merged,
+            "model.weights",
+            &[("separate", Weights::Separate), ("shared", Weights::Shared)],
+        ),
+        features: word(
+            merged,
+            "model.features",
+            &[
+                ("embeddings", Features::Embeddings),
+                ("attributes", Features::Attributes),
+                ("both", Features::Both),
+            ],
+        ),
         initial_users: locations(merged, "model.initial_users", faults),
         initial_products: locations(merged, "model.initial_products", faults),
         initial_time: locations(merged, "model.initial_time", faults),

@@ -1,28 +1,21 @@
 //! LightGCN as an algorithm of epochs.
-//!
-//! **Invariant:** a batch's place in its epoch and the epoch name every key; nothing is carried from one epoch to the next but
-//! tables.
 
-use super::schedule::{Layout, Role};
+use super::schedule::Layout;
 use super::settings::Settings;
-use crate::graph::heads::batch_loss;
-use crate::graph::ops::Counts;
+use crate::graph::batches::{Batched, InBatches, Role};
 use crate::graph::spectral::SettingsError;
 use crate::graph::steps::Input;
-use crate::reduce::tree_sum;
-use crate::training::{Algorithm, Epochs, TableVersion, counts, decode, misreduced, refuse};
-use tensor::{KeyRange, Mode, ProgramError, Reduced, Step};
+use crate::training::{Epochs, TableVersion};
+use tensor::{KeyRange, Step};
 
 /// What LightGCN does with an epoch.
 pub struct Propagation {
     settings: Settings,
     input: Input,
-    /// The losses of the epoch's batches.
-    losses: Vec<f64>,
 }
 
 /// LightGCN.
-pub type LightGcn = Epochs<Propagation>;
+pub type LightGcn = Epochs<InBatches<Propagation>>;
 
 impl LightGcn {
     /// A program that has not begun.
@@ -31,12 +24,7 @@ impl LightGcn {
     /// Settings that cannot be honoured.
     pub fn new(settings: Settings, input: Input) -> Result<Self, SettingsError> {
         settings.check()?;
-        let losses = vec![0.0; settings.batches() as usize];
-        Ok(Epochs::of(Propagation {
-            settings,
-            input,
-            losses,
-        }))
+        Ok(Epochs::of(InBatches::of(Propagation { settings, input })))
     }
 }
 
@@ -47,22 +35,17 @@ impl Propagation {
             input: &self.input,
         }
     }
-
-    fn count(partials: &[Vec<u8>]) -> Result<(), ProgramError> {
-        let mut interactions = 0;
-        for partial in partials {
-            interactions += decode::<Counts>(partial)?.interactions;
-        }
-        counts::check(None, ("kind", "lightgcn"), interactions as f64)
-    }
 }
 
-impl Algorithm for Propagation {
-    type Role = Role;
-    type Learnt = ();
+impl Batched for Propagation {
+    const KIND: &'static str = "lightgcn";
 
     fn epochs(&self) -> u32 {
         self.settings.epochs
+    }
+
+    fn batches(&self) -> u32 {
+        self.settings.batches()
     }
 
     fn tolerance(&self) -> f64 {
@@ -77,45 +60,11 @@ impl Algorithm for Propagation {
         self.layout().epoch(first, epoch)
     }
 
-    fn heard(&mut self, role: Role, reduced: Reduced) -> Result<(), ProgramError> {
-        match (role, reduced) {
-            (Role::Counts(Mode::User), Reduced::Collect(partials)) => Self::count(&partials),
-            (Role::Loss(batch), Reduced::Collect(partials)) => {
-                self.losses[batch as usize] = batch_loss(&partials)?;
-                Ok(())
-            }
-            (Role::Counts(_) | Role::Silent, _) => Ok(()),
-            (role, _) => misreduced(role),
-        }
-    }
-
-    /// The losses of its batches, each before its step.
-    fn objective(&mut self, epoch: u32) -> Result<f64, ProgramError> {
-        let objective = tree_sum(&self.losses);
-        if objective.is_finite() {
-            Ok(objective)
-        } else {
-            refuse(format!(
-                "the objective of epoch {epoch} is not a finite number: lower the `rate`"
-            ))
-        }
-    }
-
-    fn learnt(&self) {}
-
-    fn restore(&mut self, (): ()) {
-        self.losses.fill(0.0);
-    }
-
     fn tables(&self, epoch: u32) -> Vec<TableVersion> {
         self.layout().tables(epoch)
     }
 
     fn kept(&self, epoch: u32) -> Vec<KeyRange> {
         self.layout().kept(epoch)
-    }
-
-    fn offset(&self) -> f32 {
-        0.0
     }
 }

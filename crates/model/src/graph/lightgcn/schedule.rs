@@ -8,16 +8,13 @@
 //! same steps.
 
 use super::settings::{HeadName, Settings};
+use crate::graph::batches::Role;
 use crate::graph::heads::HeadSteps;
-use crate::graph::ops::{
-    AdamOp, Batch, DegreesOp, GraphOp, Onto, Power, ProductOp, Scales, StartOp,
-};
-use crate::graph::steps::{
-    self, Arranged, Draft, Factors, Input, StageRole, product, rows, sealed,
-};
+use crate::graph::ops::{AdamOp, Batch, GraphOp, Onto, Power, ProductOp, Scales, StartOp};
+use crate::graph::steps::{self, Arranged, Draft, Factors, Input, product, rows};
 use crate::op::Op;
 use crate::reduce::Reduction;
-use crate::training::{Holds, TableVersion};
+use crate::training::TableVersion;
 use kernels::{upper_len, width_of};
 use tensor::{KeyRange, Mode, ObjectKey, Read, Step, TableId};
 
@@ -45,21 +42,6 @@ pub const TILES: TableId = TableId(18);
 
 const BOTH: [Mode; 2] = [Mode::User, Mode::Product];
 
-/// What a step's reduced partials are to the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Counts of blocks of a mode.
-    Counts(Mode),
-    /// Losses of a batch.
-    Loss(u32),
-    /// Nothing.
-    Silent,
-}
-
-impl StageRole for Role {
-    const SILENT: Role = Role::Silent;
-}
-
 type Stage = steps::Stage<Role>;
 
 /// What all steps of a run share.
@@ -72,15 +54,7 @@ pub struct Layout<'a> {
 
 impl Layout<'_> {
     fn version(&self, of_users: TableId, mode: Mode, columns: u32, version: u64) -> TableVersion {
-        TableVersion {
-            id: TableId(of_users.0 + u16::from(mode == Mode::Product)),
-            mode,
-            holds: Holds::Factors,
-            rank: columns,
-            width: width_of(columns as usize) as u32,
-            grid: self.input.grid(mode).clone(),
-            version,
-        }
+        self.input.table(of_users, mode, columns, version)
     }
 
     /// A table after so many steps of Adam.
@@ -169,19 +143,9 @@ impl Layout<'_> {
         let mut stage = Stage::new(first);
         let (settings, edges) = (self.settings, self.settings.edges);
         for mode in BOTH {
-            let op = Op::Graph(GraphOp::Degrees(DegreesOp { edges })).encode();
-            let degrees = self.degrees(mode);
-            let drafts = self.input.partitions(mode).iter().zip(0..);
-            let drafts = drafts.map(|(partition, block)| {
-                let (reads, writes) = (vec![sealed(partition)], vec![degrees.block(block)]);
-                (op.clone(), reads, writes, partition.interactions / 64)
-            });
-            let name = format!("{mode} degrees");
-            stage.push(&name, Role::Counts(mode), drafts, Vec::new());
-            if let Some(arranged) = self.arranged(mode).filter(|_| settings.layers > 0) {
-                let drafts = arranged.drafts(self.input, edges);
-                stage.push(&format!("{mode} tiles"), Role::Silent, drafts, Vec::new());
-            }
+            let arranged = self.arranged(mode).filter(|_| settings.layers > 0);
+            let (degrees, role) = (self.degrees(mode), Role::Counts(mode));
+            stage.open(self.input, edges, &degrees, arranged.as_ref(), role);
         }
         let start = |mode| {
             let op = Op::Graph(GraphOp::Start(StartOp {
@@ -369,39 +333,29 @@ impl Layout<'_> {
         let settings = self.settings;
         let (mut drafts, mut frees): (Vec<Draft>, _) = (Vec::new(), Vec::new());
         for mode in BOTH {
-            let op = Op::Graph(GraphOp::Adam(AdamOp {
+            let op = AdamOp {
                 columns: settings.rank,
                 power: settings.power(mode),
                 share: self.share(),
                 rate: settings.rate() as f32,
                 regularization: settings.regularization / f64::from(settings.batches()),
                 step,
-            }))
-            .encode();
+            };
             let sums = if settings.layers == 0 {
                 self.after(GRADIENTS, mode, step)
             } else {
                 self.sums(mode, step, 2 * settings.layers)
             };
-            let degrees = self.degrees(mode);
-            let [before, now] = [step - 1, step].map(|step| {
+            let tables = [step - 1, step].map(|step| {
                 [PARAMETERS, MEANS, SQUARES].map(|table| self.after(table, mode, step))
             });
-            let moments = if step > 1 { 3 } else { 1 };
-            drafts.extend(self.blocks(mode, |block| {
-                let mut reads = vec![
-                    before[0].block(block),
-                    sums.block(block),
-                    degrees.block(block),
-                ];
-                reads.extend(before[1..moments].iter().map(|table| table.block(block)));
-                let mut writes = self.parameters(mode, step, block);
-                writes.splice(1..1, now[1..].iter().map(|table| table.block(block)));
-                let reads = reads.into_iter().map(Read::whole).collect();
-                (op.clone(), reads, writes, rows(&before[0], block))
-            }));
-            frees.push(sums.keys());
-            frees.extend(before[..moments].iter().map(TableVersion::keys));
+            let gram = |block| {
+                let embedded = settings.layers == 0 && self.all_pairs();
+                embedded.then(|| self.gram(mode, step).leaf(block))
+            };
+            let moving = steps::adam(op, tables, &sums, &self.degrees(mode), gram);
+            drafts.extend(moving.0);
+            frees.extend(moving.1);
         }
         stage.push("Adam", Role::Silent, drafts.into_iter(), frees);
     }

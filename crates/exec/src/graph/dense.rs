@@ -1,0 +1,205 @@
+//! Layers with weights, forwards and back, and the small matrices that they learn.
+
+use super::rows::{all_numbers, whole};
+use crate::objects::{Numbers, block_written, bug, fits, held, held_gram, held_row, key_at};
+use crate::work::{Fetched, Held, Need, Output, Room, Work};
+use model::graph::adam::Moved;
+use model::graph::dense::{
+    LayerRows, back, first_matrix, forward, layer_bytes, step_matrix, through, weight_sums,
+};
+use model::graph::{Activation, DenseBackOp, DenseOp, FirstMatrixOp, MatrixOp};
+use plan::Failure;
+use std::borrow::Cow;
+use store::AlignedBuf;
+use tensor::{ObjectKey, Task};
+
+/// An op that reads some small objects and blocks whole, and makes all that it writes in one go.
+pub(super) trait Whole: Copy + Send {
+    /// How many objects it reads.
+    fn reads(self) -> usize;
+
+    /// What it writes, in order; `gram` says whether a Gram is asked for besides.
+    ///
+    /// # Errors
+    /// Where the budget is too small.
+    fn make(self, room: &Room, came: &[Numbers], gram: bool) -> Result<Vec<Held>, Failure>;
+
+    /// Objects that it writes at the least.
+    const WRITES: usize;
+}
+
+/// A [`Whole`] op in progress.
+pub(super) struct WholeWork<O> {
+    op: O,
+    room: Room,
+    keys: Vec<ObjectKey>,
+    writes: Vec<ObjectKey>,
+    made: Option<Vec<Held>>,
+}
+
+impl<O: Whole> WholeWork<O> {
+    /// A task that has fetched nothing.
+    ///
+    /// # Errors
+    /// Where the task's keys are not those of its op.
+    pub(super) fn new(task: &Task, op: O, room: &Room) -> Result<Self, Failure> {
+        block_written(task)?;
+        if !(O::WRITES..=O::WRITES + 1).contains(&task.writes.len()) {
+            return Err(bug(task, "writes more or less than its op"));
+        }
+        let keys = (0..op.reads()).map(|place| key_at(task, place));
+        Ok(WholeWork {
+            op,
+            room: room.clone(),
+            keys: keys.collect::<Result<_, _>>()?,
+            writes: task.writes.clone(),
+            made: None,
+        })
+    }
+}
+
+impl<O: Whole> Work for WholeWork<O> {
+    fn next_need(&mut self) -> Result<Need, Failure> {
+        Ok(match self.made {
+            None => whole(&self.keys),
+            Some(_) => Need::Nothing,
+        })
+    }
+
+    fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
+        let came = all_numbers(&self.keys, fetched)?;
+        let gram = self.writes.len() > O::WRITES;
+        self.made = Some(self.op.make(&self.room, &came, gram)?);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Output, Failure> {
+        let made = self.made.expect("everything is computed");
+        Ok(Output {
+            objects: self.writes.into_iter().zip(made).collect(),
+            pieces: 1,
+            ..Output::default()
+        })
+    }
+}
+
+/// Floats of a row of so many columns.
+const fn width(columns: u32) -> usize {
+    columns.next_multiple_of(16) as usize
+}
+
+impl Whole for DenseOp {
+    const WRITES: usize = 1;
+
+    fn reads(self) -> usize {
+        4
+    }
+
+    fn make(self, room: &Room, came: &[Numbers], gram: bool) -> Result<Vec<Held>, Failure> {
+        let (width, weights) = (width(self.columns), came[2].typed::<f32>());
+        let of = LayerRows {
+            sums: came[0].typed(),
+            own: came[1].typed(),
+            degrees: came[3].typed(),
+        };
+        let bytes = 4 * of.sums.len();
+        let (rows, threads) = (of.degrees.len(), room.pool.current_num_threads());
+        // The block's rows may be many: a budget for them is needed only here, where they are known.
+        let beside = layer_bytes(self.columns, 2, rows, threads);
+        fits(bytes as u64 + beside, room.budget_bytes)?;
+        let mut out = room.buffers.take(bytes);
+        let gram = room.pool.install(|| {
+            forward(room.simd, &self, weights, of, out.typed_mut());
+            let gram = gram.then(|| held_gram(room, width, out.typed()));
+            self.stored.keep(width, of.degrees, out.typed_mut());
+            gram
+        });
+        Ok(std::iter::once(held(out, 4 * width)).chain(gram).collect())
+    }
+}
+
+impl Whole for DenseBackOp {
+    const WRITES: usize = 3;
+
+    fn reads(self) -> usize {
+        5 + usize::from(self.activation != Activation::Identity)
+    }
+
+    fn make(self, room: &Room, came: &[Numbers], _: bool) -> Result<Vec<Held>, Failure> {
+        let (gradients, weights) = (came[0].typed::<f32>(), came[3].typed::<f32>());
+        let of = LayerRows {
+            sums: came[1].typed(),
+            own: came[2].typed(),
+            degrees: came[4].typed(),
+        };
+        let (bytes, row_bytes) = (4 * gradients.len(), 4 * width(self.columns));
+        let (rows, threads) = (of.degrees.len(), room.pool.current_num_threads());
+        let beside = layer_bytes(self.columns, self.parts, rows, threads);
+        let blocks = if came.len() > 5 { 3 } else { 2 };
+        fits(blocks * bytes as u64 + beside, room.budget_bytes)?;
+        let mut to = [room.buffers.take(bytes), room.buffers.take(bytes)];
+        let sums = room.pool.install(|| {
+            let mut slopes = Cow::Borrowed(gradients);
+            if let Some(made) = came.get(5) {
+                let slopes = slopes.to_mut();
+                through(room.simd, &self, of.degrees, made.typed(), slopes);
+            }
+            let [to_sums, to_own] = &mut to;
+            let to = (to_sums.typed_mut(), to_own.typed_mut());
+            back(room.simd, &self, weights, of.degrees, &slopes, to);
+            weight_sums(room.simd, &self, of, &slopes)
+        });
+        let blocks = to.map(|block| held(block, row_bytes)).into_iter();
+        Ok(blocks.chain([held_row(&sums)]).collect())
+    }
+}
+
+impl Whole for FirstMatrixOp {
+    const WRITES: usize = 1;
+
+    fn reads(self) -> usize {
+        0
+    }
+
+    fn make(self, room: &Room, _: &[Numbers], _: bool) -> Result<Vec<Held>, Failure> {
+        let bytes = 4 * self.lines as usize * width(self.columns);
+        fits(bytes as u64, room.budget_bytes)?;
+        let mut out = AlignedBuf::zeroed(bytes);
+        first_matrix(&self, out.typed_mut());
+        Ok(vec![held(out, 4 * width(self.columns))])
+    }
+}
+
+impl Whole for MatrixOp {
+    const WRITES: usize = 3;
+
+    fn reads(self) -> usize {
+        1 + self.sums as usize + if self.step > 1 { 2 } else { 0 }
+    }
+
+    fn make(self, room: &Room, came: &[Numbers], _: bool) -> Result<Vec<Held>, Failure> {
+        let bytes = came[0].typed::<u8>().len();
+        // Copies of matrix and means, and the gradient in f64 and f32.
+        fits(6 * bytes as u64, room.budget_bytes)?;
+        let (sums, moments) = came[1..].split_at(self.sums as usize);
+        let copy = |of: Option<&Numbers>| match of {
+            Some(of) => AlignedBuf::copy_of(of.typed()),
+            None => AlignedBuf::zeroed(bytes),
+        };
+        // Before the first step there are no means.
+        let mut out = [
+            copy(came.first()),
+            copy(moments.first()),
+            copy(moments.get(1)),
+        ];
+        let [rows, means, squares] = &mut out;
+        let moved = Moved {
+            rows: rows.typed_mut(),
+            means: means.typed_mut(),
+            squares: squares.typed_mut(),
+        };
+        let sums = sums.iter().map(Numbers::typed);
+        room.pool.install(|| step_matrix(&self, sums, moved));
+        Ok(out.map(|out| held(out, 4 * width(self.columns))).into())
+    }
+}

@@ -1,0 +1,70 @@
+//! Graph convolution as an algorithm of epochs.
+
+use super::schedule::Layout;
+use super::settings::Settings;
+use crate::graph::batches::{Batched, InBatches, Role};
+use crate::graph::spectral::SettingsError;
+use crate::graph::steps::Input;
+use crate::training::{Epochs, TableVersion};
+use tensor::{KeyRange, Step};
+
+/// What graph convolution does with an epoch.
+pub struct Convolution {
+    settings: Settings,
+    input: Input,
+}
+
+/// Graph convolution.
+pub type Gcn = Epochs<InBatches<Convolution>>;
+
+impl Gcn {
+    /// A program that has not begun.
+    ///
+    /// # Errors
+    /// Settings that cannot be honoured.
+    pub fn new(settings: Settings, input: Input) -> Result<Self, SettingsError> {
+        settings.check()?;
+        Ok(Epochs::of(InBatches::of(Convolution { settings, input })))
+    }
+}
+
+impl Convolution {
+    fn layout(&self) -> Layout<'_> {
+        Layout {
+            settings: &self.settings,
+            input: &self.input,
+        }
+    }
+}
+
+impl Batched for Convolution {
+    const KIND: &'static str = "gcn";
+
+    fn epochs(&self) -> u32 {
+        self.settings.epochs
+    }
+
+    fn batches(&self) -> u32 {
+        self.settings.batches()
+    }
+
+    fn tolerance(&self) -> f64 {
+        self.settings.tolerance
+    }
+
+    fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
+        self.layout().first_stage(first)
+    }
+
+    fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
+        self.layout().epoch(first, epoch)
+    }
+
+    fn tables(&self, epoch: u32) -> Vec<TableVersion> {
+        self.layout().tables(epoch)
+    }
+
+    fn kept(&self, epoch: u32) -> Vec<KeyRange> {
+        self.layout().kept(epoch)
+    }
+}

@@ -1,0 +1,516 @@
+//! The steps of graph convolution as values: which task reads and writes which keys, and when keys are freed.
+//!
+//! With a the power of degrees on a side (−½ for symmetric), layers below the last are kept times Dᵃ, so products gather rows without
+//! weights; a product is scaled by Dᵃ of its own rows and stays as it is. Backwards, gradients by layers and by own rows stay as they
+//! are, those by sums over neighbours are kept times Dᵃ, for the product that brings them to the other side. Users and products go
+//! through a layer in the same step. All that layers made is kept until their gradients are made, spilled where memory is short.
+//!
+//! **Invariant:** every name here follows from the number of the step of Adam, and that from epoch and batch, so a replay makes the
+//! same steps.
+
+use super::settings::{Settings, Weights};
+use crate::graph::batches::Role;
+use crate::graph::heads::HeadSteps;
+use crate::graph::lightgcn::HeadName;
+use crate::graph::ops::{
+    Activation, AdamOp, Batch, DenseBackOp, DenseOp, FirstMatrixOp, FirstNumbers, GraphOp,
+    MatrixOp, Onto, Power, ProductOp, Scales, StartOp,
+};
+use crate::graph::steps::{self, Arranged, Draft, Factors, Input, product, rows};
+use crate::op::Op;
+use crate::reduce::Reduction;
+use crate::training::{Holds, TableVersion};
+use kernels::{upper_len, width_of};
+use tensor::{Grid, KeyRange, Mode, ObjectKey, Read, Step, TableId};
+
+/// Tables of users; those of products have the next number. The last layer, which is the model.
+pub const EMBEDDINGS: TableId = TableId(0);
+/// Degrees.
+pub const DEGREES: TableId = TableId(2);
+/// Learnt rows, as the first layer keeps them.
+pub const PARAMETERS: TableId = TableId(4);
+/// The means of gradients.
+pub const MEANS: TableId = TableId(6);
+/// The means of their squares.
+pub const SQUARES: TableId = TableId(8);
+/// Gradients by layers.
+pub const GRADIENTS: TableId = TableId(10);
+/// Sums over neighbours.
+pub const SUMS: TableId = TableId(12);
+/// Products less their rivals.
+pub const DIFFERENCES: TableId = TableId(14);
+/// Gradients by these.
+pub const OF_DIFFERENCES: TableId = TableId(16);
+/// Interactions by ranges of the other mode's rows.
+pub const TILES: TableId = TableId(18);
+/// Layers between the first and the last.
+pub const LAYERS: TableId = TableId(20);
+/// Gradients by sums over neighbours, and by own rows.
+pub const TO_SUMS: TableId = TableId(22);
+/// Gradients by own rows.
+pub const TO_OWN: TableId = TableId(24);
+/// Matrices, a block a layer: those of neighbours and, where they are free, those of own rows. Shared ones are users'.
+pub const WEIGHTS: TableId = TableId(26);
+/// The means of their gradients.
+pub const WEIGHT_MEANS: TableId = TableId(28);
+/// The means of the squares of these.
+pub const WEIGHT_SQUARES: TableId = TableId(30);
+
+/// Beyond the numbers of the reductions of Grams, which rise from 0.
+const REDUCTIONS: u64 = 1 << 40;
+
+const BOTH: [Mode; 2] = [Mode::User, Mode::Product];
+
+type Stage = steps::Stage<Role>;
+
+/// What all steps of a run share.
+pub struct Layout<'a> {
+    /// The settings.
+    pub settings: &'a Settings,
+    /// The data.
+    pub input: &'a Input,
+}
+
+impl Layout<'_> {
+    /// A table after so many steps of Adam.
+    fn after(&self, table: TableId, mode: Mode, step: u32) -> TableVersion {
+        self.input
+            .table(table, mode, self.settings.rank, step.into())
+    }
+
+    /// What a layer, counted from 0, makes or is made of at a step.
+    fn of_layer(&self, table: TableId, mode: Mode, step: u32, layer: u32) -> TableVersion {
+        let number = u64::from(step) * u64::from(self.settings.layers + 1) + u64::from(layer);
+        self.input.table(table, mode, self.settings.rank, number)
+    }
+
+    /// The layer with a number: 0 are the features, the last the model.
+    fn layer(&self, mode: Mode, step: u32, layer: u32) -> TableVersion {
+        match layer {
+            0 => self.after(PARAMETERS, mode, step),
+            last if last == self.settings.layers => self.after(EMBEDDINGS, mode, step),
+            between => self.of_layer(LAYERS, mode, step, between),
+        }
+    }
+
+    fn degrees(&self, mode: Mode) -> TableVersion {
+        self.input.table(DEGREES, mode, 1, 0)
+    }
+
+    /// The interactions of a mode by ranges of the other one's rows, where that pays.
+    fn arranged(&self, mode: Mode) -> Option<Arranged> {
+        let tiles = self.input.table(TILES, mode, 1, 0);
+        Arranged::of(self.input, tiles, width_of(self.settings.rank as usize))
+    }
+
+    /// Whose matrices there are.
+    fn owners(&self) -> &'static [Mode] {
+        match self.settings.weights {
+            Weights::Separate => &BOTH,
+            Weights::Shared => &BOTH[..1],
+        }
+    }
+
+    /// The matrices that a mode goes through, or their means.
+    fn weights(&self, table: TableId, mode: Mode, step: u32) -> TableVersion {
+        let owner = if self.owners().contains(&mode) {
+            mode
+        } else {
+            Mode::User
+        };
+        let lines = self.settings.parts() * self.settings.rank;
+        TableVersion {
+            holds: Holds::Weights,
+            grid: Grid {
+                stride_log2: lines.next_power_of_two().trailing_zeros() as u8,
+                rows: vec![lines; self.settings.layers as usize],
+            },
+            ..self.after(table, owner, step)
+        }
+    }
+
+    /// Steps of Adam when an epoch is done.
+    fn steps(&self, epoch: u32) -> u32 {
+        epoch * self.settings.batches()
+    }
+
+    fn gram(&self, mode: Mode, step: u32) -> Reduction {
+        let table = self.after(EMBEDDINGS, mode, step);
+        Reduction {
+            id: 2 * u64::from(step) + u64::from(mode == Mode::Product),
+            leaves: table.grid.blocks(),
+            rows: 1,
+            row_bytes: (upper_len(table.width as usize) * 8) as u32,
+        }
+    }
+
+    /// The gradients of a mode by the matrices of a layer.
+    fn slopes(&self, mode: Mode, step: u32, layer: u32) -> Reduction {
+        let table = self.of_layer(LAYERS, mode, step, layer);
+        let lines = self.settings.parts() * self.settings.rank;
+        Reduction {
+            id: REDUCTIONS + 2 * table.version + u64::from(mode == Mode::Product),
+            leaves: table.grid.blocks(),
+            rows: lines.into(),
+            row_bytes: table.width * 8,
+        }
+    }
+
+    /// Whether the head asks for Grams of embeddings.
+    fn all_pairs(&self) -> bool {
+        self.settings.loss == HeadName::AllPairs
+    }
+
+    /// The tables of the model after an epoch.
+    pub fn tables(&self, epoch: u32) -> Vec<TableVersion> {
+        let step = self.steps(epoch);
+        let embeddings = BOTH.map(|mode| self.after(EMBEDDINGS, mode, step));
+        let owners = self.owners().iter();
+        let weights = owners.map(|&mode| self.weights(WEIGHTS, mode, step));
+        embeddings.into_iter().chain(weights).collect()
+    }
+
+    /// What a program restored after an epoch reads and does not write.
+    pub fn kept(&self, epoch: u32) -> Vec<KeyRange> {
+        let step = self.steps(epoch);
+        let mut kept = Vec::new();
+        for mode in BOTH {
+            kept.push(self.degrees(mode).keys());
+            kept.extend(self.arranged(mode).map(|arranged| arranged.tiles.keys()));
+            let below = (0..=self.settings.layers).map(|layer| self.layer(mode, step, layer));
+            kept.extend(below.map(|table| table.keys()));
+            let layers = 0..self.settings.layers;
+            kept.extend(layers.map(|layer| self.of_layer(SUMS, mode, step, layer).keys()));
+            let means = [MEANS, SQUARES].map(|table| self.after(table, mode, step).keys());
+            kept.extend(means);
+            if self.all_pairs() {
+                kept.push(KeyRange::One(self.gram(mode, step).root()));
+            }
+        }
+        for &mode in self.owners() {
+            let tables = [WEIGHTS, WEIGHT_MEANS, WEIGHT_SQUARES];
+            kept.extend(tables.map(|table| self.weights(table, mode, step).keys()));
+        }
+        kept
+    }
+
+    /// Degrees, the first parameters and the first embeddings.
+    pub fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
+        let mut stage = Stage::new(first);
+        let settings = self.settings;
+        for mode in BOTH {
+            let (degrees, role) = (self.degrees(mode), Role::Counts(mode));
+            let arranged = self.arranged(mode);
+            stage.open(
+                self.input,
+                settings.edges,
+                &degrees,
+                arranged.as_ref(),
+                role,
+            );
+        }
+        let start = |mode| {
+            let op = Op::Graph(GraphOp::Start(StartOp {
+                mode,
+                grid: self.input.grid(mode).clone(),
+                columns: settings.rank,
+                seed: settings.seed,
+                by: (settings.init_scale / f64::from(settings.rank).sqrt()) as f32,
+                power: settings.power(mode),
+            }))
+            .encode();
+            let (to, degrees) = (self.after(PARAMETERS, mode, 0), self.degrees(mode));
+            (0..to.grid.blocks()).map(move |block| {
+                let reads = vec![Read::whole(degrees.block(block))];
+                (op.clone(), reads, vec![to.block(block)], rows(&to, block))
+            })
+        };
+        let drafts = BOTH.into_iter().flat_map(start);
+        stage.push("first rows", Role::Silent, drafts, Vec::new());
+        let matrices = self
+            .owners()
+            .iter()
+            .flat_map(|&mode| self.first_weights(mode));
+        stage.push("first weights", Role::Silent, matrices, Vec::new());
+        self.forward(&mut stage, 0);
+        stage.steps
+    }
+
+    /// Half of the unit matrix each: layers begin as the means of rows and their neighbours' sums.
+    fn first_weights(&self, mode: Mode) -> impl Iterator<Item = Draft> {
+        let to = self.weights(WEIGHTS, mode, 0);
+        (0..to.grid.blocks()).map(move |layer| {
+            let op = Op::Graph(GraphOp::FirstMatrix(FirstMatrixOp {
+                lines: to.grid.rows[layer as usize],
+                columns: to.rank,
+                first: FirstNumbers::Unit(0.5),
+            }));
+            (op.encode(), Vec::new(), vec![to.block(layer)], 1)
+        })
+    }
+
+    /// All steps of an epoch, counted from 1.
+    pub fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
+        let mut stage = Stage::new(first);
+        for batch in 0..self.settings.batches() {
+            let step = self.steps(epoch - 1) + batch + 1;
+            self.head(&mut stage, epoch, batch, step);
+            for layer in (0..self.settings.layers).rev() {
+                self.back(&mut stage, step, layer);
+            }
+            self.adam(&mut stage, step);
+            self.forward(&mut stage, step);
+        }
+        stage.steps
+    }
+
+    /// The gradients by the embeddings that the step before made.
+    fn head(&self, stage: &mut Stage, epoch: u32, batch: u32, step: u32) {
+        let settings = self.settings;
+        let embeddings = BOTH.map(|mode| self.after(EMBEDDINGS, mode, step - 1));
+        let grams = BOTH.map(|mode| self.gram(mode, step - 1).root());
+        let mut frees: Vec<KeyRange> = embeddings.iter().map(TableVersion::keys).collect();
+        if self.all_pairs() {
+            frees.extend(grams.map(KeyRange::One));
+        }
+        let of_products = |table| self.after(table, Mode::Product, step);
+        let last = |mode| self.of_layer(GRADIENTS, mode, step, settings.layers);
+        let head = HeadSteps {
+            input: self.input,
+            columns: settings.rank,
+            head: settings.head(),
+            batch: Batch {
+                seed: settings.seed,
+                epoch,
+                count: settings.batches(),
+                number: batch,
+            },
+            step,
+            embeddings,
+            grams,
+            degrees: BOTH.map(|mode| self.degrees(mode)),
+            differences: [DIFFERENCES, OF_DIFFERENCES].map(of_products),
+            gradients: BOTH.map(last),
+            powers: [Power(0); 2],
+        };
+        head.push(stage, Role::Loss(batch), frees);
+    }
+
+    /// A product of both modes: sums of what `from` holds, onto `base` where there is one.
+    fn products(
+        &self,
+        stage: &mut Stage,
+        name: &str,
+        (from, base): (&[TableVersion; 2], Option<&[TableVersion; 2]>),
+        (to, onto): (&[TableVersion; 2], impl Fn(Mode) -> Power),
+    ) {
+        let mut drafts: Vec<Draft> = Vec::new();
+        for (at, mode) in BOTH.into_iter().enumerate() {
+            let (to, others) = (&to[at], &from[1 - at]);
+            let base = base.map(|base| &base[at]);
+            let op = ProductOp {
+                rows: to.grid.clone(),
+                others: others.grid.clone(),
+                columns: self.settings.rank,
+                edges: self.settings.edges,
+                scales: Scales {
+                    made: self.settings.power(mode),
+                    stored: Power(0),
+                },
+                onto: base.map(|_| Onto {
+                    power: onto(mode),
+                    by: 1.0,
+                }),
+            };
+            let of = Factors {
+                others,
+                degrees: &self.degrees(mode),
+                base,
+            };
+            let (arranged, partitions) = (self.arranged(mode), self.input.partitions(mode));
+            let writes = |block| vec![to.block(block)];
+            drafts.extend(product(arranged.as_ref(), &op, &of, partitions, writes));
+        }
+        stage.push(name, Role::Silent, drafts.into_iter(), Vec::new());
+    }
+
+    /// The layers of parameters and, where the head asks for them, the Grams of the last.
+    fn forward(&self, stage: &mut Stage, step: u32) {
+        for layer in 0..self.settings.layers {
+            let from = BOTH.map(|mode| self.layer(mode, step, layer));
+            let sums = BOTH.map(|mode| self.of_layer(SUMS, mode, step, layer));
+            let name = "neighbours";
+            self.products(stage, name, (&from, None), (&sums, |_| Power(0)));
+            let drafts = BOTH
+                .into_iter()
+                .flat_map(|mode| self.dense(mode, step, layer));
+            stage.push("layer", Role::Silent, drafts, Vec::new());
+        }
+        if self.all_pairs() {
+            for mode in BOTH {
+                stage.reduce("squares", self.gram(mode, step));
+            }
+        }
+    }
+
+    /// The tasks that make a layer of its sums.
+    fn dense(&self, mode: Mode, step: u32, layer: u32) -> impl Iterator<Item = Draft> {
+        let last = layer + 1 == self.settings.layers;
+        let power = self.settings.power(mode);
+        let op = Op::Graph(GraphOp::Dense(DenseOp {
+            columns: self.settings.rank,
+            activation: self.settings.activation(layer),
+            power,
+            stored: if last { Power(0) } else { power },
+        }))
+        .encode();
+        let sums = self.of_layer(SUMS, mode, step, layer);
+        let [own, to] = [layer, layer + 1].map(|layer| self.layer(mode, step, layer));
+        let weights = self.weights(WEIGHTS, mode, step).block(layer);
+        let degrees = self.degrees(mode);
+        let gram = (last && self.all_pairs()).then(|| self.gram(mode, step));
+        (0..to.grid.blocks()).map(move |block| {
+            let reads = [
+                sums.block(block),
+                own.block(block),
+                weights,
+                degrees.block(block),
+            ];
+            let mut writes = vec![to.block(block)];
+            writes.extend(gram.map(|gram| gram.leaf(block)));
+            let cost = turning(&to, block);
+            (op.clone(), reads.map(Read::whole).to_vec(), writes, cost)
+        })
+    }
+
+    /// From the gradients by a layer's rows to those by its matrices and by the rows below.
+    fn back(&self, stage: &mut Stage, step: u32, layer: u32) {
+        let gradients = BOTH.map(|mode| self.of_layer(GRADIENTS, mode, step, layer + 1));
+        let to_sums = BOTH.map(|mode| self.of_layer(TO_SUMS, mode, step, layer));
+        let to_own = BOTH.map(|mode| self.of_layer(TO_OWN, mode, step, layer));
+        let activation = self.settings.activation(layer);
+        let mut frees: Vec<KeyRange> = gradients.iter().map(TableVersion::keys).collect();
+        let mut drafts: Vec<Draft> = Vec::new();
+        for (at, mode) in BOTH.into_iter().enumerate() {
+            let op = Op::Graph(GraphOp::DenseBack(DenseBackOp {
+                columns: self.settings.rank,
+                activation,
+                parts: self.settings.parts(),
+                power: self.settings.power(mode),
+            }))
+            .encode();
+            let sums = self.of_layer(SUMS, mode, step - 1, layer);
+            let [own, made] = [layer, layer + 1].map(|layer| self.layer(mode, step - 1, layer));
+            let weights = self.weights(WEIGHTS, mode, step - 1).block(layer);
+            let degrees = self.degrees(mode);
+            let slopes = self.slopes(mode, step, layer);
+            drafts.extend((0..own.grid.blocks()).map(|block| {
+                let mut reads = vec![
+                    gradients[at].block(block),
+                    sums.block(block),
+                    own.block(block),
+                    weights,
+                    degrees.block(block),
+                ];
+                reads.extend((activation != Activation::Identity).then(|| made.block(block)));
+                let writes = vec![
+                    to_sums[at].block(block),
+                    to_own[at].block(block),
+                    slopes.leaf(block),
+                ];
+                let reads = reads.into_iter().map(Read::whole).collect();
+                (op.clone(), reads, writes, 3 * turning(&own, block))
+            }));
+            frees.push(sums.keys());
+            if layer + 1 < self.settings.layers {
+                frees.push(made.keys());
+            }
+        }
+        stage.push("layer back", Role::Silent, drafts.into_iter(), frees);
+        for mode in BOTH {
+            stage.reduce("weights", self.slopes(mode, step, layer));
+        }
+        let below = BOTH.map(|mode| self.of_layer(GRADIENTS, mode, step, layer));
+        // Learnt rows are kept times a power of degrees, and so are their gradients.
+        let power = |mode| {
+            if layer == 0 {
+                self.settings.power(mode)
+            } else {
+                Power(0)
+            }
+        };
+        let name = "neighbours back";
+        self.products(stage, name, (&to_sums, Some(&to_own)), (&below, power));
+        let made = to_sums.iter().chain(&to_own);
+        stage.push_frees(made.map(TableVersion::keys).collect());
+    }
+
+    /// Moves parameters: rows and matrices.
+    fn adam(&self, stage: &mut Stage, step: u32) {
+        let settings = self.settings;
+        let (mut drafts, mut frees): (Vec<Draft>, Vec<KeyRange>) = (Vec::new(), Vec::new());
+        for mode in BOTH {
+            let op = AdamOp {
+                columns: settings.rank,
+                power: settings.power(mode),
+                share: 1.0,
+                rate: settings.rate() as f32,
+                regularization: settings.regularization / f64::from(settings.batches()),
+                step,
+            };
+            let tables = [step - 1, step].map(|step| {
+                [PARAMETERS, MEANS, SQUARES].map(|table| self.after(table, mode, step))
+            });
+            let sums = self.of_layer(GRADIENTS, mode, step, 0);
+            let moving = steps::adam(op, tables, &sums, &self.degrees(mode), |_| None);
+            drafts.extend(moving.0);
+            frees.extend(moving.1);
+        }
+        for &mode in self.owners() {
+            let moving = self.adam_of_weights(mode, step);
+            drafts.extend(moving.0);
+            frees.extend(moving.1);
+        }
+        stage.push("Adam", Role::Silent, drafts.into_iter(), frees);
+    }
+
+    /// The tasks that move the matrices of a mode, a layer each, along the gradients of all that go through them.
+    fn adam_of_weights(&self, mode: Mode, step: u32) -> (Vec<Draft>, Vec<KeyRange>) {
+        let through: &[Mode] = match self.settings.weights {
+            Weights::Separate => &[mode],
+            Weights::Shared => &BOTH,
+        };
+        let op = Op::Graph(GraphOp::Matrix(MatrixOp {
+            columns: self.settings.rank,
+            sums: through.len() as u32,
+            rate: self.settings.weight_rate() as f32,
+            step,
+        }))
+        .encode();
+        let [before, now] = [step - 1, step].map(|step| {
+            [WEIGHTS, WEIGHT_MEANS, WEIGHT_SQUARES].map(|table| self.weights(table, mode, step))
+        });
+        let known = if step > 1 { 3 } else { 1 };
+        let mut frees: Vec<KeyRange> = before[..known].iter().map(TableVersion::keys).collect();
+        let mut drafts = Vec::new();
+        for layer in 0..self.settings.layers {
+            let roots = through
+                .iter()
+                .map(|&mode| self.slopes(mode, step, layer).root());
+            let roots: Vec<ObjectKey> = roots.collect();
+            let mut reads = vec![before[0].block(layer)];
+            reads.extend(&roots);
+            reads.extend(before[1..known].iter().map(|table| table.block(layer)));
+            let reads = reads.into_iter().map(Read::whole).collect();
+            let writes = now.iter().map(|table| table.block(layer)).collect();
+            drafts.push((op.clone(), reads, writes, 1));
+            frees.extend(roots.into_iter().map(KeyRange::One));
+        }
+        (drafts, frees)
+    }
+}
+
+/// The cost of multiplying a block's rows with a small matrix.
+fn turning(table: &TableVersion, block: u32) -> u64 {
+    u64::from(table.grid.rows[block as usize]) * u64::from(table.width) / 256
+}

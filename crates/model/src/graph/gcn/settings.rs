@@ -1,0 +1,218 @@
+//! The settings of graph convolution: text, checked together, then passed by value.
+
+use crate::graph::lightgcn::HeadName;
+use crate::graph::normalization::Normalization;
+use crate::graph::ops::{Activation, Edges, Head, Power};
+use crate::graph::spectral::settings::{RANK_MAX, SettingsError};
+use serde::{Deserialize, Serialize};
+use tensor::Mode;
+
+/// The most layers. Each averages once more, so beyond three the rows of a component grow alike; a fourth is left to those who want to see it.
+pub const LAYERS_MAX: u32 = 4;
+
+/// What a row's own layer is multiplied with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SelfWeights {
+    /// The matrix of its neighbours: f((Â H + H) W).
+    Tied,
+    /// One of its own: f(Â H W + H S).
+    Free,
+}
+
+/// Whose matrices layers have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weights {
+    /// Users theirs and products theirs.
+    Separate,
+    /// The same.
+    Shared,
+}
+
+/// What the first layer reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Features {
+    /// A learnt row a node.
+    Embeddings,
+    /// Attributes times a learnt matrix.
+    Attributes,
+    /// The sum of both.
+    Both,
+}
+
+/// All settings. Absent keys take their defaults; [`Settings::check`] refuses what cannot be honoured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Columns of every layer.
+    pub rank: u32,
+    /// Layers.
+    pub layers: u32,
+    /// What the sums of a layer go through; those of the last stay as they are.
+    pub activation: Activation,
+    /// What a row's own layer is multiplied with.
+    pub self_weights: SelfWeights,
+    /// Whose matrices layers have.
+    pub weights: Weights,
+    /// What the first layer reads.
+    pub features: Features,
+    /// Passes over the interactions.
+    pub epochs: u32,
+    /// Parts of an epoch, each with a step of its own. Absent: [`Settings::batches`].
+    pub batches: Option<u32>,
+    /// What is minimised.
+    pub loss: HeadName,
+    /// All pairs: the weight of a pair. Absent: 1.
+    pub alpha0: Option<f64>,
+    /// The length of Adam's steps. Absent: [`Settings::rate`].
+    pub rate: Option<f64>,
+    /// λ: a learnt row is held by λ times its degree.
+    pub regularization: f64,
+    /// What the adjacency is divided by.
+    pub normalization: Normalization,
+    /// What an interaction weighs in the graph.
+    pub edges: Edges,
+    /// The standard deviation of the first learnt rows times the root of the rank.
+    pub init_scale: f64,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// Stop when an epoch lowers the objective by less than this share; 0: never.
+    pub tolerance: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl Settings {
+    /// What a job leaves open.
+    pub const DEFAULT: Self = Settings {
+        rank: 64,
+        layers: 2,
+        activation: Activation::Identity,
+        self_weights: SelfWeights::Tied,
+        weights: Weights::Separate,
+        features: Features::Embeddings,
+        epochs: 10,
+        batches: None,
+        loss: HeadName::AllPairs,
+        alpha0: None,
+        rate: None,
+        regularization: 0.01,
+        normalization: Normalization::Symmetric,
+        edges: Edges::Binary,
+        init_scale: 0.1,
+        seed: 0,
+        tolerance: 0.0,
+    };
+
+    /// Parts of an epoch. BPR deals a product one rival a step, and needs many; all pairs are whole in one.
+    pub fn batches(&self) -> u32 {
+        self.batches.unwrap_or(match self.loss {
+            HeadName::Bpr => 20,
+            HeadName::AllPairs => 4,
+        })
+    }
+
+    /// The length of Adam's steps: the more of them, the shorter.
+    pub fn rate(&self) -> f64 {
+        self.rate.unwrap_or(match self.loss {
+            HeadName::Bpr => 0.01,
+            HeadName::AllPairs => 0.05,
+        })
+    }
+
+    /// The length of steps on the matrices of layers, of which each moves all rows: a row comes as far by `rank` entries of one that
+    /// go the same way as by one of its own.
+    pub fn weight_rate(&self) -> f64 {
+        self.rate() / f64::from(self.rank)
+    }
+
+    /// The head of a batch.
+    pub fn head(&self) -> Head {
+        match self.loss {
+            HeadName::Bpr => Head::Bpr,
+            HeadName::AllPairs => Head::AllPairs {
+                alpha0: self.alpha0.unwrap_or(1.0) / f64::from(self.batches()),
+            },
+        }
+    }
+
+    /// Matrices of a layer.
+    pub fn parts(&self) -> u32 {
+        match self.self_weights {
+            SelfWeights::Tied => 1,
+            SelfWeights::Free => 2,
+        }
+    }
+
+    /// The activation of a layer, counted from 0.
+    pub fn activation(&self, layer: u32) -> Activation {
+        if layer + 1 == self.layers {
+            Activation::Identity
+        } else {
+            self.activation
+        }
+    }
+
+    /// Whether a row a node is learnt.
+    pub fn learns_rows(&self) -> bool {
+        self.features != Features::Attributes
+    }
+
+    /// Whether attributes are read.
+    pub fn reads_attributes(&self) -> bool {
+        self.features != Features::Embeddings
+    }
+
+    /// The power of degrees by which products divide on a side.
+    pub fn power(&self, mode: Mode) -> Power {
+        self.normalization.power(mode)
+    }
+
+    /// The power of degrees by which learnt rows are multiplied as they are kept: that of the first layer, where they are it.
+    pub fn kept_power(&self, mode: Mode) -> Power {
+        if self.reads_attributes() {
+            Power(0)
+        } else {
+            self.power(mode)
+        }
+    }
+
+    /// Checks all settings together.
+    ///
+    /// # Errors
+    /// The first that cannot be honoured.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let refuse = |key, problem: String| Err(SettingsError { key, problem });
+        for (key, value, least, most) in [
+            ("rank", self.rank, 1, RANK_MAX),
+            ("layers", self.layers, 1, LAYERS_MAX),
+            ("epochs", self.epochs, 1, u32::MAX),
+            ("batches", self.batches(), 1, 10_000),
+        ] {
+            if !(least..=most).contains(&value) {
+                return refuse(key, format!("is {value}: give {least} to {most}"));
+            }
+        }
+        for (key, value) in [
+            ("alpha0", self.alpha0.unwrap_or(0.0)),
+            ("regularization", self.regularization),
+            ("rate", self.rate()),
+            ("init", self.init_scale),
+        ] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return refuse(key, format!("is {value}: give 0 or more"));
+            }
+        }
+        if !(self.tolerance >= 0.0 && self.tolerance < 1.0) {
+            let problem = format!("is {}: give 0 or more, below 1", self.tolerance);
+            return refuse("tolerance", problem);
+        }
+        Ok(())
+    }
+}
