@@ -14,9 +14,12 @@ use store::partition::Partition;
 use store::{Cache, IoMode};
 use tables::survey::InMemory;
 use tables::{
-    Ingest, OnBadRow, ScanSpec, Survey, TablesError, ValueRule, interaction_hash, survey,
+    AttributeSpec, AttributeSurvey, Ingest, IngestAttributes, OnBadRow, ScanSpec, Survey,
+    TablesError, ValueRule, interaction_hash, survey,
 };
-use tensor::{Axis, DataSet, Duplicates, Grid, PartitionRef, Partitions, ReadAt, Small, TimeBin};
+use tensor::{
+    Axis, DataSet, Duplicates, Grid, IdKind, Mode, PartitionRef, Partitions, ReadAt, Small, TimeBin,
+};
 
 /// A budget that everything fits.
 pub const GENEROUS: u64 = 1 << 30;
@@ -186,6 +189,28 @@ pub fn refusal(files: &[Input], spec: &ScanSpec) -> String {
 }
 
 impl Ingested {
+    /// Adds the attributes of a mode: what a table with a column `id` says.
+    ///
+    /// # Panics
+    /// Where it cannot be ingested.
+    pub fn describe(&mut self, mode: Mode, table: &Bytes) {
+        let spec = AttributeSpec {
+            mode,
+            id: "id".into(),
+            columns: Vec::new(),
+            categorical: Vec::new(),
+            max_levels: 100,
+            max_columns: 512,
+            on_bad_row: OnBadRow::Reject,
+        };
+        let named = inputs(std::slice::from_ref(table));
+        let survey = AttributeSurvey::of(&named, 0, spec, IdKind::Int64, GENEROUS).unwrap();
+        self.world.inputs = named.into_iter().map(|(_, file)| file).collect();
+        let mut program = IngestAttributes::new(self.data.clone(), vec![survey]);
+        self.world.run(&mut program, &exec::begin).unwrap();
+        self.data = program.into_data_set().expect("it is finished");
+    }
+
     /// The original ids of an axis by row id, as text.
     pub fn ids(&self, axis: &Axis) -> BTreeMap<u32, String> {
         let mut ids = BTreeMap::new();

@@ -208,8 +208,8 @@ fn of_keys() -> Vec<Case> {
             "job.toml:10:18: `model.regularization` must be a number, 0 or more, not -1.0",
         ),
         of_job(
-            plus("[model]\nkind = \"gcn\"\n"),
-            "job.toml:10:8: `model.kind` cannot be \"gcn\": it is not in this version; \"als\", \"sgd\", \"line\", \"spectral\", \"filter\", \"lightgcn\" are",
+            plus("[model]\nkind = \"ucmf\"\n"),
+            "job.toml:10:8: `model.kind` cannot be \"ucmf\": it is not in this version; \"als\", \"sgd\", \"line\", \"spectral\", \"filter\", \"lightgcn\", \"gcn\" are",
         ),
         of_job(
             plus("[model]\npreset = \"hue\"\n"),
@@ -561,7 +561,7 @@ fn of_searches() -> Vec<Case> {
         ),
         tune(
             plus(&format!("{split}[tune.search]\nrate = [0.1]\n")),
-            "rate = 0.1: `model.rate` is a key of descent (\"sgd\", \"line\") and \"lightgcn\": the kind is \"als\", remove the key",
+            "rate = 0.1: `model.rate` is a key of descent (\"sgd\", \"line\"), \"lightgcn\" and \"gcn\": the kind is \"als\", remove the key",
         ),
         tune(
             plus(&format!(

@@ -1,30 +1,43 @@
 //! What models have in common, and what they cannot tell apart (docs/equivalences.md): by hand on a matrix of 2 × 3, densely in
 //! f64, and with the engine's own models.
 
+use arrow::array::{ArrayRef, Int64Array, StringArray};
 use model::als::{self, Als, Preset, Solver};
 use model::facts::{GraphFacts, Input};
-use model::graph::Edges;
+use model::graph::gcn::{self, Features, Gcn, SelfWeights};
 use model::graph::spectral::{self, Spectral};
 use model::graph::tiles::Caches;
+use model::graph::{Activation, Edges, Normalization};
 use model::{Holds, Training};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use store::IoMode;
 use tensor::{Mode, Partitions, Small};
 use tests::dense::{Dense, matrix, table};
-use tests::ingested::{DAY, Row, some_rows};
+use tests::ingested::{DAY, Row, parquet_of, some_rows};
 use tests::tiled::{Bed, bed};
 
 /// The factors of users and of products, a row each.
 type Factors = [Dense; 2];
 
-fn spectral(bed: &mut Bed, train: &Partitions, settings: &spectral::Settings) -> Factors {
-    let input = model::graph::Input {
-        user: bed.input.user.clone(),
-        product: bed.input.product.clone(),
+fn graph(bed: &Bed, train: &Partitions) -> model::graph::Input {
+    model::graph::Input {
         train: train.clone(),
-        caches: Caches::default(),
+        ..bed.graph(Caches::default())
+    }
+}
+
+fn spectral(bed: &mut Bed, train: &Partitions, settings: &spectral::Settings) -> Factors {
+    let mut program = Spectral::new(settings.clone(), graph(bed, train)).unwrap();
+    run(bed, &mut program)
+}
+
+fn gcn(bed: &mut Bed, train: &Partitions, settings: &gcn::Settings) -> Factors {
+    let input = gcn::Input {
+        graph: graph(bed, train),
+        attributes: bed.found.data.attributes.clone(),
     };
-    let mut program = Spectral::new(settings.clone(), input).unwrap();
+    let mut program = Gcn::new(settings.clone(), input).unwrap();
     run(bed, &mut program)
 }
 
@@ -278,4 +291,186 @@ fn users_of_equal_purchases_get_one_row() {
         (same.groups, same.nodes),
         (by_purchases.len() as u64, r.rows() as u64)
     );
+}
+
+/// Both minimise ½ Σ (1 − x)² over interactions + ½ α0 Σ x² over all pairs.
+#[test]
+fn a_linear_layer_of_learnt_rows_reaches_what_factors_reach() {
+    let (mut bed, all) = bed_of(some_edges());
+    let r = matrix(&bed.found, &all, Edges::Binary);
+    let alpha0 = 0.2;
+    let loss = |factors: &Factors| -> f64 {
+        let scores = scores(factors);
+        let cells = scores.cells.iter().zip(&r.cells);
+        let cells = cells.map(|(x, had)| alpha0 * x * x + had * (1.0 - x) * (1.0 - x));
+        0.5 * cells.sum::<f64>()
+    };
+    let factors = als::Settings {
+        rank: 4,
+        epochs: 100,
+        preset: Preset::Rendle,
+        alpha0: Some(alpha0),
+        regularization: 0.0,
+        ..als::Settings::default()
+    };
+    let layer = gcn::Settings {
+        rank: 4,
+        layers: 1,
+        self_weights: SelfWeights::Free,
+        epochs: 400,
+        batches: Some(1),
+        alpha0: Some(alpha0),
+        rate: Some(0.02),
+        regularization: 0.0,
+        init_scale: 0.5,
+        ..gcn::Settings::default()
+    };
+    let factors = loss(&als(&mut bed, &all, &factors));
+    let layer = loss(&gcn(&mut bed, &all, &layer));
+    let nothing = 0.5 * r.cells.iter().sum::<f64>();
+    assert!(factors < 0.8 * nothing);
+    assert!(
+        (layer - factors).abs() < 0.01 * factors,
+        "{layer} instead of {factors}"
+    );
+}
+
+/// Edges whose nodes are of few colours: a ring of eight, two of four, paths and stars.
+fn structured() -> Vec<(i64, i64)> {
+    let ring = (0..4).flat_map(|i| [(i, i), (i, (i + 1) % 4)]);
+    let squares = [4, 6]
+        .into_iter()
+        .flat_map(|i| [(i, i), (i, i + 1), (i + 1, i), (i + 1, i + 1)]);
+    let paths = [
+        (10, 10),
+        (10, 11),
+        (11, 11),
+        (11, 12),
+        (12, 13),
+        (12, 14),
+        (13, 14),
+        (13, 15),
+    ];
+    let stars = (20..24)
+        .map(|user| (user, 20))
+        .chain((30..33).map(|product| (30, product)));
+    ring.chain(squares).chain(paths).chain(stars).collect()
+}
+
+/// A bed of edges between nodes of which the same is known.
+fn alike(edges: Vec<(i64, i64)>) -> (Bed, Partitions) {
+    let (mut bed, all) = bed_of(edges);
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("id", Arc::new((0..100).collect::<Int64Array>())),
+        ("kind", Arc::new(StringArray::from(vec!["a node"; 100]))),
+    ];
+    let table = parquet_of(columns, 100);
+    for mode in [Mode::User, Mode::Product] {
+        bed.found.describe(mode, &table);
+    }
+    (bed, all)
+}
+
+fn structural(layers: u32) -> gcn::Settings {
+    gcn::Settings {
+        rank: 6,
+        layers,
+        activation: Activation::Tanh,
+        self_weights: SelfWeights::Free,
+        features: Features::Attributes,
+        normalization: Normalization::None,
+        epochs: 3,
+        batches: Some(2),
+        init_scale: 1.0,
+        ..gcn::Settings::default()
+    }
+}
+
+/// The colours of users and of products after rounds of refinement (Weisfeiler and Leman, 1968): nodes begin alike on their side, and
+/// in each round take a colour for their own and those of their neighbours, each as often as it is there.
+fn colours(r: &Dense, rounds: u32) -> [Vec<usize>; 2] {
+    let mut colours = [vec![0; r.rows()], vec![0; r.columns]];
+    for _ in 0..rounds {
+        let refined = [0, 1].map(|side| {
+            let at = |i: usize, j: usize| if side == 0 { r.at(i, j) } else { r.at(j, i) };
+            let mut names = BTreeMap::new();
+            let own = colours[side].iter().enumerate();
+            let name = |(i, &own): (usize, &usize)| {
+                let others = colours[1 - side].iter().enumerate();
+                let near = others.filter(|(j, _)| at(i, *j) > 0.0);
+                let mut near: Vec<usize> = near.map(|(_, &colour)| colour).collect();
+                near.sort_unstable();
+                let next = names.len();
+                *names.entry((own, near)).or_insert(next)
+            };
+            own.map(name).collect()
+        });
+        colours = refined;
+    }
+    colours
+}
+
+/// The largest difference of two rows.
+fn apart(table: &Dense, i: usize, j: usize) -> f64 {
+    let row = |i: usize| &table.cells[i * table.columns..(i + 1) * table.columns];
+    let cells = row(i).iter().zip(row(j));
+    cells.map(|(x, y)| (x - y).abs()).fold(0.0, f64::max)
+}
+
+#[test]
+fn nodes_of_one_colour_get_one_embedding_and_factors_of_their_own() {
+    let (mut bed, all) = alike(structured());
+    let r = matrix(&bed.found, &all, Edges::Binary);
+    for layers in 1..=3 {
+        let embeddings = gcn(&mut bed, &all, &structural(layers));
+        for (table, colours) in embeddings.iter().zip(colours(&r, layers)) {
+            for i in 0..colours.len() {
+                for j in 0..i {
+                    let apart = apart(table, i, j);
+                    if colours[i] == colours[j] {
+                        assert!(apart < 1e-5, "{layers} layers, {i} and {j}: {apart}");
+                    } else {
+                        assert!(apart > 1e-4, "{layers} layers, {i} and {j}: {apart}");
+                    }
+                }
+            }
+        }
+    }
+    let settings = als::Settings {
+        rank: 6,
+        preset: Preset::Rendle,
+        ..als::Settings::default()
+    };
+    let [users, _] = als(&mut bed, &all, &settings);
+    let [colours, _] = colours(&r, 3);
+    let purchases = |i: usize| &r.cells[i * r.columns..(i + 1) * r.columns];
+    let mut other = 0;
+    for i in 0..colours.len() {
+        for j in (0..i).filter(|&j| colours[i] == colours[j] && purchases(i) != purchases(j)) {
+            assert!(apart(&users, i, j) > 1e-4, "{i} and {j}");
+            other += 1;
+        }
+    }
+    // Every user of the rings but one of a square and its twin.
+    assert!(other >= 20, "{other}");
+}
+
+/// Two products have two buyers each, who buy nothing else or something more.
+#[test]
+fn two_layers_tell_apart_what_one_cannot() {
+    let edges = [(0, 0), (1, 0), (2, 1), (3, 1), (2, 2), (3, 3)];
+    let (mut bed, all) = alike(edges.to_vec());
+    let r = matrix(&bed.found, &all, Edges::Binary);
+    let buyers = |product: &usize| {
+        (0..r.rows())
+            .filter(|&user| r.at(user, *product) > 0.0)
+            .count()
+    };
+    let both: Vec<usize> = (0..r.columns)
+        .filter(|product| buyers(product) == 2)
+        .collect();
+    let [_, one] = gcn(&mut bed, &all, &structural(1));
+    let [_, two] = gcn(&mut bed, &all, &structural(2));
+    assert!(apart(&one, both[0], both[1]) < 1e-6);
+    assert!(apart(&two, both[0], both[1]) > 1e-2);
 }

@@ -1,17 +1,21 @@
 //! Graph convolution end to end in one process: against the whole computation in f64 (its gradients against differences of its loss),
 //! and whatever must not matter.
 
-use kernels::Simd;
+use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
+use kernels::{Random, Simd};
 use model::Training;
-use model::graph::gcn::schedule::{MEANS, WEIGHT_MEANS};
-use model::graph::gcn::{Gcn, SelfWeights, Settings, Weights};
+use model::als::Columns;
+use model::graph::gcn::schedule::{MAP_MEANS, MEANS, WEIGHT_MEANS};
+use model::graph::gcn::{self, Features, Gcn, SelfWeights, Settings, Weights};
 use model::graph::lightgcn::HeadName;
 use model::graph::tiles::Caches;
 use model::graph::{Activation, Normalization};
+use std::sync::Arc;
 use store::IoMode;
-use tensor::{Grid, KeyRange, News, Program, TableId};
+use tensor::attributes::MISSING;
+use tensor::{KeyRange, Mode, News, Program, TableId};
 use tests::graph::{Graph, Moments, Nodes, numbers, small};
-use tests::ingested::some_rows;
+use tests::ingested::{Row, parquet_of, some_rows};
 use tests::inline::InlineError;
 use tests::tiled::{BY_RANGES, Bed, bed};
 
@@ -38,41 +42,100 @@ fn train(bed: &mut Bed, settings: &Settings) -> Result<Trained, InlineError> {
     train_with(bed, settings, Caches::default())
 }
 
+fn input(bed: &Bed, caches: Caches) -> gcn::Input {
+    gcn::Input {
+        graph: bed.graph(caches),
+        attributes: bed.found.data.attributes.clone(),
+    }
+}
+
 fn train_with(bed: &mut Bed, settings: &Settings, caches: Caches) -> Result<Trained, InlineError> {
-    let mut program = Gcn::new(settings.clone(), bed.graph(caches)).unwrap();
+    let mut program = Gcn::new(settings.clone(), input(bed, caches)).unwrap();
     bed.found.world.news.clear();
     bed.found.world.objects.clear();
     bed.found.world.run(&mut program, &exec::begin)?;
     Ok(result(bed, &program))
 }
 
-/// A table of the run, of users and then of products.
-fn both(bed: &Bed, table: TableId, grids: [&Grid; 2], version: u64, columns: usize) -> [Nodes; 2] {
-    [0, 1].map(|of| {
-        let keys = KeyRange::Blocks {
-            table: TableId(table.0 + of),
-            first: 0,
-            count: grids[usize::from(of)].blocks(),
-            version,
-        };
-        numbers(&bed.found.world.bytes_of(keys), columns)
-    })
+/// Nodes with attributes: a number and one of three levels, some of them unknown.
+fn described(rows: &[Row]) -> Bed {
+    let mut bed = bed(rows, IoMode::Mmap);
+    describe(&mut bed);
+    bed
+}
+
+fn describe(bed: &mut Bed) {
+    let ids = || (0..300_i64).filter(|id| id % 7 != 3);
+    let ages = ids().map(|id| (id % 5 != 1).then_some((id % 11) as f64));
+    let towns = ids().map(|id| (id % 4 != 2).then(|| format!("town-{}", id * id % 5)));
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("id", Arc::new(ids().collect::<Int64Array>())),
+        ("age", Arc::new(ages.collect::<Float64Array>())),
+        ("town", Arc::new(towns.collect::<StringArray>())),
+    ];
+    let table = parquet_of(columns, 100);
+    for mode in [Mode::User, Mode::Product] {
+        bed.found.describe(mode, &table);
+    }
+}
+
+/// The columns of the attributes of each node of a mode; none where nothing was said of any.
+fn known(bed: &Bed, mode: Mode) -> Nodes {
+    let (data, sealed) = (&bed.found.data, &bed.found.world.sealed);
+    let grid = if mode == Mode::User {
+        &data.user.grid
+    } else {
+        &data.product.grid
+    };
+    let Some(known) = data.attributes.get(&mode) else {
+        return vec![Vec::new(); grid.rows_total() as usize];
+    };
+    let attributes = Columns::of(known);
+    let starts = Columns::starts(&attributes);
+    let mut rows = Vec::new();
+    for block in &known.blocks {
+        let file = &sealed[&block.digest];
+        let section = file.section(0..file.len()).unwrap();
+        for words in section.typed::<u32>().chunks_exact(attributes.len()) {
+            let mut row = vec![0.0; known.columns() as usize];
+            for (attribute, &word) in words
+                .iter()
+                .enumerate()
+                .filter(|(_, word)| **word != MISSING)
+            {
+                match attributes[attribute] {
+                    Columns::Number => row[starts[attribute]] = f64::from(f32::from_bits(word)),
+                    Columns::Levels(_) => row[starts[attribute] + word as usize] = 1.0,
+                }
+            }
+            rows.push(row);
+        }
+    }
+    rows
 }
 
 /// Lines of the matrices of layers, one layer and one matrix after the other.
 type Lines = Vec<Vec<f64>>;
 
-/// Everything that is learnt: rows of nodes, and the matrices of users and of products.
+/// A line of a matrix before training.
+fn normal(seed: u64, stream: u32, line: usize, rank: usize, deviation: f64) -> Vec<f64> {
+    let mut row = vec![0.0; rank];
+    Random::new(seed, 0x320, stream, line as u32).fill_normal(&mut row);
+    row.iter().map(|&x| deviation * f64::from(x)).collect()
+}
+
+/// Everything that is learnt: rows of nodes, then of users and of products the matrices of layers and those of attributes.
 #[derive(Clone)]
 struct Learnt {
     rows: Nodes,
     weights: [Lines; 2],
+    maps: [Lines; 2],
 }
 
 impl Learnt {
-    fn each(&mut self) -> [&mut Vec<Vec<f64>>; 3] {
-        let [users, products] = &mut self.weights;
-        [&mut self.rows, users, products]
+    fn each(&mut self) -> [&mut Vec<Vec<f64>>; 5] {
+        let ([users, products], [of_users, of_products]) = (&mut self.weights, &mut self.maps);
+        [&mut self.rows, users, products, of_users, of_products]
     }
 }
 
@@ -80,6 +143,8 @@ impl Learnt {
 struct Naive {
     settings: Settings,
     graph: Graph,
+    /// The columns of the attributes of each node.
+    known: Nodes,
 }
 
 impl Naive {
@@ -87,6 +152,9 @@ impl Naive {
         Naive {
             settings: settings.clone(),
             graph: Graph::of(bed),
+            known: [Mode::User, Mode::Product]
+                .map(|mode| known(bed, mode))
+                .concat(),
         }
     }
 
@@ -96,16 +164,41 @@ impl Naive {
 
     fn start(&self) -> Learnt {
         let (settings, rank) = (&self.settings, self.rank());
-        let lines = settings.layers as usize * settings.parts() as usize * rank;
-        let unit = |line: usize| {
-            (0..rank)
+        let lines = settings.parts() as usize * rank;
+        let line = |side: u32, layer: u32, line: usize| match settings.activation {
+            Activation::Relu => {
+                let deviation = 0.5 / (rank as f64).sqrt();
+                normal(settings.seed, 2 + 2 * layer + side, line, rank, deviation)
+            }
+            _ => (0..rank)
                 .map(|k| if k == line % rank { 0.5 } else { 0.0 })
-                .collect()
+                .collect(),
         };
-        let weights: Lines = (0..lines).map(unit).collect();
+        let matrices = |side: u32| -> Lines {
+            let layers = 0..settings.layers;
+            let lines = layers.flat_map(|layer| (0..lines).map(move |at| (layer, at)));
+            lines.map(|(layer, at)| line(side, layer, at)).collect()
+        };
+        let mut rows = self.graph.start(settings.seed, rank, settings.init_scale);
+        if !settings.learns_rows() {
+            rows.iter_mut().flatten().for_each(|x| *x = 0.0);
+        }
+        let columns = |side: usize| {
+            let columns = self.known[side * self.graph.users.len()].len();
+            if settings.reads_attributes() {
+                columns
+            } else {
+                0
+            }
+        };
+        let map = |side: usize, line: usize| {
+            let deviation = settings.init_scale / (rank as f64).sqrt();
+            normal(settings.seed, u32::from(side == 0), line, rank, deviation)
+        };
         Learnt {
-            rows: self.graph.start(settings.seed, rank, settings.init_scale),
-            weights: [weights.clone(), weights],
+            rows,
+            weights: [matrices(1), matrices(0)],
+            maps: [0, 1].map(|side| (0..columns(side)).map(|line| map(side, line)).collect()),
         }
     }
 
@@ -113,6 +206,18 @@ impl Naive {
     fn side(&self, node: usize) -> usize {
         let product = node >= self.graph.users.len();
         usize::from(product && self.settings.weights == Weights::Separate)
+    }
+
+    /// What the first layer reads.
+    fn features(&self, of: &Learnt) -> Nodes {
+        let mut features = of.rows.clone();
+        for (node, row) in features.iter_mut().enumerate() {
+            let map = &of.maps[usize::from(node >= self.graph.users.len())];
+            for (line, x) in map.iter().zip(&self.known[node]) {
+                row.iter_mut().zip(line).for_each(|(sum, b)| *sum += x * b);
+            }
+        }
+        features
     }
 
     /// The first line of a matrix.
@@ -126,7 +231,7 @@ impl Naive {
 
     /// Neighbours' sums of each layer, and the layers.
     fn forward(&self, of: &Learnt) -> (Vec<Nodes>, Vec<Nodes>) {
-        let (mut all, mut layers) = (Vec::new(), vec![of.rows.clone()]);
+        let (mut all, mut layers) = (Vec::new(), vec![self.features(of)]);
         let parts = self.settings.parts() as usize;
         for layer in 0..self.settings.layers as usize {
             let own = &layers[layer];
@@ -207,6 +312,12 @@ impl Naive {
                 .zip(to_own.iter().flatten())
                 .for_each(|(x, y)| *x += y);
         }
+        for (node, g) in by.iter().enumerate() {
+            let map = &mut found.maps[usize::from(node >= self.graph.users.len())];
+            for (line, x) in map.iter_mut().zip(&self.known[node]) {
+                line.iter_mut().zip(g).for_each(|(sum, g)| *sum += x * g);
+            }
+        }
         for ((g, x), held) in by.iter_mut().zip(&of.rows).zip(self.held()) {
             g.iter_mut().zip(x).for_each(|(g, x)| *g += held * x);
         }
@@ -223,9 +334,9 @@ impl Naive {
     }
 
     /// The embeddings, the losses of epochs and the means of gradients.
-    fn train(&self) -> (Nodes, Vec<f64>, [Moments; 3]) {
+    fn train(&self) -> (Nodes, Vec<f64>, [Moments; 5]) {
         let mut of = self.start();
-        let mut moments = [(); 3].map(|()| Moments::default());
+        let mut moments = [(); 5].map(|()| Moments::default());
         let (count, mut losses) = (self.settings.batches(), Vec::new());
         let rates = [
             self.settings.rate(),
@@ -252,20 +363,23 @@ impl Naive {
 /// Every head, depth, activation and kind of matrices, some of them together.
 fn cover() -> Vec<Settings> {
     use Activation::{Identity, Relu, Tanh};
+    use Features::{Attributes, Both, Embeddings};
     use HeadName::{AllPairs, Bpr};
     use SelfWeights::{Free, Tied};
+    use Weights::{Separate, Shared};
     [
-        (AllPairs, 1, Identity, Tied, Weights::Separate),
-        (AllPairs, 2, Relu, Free, Weights::Separate),
-        (AllPairs, 3, Tanh, Tied, Weights::Shared),
-        (AllPairs, 2, Identity, Free, Weights::Shared),
-        (Bpr, 1, Tanh, Free, Weights::Separate),
-        (Bpr, 2, Tanh, Tied, Weights::Separate),
-        (Bpr, 3, Relu, Free, Weights::Shared),
+        (AllPairs, 1, Identity, Tied, Separate, Embeddings),
+        (AllPairs, 2, Relu, Free, Separate, Both),
+        (AllPairs, 3, Tanh, Tied, Shared, Embeddings),
+        (AllPairs, 2, Identity, Free, Shared, Attributes),
+        (Bpr, 1, Tanh, Free, Separate, Both),
+        (Bpr, 2, Tanh, Tied, Separate, Attributes),
+        (Bpr, 3, Relu, Free, Shared, Embeddings),
     ]
     .into_iter()
     .map(
-        |(loss, layers, activation, self_weights, weights)| Settings {
+        |(loss, layers, activation, self_weights, weights, features)| Settings {
+            features,
             rank: 5,
             layers,
             activation,
@@ -282,38 +396,40 @@ fn cover() -> Vec<Settings> {
     .collect()
 }
 
-fn grids(bed: &Bed) -> [Grid; 2] {
-    [bed.input.user.clone(), bed.input.product.clone()]
-}
-
-/// The means of gradients after so many steps: of rows, and of the matrices of users and of products.
-fn means(bed: &Bed, settings: &Settings, step: u64) -> [Nodes; 3] {
-    let [users, products] = &grids(bed);
-    let layers = Grid {
-        stride_log2: 31,
-        rows: vec![0; settings.layers as usize],
-    };
-    let rank = settings.rank as usize;
-    let [mut rows, of_products] = both(bed, MEANS, [users, products], step, rank);
-    rows.extend(of_products);
-    if settings.weights == Weights::Shared {
+/// The means of gradients after so many steps, in the order of [`Learnt::each`].
+fn means(bed: &Bed, settings: &Settings, step: u64) -> [Nodes; 5] {
+    let table = |id: TableId, of: u16, count: u32| {
         let keys = KeyRange::Blocks {
-            table: WEIGHT_MEANS,
+            table: TableId(id.0 + of),
             first: 0,
-            count: settings.layers,
+            count,
             version: step,
         };
-        let shared = numbers(&bed.found.world.bytes_of(keys), rank);
-        return [rows, shared, Vec::new()];
-    }
-    let [users, products] = both(bed, WEIGHT_MEANS, [&layers, &layers], step, rank);
-    [rows, users, products]
+        numbers(&bed.found.world.bytes_of(keys), settings.rank as usize)
+    };
+    let (users, products) = (bed.input.user.blocks(), bed.input.product.blocks());
+    let rows = if settings.learns_rows() {
+        [table(MEANS, 0, users), table(MEANS, 1, products)].concat()
+    } else {
+        Vec::new()
+    };
+    let of_products = match settings.weights {
+        Weights::Separate => table(WEIGHT_MEANS, 1, settings.layers),
+        Weights::Shared => Vec::new(),
+    };
+    let weights = table(WEIGHT_MEANS, 0, settings.layers);
+    let [maps, maps_of_products] = if settings.reads_attributes() {
+        [0, 1].map(|of| table(MAP_MEANS, of, 1))
+    } else {
+        [Vec::new(), Vec::new()]
+    };
+    [rows, weights, of_products, maps, maps_of_products]
 }
 
 /// After the first step the mean of gradients is a tenth of the gradient.
 #[test]
 fn gradients_are_differences_of_the_loss() {
-    let mut bed = bed(&small(), IoMode::Mmap);
+    let mut bed = described(&small());
     for (at, cover) in cover().into_iter().enumerate() {
         let settings = Settings {
             normalization: [Normalization::Symmetric, Normalization::RandomWalk][at % 2],
@@ -332,7 +448,8 @@ fn gradients_are_differences_of_the_loss() {
             let every = if table == 0 { 7 } else { 1 };
             for line in (0..found.len()).step_by(every) {
                 for (k, &mean) in found[line].iter().enumerate() {
-                    if table == 0 && naive.graph.degrees[line] == 0.0 {
+                    let alone = table == 0 && naive.graph.degrees[line] == 0.0;
+                    if alone && !settings.reads_attributes() {
                         assert_eq!(mean, 0.0);
                         continue;
                     }
@@ -366,13 +483,13 @@ fn gradients_are_differences_of_the_loss() {
                 }
             }
         }
-        assert!(looked > 200 && bent <= looked / 50, "{bent} of {looked}");
+        assert!(looked > 100 && bent <= looked / 50, "{bent} of {looked}");
     }
 }
 
 #[test]
 fn training_is_that_of_the_whole_computation() {
-    let mut bed = bed(&small(), IoMode::Mmap);
+    let mut bed = described(&small());
     for settings in cover() {
         let settings = Settings {
             epochs: 2,
@@ -384,7 +501,7 @@ fn training_is_that_of_the_whole_computation() {
         for (found, exact) in trained.objectives.iter().zip(losses) {
             assert!(
                 (found - exact).abs() < 1e-3 * exact,
-                "{found} instead of {exact}"
+                "{settings:?}: {found} instead of {exact}"
             );
         }
         let mut found = numbers(&trained.tables[0], 5);
@@ -408,8 +525,9 @@ fn training_is_that_of_the_whole_computation() {
 #[test]
 fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
     let rows = some_rows(20_000, 5);
-    let mut reference = bed(&rows, IoMode::Mmap);
+    let mut reference = described(&rows);
     let mut other = bed(&rows, IoMode::Pread);
+    describe(&mut other);
     other.found.world.backwards = true;
     for settings in cover().into_iter().skip(1).step_by(2) {
         let settings = Settings {
@@ -441,7 +559,7 @@ fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
 
 #[test]
 fn a_run_goes_on_from_a_pause_and_frees_what_nobody_reads() {
-    let mut bed = bed(&some_rows(6000, 5), IoMode::Mmap);
+    let mut bed = described(&some_rows(6000, 5));
     for settings in cover().into_iter().skip(2).step_by(2) {
         let settings = Settings {
             rank: 6,
@@ -451,8 +569,11 @@ fn a_run_goes_on_from_a_pause_and_frees_what_nobody_reads() {
         };
         let expected = train(&mut bed, &settings).unwrap();
         let blocks = bed.input.user.blocks() + bed.input.product.blocks();
-        // Degrees, parameters, both means; a layer each and its sums over neighbours; the roots of Grams; matrices with theirs.
-        let tables = 4 + 2 * settings.layers;
+        // Degrees, learnt rows with both means, the first layer where it is another; a layer each and its sums over neighbours; the
+        // roots of Grams; matrices with theirs.
+        let learnt = if settings.learns_rows() { 3 } else { 0 };
+        let features = u32::from(settings.reads_attributes());
+        let tables = 1 + learnt + features + 2 * settings.layers;
         let roots = if settings.loss == HeadName::AllPairs {
             2
         } else {
@@ -463,19 +584,19 @@ fn a_run_goes_on_from_a_pause_and_frees_what_nobody_reads() {
         } else {
             2
         };
-        let matrices = 3 * owners * settings.layers;
+        let matrices = 3 * owners * settings.layers + 6 * features;
         assert_eq!(
             bed.found.world.objects.len() as u32,
             tables * blocks + roots + matrices
         );
         bed.found.world.objects.clear();
         bed.found.world.news.clear();
-        let mut program = Gcn::new(settings.clone(), bed.graph(Caches::default()))
+        let mut program = Gcn::new(settings.clone(), input(&bed, Caches::default()))
             .unwrap()
             .with_pause(2);
         bed.found.world.run(&mut program, &exec::begin).unwrap();
         let state = program.encode();
-        let mut program = Gcn::new(settings, bed.graph(Caches::default())).unwrap();
+        let mut program = Gcn::new(settings, input(&bed, Caches::default())).unwrap();
         program.restore(Some(&state)).unwrap();
         bed.found.world.run(&mut program, &exec::begin).unwrap();
         assert_eq!(Training::epochs_done(&program), 4);

@@ -29,13 +29,15 @@ const MEMORY: [&str; 2] = ["4GiB", "256MiB"];
 const GENEROUS: &str = MEMORY[0];
 const DATA: [Data; 2] = [Data::Bundled, Data::Generated];
 /// Matrix; tensor of smooth time with biases; the matrix with biases by steps from the last factors, in the eigenbasis; and, of
-/// another kind, the filter of the graph (singular vectors as of `spectral`, and lists that are made from the data set), and embeddings smoothed over the graph.
-const MODELS: [(&str, &str); 5] = [
+/// another kind, the filter of the graph (singular vectors as of `spectral`, and lists that are made from the data set), embeddings smoothed over the graph, and
+/// layers with weights on it.
+const MODELS: [(&str, &str); 6] = [
     ("ignore", "cholesky"),
     ("factor", "cholesky"),
     ("ignore", "cg"),
     ("ignore", "filter"),
     ("ignore", "lightgcn"),
+    ("ignore", "gcn"),
 ];
 
 /// One choice on each axis: workers, threads, I/O, memory, SIMD, data, model.
@@ -130,6 +132,11 @@ fn job(inputs: &Inputs, data: Data, (time, solver): (&str, &str)) -> Job {
             "kind = \"lightgcn\"\nrank = 16\nlayers = 1\nepochs = 2\nbatches = 2\nrate = 0.05";
         return Job::of(inputs, data, model, split);
     }
+    if solver == "gcn" {
+        let layers = "layers = 2\nactivation = \"tanh\"\nself_weights = \"free\"";
+        let model = format!("kind = \"gcn\"\nrank = 16\n{layers}\nepochs = 1\nbatches = 2");
+        return Job::of(inputs, data, &model, split);
+    }
     // With their biases all rows have 16 columns.
     let (rank, more) = match (time, solver) {
         ("factor", _) => (13, "time_smoothing = 100\nbiases = true"),
@@ -208,11 +215,11 @@ fn check(case: &Case, ran: &Ran, simd: &[SimdPath]) {
     if remote {
         let rows = number(&ingest["users"]) + number(&ingest["products"]);
         // 16 lanes of 4 bytes a row, and Gram partials and time factors beside them; a checkpoint per epoch. Embeddings have
-        // parameters and Adam's means beside them.
-        let tables = if MODELS[case[6]].1 == "lightgcn" {
-            5
-        } else {
-            1
+        // parameters and Adam's means beside them, and layers with weights what they made.
+        let tables = match MODELS[case[6]].1 {
+            "lightgcn" => 5,
+            "gcn" => 8,
+            _ => 1,
         };
         let checkpoints = 2 * (tables * rows * 64 + (1 << 20));
         // Both orientations, three words an interaction and two a row, to each worker; the sample's views too.

@@ -631,9 +631,10 @@ pub const KEYS: &[Key] = &[
         "model.layers",
         0,
         4,
-        Some("2"),
+        None,
         "`lightgcn`, `gcn`: how far an embedding is smoothed over the graph. 1 averages with neighbours, 2 with users of the same products, and so \
-         on; 0 is plain factorization by the same steps. Every layer costs two passes over the data forwards and two back. `gcn` has 1 to 4.",
+         on; 0 is plain factorization by the same steps. Every layer costs two passes over the data forwards and two back. Absent: 2; of `gcn`, which has 1 to 4 (each averages once more: a \
+         fourth seldom helps), 1.",
     ),
     count(
         "model.batches",

@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use model::als::{self, Als};
 use model::evaluate::{self, Factors, Metric, RankingTask, SampledEvaluation, ValidationErrors};
 use model::graph;
-use model::graph::gcn::Gcn;
+use model::graph::gcn::{self, Gcn};
 use model::graph::lightgcn::LightGcn;
 use model::graph::spectral::{self, Spectral};
 use model::graph::tiles::Caches;
@@ -326,7 +326,10 @@ async fn program(
             Ok(watched(program, watch))
         }
         Algorithm::Gcn(settings) => {
-            let input = graph_input(data, views);
+            let input = gcn::Input {
+                graph: graph_input(data, views),
+                attributes: data.attributes.clone(),
+            };
             let program = Gcn::new(settings, input).map_err(|error| config(&error))?;
             Ok(watched(program, watch))
         }

@@ -1,28 +1,33 @@
 //! Layers with weights, forwards and back, and the small matrices that they learn.
 
-use super::rows::{all_numbers, whole};
-use crate::objects::{Numbers, block_written, bug, fits, held, held_gram, held_row, key_at};
+use super::rows::whole;
+use crate::objects::{
+    Numbers, bad_data, bug, fits, held, held_gram, held_row, key_at, numbers, sealed_numbers,
+};
 use crate::work::{Fetched, Held, Need, Output, Room, Work};
 use model::graph::adam::Moved;
 use model::graph::dense::{
     LayerRows, back, first_matrix, forward, layer_bytes, step_matrix, through, weight_sums,
 };
-use model::graph::{Activation, DenseBackOp, DenseOp, FirstMatrixOp, MatrixOp};
+use model::graph::features::{features, matrix_sums};
+use model::graph::{
+    Activation, DenseBackOp, DenseOp, FeaturesBackOp, FeaturesOp, FirstMatrixOp, MatrixOp,
+};
 use plan::Failure;
 use std::borrow::Cow;
 use store::AlignedBuf;
 use tensor::{ObjectKey, Task};
 
 /// An op that reads some small objects and blocks whole, and makes all that it writes in one go.
-pub(super) trait Whole: Copy + Send {
+pub(super) trait Whole: Send {
     /// How many objects it reads.
-    fn reads(self) -> usize;
+    fn reads(&self) -> usize;
 
     /// What it writes, in order; `gram` says whether a Gram is asked for besides.
     ///
     /// # Errors
     /// Where the budget is too small.
-    fn make(self, room: &Room, came: &[Numbers], gram: bool) -> Result<Vec<Held>, Failure>;
+    fn make(&self, room: &Room, came: &[Numbers], gram: bool) -> Result<Vec<Held>, Failure>;
 
     /// Objects that it writes at the least.
     const WRITES: usize;
@@ -43,15 +48,14 @@ impl<O: Whole> WholeWork<O> {
     /// # Errors
     /// Where the task's keys are not those of its op.
     pub(super) fn new(task: &Task, op: O, room: &Room) -> Result<Self, Failure> {
-        block_written(task)?;
         if !(O::WRITES..=O::WRITES + 1).contains(&task.writes.len()) {
             return Err(bug(task, "writes more or less than its op"));
         }
         let keys = (0..op.reads()).map(|place| key_at(task, place));
         Ok(WholeWork {
+            keys: keys.collect::<Result<_, _>>()?,
             op,
             room: room.clone(),
-            keys: keys.collect::<Result<_, _>>()?,
             writes: task.writes.clone(),
             made: None,
         })
@@ -67,7 +71,12 @@ impl<O: Whole> Work for WholeWork<O> {
     }
 
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
-        let came = all_numbers(&self.keys, fetched)?;
+        let came = self.keys.iter().zip(fetched);
+        let came = came.map(|(&key, fetched)| match fetched {
+            Fetched::Sealed(_) => sealed_numbers(fetched, key),
+            made => numbers(made, Some(key)),
+        });
+        let came = came.collect::<Result<Vec<_>, _>>()?;
         let gram = self.writes.len() > O::WRITES;
         self.made = Some(self.op.make(&self.room, &came, gram)?);
         Ok(())
@@ -91,11 +100,11 @@ const fn width(columns: u32) -> usize {
 impl Whole for DenseOp {
     const WRITES: usize = 1;
 
-    fn reads(self) -> usize {
+    fn reads(&self) -> usize {
         4
     }
 
-    fn make(self, room: &Room, came: &[Numbers], gram: bool) -> Result<Vec<Held>, Failure> {
+    fn make(&self, room: &Room, came: &[Numbers], gram: bool) -> Result<Vec<Held>, Failure> {
         let (width, weights) = (width(self.columns), came[2].typed::<f32>());
         let of = LayerRows {
             sums: came[0].typed(),
@@ -109,7 +118,7 @@ impl Whole for DenseOp {
         fits(bytes as u64 + beside, room.budget_bytes)?;
         let mut out = room.buffers.take(bytes);
         let gram = room.pool.install(|| {
-            forward(room.simd, &self, weights, of, out.typed_mut());
+            forward(room.simd, self, weights, of, out.typed_mut());
             let gram = gram.then(|| held_gram(room, width, out.typed()));
             self.stored.keep(width, of.degrees, out.typed_mut());
             gram
@@ -121,11 +130,11 @@ impl Whole for DenseOp {
 impl Whole for DenseBackOp {
     const WRITES: usize = 3;
 
-    fn reads(self) -> usize {
+    fn reads(&self) -> usize {
         5 + usize::from(self.activation != Activation::Identity)
     }
 
-    fn make(self, room: &Room, came: &[Numbers], _: bool) -> Result<Vec<Held>, Failure> {
+    fn make(&self, room: &Room, came: &[Numbers], _: bool) -> Result<Vec<Held>, Failure> {
         let (gradients, weights) = (came[0].typed::<f32>(), came[3].typed::<f32>());
         let of = LayerRows {
             sums: came[1].typed(),
@@ -142,12 +151,12 @@ impl Whole for DenseBackOp {
             let mut slopes = Cow::Borrowed(gradients);
             if let Some(made) = came.get(5) {
                 let slopes = slopes.to_mut();
-                through(room.simd, &self, of.degrees, made.typed(), slopes);
+                through(room.simd, self, of.degrees, made.typed(), slopes);
             }
             let [to_sums, to_own] = &mut to;
             let to = (to_sums.typed_mut(), to_own.typed_mut());
-            back(room.simd, &self, weights, of.degrees, &slopes, to);
-            weight_sums(room.simd, &self, of, &slopes)
+            back(room.simd, self, weights, of.degrees, &slopes, to);
+            weight_sums(room.simd, self, of, &slopes)
         });
         let blocks = to.map(|block| held(block, row_bytes)).into_iter();
         Ok(blocks.chain([held_row(&sums)]).collect())
@@ -157,15 +166,15 @@ impl Whole for DenseBackOp {
 impl Whole for FirstMatrixOp {
     const WRITES: usize = 1;
 
-    fn reads(self) -> usize {
+    fn reads(&self) -> usize {
         0
     }
 
-    fn make(self, room: &Room, _: &[Numbers], _: bool) -> Result<Vec<Held>, Failure> {
+    fn make(&self, room: &Room, _: &[Numbers], _: bool) -> Result<Vec<Held>, Failure> {
         let bytes = 4 * self.lines as usize * width(self.columns);
         fits(bytes as u64, room.budget_bytes)?;
         let mut out = AlignedBuf::zeroed(bytes);
-        first_matrix(&self, out.typed_mut());
+        first_matrix(self, out.typed_mut());
         Ok(vec![held(out, 4 * width(self.columns))])
     }
 }
@@ -173,11 +182,11 @@ impl Whole for FirstMatrixOp {
 impl Whole for MatrixOp {
     const WRITES: usize = 3;
 
-    fn reads(self) -> usize {
+    fn reads(&self) -> usize {
         1 + self.sums as usize + if self.step > 1 { 2 } else { 0 }
     }
 
-    fn make(self, room: &Room, came: &[Numbers], _: bool) -> Result<Vec<Held>, Failure> {
+    fn make(&self, room: &Room, came: &[Numbers], _: bool) -> Result<Vec<Held>, Failure> {
         let bytes = came[0].typed::<u8>().len();
         // Copies of matrix and means, and the gradient in f64 and f32.
         fits(6 * bytes as u64, room.budget_bytes)?;
@@ -199,7 +208,63 @@ impl Whole for MatrixOp {
             squares: squares.typed_mut(),
         };
         let sums = sums.iter().map(Numbers::typed);
-        room.pool.install(|| step_matrix(&self, sums, moved));
+        room.pool.install(|| step_matrix(self, sums, moved));
         Ok(out.map(|out| held(out, 4 * width(self.columns))).into())
     }
+}
+
+impl Whole for FeaturesOp {
+    const WRITES: usize = 1;
+
+    fn reads(&self) -> usize {
+        let known = if self.attributes.is_empty() { 0 } else { 2 };
+        1 + known + usize::from(self.learns_rows)
+    }
+
+    fn make(&self, room: &Room, came: &[Numbers], _: bool) -> Result<Vec<Held>, Failure> {
+        let (degrees, mut rest) = (came[0].typed::<f64>(), came[1..].iter());
+        let mut known = None;
+        if !self.attributes.is_empty() {
+            let words = rest.next().expect("it is read").typed::<u32>();
+            as_many(words, degrees.len() * self.attributes.len())?;
+            known = rest.next().map(|matrix| (words, matrix.typed()));
+        }
+        let bytes = 4 * degrees.len() * width(self.columns);
+        fits(bytes as u64, room.budget_bytes)?;
+        let mut out = room.buffers.take(bytes);
+        let learnt = rest.next().map(Numbers::typed);
+        room.pool
+            .install(|| features(self, degrees, known, learnt, out.typed_mut()));
+        Ok(vec![held(out, 4 * width(self.columns))])
+    }
+}
+
+impl Whole for FeaturesBackOp {
+    const WRITES: usize = 1;
+
+    fn reads(&self) -> usize {
+        2
+    }
+
+    fn make(&self, room: &Room, came: &[Numbers], _: bool) -> Result<Vec<Held>, Failure> {
+        let (gradients, words) = (came[0].typed::<f32>(), came[1].typed::<u32>());
+        let width = width(self.columns);
+        as_many(words, gradients.len() / width * self.attributes.len())?;
+        let columns: usize = self.attributes.iter().map(|columns| columns.count()).sum();
+        // Parts by attribute, and the whole.
+        fits((16 * columns * width) as u64, room.budget_bytes)?;
+        let sums = room.pool.install(|| matrix_sums(self, gradients, words));
+        Ok(vec![held_row(&sums)])
+    }
+}
+
+/// Refuses words that are not those of a block's rows.
+fn as_many(words: &[u32], expected: usize) -> Result<(), Failure> {
+    if words.len() == expected {
+        return Ok(());
+    }
+    Err(bad_data(format!(
+        "the attributes of a block have {} entries instead of {expected}: ingest the data set again",
+        words.len()
+    )))
 }

@@ -33,5 +33,7 @@ pub(crate) fn begin(task: &Task, op: GraphOp, room: &Room) -> Result<Box<dyn Wor
         GraphOp::DenseBack(op) => Box::new(dense::WholeWork::new(task, op, room)?),
         GraphOp::FirstMatrix(op) => Box::new(dense::WholeWork::new(task, op, room)?),
         GraphOp::Matrix(op) => Box::new(dense::WholeWork::new(task, op, room)?),
+        GraphOp::Features(op) => Box::new(dense::WholeWork::new(task, op, room)?),
+        GraphOp::FeaturesBack(op) => Box::new(dense::WholeWork::new(task, op, room)?),
     })
 }

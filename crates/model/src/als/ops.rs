@@ -5,7 +5,7 @@ use super::biases::Biases;
 use super::formula::Formula;
 use super::settings::Solver;
 use serde::{Deserialize, Serialize};
-use tensor::{Grid, Mode, Small};
+use tensor::{AttributeKind, Attributes, Grid, Mode, Small};
 
 /// An op.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,6 +159,28 @@ pub enum Columns {
 }
 
 impl Columns {
+    /// Of each of the attributes that a data set knows.
+    pub fn of(attributes: &Attributes) -> Vec<Columns> {
+        let columns = attributes.attributes.iter().map(|attribute| {
+            if matches!(attribute.kind, AttributeKind::Number { .. }) {
+                Columns::Number
+            } else {
+                Columns::Levels(attribute.columns() as u32)
+            }
+        });
+        columns.collect()
+    }
+
+    /// The first column of each attribute.
+    pub fn starts(attributes: &[Columns]) -> Vec<usize> {
+        let starts = attributes.iter().scan(0, |next, columns| {
+            let start = *next;
+            *next += columns.count();
+            Some(start)
+        });
+        starts.collect()
+    }
+
     /// How many.
     pub fn count(self) -> usize {
         match self {
@@ -181,12 +203,7 @@ impl SideOp {
 
     /// The first column of each attribute.
     pub fn starts(&self) -> Vec<usize> {
-        let starts = self.attributes.iter().scan(0, |next, columns| {
-            let start = *next;
-            *next += columns.count();
-            Some(start)
-        });
-        starts.collect()
+        Columns::starts(&self.attributes)
     }
 }
 

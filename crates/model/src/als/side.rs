@@ -137,16 +137,7 @@ impl Side {
 
     /// The columns of the observed attributes that are not 0, each with its value.
     fn entries(&self, row: usize) -> impl Iterator<Item = (usize, f64)> {
-        let entry = |((columns, &start), &word): ((&Columns, &usize), &u32)| match columns {
-            Columns::Number => (start, f64::from(f32::from_bits(word))),
-            Columns::Levels(_) => (start + word as usize, 1.0),
-        };
-        self.attributes
-            .iter()
-            .zip(&self.starts)
-            .zip(self.row(row))
-            .filter(|(_, word)| **word != MISSING)
-            .map(entry)
+        entries(&self.attributes, &self.starts, self.row(row))
     }
 
     /// What the attributes of a row come to in its bias: Σ x w.
@@ -369,6 +360,25 @@ impl Side {
             .map(|row| row as u32)
             .collect()
     }
+}
+
+/// The columns of a row's observed attributes that are not 0, each with its value: `starts` are the first columns of attributes, `words` the
+/// row's.
+pub fn entries(
+    attributes: &[Columns],
+    starts: &[usize],
+    words: &[u32],
+) -> impl Iterator<Item = (usize, f64)> {
+    let entry = |((columns, &start), &word): ((&Columns, &usize), &u32)| match columns {
+        Columns::Number => (start, f64::from(f32::from_bits(word))),
+        Columns::Levels(_) => (start + word as usize, 1.0),
+    };
+    attributes
+        .iter()
+        .zip(starts)
+        .zip(words)
+        .filter(|(_, word)| **word != MISSING)
+        .map(entry)
 }
 
 fn scale(numbers: &mut [f64], by: f64) {

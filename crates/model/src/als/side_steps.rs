@@ -9,7 +9,7 @@ use super::side::side_len;
 use crate::op::Op;
 use crate::reduce::Reduction;
 use crate::training::{Holds, TableVersion};
-use tensor::{AttributeKind, Attributes, DepotId, Grid, KeyRange, Mode, Read, TableId};
+use tensor::{Attributes, DepotId, Grid, KeyRange, Mode, Read, TableId};
 
 /// The maps of users' attributes.
 const USER_MAPS: TableId = TableId(5);
@@ -90,16 +90,9 @@ impl Layout<'_> {
     /// What half-steps know of the rows of a table besides.
     pub(super) fn side(&self, solved: &TableVersion) -> Option<SideOp> {
         let attributes = self.attributes(solved.mode)?;
-        let columns = attributes.attributes.iter().map(|attribute| {
-            if matches!(attribute.kind, AttributeKind::Number { .. }) {
-                Columns::Number
-            } else {
-                Columns::Levels(attribute.columns() as u32)
-            }
-        });
         Some(SideOp {
             weight: self.settings.attribute_weight(solved.mode),
-            attributes: columns.collect(),
+            attributes: Columns::of(attributes),
             mapped: self.learnt_for(solved).next().is_some(),
             linear: self.settings.linear_attributes,
         })

@@ -12,6 +12,7 @@ pub mod adam;
 mod batches;
 pub mod degrees;
 pub mod dense;
+pub mod features;
 pub mod filter;
 pub mod gcn;
 pub mod head;
@@ -30,6 +31,6 @@ pub use steps::Input;
 
 pub use ops::{
     Activation, AdamOp, ArrangeOp, Batch, Counts, DegreesOp, DenseBackOp, DenseOp, Edges, Factor,
-    FirstMatrixOp, FirstNumbers, GraphOp, Head, HeadOp, Loss, MatrixOp, Onto, Power, ProductOp,
-    RangesOp, Residuals, ResidualsOp, RivalsOp, Scales, StartOp, TurnOp,
+    FeaturesBackOp, FeaturesOp, FirstMatrixOp, FirstNumbers, GraphOp, Head, HeadOp, Loss, MatrixOp,
+    Onto, Power, ProductOp, RangesOp, Residuals, ResidualsOp, RivalsOp, Scales, StartOp, TurnOp,
 };

@@ -1,6 +1,7 @@
 //! The ops of graph models as values. What each reads and writes, in order, is its contract with the program that names
 //! the keys and with the runner that brings the bytes.
 
+use crate::als::Columns;
 use serde::{Deserialize, Serialize};
 use tensor::{Grid, Mode};
 
@@ -37,6 +38,10 @@ pub enum GraphOp {
     FirstMatrix(FirstMatrixOp),
     /// Moves a small matrix along its gradients.
     Matrix(MatrixOp),
+    /// The features of nodes, out of their attributes.
+    Features(FeaturesOp),
+    /// Their gradients.
+    FeaturesBack(FeaturesBackOp),
 }
 
 /// What an interaction weighs.
@@ -366,6 +371,30 @@ pub struct MatrixOp {
     pub rate: f32,
     /// Steps, with this one.
     pub step: u32,
+}
+
+/// Reads the block's degrees, the words of its attributes and the matrix of these where there are attributes, and the block's learnt rows
+/// where there are some. Writes the block's features: the sum of both, times the power of degrees. Returns nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FeaturesOp {
+    /// Columns of the features.
+    pub columns: u32,
+    /// The columns of each attribute; none: there are no words.
+    pub attributes: Vec<Columns>,
+    /// Whether rows are learnt.
+    pub learns_rows: bool,
+    /// What of degrees features are multiplied by as they are kept.
+    pub power: Power,
+}
+
+/// Reads a block of gradients by features, and the words of its attributes. Writes the leaf of the gradients by their matrix, an f64 an entry.
+/// Returns nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FeaturesBackOp {
+    /// Columns of the features.
+    pub columns: u32,
+    /// The columns of each attribute.
+    pub attributes: Vec<Columns>,
 }
 
 /// What is counted before training.

@@ -522,7 +522,16 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         non_negative,
         loss: loss(merged, kind),
         head,
-        layers: merged.count("model.layers").unwrap_or_default() as u32,
+        layers: merged.count("model.layers").map_or_else(
+            || {
+                if kind == ModelKind::Gcn {
+                    gcn::Settings::DEFAULT.layers
+                } else {
+                    DEFAULTS.layers
+                }
+            },
+            |layers| layers as u32,
+        ),
         batches: merged.count("model.batches").map(|count| count as u32),
         negatives: merged.count("model.negatives").map(|count| count as u32),
         noise_power: merged.real("model.noise_power"),

@@ -98,7 +98,7 @@ fn every_kind_has_its_own_keys() {
     );
     check(
         &format!("{GOOD}[model]\nrate = 2\n"),
-        "j:10:8: `model.rate` is a key of descent (\"sgd\", \"line\") and \"lightgcn\": the kind is \"als\", remove the key",
+        "j:10:8: `model.rate` is a key of descent (\"sgd\", \"line\"), \"lightgcn\" and \"gcn\": the kind is \"als\", remove the key",
     );
     check(
         &format!("{GOOD}[model]\nkind = \"line\"\nloss = \"bpr\"\ntime = \"factor\"\n"),
@@ -113,7 +113,7 @@ fn every_kind_has_its_own_keys() {
         &format!(
             "{GOOD}[model]\nkind = \"spectral\"\nregularization = 0.1\nbiases = true\ntime = \"factor\"\n"
         ),
-        "j:11:18: `model.regularization` is a key of \"als\", descent and \"lightgcn\": the kind is \"spectral\", remove the key; \
+        "j:11:18: `model.regularization` is a key of \"als\", descent, \"lightgcn\" and \"gcn\": the kind is \"spectral\", remove the key; \
          j:12:10: `model.biases` is a key of \"als\" and \"sgd\": the kind is \"spectral\", remove the key; \
          j:13:8: `model.time` = \"factor\" is not known with the kind \"spectral\": use \"ignore\", or \"als\"",
     );
@@ -127,7 +127,7 @@ fn every_kind_has_its_own_keys() {
     );
     check(
         &format!("{GOOD}[model]\nkind = \"filter\"\nwalk_length = 3\ninit = 0.1\n"),
-        "j:12:8: `model.init` is a key of \"als\", descent and \"lightgcn\": the kind is \"filter\", remove the key; \
+        "j:12:8: `model.init` is a key of \"als\", descent, \"lightgcn\" and \"gcn\": the kind is \"filter\", remove the key; \
          j:11:15: `model.walk_length` is a key of \"spectral\": the kind is \"filter\", remove the key",
     );
     check(
@@ -152,8 +152,17 @@ fn every_kind_has_its_own_keys() {
     );
     check(
         &format!("{GOOD}[model]\nkind = \"sgd\"\nloss = \"all-pairs\"\nlayers = 3\n"),
-        "j:12:10: `model.layers` is a key of \"lightgcn\": the kind is \"sgd\", remove the key; \
+        "j:12:10: `model.layers` is a key of \"lightgcn\" and \"gcn\": the kind is \"sgd\", remove the key; \
          j:11:8: `model.loss` = \"all-pairs\" is not known with the kind \"sgd\": use one of descent",
+    );
+    check(
+        &format!("{GOOD}[model]\nkind = \"lightgcn\"\nactivation = \"relu\"\n"),
+        "j:11:14: `model.activation` is a key of \"gcn\": the kind is \"lightgcn\", remove the key",
+    );
+    check(
+        &format!("{GOOD}[model]\nkind = \"gcn\"\nlayers = 0\nloss = \"squared\"\n"),
+        "j:12:8: `model.loss` = \"squared\" is not known with the kind \"gcn\": use \"bpr\" or \"all-pairs\"; \
+         j:11:10: `model.layers` is 0: a graph convolution has 1 to 4, use \"lightgcn\" or \"als\" for factors without layers",
     );
     let model = load(&format!("{GOOD}[model]\nkind = \"lightgcn\"\n"))
         .unwrap()

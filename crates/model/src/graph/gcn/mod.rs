@@ -8,5 +8,5 @@ pub mod program;
 pub mod schedule;
 pub mod settings;
 
-pub use program::{Convolution, Gcn};
+pub use program::{Convolution, Gcn, Input};
 pub use settings::{Features, LAYERS_MAX, SelfWeights, Settings, Weights};

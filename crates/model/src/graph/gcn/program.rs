@@ -2,11 +2,21 @@
 
 use super::schedule::Layout;
 use super::settings::Settings;
+use crate::graph;
 use crate::graph::batches::{Batched, InBatches, Role};
 use crate::graph::spectral::SettingsError;
-use crate::graph::steps::Input;
 use crate::training::{Epochs, TableVersion};
-use tensor::{KeyRange, Step};
+use std::collections::BTreeMap;
+use tensor::{Attributes, KeyRange, Mode, Step};
+
+/// What a graph convolution is trained on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    /// The graph.
+    pub graph: graph::Input,
+    /// What is known of its nodes.
+    pub attributes: BTreeMap<Mode, Attributes>,
+}
 
 /// What graph convolution does with an epoch.
 pub struct Convolution {
@@ -24,6 +34,14 @@ impl Gcn {
     /// Settings that cannot be honoured.
     pub fn new(settings: Settings, input: Input) -> Result<Self, SettingsError> {
         settings.check()?;
+        if settings.reads_attributes() && input.attributes.is_empty() {
+            let problem = "reads attributes, and the data set has none: name tables with `input.user_attributes` or \
+                           `input.product_attributes` and ingest again, or use \"embeddings\"";
+            return Err(SettingsError {
+                key: "features",
+                problem: problem.to_owned(),
+            });
+        }
         Ok(Epochs::of(InBatches::of(Convolution { settings, input })))
     }
 }
@@ -32,7 +50,8 @@ impl Convolution {
     fn layout(&self) -> Layout<'_> {
         Layout {
             settings: &self.settings,
-            input: &self.input,
+            input: &self.input.graph,
+            attributes: &self.input.attributes,
         }
     }
 }

@@ -9,19 +9,21 @@
 //! same steps.
 
 use super::settings::{Settings, Weights};
+use crate::als::Columns;
 use crate::graph::batches::Role;
 use crate::graph::heads::HeadSteps;
 use crate::graph::lightgcn::HeadName;
 use crate::graph::ops::{
-    Activation, AdamOp, Batch, DenseBackOp, DenseOp, FirstMatrixOp, FirstNumbers, GraphOp,
-    MatrixOp, Onto, Power, ProductOp, Scales, StartOp,
+    Activation, AdamOp, Batch, DenseBackOp, DenseOp, FeaturesBackOp, FeaturesOp, FirstMatrixOp,
+    FirstNumbers, GraphOp, MatrixOp, Onto, Power, ProductOp, Scales, StartOp,
 };
 use crate::graph::steps::{self, Arranged, Draft, Factors, Input, product, rows};
 use crate::op::Op;
 use crate::reduce::Reduction;
 use crate::training::{Holds, TableVersion};
 use kernels::{upper_len, width_of};
-use tensor::{Grid, KeyRange, Mode, ObjectKey, Read, Step, TableId};
+use std::collections::BTreeMap;
+use tensor::{Attributes, DepotId, Grid, KeyRange, Mode, ObjectKey, Read, Step, TableId};
 
 /// Tables of users; those of products have the next number. The last layer, which is the model.
 pub const EMBEDDINGS: TableId = TableId(0);
@@ -56,8 +58,19 @@ pub const WEIGHT_MEANS: TableId = TableId(28);
 /// The means of the squares of these.
 pub const WEIGHT_SQUARES: TableId = TableId(30);
 
+/// The first layer, where attributes are part of it.
+pub const FEATURES: TableId = TableId(32);
+/// A learnt row for each column of attributes.
+pub const MAPS: TableId = TableId(34);
+/// The means of their gradients.
+pub const MAP_MEANS: TableId = TableId(36);
+/// The means of the squares of these.
+pub const MAP_SQUARES: TableId = TableId(38);
+
 /// Beyond the numbers of the reductions of Grams, which rise from 0.
 const REDUCTIONS: u64 = 1 << 40;
+/// Beyond those of the gradients by matrices of layers.
+const MAP_REDUCTIONS: u64 = 1 << 48;
 
 const BOTH: [Mode; 2] = [Mode::User, Mode::Product];
 
@@ -67,8 +80,10 @@ type Stage = steps::Stage<Role>;
 pub struct Layout<'a> {
     /// The settings.
     pub settings: &'a Settings,
-    /// The data.
+    /// The graph.
     pub input: &'a Input,
+    /// What is known of its nodes.
+    pub attributes: &'a BTreeMap<Mode, Attributes>,
 }
 
 impl Layout<'_> {
@@ -87,6 +102,7 @@ impl Layout<'_> {
     /// The layer with a number: 0 are the features, the last the model.
     fn layer(&self, mode: Mode, step: u32, layer: u32) -> TableVersion {
         match layer {
+            0 if self.settings.reads_attributes() => self.after(FEATURES, mode, step),
             0 => self.after(PARAMETERS, mode, step),
             last if last == self.settings.layers => self.after(EMBEDDINGS, mode, step),
             between => self.of_layer(LAYERS, mode, step, between),
@@ -129,6 +145,28 @@ impl Layout<'_> {
         }
     }
 
+    /// What is known of a mode's rows, where the job reads it.
+    fn known(&self, mode: Mode) -> Option<&Attributes> {
+        let attributes = self.attributes.get(&mode);
+        attributes.filter(|_| self.settings.reads_attributes())
+    }
+
+    /// The matrix of a mode's attributes, or its means.
+    fn maps(&self, table: TableId, mode: Mode, step: u32) -> Option<TableVersion> {
+        let known = self.known(mode)?;
+        Some(TableVersion {
+            holds: Holds::Maps,
+            grid: Grid::single(known.columns() as u32),
+            ..self.after(table, mode, step)
+        })
+    }
+
+    /// The tables of rows that a mode learns: with their means, or alone.
+    fn rows_learnt(&self, mode: Mode, step: u32) -> Option<[TableVersion; 3]> {
+        let tables = [PARAMETERS, MEANS, SQUARES].map(|table| self.after(table, mode, step));
+        self.settings.learns_rows().then_some(tables)
+    }
+
     /// Steps of Adam when an epoch is done.
     fn steps(&self, epoch: u32) -> u32 {
         epoch * self.settings.batches()
@@ -156,6 +194,17 @@ impl Layout<'_> {
         }
     }
 
+    /// The gradients of a mode by the matrix of its attributes.
+    fn map_slopes(&self, mode: Mode, step: u32, lines: u32) -> Reduction {
+        let table = self.after(MAPS, mode, step);
+        Reduction {
+            id: MAP_REDUCTIONS + 2 * table.version + u64::from(mode == Mode::Product),
+            leaves: table.grid.blocks(),
+            rows: lines.into(),
+            row_bytes: table.width * 8,
+        }
+    }
+
     /// Whether the head asks for Grams of embeddings.
     fn all_pairs(&self) -> bool {
         self.settings.loss == HeadName::AllPairs
@@ -167,7 +216,9 @@ impl Layout<'_> {
         let embeddings = BOTH.map(|mode| self.after(EMBEDDINGS, mode, step));
         let owners = self.owners().iter();
         let weights = owners.map(|&mode| self.weights(WEIGHTS, mode, step));
-        embeddings.into_iter().chain(weights).collect()
+        let maps = BOTH.map(|mode| self.maps(MAPS, mode, step));
+        let learnt = weights.chain(maps.into_iter().flatten());
+        embeddings.into_iter().chain(learnt).collect()
     }
 
     /// What a program restored after an epoch reads and does not write.
@@ -181,8 +232,13 @@ impl Layout<'_> {
             kept.extend(below.map(|table| table.keys()));
             let layers = 0..self.settings.layers;
             kept.extend(layers.map(|layer| self.of_layer(SUMS, mode, step, layer).keys()));
-            let means = [MEANS, SQUARES].map(|table| self.after(table, mode, step).keys());
-            kept.extend(means);
+            for table in self.rows_learnt(mode, step).iter().flatten() {
+                if !kept.contains(&table.keys()) {
+                    kept.push(table.keys());
+                }
+            }
+            let maps = [MAPS, MAP_MEANS, MAP_SQUARES].map(|table| self.maps(table, mode, step));
+            kept.extend(maps.iter().flatten().map(TableVersion::keys));
             if self.all_pairs() {
                 kept.push(KeyRange::One(self.gram(mode, step).root()));
             }
@@ -209,41 +265,64 @@ impl Layout<'_> {
                 role,
             );
         }
-        let start = |mode| {
-            let op = Op::Graph(GraphOp::Start(StartOp {
-                mode,
-                grid: self.input.grid(mode).clone(),
-                columns: settings.rank,
-                seed: settings.seed,
-                by: (settings.init_scale / f64::from(settings.rank).sqrt()) as f32,
-                power: settings.power(mode),
-            }))
-            .encode();
-            let (to, degrees) = (self.after(PARAMETERS, mode, 0), self.degrees(mode));
-            (0..to.grid.blocks()).map(move |block| {
-                let reads = vec![Read::whole(degrees.block(block))];
-                (op.clone(), reads, vec![to.block(block)], rows(&to, block))
-            })
-        };
-        let drafts = BOTH.into_iter().flat_map(start);
-        stage.push("first rows", Role::Silent, drafts, Vec::new());
-        let matrices = self
-            .owners()
-            .iter()
-            .flat_map(|&mode| self.first_weights(mode));
-        stage.push("first weights", Role::Silent, matrices, Vec::new());
+        let rows = BOTH.into_iter().flat_map(|mode| self.first_rows(mode));
+        stage.push("first rows", Role::Silent, rows, Vec::new());
+        let owners = self.owners().iter();
+        let matrices = owners.flat_map(|&mode| self.first_weights(mode));
+        let maps = BOTH.into_iter().filter_map(|mode| self.first_maps(mode));
+        let drafts = matrices.chain(maps);
+        stage.push("first weights", Role::Silent, drafts, Vec::new());
         self.forward(&mut stage, 0);
         stage.steps
     }
 
-    /// Half of the unit matrix each: layers begin as the means of rows and their neighbours' sums.
+    /// The standard deviation of what is learnt of nodes and attributes.
+    fn deviation(&self) -> f32 {
+        (self.settings.init_scale / f64::from(self.settings.rank).sqrt()) as f32
+    }
+
+    fn first_rows(&self, mode: Mode) -> Vec<Draft> {
+        let Some([to, ..]) = self.rows_learnt(mode, 0) else {
+            return Vec::new();
+        };
+        let op = Op::Graph(GraphOp::Start(StartOp {
+            mode,
+            grid: to.grid.clone(),
+            columns: to.rank,
+            seed: self.settings.seed,
+            by: self.deviation(),
+            power: self.settings.kept_power(mode),
+        }))
+        .encode();
+        let degrees = self.degrees(mode);
+        let drafts = (0..to.grid.blocks()).map(|block| {
+            let reads = vec![Read::whole(degrees.block(block))];
+            (op.clone(), reads, vec![to.block(block)], rows(&to, block))
+        });
+        drafts.collect()
+    }
+
+    fn first_maps(&self, mode: Mode) -> Option<Draft> {
+        let to = self.maps(MAPS, mode, 0)?;
+        let op = Op::Graph(GraphOp::FirstMatrix(FirstMatrixOp {
+            lines: to.grid.rows[0],
+            columns: to.rank,
+            first: FirstNumbers::Normal {
+                seed: self.settings.seed,
+                stream: u32::from(mode == Mode::User),
+                by: self.deviation(),
+            },
+        }));
+        Some((op.encode(), Vec::new(), vec![to.block(0)], 1))
+    }
+
     fn first_weights(&self, mode: Mode) -> impl Iterator<Item = Draft> {
         let to = self.weights(WEIGHTS, mode, 0);
         (0..to.grid.blocks()).map(move |layer| {
             let op = Op::Graph(GraphOp::FirstMatrix(FirstMatrixOp {
                 lines: to.grid.rows[layer as usize],
                 columns: to.rank,
-                first: FirstNumbers::Unit(0.5),
+                first: self.settings.first_weights(mode, layer),
             }));
             (op.encode(), Vec::new(), vec![to.block(layer)], 1)
         })
@@ -336,6 +415,10 @@ impl Layout<'_> {
 
     /// The layers of parameters and, where the head asks for them, the Grams of the last.
     fn forward(&self, stage: &mut Stage, step: u32) {
+        if self.settings.reads_attributes() {
+            let drafts = BOTH.into_iter().flat_map(|mode| self.features(mode, step));
+            stage.push("features", Role::Silent, drafts, Vec::new());
+        }
         for layer in 0..self.settings.layers {
             let from = BOTH.map(|mode| self.layer(mode, step, layer));
             let sums = BOTH.map(|mode| self.of_layer(SUMS, mode, step, layer));
@@ -351,6 +434,32 @@ impl Layout<'_> {
                 stage.reduce("squares", self.gram(mode, step));
             }
         }
+    }
+
+    /// The tasks that make the first layer of attributes and learnt rows.
+    fn features(&self, mode: Mode, step: u32) -> impl Iterator<Item = Draft> {
+        let known = self.known(mode).zip(self.maps(MAPS, mode, step));
+        let learnt = self.rows_learnt(mode, step);
+        let op = Op::Graph(GraphOp::Features(FeaturesOp {
+            columns: self.settings.rank,
+            attributes: known
+                .as_ref()
+                .map_or_else(Vec::new, |(of, _)| Columns::of(of)),
+            learns_rows: learnt.is_some(),
+            power: self.settings.power(mode),
+        }))
+        .encode();
+        let (to, degrees) = (self.layer(mode, step, 0), self.degrees(mode));
+        (0..to.grid.blocks()).map(move |block| {
+            let mut reads = vec![degrees.block(block)];
+            if let Some((known, maps)) = &known {
+                let words = known.blocks[block as usize].key(DepotId::DATA);
+                reads.extend([words, maps.block(0)]);
+            }
+            reads.extend(learnt.iter().map(|[rows, ..]| rows.block(block)));
+            let reads = reads.into_iter().map(Read::whole).collect();
+            (op.clone(), reads, vec![to.block(block)], rows(&to, block))
+        })
     }
 
     /// The tasks that make a layer of its sums.
@@ -425,16 +534,19 @@ impl Layout<'_> {
             if layer + 1 < self.settings.layers {
                 frees.push(made.keys());
             }
+            if layer == 0 && self.settings.reads_attributes() {
+                frees.push(own.keys());
+            }
         }
         stage.push("layer back", Role::Silent, drafts.into_iter(), frees);
         for mode in BOTH {
             stage.reduce("weights", self.slopes(mode, step, layer));
         }
         let below = BOTH.map(|mode| self.of_layer(GRADIENTS, mode, step, layer));
-        // Learnt rows are kept times a power of degrees, and so are their gradients.
+        // Learnt rows are kept times a power of degrees where they are the first layer, and so are their gradients.
         let power = |mode| {
             if layer == 0 {
-                self.settings.power(mode)
+                self.settings.kept_power(mode)
             } else {
                 Power(0)
             }
@@ -445,69 +557,113 @@ impl Layout<'_> {
         stage.push_frees(made.map(TableVersion::keys).collect());
     }
 
-    /// Moves parameters: rows and matrices.
+    /// Moves parameters: rows, matrices of layers and those of attributes.
     fn adam(&self, stage: &mut Stage, step: u32) {
         let settings = self.settings;
+        for mode in BOTH {
+            self.features_back(stage, mode, step);
+        }
         let (mut drafts, mut frees): (Vec<Draft>, Vec<KeyRange>) = (Vec::new(), Vec::new());
         for mode in BOTH {
+            let sums = self.of_layer(GRADIENTS, mode, step, 0);
+            let learnt = [step - 1, step].map(|step| self.rows_learnt(mode, step));
+            let [Some(before), Some(now)] = learnt else {
+                frees.push(sums.keys());
+                continue;
+            };
             let op = AdamOp {
                 columns: settings.rank,
-                power: settings.power(mode),
+                power: settings.kept_power(mode),
                 share: 1.0,
                 rate: settings.rate() as f32,
                 regularization: settings.regularization / f64::from(settings.batches()),
                 step,
             };
-            let tables = [step - 1, step].map(|step| {
-                [PARAMETERS, MEANS, SQUARES].map(|table| self.after(table, mode, step))
-            });
-            let sums = self.of_layer(GRADIENTS, mode, step, 0);
-            let moving = steps::adam(op, tables, &sums, &self.degrees(mode), |_| None);
+            let moving = steps::adam(op, [before, now], &sums, &self.degrees(mode), |_| None);
             drafts.extend(moving.0);
             frees.extend(moving.1);
         }
+        let mut matrices = Vec::new();
         for &mode in self.owners() {
-            let moving = self.adam_of_weights(mode, step);
+            let through: &[Mode] = match settings.weights {
+                Weights::Separate => &[mode],
+                Weights::Shared => &BOTH,
+            };
+            let layers = (0..settings.layers).map(|layer| {
+                let slopes = through.iter().map(|&mode| self.slopes(mode, step, layer));
+                slopes.map(|slopes| slopes.root()).collect()
+            });
+            let tables = [step - 1, step].map(|step| {
+                [WEIGHTS, WEIGHT_MEANS, WEIGHT_SQUARES].map(|table| self.weights(table, mode, step))
+            });
+            matrices.push((tables, layers.collect::<Vec<_>>(), settings.weight_rate()));
+        }
+        for mode in BOTH {
+            if let Some(lines) = self.maps(MAPS, mode, step).map(|maps| maps.grid.rows[0]) {
+                let table =
+                    |table, step| self.maps(table, mode, step).expect("attributes are read");
+                let tables = [step - 1, step]
+                    .map(|step| [MAPS, MAP_MEANS, MAP_SQUARES].map(|id| table(id, step)));
+                let root = self.map_slopes(mode, step, lines).root();
+                matrices.push((tables, vec![vec![root]], settings.rate()));
+            }
+        }
+        for (tables, roots, rate) in matrices {
+            let moving = adam_of_matrices(tables, roots, (rate as f32, step));
             drafts.extend(moving.0);
             frees.extend(moving.1);
         }
         stage.push("Adam", Role::Silent, drafts.into_iter(), frees);
     }
 
-    /// The tasks that move the matrices of a mode, a layer each, along the gradients of all that go through them.
-    fn adam_of_weights(&self, mode: Mode, step: u32) -> (Vec<Draft>, Vec<KeyRange>) {
-        let through: &[Mode] = match self.settings.weights {
-            Weights::Separate => &[mode],
-            Weights::Shared => &BOTH,
+    /// The gradients by the matrix of a mode's attributes.
+    fn features_back(&self, stage: &mut Stage, mode: Mode, step: u32) {
+        let Some(known) = self.known(mode) else {
+            return;
         };
-        let op = Op::Graph(GraphOp::Matrix(MatrixOp {
+        let op = Op::Graph(GraphOp::FeaturesBack(FeaturesBackOp {
             columns: self.settings.rank,
-            sums: through.len() as u32,
-            rate: self.settings.weight_rate() as f32,
-            step,
+            attributes: Columns::of(known),
         }))
         .encode();
-        let [before, now] = [step - 1, step].map(|step| {
-            [WEIGHTS, WEIGHT_MEANS, WEIGHT_SQUARES].map(|table| self.weights(table, mode, step))
+        let gradients = self.of_layer(GRADIENTS, mode, step, 0);
+        let slopes = self.map_slopes(mode, step, known.columns() as u32);
+        let drafts = known.blocks.iter().zip(0..).map(|(words, block)| {
+            let reads = [gradients.block(block), words.key(DepotId::DATA)];
+            let (reads, writes) = (reads.map(Read::whole).to_vec(), vec![slopes.leaf(block)]);
+            (op.clone(), reads, writes, rows(&gradients, block))
         });
-        let known = if step > 1 { 3 } else { 1 };
-        let mut frees: Vec<KeyRange> = before[..known].iter().map(TableVersion::keys).collect();
-        let mut drafts = Vec::new();
-        for layer in 0..self.settings.layers {
-            let roots = through
-                .iter()
-                .map(|&mode| self.slopes(mode, step, layer).root());
-            let roots: Vec<ObjectKey> = roots.collect();
-            let mut reads = vec![before[0].block(layer)];
-            reads.extend(&roots);
-            reads.extend(before[1..known].iter().map(|table| table.block(layer)));
-            let reads = reads.into_iter().map(Read::whole).collect();
-            let writes = now.iter().map(|table| table.block(layer)).collect();
-            drafts.push((op.clone(), reads, writes, 1));
-            frees.extend(roots.into_iter().map(KeyRange::One));
-        }
-        (drafts, frees)
+        stage.push("features back", Role::Silent, drafts, Vec::new());
+        stage.reduce("features back", slopes);
     }
+}
+
+/// The tasks that move matrices, a block each, along the sums of the gradients by them: with both means, before the step and after.
+fn adam_of_matrices(
+    [before, now]: [[TableVersion; 3]; 2],
+    roots: Vec<Vec<ObjectKey>>,
+    (rate, step): (f32, u32),
+) -> (Vec<Draft>, Vec<KeyRange>) {
+    // Before the first step there are no means.
+    let known = if step > 1 { 3 } else { 1 };
+    let mut frees: Vec<KeyRange> = before[..known].iter().map(TableVersion::keys).collect();
+    let mut drafts = Vec::new();
+    for (roots, block) in roots.into_iter().zip(0..) {
+        let op = Op::Graph(GraphOp::Matrix(MatrixOp {
+            columns: before[0].rank,
+            sums: roots.len() as u32,
+            rate,
+            step,
+        }));
+        let mut reads = vec![before[0].block(block)];
+        reads.extend(&roots);
+        reads.extend(before[1..known].iter().map(|table| table.block(block)));
+        let reads = reads.into_iter().map(Read::whole).collect();
+        let writes = now.iter().map(|table| table.block(block)).collect();
+        drafts.push((op.encode(), reads, writes, 1));
+        frees.extend(roots.into_iter().map(KeyRange::One));
+    }
+    (drafts, frees)
 }
 
 /// The cost of multiplying a block's rows with a small matrix.

@@ -2,7 +2,7 @@
 
 use crate::graph::lightgcn::HeadName;
 use crate::graph::normalization::Normalization;
-use crate::graph::ops::{Activation, Edges, Head, Power};
+use crate::graph::ops::{Activation, Edges, FirstNumbers, Head, Power};
 use crate::graph::spectral::settings::{RANK_MAX, SettingsError};
 use serde::{Deserialize, Serialize};
 use tensor::Mode;
@@ -92,7 +92,7 @@ impl Settings {
     /// What a job leaves open.
     pub const DEFAULT: Self = Settings {
         rank: 64,
-        layers: 2,
+        layers: 1,
         activation: Activation::Identity,
         self_weights: SelfWeights::Tied,
         weights: Weights::Separate,
@@ -156,6 +156,21 @@ impl Settings {
             Activation::Identity
         } else {
             self.activation
+        }
+    }
+
+    /// What the matrices of a layer begin as. Half of the unit matrix: layers begin as the means of rows and their neighbours' sums.
+    /// Behind ReLU rows have no negative numbers, and with that matrix all scores would be far above 0, from where steps lead to rows
+    /// that let nothing through; so matrices are normal then, each its own, of the same size (Glorot and Bengio, 2010).
+    pub fn first_weights(&self, mode: Mode, layer: u32) -> FirstNumbers {
+        match self.activation {
+            Activation::Identity | Activation::Tanh => FirstNumbers::Unit(0.5),
+            Activation::Relu => FirstNumbers::Normal {
+                seed: self.seed,
+                // 0 and 1 are those of attributes.
+                stream: 2 + 2 * layer + u32::from(mode == Mode::User),
+                by: (0.5 / f64::from(self.rank).sqrt()) as f32,
+            },
         }
     }
 
