@@ -306,7 +306,7 @@ fn a_linear_layer_of_learnt_rows_reaches_what_factors_reach() {
         0.5 * cells.sum::<f64>()
     };
     let factors = als::Settings {
-        rank: 4,
+        rank: 2,
         epochs: 100,
         preset: Preset::Rendle,
         alpha0: Some(alpha0),
@@ -314,13 +314,13 @@ fn a_linear_layer_of_learnt_rows_reaches_what_factors_reach() {
         ..als::Settings::default()
     };
     let layer = gcn::Settings {
-        rank: 4,
+        rank: 2,
         layers: 1,
         self_weights: SelfWeights::Free,
-        epochs: 400,
+        epochs: 250,
         batches: Some(1),
         alpha0: Some(alpha0),
-        rate: Some(0.02),
+        rate: Some(0.1),
         regularization: 0.0,
         init_scale: 0.5,
         ..gcn::Settings::default()
@@ -329,10 +329,8 @@ fn a_linear_layer_of_learnt_rows_reaches_what_factors_reach() {
     let layer = loss(&gcn(&mut bed, &all, &layer));
     let nothing = 0.5 * r.cells.iter().sum::<f64>();
     assert!(factors < 0.8 * nothing);
-    assert!(
-        (layer - factors).abs() < 0.01 * factors,
-        "{layer} instead of {factors}"
-    );
+    let off = layer / factors - 1.0;
+    assert!(off > -1e-4 && off < 0.01, "{layer} instead of {factors}");
 }
 
 /// Edges whose nodes are of few colours: a ring of eight, two of four, paths and stars.

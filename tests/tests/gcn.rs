@@ -338,11 +338,14 @@ impl Naive {
         let mut of = self.start();
         let mut moments = [(); 5].map(|()| Moments::default());
         let (count, mut losses) = (self.settings.batches(), Vec::new());
-        let rates = [
-            self.settings.rate(),
-            self.settings.weight_rate(),
-            self.settings.weight_rate(),
-        ];
+        let (rate, of_weights) = (self.settings.rate(), self.settings.weight_rate());
+        // Rows that are not learnt stay.
+        let of_rows = if self.settings.learns_rows() {
+            rate
+        } else {
+            0.0
+        };
+        let rates = [of_rows, of_weights, of_weights, rate, rate];
         for batch in 0..self.settings.epochs * count {
             let (loss, mut g) = self.gradient(&of, batch);
             if batch % count == 0 {
