@@ -192,7 +192,7 @@ impl Naive {
             }
         };
         let map = |side: usize, line: usize| {
-            let deviation = settings.init_scale / (rank as f64).sqrt();
+            let deviation = settings.init_scale / rank as f64;
             normal(settings.seed, u32::from(side == 0), line, rank, deviation)
         };
         Learnt {

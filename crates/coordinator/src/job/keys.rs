@@ -618,7 +618,7 @@ pub const KEYS: &[Key] = &[
         1e-12,
         1e6,
         None,
-        "`sgd`, `line`, `lightgcn`, `gcn`: the length of a step. Absent: 0.1; of the graph's, whose steps are Adam's, 0.05 for `all-pairs` and 0.01 for `bpr`.",
+        "`sgd`, `line`, `lightgcn`, `gcn`: the length of a step. Absent: 0.1; of the graph's, whose steps are Adam's, 0.05 for `all-pairs`, and 0.01 for `bpr` and where `gcn` reads attributes.",
     ),
     real(
         "model.decay",

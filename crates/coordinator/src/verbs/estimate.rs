@@ -148,8 +148,10 @@ fn kept_tables(model: &settings::Model) -> u64 {
     match Algorithm::of(model) {
         // Parameters, and Adam's two.
         Algorithm::LightGcn(_) => 3,
-        // These, and of each layer its rows and their sums over neighbours.
-        Algorithm::Gcn(settings) => 3 + 2 * u64::from(settings.layers),
+        // These, of each layer its rows and their sums over neighbours, and features where rows are not them.
+        Algorithm::Gcn(settings) => {
+            3 + 2 * u64::from(settings.layers) + u64::from(settings.reads_attributes())
+        }
         _ => 0,
     }
 }

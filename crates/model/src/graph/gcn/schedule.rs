@@ -276,11 +276,6 @@ impl Layout<'_> {
         stage.steps
     }
 
-    /// The standard deviation of what is learnt of nodes and attributes.
-    fn deviation(&self) -> f32 {
-        (self.settings.init_scale / f64::from(self.settings.rank).sqrt()) as f32
-    }
-
     fn first_rows(&self, mode: Mode) -> Vec<Draft> {
         let Some([to, ..]) = self.rows_learnt(mode, 0) else {
             return Vec::new();
@@ -290,7 +285,7 @@ impl Layout<'_> {
             grid: to.grid.clone(),
             columns: to.rank,
             seed: self.settings.seed,
-            by: self.deviation(),
+            by: (self.settings.init_scale / f64::from(self.settings.rank).sqrt()) as f32,
             power: self.settings.kept_power(mode),
         }))
         .encode();
@@ -302,6 +297,8 @@ impl Layout<'_> {
         drafts.collect()
     }
 
+    /// Smaller than rows by the root of the rank: all rows have parts of the same few lines, and with them one direction, so what is little for
+    /// one is much for the sums over neighbours and for all pairs.
     fn first_maps(&self, mode: Mode) -> Option<Draft> {
         let to = self.maps(MAPS, mode, 0)?;
         let op = Op::Graph(GraphOp::FirstMatrix(FirstMatrixOp {
@@ -310,7 +307,7 @@ impl Layout<'_> {
             first: FirstNumbers::Normal {
                 seed: self.settings.seed,
                 stream: u32::from(mode == Mode::User),
-                by: self.deviation(),
+                by: (self.settings.init_scale / f64::from(self.settings.rank)) as f32,
             },
         }));
         Some((op.encode(), Vec::new(), vec![to.block(0)], 1))

@@ -118,11 +118,12 @@ impl Settings {
         })
     }
 
-    /// The length of Adam's steps: the more of them, the shorter.
+    /// The length of Adam's steps: the more of them, the shorter. A step on the matrix of attributes moves all rows together, and at 0.05
+    /// led away from every optimum.
     pub fn rate(&self) -> f64 {
         self.rate.unwrap_or(match self.loss {
-            HeadName::Bpr => 0.01,
-            HeadName::AllPairs => 0.05,
+            HeadName::AllPairs if !self.reads_attributes() => 0.05,
+            HeadName::AllPairs | HeadName::Bpr => 0.01,
         })
     }
 
@@ -229,5 +230,27 @@ impl Settings {
             return refuse("tolerance", problem);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_is_refused_by_its_key() {
+        let key = |change: fn(&mut Settings)| {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            settings.check().err().map(|error| error.key)
+        };
+        assert_eq!(key(|_| ()), None);
+        assert_eq!(key(|s| s.rank = 0), Some("rank"));
+        assert_eq!(key(|s| s.layers = 0), Some("layers"));
+        assert_eq!(key(|s| s.layers = 5), Some("layers"));
+        assert_eq!(key(|s| s.batches = Some(0)), Some("batches"));
+        assert_eq!(key(|s| s.rate = Some(f64::NAN)), Some("rate"));
+        assert_eq!(key(|s| s.init_scale = -1.0), Some("init"));
+        assert_eq!(key(|s| s.tolerance = 1.0), Some("tolerance"));
     }
 }
