@@ -13,6 +13,7 @@
 )]
 
 pub mod activation;
+pub mod adam;
 pub mod binned;
 pub mod cg;
 pub mod cholesky;
@@ -32,6 +33,7 @@ pub mod random;
 pub mod rotate;
 pub mod rows;
 pub mod sgd;
+pub mod shift;
 pub mod simd;
 pub mod slopes;
 pub mod spmm;
@@ -42,6 +44,7 @@ pub mod top;
 mod vector;
 
 pub use activation::{Activation, activate, deactivate};
+pub use adam::{Adam, AdamRow, AdamTables, adam};
 pub use binned::{Binned, add_binned, add_by_bin, scale_rows};
 pub use cg::{Common, Equations, conjugate_gradients, conjugate_gradients_scratch};
 pub use cholesky::{FailedPivot, batch_len, keeps_systems, solve, solve_scratch};
@@ -61,6 +64,7 @@ pub use panel::{GROUP, Source, add_lines, add_targets, pack, scores};
 pub use random::Random;
 pub use rotate::rotate;
 pub use rows::Rows;
+pub use shift::shift;
 pub use simd::{Path, Simd, SimdError};
 pub use slopes::{Losses, slopes};
 pub use spmm::{LINE, Lines, Weights, spmm};

@@ -208,7 +208,8 @@ impl Whole for MatrixOp {
             squares: squares.typed_mut(),
         };
         let sums = sums.iter().map(Numbers::typed);
-        room.pool.install(|| step_matrix(self, sums, moved));
+        room.pool
+            .install(|| step_matrix(room.simd, self, sums, moved));
         Ok(out.map(|out| held(out, 4 * width(self.columns))).into())
     }
 }

@@ -275,7 +275,12 @@ pub fn first_matrix(op: &FirstMatrixOp, out: &mut [f32]) {
 ///
 /// # Panics
 /// Where they are not as long.
-pub fn step_matrix<'a>(op: &MatrixOp, sums: impl Iterator<Item = &'a [f64]>, moved: Moved<'_>) {
+pub fn step_matrix<'a>(
+    simd: Simd,
+    op: &MatrixOp,
+    sums: impl Iterator<Item = &'a [f64]>,
+    moved: Moved<'_>,
+) {
     let mut gradient = vec![0.0; moved.rows.len()];
     for sum in sums {
         assert_eq!(sum.len(), gradient.len(), "gradients of the matrix");
@@ -291,5 +296,5 @@ pub fn step_matrix<'a>(op: &MatrixOp, sums: impl Iterator<Item = &'a [f64]>, mov
         regularization: 0.0,
         step: op.step,
     };
-    adam(&op, &vec![1.0; lines], &gradient, moved);
+    adam(simd, &op, &vec![1.0; lines], &gradient, moved);
 }

@@ -4,6 +4,7 @@ use super::ops::{AdamOp, ArrangeOp, DegreesOp, Edges, GraphOp, ProductOp, Ranges
 use super::tiles::Caches;
 use crate::op::Op;
 use crate::reduce::Reduction;
+use crate::several::bundled;
 use crate::training::{Holds, TableVersion};
 use kernels::width_of;
 use tensor::{
@@ -95,7 +96,7 @@ impl<R: StageRole> Stage<R> {
         StepId(self.first + self.steps.len() as u64)
     }
 
-    /// A step of a task a draft.
+    /// A step of a task a draft, small ones together.
     pub fn push(
         &mut self,
         name: &str,
@@ -126,7 +127,7 @@ impl<R: StageRole> Stage<R> {
             },
             frees,
         };
-        self.steps.push((step, role));
+        self.steps.push((bundled(step), role));
     }
 
     /// The steps that every model begins with: degrees of a mode, told with a role, and its interactions by ranges where they are
@@ -309,7 +310,8 @@ pub fn adam(
         let mut writes: Vec<_> = now.iter().map(|table| table.block(block)).collect();
         writes.extend(gram(block));
         let reads = reads.into_iter().map(Read::whole).collect();
-        (encoded.clone(), reads, writes, rows(sums, block))
+        // Seven tables are read or written where a product gathers rows of one.
+        (encoded.clone(), reads, writes, 32 * rows(sums, block))
     });
     let frees = std::iter::once(sums).chain(&before[..known]);
     (drafts.collect(), frees.map(TableVersion::keys).collect())
