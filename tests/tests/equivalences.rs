@@ -23,6 +23,7 @@ fn spectral(bed: &mut Bed, train: &Partitions, settings: &spectral::Settings) ->
         product: bed.input.product.clone(),
         train: train.clone(),
         caches: Caches::default(),
+        edges: BTreeMap::new(),
     };
     let mut program = Spectral::new(settings.clone(), input).unwrap();
     run(bed, &mut program)

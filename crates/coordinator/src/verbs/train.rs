@@ -334,6 +334,7 @@ fn graph_input(data: &DataSet, views: &Views) -> graph::Input {
         product: data.product.grid.clone(),
         train: views.train.clone(),
         caches: Caches::default(),
+        edges: data.edges.clone(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Degrees, sums of weights, and rows scaled by their powers.
 
-use super::ops::{DegreesOp, Edges, Onto, Power, Scales, StartOp};
+use super::ops::{Edges, Onto, Power, Scales, StartOp};
 use kernels::random::Random;
 use rayon::prelude::*;
 use tensor::{BlockId, CsrRef, Mode};
@@ -11,13 +11,14 @@ const PURPOSE: u32 = 0x300;
 /// Rows that a thread scales at a time.
 const SHARE_ROWS: usize = 1_024;
 
-/// Adds a piece, of which `degrees` are those of its rows. Sums run in canonical order, so pieces change no bit.
-pub fn add_degrees(op: DegreesOp, csr: CsrRef<'_>, degrees: &mut [f64]) {
+/// Adds a piece, of which `degrees` are those of its rows, each interaction times `by`. Sums run in canonical order, so pieces change
+/// no bit.
+pub fn add_degrees(edges: Edges, by: f64, csr: CsrRef<'_>, degrees: &mut [f64]) {
     for (row, degree) in degrees.iter_mut().enumerate() {
         for position in csr.row(row) {
-            *degree += match op.edges {
-                Edges::Binary => 1.0,
-                Edges::Values => f64::from(csr.values().at(position)),
+            *degree += match edges {
+                Edges::Binary => by,
+                Edges::Values => by * f64::from(csr.values().at(position)),
             };
         }
     }
@@ -64,7 +65,7 @@ impl Power {
 }
 
 impl Onto {
-    /// Adds rows to others, and multiplies the sums.
+    /// Adds a share of rows to others, and multiplies the sums.
     ///
     /// # Panics
     /// Where there are not as many rows.
@@ -79,7 +80,7 @@ impl Onto {
                 for ((row, base), &degree) in rows.zip(base.chunks_exact(width)).zip(degrees) {
                     let by = self.by * self.power.of(degree) as f32;
                     for (x, y) in row.iter_mut().zip(base) {
-                        *x = (*x + y) * by;
+                        *x = (*x * self.share + y) * by;
                     }
                 }
             });
@@ -146,7 +147,7 @@ mod tests {
         let csr = csr.unwrap();
         let count = |edges| {
             let mut degrees = [0.0; 3];
-            add_degrees(DegreesOp { edges }, csr, &mut degrees);
+            add_degrees(edges, 1.0, csr, &mut degrees);
             degrees
         };
         assert_eq!(count(Edges::Binary), [2.0, 0.0, 3.0]);

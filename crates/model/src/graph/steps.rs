@@ -5,9 +5,10 @@ use super::tiles::Caches;
 use crate::op::Op;
 use crate::reduce::Reduction;
 use crate::training::TableVersion;
+use std::collections::BTreeMap;
 use tensor::{
-    DepotId, Grid, KeyRange, Mode, ObjectKey, PartialSpec, PartitionRef, Partitions, Read, Step,
-    StepId, Task, TaskId,
+    DepotId, Grid, KeyRange, Mode, ModeEdges, ObjectKey, PartialSpec, PartitionRef, Partitions,
+    Read, Step, StepId, Task, TaskId,
 };
 
 /// What a graph model is trained on.
@@ -21,6 +22,8 @@ pub struct Input {
     pub train: Partitions,
     /// What decides whether blocks are multiplied together.
     pub caches: Caches,
+    /// Edges between users and between products.
+    pub edges: BTreeMap<Mode, ModeEdges>,
 }
 
 impl Input {

@@ -44,6 +44,8 @@ const OF_SPECTRAL: &[&str] = &["model.walk_length"];
 const OF_ITERATION: &[&str] = &["model.oversampling"];
 const OF_FILTER: &[&str] = &["model.filter_weight", "model.filter_linear"];
 const OF_LIGHTGCN: &[&str] = &["model.layers", "model.batches"];
+/// Settings of whatever goes along edges between users and between products.
+const OF_LINKED: &[&str] = &["model.user_edge_weight", "model.product_edge_weight"];
 const OF_NORMALIZED: &[&str] = &["model.normalization"];
 /// Settings of whatever takes products with the graph.
 const OF_GRAPHS: &[&str] = &["model.edges"];
@@ -81,19 +83,22 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
     let normalized = of(OF_NORMALIZED, "of \"spectral\" and \"lightgcn\"");
     let iterated = of(OF_ITERATION, "of \"spectral\" and \"filter\"");
     let filter = of(OF_FILTER, "of \"filter\"");
+    let linked = of(OF_LINKED, "of \"lightgcn\"");
     let whole = of(OF_WHOLE, "of \"als\" and \"lightgcn\"");
     let trained = of(OF_TRAINED, "of \"als\", descent and \"lightgcn\"");
     let given = of(OF_GIVEN, "of \"als\" and descent");
     let others: &[(&[&str], &str)] = match kind {
         ModelKind::Als => &[
-            descent, steps, spectral, iterated, normalized, graphs, filter, lightgcn,
+            descent, steps, spectral, iterated, normalized, graphs, filter, lightgcn, linked,
         ],
         ModelKind::Sgd | ModelKind::Line => &[
-            als, whole, spectral, iterated, normalized, graphs, filter, lightgcn,
+            als, whole, spectral, iterated, normalized, graphs, filter, lightgcn, linked,
         ],
-        ModelKind::Spectral => &[als, whole, descent, steps, trained, given, filter, lightgcn],
+        ModelKind::Spectral => &[
+            als, whole, descent, steps, trained, given, filter, lightgcn, linked,
+        ],
         ModelKind::Filter => &[
-            als, whole, descent, steps, trained, given, spectral, normalized, lightgcn,
+            als, whole, descent, steps, trained, given, spectral, normalized, lightgcn, linked,
         ],
         ModelKind::LightGcn => &[als, descent, given, spectral, iterated, filter],
     };
@@ -436,6 +441,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     if kind == ModelKind::Als {
         super::attributes::uses(merged, faults);
     }
+    super::edges::uses(merged, faults);
     let oversampling = merged.count("model.oversampling").unwrap_or(0);
     let rank = merged.count("model.rank").unwrap_or_default();
     let room = u64::from(RANK_MAX).saturating_sub(rank);
@@ -522,6 +528,8 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             "model.edges",
             &[("binary", Edges::Binary), ("values", Edges::Values)],
         ),
+        user_edge_weight: merged.real("model.user_edge_weight"),
+        product_edge_weight: merged.real("model.product_edge_weight"),
         walk_length: merged.count("model.walk_length").unwrap_or_default() as u32,
         filter_weight: real("model.filter_weight"),
         filter_linear: linear,

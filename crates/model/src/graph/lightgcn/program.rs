@@ -5,6 +5,7 @@
 
 use super::schedule::{Layout, Role};
 use super::settings::Settings;
+use crate::graph::normalization::Normalization;
 use crate::graph::ops::{Counts, Loss};
 use crate::graph::spectral::SettingsError;
 use crate::graph::steps::Input;
@@ -30,6 +31,19 @@ impl LightGcn {
     /// Settings that cannot be honoured.
     pub fn new(settings: Settings, input: Input) -> Result<Self, SettingsError> {
         settings.check()?;
+        let layout = Layout {
+            settings: &settings,
+            input: &input,
+        };
+        let linked = [Mode::User, Mode::Product].map(|mode| layout.edges(mode).is_some());
+        if linked.contains(&true) && settings.normalization == Normalization::RandomWalk {
+            return Err(SettingsError {
+                key: "normalization",
+                problem: "is \"random-walk\", which divides interactions by the degrees of users alone and says nothing of edges \
+                          between rows of a mode: give \"symmetric\" or \"none\", or an edge weight of 0"
+                    .to_owned(),
+            });
+        }
         let losses = vec![0.0; settings.batches() as usize];
         Ok(Epochs::of(Propagation {
             settings,

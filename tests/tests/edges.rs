@@ -1,0 +1,308 @@
+//! Edges between rows of one mode, from lists to partitions: against a naive computation, whatever must not matter, and what is refused.
+
+use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use store::IoMode;
+use tables::{EdgeSpec, OnBadRow, ScanSpec};
+use tensor::{Digest, Mode, ModeEdges, TimeBin};
+use tests::ingested::{GENEROUS, Ingested, Row, inputs, parquet_of, some_rows, try_ingest_with};
+use tests::linked::{link, named, spec};
+
+/// From, to, weight.
+type Edge = (Option<i64>, Option<i64>, Option<f64>);
+
+fn draw(counter: u64) -> u64 {
+    (counter + 1)
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        .rotate_left(29)
+        >> 16
+}
+
+/// Edges of ids of which some have no interaction, some of them several times, some loops.
+fn some_edges(count: u64, ids: u64, below: i64) -> Vec<Edge> {
+    let id = |word: u64| Some((word % ids) as i64 - below);
+    let edge = |i: u64| {
+        let word = draw(i);
+        let to = if i.is_multiple_of(19) {
+            word
+        } else {
+            word >> 13
+        };
+        (id(word), id(to), Some((word >> 30) as f64 % 5.0 * 0.25))
+    };
+    (0..count).map(edge).collect()
+}
+
+fn list(edges: &[Edge], group_rows: usize, name: impl Fn(i64) -> String, texts: bool) -> Bytes {
+    let ids = |of: fn(&Edge) -> Option<i64>| -> ArrayRef {
+        let ids = edges.iter().map(of);
+        if texts {
+            Arc::new(ids.map(|id| id.map(&name)).collect::<StringArray>())
+        } else {
+            Arc::new(ids.collect::<Int64Array>())
+        }
+    };
+    let weights: Float64Array = edges.iter().map(|edge| edge.2).collect();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("a", ids(|edge| edge.0)),
+        ("b", ids(|edge| edge.1)),
+        ("w", Arc::new(weights)),
+    ];
+    parquet_of(columns, group_rows)
+}
+
+fn numbers(edges: &[Edge], group_rows: usize) -> Bytes {
+    list(edges, group_rows, |id| id.to_string(), false)
+}
+
+/// Users are integers, products texts.
+fn data(budget_bytes: u64, mode: IoMode, backwards: bool) -> Ingested {
+    let rows = some_rows(4000, 5);
+    let users: Int64Array = rows.iter().map(|row| Some(row.user)).collect();
+    let products: StringArray = rows
+        .iter()
+        .map(|row: &Row| Some(product(row.product)))
+        .collect();
+    let columns: Vec<(&str, ArrayRef)> = vec![("u", Arc::new(users)), ("p", Arc::new(products))];
+    let spec = ScanSpec {
+        time: None,
+        value: None,
+        time_bin: TimeBin::None,
+        ..tests::ingested::spec()
+    };
+    let files = inputs(&[parquet_of(columns, 900)]);
+    try_ingest_with(&files, &spec, budget_bytes, mode, backwards).unwrap()
+}
+
+fn product(id: i64) -> String {
+    format!("p-{id}")
+}
+
+fn weighted(mode: Mode, directed: bool) -> EdgeSpec {
+    EdgeSpec {
+        weight: Some("w".into()),
+        directed,
+        ..spec(mode)
+    }
+}
+
+/// S by its definition, and the rows that were left out and the loops.
+fn naive(
+    edges: &[Edge],
+    spec: &EdgeSpec,
+    known: &BTreeSet<String>,
+    name: impl Fn(i64) -> String,
+) -> (BTreeMap<(String, String), f32>, u64, u64) {
+    let (mut all, mut unknown, mut loops) = (BTreeMap::<_, f64>::new(), 0, 0);
+    for (from, to, weight) in edges {
+        let (from, to) = (name(from.unwrap()), name(to.unwrap()));
+        if !known.contains(&from) || !known.contains(&to) {
+            unknown += 1;
+            continue;
+        }
+        loops += u64::from(from == to);
+        let mut add = |from: &str, to: &str| {
+            let entry = all.entry((from.to_owned(), to.to_owned())).or_default();
+            *entry = match spec.weight {
+                Some(_) => *entry + weight.unwrap(),
+                None => 1.0,
+            };
+        };
+        add(&from, &to);
+        if !spec.directed && from != to {
+            add(&to, &from);
+        }
+    }
+    let all = all.into_iter().map(|(key, value)| (key, value as f32));
+    (all.collect(), unknown, loops)
+}
+
+fn turned(s: &BTreeMap<(String, String), f32>) -> BTreeMap<(String, String), f32> {
+    s.iter()
+        .map(|((from, to), value)| ((to.clone(), from.clone()), *value))
+        .collect()
+}
+
+#[test]
+fn edges_are_those_of_the_lists() {
+    let mut found = data(GENEROUS, IoMode::Mmap, false);
+    let edges = [some_edges(3000, 260, 90), some_edges(900, 130, 5)];
+    for (mode, edges) in [Mode::User, Mode::Product].into_iter().zip(&edges) {
+        let texts = mode == Mode::Product;
+        let name = |id: i64| if texts { product(id) } else { id.to_string() };
+        let (head, rest) = edges.split_at(500);
+        let files = inputs(&[list(head, 90, name, texts), list(rest, 700, name, texts)]);
+        for weight in [None, Some("w".to_owned())] {
+            for directed in [false, true] {
+                let spec = EdgeSpec {
+                    weight: weight.clone(),
+                    ..weighted(mode, directed)
+                };
+                link(&mut found, &files, &spec).unwrap();
+                let axis = if texts {
+                    &found.data.product
+                } else {
+                    &found.data.user
+                };
+                let known: BTreeSet<String> = found.ids(axis).into_values().collect();
+                let (expected, unknown, loops) = naive(edges, &spec, &known, name);
+                let of = &found.data.edges[&mode];
+                assert_eq!((of.unknown, of.loops), (unknown, loops));
+                assert!(unknown > 100 && loops > 10);
+                assert_eq!((of.input_rows, of.directed), (edges.len() as u64, directed));
+                assert_eq!(of.entries(), expected.len() as u64);
+                let s = named(&found, mode, &of.forward);
+                assert_eq!(s, expected);
+                assert_eq!(named(&found, mode, of.turned()), turned(&s));
+                assert_eq!(of.backward.is_empty(), !directed);
+            }
+        }
+    }
+}
+
+fn digests(edges: &ModeEdges) -> Vec<Digest> {
+    let partitions = edges.partitions();
+    partitions
+        .map(|partition| partition.object.digest)
+        .collect()
+}
+
+#[test]
+fn neither_budget_nor_order_nor_io_nor_row_groups_change_a_byte() {
+    let edges = some_edges(9000, 260, 90);
+    for directed in [false, true] {
+        let spec = weighted(Mode::User, directed);
+        let mut found = data(GENEROUS, IoMode::Mmap, false);
+        link(&mut found, &inputs(&[numbers(&edges, 9000)]), &spec).unwrap();
+        let expected = digests(&found.data.edges[&Mode::User]);
+        let mut other = data(tests::ingested::TIGHT, IoMode::Pread, true);
+        other.world.room.budget_bytes = tests::ingested::TIGHT;
+        link(&mut other, &inputs(&[numbers(&edges, 100)]), &spec).unwrap();
+        assert_eq!(digests(&other.data.edges[&Mode::User]), expected);
+    }
+}
+
+#[test]
+fn what_is_no_edge_is_refused_or_left_out() {
+    let refusal = |edges: &[Edge], spec: &EdgeSpec| {
+        let mut found = data(GENEROUS, IoMode::Mmap, false);
+        let files = inputs(&[numbers(edges, 100)]);
+        link(&mut found, &files, spec).expect_err("it is refused")
+    };
+    let good = (Some(0), Some(1), Some(1.0));
+    let users = weighted(Mode::User, false);
+    let fault = |column: &str, fault: &str| {
+        format!(
+            "file-0.parquet, row 1 (from 0): column `{column}` {fault}; correct it, or set on_bad_row = \"skip\" to leave such \
+             rows out"
+        )
+    };
+    let bad = [
+        ((None, Some(1), Some(1.0)), "a", "is null", "null_from"),
+        ((Some(0), None, Some(1.0)), "b", "is null", "null_to"),
+        ((Some(0), Some(1), None), "w", "is null", "null_weight"),
+        (
+            (Some(0), Some(1), Some(f64::NAN)),
+            "w",
+            "is not a number",
+            "nan_weight",
+        ),
+        (
+            (Some(0), Some(1), Some(f64::INFINITY)),
+            "w",
+            "is infinite",
+            "infinite_weight",
+        ),
+        (
+            (Some(0), Some(1), Some(1e300)),
+            "w",
+            "leaves the range of f32",
+            "weight_out_of_range",
+        ),
+        (
+            (Some(0), Some(1), Some(-0.5)),
+            "w",
+            "is negative: an edge weighs 0 or more",
+            "negative_weight",
+        ),
+    ];
+    let mut all = vec![good];
+    for (edge, column, what, _) in &bad {
+        assert_eq!(refusal(&[good, *edge], &users), fault(column, what));
+        all.push(*edge);
+    }
+    let mut found = data(GENEROUS, IoMode::Mmap, false);
+    let skips = EdgeSpec {
+        on_bad_row: OnBadRow::Skip,
+        ..users.clone()
+    };
+    link(&mut found, &inputs(&[numbers(&all, 100)]), &skips).unwrap();
+    let edges = &found.data.edges[&Mode::User];
+    let left_out = bad
+        .iter()
+        .map(|(_, _, _, reason)| ((*reason).to_owned(), 1));
+    assert_eq!(edges.bad_rows, left_out.collect());
+    assert_eq!(edges.entries(), 2);
+    assert_eq!(
+        refusal(&[(Some(0), Some(5000), Some(1.0)); 2], &users),
+        "none of the 2 rows of `input.user_edges` joins two users that have interactions (2 name an id that has none): check that \
+         the columns `a` and `b` hold the ids of `u`, or remove [input.user_edges]"
+    );
+    assert_eq!(
+        refusal(&[], &users),
+        "the files of `input.user_edges` have no rows: nothing to ingest"
+    );
+    for (change, sentence) in [
+        (
+            EdgeSpec {
+                to: "c".into(),
+                ..users.clone()
+            },
+            "file-0.parquet has no column `c` (`to` of edges); it has `a`, `b`, `w`",
+        ),
+        (
+            EdgeSpec {
+                to: "a".into(),
+                ..users.clone()
+            },
+            "column `a` is named both as `from` of edges and as `to` of edges: name another column",
+        ),
+        (
+            EdgeSpec {
+                to: "w".into(),
+                weight: None,
+                ..users.clone()
+            },
+            "column `w` (`to` of edges) of file-0.parquet is Float64; it must be an integer",
+        ),
+        (
+            weighted(Mode::Product, false),
+            "column `a` (`from` of edges) of file-0.parquet is Int64; it must be text",
+        ),
+    ] {
+        assert_eq!(refusal(&[good], &change), sentence);
+    }
+    let texts = list(&[good], 10, |_| "x".to_owned(), true);
+    let weight = EdgeSpec {
+        to: "w".into(),
+        weight: Some("b".into()),
+        ..weighted(Mode::Product, false)
+    };
+    let refused = link(&mut found, &inputs(&[texts]), &weight).unwrap_err();
+    assert_eq!(
+        refused,
+        "column `w` (`to` of edges) of file-0.parquet is Float64; it must be text"
+    );
+    let refused = link(
+        &mut found,
+        &inputs(&[Bytes::from_static(b"no Parquet at all")]),
+        &users,
+    );
+    assert_eq!(
+        refused.unwrap_err(),
+        "file-0.parquet is not a whole Parquet file (it does not end with the word PAR1): it may be truncated or damaged, write it \
+         again"
+    );
+}
