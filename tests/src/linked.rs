@@ -41,7 +41,10 @@ pub fn link(found: &mut Ingested, files: &[Input], spec: &EdgeSpec) -> Result<()
     let before = found.world.objects.len();
     let mut program = IngestEdges::new(found.data.clone(), survey);
     let ran = found.world.run(&mut program, &exec::begin);
-    ran.map_err(|error| error.to_string())?;
+    if let Err(error) = ran {
+        found.world.objects.clear();
+        return Err(error.to_string());
+    }
     assert_eq!(found.world.objects.len(), before, "nothing is left");
     found.data = program.into_data_set().expect("it is finished");
     Ok(())

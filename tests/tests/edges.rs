@@ -1,14 +1,19 @@
-//! Edges between rows of one mode, from lists to partitions: against a naive computation, whatever must not matter, and what is refused.
+//! Edges between rows of one mode, from lists to partitions: against a naive computation, whatever must not matter, what is refused,
+//! and what they are worth.
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use store::IoMode;
 use tables::{EdgeSpec, OnBadRow, ScanSpec};
 use tensor::{Digest, Mode, ModeEdges, TimeBin};
+use tests::generate::write;
 use tests::ingested::{GENEROUS, Ingested, Row, inputs, parquet_of, some_rows, try_ingest_with};
+use tests::jobs::Job;
 use tests::linked::{link, named, spec};
+use tests::process::{Daemon, addresses, json_of};
 
 /// From, to, weight.
 type Edge = (Option<i64>, Option<i64>, Option<f64>);
@@ -186,8 +191,8 @@ fn neither_budget_nor_order_nor_io_nor_row_groups_change_a_byte() {
 
 #[test]
 fn what_is_no_edge_is_refused_or_left_out() {
-    let refusal = |edges: &[Edge], spec: &EdgeSpec| {
-        let mut found = data(GENEROUS, IoMode::Mmap, false);
+    let mut found = data(GENEROUS, IoMode::Mmap, false);
+    let mut refusal = |edges: &[Edge], spec: &EdgeSpec| {
         let files = inputs(&[numbers(edges, 100)]);
         link(&mut found, &files, spec).expect_err("it is refused")
     };
@@ -233,18 +238,6 @@ fn what_is_no_edge_is_refused_or_left_out() {
         assert_eq!(refusal(&[good, *edge], &users), fault(column, what));
         all.push(*edge);
     }
-    let mut found = data(GENEROUS, IoMode::Mmap, false);
-    let skips = EdgeSpec {
-        on_bad_row: OnBadRow::Skip,
-        ..users.clone()
-    };
-    link(&mut found, &inputs(&[numbers(&all, 100)]), &skips).unwrap();
-    let edges = &found.data.edges[&Mode::User];
-    let left_out = bad
-        .iter()
-        .map(|(_, _, _, reason)| ((*reason).to_owned(), 1));
-    assert_eq!(edges.bad_rows, left_out.collect());
-    assert_eq!(edges.entries(), 2);
     assert_eq!(
         refusal(&[(Some(0), Some(5000), Some(1.0)); 2], &users),
         "none of the 2 rows of `input.user_edges` joins two users that have interactions (2 name an id that has none): check that \
@@ -284,17 +277,25 @@ fn what_is_no_edge_is_refused_or_left_out() {
     ] {
         assert_eq!(refusal(&[good], &change), sentence);
     }
-    let texts = list(&[good], 10, |_| "x".to_owned(), true);
-    let weight = EdgeSpec {
-        to: "w".into(),
-        weight: Some("b".into()),
-        ..weighted(Mode::Product, false)
-    };
-    let refused = link(&mut found, &inputs(&[texts]), &weight).unwrap_err();
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["heavy"]));
+    let id: ArrayRef = Arc::new(Int64Array::from(vec![0]));
+    let texts = parquet_of(vec![("a", id.clone()), ("b", id), ("w", text)], 10);
+    let refused = link(&mut found, &inputs(&[texts]), &users).unwrap_err();
     assert_eq!(
         refused,
-        "column `w` (`to` of edges) of file-0.parquet is Float64; it must be text"
+        "column `w` (`weight` of edges) of file-0.parquet is Utf8; it must be a number"
     );
+    let skips = EdgeSpec {
+        on_bad_row: OnBadRow::Skip,
+        ..users.clone()
+    };
+    link(&mut found, &inputs(&[numbers(&all, 100)]), &skips).unwrap();
+    let edges = &found.data.edges[&Mode::User];
+    let left_out = bad
+        .iter()
+        .map(|(_, _, _, reason)| ((*reason).to_owned(), 1));
+    assert_eq!(edges.bad_rows, left_out.collect());
+    assert_eq!(edges.entries(), 2);
     let refused = link(
         &mut found,
         &inputs(&[Bytes::from_static(b"no Parquet at all")]),
@@ -304,5 +305,80 @@ fn what_is_no_edge_is_refused_or_left_out() {
         refused.unwrap_err(),
         "file-0.parquet is not a whole Parquet file (it does not end with the word PAR1): it may be truncated or damaged, write it \
          again"
+    );
+}
+
+/// Users of eight communities who buy what their community buys, of which so little is seen that purchases alone hardly tell it, and
+/// who know five others of it each: `train.parquet`, `test.parquet`, `friends.parquet`.
+fn communities(folder: &Path) {
+    let (users, products) = (60, 60);
+    let mut purchases = [Vec::new(), Vec::new()];
+    let mut friends = Vec::new();
+    for user in 0..8 * users {
+        let community = user % 8;
+        let drawn = |turn: i64, of: i64| (draw((user * 16 + turn) as u64) % of as u64) as i64 * 8;
+        let bought = |turn: i64| (user, drawn(turn, products) + community, 0, 1.0);
+        purchases[0].extend((0..2).map(bought));
+        purchases[1].extend((2..5).map(bought));
+        let knows = |turn: i64| (Some(user), Some(drawn(turn, users) + community), None);
+        friends.extend((5..10).map(knows));
+    }
+    for (rows, name) in purchases.iter().zip(["train", "test"]) {
+        write(&folder.join(format!("{name}.parquet")), rows);
+    }
+    std::fs::write(folder.join("friends.parquet"), numbers(&friends, 1000)).unwrap();
+}
+
+fn job(folder: &Path, edges: bool, model: &str) -> Job {
+    let mut input = "user = \"user\"\nproduct = \"product\"\nduplicates = \"count\"".to_owned();
+    if edges {
+        let list = folder.join("friends.parquet");
+        let section = format!(
+            "\n[input.user_edges]\nfiles = \"{}\"\nfrom = \"a\"\nto = \"b\"",
+            list.display()
+        );
+        input.push_str(&section);
+    }
+    let test = folder.join("test.parquet");
+    let split = format!(
+        "test_files = \"{}\"\n[evaluate]\nreplicates = 0",
+        test.display()
+    );
+    Job::over(&folder.join("train.parquet"), &input, model, &split)
+}
+
+/// One digest of data and model, in one process or apart; and friends tell what purchases do not.
+#[test]
+fn friends_tell_what_purchases_do_not_and_whatever_computes_it_has_one_digest() {
+    let folder = tempfile::tempdir().unwrap();
+    communities(folder.path());
+    let run = |edges: bool, arguments: &[&str]| {
+        let model = "kind = \"lightgcn\"\nrank = 16\nlayers = 2\nepochs = 8\nbatches = 1";
+        let job = job(folder.path(), edges, model);
+        json_of(&mut job.command("run", arguments))
+    };
+    let one = run(true, &["--threads", "2", "--memory", "4GiB"]);
+    let caches = tempfile::tempdir().unwrap();
+    let daemons = ["a", "b"].map(|name| {
+        let hidden = [folder.path()];
+        let arguments = ["--memory", "512MiB", "--threads", "1", "--io", "pread"];
+        Daemon::start_blind(&caches.path().join(name), &hidden, &arguments)
+    });
+    let apart = ["--workers", &addresses(&daemons), "--memory", "512MiB"];
+    let apart = run(true, &apart);
+    let told = &one["ingest"]["edges"]["user"];
+    let expected = (&2400.into(), &false.into());
+    assert_eq!((&told["input_rows"], &told["directed"]), expected);
+    assert_eq!(one["ingest"]["digest"], apart["ingest"]["digest"]);
+    assert_eq!(one["digest"], apart["digest"]);
+    assert!(one["digest"].is_string());
+    let alone = run(false, &["--memory", "512MiB"]);
+    let [with, without] = [&one, &alone].map(|told| {
+        let found = &told["evaluation"]["tasks"]["new_products"]["model"]["recall@20"];
+        found.as_f64().unwrap()
+    });
+    assert!(
+        with > 1.4 * without,
+        "{with} with friends, {without} without"
     );
 }

@@ -18,6 +18,11 @@ use tensor::{DataSet, IdKind, Mode};
 pub struct Surveyed(Vec<(EdgeSurvey, Vec<Arc<LocalFile>>)>);
 
 impl Surveyed {
+    /// What a plan counts of them: each both ways, or sealed both ways.
+    pub fn counted(&self) -> u64 {
+        self.0.iter().map(|(of, _)| 2 * of.rows()).sum()
+    }
+
     /// The survey of interactions with a lineage that covers the edges: as it is where there are none.
     pub fn extend(&self, survey: Survey) -> Survey {
         if self.0.is_empty() {

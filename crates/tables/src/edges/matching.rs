@@ -199,8 +199,9 @@ mod tests {
         let blocks = [vec!["pear", "fig"], vec![], vec!["", "apple", "plum"]];
         let dictionary = |ids: &Vec<&str>| {
             let mut writer = DictionaryWriter::create(&cache, IdKind::Utf8).unwrap();
-            ids.iter()
-                .for_each(|id| writer.push(IdRef::Utf8(id)).unwrap());
+            for id in ids {
+                writer.push(IdRef::Utf8(id)).unwrap();
+            }
             writer.seal().unwrap()
         };
         let files: Vec<Sealed> = blocks.iter().map(dictionary).collect();

@@ -7,8 +7,8 @@ use crate::ingest::{
     USER_ROWS, collected, id_runs, key, refuse, runs_of, segments, step, task,
 };
 use crate::op::{
-    self, Blocks, EdgeRule, MatchOp, Op, ScanOp, ScanReport, SealOp, SealReport, SealUnit, Segment,
-    ShuffleOp, ShuffleReport,
+    self, Blocks, EdgeRule, IdRun, MatchOp, Op, ScanOp, ScanReport, SealOp, SealReport, SealUnit,
+    Segment, ShuffleOp, ShuffleReport,
 };
 use crate::spec::{BadReason, OnBadRow};
 use tensor::{
@@ -93,10 +93,9 @@ impl IngestEdges {
             *self.edges.bad_rows.entry(reason).or_default() += count;
         }
         let axis = self.axis();
-        let ends: [(TableId, TableId, fn(&Segment) -> op::IdRun); 2] = [
-            (USER_IDS, USER_ROWS, |segment| segment.users),
-            (PRODUCT_IDS, PRODUCT_ROWS, |segment| segment.products),
-        ];
+        let from: fn(&Segment) -> IdRun = |segment| segment.users;
+        let to: fn(&Segment) -> IdRun = |segment| segment.products;
+        let ends = [(USER_IDS, USER_ROWS, from), (PRODUCT_IDS, PRODUCT_ROWS, to)];
         let tasks = ends.into_iter().zip(0..).map(|((ids, rows, run), index)| {
             let op = Op::Match(MatchOp {
                 id_kind: axis.id_kind,
