@@ -304,7 +304,8 @@ fn of_edges() -> Vec<Case> {
             plus(
                 "[input.user_edges]\nfiles = \"x.parquet\"\n[model]\nkind = \"line\"\nuser_edge_weight = 1.0\n",
             ),
-            "job.toml:13:20: `model.user_edge_weight` is a key of \"lightgcn\": the kind is \"line\", remove the key",
+            "job.toml:13:20: `model.user_edge_weight` is a key of \"als\" and \"lightgcn\": the kind is \"line\", remove the \
+             key",
         ),
     ]
 }

@@ -382,3 +382,26 @@ fn friends_tell_what_purchases_do_not_and_whatever_computes_it_has_one_digest() 
         "{with} with friends, {without} without"
     );
 }
+
+/// Factors that are held to those of friends find twice as much, and have one digest.
+#[test]
+fn factors_held_to_friends_find_more() {
+    let folder = tempfile::tempdir().unwrap();
+    communities(folder.path());
+    let run = |weight: f64, arguments: &[&str]| {
+        let model = format!("kind = \"als\"\nrank = 16\nuser_edge_weight = {weight}");
+        let job = job(folder.path(), true, &model);
+        json_of(&mut job.command("run", arguments))
+    };
+    let one = run(0.3, &["--threads", "2", "--memory", "4GiB"]);
+    let two = ["--workers", "2", "--memory", "512MiB", "--io", "pread"];
+    assert_eq!(one["digest"], run(0.3, &two)["digest"]);
+    let [with, without] = [&one, &run(0.0, &two)].map(|told| {
+        let found = &told["evaluation"]["tasks"]["new_products"]["model"]["recall@20"];
+        found.as_f64().unwrap()
+    });
+    assert!(
+        with > 1.7 * without,
+        "{with} with friends, {without} without"
+    );
+}

@@ -730,8 +730,8 @@ pub const KEYS: &[Key] = &[
         0.0,
         1e6,
         None,
-        "`lightgcn`: what an edge of [input.user_edges], times its weight, counts beside an interaction, in layers and degrees. Absent: 1. \
-         0: edges are not used.",
+        "What an edge of [input.user_edges], times its weight, counts. `lightgcn`: beside an interaction, in layers and degrees; absent: 1. \
+         `als`: how strongly users are held to the mean of those they have edges to; absent: 0. 0: edges are not used.",
     ),
     real(
         "model.product_edge_weight",

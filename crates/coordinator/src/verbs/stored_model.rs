@@ -151,6 +151,8 @@ fn als_settings(model: &settings::Model) -> als::Settings {
         cg_steps: model.cg_steps,
         user_attribute_weight: model.user_attribute_weight,
         product_attribute_weight: model.product_attribute_weight,
+        user_edge_weight: model.user_edge_weight.unwrap_or(0.0),
+        product_edge_weight: model.product_edge_weight.unwrap_or(0.0),
         attribute_regularization: model.attribute_regularization,
         linear_attributes: model.linear_attributes,
         non_negative: model.non_negative,

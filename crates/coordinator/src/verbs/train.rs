@@ -294,6 +294,7 @@ async fn program(
                 train,
                 decay,
                 attributes: data.attributes.clone(),
+                edges: data.edges.clone(),
                 given: initial.given(data, settings.columns()),
             };
             let program = Als::new(settings, input).map_err(|error| config(&error))?;

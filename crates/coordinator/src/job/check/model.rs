@@ -83,13 +83,13 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
     let normalized = of(OF_NORMALIZED, "of \"spectral\" and \"lightgcn\"");
     let iterated = of(OF_ITERATION, "of \"spectral\" and \"filter\"");
     let filter = of(OF_FILTER, "of \"filter\"");
-    let linked = of(OF_LINKED, "of \"lightgcn\"");
+    let linked = of(OF_LINKED, "of \"als\" and \"lightgcn\"");
     let whole = of(OF_WHOLE, "of \"als\" and \"lightgcn\"");
     let trained = of(OF_TRAINED, "of \"als\", descent and \"lightgcn\"");
     let given = of(OF_GIVEN, "of \"als\" and descent");
     let others: &[(&[&str], &str)] = match kind {
         ModelKind::Als => &[
-            descent, steps, spectral, iterated, normalized, graphs, filter, lightgcn, linked,
+            descent, steps, spectral, iterated, normalized, graphs, filter, lightgcn,
         ],
         ModelKind::Sgd | ModelKind::Line => &[
             als, whole, spectral, iterated, normalized, graphs, filter, lightgcn, linked,
