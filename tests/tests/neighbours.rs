@@ -4,17 +4,18 @@
 use arrow::array::{ArrayRef, Float64Array, Int64Array};
 use bytes::Bytes;
 use kernels::Simd;
-use model::als::{Als, Input, Preset, Settings, Solver};
+use model::als::{Als, Input, Preset, Settings, Solver, TimeUse};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::IoMode;
+use store::partition::Partition;
 use tables::EdgeSpec;
-use tensor::{Grid, Mode, News, Small};
+use tensor::{Grid, Mode, News, PartitionRef, Small};
 use tests::dense::{Dense, matrix};
 use tests::ingested::{inputs, parquet_of, some_rows};
 use tests::inline::InlineError;
-use tests::linked;
-use tests::tiled::{Bed, bed};
+use tests::linked::{entries, link, spec};
+use tests::tiled::{Bed, bed, bed_in_bins};
 
 const MODES: [Mode; 2] = [Mode::User, Mode::Product];
 
@@ -35,23 +36,27 @@ fn list(edges: impl Iterator<Item = (i64, i64, f64)>) -> Bytes {
     )
 }
 
-/// Directed edges between users, weighted ones between products; some users and products are not trained on.
+/// Rows with edges, some of which are not trained on.
 fn linked_bed(count: u64, mode: IoMode) -> Bed {
-    let mut bed = bed(&some_rows(count, 5), mode);
+    linked(bed(&some_rows(count, 5), mode))
+}
+
+/// Directed edges between users, weighted ones between products.
+fn linked(mut bed: Bed) -> Bed {
     let users = (0..160_i64).map(|i| (i * 7 % 110 - 40, (i * i + 3) % 110 - 40, 1.0));
     let products = (0..200_i64).map(|i| (i % 90, (i * i + 1) % 90, 0.5 + (i % 3) as f64));
     let specs = [
         EdgeSpec {
             directed: true,
-            ..linked::spec(Mode::User)
+            ..spec(Mode::User)
         },
         EdgeSpec {
             weight: Some("w".to_owned()),
-            ..linked::spec(Mode::Product)
+            ..spec(Mode::Product)
         },
     ];
     for (list, spec) in [list(users), list(products)].into_iter().zip(specs) {
-        linked::link(&mut bed.found, &inputs(&[list]), &spec).unwrap();
+        link(&mut bed.found, &inputs(&[list]), &spec).unwrap();
     }
     bed
 }
@@ -113,7 +118,7 @@ fn edges(bed: &Bed, mode: Mode) -> Dense {
         .collect();
     let mut dense = Dense::zeros(ids.len(), ids.len());
     let of = &bed.found.data.edges[&mode].forward;
-    for ((from, to), weight) in linked::entries(&bed.found, mode, of) {
+    for ((from, to), weight) in entries(&bed.found, mode, of) {
         let [from, to] = [from, to].map(|row| ids.binary_search(&row).unwrap());
         dense.cells[from * ids.len() + to] = f64::from(weight);
     }
@@ -379,4 +384,58 @@ fn what_does_not_go_together_is_refused() {
     ] {
         assert_eq!(settings.check().unwrap_err().key, "user_edge_weight");
     }
+}
+
+/// In a tensor rows are held in the same way: a user who is only in lists of edges is the mean of his neighbours.
+#[test]
+fn in_a_tensor_rows_without_interactions_are_the_mean_of_their_neighbours() {
+    let rows = some_rows(150, 5);
+    let mut bed = linked(bed_in_bins(&rows, IoMode::Mmap));
+    let bins = bed.input.bins;
+    let settings = Settings {
+        time: TimeUse::Factor,
+        epochs: 2,
+        ..settings()
+    };
+    let mut after = |epochs| {
+        let settings = Settings {
+            epochs,
+            ..settings.clone()
+        };
+        let mut input = input(&bed);
+        input.small.time = bins;
+        let mut program = Als::new(settings, input).unwrap();
+        bed.found.world.objects.clear();
+        bed.found.world.run(&mut program, &exec::begin).unwrap();
+        table(&bed.found.world.bytes_of(program.tables()[0].keys()), 6)
+    };
+    let (before, after) = (after(1), after(2));
+    let s = edges(&bed, Mode::User);
+    let trained: Vec<bool> = {
+        let counts = bed.input.train.user_major.iter();
+        counts
+            .flat_map(|partition| counted(&bed, partition))
+            .collect()
+    };
+    let mut cold = 0;
+    for i in 0..s.rows() {
+        let degree: f64 = (0..s.columns).map(|k| s.at(i, k)).sum();
+        if trained[i] || degree == 0.0 {
+            continue;
+        }
+        cold += 1;
+        for c in 0..6 {
+            let sum: f64 = (0..s.columns).map(|k| s.at(i, k) * before.at(k, c)).sum();
+            assert!((after.at(i, c) - sum / degree).abs() < 1e-5);
+        }
+    }
+    assert!(cold > 0, "some are not trained on");
+}
+
+/// Whether each row of a block has an interaction.
+fn counted(bed: &Bed, of: &PartitionRef) -> Vec<bool> {
+    let sealed = bed.found.world.sealed[&of.object.digest].clone();
+    let partition = Partition::open(sealed).unwrap();
+    let offsets = partition.offsets().windows(2);
+    offsets.map(|ends| ends[0] < ends[1]).collect()
 }
