@@ -418,9 +418,9 @@ fn in_a_tensor_rows_without_interactions_are_the_mean_of_their_neighbours() {
             .collect()
     };
     let mut cold = 0;
-    for i in 0..s.rows() {
+    for (i, trained) in trained.into_iter().enumerate() {
         let degree: f64 = (0..s.columns).map(|k| s.at(i, k)).sum();
-        if trained[i] || degree == 0.0 {
+        if trained || degree == 0.0 {
             continue;
         }
         cold += 1;
