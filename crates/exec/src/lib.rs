@@ -16,6 +16,7 @@ pub mod pool;
 pub mod probe;
 mod recommend;
 pub mod reduce;
+mod several;
 mod sgd;
 pub mod shelf;
 pub mod spare;
@@ -59,6 +60,7 @@ fn begin_model(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> {
         model::Op::Sgd(op) => sgd::begin(task, op, room),
         model::Op::Graph(op) => graph::begin(task, op, room),
         model::Op::Facts(op) => facts::begin(task, op, room),
+        model::Op::Several(op) => Ok(Box::new(several::SeveralWork::new(task, &op, room)?)),
     }
 }
 

@@ -12,6 +12,7 @@
     reason = "tiles walk several arrays by one index, as their formulas do"
 )]
 
+pub mod adam;
 pub mod binned;
 pub mod cg;
 pub mod cholesky;
@@ -30,6 +31,7 @@ pub mod random;
 pub mod rotate;
 pub mod rows;
 pub mod sgd;
+pub mod shift;
 pub mod simd;
 pub mod slopes;
 pub mod spmm;
@@ -39,6 +41,7 @@ mod tile;
 pub mod top;
 mod vector;
 
+pub use adam::{Adam, AdamRow, AdamTables, adam};
 pub use binned::{Binned, add_binned, add_by_bin, scale_rows};
 pub use cg::{Common, Equations, conjugate_gradients, conjugate_gradients_scratch};
 pub use cholesky::{FailedPivot, batch_len, keeps_systems, solve, solve_scratch};
@@ -57,6 +60,7 @@ pub use panel::{GROUP, Source, add_lines, add_targets, pack, scores};
 pub use random::Random;
 pub use rotate::rotate;
 pub use rows::Rows;
+pub use shift::shift;
 pub use simd::{Path, Simd, SimdError};
 pub use slopes::{Losses, slopes};
 pub use spmm::{LINE, Lines, Weights, spmm};

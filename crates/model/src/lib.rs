@@ -19,6 +19,7 @@ pub mod rank;
 pub mod recommend;
 pub mod reduce;
 pub mod score;
+pub mod several;
 pub mod sgd;
 pub mod training;
 pub mod tune;

@@ -8,6 +8,7 @@ use crate::facts::FactsOp;
 use crate::graph::GraphOp;
 use crate::recommend::RecommendOp;
 use crate::reduce::ReduceOp;
+use crate::several::Several;
 use crate::sgd::SgdOp;
 use serde::{Deserialize, Serialize};
 use tensor::OpFamily;
@@ -32,6 +33,8 @@ pub enum Op {
     Graph(GraphOp),
     /// Facts about the graph.
     Facts(FactsOp),
+    /// Small tasks as one.
+    Several(Several),
 }
 
 /// The bytes are not an op that this engine knows.

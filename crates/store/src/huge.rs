@@ -17,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// A huge page.
 const HUGE_BYTES: usize = 2 << 20;
 /// Shorter buffers are the allocator's: whole tables of them are short.
-const LEAST_BYTES: usize = 128 << 10;
+const LEAST_BYTES: usize = 64 << 10;
 /// Longer ones leave little of their last page empty, and are few.
 const MOST_BYTES: usize = 8 << 20;
 /// What a region may leave uncut, at most, before a longer one is tried.

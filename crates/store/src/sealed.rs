@@ -7,6 +7,7 @@ use crate::buffer::AlignedBuf;
 use crate::cache::Reservation;
 use crate::error::StoreError;
 use crate::map::{Hint, Map, advise_file};
+use crate::partition::Layout;
 use crate::sums::{self, CHUNK_BYTES, Sums};
 use bytemuck::AnyBitPattern;
 use std::fs::File;
@@ -65,6 +66,7 @@ pub(crate) struct SealedFile {
     checked: Vec<AtomicU64>,
     damaged: AtomicBool,
     known_columns: KnownColumns,
+    layout: OnceLock<Layout>,
     /// What a file without a name takes of the cache, given back when the last clone is gone.
     _reservation: Option<Reservation>,
 }
@@ -111,6 +113,7 @@ impl Sealed {
             checked,
             damaged,
             known_columns: KnownColumns::default(),
+            layout: OnceLock::new(),
             _reservation: reservation,
         })))
     }
@@ -125,6 +128,11 @@ impl Sealed {
     }
 
     /// What is known of the columns of a partition.
+    /// What the file holds as a partition, once it was opened as one.
+    pub(crate) fn layout(&self) -> &OnceLock<Layout> {
+        &self.0.layout
+    }
+
     pub(crate) fn known_columns(&self) -> &KnownColumns {
         &self.0.known_columns
     }

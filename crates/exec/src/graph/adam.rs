@@ -72,7 +72,7 @@ impl Work for AdamWork {
             squares: squares.typed_mut(),
         };
         room.pool
-            .install(|| adam(&self.op, degrees, came[1].typed(), moved));
+            .install(|| adam(room.simd, &self.op, degrees, came[1].typed(), moved));
         self.out = Some(out);
         Ok(())
     }

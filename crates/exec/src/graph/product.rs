@@ -144,8 +144,8 @@ impl Made {
         let gram_key = keys.get(1);
         let gram = room.pool.install(|| {
             if let (Some(onto), Some(base)) = (self.onto, base) {
-                scales.made.scale(width, degrees.typed(), out.typed_mut());
-                onto.add(width, degrees.typed(), base.typed(), out.typed_mut());
+                let (degrees, base) = (degrees.typed(), base.typed());
+                onto.add(room.simd, scales.made, degrees, base, out.typed_mut());
                 scales.made = Power(0);
             }
             scales.apply(width, degrees.typed(), out.typed_mut(), |rows| {

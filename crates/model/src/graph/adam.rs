@@ -6,7 +6,7 @@
 //! are kept as Dᵃ x, as the layers read them ([`super::lightgcn::schedule`]).
 
 use super::ops::{AdamOp, Power};
-use kernels::width_of;
+use kernels::{Adam, AdamRow, Simd, width_of};
 use rayon::prelude::*;
 
 const BETA_1: f64 = 0.9;
@@ -43,7 +43,7 @@ pub struct Moved<'a> {
 ///
 /// # Panics
 /// Where there are not as many rows of each as degrees.
-pub fn adam(op: &AdamOp, degrees: &[f64], sums: &[f32], moved: Moved<'_>) {
+pub fn adam(simd: Simd, op: &AdamOp, degrees: &[f64], sums: &[f32], moved: Moved<'_>) {
     let width = width_of(op.columns as usize);
     let Moved {
         rows,
@@ -53,10 +53,13 @@ pub fn adam(op: &AdamOp, degrees: &[f64], sums: &[f32], moved: Moved<'_>) {
     for table in [sums, rows, means, squares] {
         assert_eq!(table.len(), degrees.len() * width, "a degree a row");
     }
-    let (first, second) = (
-        (1.0 / correction(BETA_1, op.step)) as f32,
-        (1.0 / correction(BETA_2, op.step)) as f32,
-    );
+    let betas = [BETA_1, BETA_2];
+    let all = Adam {
+        keep: betas.map(|beta| beta as f32),
+        take: betas.map(|beta| (1.0 - beta) as f32),
+        correct: betas.map(|beta| (1.0 / correction(beta, op.step)) as f32),
+        epsilon: EPSILON,
+    };
     let share = SHARE_ROWS * width;
     let shares = rows
         .par_chunks_mut(share)
@@ -65,27 +68,16 @@ pub fn adam(op: &AdamOp, degrees: &[f64], sums: &[f32], moved: Moved<'_>) {
         .zip(sums.par_chunks(share))
         .zip(degrees.par_chunks(SHARE_ROWS));
     shares.for_each(|((((rows, means), squares), sums), degrees)| {
-        let rows = rows.chunks_exact_mut(width);
-        let tables = rows
-            .zip(means.chunks_exact_mut(width))
-            .zip(squares.chunks_exact_mut(width))
-            .zip(sums.chunks_exact(width));
-        for ((((row, means), squares), sums), &degree) in tables.zip(degrees) {
-            let scaled = op.power.of(degree) as f32;
+        let own = degrees.iter().map(|&degree| {
             let plain = Power(-op.power.0).of(degree) as f32;
-            let (by, held) = (
-                op.share * plain,
-                (op.regularization * degree) as f32 * plain,
-            );
-            let rate = op.rate * scaled;
-            let moments = means.iter_mut().zip(squares);
-            for ((x, (m, v)), s) in row.iter_mut().zip(moments).zip(sums) {
-                let g = by * s + held * *x;
-                *m = BETA_1 as f32 * *m + (1.0 - BETA_1) as f32 * g;
-                *v = BETA_2 as f32 * *v + (1.0 - BETA_2) as f32 * (g * g);
-                *x -= rate * (first * *m) / ((second * *v).sqrt() + EPSILON);
+            AdamRow {
+                by: op.share * plain,
+                held: (op.regularization * degree) as f32 * plain,
+                rate: op.rate * op.power.of(degree) as f32,
             }
-        }
+        });
+        let own: Vec<AdamRow> = own.collect();
+        kernels::adam(simd, all, &own, sums, [rows, means, squares]);
     });
 }
 
@@ -128,7 +120,7 @@ mod tests {
                 means: &mut means,
                 squares: &mut squares,
             };
-            adam(&op, &degrees, &sums, moved);
+            adam(Simd::detect(), &op, &degrees, &sums, moved);
             for (i, [x, m, v]) in exact.iter_mut().enumerate() {
                 let g = 0.25 * root(i) * f64::from(sums[i]) + 0.002 * degrees[i / width] * *x;
                 *m = 0.9 * *m + 0.1 * g;

@@ -2,6 +2,7 @@
 
 use super::ops::{Edges, Onto, Power, Scales, StartOp};
 use kernels::random::Random;
+use kernels::{Simd, shift};
 use rayon::prelude::*;
 use tensor::{BlockId, CsrRef, Mode};
 
@@ -65,24 +66,27 @@ impl Power {
 }
 
 impl Onto {
-    /// Adds a share of rows to others, and multiplies the sums.
+    /// Adds a share of rows that were summed, and are scaled as `made`, to others, and multiplies what comes out.
     ///
     /// # Panics
     /// Where there are not as many rows.
-    pub fn add(self, width: usize, degrees: &[f64], base: &[f32], rows: &mut [f32]) {
+    pub fn add(self, simd: Simd, made: Power, degrees: &[f64], base: &[f32], rows: &mut [f32]) {
+        if degrees.is_empty() {
+            return;
+        }
+        let width = rows.len() / degrees.len();
+        assert_eq!(rows.len(), degrees.len() * width, "a degree a row");
         assert_eq!(base.len(), rows.len(), "a row for a row");
         let shares = rows.par_chunks_mut(SHARE_ROWS * width);
         shares
             .zip(base.par_chunks(SHARE_ROWS * width))
             .zip(degrees.par_chunks(SHARE_ROWS))
             .for_each(|((rows, base), degrees)| {
-                let rows = rows.chunks_exact_mut(width);
-                for ((row, base), &degree) in rows.zip(base.chunks_exact(width)).zip(degrees) {
+                let each = degrees.iter().map(|&degree| {
                     let by = self.by * self.power.of(degree) as f32;
-                    for (x, y) in row.iter_mut().zip(base) {
-                        *x = (*x * self.share + y) * by;
-                    }
-                }
+                    (self.share * made.of(degree) as f32, by)
+                });
+                shift(simd, &each.collect::<Vec<_>>(), base, rows);
             });
     }
 }

@@ -4,6 +4,7 @@ use super::ops::{ArrangeOp, Edges, GraphOp, ProductOp, RangesOp};
 use super::tiles::Caches;
 use crate::op::Op;
 use crate::reduce::Reduction;
+use crate::several::bundled;
 use crate::training::TableVersion;
 use std::collections::BTreeMap;
 use tensor::{
@@ -84,7 +85,7 @@ impl<R: StageRole> Stage<R> {
         StepId(self.first + self.steps.len() as u64)
     }
 
-    /// A step of a task a draft.
+    /// A step of a task a draft, small ones together.
     pub fn push(
         &mut self,
         name: &str,
@@ -115,7 +116,7 @@ impl<R: StageRole> Stage<R> {
             },
             frees,
         };
-        self.steps.push((step, role));
+        self.steps.push((bundled(step), role));
     }
 
     /// The steps of a reduction.

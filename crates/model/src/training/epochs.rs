@@ -4,6 +4,7 @@
 //! its first course did.
 
 use super::{Best, Sampler, Stopping, TableVersion, Training};
+use crate::several;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -104,7 +105,8 @@ pub struct Epochs<A: Algorithm> {
     stopping: Option<Stopping>,
     pause: Option<u32>,
     course: Course,
-    pending: BTreeMap<StepId, Role<A::Role>>,
+    /// With how many tasks stand behind each of a step.
+    pending: BTreeMap<StepId, (Role<A::Role>, Vec<usize>)>,
     samples: BTreeMap<usize, Reduced>,
 }
 
@@ -172,7 +174,7 @@ impl<A: Algorithm> Epochs<A> {
         for (step, role) in steps {
             assert_eq!(step.id.0, self.course.next_step, "step ids are dense");
             self.course.next_step += 1;
-            self.pending.insert(step.id, role);
+            self.pending.insert(step.id, (role, several::counts(&step)));
             turn.steps.push(step);
         }
     }
@@ -296,10 +298,13 @@ impl<A: Algorithm> Program for Epochs<A> {
 
     fn completed(&mut self, step: StepId, reduced: Reduced) -> Result<Turn, ProgramError> {
         let mut turn = Turn::default();
-        let role = self
+        let (role, counts) = self
             .pending
             .remove(&step)
             .expect("the driver completes each step once");
+        let Some(reduced) = several::told(&counts, reduced) else {
+            return misreduced(step);
+        };
         match role {
             Role::Algorithm(role) => self.algorithm.heard(role, reduced)?,
             Role::Sample(place) => drop(self.samples.insert(place, reduced)),

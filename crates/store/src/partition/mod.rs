@@ -8,6 +8,7 @@
 mod read;
 mod write;
 
+pub(crate) use read::Layout;
 pub use read::{Partition, PartitionValues, Piece};
 pub use write::PartitionWriter;
 

@@ -12,9 +12,17 @@ use tensor::{BlockId, CsrError, CsrRef, Mode, Small};
 #[derive(Clone, Debug)]
 pub struct Partition {
     file: Sealed,
+    offsets: TypedSection<u64>,
+    layout: Layout,
+}
+
+/// What opening finds out about a file, which keeps it for the next time: an epoch may open a partition of some hundred
+/// interactions a thousand times.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
     orientation: Mode,
     block: BlockId,
-    offsets: TypedSection<u64>,
+    offsets: Range<u64>,
     columns: u64,
     small: Small<Option<u64>>,
     values: ValuesAt,
@@ -92,6 +100,15 @@ impl Partition {
     /// # Errors
     /// [`StoreError::Malformed`] names the fault.
     pub fn open(file: Sealed) -> Result<Self, StoreError> {
+        if let Some(layout) = file.layout().get() {
+            let offsets = file.typed(layout.offsets.clone())?;
+            let layout = layout.clone();
+            return Ok(Partition {
+                file,
+                offsets,
+                layout,
+            });
+        }
         let wrong = |reason: &str| malformed(&file, WHAT, reason);
         let found = arrow_file::read(&file, WHAT)?;
         let metadata = |key: &str| found.schema.metadata().get(key).cloned();
@@ -141,7 +158,7 @@ impl Partition {
             }
             starts.push(data.start);
         }
-        let offsets: TypedSection<u64> = file.typed(pointers)?;
+        let offsets: TypedSection<u64> = file.typed(pointers.clone())?;
         let rises =
             offsets[0] == 0 && offsets.is_sorted() && offsets[rows as usize] == interactions;
         if !rises {
@@ -155,15 +172,20 @@ impl Partition {
         };
         let mut next = starts[1..].iter().copied();
         let small = has.map(|has| if has { next.next() } else { None });
-        Ok(Partition {
+        let layout = Layout {
             orientation,
             block,
-            offsets,
+            offsets: pointers,
             columns: starts[0],
             small,
             values,
             interactions,
+        };
+        let layout = file.layout().get_or_init(|| layout).clone();
+        Ok(Partition {
             file,
+            offsets,
+            layout,
         })
     }
 
@@ -174,27 +196,27 @@ impl Partition {
 
     /// Interactions of the block.
     pub fn interactions(&self) -> u64 {
-        self.interactions
+        self.layout.interactions
     }
 
     /// The mode of its rows.
     pub fn orientation(&self) -> Mode {
-        self.orientation
+        self.layout.orientation
     }
 
     /// Which block.
     pub fn block(&self) -> BlockId {
-        self.block
+        self.layout.block
     }
 
     /// Whether its interactions have times, and contexts.
     pub fn has(&self) -> Small<bool> {
-        self.small.map(|start| start.is_some())
+        self.layout.small.map(|start| start.is_some())
     }
 
     /// The value that all interactions have, if they do.
     pub fn constant_value(&self) -> Option<f32> {
-        match self.values {
+        match self.layout.values {
             ValuesAt::All(value) => Some(value),
             ValuesAt::Each(_) => None,
         }
@@ -235,7 +257,7 @@ impl Partition {
     /// # Errors
     /// Where the range leaves the partition or a chunk is damaged.
     pub fn columns(&self, interactions: Range<u64>) -> Result<TypedSection<u32>, StoreError> {
-        self.typed(self.columns, interactions)
+        self.typed(self.layout.columns, interactions)
     }
 
     /// Time bins and contexts of a range of interactions; `None` where there are none.
@@ -252,8 +274,8 @@ impl Partition {
                 .transpose()
         };
         Ok(Small {
-            time: ids(self.small.time)?,
-            context: ids(self.small.context)?,
+            time: ids(self.layout.small.time)?,
+            context: ids(self.layout.small.context)?,
         })
     }
 
@@ -274,7 +296,7 @@ impl Partition {
     /// # Errors
     /// As [`Partition::columns`].
     pub fn values(&self, interactions: Range<u64>) -> Result<PartitionValues, StoreError> {
-        match self.values {
+        match self.layout.values {
             ValuesAt::All(value) => Ok(PartitionValues::All(value)),
             ValuesAt::Each(start) => self.typed(start, interactions).map(PartitionValues::Each),
         }
@@ -298,7 +320,7 @@ impl Partition {
     /// # Errors
     /// As [`Partition::columns`].
     pub fn whole(&self) -> Result<Piece, StoreError> {
-        self.piece(0..self.interactions)
+        self.piece(0..self.layout.interactions)
     }
 
     /// These interactions will be read soon.
@@ -314,16 +336,17 @@ impl Partition {
     }
 
     fn inside(&self, interactions: Range<u64>) -> Range<u64> {
-        interactions.start.min(self.interactions)..interactions.end.min(self.interactions)
+        interactions.start.min(self.layout.interactions)
+            ..interactions.end.min(self.layout.interactions)
     }
 
     fn spans(&self, interactions: Range<u64>) -> impl Iterator<Item = Range<u64>> {
-        let values = match self.values {
+        let values = match self.layout.values {
             ValuesAt::All(_) => None,
             ValuesAt::Each(start) => Some(start),
         };
-        let Small { time, context } = self.small;
-        let starts = [Some(self.columns), time, context, values]
+        let Small { time, context } = self.layout.small;
+        let starts = [Some(self.layout.columns), time, context, values]
             .into_iter()
             .flatten();
         starts.map(move |start| start + 4 * interactions.start..start + 4 * interactions.end)
@@ -335,12 +358,12 @@ impl Partition {
         interactions: Range<u64>,
     ) -> Result<TypedSection<T>, StoreError> {
         // A range beyond the partition would read the next buffer.
-        if interactions.start > interactions.end || interactions.end > self.interactions {
+        if interactions.start > interactions.end || interactions.end > self.layout.interactions {
             return Err(StoreError::Beyond {
                 file: self.file.path().to_owned(),
                 start: interactions.start,
                 end: interactions.end,
-                len: self.interactions,
+                len: self.layout.interactions,
             });
         }
         self.file

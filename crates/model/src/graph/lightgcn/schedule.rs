@@ -551,7 +551,8 @@ impl Layout<'_> {
                 let mut writes = self.parameters(mode, step, block);
                 writes.splice(1..1, now[1..].iter().map(|table| table.block(block)));
                 let reads = reads.into_iter().map(Read::whole).collect();
-                (op.clone(), reads, writes, rows(&before[0], block))
+                // Seven tables are read or written where a product gathers rows of one.
+                (op.clone(), reads, writes, 32 * rows(&before[0], block))
             }));
             frees.push(sums.keys());
             frees.extend(before[..moments].iter().map(TableVersion::keys));
