@@ -266,7 +266,7 @@ mod tests {
         let counts = counts(&bundled);
         assert_eq!(counts, [16, 16, 3]);
         let told_by = |index: u8| {
-            if index % 3 == 0 {
+            if index.is_multiple_of(3) {
                 Vec::new()
             } else {
                 vec![index; 2]
