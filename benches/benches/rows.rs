@@ -262,6 +262,7 @@ fn median(options: &Options, rank: u32, solver: Solver, rows: &Interactions, tab
         side: None,
         biases,
         sums: None,
+        neighbours: None,
     };
     let last = factors(rows.rows() as u32, rank);
     let longest = rows.offsets[1];
@@ -290,7 +291,7 @@ fn median(options: &Options, rank: u32, solver: Solver, rows: &Interactions, tab
             let small = Small::default();
             let factors = Factors { columns, small };
             step.piece(csr.expect("rows"), 0, factors, &desks, &mut out);
-            step.finish(&mut out);
+            step.finish(&rows.offsets, &mut out);
             began.elapsed().as_secs_f64()
         })
         .collect();

@@ -10,6 +10,7 @@ pub mod ingested;
 pub mod inline;
 pub mod jobs;
 pub mod laws;
+pub mod linked;
 pub mod lists;
 pub mod process;
 pub mod stir;

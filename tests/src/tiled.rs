@@ -51,6 +51,7 @@ impl Bed {
             product: self.input.product.clone(),
             train: self.input.train.clone(),
             caches,
+            edges: self.found.data.edges.clone(),
         }
     }
 }

@@ -184,6 +184,7 @@ fn bed(data: &Data, has_time: bool, course: Course) -> Bed {
             },
             train,
             attributes: BTreeMap::new(),
+            edges: BTreeMap::new(),
             given: BTreeMap::new(),
             decay: None,
         },

@@ -225,6 +225,7 @@ fn of_keys() -> Vec<Case> {
 
 fn of_contradictions() -> Vec<Case> {
     let mut cases = of_attributes();
+    cases.extend(of_edges());
     cases.extend(of_splits_and_models());
     cases
 }
@@ -283,6 +284,28 @@ fn of_attributes() -> Vec<Case> {
         of_job(
             plus("[model]\nkind = \"sgd\"\nproduct_attribute_weight = 0.1\n"),
             "job.toml:11:28: `model.product_attribute_weight` is a key of \"als\": the kind is \"sgd\", remove the key",
+        ),
+    ]
+}
+
+fn of_edges() -> Vec<Case> {
+    vec![
+        of_job(
+            plus("[input.user_edges]\ndirected = true\n"),
+            "job.toml:10:12: `input.user_edges.directed` needs lists of edges: name their files with `input.user_edges.files`, or \
+             remove the key",
+        ),
+        of_job(
+            plus("[model]\nkind = \"lightgcn\"\nproduct_edge_weight = 0.5\n"),
+            "job.toml:11:23: `model.product_edge_weight` needs edges between products: name their files with \
+             `input.product_edges.files`, or remove the key",
+        ),
+        of_job(
+            plus(
+                "[input.user_edges]\nfiles = \"x.parquet\"\n[model]\nkind = \"line\"\nuser_edge_weight = 1.0\n",
+            ),
+            "job.toml:13:20: `model.user_edge_weight` is a key of \"als\" and \"lightgcn\": the kind is \"line\", remove the \
+             key",
         ),
     ]
 }

@@ -48,6 +48,7 @@ fn als(bed: &mut Bed, train: &Partitions, settings: &als::Settings) -> Factors {
         small: Small::default(),
         train: train.clone(),
         attributes: BTreeMap::new(),
+        edges: BTreeMap::new(),
         given: BTreeMap::new(),
         decay: None,
     };

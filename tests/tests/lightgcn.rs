@@ -1,6 +1,7 @@
 //! LightGCN end to end in one process: against the whole computation in f64 (its gradients against differences of its loss),
 //! whatever must not matter, and a planted structure.
 
+use arrow::array::{ArrayRef, Float64Array, Int64Array};
 use kernels::Simd;
 use model::Training;
 use model::graph::Normalization;
@@ -8,11 +9,14 @@ use model::graph::lightgcn::schedule::MEANS;
 use model::graph::lightgcn::{HeadName, LightGcn, Settings};
 use model::graph::tiles::Caches;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use store::IoMode;
-use tensor::{Grid, KeyRange, News, Program, TableId};
+use tables::EdgeSpec;
+use tensor::{Grid, KeyRange, Mode, News, Program, TableId};
 use tests::graph::{Graph, Moments, Nodes, numbers, small};
-use tests::ingested::{DAY, Row, some_rows};
+use tests::ingested::{DAY, Row, inputs, parquet_of, some_rows};
 use tests::inline::InlineError;
+use tests::linked;
 use tests::tiled::{BY_RANGES, Bed, bed};
 
 /// The tables of a model as bytes, and the objective of every epoch.
@@ -51,13 +55,21 @@ fn train_with(bed: &mut Bed, settings: &Settings, caches: Caches) -> Result<Trai
 struct Naive {
     settings: Settings,
     graph: Graph,
+    /// Edges of nodes of one mode: who takes, from whom, and how much.
+    links: Vec<(usize, usize, f64)>,
 }
 
 impl Naive {
     fn new(bed: &Bed, settings: &Settings) -> Self {
+        let mut graph = Graph::of(bed);
+        let links = links(bed, settings, &graph.users, &graph.products);
+        for &(from, _, weight) in &links {
+            graph.degrees[from] += weight;
+        }
         Naive {
+            links,
             settings: settings.clone(),
-            graph: Graph::of(bed),
+            graph,
         }
     }
 
@@ -71,11 +83,35 @@ impl Naive {
         self.graph.start(seed, rank as usize, init_scale)
     }
 
-    /// The mean over layers.
-    fn smooth(&self, nodes: &Nodes) -> Nodes {
+    /// Â of nodes, or its transpose.
+    fn layer(&self, nodes: &Nodes, back: bool) -> Nodes {
+        let (graph, normalization) = (&self.graph, self.settings.normalization);
+        let mut out = graph.neighbours(normalization, nodes);
+        let power = |node: usize| {
+            let mode = if node < graph.users.len() {
+                Mode::User
+            } else {
+                Mode::Product
+            };
+            graph.degrees[node].powf(f64::from(normalization.power(mode).0) / 2.0)
+        };
+        for &(from, to, weight) in &self.links {
+            // A node of no degree is nothing, whatever leads to it.
+            let sound = graph.degrees[from] > 0.0 && graph.degrees[to] > 0.0;
+            let by = weight * power(from) * power(to);
+            let (at, other) = if back { (to, from) } else { (from, to) };
+            for k in 0..nodes[0].len() {
+                out[at][k] += if sound { by * nodes[other][k] } else { 0.0 };
+            }
+        }
+        out
+    }
+
+    /// The mean over layers, or what it is to gradients.
+    fn smooth(&self, nodes: &Nodes, back: bool) -> Nodes {
         let (mut sum, mut last) = (nodes.clone(), nodes.clone());
         for _ in 0..self.settings.layers {
-            last = self.graph.neighbours(self.settings.normalization, &last);
+            last = self.layer(&last, back);
             for (sum, last) in sum.iter_mut().zip(&last) {
                 sum.iter_mut().zip(last).for_each(|(sum, x)| *sum += x);
             }
@@ -94,8 +130,8 @@ impl Naive {
 
     /// The gradient by parameters, with what regularizes them.
     fn gradient(&self, x: &Nodes, batch: u32) -> (f64, Nodes) {
-        let (loss, by_e) = self.head(&self.smooth(x), batch);
-        let mut g = self.smooth(&by_e);
+        let (loss, by_e) = self.head(&self.smooth(x, false), batch);
+        let mut g = self.smooth(&by_e, true);
         let lambda = self.settings.regularization / f64::from(self.settings.batches());
         for ((g, x), degree) in g.iter_mut().zip(x).zip(&self.graph.degrees) {
             g.iter_mut()
@@ -110,7 +146,7 @@ impl Naive {
         let lambda = self.settings.regularization / f64::from(self.settings.batches());
         let squares = x.iter().zip(&self.graph.degrees);
         let squares = squares.map(|(x, degree)| degree * x.iter().map(|x| x * x).sum::<f64>());
-        self.head(&self.smooth(x), 0).0 + 0.5 * lambda * squares.sum::<f64>()
+        self.head(&self.smooth(x, false), 0).0 + 0.5 * lambda * squares.sum::<f64>()
     }
 
     /// The embeddings and the losses of epochs.
@@ -127,8 +163,64 @@ impl Naive {
             let (rate, g) = (self.settings.rate(), g.into_iter().flatten());
             moments.step((rate, batch as i32 + 1), x.iter_mut().flatten(), g);
         }
-        (self.smooth(&x), losses)
+        (self.smooth(&x, false), losses)
     }
+}
+
+/// The edges of a bed, times what they count.
+fn links(
+    bed: &Bed,
+    settings: &Settings,
+    users: &[u32],
+    products: &[u32],
+) -> Vec<(usize, usize, f64)> {
+    let mut links = Vec::new();
+    for (mode, edges) in &bed.found.data.edges {
+        let (rows, first) = match mode {
+            Mode::User => (users, 0),
+            _ => (products, users.len()),
+        };
+        let place = |row: u32| first + rows.binary_search(&row).unwrap();
+        let by = settings.edge_weight(*mode);
+        let entries = linked::entries(&bed.found, *mode, &edges.forward).into_iter();
+        links.extend(
+            entries.map(|((from, to), weight)| (place(from), place(to), by * f64::from(weight))),
+        );
+    }
+    links
+}
+
+/// A bed with edges between users, one way or both, and weighted ones between products, loops among them.
+fn linked_bed(rows: &[Row], directed: bool, mode: IoMode) -> Bed {
+    let mut bed = bed(rows, mode);
+    let list = |count: i64, ids: i64, by: i64| {
+        let edge = |i: i64| (i * 7 % ids, (i * i + by) % ids, 0.5 + (i % 3) as f64);
+        let edges: Vec<(i64, i64, f64)> = (0..count).map(edge).collect();
+        let ends = |of: fn(&(i64, i64, f64)) -> i64| -> ArrayRef {
+            Arc::new(edges.iter().map(of).collect::<Int64Array>())
+        };
+        let weights: Float64Array = edges.iter().map(|edge| Some(edge.2)).collect();
+        parquet_of(
+            vec![
+                ("a", ends(|edge| edge.0)),
+                ("b", ends(|edge| edge.1)),
+                ("w", Arc::new(weights)),
+            ],
+            100,
+        )
+    };
+    let users = EdgeSpec {
+        directed,
+        ..linked::spec(Mode::User)
+    };
+    let products = EdgeSpec {
+        weight: Some("w".to_owned()),
+        ..linked::spec(Mode::Product)
+    };
+    for (list, spec) in [(list(90, 40, 3), users), (list(200, 200, 1), products)] {
+        linked::link(&mut bed.found, &inputs(&[list]), &spec).unwrap();
+    }
+    bed
 }
 
 fn heads() -> [Settings; 2] {
@@ -153,23 +245,34 @@ fn heads() -> [Settings; 2] {
 /// After the first step the mean of gradients is a tenth of the gradient.
 #[test]
 fn gradients_are_differences_of_the_loss() {
-    let mut bed = bed(&small(), IoMode::Mmap);
+    let mut beds = [
+        bed(&small(), IoMode::Mmap),
+        linked_bed(&small(), true, IoMode::Mmap),
+        linked_bed(&small(), false, IoMode::Mmap),
+    ];
     for head in heads() {
-        for (layers, normalization) in [
-            (0, Normalization::Symmetric),
-            (1, Normalization::Symmetric),
-            (2, Normalization::RandomWalk),
-            (3, Normalization::Symmetric),
+        for (bed, layers, normalization) in [
+            (0, 0, Normalization::Symmetric),
+            (0, 1, Normalization::Symmetric),
+            (0, 2, Normalization::RandomWalk),
+            (0, 3, Normalization::Symmetric),
+            (1, 0, Normalization::Symmetric),
+            (1, 2, Normalization::Symmetric),
+            (1, 1, Normalization::None),
+            (2, 2, Normalization::Symmetric),
         ] {
+            let bed = &mut beds[bed];
             let settings = Settings {
                 layers,
                 normalization,
+                user_edge_weight: 1.5,
+                product_edge_weight: 0.25,
                 epochs: 1,
                 batches: Some(1),
                 ..head.clone()
             };
-            let trained = train(&mut bed, &settings).unwrap();
-            let naive = Naive::new(&bed, &settings);
+            let trained = train(bed, &settings).unwrap();
+            let naive = Naive::new(bed, &settings);
             let mut x = naive.start();
             let means = |of: u16, grid: &Grid| {
                 let keys = KeyRange::Blocks {
@@ -215,17 +318,21 @@ fn gradients_are_differences_of_the_loss() {
 
 #[test]
 fn training_is_that_of_the_whole_computation() {
-    let mut bed = bed(&small(), IoMode::Mmap);
+    let mut beds = [
+        bed(&small(), IoMode::Mmap),
+        linked_bed(&small(), true, IoMode::Mmap),
+    ];
     for head in heads() {
-        for (layers, batches) in [(0, 3), (1, 1), (3, 3)] {
+        for (bed, layers, batches) in [(0, 0, 3), (0, 1, 1), (0, 3, 3), (1, 2, 3)] {
+            let bed = &mut beds[bed];
             let settings = Settings {
                 layers,
                 epochs: 3,
                 batches: Some(batches),
                 ..head.clone()
             };
-            let trained = train(&mut bed, &settings).unwrap();
-            let (exact, losses) = Naive::new(&bed, &settings).train();
+            let trained = train(bed, &settings).unwrap();
+            let (exact, losses) = Naive::new(bed, &settings).train();
             for (found, exact) in trained.objectives.iter().zip(losses) {
                 assert!(
                     (found - exact).abs() < 1e-4 * exact,
@@ -244,8 +351,8 @@ fn training_is_that_of_the_whole_computation() {
 #[test]
 fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
     let rows = some_rows(20_000, 5);
-    let mut reference = bed(&rows, IoMode::Mmap);
-    let mut other = bed(&rows, IoMode::Pread);
+    let mut reference = linked_bed(&rows, true, IoMode::Mmap);
+    let mut other = linked_bed(&rows, true, IoMode::Pread);
     other.found.world.backwards = true;
     for head in heads() {
         let settings = Settings {
@@ -313,6 +420,32 @@ fn a_run_goes_on_from_a_pause_and_frees_what_nobody_reads() {
         assert_eq!(Training::epochs_done(&program), 4);
         assert!(result(&bed, &program) == expected);
     }
+}
+
+/// Edges that count nothing leave every bit as it is.
+#[test]
+fn edges_that_count_nothing_change_nothing() {
+    let rows = small();
+    let mut plain = bed(&rows, IoMode::Mmap);
+    let mut linked = linked_bed(&rows, true, IoMode::Mmap);
+    let settings = Settings {
+        user_edge_weight: 0.0,
+        product_edge_weight: 0.0,
+        epochs: 2,
+        ..heads()[0].clone()
+    };
+    let expected = train(&mut plain, &settings).unwrap();
+    assert!(train(&mut linked, &settings).unwrap() == expected);
+    let weighted = Settings {
+        user_edge_weight: 1.0,
+        normalization: Normalization::RandomWalk,
+        ..settings
+    };
+    let graph = linked.graph(Caches::default());
+    let refused = LightGcn::new(weighted.clone(), graph).err().unwrap();
+    assert_eq!(refused.key, "normalization");
+    let graph = plain.graph(Caches::default());
+    assert!(LightGcn::new(weighted, graph).is_ok());
 }
 
 /// Users of four tastes buy of their taste's products alone, some of which are popular: scores tell tastes apart where counts do not.

@@ -254,6 +254,7 @@ fn train(data: &mut Ingested, settings: &Settings) -> Result<Trained, String> {
         train: train_part(data).clone(),
         decay: None,
         attributes: data.data.attributes.clone(),
+        edges: BTreeMap::new(),
         given: BTreeMap::new(),
     };
     let mut program = Als::new(settings.clone(), input).map_err(|error| error.to_string())?;

@@ -72,6 +72,7 @@ fn program(bed: &Bed, kind: Kind, epochs: u32, stopping: Option<Stopping>) -> Bo
                 small: tensor::Small::default(),
                 train: bed.input.train.clone(),
                 attributes: BTreeMap::new(),
+                edges: BTreeMap::new(),
                 given: BTreeMap::new(),
                 decay: None,
             };

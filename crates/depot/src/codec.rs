@@ -9,8 +9,8 @@ use prost::Message;
 use std::collections::BTreeMap;
 use tensor::{
     Attribute, AttributeKind, Attributes, Axis, BlockId, CONTEXTS_MAX, ContextAxis, Cycle, DataSet,
-    Decay, DepotId, Digest, Duplicates, Grid, IdKind, Mode, ObjectKey, PartitionRef, Partitions,
-    SealedRef, SplitPart, TableId, TimeAxis, TimeBin, View, ViewSpec,
+    Decay, DepotId, Digest, Duplicates, Grid, IdKind, Mode, ModeEdges, ObjectKey, PartitionRef,
+    Partitions, SealedRef, SplitPart, TableId, TimeAxis, TimeBin, View, ViewSpec,
 };
 
 /// Its last digit is the version of the frame.
@@ -129,19 +129,29 @@ fn sealed(message: m::SealedMessage) -> Result<SealedRef, Reason> {
     })
 }
 
-fn from_partitions(partitions: &Partitions) -> m::PartitionsMessage {
-    let list = |list: &[PartitionRef]| {
-        list.iter()
-            .map(|partition| m::PartitionMessage {
-                object: Some(from_sealed(&partition.object)),
-                rows: partition.rows,
-                interactions: partition.interactions,
-            })
-            .collect()
+fn from_list(list: &[PartitionRef]) -> Vec<m::PartitionMessage> {
+    let one = |partition: &PartitionRef| m::PartitionMessage {
+        object: Some(from_sealed(&partition.object)),
+        rows: partition.rows,
+        interactions: partition.interactions,
     };
+    list.iter().map(one).collect()
+}
+
+fn list(messages: Vec<m::PartitionMessage>) -> Result<Vec<PartitionRef>, Reason> {
+    each(messages, |partition| {
+        Ok(PartitionRef {
+            object: sealed(required(partition.object, "object of a partition")?)?,
+            rows: partition.rows,
+            interactions: partition.interactions,
+        })
+    })
+}
+
+fn from_partitions(partitions: &Partitions) -> m::PartitionsMessage {
     m::PartitionsMessage {
-        user_major: list(&partitions.user_major),
-        product_major: list(&partitions.product_major),
+        user_major: from_list(&partitions.user_major),
+        product_major: from_list(&partitions.product_major),
         interactions: partitions.interactions,
         netted: partitions.netted,
     }
@@ -149,16 +159,9 @@ fn from_partitions(partitions: &Partitions) -> m::PartitionsMessage {
 
 fn partitions(message: Option<m::PartitionsMessage>) -> Result<Partitions, Reason> {
     let message = required(message, "partitions")?;
-    let one = |partition: m::PartitionMessage| {
-        Ok(PartitionRef {
-            object: sealed(required(partition.object, "object of a partition")?)?,
-            rows: partition.rows,
-            interactions: partition.interactions,
-        })
-    };
     Ok(Partitions {
-        user_major: each(message.user_major, one)?,
-        product_major: each(message.product_major, one)?,
+        user_major: list(message.user_major)?,
+        product_major: list(message.product_major)?,
         interactions: message.interactions,
         netted: message.netted,
     })
@@ -293,6 +296,51 @@ fn attributes(message: m::AttributesMessage) -> Result<(Mode, Attributes), Reaso
     Ok((value(&Mode::ALL, message.mode, "mode")?, attributes))
 }
 
+fn from_bad_rows(bad_rows: &BTreeMap<String, u64>) -> Vec<m::BadRowsMessage> {
+    let one = |(reason, &rows): (&String, &u64)| m::BadRowsMessage {
+        reason: reason.clone(),
+        rows,
+    };
+    bad_rows.iter().map(one).collect()
+}
+
+fn bad_rows(messages: Vec<m::BadRowsMessage>) -> BTreeMap<String, u64> {
+    let rows = messages.into_iter().map(|bad| (bad.reason, bad.rows));
+    rows.collect()
+}
+
+fn from_edges(mode: Mode, edges: &ModeEdges) -> m::EdgesMessage {
+    m::EdgesMessage {
+        mode: code(&Mode::ALL, &mode),
+        from: edges.from.clone(),
+        to: edges.to.clone(),
+        weight: edges.weight.clone(),
+        directed: edges.directed,
+        forward: from_list(&edges.forward),
+        backward: from_list(&edges.backward),
+        input_rows: edges.input_rows,
+        bad_rows: from_bad_rows(&edges.bad_rows),
+        unknown: edges.unknown,
+        loops: edges.loops,
+    }
+}
+
+fn edges(message: m::EdgesMessage) -> Result<(Mode, ModeEdges), Reason> {
+    let edges = ModeEdges {
+        from: message.from,
+        to: message.to,
+        weight: message.weight,
+        directed: message.directed,
+        forward: list(message.forward)?,
+        backward: list(message.backward)?,
+        input_rows: message.input_rows,
+        bad_rows: bad_rows(message.bad_rows),
+        unknown: message.unknown,
+        loops: message.loops,
+    };
+    Ok((value(&Mode::ALL, message.mode, "mode")?, edges))
+}
+
 fn from_data_set(data: &DataSet) -> m::DataSetMessage {
     m::DataSetMessage {
         lineage: from_digest(data.lineage),
@@ -318,18 +366,16 @@ fn from_data_set(data: &DataSet) -> m::DataSetMessage {
             })
             .collect(),
         input_rows: data.input_rows,
-        bad_rows: data
-            .bad_rows
-            .iter()
-            .map(|(reason, &rows)| m::BadRowsMessage {
-                reason: reason.clone(),
-                rows,
-            })
-            .collect(),
+        bad_rows: from_bad_rows(&data.bad_rows),
         attributes: data
             .attributes
             .iter()
             .map(|(mode, known)| from_attributes(*mode, known))
+            .collect(),
+        edges: data
+            .edges
+            .iter()
+            .map(|(mode, edges)| from_edges(*mode, edges))
             .collect(),
     }
 }
@@ -347,21 +393,29 @@ fn data_set(message: m::DataSetMessage) -> Result<DataSet, Reason> {
     let (user, product) = (axis(message.user)?, axis(message.product)?);
     let attributes: BTreeMap<Mode, Attributes> =
         each(message.attributes, attributes)?.into_iter().collect();
+    let edges: BTreeMap<Mode, ModeEdges> = each(message.edges, edges)?.into_iter().collect();
+    let grid_of = |mode: Mode, what: &str| match mode {
+        Mode::User => Ok(&user.grid),
+        Mode::Product => Ok(&product.grid),
+        Mode::Time | Mode::Context => Err(format!("it has {what} of {mode}")),
+    };
+    for (mode, edges) in &edges {
+        let blocks = grid_of(*mode, "edges")?.rows.len();
+        let backward = if edges.directed { blocks } else { 0 };
+        if (edges.forward.len(), edges.backward.len()) != (blocks, backward) {
+            return Err(format!("its edges of {mode}s do not fit their grid"));
+        }
+    }
     for (mode, known) in &attributes {
-        let grid = match mode {
-            Mode::User => &user.grid,
-            Mode::Product => &product.grid,
-            Mode::Time | Mode::Context => return Err(format!("it has attributes of {mode}")),
-        };
+        let grid = grid_of(*mode, "attributes")?;
         if known.attributes.is_empty() || known.blocks.len() != grid.rows.len() {
             return Err(format!("its attributes of {mode} do not fit their grid"));
         }
     }
     Ok(DataSet {
         lineage: digest(&message.lineage)?,
-        user,
-        product,
         attributes,
+        edges,
         time: time.transpose()?,
         context: message
             .context
@@ -377,11 +431,9 @@ fn data_set(message: m::DataSetMessage) -> Result<DataSet, Reason> {
             ))
         })?,
         input_rows: message.input_rows,
-        bad_rows: message
-            .bad_rows
-            .into_iter()
-            .map(|bad| (bad.reason, bad.rows))
-            .collect(),
+        bad_rows: bad_rows(message.bad_rows),
+        user,
+        product,
     })
 }
 

@@ -143,6 +143,11 @@ impl Body {
                             .values()
                             .flat_map(|known| known.blocks.clone()),
                     )
+                    .chain(
+                        data.edges
+                            .values()
+                            .flat_map(|edges| edges.partitions().map(|one| one.object)),
+                    )
                     .collect()
             }
             Body::View(view) => partitions(&view.view.partitions),

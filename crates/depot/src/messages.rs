@@ -152,6 +152,34 @@ pub(crate) struct DataSetMessage {
     pub nets: bool,
     #[prost(message, optional, boxed, tag = "12")]
     pub context: Option<Box<ContextAxisMessage>>,
+    #[prost(message, repeated, tag = "13")]
+    pub edges: Vec<EdgesMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct EdgesMessage {
+    #[prost(uint32, tag = "1")]
+    pub mode: u32,
+    #[prost(string, tag = "2")]
+    pub from: String,
+    #[prost(string, tag = "3")]
+    pub to: String,
+    #[prost(string, optional, tag = "4")]
+    pub weight: Option<String>,
+    #[prost(bool, tag = "5")]
+    pub directed: bool,
+    #[prost(message, repeated, tag = "6")]
+    pub forward: Vec<PartitionMessage>,
+    #[prost(message, repeated, tag = "7")]
+    pub backward: Vec<PartitionMessage>,
+    #[prost(uint64, tag = "8")]
+    pub input_rows: u64,
+    #[prost(message, repeated, tag = "9")]
+    pub bad_rows: Vec<BadRowsMessage>,
+    #[prost(uint64, tag = "10")]
+    pub unknown: u64,
+    #[prost(uint64, tag = "11")]
+    pub loops: u64,
 }
 
 /// A number where it has moments, else one of levels.

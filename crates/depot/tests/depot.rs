@@ -12,8 +12,8 @@ use std::path::Path;
 use store::{Cache, IoMode, Sealed};
 use tensor::{
     Attribute, AttributeKind, Attributes, Axis, BlockId, ContextAxis, Cycle, DataSet, DepotId,
-    Digest, Duplicates, Grid, IdKind, Mode, ObjectKey, PartitionRef, Partitions, SealedRef,
-    SplitPart, TableId, TimeAxis, TimeBin, View, ViewSpec,
+    Digest, Duplicates, Grid, IdKind, Mode, ModeEdges, ObjectKey, PartitionRef, Partitions,
+    SealedRef, SplitPart, TableId, TimeAxis, TimeBin, View, ViewSpec,
 };
 
 /// Both kinds of places, each empty, with a cache.
@@ -121,6 +121,41 @@ fn data_set() -> DataSet {
         input_rows: u64::MAX,
         bad_rows: BTreeMap::from([("null user".to_owned(), 4)]),
         attributes: BTreeMap::from([(Mode::Product, attributes())]),
+        edges: BTreeMap::from([(Mode::User, follows()), (Mode::Product, bundles())]),
+    }
+}
+
+fn list(seed: u8) -> Vec<PartitionRef> {
+    let partition = |seed| PartitionRef {
+        object: refer(seed),
+        rows: 2,
+        interactions: 5,
+    };
+    (seed..seed + 3).map(partition).collect()
+}
+
+fn follows() -> ModeEdges {
+    ModeEdges {
+        from: "follower".to_owned(),
+        to: "followed".to_owned(),
+        weight: None,
+        directed: true,
+        forward: list(50),
+        backward: list(60),
+        input_rows: 99,
+        bad_rows: BTreeMap::from([("null_to".to_owned(), 1)]),
+        unknown: 2,
+        loops: 3,
+    }
+}
+
+fn bundles() -> ModeEdges {
+    ModeEdges {
+        weight: Some("times".to_owned()),
+        directed: false,
+        forward: list(70),
+        backward: Vec::new(),
+        ..follows()
     }
 }
 
@@ -169,6 +204,7 @@ fn bodies() -> Vec<Body> {
         value_column: None,
         bad_rows: BTreeMap::new(),
         attributes: BTreeMap::new(),
+        edges: BTreeMap::new(),
         ..data.clone()
     };
     let cycle = DataSet {

@@ -173,6 +173,7 @@ impl Problem {
             non_negative: self.non_negative,
             biases: self.biases(),
             sums: self.sums,
+            neighbours: None,
         }
     }
 
@@ -333,7 +334,7 @@ impl Problem {
         if self.sums.is_some() {
             step.small_equations(&mut equations);
         }
-        let tally = pool.install(|| step.finish(&mut out));
+        let (tally, _) = pool.install(|| step.finish(&self.offsets, &mut out));
         (out, tally, equations)
     }
 

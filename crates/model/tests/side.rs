@@ -146,6 +146,7 @@ fn half_step(preset: Preset, solver: Solver, biased: bool, simd: Simd, threads: 
         non_negative: false,
         biases: biases(biased, Mode::User),
         sums: None,
+        neighbours: None,
     };
     let table = products(biased);
     let gram = model::als::gram::block_gram(simd, WIDTH, &table);
@@ -182,7 +183,8 @@ fn half_step(preset: Preset, solver: Solver, biased: bool, simd: Simd, threads: 
     let mut sums = vec![0.0; side_len(WIDTH, &side_op(biased))];
     pool.install(|| {
         step.piece(csr, 0, factors, &desks, &mut rows);
-        assert_eq!(step.finish(&mut rows).failed, None);
+        let (tally, _) = step.finish(&offsets, &mut rows);
+        assert_eq!(tally.failed, None);
         side.partial(&op, &rows, &offsets, &mut sums);
         side.read_out(&op, &offsets, 0, &mut rows).unwrap();
         op.biases.complete(WIDTH, &mut rows);

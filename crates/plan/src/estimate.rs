@@ -29,6 +29,8 @@ pub const GATHERED_BYTES_PER_S: f64 = 3.0e10;
 const ARRANGED_TABLE_BYTES: u64 = 16 << 20;
 /// Bytes of an interaction that is arranged, with its share of where lines end.
 const ARRANGED_BYTES: u64 = 4;
+/// Bytes of a sealed edge: the row that it leads to, and its weight.
+const EDGE_BYTES: u64 = 8;
 /// Assumed bytes per second that a worker can receive.
 pub const NETWORK_BYTES_PER_S: f64 = 1.0e9;
 /// Assumed rows per second and thread of ingest.
@@ -59,6 +61,10 @@ pub struct Workload {
     pub products_of: u64,
     /// Whether they go by ranges of columns where tables are long.
     pub arranges: bool,
+    /// Entries of edges between users and between products, as they are sealed.
+    pub edges: u64,
+    /// Passes over them in which an epoch gathers rows.
+    pub products_of_edges: u64,
     /// Tables like those of the factors that training keeps beside them.
     pub kept_tables: u64,
     /// Rank of the factors.
@@ -177,6 +183,7 @@ impl Estimate {
         let data = 2 * job.interactions * entry
             + 8 * rows
             + 32 * rows
+            + job.edges * EDGE_BYTES
             + of_sides(&|side, rows| side.data(rows));
         let views = 2 * job.interactions * (entry - words(&|factored| !factored)) + 3 * 8 * rows;
         let factors = (rows + small_rows) * row_bytes;
@@ -296,14 +303,15 @@ impl Estimate {
             let samples = (job.samples * job.interactions) as f64;
             samples * width as f64 / (threads * SAMPLE_COLUMNS_PER_S)
         } else if job.products_of > 0 {
-            let gathered = job.products_of * job.interactions * row_bytes;
+            let named = job.products_of * job.interactions + job.products_of_edges * job.edges;
+            let gathered = named * row_bytes;
             let turned = 4.0 * rows as f64 * (width * width) as f64;
             (gathered as f64 / GATHERED_BYTES_PER_S + turned / FLOPS_PER_THREAD) / threads
         } else {
             flops / (threads * FLOPS_PER_THREAD)
         };
         let epoch_seconds = work_seconds + traffic as f64 / workers as f64 / NETWORK_BYTES_PER_S;
-        let read = job.interactions + of_sides(&|side, rows| side.rows_read(rows));
+        let read = job.interactions + job.edges + of_sides(&|side, rows| side.rows_read(rows));
         let ingest_seconds = read as f64 / (threads * INGEST_ROWS_PER_S);
         Estimate {
             user_blocks,
@@ -361,6 +369,8 @@ mod tests {
             samples: 0,
             products_of: 0,
             arranges: false,
+            edges: 0,
+            products_of_edges: 0,
             kept_tables: 0,
             rank: 64,
             columns_beside: 0,
@@ -505,6 +515,31 @@ mod tests {
             plain.traffic_per_epoch.0 + moved
         );
         assert!(phase(&linear, "maps").is_some());
+    }
+
+    #[test]
+    fn edges_take_disk_and_passes_over_them_time() {
+        let graph = Workload {
+            products_of: 8,
+            ..job()
+        };
+        let plain = Estimate::of(&graph);
+        let stored = Workload {
+            edges: 1_000_000,
+            ..graph
+        };
+        let linked = Estimate::of(&stored);
+        assert_eq!(linked.data_disk.0, plain.data_disk.0 + 8_000_000);
+        assert!(linked.ingest_seconds > plain.ingest_seconds);
+        assert_eq!(
+            linked.epoch_seconds.to_bits(),
+            plain.epoch_seconds.to_bits()
+        );
+        let used = Estimate::of(&Workload {
+            products_of_edges: 8,
+            ..stored
+        });
+        assert!(used.epoch_seconds > plain.epoch_seconds);
     }
 
     #[test]

@@ -367,7 +367,7 @@ fn seal(
     Ok(files)
 }
 
-fn typed_id(kind: IdKind, id: &[u8]) -> Result<IdRef<'_>, TablesError> {
+pub(crate) fn typed_id(kind: IdKind, id: &[u8]) -> Result<IdRef<'_>, TablesError> {
     let number = || {
         id.try_into()
             .map(u64::from_be_bytes)

@@ -183,7 +183,7 @@ pub enum TablesError {
     },
     /// A combined value leaves the range of f32.
     #[error(
-        "column `{column}`: the combined value of one user, product and time bin leaves the range of f32: scale it down"
+        "column `{column}`: the combined value of several rows leaves the range of f32: scale it down"
     )]
     ValueOverflow {
         /// The column of values.
@@ -206,6 +206,9 @@ pub enum TablesError {
     /// A table of attributes is not what it should be.
     #[error("{0}")]
     BadAttributes(String),
+    /// Lists of edges are not what they should be.
+    #[error("{0}")]
+    BadEdges(String),
     /// A table of vectors is not what it should be.
     #[error("{0}")]
     BadVectors(String),

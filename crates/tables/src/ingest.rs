@@ -89,7 +89,7 @@ pub(crate) fn collected(reduced: Reduced) -> Result<Vec<Vec<u8>>, TablesError> {
     }
 }
 
-fn key(table: TableId, block: u32) -> ObjectKey {
+pub(crate) fn key(table: TableId, block: u32) -> ObjectKey {
     ObjectKey::Block {
         table,
         block: BlockId(block),
@@ -201,7 +201,7 @@ impl Ingest {
                 mode: ids.mode,
                 column: ids.column.to_owned(),
                 id_kind: ids.kind,
-                runs: self.id_runs(ids.run),
+                runs: id_runs(&self.scans, ids.run),
                 interactions,
             });
             let reads = vec![Read::rows(self.all_splits(ids.runs))];
@@ -279,23 +279,6 @@ impl Ingest {
             *bad.entry(reason.key().to_owned()).or_default() += count;
         }
         bad
-    }
-
-    fn id_runs(&self, run_of: fn(&op::Segment) -> op::IdRun) -> Vec<IdRunPlace> {
-        let mut places = Vec::new();
-        for (split, scan) in self.scans.iter().enumerate() {
-            let mut start = 0;
-            for segment in &scan.segments {
-                let run = run_of(segment);
-                places.push(IdRunPlace {
-                    split: split as u32,
-                    start,
-                    run,
-                });
-                start += run.bytes;
-            }
-        }
-        places
     }
 
     fn after_dictionary(&mut self, partials: &[Vec<u8>]) -> Result<Turn, TablesError> {
@@ -387,25 +370,8 @@ impl Ingest {
             count: grid.blocks(),
             stride_log2: grid.stride_log2,
         };
-        // Where the runs of the next segment begin among all of a mode.
-        let mut starts = [0_u64; 3];
         let mut tasks = Vec::new();
-        for (split, scan) in self.scans.iter().enumerate() {
-            let segment = |segment: &op::Segment| {
-                let runs = [segment.users, segment.products, segment.contexts];
-                let [users, products, contexts] =
-                    [0, 1, 2].map(|mode| (starts[mode], runs[mode].ids));
-                for (start, run) in starts.iter_mut().zip(runs) {
-                    *start += u64::from(run.ids);
-                }
-                ShuffleSegment {
-                    records: segment.records,
-                    users,
-                    products,
-                    contexts,
-                }
-            };
-            let segments: Vec<ShuffleSegment> = scan.segments.iter().map(segment).collect();
+        for (split, segments) in segments(&self.scans).into_iter().enumerate() {
             let cost = segments
                 .iter()
                 .map(|segment| u64::from(segment.records))
@@ -418,6 +384,7 @@ impl Ingest {
                 product: blocks(&axes.product.grid),
                 first_bin: axes.first_bin,
                 bins: axes.time.as_ref().map_or(1, |time| time.bins),
+                edges: None,
             });
             let split = split as u32;
             let rows = self.modes().into_iter().map(|ids| key(ids.rows, 0));
@@ -553,6 +520,7 @@ impl Ingest {
             input_rows: self.survey.rows(),
             bad_rows: self.bad_rows(),
             attributes: BTreeMap::new(),
+            edges: BTreeMap::new(),
         });
         Ok(Turn {
             finished: true,
@@ -561,8 +529,50 @@ impl Ingest {
     }
 }
 
+/// Where the runs of ids of a mode lie.
+pub(crate) fn id_runs(
+    scans: &[ScanReport],
+    run_of: fn(&op::Segment) -> op::IdRun,
+) -> Vec<IdRunPlace> {
+    let mut places = Vec::new();
+    for (split, scan) in scans.iter().enumerate() {
+        let mut start = 0;
+        for segment in &scan.segments {
+            let run = run_of(segment);
+            places.push(IdRunPlace {
+                split: split as u32,
+                start,
+                run,
+            });
+            start += run.bytes;
+        }
+    }
+    places
+}
+
+/// The segments of each split, as they are shuffled.
+pub(crate) fn segments(scans: &[ScanReport]) -> Vec<Vec<ShuffleSegment>> {
+    // Where the runs of the next segment begin among all of a mode.
+    let mut starts = [0_u64; 3];
+    let mut segment = |segment: &op::Segment| {
+        let runs = [segment.users, segment.products, segment.contexts];
+        let [users, products, contexts] = [0, 1, 2].map(|mode| (starts[mode], runs[mode].ids));
+        for (start, run) in starts.iter_mut().zip(runs) {
+            *start += u64::from(run.ids);
+        }
+        ShuffleSegment {
+            records: segment.records,
+            users,
+            products,
+            contexts,
+        }
+    };
+    let of_scan = |scan: &ScanReport| scan.segments.iter().map(&mut segment).collect();
+    scans.iter().map(of_scan).collect()
+}
+
 /// The runs of one block in the object of a split: a piece of each segment.
-fn runs_of(segments: &[Vec<u32>], split: u32, block: usize, runs: &mut Vec<RecordRun>) {
+pub(crate) fn runs_of(segments: &[Vec<u32>], split: u32, block: usize, runs: &mut Vec<RecordRun>) {
     let mut first = 0;
     for starts in segments {
         let (Some(&start), Some(&end)) = (starts.get(block), starts.get(block + 1)) else {

@@ -7,6 +7,7 @@ pub mod attributes;
 pub mod columns;
 pub mod combine;
 pub mod dictionary;
+pub mod edges;
 pub mod error;
 pub mod ingest;
 pub mod intern;
@@ -28,6 +29,7 @@ pub mod vectors;
 pub mod view;
 
 pub use attributes::{AttributeSpec, AttributeSurvey, IngestAttributes};
+pub use edges::{EdgeSpec, EdgeSurvey, IngestEdges};
 pub use error::{ErrorKind, TablesError};
 pub use ingest::Ingest;
 pub use op::Op;

@@ -19,6 +19,25 @@ pub trait IdSink {
     fn id(&mut self, id: &[u8], count: u64) -> Result<(), TablesError>;
 }
 
+/// The count of the entry that a run of ids begins with, and the place of its id; else the bytes that it would have, 0 where
+/// that cannot be told yet.
+pub(crate) fn entry(bytes: &[u8], fixed: bool) -> Result<(u32, Range<usize>), u64> {
+    let word = |at: usize| {
+        let word = bytes.get(at..at + 4);
+        word.map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
+    };
+    let head = if fixed { 4 } else { 8 };
+    let length = if fixed { Some(8) } else { word(4) };
+    let (Some(count), Some(length)) = (word(0), length) else {
+        return Err(0);
+    };
+    let end = head + length as usize;
+    if bytes.len() < end {
+        return Err(end as u64);
+    }
+    Ok((count, head..end))
+}
+
 struct Cursor {
     place: IdRunPlace,
     /// Bytes of the run asked for so far.
@@ -40,27 +59,17 @@ impl Cursor {
 
     /// Parses the entry at `at`; `false` where it is not whole.
     fn parse(&mut self, fixed: bool) -> bool {
-        let rest = &self.buffer[self.at..];
-        let head = if fixed { 4 } else { 8 };
-        let word = |at: usize| {
-            rest.get(at..at + 4)
-                .map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-        };
-        let length = if fixed {
-            Some(8)
-        } else {
-            word(4).map(|length| length as usize)
-        };
-        let (Some(count), Some(length)) = (word(0), length) else {
-            return false;
-        };
-        if rest.len() < head + length {
-            self.lacks = (head + length) as u64;
-            return false;
+        match entry(&self.buffer[self.at..], fixed) {
+            Ok((count, id)) => {
+                (self.count, self.lacks) = (count, 0);
+                self.id = self.at + id.start..self.at + id.end;
+                true
+            }
+            Err(lacks) => {
+                self.lacks = lacks;
+                false
+            }
         }
-        (self.count, self.lacks) = (count, 0);
-        self.id = self.at + head..self.at + head + length;
-        true
     }
 
     fn id(&self) -> &[u8] {

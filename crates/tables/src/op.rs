@@ -41,6 +41,8 @@ pub enum Op {
     Words(WordsOp),
     /// Reads the vectors of some blocks.
     Vectors(VectorsOp),
+    /// Brings the ids of edges to rows of their mode.
+    Match(MatchOp),
 }
 
 /// Row groups of a table of attributes.
@@ -199,6 +201,29 @@ pub struct DictionaryReport {
     pub blocks: Vec<SealedRef>,
 }
 
+/// See [`Op::Match`]. Reads the runs of ids of all splits, and the dictionaries of all blocks. Writes a number for each id of each
+/// run, one run after the other: one more than its row, or 0 where no block has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MatchOp {
+    /// The type of the ids.
+    pub id_kind: IdKind,
+    /// Every segment's run, in order.
+    pub runs: Vec<IdRunPlace>,
+    /// Rows of each block.
+    pub rows: Vec<u32>,
+    /// log2 of the row ids that a block owns.
+    pub stride_log2: u8,
+}
+
+/// What records of edges stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EdgeRule {
+    /// The edge from the first row to the second.
+    Directed,
+    /// Also the one back; once where both rows are the same.
+    Both,
+}
+
 /// A segment to be shuffled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShuffleSegment {
@@ -272,6 +297,9 @@ pub struct ShuffleOp {
     pub first_bin: i64,
     /// How many bins.
     pub bins: u32,
+    /// Where records are edges of one mode: what they stand for. Then rows are those of [`MatchOp`], records of unknown ones are
+    /// left out, and only directed ones are written in the second orientation.
+    pub edges: Option<EdgeRule>,
 }
 
 /// The partial of a shuffle: of each segment, in each orientation, where the records of each block begin within it
@@ -282,6 +310,10 @@ pub struct ShuffleReport {
     pub user_major: Vec<Vec<u32>>,
     /// By product block.
     pub product_major: Vec<Vec<u32>>,
+    /// Edges of rows that are not known.
+    pub unknown: u64,
+    /// Edges of a row with itself.
+    pub loops: u64,
 }
 
 /// Sorted records of one block within the object of a split.

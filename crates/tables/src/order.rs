@@ -3,7 +3,7 @@
 //! A record is a few 32-bit words: row, column, time bin (where there is time), context (where there is context), value
 //! (f64, where there are values).
 
-use crate::op::{Blocks, Shape};
+use crate::op::{Blocks, EdgeRule, Shape};
 use tensor::Small;
 
 /// A segment's records with row ids, column by column, in the order of the file.
@@ -56,6 +56,36 @@ impl Translated {
             }
         }
         translated
+    }
+
+    /// Edges out of records whose rows count from 1, 0 being unknown; and how many were unknown, and how many join a row with itself.
+    /// An edge and the one back stand beside each other, so that both are combined in the order of the file.
+    pub fn edges(self, rule: EdgeRule) -> (Translated, u64, u64) {
+        let mut edges = Translated {
+            users: Vec::new(),
+            products: Vec::new(),
+            small: Small::default(),
+            values: Vec::new(),
+        };
+        let (mut unknown, mut loops) = (0, 0);
+        for (place, ends) in self.users.iter().zip(&self.products).enumerate() {
+            let (Some(from), Some(to)) = (ends.0.checked_sub(1), ends.1.checked_sub(1)) else {
+                unknown += 1;
+                continue;
+            };
+            let mut push = |from: u32, to: u32| {
+                edges.users.push(from);
+                edges.products.push(to);
+                edges.values.extend(self.values.get(place));
+            };
+            push(from, to);
+            if from == to {
+                loops += 1;
+            } else if rule == EdgeRule::Both {
+                push(to, from);
+            }
+        }
+        (edges, unknown, loops)
     }
 
     /// The records sorted by (row, column, time, context, place in the file), and where each block begins.
@@ -163,6 +193,27 @@ mod tests {
             expected.sort_by_key(|&place| records[place as usize]);
             prop_assert_eq!(order(&rows, &columns, small), expected);
         }
+    }
+
+    #[test]
+    fn edges_are_known_and_go_back_unless_they_are_directed() {
+        let shape = Shape {
+            small: Small::default(),
+            value: true,
+        };
+        // (from, to, weight): an edge, one of an unknown row, a loop.
+        let records = [0, 1, 7, 8, 2, 0, 1, 1, 1, 1, 5, 6];
+        let rows = [4, 9, 0];
+        let translated = || Translated::new(&records, shape, &rows, &rows, None, 0);
+        let (edges, unknown, loops) = translated().edges(EdgeRule::Both);
+        assert_eq!((unknown, loops), (1, 1));
+        assert_eq!(
+            (edges.users, edges.products),
+            (vec![3, 8, 8], vec![8, 3, 8])
+        );
+        assert_eq!(edges.values, [[7, 8], [7, 8], [5, 6]]);
+        let (edges, ..) = translated().edges(EdgeRule::Directed);
+        assert_eq!((edges.users, edges.products), (vec![3, 8], vec![8, 8]));
     }
 
     #[test]

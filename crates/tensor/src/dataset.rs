@@ -4,6 +4,7 @@
 use crate::attributes::Attributes;
 use crate::decay::Decay;
 use crate::digest::Digest;
+use crate::edges::ModeEdges;
 use crate::grid::Grid;
 use crate::key::{DepotId, ObjectKey};
 use crate::mode::{Mode, Small};
@@ -194,6 +195,8 @@ pub struct DataSet {
     pub bad_rows: BTreeMap<String, u64>,
     /// What is known of users and products besides, where tables of it were given.
     pub attributes: BTreeMap<Mode, Attributes>,
+    /// Edges between users and between products, where lists of them were given.
+    pub edges: BTreeMap<Mode, ModeEdges>,
 }
 
 impl DataSet {

@@ -9,6 +9,7 @@ pub mod csr;
 pub mod dataset;
 pub mod decay;
 pub mod digest;
+pub mod edges;
 pub mod grid;
 pub mod imported;
 pub mod key;
@@ -30,6 +31,7 @@ pub use dataset::{
 };
 pub use decay::Decay;
 pub use digest::Digest;
+pub use edges::ModeEdges;
 pub use grid::{Grid, GridError};
 pub use imported::Imported;
 pub use key::{BlockId, DepotId, KeyRange, ObjectKey, TableId, WorkerId};

@@ -4,6 +4,7 @@
 //! nor what the verb needs.
 
 mod attributes;
+mod edges;
 mod model;
 pub(crate) mod stopping;
 
@@ -175,6 +176,8 @@ fn input(merged: &Merged, needs: Needs, faults: &mut Faults) -> Input {
         ),
         user_attributes: attributes::tables(merged, "user", faults),
         product_attributes: attributes::tables(merged, "product", faults),
+        user_edges: edges::lists(merged, "user", faults),
+        product_edges: edges::lists(merged, "product", faults),
     }
 }
 
@@ -377,10 +380,13 @@ fn apart(
     };
     let attributes = [&input.user_attributes, &input.product_attributes];
     let attributes = attributes.into_iter().flatten().flat_map(|of| &of.files);
+    let edges = [&input.user_edges, &input.product_edges];
+    let edges = edges.into_iter().flatten().flat_map(|of| &of.files);
     let read: Vec<&Path> = input
         .files
         .iter()
         .chain(attributes)
+        .chain(edges)
         .chain(&model.initial_users)
         .chain(&model.initial_products)
         .chain(&model.initial_time)

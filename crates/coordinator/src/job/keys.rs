@@ -58,6 +58,15 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ),
     ("input.product_attributes", "The same of products."),
     (
+        "input.user_edges",
+        "Edges between users: who follows or knows whom, one row an edge. Ids without an interaction are left out and counted. What \
+         uses them: docs/graphs.md.",
+    ),
+    (
+        "input.product_edges",
+        "The same between products: what belongs together, replaces or is bought with what.",
+    ),
+    (
         "split",
         "What is held out. By bins, by hash or by given files, as the keys say; without keys nothing is held out.",
     ),
@@ -300,6 +309,66 @@ pub const KEYS: &[Key] = &[
         Some("512"),
         "Columns that all attributes may take: one a number, one a level. More are refused.",
     ),
+    texts(
+        "input.user_edges.files",
+        "Parquet files, directories of them, or globs. Without them there are no edges between users.",
+    ),
+    with_default(
+        text(
+            "input.user_edges.from",
+            "The column of the users that take from others: of those who follow.",
+        ),
+        "from",
+    ),
+    with_default(
+        text(
+            "input.user_edges.to",
+            "The column of the users that they take from: of those who are followed.",
+        ),
+        "to",
+    ),
+    text(
+        "input.user_edges.weight",
+        "The column of weights, 0 or more, added up where an edge stands several times. Absent: each edge weighs 1, however often it \
+         stands.",
+    ),
+    Key {
+        path: "input.user_edges.directed",
+        shape: Shape::Flag,
+        default: Some("false"),
+        flag: None,
+        help: "Whether edges lead one way, from `from` to `to`. Else each is also one back, and need stand only once.",
+    },
+    texts(
+        "input.product_edges.files",
+        "Parquet files, directories of them, or globs. Without them there are no edges between products.",
+    ),
+    with_default(
+        text(
+            "input.product_edges.from",
+            "The column of the products that take from others: of those who follow.",
+        ),
+        "from",
+    ),
+    with_default(
+        text(
+            "input.product_edges.to",
+            "The column of the products that they take from: of those who are followed.",
+        ),
+        "to",
+    ),
+    text(
+        "input.product_edges.weight",
+        "The column of weights, 0 or more, added up where an edge stands several times. Absent: each edge weighs 1, however often it \
+         stands.",
+    ),
+    Key {
+        path: "input.product_edges.directed",
+        shape: Shape::Flag,
+        default: Some("false"),
+        flag: None,
+        help: "Whether edges lead one way, from `from` to `to`. Else each is also one back, and need stand only once.",
+    },
     count(
         "split.validation_bins",
         0,
@@ -687,6 +756,21 @@ pub const KEYS: &[Key] = &[
         &[],
         "binary",
         "`spectral`, `filter`, `lightgcn`, `gcn`: whether an interaction weighs 1 or its value in the graph. Degrees are sums of weights.",
+    ),
+    real(
+        "model.user_edge_weight",
+        0.0,
+        1e6,
+        None,
+        "What an edge of [input.user_edges], times its weight, counts. `lightgcn`: beside an interaction, in layers and degrees; absent: 1. \
+         `als`: how strongly users are held to the mean of those they have edges to; absent: 0. 0: edges are not used.",
+    ),
+    real(
+        "model.product_edge_weight",
+        0.0,
+        1e6,
+        None,
+        "The same of [input.product_edges].",
     ),
     count(
         "model.walk_length",

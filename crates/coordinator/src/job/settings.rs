@@ -119,6 +119,10 @@ pub struct Input {
     pub user_attributes: Option<AttributeTables>,
     /// `[input.product_attributes]`.
     pub product_attributes: Option<AttributeTables>,
+    /// `[input.user_edges]`.
+    pub user_edges: Option<EdgeLists>,
+    /// `[input.product_edges]`.
+    pub product_edges: Option<EdgeLists>,
 }
 
 /// `input.context` and `input.context_cycle`.
@@ -146,6 +150,21 @@ pub struct AttributeTables {
     pub max_levels: u32,
     /// Columns that all attributes may take in a model.
     pub max_columns: u32,
+}
+
+/// Lists of edges of a mode.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EdgeLists {
+    /// Files, directories, globs and URLs, not yet expanded.
+    pub files: Vec<Location>,
+    /// The column of rows that take.
+    pub from: String,
+    /// The column of rows that they take from.
+    pub to: String,
+    /// The column of weights.
+    pub weight: Option<String>,
+    /// Whether edges lead one way.
+    pub directed: bool,
 }
 
 /// What becomes of rows that cannot be used.
@@ -375,6 +394,10 @@ pub struct Model {
     pub normalization: Normalization,
     /// What an interaction weighs in the graph.
     pub edges: Edges,
+    /// What an edge between users counts; `None`: as the algorithm says.
+    pub user_edge_weight: Option<f64>,
+    /// The same between products.
+    pub product_edge_weight: Option<f64>,
     /// The longest walks that count.
     pub walk_length: u32,
     /// Columns iterated beyond the rank; `None`: what fills whole vectors.

@@ -19,10 +19,12 @@ use std::path::Path;
 /// Where trials keep their checkpoints, below the place of the model.
 const PLACE: &str = "tune";
 /// Keys whose values are places, which start at a job file where they stand in it.
-const PLACES: [&str; 12] = [
+const PLACES: [&str; 14] = [
     "input.files",
     "input.user_attributes.files",
     "input.product_attributes.files",
+    "input.user_edges.files",
+    "input.product_edges.files",
     "split.validation_files",
     "split.test_files",
     "model.initial_users",

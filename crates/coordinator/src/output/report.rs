@@ -80,6 +80,9 @@ pub struct IngestReport {
     /// What is known of users and of products besides, where tables of attributes were given.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, AttributesReport>,
+    /// Edges between users and between products, where lists of them were given.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub edges: BTreeMap<String, EdgesReport>,
     /// BLAKE3 over the digests of all objects, in order: equal for equal bytes.
     pub digest: String,
     /// Whether the data set was there already.
@@ -97,6 +100,23 @@ pub struct AttributesReport {
     pub described: u64,
     /// Ids of the tables without an interaction, which were left out.
     pub unknown: u64,
+}
+
+/// The edges of a mode.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct EdgesReport {
+    /// Entries of their matrix: an edge that leads both ways is two.
+    pub entries: u64,
+    /// Whether they lead one way.
+    pub directed: bool,
+    /// Rows of the lists.
+    pub input_rows: u64,
+    /// Rows that join an id with itself.
+    pub loops: u64,
+    /// Rows with an id without an interaction, which were left out.
+    pub unknown: u64,
+    /// Rows left out for other reasons.
+    pub bad_rows: BTreeMap<String, u64>,
 }
 
 /// Blocks of each mode.

@@ -1,7 +1,7 @@
 //! Results for people.
 
 use crate::output::report::{
-    IngestReport, RecommendReport, RunReport, TrainReport, TuneReport, VerbOutput,
+    EdgesReport, IngestReport, RecommendReport, RunReport, TrainReport, TuneReport, VerbOutput,
 };
 use crate::output::sparkline;
 use comfy_table::{CellAlignment, Table, presets};
@@ -82,8 +82,29 @@ fn ingest(ingest: &IngestReport) -> String {
             HumanCount(known.unknown)
         )
     });
-    let lines = std::iter::once(first).chain(left_out).chain(attributes);
+    let edges = ingest.edges.iter();
+    let edges = edges.map(|(mode, edges)| format!("  {}", edges_line(mode, edges)));
+    let lines = std::iter::once(first).chain(left_out);
+    let lines = lines.chain(attributes).chain(edges);
     lines.collect::<Vec<String>>().join("\n")
+}
+
+/// What people are told of the edges of a mode.
+pub fn edges_line(mode: &str, edges: &EdgesReport) -> String {
+    let ways = if edges.directed {
+        "directed"
+    } else {
+        "both ways"
+    };
+    format!(
+        "{} edges between {mode}s ({ways}, {} rows of loops) from {} rows; {} rows name an id without an interaction and {} are bad: \
+         left out",
+        HumanCount(edges.entries),
+        HumanCount(edges.loops),
+        HumanCount(edges.input_rows),
+        HumanCount(edges.unknown),
+        HumanCount(edges.bad_rows.values().sum())
+    )
 }
 
 fn train(train: &TrainReport) -> String {

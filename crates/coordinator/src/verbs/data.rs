@@ -1,6 +1,7 @@
 //! The data set and its views: found in the depot, or made.
 
 use super::attributes;
+use super::edges;
 use super::engine::{Engine, Stage, failed, key_of};
 use super::input::{self, LocalFile};
 use super::moments::Moments;
@@ -19,7 +20,8 @@ use tables::{
     ValueRule,
 };
 use tensor::{
-    DataSet, Decay, DepotId, Digest, Partitions, ReadAt, Small, SplitPart, ViewSpec, super_blocks,
+    DataSet, Decay, DepotId, Digest, ModeEdges, Partitions, ReadAt, Small, SplitPart, ViewSpec,
+    super_blocks,
 };
 
 /// The bins of popularity of late.
@@ -70,6 +72,7 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
         spec,
         opened,
         attributes,
+        edges,
     } = survey(engine).await?;
     let depot = engine.depot(DepotId::DATA)?;
     if let Some((_, data)) = depot
@@ -106,6 +109,7 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
         .into_data_set()
         .ok_or_else(|| unfinished("ingest"))?;
     let data = attributes::ingest(engine, data, attributes, term).await?;
+    let data = edges::ingest(engine, data, edges, term).await?;
     depot
         .commit(term, Body::DataSet(data.clone()))
         .await
@@ -118,7 +122,7 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
 
 /// What an ingest reads.
 pub struct Input {
-    /// What the footers of interactions say; its lineage covers the attributes.
+    /// What the footers of interactions say; its lineage covers attributes and edges.
     pub survey: tables::Survey,
     /// How interactions are read.
     pub spec: ScanSpec,
@@ -126,6 +130,8 @@ pub struct Input {
     pub opened: Vec<Arc<LocalFile>>,
     /// Tables of attributes.
     pub attributes: attributes::Surveyed,
+    /// Lists of edges.
+    pub edges: edges::Surveyed,
 }
 
 /// Reads the footers of the job's input files and hashes what decides the data set.
@@ -142,11 +148,13 @@ pub async fn survey(engine: &Engine<'_>) -> Result<Input, Failure> {
             .map_err(|error| Failure::new(Refusal::Bug, error.to_string()))?;
     let survey = surveyed.map_err(|error| unfit(engine, error))?;
     let attributes = attributes::survey(engine, &survey).await?;
+    let edges = edges::survey(engine, &survey).await?;
     Ok(Input {
-        survey: attributes.extend(survey),
+        survey: edges.extend(attributes.extend(survey)),
         spec,
         opened,
         attributes,
+        edges,
     })
 }
 
@@ -245,6 +253,7 @@ fn report(data: &DataSet, reused: bool) -> IngestReport {
         input_rows: data.input_rows,
         bad_rows: data.bad_rows.clone(),
         attributes: attributes::report(data),
+        edges: edges::report(data),
         digest: digest(data).to_string(),
         reused,
     }
@@ -268,9 +277,11 @@ fn digest(data: &DataSet) -> Digest {
     });
     let attributes = data.attributes.values();
     let attributes = attributes.flat_map(|known| known.blocks.iter().copied());
+    let edges = data.edges.values().flat_map(ModeEdges::partitions);
     let hashes: Vec<Digest> = dictionaries
         .chain(partitions)
         .chain(attributes)
+        .chain(edges.map(|partition| partition.object))
         .map(|object| object.digest)
         .collect();
     let parts: Vec<&[u8]> = hashes.iter().map(|hash| &hash.0[..]).collect();

@@ -1,9 +1,11 @@
 //! What lies under a URL, and whether it is whole.
 
+use super::edges;
 use super::engine::{failed, open_depot};
 use crate::failure::Failure;
 use crate::job::settings::Location;
 use crate::output::report::VerifyReport;
+use crate::output::tables::edges_line;
 use crate::output::{Console, VerbOutput};
 use crate::progress::Unit;
 use depot::{Body, Depot, Model};
@@ -123,6 +125,8 @@ fn describe_data(
             lines.push(format!("  {}: {}", attribute.name, kind_of(attribute)));
         }
     }
+    let edges = edges::report(data);
+    lines.extend(edges.iter().map(|(mode, edges)| edges_line(mode, edges)));
     fields.insert(
         "data_set".to_owned(),
         json!({
@@ -138,6 +142,7 @@ fn describe_data(
             "input_rows": data.input_rows,
             "bad_rows": data.bad_rows,
             "attributes": data.attributes,
+            "edges": edges,
         }),
     );
 }

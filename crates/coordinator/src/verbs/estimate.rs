@@ -11,7 +11,7 @@ use model::sgd::Loss;
 use plan::Refusal;
 use plan::estimate::{Attributes, Estimate, Workload};
 use serde_json::json;
-use tensor::{ByteSize, DataSet, Mode, Small};
+use tensor::{ByteSize, DataSet, Mode, ModeEdges, Small};
 
 /// Rows behind one user and one product where nothing was counted yet: those of a grocer's year.
 const ROWS_PER_USER: u64 = 100;
@@ -40,6 +40,8 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         samples: samples(&settings.model),
         products_of: products_of(&settings.model),
         arranges: products_of(&settings.model) > 0,
+        edges: 0,
+        products_of_edges: products_of_edges(&settings.model),
         kept_tables: kept_tables(&settings.model),
         rank: u64::from(settings.model.rank),
         columns_beside: columns_beside(&settings.model),
@@ -64,12 +66,15 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         (job.bins, job.contexts) = (time, context);
         job.user_attributes = known_of(&data, Mode::User);
         job.product_attributes = known_of(&data, Mode::Product);
+        let sealed = data.edges.values().flat_map(ModeEdges::partitions);
+        job.edges = sealed.map(|partition| partition.interactions).sum();
     } else {
         let input = data::survey(engine).await?;
         let rows = input.survey.rows();
         job.interactions = rows;
         job.user_attributes = input.attributes.counted(Mode::User);
         job.product_attributes = input.attributes.counted(Mode::Product);
+        job.edges = input.edges.counted();
         job.users = rows.div_ceil(ROWS_PER_USER);
         job.products = rows.div_ceil(ROWS_PER_PRODUCT);
         job.bins = u64::from(settings.input.time.is_some()) * 104;
@@ -140,6 +145,17 @@ fn products_of(model: &settings::Model) -> u64 {
         Algorithm::Spectral(_) | Algorithm::Filter(_) => 2,
         Algorithm::LightGcn(settings) => layered(settings.batches(), settings.layers),
         Algorithm::Gcn(settings) => layered(settings.batches(), settings.layers),
+    }
+}
+
+/// Passes over edges between rows of a mode in which an epoch gathers rows.
+fn products_of_edges(model: &settings::Model) -> u64 {
+    match Algorithm::of(model) {
+        // Each layer, forwards and back, of a batch each.
+        Algorithm::LightGcn(settings) => {
+            u64::from(settings.batches()) * 2 * u64::from(settings.layers)
+        }
+        _ => 0,
     }
 }
 
@@ -273,6 +289,8 @@ mod tests {
             samples: 0,
             products_of: 0,
             arranges: false,
+            edges: 0,
+            products_of_edges: 0,
             kept_tables: 0,
             rank: 64,
             columns_beside: 0,

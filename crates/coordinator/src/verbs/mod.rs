@@ -6,6 +6,7 @@ mod attributes;
 mod curve;
 mod data;
 mod describe;
+mod edges;
 mod engine;
 mod estimate;
 mod fresh;

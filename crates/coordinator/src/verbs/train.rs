@@ -295,6 +295,7 @@ async fn program(
                 train,
                 decay,
                 attributes: data.attributes.clone(),
+                edges: data.edges.clone(),
                 given: initial.given(data, settings.columns()),
             };
             let program = Als::new(settings, input).map_err(|error| config(&error))?;
@@ -343,6 +344,7 @@ fn graph_input(data: &DataSet, views: &Views) -> graph::Input {
         product: data.product.grid.clone(),
         train: views.train.clone(),
         caches: Caches::default(),
+        edges: data.edges.clone(),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::work::{Fetched, Output, Room};
 use model::als::basis::basis_len;
 use model::als::desk::Desks;
 use model::als::half_step::{Factors, HalfStep, Shared};
+use model::als::neighbours::Neighbours;
 use model::als::side::{Side, side_len};
 use model::als::small_mode::packed_len;
 use model::als::{HalfStepOp, Rows, SideOp, Tally};
@@ -124,6 +125,8 @@ impl Pass for HalfStepPass {
         let mapped = self.op.side.as_ref().filter(|side| side.mapped);
         let maps = came.next_if(mapped.is_some_and(SideOp::holds_factors));
         let terms = came.next_if(mapped.is_some_and(|side| side.linear));
+        let degrees = came.next_if(self.op.neighbours.is_some());
+        let pulls = came.next_if(self.op.neighbours.is_some());
         let block = self.block;
         if partition.rows() != self.op.rows.rows[block.0 as usize] {
             let what = format!(
@@ -162,6 +165,10 @@ impl Pass for HalfStepPass {
             _ => None,
         };
         let width = self.op.formula.width();
+        if let (Some(weight), Some(degrees), Some(pulls)) = (self.op.neighbours, degrees, pulls) {
+            let of = Neighbours::new(weight, width, degrees.typed(), pulls.typed());
+            step = step.with_neighbours(of);
+        }
         let mut out = room.buffers.take(partition.rows() as usize * width * 4);
         let last = last.as_ref().map(Numbers::typed);
         let offsets = partition.offsets();
@@ -223,13 +230,13 @@ impl Pass for HalfStepPass {
             step.small_equations(equations.typed_mut());
             held(equations, row_bytes)
         });
-        let mut tally = pool.install(|| step.finish(out.typed_mut()));
+        let offsets = partition.offsets();
+        let (mut tally, neighbours) = pool.install(|| step.finish(offsets, out.typed_mut()));
         let gram = writes.next_if(self.op.formula.has_base());
         let gram = gram.map(|key| (key, held_gram(room, width, out.typed())));
         let mut sums = None;
         if let (Some(op), Some(side)) = (&self.op.side, side) {
             let mut sum = vec![0.0; side_len(width, op)];
-            let offsets = partition.offsets();
             pool.install(|| side.partial(&self.op, out.typed(), offsets, &mut sum));
             sums = writes.next().map(|key| (key, held_row(&sum)));
             let first = self.op.rows.row_ids(self.block).start;
@@ -239,7 +246,11 @@ impl Pass for HalfStepPass {
                 ..tally
             };
         }
-        // Rows without interactions have no part in anything before; to be scored, they too have their ones.
+        // Rows without interactions have no part in anything before; to be scored, they are as their neighbours, and they too have
+        // their ones.
+        if let Some(neighbours) = neighbours {
+            neighbours.read_out(offsets, out.typed_mut());
+        }
         self.op.biases.complete(width, out.typed_mut());
         let block = block.map(|key| (key, held(out, 4 * width)));
         let equations = writes.next().zip(equations);

@@ -8,7 +8,7 @@ use crate::trouble::failure_of;
 use crate::work::{Fetched, Need, Output, Part, Room, Want, Work};
 use model::graph::degrees::{add_degrees, start_rows};
 use model::graph::turn::{residuals, turn, turning_bytes};
-use model::graph::{Counts, DegreesOp, Residuals, ResidualsOp, StartOp, TurnOp};
+use model::graph::{Counts, DegreesOp, Edges, Residuals, ResidualsOp, StartOp, TurnOp};
 use plan::Failure;
 use store::AlignedBuf;
 use tensor::{BlockId, ObjectKey, Task};
@@ -33,7 +33,7 @@ pub(super) fn all_numbers(
 /// A [`DegreesOp`] in progress.
 pub(super) struct DegreesWork {
     op: DegreesOp,
-    key: ObjectKey,
+    keys: Vec<ObjectKey>,
     write: ObjectKey,
     counted: Option<(Vec<f64>, Counts)>,
     pieces: u64,
@@ -48,45 +48,70 @@ impl DegreesWork {
         let &[write] = &task.writes[..] else {
             return Err(bug(task, "writes more or less than degrees"));
         };
+        let reads = 1 + usize::from(op.own.is_some());
         Ok(DegreesWork {
             op,
-            key: key_at(task, 0)?,
+            keys: (0..reads)
+                .map(|read| key_at(task, read))
+                .collect::<Result<_, _>>()?,
             write,
             counted: None,
             pieces: 0,
         })
     }
-}
 
-impl Work for DegreesWork {
-    fn next_need(&mut self) -> Result<Need, Failure> {
-        Ok(match self.counted {
-            None => whole(&[self.key]),
-            Some(_) => Need::Nothing,
-        })
-    }
-
-    fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
-        let fetched = fetched.into_iter().next().expect("one answer per want");
-        let partition = partition(fetched, self.key)?;
-        let mut degrees = vec![0.0; partition.rows() as usize];
+    /// Adds what a partition comes to, each interaction times `by`, and tells how many they are.
+    fn add(
+        &mut self,
+        fetched: Fetched,
+        (key, edges, by): (ObjectKey, Edges, f64),
+        degrees: &mut Vec<f64>,
+    ) -> Result<u64, Failure> {
+        let partition = partition(fetched, key)?;
+        if degrees.is_empty() {
+            degrees.resize(partition.rows() as usize, 0.0);
+        }
+        if degrees.len() != partition.rows() as usize {
+            return Err(bad_partition(
+                "has other rows than the block's interactions",
+            ));
+        }
         for start in (0..partition.interactions()).step_by(PIECE as usize) {
             let range = start..partition.interactions().min(start + PIECE);
-            let damaged = |error| failure_of(error, Some(self.key));
+            let damaged = |error| failure_of(error, Some(key));
             let piece = partition.piece(range.clone()).map_err(damaged)?;
             let rows = partition.rows_of(range.clone());
             let offsets = &partition.offsets()[rows.start..=rows.end];
             let csr = piece.csr(offsets, 1 << 32);
             let csr =
                 csr.map_err(|error| bad_partition(&format!("holds no rows of its own ({error})")))?;
-            add_degrees(self.op, csr, &mut degrees[rows]);
+            add_degrees(edges, by, csr, &mut degrees[rows]);
             partition.drop_behind(range);
             self.pieces += 1;
         }
-        let counts = Counts {
-            interactions: partition.interactions(),
-        };
-        self.counted = Some((degrees, counts));
+        Ok(partition.interactions())
+    }
+}
+
+impl Work for DegreesWork {
+    fn next_need(&mut self) -> Result<Need, Failure> {
+        Ok(match self.counted {
+            None => whole(&self.keys),
+            Some(_) => Need::Nothing,
+        })
+    }
+
+    fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
+        let mut fetched = fetched.into_iter();
+        let mut next = || fetched.next().expect("one answer per want");
+        let (first, edges) = (self.keys[0], self.op.edges);
+        let mut degrees = Vec::new();
+        let interactions = self.add(next(), (first, edges, 1.0), &mut degrees)?;
+        if let Some(by) = self.op.own {
+            let own = self.keys[1];
+            self.add(next(), (own, Edges::Values, by), &mut degrees)?;
+        }
+        self.counted = Some((degrees, Counts { interactions }));
         Ok(())
     }
 

@@ -62,7 +62,7 @@ pub(super) struct WordsWork {
 
 impl WordsWork {
     pub(super) fn new(op: WordsOp, task: &Task, room: &Room) -> Result<Self, Failure> {
-        let (dictionaries, known) = dictionaries(task)?;
+        let (dictionaries, known) = dictionaries(&task.reads)?;
         let needed = TableScan::bytes(&op.splits) + Words::bytes(&op, op.rows, known);
         fits(needed, room.budget_bytes)?;
         Ok(WordsWork {
@@ -116,12 +116,12 @@ impl Work for WordsWork {
 }
 
 /// The keys of the dictionaries that a task reads, and their bytes.
-pub(super) fn dictionaries(task: &Task) -> Result<(Vec<ObjectKey>, u64), Failure> {
+pub(super) fn dictionaries(reads: &[Read]) -> Result<(Vec<ObjectKey>, u64), Failure> {
     let key = |read: &Read| match read.keys {
         KeyRange::One(key) => Ok(key),
         KeyRange::Blocks { .. } => Err(bug("tables of ids read sealed dictionaries")),
     };
-    let keys: Vec<ObjectKey> = task.reads.iter().map(key).collect::<Result<_, _>>()?;
+    let keys: Vec<ObjectKey> = reads.iter().map(key).collect::<Result<_, _>>()?;
     let bytes = |key: &ObjectKey| match key {
         ObjectKey::Sealed { bytes, .. } => *bytes,
         _ => 0,

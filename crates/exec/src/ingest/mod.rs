@@ -2,6 +2,7 @@
 
 mod attributes;
 mod dictionary;
+mod edges;
 mod scan;
 mod seal;
 mod shuffle;
@@ -12,7 +13,7 @@ use crate::view::ViewWork;
 use crate::{Fetched, Held, Room, Work};
 use plan::{Failure, Refusal};
 use std::sync::Arc;
-use tables::op::RowIds;
+use tables::op::{EdgeRule, RowIds};
 use tables::spool::Spooled;
 use tables::{ErrorKind, Op, TablesError};
 use tensor::{BlockId, KeyRange, ObjectKey, Read, Task};
@@ -23,7 +24,15 @@ pub(crate) fn begin(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> 
     let (reads, writes) = match &op {
         Op::Scan(op) => (0, 3 + usize::from(op.spec.context_column().is_some())),
         Op::Dictionary(_) => (1, 1),
-        Op::Shuffle(_) => (task.reads.len().clamp(3, 4), 2),
+        Op::Shuffle(op) => {
+            let sides = if op.edges == Some(EdgeRule::Both) {
+                1
+            } else {
+                2
+            };
+            (task.reads.len().clamp(3, 4), sides)
+        }
+        Op::Match(op) => (1 + op.rows.len(), 1),
         Op::Seal(_) => (task.reads.len().clamp(1, 2), 0),
         Op::View(op) => (op.units.len(), 0),
         Op::Tiles(_) | Op::Words(_) => (task.reads.len().max(1), 0),
@@ -47,6 +56,7 @@ pub(crate) fn begin(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> 
         Op::Tiles(op) => Box::new(ViewWork::tiles(op, task, room)),
         Op::Learn(op) => Box::new(attributes::LearnWork::new(&op, room)?),
         Op::Words(op) => Box::new(attributes::WordsWork::new(op, task, room)?),
+        Op::Match(op) => Box::new(edges::MatchWork::new(op, task, room)?),
         Op::Vectors(op) => Box::new(vectors::VectorsWork::new(op, task, room)?),
     })
 }

@@ -36,10 +36,15 @@ impl SealWork {
 
     fn object(&self, orientation: Mode, split: u32) -> Result<ObjectKey, Failure> {
         let is_user = orientation == Mode::User;
-        let read = self.reads.iter().find(|read| match read.keys {
+        let of_orientation = |read: &&Read| match read.keys {
             KeyRange::Blocks { table, .. } => (table == USER_MAJOR) == is_user,
             KeyRange::One(_) => false,
-        });
+        };
+        // Edges of a mode are sealed one orientation a task: both have rows of that mode.
+        let read = match &self.reads[..] {
+            [only] => Some(only),
+            reads => reads.iter().find(of_orientation),
+        };
         of_split(
             read.ok_or_else(|| bug("a seal task does not read its orientation"))?,
             split,

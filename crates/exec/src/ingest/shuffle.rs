@@ -77,9 +77,19 @@ impl Work for ShuffleWork {
             op.first_bin,
         );
         drop(fetched);
+        let translated = match op.edges {
+            None => translated,
+            Some(rule) => {
+                let (edges, unknown, loops) = translated.edges(rule);
+                self.report.unknown += unknown;
+                self.report.loops += loops;
+                edges
+            }
+        };
+        let two_sided = self.writes.len() > 1;
         let (by_user, by_product) = self.room.pool.join(
             || translated.ordered(true, op.user),
-            || translated.ordered(false, op.product),
+            || two_sided.then(|| translated.ordered(false, op.product)),
         );
         drop(translated);
         let mut keep = |side: usize, ordered: Ordered| {
@@ -89,7 +99,9 @@ impl Work for ShuffleWork {
             Ok::<_, Failure>(ordered.starts)
         };
         self.report.user_major.push(keep(0, by_user)?);
-        self.report.product_major.push(keep(1, by_product)?);
+        if let Some(by_product) = by_product {
+            self.report.product_major.push(keep(1, by_product)?);
+        }
         self.first_record += u64::from(self.op.segments[self.next].records);
         self.next += 1;
         Ok(())

@@ -22,7 +22,7 @@ pub(super) struct VectorsWork {
 
 impl VectorsWork {
     pub(super) fn new(op: VectorsOp, task: &Task, room: &Room) -> Result<Self, Failure> {
-        let (dictionaries, known) = dictionaries(task)?;
+        let (dictionaries, known) = dictionaries(&task.reads)?;
         let needed = TableScan::bytes(&op.splits) + Vectors::bytes(&op, known);
         fits(needed, room.budget_bytes)?;
         let scan = Vectors::scan(&op);

@@ -8,6 +8,7 @@ use super::biases::Biases;
 use super::desk::{Desk, Desks};
 use super::formula::Formula;
 use super::items::{Factors, RowItems};
+use super::neighbours::Neighbours;
 use super::non_negative::SWEEPS;
 use super::ops::HalfStepOp;
 use super::packed::Packed;
@@ -44,6 +45,8 @@ pub(super) struct Equations {
     zeros: Vec<f32>,
     pub(super) closes_epoch: bool,
     side: Option<Above>,
+    /// What rows are held to besides.
+    pub(super) neighbours: Option<Neighbours>,
     non_negative: bool,
     biases: Biases,
 }
@@ -114,6 +117,7 @@ impl Equations {
             zeros: vec![0.0; width],
             closes_epoch: op.closes_epoch,
             side: None,
+            neighbours: None,
             non_negative: op.non_negative,
             biases: op.biases,
         }
@@ -167,11 +171,27 @@ impl Equations {
             .row_regularization(csr.row_count(row), self.cells)
     }
 
-    fn closing<'a>(&'a self, ridge: f32, extra: Option<&'a Extra<'_>>) -> Base<'a> {
-        let (upper, rhs) = extra.map_or((&self.base, &self.zeros), |extra| {
-            (&extra.bases.upper, &extra.rhs)
+    fn closing<'a>(
+        &'a self,
+        (ridge, pull): (f32, &'a [f32]),
+        extra: Option<&'a Extra<'_>>,
+    ) -> Base<'a> {
+        let (upper, rhs) = extra.map_or((&self.base, pull), |extra| {
+            (&extra.bases.upper, &extra.rhs[..])
         });
         Base { upper, ridge, rhs }
+    }
+
+    /// What holds a row of the block, and to what.
+    fn held(&self, csr: &CsrRef<'_>, first_row: u32, row: usize) -> (f32, &[f32]) {
+        let ridge = self.ridge(csr, row);
+        match &self.neighbours {
+            None => (ridge, &self.zeros),
+            Some(neighbours) => {
+                let (more, pull) = neighbours.row(first_row as usize + row);
+                (ridge + more, pull)
+            }
+        }
     }
 
     /// The base of a row as solvers on panels take it.
@@ -215,7 +235,8 @@ impl Equations {
     ) -> Outcome {
         let items = self.items(csr, factors, row);
         let (here, all) = (csr.row(row).len(), csr.row_count(row));
-        let ridge = self.ridge(csr, row);
+        let held = self.held(csr, job.first_row, row);
+        let ridge = held.0;
         let extra = self.extra(csr, job.first_row, row);
         let extra = extra.as_ref();
         match open {
@@ -234,7 +255,7 @@ impl Equations {
                         return Outcome::Solved(solved.map(|(_, pivot)| pivot));
                     }
                     let slot = &mut desk.batch[..system_len(self.width)];
-                    close_long(self.simd, self.closing(ridge, extra), &total, slot);
+                    close_long(self.simd, self.closing(held, extra), &total, slot);
                     Outcome::Solved(
                         self.solve(&[ridge], desk, job.out, job.notes)
                             .map(|(_, pivot)| pivot),
@@ -273,7 +294,8 @@ impl Equations {
             let count = csr.row(row).len();
             let extra = self.extra(csr, job.first_row, row);
             let extra = extra.filter(|_| count > 0);
-            let (extra, ridge) = (extra.as_ref(), self.ridge(csr, row));
+            let (extra, held) = (extra.as_ref(), self.held(csr, job.first_row, row));
+            let ridge = held.0;
             let method = self.method(csr, row, extra);
             if count > 0 && method.takes_panel() {
                 let mut packed = std::mem::take(&mut desk.packed);
@@ -295,7 +317,7 @@ impl Equations {
                 self.short_row(
                     &self.items(csr, factors, row),
                     count,
-                    self.closing(ridge, extra),
+                    self.closing(held, extra),
                     waiting.count(),
                     desk,
                 );

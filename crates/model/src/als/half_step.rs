@@ -7,6 +7,7 @@ use super::basis::Basis;
 use super::bin_sums::BinSums;
 use super::desk::{Desk, Desks};
 use super::equations::{Equations, Job, Note, Open, Outcome};
+use super::neighbours::Neighbours;
 use super::ops::{FailedRow, HalfStepOp, Tally};
 use super::packed::Packed;
 use super::side::Side;
@@ -64,6 +65,13 @@ impl HalfStep {
         self
     }
 
+    /// Holds rows to their neighbours.
+    #[must_use]
+    pub fn with_neighbours(mut self, neighbours: Neighbours) -> Self {
+        self.equations.neighbours = Some(neighbours);
+        self
+    }
+
     /// Bytes that it holds between pieces, for a block of `rows` rows whose longest has `longest` interactions.
     pub fn bytes(op: &HalfStepOp, rows: u64, longest: u64, threads: usize) -> u64 {
         let width = op.formula.width();
@@ -86,7 +94,9 @@ impl HalfStep {
             0
         };
         let sums = summed(op).map_or(0, |(_, bins)| BinSums::bytes(bins, width, longest, threads));
+        let neighbours = op.neighbours.map_or(0, |_| Neighbours::bytes(width, rows));
         notes
+            + neighbours
             + sums
             + basis
             + squares
@@ -233,11 +243,12 @@ impl HalfStep {
         sums.finish(&self.equations, out);
     }
 
-    /// Turns the rows back where they were turned. Gives what the block is worth to the objective, added up by rows.
+    /// Turns the rows back where they were turned. Gives what the block is worth to the objective, added up by rows, and what rows
+    /// are held to besides. Row i of the block owns the interactions `offsets[i] .. offsets[i + 1]`.
     ///
     /// # Panics
     /// Where the last piece left a row open.
-    pub fn finish(self, out: &mut [f32]) -> Tally {
+    pub fn finish(mut self, offsets: &[u64], out: &mut [f32]) -> (Tally, Option<Neighbours>) {
         if let Some(basis) = &self.equations.basis {
             basis.turn_back(self.equations.simd, out);
         }
@@ -245,12 +256,17 @@ impl HalfStep {
             self.open.is_none(),
             "the pieces reach to the end of the block"
         );
+        let neighbours = self.equations.neighbours;
+        if let Some(neighbours) = &neighbours {
+            neighbours.complete(self.equations.simd, offsets, out, &mut self.notes);
+        }
         let sum = |of: fn(&Note) -> f64| tree_sum(&self.notes.iter().map(of).collect::<Vec<_>>());
-        Tally {
+        let tally = Tally {
             fit: sum(|note| note.fit),
             regularization: sum(|note| note.regularization),
             failed: self.failed,
-        }
+        };
+        (tally, neighbours)
     }
 }
 

@@ -19,6 +19,8 @@ mod items;
 pub mod linear;
 pub mod lines;
 pub mod maps;
+mod neighbour_steps;
+pub mod neighbours;
 mod non_negative;
 pub mod ops;
 pub mod packed;

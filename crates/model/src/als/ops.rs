@@ -101,7 +101,8 @@ pub struct TurnOp {
 /// Reads: the block's partition; all blocks of the other table (rows), turned into their basis where there is one; then
 /// the basis or, without one but with a base, the root of the other table's Gram; then, for each small mode that is
 /// factored, its table and, with a base and no basis, its Gram; then, where it starts warm, the block's last version; then, with side information, the
-/// block's words (sealed) and, where there are some yet, the maps and the linear terms.
+/// block's words (sealed) and, where there are some yet, the maps and the linear terms; then, where rows are held to neighbours, the degrees
+/// of the block's edges and S x' of its rows.
 /// Writes: the block's new version; with a base, its Gram partial; with side information, its partial for the maps
 /// ([`super::side::side_len`] f64); with sums, its part of the equations of a small mode ([`super::small_mode::packed_len`] f64 a
 /// row of it). Returns a [`Tally`].
@@ -134,6 +135,8 @@ pub struct HalfStepOp {
     pub biases: Biases,
     /// The one small mode that is factored, where the block's part of its equations comes along: where rows share their matrix.
     pub sums: Option<Mode>,
+    /// How strongly rows are held to the mean of their neighbours.
+    pub neighbours: Option<f64>,
 }
 
 /// The side information of the rows of a mode.

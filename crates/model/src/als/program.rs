@@ -14,8 +14,8 @@ use crate::training::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tensor::{
-    Attributes, Decay, Grid, Imported, KeyRange, Mode, Partitions, ProgramError, Reduced, Small,
-    Step,
+    Attributes, Decay, Grid, Imported, KeyRange, Mode, ModeEdges, Partitions, ProgramError,
+    Reduced, Small, Step,
 };
 
 /// What is trained on.
@@ -33,6 +33,8 @@ pub struct Input {
     pub decay: Option<Decay>,
     /// What is known of users and products besides.
     pub attributes: BTreeMap<Mode, Attributes>,
+    /// Edges between users and between products.
+    pub edges: BTreeMap<Mode, ModeEdges>,
     /// First factors that users brought along, by mode.
     pub given: BTreeMap<Mode, Vec<Given>>,
 }
@@ -96,6 +98,19 @@ impl Als {
                 let problem = format!(
                     "is {weight}, but the data have no attributes of {mode}s: name their files under [input.{column}], or \
                      remove the weight"
+                );
+                return Err(SettingsError { key, problem });
+            }
+        }
+        for (mode, key) in [
+            (Mode::User, "user_edge_weight"),
+            (Mode::Product, "product_edge_weight"),
+        ] {
+            let weight = algorithm.settings.edge_weight(mode);
+            if weight > 0.0 && !algorithm.input.edges.contains_key(&mode) {
+                let problem = format!(
+                    "is {weight}, but the data have no edges between {mode}s: name their files under [input.{mode}_edges], or remove \
+                     the weight"
                 );
                 return Err(SettingsError { key, problem });
             }
@@ -253,7 +268,7 @@ impl Algorithm for Alternation {
             (Role::Given(mode), Reduced::Collect(partials)) => self.import(mode, &partials),
             (Role::Tally(mode), Reduced::Collect(partials)) => self.tally(mode, &partials),
             (Role::Maps(mode), Reduced::Collect(partials)) => self.map_tally(mode, &partials),
-            (Role::Silent, _) => Ok(()),
+            (Role::Silent | Role::Counts, _) => Ok(()),
             (role, _) => misreduced(role),
         }
     }

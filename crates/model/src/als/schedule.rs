@@ -68,6 +68,8 @@ pub enum Role {
     Tally(Mode),
     /// The tally of the maps of a mode.
     Maps(Mode),
+    /// Counts of interactions, which were counted before.
+    Counts,
     /// Nothing.
     Silent,
 }
@@ -283,8 +285,11 @@ impl Layout<'_> {
         let mut tables = vec![self.table(Mode::Product, epoch)];
         tables.extend(self.small_tables(epoch));
         let mut kept: Vec<KeyRange> = tables.iter().map(TableVersion::keys).collect();
-        if self.starts_warm() {
+        if self.starts_warm() || self.edges(Mode::User).is_some() {
             kept.push(self.table(Mode::User, epoch).keys());
+        }
+        for mode in [Mode::User, Mode::Product] {
+            kept.extend(self.edges(mode).map(|_| self.edge_degrees(mode).keys()));
         }
         kept.extend(self.learnt_after(epoch).map(|learnt| learnt.keys()));
         if self.formula.has_base() {
@@ -313,6 +318,7 @@ impl Layout<'_> {
         };
         let counts = self.input.train.user_major.iter().map(count).collect();
         stage.push("count", Role::Totals, counts, Vec::new());
+        self.count_edges(&mut stage);
         let scale = (self.settings.init_scale / f64::from(self.settings.rank).sqrt()) as f32;
         let (seed, mode) = (self.settings.seed, Mode::Product);
         let normal = if self.settings.non_negative {
@@ -522,6 +528,8 @@ impl Layout<'_> {
         last: Option<&TableVersion>,
         mut frees: Vec<KeyRange>,
     ) {
+        let pulls = last.and_then(|last| self.pulls(stage, last));
+        frees.extend(pulls.iter().map(TableVersion::keys));
         let last = last.filter(|_| self.starts_warm());
         let op = HalfStepOp {
             formula: self.formula,
@@ -537,6 +545,9 @@ impl Layout<'_> {
             non_negative: self.settings.non_negative,
             biases: self.formula.biases(solved.mode),
             sums: self.sums(solved.mode),
+            neighbours: pulls
+                .as_ref()
+                .map(|_| self.settings.edge_weight(solved.mode)),
         };
         let equations = op
             .sums
@@ -574,6 +585,7 @@ impl Layout<'_> {
                 .chain(shared.iter().copied())
                 .chain(last.map(|last| Read::whole(last.block(block))))
                 .chain(self.side_reads(solved, block))
+                .chain(self.pull_reads(pulls.as_ref(), block))
                 .collect(),
             writes: self
                 .block_and_gram(solved, block)

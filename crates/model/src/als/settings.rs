@@ -127,6 +127,10 @@ pub struct Settings {
     pub user_attribute_weight: f64,
     /// λ1 of the products'.
     pub product_attribute_weight: f64,
+    /// How strongly users are held to the mean of those they have edges to; 0: edges are not used.
+    pub user_edge_weight: f64,
+    /// The same of products.
+    pub product_edge_weight: f64,
     /// λ2: the maps of an attribute are held by λ2 times the count of rows that have it.
     pub attribute_regularization: f64,
     /// Whether all factors are kept at 0 or more.
@@ -167,6 +171,8 @@ impl Default for Settings {
             cg_steps: 3,
             user_attribute_weight: 0.0,
             product_attribute_weight: 0.0,
+            user_edge_weight: 0.0,
+            product_edge_weight: 0.0,
             attribute_regularization: 0.01,
             non_negative: false,
             half_life: None,
@@ -230,6 +236,8 @@ impl Settings {
             ("tolerance", self.tolerance),
             ("user_attribute_weight", self.user_attribute_weight),
             ("product_attribute_weight", self.product_attribute_weight),
+            ("user_edge_weight", self.user_edge_weight),
+            ("product_edge_weight", self.product_edge_weight),
             ("time_smoothing", self.time_smoothing),
         ];
         if let Some((key, value)) = shares
@@ -294,6 +302,20 @@ impl Settings {
         if self.hold_context && self.context != ContextUse::Factor {
             return refuse("hold_context", "needs context = \"factor\"".to_owned());
         }
+        for (key, weight) in [
+            ("user_edge_weight", self.user_edge_weight),
+            ("product_edge_weight", self.product_edge_weight),
+        ] {
+            let attributes = self.user_attribute_weight + self.product_attribute_weight;
+            let alone = self.preset != Preset::Full
+                && self.solver == Solver::Cholesky
+                && !(self.biases || self.non_negative || attributes > 0.0);
+            if weight > 0.0 && !alone {
+                let problem = "needs the solver \"cholesky\" and another preset than \"full\", and goes neither with biases nor with \
+                               weights of attributes nor with non_negative";
+                return refuse(key, problem.to_owned());
+            }
+        }
         if self.time_smoothing > 0.0 && self.non_negative {
             let problem =
                 "and non_negative exclude one another: bins together are solved, not descended";
@@ -311,6 +333,15 @@ impl Settings {
         match mode {
             Mode::User => self.user_attribute_weight,
             Mode::Product => self.product_attribute_weight,
+            Mode::Time | Mode::Context => 0.0,
+        }
+    }
+
+    /// How strongly rows of a mode are held to the mean of their neighbours.
+    pub fn edge_weight(&self, mode: Mode) -> f64 {
+        match mode {
+            Mode::User => self.user_edge_weight,
+            Mode::Product => self.product_edge_weight,
             Mode::Time | Mode::Context => 0.0,
         }
     }

@@ -129,7 +129,7 @@ pub fn degrees(
     ];
     let mut id = first;
     modes.map(|(table, name, axis, partitions)| {
-        let op = Op::Graph(GraphOp::Degrees(DegreesOp { edges }));
+        let op = Op::Graph(GraphOp::Degrees(DegreesOp { edges, own: None }));
         let blocks = blocks_of(table, &axis.grid, version);
         let step = per_block(
             id,

@@ -1,6 +1,6 @@
 //! Degrees, sums of weights, and rows scaled by their powers.
 
-use super::ops::{DegreesOp, Edges, Onto, Power, Scales, StartOp};
+use super::ops::{Edges, Onto, Power, Scales, StartOp};
 use kernels::random::Random;
 use kernels::{Simd, shift};
 use rayon::prelude::*;
@@ -12,13 +12,14 @@ const PURPOSE: u32 = 0x300;
 /// Rows that a thread scales at a time.
 const SHARE_ROWS: usize = 1_024;
 
-/// Adds a piece, of which `degrees` are those of its rows. Sums run in canonical order, so pieces change no bit.
-pub fn add_degrees(op: DegreesOp, csr: CsrRef<'_>, degrees: &mut [f64]) {
+/// Adds a piece, of which `degrees` are those of its rows, each interaction times `by`. Sums run in canonical order, so pieces change
+/// no bit.
+pub fn add_degrees(edges: Edges, by: f64, csr: CsrRef<'_>, degrees: &mut [f64]) {
     for (row, degree) in degrees.iter_mut().enumerate() {
         for position in csr.row(row) {
-            *degree += match op.edges {
-                Edges::Binary => 1.0,
-                Edges::Values => f64::from(csr.values().at(position)),
+            *degree += match edges {
+                Edges::Binary => by,
+                Edges::Values => by * f64::from(csr.values().at(position)),
             };
         }
     }
@@ -65,7 +66,7 @@ impl Power {
 }
 
 impl Onto {
-    /// Adds rows to those that were summed and are scaled as `made`, and multiplies what comes out.
+    /// Adds a share of rows that were summed, and are scaled as `made`, to others, and multiplies what comes out.
     ///
     /// # Panics
     /// Where there are not as many rows.
@@ -83,7 +84,7 @@ impl Onto {
             .for_each(|((rows, base), degrees)| {
                 let each = degrees.iter().map(|&degree| {
                     let by = self.by * self.power.of(degree) as f32;
-                    (made.of(degree) as f32, by)
+                    (self.share * made.of(degree) as f32, by)
                 });
                 shift(simd, &each.collect::<Vec<_>>(), base, rows);
             });
@@ -150,7 +151,7 @@ mod tests {
         let csr = csr.unwrap();
         let count = |edges| {
             let mut degrees = [0.0; 3];
-            add_degrees(DegreesOp { edges }, csr, &mut degrees);
+            add_degrees(edges, 1.0, csr, &mut degrees);
             degrees
         };
         assert_eq!(count(Edges::Binary), [2.0, 0.0, 3.0]);

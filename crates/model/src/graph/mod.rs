@@ -22,7 +22,7 @@ pub mod normalization;
 pub mod ops;
 pub mod product;
 pub mod spectral;
-mod steps;
+pub(crate) mod steps;
 pub mod tiles;
 pub mod turn;
 

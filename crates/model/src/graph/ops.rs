@@ -68,11 +68,14 @@ pub struct Scales {
     pub stored: Power,
 }
 
-/// Reads the block's partition. Writes its degrees, an f64 a row. Returns [`Counts`].
+/// Reads the block's partition and, where they count, that of its rows' own edges. Writes its degrees, an f64 a row. Returns [`Counts`]
+/// of the first.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DegreesOp {
     /// What is added up.
     pub edges: Edges,
+    /// What the values of edges between rows of the mode are multiplied by, where these count.
+    pub own: Option<f64>,
 }
 
 /// Reads the block's degrees. Writes its rows, normal numbers times `by` and the power of their degrees, zeros where there is no
@@ -96,6 +99,8 @@ pub struct StartOp {
 /// Rows that are added to a product, and by what the sum is multiplied then.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Onto {
+    /// What the product counts beside what it is added to.
+    pub share: f32,
     /// A power of degrees.
     pub power: Power,
     /// And a number.

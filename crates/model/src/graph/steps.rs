@@ -7,9 +7,10 @@ use crate::reduce::Reduction;
 use crate::several::bundled;
 use crate::training::{Holds, TableVersion};
 use kernels::width_of;
+use std::collections::BTreeMap;
 use tensor::{
-    DepotId, Grid, KeyRange, Mode, ObjectKey, PartialSpec, PartitionRef, Partitions, Read, Step,
-    StepId, TableId, Task, TaskId,
+    DepotId, Grid, KeyRange, Mode, ModeEdges, ObjectKey, PartialSpec, PartitionRef, Partitions,
+    Read, Step, StepId, TableId, Task, TaskId,
 };
 
 /// What a graph model is trained on.
@@ -23,6 +24,8 @@ pub struct Input {
     pub train: Partitions,
     /// What decides whether blocks are multiplied together.
     pub caches: Caches,
+    /// Edges between users and between products.
+    pub edges: BTreeMap<Mode, ModeEdges>,
 }
 
 impl Input {
@@ -131,21 +134,28 @@ impl<R: StageRole> Stage<R> {
     }
 
     /// The steps that every model begins with: degrees of a mode, told with a role, and its interactions by ranges where they are
-    /// wanted.
+    /// wanted. Edges between its rows count in degrees where there are some, times a number.
     pub fn open(
         &mut self,
         input: &Input,
-        edges: Edges,
+        (edges, own): (Edges, Option<(&ModeEdges, f64)>),
         degrees: &TableVersion,
         arranged: Option<&Arranged>,
         role: R,
     ) {
         let mode = degrees.mode;
-        let op = Op::Graph(GraphOp::Degrees(DegreesOp { edges })).encode();
+        let op = Op::Graph(GraphOp::Degrees(DegreesOp {
+            edges,
+            own: own.map(|(_, weight)| weight),
+        }))
+        .encode();
         let drafts = input.partitions(mode).iter().zip(0..);
         let drafts = drafts.map(|(partition, block)| {
-            let (reads, writes) = (vec![sealed(partition)], vec![degrees.block(block)]);
-            (op.clone(), reads, writes, partition.interactions / 64)
+            let own = own.map(|(own, _)| &own.forward[block as usize]);
+            let all = std::iter::once(partition).chain(own);
+            let cost = all.clone().map(|partition| partition.interactions / 64);
+            let writes = vec![degrees.block(block)];
+            (op.clone(), all.map(sealed).collect(), writes, cost.sum())
         });
         self.push(&format!("{mode} degrees"), role, drafts, Vec::new());
         if let Some(arranged) = arranged {

@@ -80,7 +80,8 @@ impl Places {
         Ok(places)
     }
 
-    fn find(&self, id: IdRef<'_>) -> Option<(u32, u32)> {
+    /// The place of an id.
+    pub(crate) fn find(&self, id: IdRef<'_>) -> Option<(u32, u32)> {
         let compare = |&(block, local): &(u32, u32)| {
             let other = self.dictionaries[block as usize].get(local);
             other.map_or(Ordering::Less, |other| other.cmp(&id))

@@ -51,6 +51,8 @@ const OF_GCN: &[&str] = &[
     "model.weights",
     "model.features",
 ];
+/// Settings of whatever goes along edges between users and between products.
+const OF_LINKED: &[&str] = &["model.user_edge_weight", "model.product_edge_weight"];
 const OF_NORMALIZED: &[&str] = &["model.normalization"];
 /// Settings of whatever takes products with the graph.
 const OF_GRAPHS: &[&str] = &["model.edges"];
@@ -96,6 +98,7 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
     let normalized = of(OF_NORMALIZED, "of \"spectral\", \"lightgcn\" and \"gcn\"");
     let iterated = of(OF_ITERATION, "of \"spectral\" and \"filter\"");
     let filter = of(OF_FILTER, "of \"filter\"");
+    let linked = of(OF_LINKED, "of \"als\" and \"lightgcn\"");
     let whole = of(OF_WHOLE, "of \"als\", \"lightgcn\" and \"gcn\"");
     let trained = of(OF_TRAINED, "of \"als\", descent, \"lightgcn\" and \"gcn\"");
     let given = of(OF_GIVEN, "of \"als\" and descent");
@@ -104,16 +107,16 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
             descent, steps, spectral, iterated, normalized, graphs, filter, layers, gcn,
         ],
         ModelKind::Sgd | ModelKind::Line => &[
-            als, whole, spectral, iterated, normalized, graphs, filter, layers, gcn,
+            als, whole, spectral, iterated, normalized, graphs, filter, layers, gcn, linked,
         ],
         ModelKind::Spectral => &[
-            als, whole, descent, steps, trained, given, filter, layers, gcn,
+            als, whole, descent, steps, trained, given, filter, layers, gcn, linked,
         ],
         ModelKind::Filter => &[
-            als, whole, descent, steps, trained, given, spectral, normalized, layers, gcn,
+            als, whole, descent, steps, trained, given, spectral, normalized, layers, gcn, linked,
         ],
         ModelKind::LightGcn => &[als, descent, given, spectral, iterated, filter, gcn],
-        ModelKind::Gcn => &[als, descent, given, spectral, iterated, filter],
+        ModelKind::Gcn => &[als, descent, given, spectral, iterated, filter, linked],
     };
     let fixed = [
         ("model.loss", "of \"sgd\""),
@@ -460,6 +463,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     if kind == ModelKind::Als {
         super::attributes::uses(merged, faults);
     }
+    super::edges::uses(merged, faults);
     let oversampling = merged.count("model.oversampling").unwrap_or(0);
     let rank = merged.count("model.rank").unwrap_or_default();
     let room = u64::from(RANK_MAX).saturating_sub(rank);
@@ -561,6 +565,8 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             "model.edges",
             &[("binary", Edges::Binary), ("values", Edges::Values)],
         ),
+        user_edge_weight: merged.real("model.user_edge_weight"),
+        product_edge_weight: merged.real("model.product_edge_weight"),
         walk_length: merged.count("model.walk_length").unwrap_or_default() as u32,
         filter_weight: real("model.filter_weight"),
         filter_linear: linear,

@@ -259,7 +259,7 @@ impl Layout<'_> {
             let arranged = self.arranged(mode);
             stage.open(
                 self.input,
-                settings.edges,
+                (settings.edges, None),
                 &degrees,
                 arranged.as_ref(),
                 role,
@@ -394,6 +394,7 @@ impl Layout<'_> {
                     stored: Power(0),
                 },
                 onto: base.map(|_| Onto {
+                    share: 1.0,
                     power: onto(mode),
                     by: 1.0,
                 }),

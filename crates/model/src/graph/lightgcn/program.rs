@@ -3,10 +3,11 @@
 use super::schedule::Layout;
 use super::settings::Settings;
 use crate::graph::batches::{Batched, InBatches, Role};
+use crate::graph::normalization::Normalization;
 use crate::graph::spectral::SettingsError;
 use crate::graph::steps::Input;
 use crate::training::{Epochs, TableVersion};
-use tensor::{KeyRange, Step};
+use tensor::{KeyRange, Mode, Step};
 
 /// What LightGCN does with an epoch.
 pub struct Propagation {
@@ -24,6 +25,19 @@ impl LightGcn {
     /// Settings that cannot be honoured.
     pub fn new(settings: Settings, input: Input) -> Result<Self, SettingsError> {
         settings.check()?;
+        let layout = Layout {
+            settings: &settings,
+            input: &input,
+        };
+        let linked = [Mode::User, Mode::Product].map(|mode| layout.edges(mode).is_some());
+        if linked.contains(&true) && settings.normalization == Normalization::RandomWalk {
+            return Err(SettingsError {
+                key: "normalization",
+                problem: "is \"random-walk\", which divides interactions by the degrees of users alone and says nothing of edges \
+                          between rows of a mode: give \"symmetric\" or \"none\", or an edge weight of 0"
+                    .to_owned(),
+            });
+        }
         Ok(Epochs::of(InBatches::of(Propagation { settings, input })))
     }
 }

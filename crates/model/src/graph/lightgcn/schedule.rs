@@ -2,7 +2,8 @@
 //!
 //! With a the power of degrees on a side (−½ for symmetric), everything that layers read is kept times Dᵃ: parameters x̃ = Dᵃ X,
 //! gradients and sums. Then a layer is s ← x̃ + D²ᵃ R s, whose interactions are gathered without weights, and the last is brought
-//! back, E = D⁻ᵃ s / (L + 1). Users and products go through a layer in the same step.
+//! back, E = D⁻ᵃ s / (L + 1). Users and products go through a layer in the same step. Where rows of a mode have edges S among
+//! one another, w D²ᵃ S s is added onto x̃ in a step before it.
 //!
 //! **Invariant:** every name here follows from the number of the step of Adam, and that from epoch and batch, so a replay makes the
 //! same steps.
@@ -10,13 +11,13 @@
 use super::settings::{HeadName, Settings};
 use crate::graph::batches::Role;
 use crate::graph::heads::HeadSteps;
-use crate::graph::ops::{AdamOp, Batch, GraphOp, Onto, Power, ProductOp, Scales, StartOp};
+use crate::graph::ops::{AdamOp, Batch, Edges, GraphOp, Onto, Power, ProductOp, Scales, StartOp};
 use crate::graph::steps::{self, Arranged, Draft, Factors, Input, product, rows};
 use crate::op::Op;
 use crate::reduce::Reduction;
 use crate::training::TableVersion;
 use kernels::{upper_len, width_of};
-use tensor::{KeyRange, Mode, ObjectKey, Read, Step, TableId};
+use tensor::{KeyRange, Mode, ModeEdges, ObjectKey, Read, Step, TableId};
 
 /// Tables of users; those of products have the next number. E, which is the model.
 pub const EMBEDDINGS: TableId = TableId(0);
@@ -39,6 +40,15 @@ pub const OF_DIFFERENCES: TableId = TableId(16);
 
 /// Interactions by ranges of the other mode's rows.
 pub const TILES: TableId = TableId(18);
+/// What layers bring along edges between rows of a mode, with what they are added to.
+pub const NEIGHBOURS: TableId = TableId(20);
+
+/// Sums that are added as they are.
+const ONTO: Onto = Onto {
+    share: 1.0,
+    power: Power(0),
+    by: 1.0,
+};
 
 const BOTH: [Mode; 2] = [Mode::User, Mode::Product];
 
@@ -65,6 +75,12 @@ impl Layout<'_> {
             table
         };
         self.version(table, mode, self.settings.rank, step.into())
+    }
+
+    /// The edges between rows of a mode, where they count.
+    pub fn edges(&self, mode: Mode) -> Option<&ModeEdges> {
+        let edges = self.input.edges.get(&mode);
+        edges.filter(|_| self.settings.edge_weight(mode) > 0.0)
     }
 
     fn degrees(&self, mode: Mode) -> TableVersion {
@@ -145,7 +161,10 @@ impl Layout<'_> {
         for mode in BOTH {
             let arranged = self.arranged(mode).filter(|_| settings.layers > 0);
             let (degrees, role) = (self.degrees(mode), Role::Counts(mode));
-            stage.open(self.input, edges, &degrees, arranged.as_ref(), role);
+            let own = self
+                .edges(mode)
+                .map(|own| (own, settings.edge_weight(mode)));
+            stage.open(self.input, (edges, own), &degrees, arranged.as_ref(), role);
         }
         let start = |mode| {
             let op = Op::Graph(GraphOp::Start(StartOp {
@@ -236,11 +255,12 @@ impl Layout<'_> {
     fn layer(
         &self,
         stage: &mut Stage,
-        name: &str,
+        (name, number): (&str, (u64, bool)),
         (from, base): (&[TableVersion; 2], &[TableVersion; 2]),
         last: bool,
         writes: impl Fn(Mode, u32) -> Vec<ObjectKey>,
     ) {
+        let (base, frees) = self.neighbours(stage, number, (from, base));
         let mut drafts: Vec<Draft> = Vec::new();
         for (at, mode) in BOTH.into_iter().enumerate() {
             let (base, others) = (&base[at], &from[1 - at]);
@@ -258,12 +278,10 @@ impl Layout<'_> {
                     Onto {
                         power: Power(-power.0),
                         by: self.share(),
+                        share: 1.0,
                     }
                 } else {
-                    Onto {
-                        power: Power(0),
-                        by: 1.0,
-                    }
+                    ONTO
                 }),
             };
             let of = Factors {
@@ -275,7 +293,53 @@ impl Layout<'_> {
             let of_mode = |block| writes(mode, block);
             drafts.extend(product(arranged.as_ref(), &op, &of, partitions, of_mode));
         }
-        stage.push(name, Role::Silent, drafts.into_iter(), Vec::new());
+        stage.push(name, Role::Silent, drafts.into_iter(), frees);
+    }
+
+    /// What a layer is added onto: what it would be, with what goes along edges between rows of a mode where there are any; and what
+    /// of that is to be freed when the layer is done. Backwards, edges lead back.
+    fn neighbours(
+        &self,
+        stage: &mut Stage,
+        (number, back): (u64, bool),
+        (from, base): (&[TableVersion; 2], &[TableVersion; 2]),
+    ) -> ([TableVersion; 2], Vec<KeyRange>) {
+        let (mut onto, mut frees) = (base.clone(), Vec::new());
+        let mut drafts: Vec<Draft> = Vec::new();
+        for (at, mode) in BOTH.into_iter().enumerate() {
+            let Some(edges) = self.edges(mode) else {
+                continue;
+            };
+            let to = self.version(NEIGHBOURS, mode, self.settings.rank, number);
+            let op = ProductOp {
+                rows: to.grid.clone(),
+                others: to.grid.clone(),
+                columns: self.settings.rank,
+                edges: Edges::Values,
+                scales: Scales {
+                    made: Power(2 * self.settings.power(mode).0),
+                    stored: Power(0),
+                },
+                onto: Some(Onto {
+                    share: self.settings.edge_weight(mode) as f32,
+                    ..ONTO
+                }),
+            };
+            let of = Factors {
+                others: &from[at],
+                degrees: &self.degrees(mode),
+                base: Some(&base[at]),
+            };
+            let partitions = if back { edges.turned() } else { &edges.forward };
+            let block = |block| vec![to.block(block)];
+            drafts.extend(product(None, &op, &of, partitions, block));
+            frees.push(to.keys());
+            onto[at] = to;
+        }
+        if !drafts.is_empty() {
+            stage.push("neighbours", Role::Silent, drafts.into_iter(), Vec::new());
+        }
+        (onto, frees)
     }
 
     /// 1 / (L + 1).
@@ -290,7 +354,8 @@ impl Layout<'_> {
         for layer in 1..=self.settings.layers {
             let last = layer == self.settings.layers;
             let to = BOTH.map(|mode| self.sums(mode, step, layer));
-            self.layer(stage, "layer", (&from, &parameters), last, |mode, block| {
+            let name = ("layer", (to[0].version, false));
+            self.layer(stage, name, (&from, &parameters), last, |mode, block| {
                 if last {
                     self.embedded(mode, step, block)
                 } else {
@@ -317,7 +382,8 @@ impl Layout<'_> {
             let to = BOTH.map(|mode| self.sums(mode, step, self.settings.layers + layer));
             let blocks =
                 |mode: Mode, block: u32| vec![to[usize::from(mode == Mode::Product)].block(block)];
-            self.layer(stage, "layer back", (&from, &gradients), false, blocks);
+            let name = ("layer back", (to[0].version, true));
+            self.layer(stage, name, (&from, &gradients), false, blocks);
             if layer > 1 {
                 stage.push_frees(from.iter().map(TableVersion::keys).collect());
             }

@@ -43,6 +43,10 @@ pub struct Settings {
     pub normalization: Normalization,
     /// What an interaction weighs in the graph.
     pub edges: Edges,
+    /// What an edge between users counts beside an interaction, where there are any.
+    pub user_edge_weight: f64,
+    /// The same between products.
+    pub product_edge_weight: f64,
     /// The standard deviation of the first rows times the root of the rank.
     pub init_scale: f64,
     /// The seed of everything random.
@@ -70,6 +74,8 @@ impl Settings {
         regularization: 0.01,
         normalization: Normalization::Symmetric,
         edges: Edges::Binary,
+        user_edge_weight: 1.0,
+        product_edge_weight: 1.0,
         init_scale: 0.1,
         seed: 0,
         tolerance: 0.0,
@@ -110,6 +116,15 @@ impl Settings {
         }
     }
 
+    /// What an edge between rows of a mode counts beside an interaction; 0 where nothing goes along it.
+    pub fn edge_weight(&self, mode: Mode) -> f64 {
+        match mode {
+            _ if self.layers == 0 => 0.0,
+            Mode::User => self.user_edge_weight,
+            _ => self.product_edge_weight,
+        }
+    }
+
     /// Checks all settings together.
     ///
     /// # Errors
@@ -130,6 +145,8 @@ impl Settings {
             ("alpha0", self.alpha0.unwrap_or(0.0)),
             ("regularization", self.regularization),
             ("rate", self.rate()),
+            ("user_edge_weight", self.user_edge_weight),
+            ("product_edge_weight", self.product_edge_weight),
             ("init", self.init_scale),
         ] {
             if !(value >= 0.0 && value.is_finite()) {

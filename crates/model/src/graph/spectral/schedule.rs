@@ -146,7 +146,7 @@ impl Layout<'_> {
         let mut stage = Stage::new(first);
         let edges = self.settings.edges;
         for mode in [Mode::User, Mode::Product] {
-            let op = Op::Graph(GraphOp::Degrees(DegreesOp { edges })).encode();
+            let op = Op::Graph(GraphOp::Degrees(DegreesOp { edges, own: None })).encode();
             let degrees = self.degrees(mode);
             let drafts = self
                 .input
