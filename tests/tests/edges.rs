@@ -396,7 +396,12 @@ fn factors_held_to_friends_find_more() {
     let one = run(0.3, &["--threads", "2", "--memory", "4GiB"]);
     let two = ["--workers", "2", "--memory", "512MiB", "--io", "pread"];
     assert_eq!(one["digest"], run(0.3, &two)["digest"]);
-    let [with, without] = [&one, &run(0.0, &two)].map(|told| {
+    let aside = run(0.0, &two);
+    assert!(
+        aside["warnings"].as_array().is_none_or(Vec::is_empty),
+        "0 leaves them aside: {aside}"
+    );
+    let [with, without] = [&one, &aside].map(|told| {
         let found = &told["evaluation"]["tasks"]["new_products"]["model"]["recall@20"];
         found.as_f64().unwrap()
     });
@@ -404,4 +409,30 @@ fn factors_held_to_friends_find_more() {
         with > 1.7 * without,
         "{with} with friends, {without} without"
     );
+}
+
+/// Who names edges, and takes a model that leaves them aside, is told.
+#[test]
+fn models_that_do_not_use_edges_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    communities(folder.path());
+    for (model, hint) in [
+        ("kind = \"als\"", "`model.user_edge_weight`"),
+        ("kind = \"spectral\"", "\"lightgcn\""),
+        ("kind = \"gcn\"\nlayers = 4", "\"lightgcn\""),
+    ] {
+        let model = format!("{model}\nrank = 4\nepochs = 1");
+        let report = json_of(&mut job(folder.path(), true, &model).command("run", &[]));
+        let told = report["warnings"].as_array().cloned().unwrap_or_default();
+        let about = |word: &str| told.iter().any(|said| said.to_string().contains(word));
+        assert!(
+            about("edges between users") && about(hint.trim_matches('"')),
+            "{model}: {told:?}"
+        );
+        assert_eq!(
+            about("beyond three"),
+            model.contains("layers = 4"),
+            "{model}"
+        );
+    }
 }

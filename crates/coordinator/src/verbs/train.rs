@@ -60,7 +60,7 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
     let curve = Curve::open(&depot, run, resumed_from.unwrap_or(0)).await?;
     let told = TrainReport {
         netted: data.nets.then_some(views.train.netted),
-        warnings: warnings::of(engine.settings, views),
+        warnings: warnings::of(engine.settings, data, views),
         ..TrainReport::default()
     };
     for warning in &told.warnings {

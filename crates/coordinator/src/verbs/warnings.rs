@@ -4,9 +4,10 @@ use super::data::Views;
 use crate::job::settings::{Model, ModelKind, Preset, Settings};
 use model::graph::Edges;
 use model::sgd::Loss;
+use tensor::{DataSet, Mode};
 
 /// The sentences for people; programs find them as `warnings`.
-pub fn of(settings: &Settings, views: &Views) -> Vec<String> {
+pub fn of(settings: &Settings, data: &DataSet, views: &Views) -> Vec<String> {
     let mut warnings = Vec::new();
     let weights = settings.input.event.iter().flat_map(|(_, weights)| weights);
     let mut weights = weights.map(|(_, weight)| weight.to_bits());
@@ -26,7 +27,38 @@ pub fn of(settings: &Settings, views: &Views) -> Vec<String> {
             views.train.netted
         ));
     }
+    warnings.extend(idle_edges(&settings.model, data));
+    if settings.model.kind == ModelKind::Gcn && settings.model.layers > 3 {
+        warnings.push(format!(
+            "`model.layers` is {}: each layer averages over neighbours once more, and beyond three the rows of a component \
+             hardly differ",
+            settings.model.layers
+        ));
+    }
     warnings
+}
+
+/// Edges between users or products that training leaves aside without having been told to.
+fn idle_edges(model: &Model, data: &DataSet) -> Option<String> {
+    let asked = |mode: &Mode| match mode {
+        Mode::User => model.user_edge_weight.is_some(),
+        _ => model.product_edge_weight.is_some(),
+    };
+    let mode = data.edges.keys().find(|mode| !asked(mode))?;
+    let edges = format!("the data have edges between {mode}s, which this model does not use");
+    match model.kind {
+        ModelKind::LightGcn => None,
+        ModelKind::Als => Some(format!(
+            "{edges}: give `model.{mode}_edge_weight`, 0.1 or 0.3, or 0 to leave them aside"
+        )),
+        ModelKind::Sgd
+        | ModelKind::Line
+        | ModelKind::Spectral
+        | ModelKind::Filter
+        | ModelKind::Gcn => Some(format!(
+            "{edges}: kinds that do are \"lightgcn\" and \"als\""
+        )),
+    }
 }
 
 /// Whether an interaction is one, whatever its value.
