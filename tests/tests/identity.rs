@@ -134,7 +134,8 @@ fn job(inputs: &Inputs, data: Data, (time, solver): (&str, &str)) -> Job {
     }
     if solver == "gcn" {
         let layers = "layers = 2\nactivation = \"tanh\"\nself_weights = \"free\"";
-        let model = format!("kind = \"gcn\"\nrank = 16\n{layers}\nepochs = 2\nbatches = 1");
+        let model =
+            format!("kind = \"gcn\"\nrank = 16\n{layers}\nepochs = 2\nbatches = 1\nrate = 0.005");
         return Job::of(inputs, data, &model, split);
     }
     // With their biases all rows have 16 columns.

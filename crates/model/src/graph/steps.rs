@@ -76,9 +76,13 @@ pub trait StageRole: Copy + PartialEq {
     const SILENT: Self;
 }
 
+/// The longer of two tables that are made in bundles, at most.
+const BUNDLED_BYTES: u64 = 32 << 20;
+
 /// The steps of one stage. Ids rise from the one it was begun with.
 pub struct Stage<R> {
     first: u64,
+    bundles: bool,
     /// Steps in order.
     pub steps: Vec<(Step, R)>,
 }
@@ -87,10 +91,14 @@ pub struct Stage<R> {
 pub type Draft = (tensor::Op, Vec<Read>, Vec<ObjectKey>, u64);
 
 impl<R: StageRole> Stage<R> {
-    /// One without a step.
-    pub const fn new(first: u64) -> Self {
+    /// One without a step, for tables of so many columns. What a bundle makes is in memory until all of it is made, so only small tables
+    /// are made in bundles.
+    pub fn new(first: u64, input: &Input, columns: u32) -> Self {
+        let rows = [&input.user, &input.product].map(Grid::rows_total);
+        let bytes = rows[0].max(rows[1]) * 4 * width_of(columns as usize) as u64;
         Stage {
             first,
+            bundles: bytes <= BUNDLED_BYTES,
             steps: Vec::new(),
         }
     }
@@ -99,7 +107,7 @@ impl<R: StageRole> Stage<R> {
         StepId(self.first + self.steps.len() as u64)
     }
 
-    /// A step of a task a draft, small ones together.
+    /// A step of a task a draft, small ones together where tables are small.
     pub fn push(
         &mut self,
         name: &str,
@@ -130,7 +138,8 @@ impl<R: StageRole> Stage<R> {
             },
             frees,
         };
-        self.steps.push((bundled(step), role));
+        let step = if self.bundles { bundled(step) } else { step };
+        self.steps.push((step, role));
     }
 
     /// The steps that every model begins with: degrees of a mode, told with a role, and its interactions by ranges where they are

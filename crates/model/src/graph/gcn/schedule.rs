@@ -252,7 +252,7 @@ impl Layout<'_> {
 
     /// Degrees, the first parameters and the first embeddings.
     pub fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
-        let mut stage = Stage::new(first);
+        let mut stage = Stage::new(first, self.input, self.settings.rank);
         let settings = self.settings;
         for mode in BOTH {
             let (degrees, role) = (self.degrees(mode), Role::Counts(mode));
@@ -327,7 +327,7 @@ impl Layout<'_> {
 
     /// All steps of an epoch, counted from 1.
     pub fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
-        let mut stage = Stage::new(first);
+        let mut stage = Stage::new(first, self.input, self.settings.rank);
         for batch in 0..self.settings.batches() {
             let step = self.steps(epoch - 1) + batch + 1;
             self.head(&mut stage, epoch, batch, step);

@@ -143,7 +143,7 @@ impl Layout<'_> {
 
     /// Degrees, and random rows of products with their Gram.
     pub fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
-        let mut stage = Stage::new(first);
+        let mut stage = Stage::new(first, self.input, self.settings.columns());
         let edges = self.settings.edges;
         for mode in [Mode::User, Mode::Product] {
             let op = Op::Graph(GraphOp::Degrees(DegreesOp { edges, own: None })).encode();
@@ -197,7 +197,7 @@ impl Layout<'_> {
 
     /// All steps of an epoch, counted from 1.
     pub fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
-        let mut stage = Stage::new(first);
+        let mut stage = Stage::new(first, self.input, self.settings.columns());
         let (rank, cubes) = (self.settings.rank, self.settings.cubes());
         let weight = self.settings.weight;
         let to_left = Factor::Left {
