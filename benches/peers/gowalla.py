@@ -36,13 +36,13 @@ model = "{name}/model"
 recommend = {{ top = 20, file = "{name}/lists.parquet" }}
 """
 
-# Those of als come from a small grid with another implementation.
+# Those of als come from a small grid with another implementation, those of lightgcn from one on a tenth of the training part.
 MODELS = {
     "filter": 'kind = "filter"\nrank = 256\nepochs = 4',
     "linear": 'kind = "filter"\nrank = 16\nepochs = 1\nfilter_weight = 0',
     "als-256": 'kind = "als"\npreset = "rendle"\nrank = 256\nalpha0 = 0.02\nregularization = 0.006\nepochs = 6',
     "als-64": 'kind = "als"\npreset = "rendle"\nrank = 64\nalpha0 = 0.02\nregularization = 0.006\nepochs = 12',
-    "lightgcn": 'kind = "lightgcn"\nrank = 64\nlayers = 3\nepochs = 50\nalpha0 = 0.02\nrate = 0.02\nregularization = 0.0001',
+    "lightgcn": 'kind = "lightgcn"\nrank = 64\nlayers = 3\nepochs = 36\nalpha0 = 0.005\nrate = 0.02\nregularization = 0.01',
     "spectral": 'kind = "spectral"\nrank = 64\nepochs = 6',
 }
 
