@@ -1,11 +1,13 @@
 //! Graph models in f64 and without blocks: what the engine's are compared with.
 
-use crate::ingested::{Row, some_rows};
+use crate::ingested::{Row, parquet_of, some_rows};
 use crate::tiled::Bed;
+use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use kernels::Random;
 use model::graph::head::pairs;
 use model::graph::{Batch, Head, Normalization, Power, RivalsOp};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use store::partition::Partition;
 use tensor::{BlockId, Grid, Mode};
 
@@ -32,6 +34,22 @@ pub fn small() -> Vec<Row> {
         (row.user, row.product) = (row.user % 40, (row.product * 3 + i % 3) % 200);
     }
     rows
+}
+
+/// Tells attributes of nodes: a number and one of some levels, which some of them have not.
+pub fn describe(bed: &mut Bed) {
+    let ids = || (0..300_i64).filter(|id| id % 7 != 3);
+    let ages = ids().map(|id| (id % 5 != 1).then_some((id % 11) as f64));
+    let towns = ids().map(|id| (id % 4 != 2).then(|| format!("town-{}", id * id % 5)));
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("id", Arc::new(ids().collect::<Int64Array>())),
+        ("age", Arc::new(ages.collect::<Float64Array>())),
+        ("town", Arc::new(towns.collect::<StringArray>())),
+    ];
+    let table = parquet_of(columns, 100);
+    for mode in [Mode::User, Mode::Product] {
+        bed.found.describe(mode, &table);
+    }
 }
 
 /// The graph of a bed's training view.

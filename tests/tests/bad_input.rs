@@ -584,7 +584,7 @@ fn of_searches() -> Vec<Case> {
         ),
         tune(
             plus(&format!("{split}[tune.search]\nrate = [0.1]\n")),
-            "rate = 0.1: `model.rate` is a key of descent (\"sgd\", \"line\"), \"lightgcn\" and \"gcn\": the kind is \"als\", remove the key",
+            "rate = 0.1: `model.rate` is a key of descent (\"sgd\", \"line\"), \"lightgcn\", \"gcn\" and \"ucmf\": the kind is \"als\", remove the key",
         ),
         tune(
             plus(&format!(

@@ -1,7 +1,6 @@
 //! Graph convolution end to end in one process: against the whole computation in f64 (its gradients against differences of its loss),
 //! and whatever must not matter.
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use kernels::{Random, Simd};
 use model::Training;
 use model::als::Columns;
@@ -10,12 +9,11 @@ use model::graph::gcn::{self, Features, Gcn, SelfWeights, Settings, Weights};
 use model::graph::lightgcn::HeadName;
 use model::graph::tiles::Caches;
 use model::graph::{Activation, Normalization};
-use std::sync::Arc;
 use store::IoMode;
 use tensor::attributes::MISSING;
 use tensor::{KeyRange, Mode, News, Program, TableId};
-use tests::graph::{Graph, Moments, Nodes, numbers, small};
-use tests::ingested::{Row, parquet_of, some_rows};
+use tests::graph::{Graph, Moments, Nodes, describe, numbers, small};
+use tests::ingested::{Row, some_rows};
 use tests::inline::InlineError;
 use tests::tiled::{BY_RANGES, Bed, bed};
 
@@ -57,26 +55,10 @@ fn train_with(bed: &mut Bed, settings: &Settings, caches: Caches) -> Result<Trai
     Ok(result(bed, &program))
 }
 
-/// Nodes with attributes: a number and one of three levels, some of them unknown.
 fn described(rows: &[Row]) -> Bed {
     let mut bed = bed(rows, IoMode::Mmap);
     describe(&mut bed);
     bed
-}
-
-fn describe(bed: &mut Bed) {
-    let ids = || (0..300_i64).filter(|id| id % 7 != 3);
-    let ages = ids().map(|id| (id % 5 != 1).then_some((id % 11) as f64));
-    let towns = ids().map(|id| (id % 4 != 2).then(|| format!("town-{}", id * id % 5)));
-    let columns: Vec<(&str, ArrayRef)> = vec![
-        ("id", Arc::new(ids().collect::<Int64Array>())),
-        ("age", Arc::new(ages.collect::<Float64Array>())),
-        ("town", Arc::new(towns.collect::<StringArray>())),
-    ];
-    let table = parquet_of(columns, 100);
-    for mode in [Mode::User, Mode::Product] {
-        bed.found.describe(mode, &table);
-    }
 }
 
 /// The columns of the attributes of each node of a mode; none where nothing was said of any.

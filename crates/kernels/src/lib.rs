@@ -36,11 +36,13 @@ pub mod sgd;
 pub mod shift;
 pub mod simd;
 pub mod slopes;
+pub mod softmax;
 pub mod spmm;
 pub mod spread;
 pub mod subspace;
 mod tile;
 pub mod top;
+pub mod unit;
 mod vector;
 
 pub use activation::{Activation, activate, deactivate};
@@ -67,12 +69,14 @@ pub use rows::Rows;
 pub use shift::shift;
 pub use simd::{Path, Simd, SimdError};
 pub use slopes::{Losses, slopes};
+pub use softmax::softmax;
 pub use spmm::{LINE, Lines, Weights, spmm};
 pub use spread::{Places, spread};
 pub use subspace::{subspace, subspace_scratch};
 pub use top::{
     Added, Products, Ranked, Users, finish, pack_products, packed_len, rank, rank_scratch,
 };
+pub use unit::{unit, unit_back};
 
 /// Lanes of a vector, and the number that every width is a multiple of.
 pub const LANES: usize = 16;

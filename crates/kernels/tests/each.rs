@@ -1,6 +1,6 @@
 //! Kernels that take rows one by one against naive f64 references, bit for bit across instruction sets.
 
-use kernels::{Adam, AdamRow, Simd, adam, shift};
+use kernels::{Adam, AdamRow, Simd, adam, shift, softmax, unit, unit_back};
 use proptest::prelude::*;
 
 fn close(x: f32, exact: f64) -> Result<(), TestCaseError> {
@@ -66,6 +66,69 @@ proptest! {
                 close(x[at], sum * f64::from(by))?;
             }
             let now: Vec<u32> = x.iter().map(|x| x.to_bits()).collect();
+            prop_assert_eq!(bits.get_or_insert_with(|| now.clone()), &now);
+        }
+    }
+
+    /// Of y = by · x / |x|, whose derivative by differences is that of the formula.
+    #[test]
+    fn unit_rows_and_their_gradients_are_what_the_formulas_say(count in 0_usize..9, width in (1_usize..9).prop_map(|w| 16 * w), seed in 0_usize..1000) {
+        let (mut first, slopes) = (table(seed, count * width), table(seed + 1, count * width));
+        if let Some(row) = first.chunks_exact_mut(width).nth(2) {
+            row.fill(0.0);
+        }
+        let by = 2.5;
+        let lengthen = |x: &[f64]| -> Vec<f64> {
+            let length = x.iter().map(|x| x * x).sum::<f64>().sqrt();
+            x.iter().map(|x| if length > 0.0 { by * x / length } else { 0.0 }).collect()
+        };
+        let mut bits = None;
+        for simd in Simd::available() {
+            let (mut y, mut back) = (first.clone(), slopes.clone());
+            unit(simd, width, by as f32, &mut y);
+            unit_back(simd, width, by as f32, &first, &mut back);
+            for row in 0..count {
+                let at = row * width..(row + 1) * width;
+                let x: Vec<f64> = first[at.clone()].iter().map(|&x| f64::from(x)).collect();
+                for (&y, exact) in y[at.clone()].iter().zip(lengthen(&x)) {
+                    close(y, exact)?;
+                }
+                let loss = |x: &[f64]| -> f64 {
+                    let y = lengthen(x);
+                    y.iter().zip(&slopes[at.clone()]).map(|(y, &g)| y * f64::from(g)).sum()
+                };
+                for k in [0, 1, width / 2, width - 1] {
+                    let moved = |step: f64| {
+                        let mut x = x.clone();
+                        x[k] += step;
+                        loss(&x)
+                    };
+                    let slope = (moved(1e-6) - moved(-1e-6)) / 2e-6;
+                    close(back[at.start + k], if row == 2 { 0.0 } else { slope })?;
+                }
+            }
+            let now = [y, back].concat().iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            prop_assert_eq!(bits.get_or_insert_with(|| now.clone()), &now);
+        }
+    }
+
+    #[test]
+    fn probabilities_are_those_of_the_formula(count in 0_usize..9, classes in 1_usize..40, seed in 0_usize..1000) {
+        let width = kernels::width_of(classes);
+        let first: Vec<f32> = table(seed, count * width).iter().map(|x| 20.0 * x).collect();
+        let mut bits = None;
+        for simd in Simd::available() {
+            let mut p = first.clone();
+            softmax(simd, width, classes, &mut p);
+            for (p, x) in p.chunks_exact(width).zip(first.chunks_exact(width)) {
+                let exps = x[..classes].iter().map(|&x| f64::from(x).exp());
+                let exps: Vec<f64> = exps.collect();
+                let sum: f64 = exps.iter().sum();
+                for (&p, e) in p.iter().zip(exps.iter().chain(std::iter::repeat(&0.0))) {
+                    close(p, e / sum)?;
+                }
+            }
+            let now: Vec<u32> = p.iter().map(|p| p.to_bits()).collect();
             prop_assert_eq!(bits.get_or_insert_with(|| now.clone()), &now);
         }
     }

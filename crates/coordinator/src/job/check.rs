@@ -5,6 +5,7 @@
 
 mod attributes;
 mod edges;
+mod labels;
 mod model;
 pub(crate) mod stopping;
 

@@ -412,14 +412,14 @@ pub const KEYS: &[Key] = &[
     choice(
         "model.kind",
         &[
-            "als", "sgd", "line", "spectral", "filter", "lightgcn", "gcn",
+            "als", "sgd", "line", "spectral", "filter", "lightgcn", "gcn", "ucmf",
         ],
-        &["ucmf"],
+        &[],
         "als",
         "The algorithm: `als` solves, `sgd` descends on samples, `line` is `sgd` with the loss and the negatives of LINE, \
          `spectral` takes the singular vectors of the graph of users and products, `filter` scores by what this graph lets \
          pass (GF-CF), `lightgcn` learns an embedding that is smoothed over \
-         this graph, `gcn` one that goes through layers with weights on it.",
+         this graph, `gcn` one that goes through layers with weights on it, `ucmf` rows of one length that may learn to tell labels too.",
     ),
     choice(
         "model.time",
@@ -457,7 +457,7 @@ pub const KEYS: &[Key] = &[
         1,
         100_000,
         Some("10"),
-        "Passes over all modes; of `spectral` and `filter`, iterations. `lightgcn` and `gcn` need more than the others: 20 to 50.",
+        "Passes over all modes; of `spectral` and `filter`, iterations. `lightgcn`, `gcn` and `ucmf` need more than the others: 20 to 50.",
     ),
     real(
         "model.regularization",
@@ -486,7 +486,7 @@ pub const KEYS: &[Key] = &[
         0.0,
         1e12,
         None,
-        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`, either by the bins and contexts in a tensor; `explicit` has none, `full` always 1. 1 of all pairs in `lightgcn` and `gcn`.",
+        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`, either by the bins and contexts in a tensor; `explicit` has none, `full` always 1. 1 of all pairs in `lightgcn`, `gcn` and `ucmf`.",
     ),
     real(
         "model.epsilon",
@@ -658,7 +658,7 @@ pub const KEYS: &[Key] = &[
         &[],
         "logistic",
         "`sgd`: what is minimised. `squared` fits values, `bpr` ranks; the two of Poisson cover every cell with factors of 0 or more. \
-         `lightgcn`, `gcn`: `all-pairs`, which is their own where the key is absent and holds scores of interactions to 1 and those of all \
+         `lightgcn`, `gcn`, `ucmf`: `all-pairs`, which is their own where the key is absent and holds scores of interactions to 1 and those of all \
          pairs to 0, or `bpr`.",
     ),
     count(
@@ -687,7 +687,7 @@ pub const KEYS: &[Key] = &[
         1e-12,
         1e6,
         None,
-        "`sgd`, `line`, `lightgcn`, `gcn`: the length of a step. Absent: 0.1; of the graph's, whose steps are Adam's, 0.05 for `all-pairs`, and 0.01 for `bpr` and where `gcn` reads attributes.",
+        "`sgd`, `line`, `lightgcn`, `gcn`, `ucmf`: the length of a step. Absent: 0.1; of the graph's and of `ucmf`, whose steps are Adam's, 0.05 for `all-pairs`, and 0.01 for `bpr` and where `gcn` reads attributes.",
     ),
     real(
         "model.decay",
@@ -710,7 +710,7 @@ pub const KEYS: &[Key] = &[
         1,
         10_000,
         None,
-        "`lightgcn`, `gcn`: parts of an epoch, dealt by hash, each with a step and all layers of its own: more of them learn more in an epoch, \
+        "`lightgcn`, `gcn`, `ucmf`: parts of an epoch, dealt by hash, each with a step and all layers of its own: more of them learn more in an epoch, \
          which takes longer in the same measure. Absent: 20 for `bpr`, 4 for `all-pairs`.",
     ),
     choice(
@@ -756,6 +756,31 @@ pub const KEYS: &[Key] = &[
         &[],
         "binary",
         "`spectral`, `filter`, `lightgcn`, `gcn`: whether an interaction weighs 1 or its value in the graph. Degrees are sums of weights.",
+    ),
+    real(
+        "model.temperature",
+        1e-3,
+        1e3,
+        Some("1.0"),
+        "`ucmf`: what the cosine of a user's row and a product's is divided by to be a score, beside the product's bias: the lower, the further \
+         scores reach, and the more a few near neighbours count.",
+    ),
+    text(
+        "model.user_label",
+        "`ucmf`: the attribute of users, one of levels, that a classifier learns to tell from their rows, as the rows learn to let it. Users \
+         without it do not count. Absent: none.",
+    ),
+    text(
+        "model.product_label",
+        "The same of products, as their department.",
+    ),
+    real(
+        "model.cotraining",
+        0.0,
+        1e6,
+        Some("0.1"),
+        "`ucmf`: what the labels of a mode weigh together, beside the interactions of an epoch together. 0: the classifier learns from rows that \
+         know nothing of it, which tells what they know of labels anyway.",
     ),
     real(
         "model.user_edge_weight",

@@ -10,9 +10,10 @@ use model::graph::lightgcn::HeadName;
 use model::graph::{Activation, Edges, Normalization};
 use model::sgd::{Loss, Optimizer};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
-use tensor::{ByteSize, Cycle, Duplicates, TimeBin};
+use tensor::{ByteSize, Cycle, Duplicates, Mode, TimeBin};
 
 /// A path or a URL.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -248,6 +249,8 @@ pub enum ModelKind {
     LightGcn,
     /// Layers with weights on the graph.
     Gcn,
+    /// Rows of one length that learn labels too.
+    Ucmf,
 }
 
 impl ModelKind {
@@ -261,6 +264,7 @@ impl ModelKind {
             ModelKind::Filter => "filter",
             ModelKind::LightGcn => "lightgcn",
             ModelKind::Gcn => "gcn",
+            ModelKind::Ucmf => "ucmf",
         }
     }
 }
@@ -414,6 +418,12 @@ pub struct Model {
     pub weights: Weights,
     /// What the first layer reads.
     pub features: Features,
+    /// What the cosines of unit rows are divided by.
+    pub temperature: f64,
+    /// The attribute that is the label of the rows of a mode.
+    pub labels: BTreeMap<Mode, String>,
+    /// What labels weigh beside interactions.
+    pub cotraining: f64,
     /// Tables of users' first factors.
     pub initial_users: Vec<Location>,
     /// The same of products.
@@ -432,7 +442,11 @@ impl Model {
             ModelKind::Sgd | ModelKind::Line => {
                 self.loss == Loss::Squared && self.negatives.unwrap_or(0) == 0
             }
-            ModelKind::Spectral | ModelKind::Filter | ModelKind::LightGcn | ModelKind::Gcn => false,
+            ModelKind::Spectral
+            | ModelKind::Filter
+            | ModelKind::LightGcn
+            | ModelKind::Gcn
+            | ModelKind::Ucmf => false,
         }
     }
 }

@@ -133,6 +133,7 @@ fn columns_beside(model: &settings::Model) -> u64 {
         Algorithm::Spectral(settings) => u64::from(settings.columns() - settings.rank),
         Algorithm::Filter(settings) => u64::from(settings.low_pass().columns() - settings.rank),
         Algorithm::LightGcn(_) | Algorithm::Gcn(_) => 0,
+        Algorithm::Ucmf(settings) => u64::from(settings.columns() - settings.rank),
     }
 }
 
@@ -145,6 +146,7 @@ fn products_of(model: &settings::Model) -> u64 {
         Algorithm::Spectral(_) | Algorithm::Filter(_) => 2,
         Algorithm::LightGcn(settings) => layered(settings.batches(), settings.layers),
         Algorithm::Gcn(settings) => layered(settings.batches(), settings.layers),
+        Algorithm::Ucmf(_) => 2,
     }
 }
 
@@ -163,7 +165,7 @@ fn products_of_edges(model: &settings::Model) -> u64 {
 fn kept_tables(model: &settings::Model) -> u64 {
     match Algorithm::of(model) {
         // Parameters, and Adam's two.
-        Algorithm::LightGcn(_) => 3,
+        Algorithm::LightGcn(_) | Algorithm::Ucmf(_) => 3,
         // These, of each layer its rows and their sums over neighbours, and features where rows are not them.
         Algorithm::Gcn(settings) => {
             3 + 2 * u64::from(settings.layers) + u64::from(settings.reads_attributes())
@@ -179,7 +181,8 @@ fn samples(model: &settings::Model) -> u64 {
         | Algorithm::Spectral(_)
         | Algorithm::Filter(_)
         | Algorithm::LightGcn(_)
-        | Algorithm::Gcn(_) => 0,
+        | Algorithm::Gcn(_)
+        | Algorithm::Ucmf(_) => 0,
         Algorithm::Sgd(settings) if settings.loss == Loss::Bpr => settings.negatives().into(),
         Algorithm::Sgd(settings) => 1 + u64::from(settings.negatives()),
     }

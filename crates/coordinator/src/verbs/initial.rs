@@ -75,7 +75,8 @@ pub async fn survey(
         Algorithm::Spectral(_)
         | Algorithm::Filter(_)
         | Algorithm::LightGcn(_)
-        | Algorithm::Gcn(_) => return Ok(all),
+        | Algorithm::Gcn(_)
+        | Algorithm::Ucmf(_) => return Ok(all),
     };
     let model = &engine.settings.model;
     for (mode, given) in [

@@ -9,7 +9,7 @@ use model::als::{self, ContextUse, Preset, Scaling, Solver, TimeUse};
 use model::digest::DigestFeed;
 use model::evaluate::Factors;
 use model::forecast::{Forecast, Moment};
-use model::graph::{Edges, filter, gcn, lightgcn, spectral};
+use model::graph::{Edges, filter, gcn, lightgcn, spectral, ucmf};
 use model::sgd;
 use model::{Best, Holds, Stopping, TableVersion};
 use plan::Refusal;
@@ -37,6 +37,8 @@ pub enum Algorithm {
     LightGcn(lightgcn::Settings),
     /// Layers with weights on the graph.
     Gcn(gcn::Settings),
+    /// Rows of one length that learn labels too.
+    Ucmf(ucmf::Settings),
 }
 
 impl Algorithm {
@@ -49,6 +51,7 @@ impl Algorithm {
             ModelKind::Filter => Algorithm::Filter(filter_settings(model)),
             ModelKind::LightGcn => Algorithm::LightGcn(lightgcn_settings(model)),
             ModelKind::Gcn => Algorithm::Gcn(gcn_settings(model)),
+            ModelKind::Ucmf => Algorithm::Ucmf(ucmf_settings(model)),
         }
     }
 
@@ -63,7 +66,8 @@ impl Algorithm {
             | Algorithm::Spectral(_)
             | Algorithm::Filter(_)
             | Algorithm::LightGcn(_)
-            | Algorithm::Gcn(_)) => other,
+            | Algorithm::Gcn(_)
+            | Algorithm::Ucmf(_)) => other,
         }
     }
 
@@ -77,6 +81,7 @@ impl Algorithm {
             Algorithm::Filter(_) => "filter",
             Algorithm::LightGcn(_) => "lightgcn",
             Algorithm::Gcn(_) => "gcn",
+            Algorithm::Ucmf(_) => "ucmf",
         }
     }
 
@@ -88,7 +93,8 @@ impl Algorithm {
             Algorithm::Spectral(_)
             | Algorithm::Filter(_)
             | Algorithm::LightGcn(_)
-            | Algorithm::Gcn(_) => false,
+            | Algorithm::Gcn(_)
+            | Algorithm::Ucmf(_) => false,
         }
     }
 
@@ -100,7 +106,8 @@ impl Algorithm {
             | Algorithm::Sgd(_)
             | Algorithm::Spectral(_)
             | Algorithm::LightGcn(_)
-            | Algorithm::Gcn(_) => None,
+            | Algorithm::Gcn(_)
+            | Algorithm::Ucmf(_) => None,
         }
     }
 
@@ -259,6 +266,23 @@ fn gcn_settings(model: &settings::Model) -> gcn::Settings {
     }
 }
 
+fn ucmf_settings(model: &settings::Model) -> ucmf::Settings {
+    ucmf::Settings {
+        rank: model.rank,
+        epochs: model.epochs,
+        batches: model.batches,
+        loss: model.head,
+        alpha0: model.alpha0,
+        rate: model.rate,
+        temperature: model.temperature,
+        labels: model.labels.clone(),
+        cotraining: model.cotraining,
+        init_scale: model.init,
+        seed: model.seed,
+        tolerance: model.tolerance,
+    }
+}
+
 /// How scores come from the tables of a model, as its manifest says it: whoever scores need not know what made them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -386,6 +410,7 @@ impl StoredModel {
                 Some("_mean") => Holds::Mean,
                 Some("_terms") => Holds::Terms,
                 Some("_weights") => Holds::Weights,
+                Some("_labels") => Holds::Labels,
                 _ => Holds::Maps,
             },
             rank: table.rank,

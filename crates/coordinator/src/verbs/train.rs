@@ -19,6 +19,7 @@ use model::graph::gcn::{self, Gcn};
 use model::graph::lightgcn::LightGcn;
 use model::graph::spectral::{self, Spectral};
 use model::graph::tiles::Caches;
+use model::graph::ucmf::Ucmf;
 use model::sgd::{self, Sgd};
 use model::training::{Algorithm as InEpochs, Epochs};
 use model::{Best, Sampler, Stopping, TableVersion, Training};
@@ -332,6 +333,14 @@ async fn program(
                 attributes: data.attributes.clone(),
             };
             let program = Gcn::new(settings, input).map_err(|error| config(&error))?;
+            Ok(watched(program, watch))
+        }
+        Algorithm::Ucmf(settings) => {
+            let input = gcn::Input {
+                graph: graph_input(data, views),
+                attributes: data.attributes.clone(),
+            };
+            let program = Ucmf::new(settings, input).map_err(|error| config(&error))?;
             Ok(watched(program, watch))
         }
     }

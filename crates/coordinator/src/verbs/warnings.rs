@@ -55,7 +55,8 @@ fn idle_edges(model: &Model, data: &DataSet) -> Option<String> {
         | ModelKind::Line
         | ModelKind::Spectral
         | ModelKind::Filter
-        | ModelKind::Gcn => Some(format!(
+        | ModelKind::Gcn
+        | ModelKind::Ucmf => Some(format!(
             "{edges}: kinds that do are \"lightgcn\" and \"als\""
         )),
     }
@@ -68,6 +69,7 @@ fn ignores_values(model: &Model) -> bool {
         ModelKind::Spectral | ModelKind::Filter | ModelKind::LightGcn | ModelKind::Gcn => {
             model.edges == Edges::Binary
         }
+        ModelKind::Ucmf => true,
         ModelKind::Sgd | ModelKind::Line => !matches!(model.loss, Loss::Squared | Loss::Poisson),
     }
 }
@@ -81,5 +83,6 @@ fn name(model: &Model) -> &'static str {
         ModelKind::Filter => "the kind \"filter\" with `edges` = \"binary\"",
         ModelKind::LightGcn => "the kind \"lightgcn\" with `edges` = \"binary\"",
         ModelKind::Gcn => "the kind \"gcn\" with `edges` = \"binary\"",
+        ModelKind::Ucmf => "the kind \"ucmf\"",
     }
 }

@@ -93,7 +93,7 @@ impl<O: Whole> Work for WholeWork<O> {
 }
 
 /// Floats of a row of so many columns.
-const fn width(columns: u32) -> usize {
+pub(super) const fn width(columns: u32) -> usize {
     columns.next_multiple_of(16) as usize
 }
 
@@ -260,7 +260,7 @@ impl Whole for FeaturesBackOp {
 }
 
 /// Refuses words that are not those of a block's rows.
-fn as_many(words: &[u32], expected: usize) -> Result<(), Failure> {
+pub(super) fn as_many(words: &[u32], expected: usize) -> Result<(), Failure> {
     if words.len() == expected {
         return Ok(());
     }

@@ -6,6 +6,7 @@ mod head;
 mod product;
 mod ranges;
 mod rows;
+mod unit;
 
 use crate::work::{Room, Work};
 use model::graph::GraphOp;
@@ -35,5 +36,8 @@ pub(crate) fn begin(task: &Task, op: GraphOp, room: &Room) -> Result<Box<dyn Wor
         GraphOp::Matrix(op) => Box::new(dense::WholeWork::new(task, op, room)?),
         GraphOp::Features(op) => Box::new(dense::WholeWork::new(task, op, room)?),
         GraphOp::FeaturesBack(op) => Box::new(dense::WholeWork::new(task, op, room)?),
+        GraphOp::Unit(op) => Box::new(dense::WholeWork::new(task, op, room)?),
+        GraphOp::UnitBack(op) => Box::new(dense::WholeWork::new(task, op, room)?),
+        GraphOp::Labels(op) => Box::new(unit::LabelsWork::new(task, op, room)?),
     })
 }

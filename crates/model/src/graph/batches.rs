@@ -4,10 +4,11 @@
 //! tables.
 
 use super::heads::batch_loss;
-use super::ops::Counts;
+use super::ops::{Counts, LabelSums};
 use super::steps::StageRole;
 use crate::reduce::tree_sum;
 use crate::training::{Algorithm, TableVersion, counts, decode, misreduced, refuse};
+use std::collections::BTreeMap;
 use tensor::{KeyRange, Mode, ProgramError, Reduced, Step};
 
 /// What a step's reduced partials are.
@@ -17,6 +18,8 @@ pub enum Role {
     Counts(Mode),
     /// Losses of a batch.
     Loss(u32),
+    /// What became of a mode's labels in a batch.
+    Labels(Mode, u32),
     /// Nothing.
     Silent,
 }
@@ -57,6 +60,8 @@ pub struct InBatches<M> {
     model: M,
     /// The losses of the epoch's batches.
     losses: Vec<f64>,
+    /// What became of labels in them.
+    labels: BTreeMap<(Mode, u32), LabelSums>,
 }
 
 impl<M: Batched> InBatches<M> {
@@ -64,6 +69,7 @@ impl<M: Batched> InBatches<M> {
     pub fn of(model: M) -> Self {
         InBatches {
             losses: vec![0.0; model.batches() as usize],
+            labels: BTreeMap::new(),
             model,
         }
     }
@@ -104,6 +110,10 @@ impl<M: Batched> Algorithm for InBatches<M> {
                 self.losses[batch as usize] = batch_loss(&partials)?;
                 Ok(())
             }
+            (Role::Labels(mode, batch), Reduced::Collect(partials)) => {
+                self.labels.insert((mode, batch), label_sums(&partials)?);
+                Ok(())
+            }
             (Role::Counts(_) | Role::Silent, _) => Ok(()),
             (role, _) => misreduced(role),
         }
@@ -111,7 +121,8 @@ impl<M: Batched> Algorithm for InBatches<M> {
 
     /// The losses of its batches, each before its step.
     fn objective(&mut self, epoch: u32) -> Result<f64, ProgramError> {
-        let objective = tree_sum(&self.losses);
+        let labels = self.labels.values().map(|sums| sums.loss);
+        let objective = tree_sum(&self.losses) + labels.sum::<f64>();
         if objective.is_finite() {
             Ok(objective)
         } else {
@@ -121,10 +132,22 @@ impl<M: Batched> Algorithm for InBatches<M> {
         }
     }
 
+    /// The share of labels that are the likeliest to the classifiers, in the last batch before its step.
+    fn measures(&self) -> Vec<(String, f64)> {
+        let last = self.model.batches() - 1;
+        let labels = self.labels.iter().filter(|((_, batch), _)| *batch == last);
+        let share = |((mode, _), sums): (&(Mode, u32), &LabelSums)| {
+            let share = sums.right as f64 / sums.all.max(1) as f64;
+            (format!("{mode}_label_accuracy"), share)
+        };
+        labels.map(share).collect()
+    }
+
     fn learnt(&self) {}
 
     fn restore(&mut self, (): ()) {
         self.losses.fill(0.0);
+        self.labels.clear();
     }
 
     fn tables(&self, epoch: u32) -> Vec<TableVersion> {
@@ -138,4 +161,16 @@ impl<M: Batched> Algorithm for InBatches<M> {
     fn offset(&self) -> f32 {
         0.0
     }
+}
+
+/// What became of the labels of all blocks of a mode.
+fn label_sums(partials: &[Vec<u8>]) -> Result<LabelSums, ProgramError> {
+    let sums = partials.iter().map(|partial| decode(partial));
+    let sums: Vec<LabelSums> = sums.collect::<Result<_, _>>()?;
+    let losses: Vec<f64> = sums.iter().map(|sums| sums.loss).collect();
+    Ok(LabelSums {
+        loss: tree_sum(&losses),
+        right: sums.iter().map(|sums| sums.right).sum(),
+        all: sums.iter().map(|sums| sums.all).sum(),
+    })
 }

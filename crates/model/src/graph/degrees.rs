@@ -111,7 +111,8 @@ impl Scales {
     }
 }
 
-/// Fills the rows of a block: normal numbers keyed by (seed, mode, row id, column), zeros where a row has no degree.
+/// Fills the rows of a block: normal numbers keyed by (seed, mode, row id, column), zeros where a row has no degree and in the columns that
+/// begin so.
 ///
 /// # Panics
 /// Where `out` is not the block's rows.
@@ -121,9 +122,12 @@ pub fn start_rows(op: &StartOp, block: BlockId, degrees: &[f64], out: &mut [f32]
     assert_eq!(out.len(), ids.len() * width, "the rows of the block");
     assert_eq!(degrees.len(), ids.len(), "a degree a row");
     let rows = out.chunks_exact_mut(width).zip(ids).zip(degrees);
-    let stream = u32::from(op.mode == Mode::User);
+    let (stream, filled) = (
+        u32::from(op.mode == Mode::User),
+        columns - op.zeros as usize,
+    );
     for ((row, id), &degree) in rows.filter(|(_, degree)| **degree > 0.0) {
-        Random::new(op.seed, PURPOSE, stream, id).fill_normal(&mut row[..columns]);
+        Random::new(op.seed, PURPOSE, stream, id).fill_normal(&mut row[..filled]);
         let by = op.by * op.power.of(degree) as f32;
         for x in row {
             *x *= by;

@@ -17,10 +17,10 @@ use kernels::{Simd, activate, cross, deactivate, rotate, width_of};
 use rayon::prelude::*;
 
 /// Rows that a thread takes at a time.
-const SHARE_ROWS: usize = 1_024;
+pub(super) const SHARE_ROWS: usize = 1_024;
 
 /// Shares whose sums are made together before they are added, all by the binary tree over their positions.
-const TOGETHER: usize = 16;
+pub(super) const TOGETHER: usize = 16;
 
 /// The purpose of the random numbers of first matrices.
 const PURPOSE: u32 = 0x320;
@@ -245,7 +245,7 @@ pub fn weight_sums(simd: Simd, op: &DenseBackOp, of: LayerRows<'_>, slopes: &[f3
 }
 
 /// The sum of vectors by the binary tree over their positions.
-fn tree(mut sums: Vec<Vec<f64>>) -> Option<Vec<f64>> {
+pub(super) fn tree(mut sums: Vec<Vec<f64>>) -> Option<Vec<f64>> {
     let mut leaves: Vec<&mut [f64]> = sums.iter_mut().map(Vec::as_mut_slice).collect();
     tree_add(&mut leaves);
     sums.into_iter().next()

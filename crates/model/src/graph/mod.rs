@@ -25,12 +25,14 @@ pub mod spectral;
 pub(crate) mod steps;
 pub mod tiles;
 pub mod turn;
+pub mod ucmf;
 
 pub use normalization::Normalization;
 pub use steps::Input;
 
 pub use ops::{
     Activation, AdamOp, ArrangeOp, Batch, Counts, DegreesOp, DenseBackOp, DenseOp, Edges, Factor,
-    FeaturesBackOp, FeaturesOp, FirstMatrixOp, FirstNumbers, GraphOp, Head, HeadOp, Loss, MatrixOp,
-    Onto, Power, ProductOp, RangesOp, Residuals, ResidualsOp, RivalsOp, Scales, StartOp, TurnOp,
+    FeaturesBackOp, FeaturesOp, FirstMatrixOp, FirstNumbers, GraphOp, Head, HeadOp, LabelSums,
+    LabelsOp, Loss, MatrixOp, Onto, Power, ProductOp, RangesOp, Residuals, ResidualsOp, RivalsOp,
+    Scales, StartOp, TurnOp, UnitBackOp, UnitOp,
 };

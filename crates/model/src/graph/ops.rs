@@ -42,6 +42,12 @@ pub enum GraphOp {
     Features(FeaturesOp),
     /// Their gradients.
     FeaturesBack(FeaturesBackOp),
+    /// Rows of one length.
+    Unit(UnitOp),
+    /// Their gradients.
+    UnitBack(UnitBackOp),
+    /// Labels of rows, and their gradients.
+    Labels(LabelsOp),
 }
 
 /// What an interaction weighs.
@@ -94,6 +100,8 @@ pub struct StartOp {
     pub by: f32,
     /// What of degrees they are multiplied by.
     pub power: Power,
+    /// How many of the columns, the last, begin as zeros.
+    pub zeros: u32,
 }
 
 /// Rows that are added to a product, and by what the sum is multiplied then.
@@ -402,6 +410,47 @@ pub struct FeaturesBackOp {
     pub attributes: Vec<Columns>,
 }
 
+/// Reads a block of learnt rows. Writes what is scored of them ([`super::ucmf::unit`]) and, where the task names a second write, the leaf of
+/// its Gram. Returns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UnitOp {
+    /// Columns, of which the last is that of biases.
+    pub columns: u32,
+    /// The length of rows.
+    pub by: f32,
+    /// Whether these rows have the biases; others have ones.
+    pub biased: bool,
+}
+
+/// Reads a block of learnt rows and one of gradients by what is scored of them. Writes those by the learnt rows. Returns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UnitBackOp {
+    /// As of [`UnitOp`].
+    pub columns: u32,
+    /// As there.
+    pub by: f32,
+    /// As there.
+    pub biased: bool,
+}
+
+/// Reads a block of what is scored, its gradients, degrees and words of attributes, and a classifier. Writes the gradients with those by
+/// the labels added, and the leaf of those by the classifier, an f64 an entry. Returns [`LabelSums`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LabelsOp {
+    /// Columns of rows, with that of biases; lines of the classifier.
+    pub columns: u32,
+    /// Classes; a word beyond them is no label.
+    pub classes: u32,
+    /// Attributes of a row.
+    pub attributes: u32,
+    /// Which of them is the label.
+    pub place: u32,
+    /// What rows are multiplied by to have the length 1.
+    pub by: f32,
+    /// What a label weighs beside an interaction.
+    pub weight: f32,
+}
+
 /// What is counted before training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -418,6 +467,17 @@ pub struct Residuals {
     pub squares: Vec<f64>,
 }
 
+/// What became of labels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LabelSums {
+    /// The sum of their losses, weighted.
+    pub loss: f64,
+    /// Rows whose label is the likeliest.
+    pub right: u64,
+    /// All rows with a label.
+    pub all: u64,
+}
+
 /// A sum of losses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Loss(pub f64);
@@ -427,6 +487,16 @@ impl Loss {
     ///
     /// # Panics
     /// Never: it is a plain value.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("a plain value")
+    }
+}
+
+impl LabelSums {
+    /// As they travel in a partial.
+    ///
+    /// # Panics
+    /// Never: they are plain values.
     pub fn encode(&self) -> Vec<u8> {
         postcard::to_stdvec(self).expect("a plain value")
     }

@@ -17,6 +17,8 @@ pub enum Holds {
     Mean,
     /// The matrices of layers that its mode goes through, a block a layer.
     Weights,
+    /// The classifier of its mode's labels.
+    Labels,
 }
 
 /// One version of a table.
@@ -47,6 +49,7 @@ impl TableVersion {
             Holds::Terms => format!("{}_terms", self.mode),
             Holds::Mean => format!("{}_mean", self.mode),
             Holds::Weights => format!("{}_weights", self.mode),
+            Holds::Labels => format!("{}_labels", self.mode),
         }
     }
 

@@ -44,7 +44,14 @@ const OF_STEPS: &[&str] = &["model.loss", "model.rate"];
 const OF_SPECTRAL: &[&str] = &["model.walk_length"];
 const OF_ITERATION: &[&str] = &["model.oversampling"];
 const OF_FILTER: &[&str] = &["model.filter_weight", "model.filter_linear"];
-const OF_LAYERS: &[&str] = &["model.layers", "model.batches"];
+const OF_LAYERS: &[&str] = &["model.layers"];
+const OF_BATCHES: &[&str] = &["model.batches"];
+const OF_UCMF: &[&str] = &[
+    "model.temperature",
+    "model.user_label",
+    "model.product_label",
+    "model.cotraining",
+];
 const OF_GCN: &[&str] = &[
     "model.activation",
     "model.self_weights",
@@ -56,8 +63,9 @@ const OF_LINKED: &[&str] = &["model.user_edge_weight", "model.product_edge_weigh
 const OF_NORMALIZED: &[&str] = &["model.normalization"];
 /// Settings of whatever takes products with the graph.
 const OF_GRAPHS: &[&str] = &["model.edges"];
-/// Settings of models whose factors start from something and are held to it.
-const OF_TRAINED: &[&str] = &["model.regularization", "model.init"];
+/// Settings of models whose factors start from something, and of those that hold them.
+const OF_TRAINED: &[&str] = &["model.init"];
+const OF_HELD: &[&str] = &["model.regularization"];
 const OF_GIVEN: &[&str] = &["model.initial_users", "model.initial_products"];
 const OF_WHOLE: &[&str] = &["model.alpha0"];
 
@@ -77,6 +85,7 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
             ("filter", ModelKind::Filter),
             ("lightgcn", ModelKind::LightGcn),
             ("gcn", ModelKind::Gcn),
+            ("ucmf", ModelKind::Ucmf),
         ],
     );
     let of = |keys, of| -> (&[&str], &str) { (keys, of) };
@@ -87,9 +96,11 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
         of(OF_GCN, "of \"gcn\""),
     );
     let layers = of(OF_LAYERS, "of \"lightgcn\" and \"gcn\"");
+    let batches = of(OF_BATCHES, "of \"lightgcn\", \"gcn\" and \"ucmf\"");
+    let unit = of(OF_UCMF, "of \"ucmf\"");
     let steps = of(
         OF_STEPS,
-        "of descent (\"sgd\", \"line\"), \"lightgcn\" and \"gcn\"",
+        "of descent (\"sgd\", \"line\"), \"lightgcn\", \"gcn\" and \"ucmf\"",
     );
     let graphs = of(
         OF_GRAPHS,
@@ -99,24 +110,38 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
     let iterated = of(OF_ITERATION, "of \"spectral\" and \"filter\"");
     let filter = of(OF_FILTER, "of \"filter\"");
     let linked = of(OF_LINKED, "of \"als\" and \"lightgcn\"");
-    let whole = of(OF_WHOLE, "of \"als\", \"lightgcn\" and \"gcn\"");
-    let trained = of(OF_TRAINED, "of \"als\", descent, \"lightgcn\" and \"gcn\"");
+    let whole = of(OF_WHOLE, "of \"als\", \"lightgcn\", \"gcn\" and \"ucmf\"");
+    let trained = of(
+        OF_TRAINED,
+        "of \"als\", descent, \"lightgcn\", \"gcn\" and \"ucmf\"",
+    );
+    let held = of(OF_HELD, "of \"als\", descent, \"lightgcn\" and \"gcn\"");
     let given = of(OF_GIVEN, "of \"als\" and descent");
     let others: &[(&[&str], &str)] = match kind {
         ModelKind::Als => &[
-            descent, steps, spectral, iterated, normalized, graphs, filter, layers, gcn,
+            descent, steps, spectral, iterated, normalized, graphs, filter, layers, batches, gcn,
+            unit,
         ],
         ModelKind::Sgd | ModelKind::Line => &[
-            als, whole, spectral, iterated, normalized, graphs, filter, layers, gcn, linked,
+            als, whole, spectral, iterated, normalized, graphs, filter, layers, batches, gcn, unit,
+            linked,
         ],
         ModelKind::Spectral => &[
-            als, whole, descent, steps, trained, given, filter, layers, gcn, linked,
+            als, whole, descent, steps, held, trained, given, filter, layers, batches, gcn, unit,
+            linked,
         ],
         ModelKind::Filter => &[
-            als, whole, descent, steps, trained, given, spectral, normalized, layers, gcn, linked,
+            als, whole, descent, steps, held, trained, given, spectral, normalized, layers,
+            batches, gcn, unit, linked,
         ],
-        ModelKind::LightGcn => &[als, descent, given, spectral, iterated, filter, gcn],
-        ModelKind::Gcn => &[als, descent, given, spectral, iterated, filter, linked],
+        ModelKind::LightGcn => &[als, descent, given, spectral, iterated, filter, gcn, unit],
+        ModelKind::Gcn => &[
+            als, descent, given, spectral, iterated, filter, linked, unit,
+        ],
+        ModelKind::Ucmf => &[
+            als, descent, held, given, spectral, iterated, normalized, graphs, filter, layers, gcn,
+            linked,
+        ],
     };
     let fixed = [
         ("model.loss", "of \"sgd\""),
@@ -124,9 +149,11 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
     ];
     let fixed = match kind {
         ModelKind::Line => &fixed[..],
-        ModelKind::Spectral | ModelKind::Filter | ModelKind::LightGcn | ModelKind::Gcn => {
-            &fixed[1..]
-        }
+        ModelKind::Spectral
+        | ModelKind::Filter
+        | ModelKind::LightGcn
+        | ModelKind::Gcn
+        | ModelKind::Ucmf => &fixed[1..],
         ModelKind::Als | ModelKind::Sgd => &[],
     };
     let others = others
@@ -175,7 +202,7 @@ fn descends_on_values(merged: &Merged) -> bool {
 fn loss(merged: &Merged, kind: ModelKind) -> Loss {
     match kind {
         ModelKind::Line => Loss::Line,
-        ModelKind::LightGcn | ModelKind::Gcn => Loss::Bpr,
+        ModelKind::LightGcn | ModelKind::Gcn | ModelKind::Ucmf => Loss::Bpr,
         _ => word(
             merged,
             "model.loss",
@@ -198,7 +225,7 @@ fn head(merged: &Merged, kind: ModelKind, faults: &mut Faults) -> HeadName {
         "bpr" => HeadName::Bpr,
         _ => HeadName::AllPairs,
     };
-    let graph = matches!(kind, ModelKind::LightGcn | ModelKind::Gcn);
+    let graph = matches!(kind, ModelKind::LightGcn | ModelKind::Gcn | ModelKind::Ucmf);
     let known = match name {
         "bpr" => true,
         "all-pairs" => graph,
@@ -376,7 +403,8 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         | ModelKind::Spectral
         | ModelKind::Filter
         | ModelKind::LightGcn
-        | ModelKind::Gcn => false,
+        | ModelKind::Gcn
+        | ModelKind::Ucmf => false,
     };
     if fits_all && merged.text("input.negative") == Some("net") {
         let sentence = "`input.negative` = \"net\" is for models that weigh by values: this one fits values below 0 as they \
@@ -464,6 +492,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         super::attributes::uses(merged, faults);
     }
     super::edges::uses(merged, faults);
+    let labels = super::labels::labels(merged, kind, faults);
     let oversampling = merged.count("model.oversampling").unwrap_or(0);
     let rank = merged.count("model.rank").unwrap_or_default();
     let room = u64::from(RANK_MAX).saturating_sub(rank);
@@ -497,7 +526,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             ModelKind::Als if preset == Preset::Full => 1e-6,
             ModelKind::Als => 0.003,
             ModelKind::Sgd | ModelKind::Line => 0.03,
-            ModelKind::Spectral | ModelKind::Filter => 0.0,
+            ModelKind::Spectral | ModelKind::Filter | ModelKind::Ucmf => 0.0,
             ModelKind::LightGcn => DEFAULTS.regularization,
             ModelKind::Gcn => gcn::Settings::DEFAULT.regularization,
         }),
@@ -599,6 +628,9 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
                 ("both", Features::Both),
             ],
         ),
+        temperature: real("model.temperature"),
+        labels,
+        cotraining: real("model.cotraining"),
         initial_users: locations(merged, "model.initial_users", faults),
         initial_products: locations(merged, "model.initial_products", faults),
         initial_time: locations(merged, "model.initial_time", faults),

@@ -98,7 +98,7 @@ fn every_kind_has_its_own_keys() {
     );
     check(
         &format!("{GOOD}[model]\nrate = 2\n"),
-        "j:10:8: `model.rate` is a key of descent (\"sgd\", \"line\"), \"lightgcn\" and \"gcn\": the kind is \"als\", remove the key",
+        "j:10:8: `model.rate` is a key of descent (\"sgd\", \"line\"), \"lightgcn\", \"gcn\" and \"ucmf\": the kind is \"als\", remove the key",
     );
     check(
         &format!("{GOOD}[model]\nkind = \"line\"\nloss = \"bpr\"\ntime = \"factor\"\n"),
@@ -127,7 +127,7 @@ fn every_kind_has_its_own_keys() {
     );
     check(
         &format!("{GOOD}[model]\nkind = \"filter\"\nwalk_length = 3\ninit = 0.1\n"),
-        "j:12:8: `model.init` is a key of \"als\", descent, \"lightgcn\" and \"gcn\": the kind is \"filter\", remove the key; \
+        "j:12:8: `model.init` is a key of \"als\", descent, \"lightgcn\", \"gcn\" and \"ucmf\": the kind is \"filter\", remove the key; \
          j:11:15: `model.walk_length` is a key of \"spectral\": the kind is \"filter\", remove the key",
     );
     check(

@@ -287,6 +287,7 @@ impl Layout<'_> {
             seed: self.settings.seed,
             by: (self.settings.init_scale / f64::from(self.settings.rank).sqrt()) as f32,
             power: self.settings.kept_power(mode),
+            zeros: 0,
         }))
         .encode();
         let degrees = self.degrees(mode);
@@ -637,7 +638,7 @@ impl Layout<'_> {
 }
 
 /// The tasks that move matrices, a block each, along the sums of the gradients by them: with both means, before the step and after.
-fn adam_of_matrices(
+pub(in crate::graph) fn adam_of_matrices(
     [before, now]: [[TableVersion; 3]; 2],
     roots: Vec<Vec<ObjectKey>>,
     (rate, step): (f32, u32),

@@ -174,6 +174,7 @@ impl Layout<'_> {
                 seed: settings.seed,
                 by: (settings.init_scale / f64::from(settings.rank).sqrt()) as f32,
                 power: settings.power(mode),
+                zeros: 0,
             }))
             .encode();
             let (to, degrees) = (self.after(PARAMETERS, mode, 0), self.degrees(mode));

@@ -1,0 +1,127 @@
+//! Unitized factorization as an algorithm of epochs.
+
+use super::schedule::{Labels, Layout};
+use super::settings::Settings;
+use crate::graph::batches::{Batched, InBatches, Role};
+use crate::graph::gcn::Input;
+use crate::graph::spectral::SettingsError;
+use crate::training::{Epochs, TableVersion};
+use kernels::WIDTH_MAX;
+use std::collections::BTreeMap;
+use tensor::attributes::AttributeKind;
+use tensor::{Attributes, KeyRange, Mode, Step};
+
+/// What unitized factorization does with an epoch.
+pub struct Unitized {
+    settings: Settings,
+    input: Input,
+    labels: BTreeMap<Mode, Labels>,
+}
+
+/// Unitized factorization.
+pub type Ucmf = Epochs<InBatches<Unitized>>;
+
+impl Ucmf {
+    /// A program that has not begun.
+    ///
+    /// # Errors
+    /// Settings that cannot be honoured.
+    pub fn new(settings: Settings, input: Input) -> Result<Self, SettingsError> {
+        settings.check()?;
+        let mut labels = BTreeMap::new();
+        for (&mode, name) in &settings.labels {
+            let found = labels_of(mode, name, input.attributes.get(&mode));
+            let found = found.map_err(|problem| SettingsError {
+                key: match mode {
+                    Mode::User => "user_label",
+                    _ => "product_label",
+                },
+                problem,
+            });
+            labels.insert(mode, found?);
+        }
+        Ok(Epochs::of(InBatches::of(Unitized {
+            settings,
+            input,
+            labels,
+        })))
+    }
+}
+
+/// Where the labels of a mode are, or why they are not.
+fn labels_of(mode: Mode, name: &str, known: Option<&Attributes>) -> Result<Labels, String> {
+    let Some(known) = known else {
+        return Err(format!(
+            "is an attribute of {mode}s, and the data set has none: name tables with `input.{mode}_attributes` and ingest \
+             again, or remove the key"
+        ));
+    };
+    let mut attributes = known.attributes.iter();
+    let Some(place) = attributes.position(|attribute| attribute.name == name) else {
+        let names = known.attributes.iter().map(|attribute| &attribute.name[..]);
+        return Err(format!(
+            "is \"{name}\", which the data set does not know of {mode}s: give one of {}",
+            names.collect::<Vec<_>>().join(", ")
+        ));
+    };
+    match &known.attributes[place].kind {
+        AttributeKind::Number { .. } => Err(format!(
+            "is \"{name}\", which holds numbers: list it in `input.{mode}_attributes.categorical` and ingest again, or give an \
+             attribute of levels"
+        )),
+        AttributeKind::Levels { levels, .. } if !(2..=WIDTH_MAX).contains(&levels.len()) => {
+            Err(format!(
+                "is \"{name}\", which has {} levels: give an attribute of 2 to {WIDTH_MAX}, or lower \
+                 `input.{mode}_attributes.max_levels` and ingest again",
+                levels.len()
+            ))
+        }
+        AttributeKind::Levels { levels, .. } => Ok(Labels {
+            place: place as u32,
+            classes: levels.len() as u32,
+        }),
+    }
+}
+
+impl Unitized {
+    fn layout(&self) -> Layout<'_> {
+        Layout {
+            settings: &self.settings,
+            input: &self.input.graph,
+            attributes: &self.input.attributes,
+            labels: &self.labels,
+        }
+    }
+}
+
+impl Batched for Unitized {
+    const KIND: &'static str = "ucmf";
+
+    fn epochs(&self) -> u32 {
+        self.settings.epochs
+    }
+
+    fn batches(&self) -> u32 {
+        self.settings.batches()
+    }
+
+    fn tolerance(&self) -> f64 {
+        self.settings.tolerance
+    }
+
+    fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
+        self.layout().first_stage(first)
+    }
+
+    fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
+        self.layout().epoch(first, epoch)
+    }
+
+    fn tables(&self, epoch: u32) -> Vec<TableVersion> {
+        self.layout().tables(epoch)
+    }
+
+    fn kept(&self, epoch: u32) -> Vec<KeyRange> {
+        self.layout().kept(epoch)
+    }
+}

@@ -1,0 +1,157 @@
+//! The settings of unitized factorization: text, checked together, then passed by value.
+
+use crate::graph::lightgcn::HeadName;
+use crate::graph::ops::Head;
+use crate::graph::spectral::settings::{RANK_MAX, SettingsError};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tensor::Mode;
+
+/// All settings. Absent keys take their defaults; [`Settings::check`] refuses what cannot be honoured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Columns of unit rows; tables have one more.
+    pub rank: u32,
+    /// Passes over the interactions.
+    pub epochs: u32,
+    /// Parts of an epoch, each with a step of its own. Absent: [`Settings::batches`].
+    pub batches: Option<u32>,
+    /// What is minimised.
+    pub loss: HeadName,
+    /// All pairs: the weight of a pair. Absent: 1.
+    pub alpha0: Option<f64>,
+    /// The length of Adam's steps. Absent: [`Settings::rate`].
+    pub rate: Option<f64>,
+    /// What the cosines of rows are divided by to be scores.
+    pub temperature: f64,
+    /// The attribute that is the label of the rows of a mode.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<Mode, String>,
+    /// What the mean loss of labels weighs beside that of interactions.
+    pub cotraining: f64,
+    /// The length of the first rows, about.
+    pub init_scale: f64,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// Stop when an epoch lowers the objective by less than this share; 0: never.
+    pub tolerance: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl Settings {
+    /// What a job leaves open.
+    pub const DEFAULT: Self = Settings {
+        rank: 64,
+        epochs: 10,
+        batches: None,
+        loss: HeadName::AllPairs,
+        alpha0: None,
+        rate: None,
+        temperature: 1.0,
+        labels: BTreeMap::new(),
+        cotraining: 0.1,
+        init_scale: 0.1,
+        seed: 0,
+        tolerance: 0.0,
+    };
+
+    /// Columns of tables: those of rows and the biases'.
+    pub fn columns(&self) -> u32 {
+        self.rank + 1
+    }
+
+    /// Parts of an epoch. BPR deals a product one rival a step, and needs many; all pairs are whole in one.
+    pub fn batches(&self) -> u32 {
+        self.batches.unwrap_or(match self.loss {
+            HeadName::Bpr => 20,
+            HeadName::AllPairs => 4,
+        })
+    }
+
+    /// The length of Adam's steps: the more of them, the shorter.
+    pub fn rate(&self) -> f64 {
+        self.rate.unwrap_or(match self.loss {
+            HeadName::Bpr => 0.01,
+            HeadName::AllPairs => 0.05,
+        })
+    }
+
+    /// The head of a batch.
+    pub fn head(&self) -> Head {
+        match self.loss {
+            HeadName::Bpr => Head::Bpr,
+            HeadName::AllPairs => Head::AllPairs {
+                alpha0: self.alpha0.unwrap_or(1.0) / f64::from(self.batches()),
+            },
+        }
+    }
+
+    /// By what unit rows are multiplied as they are scored, on both sides: 1 / √t.
+    pub fn by(&self) -> f32 {
+        (1.0 / self.temperature.sqrt()) as f32
+    }
+
+    /// Checks all settings together.
+    ///
+    /// # Errors
+    /// The first that cannot be honoured.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let refuse = |key, problem: String| Err(SettingsError { key, problem });
+        for (key, value, least, most) in [
+            ("rank", self.rank, 1, RANK_MAX - 1),
+            ("epochs", self.epochs, 1, u32::MAX),
+            ("batches", self.batches(), 1, 10_000),
+        ] {
+            if !(least..=most).contains(&value) {
+                return refuse(key, format!("is {value}: give {least} to {most}"));
+            }
+        }
+        for (key, value) in [
+            ("alpha0", self.alpha0.unwrap_or(0.0)),
+            ("rate", self.rate()),
+            ("cotraining", self.cotraining),
+        ] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return refuse(key, format!("is {value}: give 0 or more"));
+            }
+        }
+        for (key, value) in [("temperature", self.temperature), ("init", self.init_scale)] {
+            if !(value > 0.0 && value.is_finite()) {
+                return refuse(key, format!("is {value}: give a number above 0"));
+            }
+        }
+        if !(self.tolerance >= 0.0 && self.tolerance < 1.0) {
+            let problem = format!("is {}: give 0 or more, below 1", self.tolerance);
+            return refuse("tolerance", problem);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_is_refused_by_its_key() {
+        let key = |change: fn(&mut Settings)| {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            settings.check().err().map(|error| error.key)
+        };
+        assert_eq!(key(|_| ()), None);
+        assert_eq!(key(|s| s.rank = 0), Some("rank"));
+        assert_eq!(key(|s| s.rank = 512), Some("rank"));
+        assert_eq!(key(|s| s.batches = Some(0)), Some("batches"));
+        assert_eq!(key(|s| s.temperature = 0.0), Some("temperature"));
+        assert_eq!(key(|s| s.init_scale = 0.0), Some("init"));
+        assert_eq!(key(|s| s.cotraining = f64::NAN), Some("cotraining"));
+        assert_eq!(key(|s| s.tolerance = 1.0), Some("tolerance"));
+    }
+}
