@@ -36,15 +36,17 @@ pub fn small() -> Vec<Row> {
     rows
 }
 
-/// Tells attributes of nodes: a number and one of some levels, which some of them have not.
+/// Tells attributes of nodes: a number and one of some levels, which some of them have not, but an attribute of its own.
 pub fn describe(bed: &mut Bed) {
     let ids = || (0..300_i64).filter(|id| id % 7 != 3);
     let ages = ids().map(|id| (id % 5 != 1).then_some((id % 11) as f64));
     let towns = ids().map(|id| (id % 4 != 2).then(|| format!("town-{}", id * id % 5)));
+    let others = ids().map(|id| (id % 4 == 2).then(|| format!("town-{}", id * id % 5)));
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("id", Arc::new(ids().collect::<Int64Array>())),
         ("age", Arc::new(ages.collect::<Float64Array>())),
         ("town", Arc::new(towns.collect::<StringArray>())),
+        ("other_town", Arc::new(others.collect::<StringArray>())),
     ];
     let table = parquet_of(columns, 100);
     for mode in [Mode::User, Mode::Product] {

@@ -208,8 +208,28 @@ fn of_keys() -> Vec<Case> {
             "job.toml:10:18: `model.regularization` must be a number, 0 or more, not -1.0",
         ),
         of_job(
-            plus("[model]\nkind = \"ucmf\"\n"),
-            "job.toml:10:8: `model.kind` cannot be \"ucmf\": it is not in this version; \"als\", \"sgd\", \"line\", \"spectral\", \"filter\", \"lightgcn\", \"gcn\" are",
+            plus("[model]\nkind = \"ucmf\"\nregularization = 0.1\ncotraining = 2\n"),
+            "job.toml:11:18: `model.regularization` is a key of \"als\", descent, \"lightgcn\" and \"gcn\": the kind is \"ucmf\", \
+             remove the key; job.toml:12:14: `model.cotraining` weighs labels, and there are none: name an attribute with \
+             `model.user_label` or `model.product_label`, or remove the key",
+        ),
+        of_job(
+            plus("[model]\nkind = \"ucmf\"\ntemperature = 0\nproduct_label = \"department\"\n"),
+            "job.toml:11:15: `model.temperature` must be a number from 0.001 to 1000, not 0.0; job.toml:12:17: `model.product_label` \
+             needs attributes of products: name their files with `input.product_attributes.files`, or remove the key",
+        ),
+        of_job(
+            plus(
+                "[model]\nkind = \"ucmf\"\nuser_label_check = \"income\"\n[input.user_attributes]\nfiles = [\"h.parquet\"]\ncolumns = [\"age\"]\n",
+            ),
+            "job.toml:11:20: `model.user_label_check` is \"income\", which `input.user_attributes.columns` does not take: add it \
+             there, or give one of its columns; job.toml:11:20: `model.user_label_check` is for what a classifier makes of \
+             others: name what it is taught with `model.user_label`, or remove the key",
+        ),
+        of_job(
+            plus("[model]\nuser_label = \"income\"\n"),
+            "job.toml:10:14: `model.user_label` is a key of \"ucmf\": the kind is \"als\", remove the key; job.toml:10:14: \
+             `model.user_label` needs attributes of users: name their files with `input.user_attributes.files`, or remove the key",
         ),
         of_job(
             plus("[model]\npreset = \"hue\"\n"),

@@ -29,15 +29,16 @@ const MEMORY: [&str; 2] = ["4GiB", "256MiB"];
 const GENEROUS: &str = MEMORY[0];
 const DATA: [Data; 2] = [Data::Bundled, Data::Generated];
 /// Matrix; tensor of smooth time with biases; the matrix with biases by steps from the last factors, in the eigenbasis; and, of
-/// another kind, the filter of the graph (singular vectors as of `spectral`, and lists that are made from the data set), embeddings smoothed over the graph, and
-/// layers with weights on it.
-const MODELS: [(&str, &str); 6] = [
+/// another kind, the filter of the graph (singular vectors as of `spectral`, and lists that are made from the data set), embeddings smoothed over the graph,
+/// layers with weights on it, and rows of one length.
+const MODELS: [(&str, &str); 7] = [
     ("ignore", "cholesky"),
     ("factor", "cholesky"),
     ("ignore", "cg"),
     ("ignore", "filter"),
     ("ignore", "lightgcn"),
     ("ignore", "gcn"),
+    ("ignore", "ucmf"),
 ];
 
 /// One choice on each axis: workers, threads, I/O, memory, SIMD, data, model.
@@ -138,6 +139,10 @@ fn job(inputs: &Inputs, data: Data, (time, solver): (&str, &str)) -> Job {
             format!("kind = \"gcn\"\nrank = 16\n{layers}\nepochs = 2\nbatches = 1\nrate = 0.005");
         return Job::of(inputs, data, &model, split);
     }
+    if solver == "ucmf" {
+        let model = "kind = \"ucmf\"\nrank = 15\nepochs = 2\nbatches = 2\nrate = 0.02";
+        return Job::of(inputs, data, model, split);
+    }
     // With their biases all rows have 16 columns.
     let (rank, more) = match (time, solver) {
         ("factor", _) => (13, "time_smoothing = 100\nbiases = true"),
@@ -218,7 +223,7 @@ fn check(case: &Case, ran: &Ran, simd: &[SimdPath]) {
         // 16 lanes of 4 bytes a row, and Gram partials and time factors beside them; a checkpoint per epoch. Embeddings have
         // parameters and Adam's means beside them, and layers with weights what they made.
         let tables = match MODELS[case[6]].1 {
-            "lightgcn" => 5,
+            "lightgcn" | "ucmf" => 5,
             "gcn" => 8,
             _ => 1,
         };

@@ -15,6 +15,8 @@ use tensor::{KeyRange, Mode, News, Program, TableId};
 use tests::graph::{Graph, Moments, Nodes, describe, numbers, small};
 use tests::ingested::{Row, some_rows};
 use tests::inline::InlineError;
+use tests::jobs::{Data, Inputs, Job};
+use tests::process::{Daemon, addresses, examples, json_of};
 use tests::tiled::{Bed, bed};
 
 const BOTH: [Mode; 2] = [Mode::User, Mode::Product];
@@ -67,15 +69,32 @@ fn described(rows: &[Row]) -> Bed {
 
 /// The attribute that is a label: its place and how many levels it has.
 fn town(bed: &Bed, mode: Mode) -> (usize, usize) {
-    let attributes = &bed.found.data.attributes[&mode].attributes;
-    let place = attributes
-        .iter()
-        .position(|attribute| attribute.name == "town");
-    let place = place.unwrap();
-    let AttributeKind::Levels { levels, .. } = &attributes[place].kind else {
-        panic!("towns are levels");
-    };
+    let (place, levels) = levels(bed, mode, "town");
     (place, levels.len())
+}
+
+fn levels<'a>(bed: &'a Bed, mode: Mode, name: &str) -> (usize, &'a [String]) {
+    let attributes = &bed.found.data.attributes[&mode].attributes;
+    let mut names = attributes.iter().map(|attribute| &attribute.name);
+    let place = names.position(|known| known == name).unwrap();
+    let AttributeKind::Levels { levels, .. } = &attributes[place].kind else {
+        panic!("{name} has levels");
+    };
+    (place, levels)
+}
+
+/// The words of an attribute, a row of the mode each.
+fn words(bed: &Bed, mode: Mode, place: usize) -> Vec<usize> {
+    let known = &bed.found.data.attributes[&mode];
+    let of_block = |digest| {
+        let file = &bed.found.world.sealed[digest];
+        let section = file.section(0..file.len()).unwrap();
+        let words = section.typed::<u32>();
+        let rows = words.chunks_exact(known.attributes.len());
+        rows.map(|words| words[place] as usize).collect::<Vec<_>>()
+    };
+    let blocks = known.blocks.iter();
+    blocks.flat_map(|block| of_block(&block.digest)).collect()
 }
 
 /// The graph and the job, in f64 and without blocks.
@@ -101,15 +120,8 @@ impl Naive {
             let known = &bed.found.data.attributes[&mode];
             let (place, count) = town(bed, mode);
             let counted = settings.labels.contains_key(&mode);
-            for block in &known.blocks {
-                let file = &bed.found.world.sealed[&block.digest];
-                let section = file.section(0..file.len()).unwrap();
-                let words = section
-                    .typed::<u32>()
-                    .chunks_exact(known.attributes.len())
-                    .map(|words| words[place] as usize);
-                labels.extend(words.map(|word| (counted && word < count).then_some(word)));
-            }
+            let words = words(bed, mode, place).into_iter();
+            labels.extend(words.map(|word| (counted && word < count).then_some(word)));
             if counted {
                 classes[at] = count;
             }
@@ -290,6 +302,10 @@ fn cover() -> Vec<Settings> {
             .iter()
             .map(|&mode| (mode, "town".to_owned()))
             .collect(),
+        checks: labelled
+            .iter()
+            .map(|&mode| (mode, "other_town".to_owned()))
+            .collect(),
         ..Settings::default()
     })
     .collect()
@@ -375,6 +391,33 @@ fn gradients_are_differences_of_the_loss() {
     }
 }
 
+/// Classifiers begin with zeros, and say the first class of all.
+#[test]
+fn labels_that_are_not_taught_are_compared_by_name() {
+    let mut bed = described(&small());
+    let settings = Settings {
+        epochs: 1,
+        batches: Some(1),
+        ..cover().swap_remove(0)
+    };
+    let trained = train(&mut bed, &settings).unwrap();
+    let graph = Graph::of(&bed);
+    let mut expected = Vec::new();
+    for (mode, first) in [(Mode::User, 0), (Mode::Product, graph.users.len())] {
+        let (place, names) = levels(&bed, mode, "other_town");
+        let (_, classes) = levels(&bed, mode, "town");
+        let rows = words(&bed, mode, place).into_iter().zip(first..);
+        let known = rows.filter(|&(word, node)| word < names.len() && graph.degrees[node] > 0.0);
+        let known: Vec<bool> = known.map(|(word, _)| names[word] == classes[0]).collect();
+        let right = known.iter().filter(|right| **right).count();
+        expected.push(right as f64 / known.len() as f64);
+    }
+    assert!(expected[0] > 0.0 && expected[0] < 1.0, "{expected:?}");
+    let measured: BTreeMap<String, f64> = trained.measures[0].iter().cloned().collect();
+    assert_eq!(measured["user_label_check_accuracy"], expected[0]);
+    assert_eq!(measured["product_label_check_accuracy"], expected[1]);
+}
+
 #[test]
 fn training_is_that_of_the_whole_computation() {
     let mut bed = described(&small());
@@ -409,7 +452,6 @@ fn training_is_that_of_the_whole_computation() {
     }
 }
 
-/// Users of four groups buy what their group has, and some of them say of which they are.
 #[test]
 fn labels_are_learnt_and_bring_rows_of_a_class_together() {
     let mut bed = described(&small());
@@ -517,7 +559,7 @@ fn labels_that_are_none_are_refused() {
         ("", "is an attribute of users, and the data set has none"),
         (
             "city",
-            "is \"city\", which the data set does not know of users: give one of age, town",
+            "is \"city\", which the data set does not know of users: give one of age, town, other_town",
         ),
         (
             "age",
@@ -526,5 +568,45 @@ fn labels_that_are_none_are_refused() {
     ] {
         let found = problem(name, input(&bed));
         assert!(found.starts_with(start), "{found}");
+    }
+}
+
+#[test]
+fn one_digest_whatever_computes_it() {
+    let inputs = Inputs::of(&[Data::Bundled]);
+    for name in ["households.parquet", "products.parquet"] {
+        std::fs::copy(examples().join(name), inputs.folder().join(name)).unwrap();
+    }
+    let run = |arguments: &[&str]| {
+        let model = "kind = \"ucmf\"\nrank = 15\nepochs = 2\nbatches = 2\nuser_label = \"income\"\nproduct_label = \"department\"";
+        let job = Job::of(&inputs, Data::Bundled, model, "validation_bins = 4");
+        let path = job.folder().join("job.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let tables = format!(
+            "[input.user_attributes]\nfiles = \"{0}/households.parquet\"\n[input.product_attributes]\n\
+             files = \"{0}/products.parquet\"\ncolumns = [\"brand\", \"department\"]\n[split]",
+            inputs.folder().display()
+        );
+        std::fs::write(&path, text.replace("[split]", &tables)).unwrap();
+        json_of(&mut job.command("run", arguments))
+    };
+    let one = run(&["--workers", "1", "--threads", "2", "--memory", "4GiB"]);
+    let caches = tempfile::tempdir().unwrap();
+    let daemons = ["a", "b"].map(|name| {
+        let hidden = [inputs.folder()];
+        let arguments = ["--memory", "512MiB", "--threads", "1"];
+        Daemon::start_blind(&caches.path().join(name), &hidden, &arguments)
+    });
+    let two = run(&["--workers", "2", "--memory", "512MiB", "--io", "pread"]);
+    let apart = run(&["--workers", &addresses(&daemons), "--memory", "512MiB"]);
+    let last = &one["epochs"][1]["metrics"];
+    for mode in ["user", "product"] {
+        let share = last[format!("{mode}_label_accuracy")].as_f64().unwrap();
+        assert!(share > 0.0 && share <= 1.0, "{last}");
+    }
+    for other in [&two, &apart] {
+        assert_eq!(one["digest"], other["digest"]);
+        assert_eq!(last, &other["epochs"][1]["metrics"]);
+        assert!(one["digest"].is_string());
     }
 }

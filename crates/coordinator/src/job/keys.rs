@@ -774,6 +774,12 @@ pub const KEYS: &[Key] = &[
         "model.product_label",
         "The same of products, as their department.",
     ),
+    text(
+        "model.user_label_check",
+        "`ucmf`: an attribute of users with labels that are not taught, but which users without `user_label` are compared with; the share \
+         that is right is among the metrics of an epoch. Absent: none.",
+    ),
+    text("model.product_label_check", "The same of products."),
     real(
         "model.cotraining",
         0.0,

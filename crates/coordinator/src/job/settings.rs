@@ -422,6 +422,8 @@ pub struct Model {
     pub temperature: f64,
     /// The attribute that is the label of the rows of a mode.
     pub labels: BTreeMap<Mode, String>,
+    /// An attribute that a classifier is compared with.
+    pub label_checks: BTreeMap<Mode, String>,
     /// What labels weigh beside interactions.
     pub cotraining: f64,
     /// Tables of users' first factors.

@@ -276,6 +276,7 @@ fn ucmf_settings(model: &settings::Model) -> ucmf::Settings {
         rate: model.rate,
         temperature: model.temperature,
         labels: model.labels.clone(),
+        checks: model.label_checks.clone(),
         cotraining: model.cotraining,
         init_scale: model.init,
         seed: model.seed,

@@ -136,11 +136,15 @@ impl<M: Batched> Algorithm for InBatches<M> {
     fn measures(&self) -> Vec<(String, f64)> {
         let last = self.model.batches() - 1;
         let labels = self.labels.iter().filter(|((_, batch), _)| *batch == last);
-        let share = |((mode, _), sums): (&(Mode, u32), &LabelSums)| {
-            let share = sums.right as f64 / sums.all.max(1) as f64;
-            (format!("{mode}_label_accuracy"), share)
+        let shares = |((mode, _), sums): (&(Mode, u32), &LabelSums)| {
+            let share = |right: u64, all: u64| right as f64 / all.max(1) as f64;
+            let taught = share(sums.right, sums.all);
+            let checked = share(sums.checked_right, sums.checked);
+            let checked = (format!("{mode}_label_check_accuracy"), checked);
+            let taught = (format!("{mode}_label_accuracy"), taught);
+            std::iter::once(taught).chain((sums.checked > 0).then_some(checked))
         };
-        labels.map(share).collect()
+        labels.flat_map(shares).collect()
     }
 
     fn learnt(&self) {}
@@ -172,5 +176,7 @@ fn label_sums(partials: &[Vec<u8>]) -> Result<LabelSums, ProgramError> {
         loss: tree_sum(&losses),
         right: sums.iter().map(|sums| sums.right).sum(),
         all: sums.iter().map(|sums| sums.all).sum(),
+        checked_right: sums.iter().map(|sums| sums.checked_right).sum(),
+        checked: sums.iter().map(|sums| sums.checked).sum(),
     })
 }

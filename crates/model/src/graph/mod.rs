@@ -32,7 +32,7 @@ pub use steps::Input;
 
 pub use ops::{
     Activation, AdamOp, ArrangeOp, Batch, Counts, DegreesOp, DenseBackOp, DenseOp, Edges, Factor,
-    FeaturesBackOp, FeaturesOp, FirstMatrixOp, FirstNumbers, GraphOp, Head, HeadOp, LabelSums,
-    LabelsOp, Loss, MatrixOp, Onto, Power, ProductOp, RangesOp, Residuals, ResidualsOp, RivalsOp,
-    Scales, StartOp, TurnOp, UnitBackOp, UnitOp,
+    FeaturesBackOp, FeaturesOp, FirstMatrixOp, FirstNumbers, GraphOp, Head, HeadOp, LabelCheck,
+    LabelSums, LabelsOp, Loss, MatrixOp, Onto, Power, ProductOp, RangesOp, Residuals, ResidualsOp,
+    RivalsOp, Scales, StartOp, TurnOp, UnitBackOp, UnitOp,
 };

@@ -435,7 +435,7 @@ pub struct UnitBackOp {
 
 /// Reads a block of what is scored, its gradients, degrees and words of attributes, and a classifier. Writes the gradients with those by
 /// the labels added, and the leaf of those by the classifier, an f64 an entry. Returns [`LabelSums`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LabelsOp {
     /// Columns of rows, with that of biases; lines of the classifier.
     pub columns: u32,
@@ -449,6 +449,17 @@ pub struct LabelsOp {
     pub by: f32,
     /// What a label weighs beside an interaction.
     pub weight: f32,
+    /// What rows without a label are compared with.
+    pub check: Option<LabelCheck>,
+}
+
+/// Labels that a classifier is not taught, but compared with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelCheck {
+    /// Which of the attributes they are.
+    pub place: u32,
+    /// The class of each of its levels; one beyond the classes is no label.
+    pub classes: Vec<u32>,
 }
 
 /// What is counted before training.
@@ -476,6 +487,10 @@ pub struct LabelSums {
     pub right: u64,
     /// All rows with a label.
     pub all: u64,
+    /// The same of labels that are only compared with.
+    pub checked_right: u64,
+    /// All of these.
+    pub checked: u64,
 }
 
 /// A sum of losses.

@@ -50,6 +50,8 @@ const OF_UCMF: &[&str] = &[
     "model.temperature",
     "model.user_label",
     "model.product_label",
+    "model.user_label_check",
+    "model.product_label_check",
     "model.cotraining",
 ];
 const OF_GCN: &[&str] = &[
@@ -493,6 +495,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     }
     super::edges::uses(merged, faults);
     let labels = super::labels::labels(merged, kind, faults);
+    let label_checks = super::labels::checks(merged, kind, &labels, faults);
     let oversampling = merged.count("model.oversampling").unwrap_or(0);
     let rank = merged.count("model.rank").unwrap_or_default();
     let room = u64::from(RANK_MAX).saturating_sub(rank);
@@ -630,6 +633,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         ),
         temperature: real("model.temperature"),
         labels,
+        label_checks,
         cotraining: real("model.cotraining"),
         initial_users: locations(merged, "model.initial_users", faults),
         initial_products: locations(merged, "model.initial_products", faults),

@@ -1,7 +1,8 @@
 //! Co-training: a linear classifier of nodes on their unit rows, p = softmax(û W + c), and the cross-entropy −ln p of a node's label.
 //! By the logits its gradient is p less 1 for the label, and so by W the product of rows and that, by rows that times Wᵀ. Rows feel it
 //! times a weight; the classifier does not, whose steps are Adam's and of one length whatever the weight: at 0 it learns from rows
-//! that know nothing of it. Nodes without a label, or without an interaction, do not count.
+//! that know nothing of it. Nodes without a label, or without an interaction, do not count; what the classifier makes of those that have
+//! one to be compared with is counted, and nobody learns from it.
 
 use crate::graph::dense::{SHARE_ROWS, TOGETHER, tree};
 use crate::graph::ops::{LabelSums, LabelsOp};
@@ -12,8 +13,8 @@ use rayon::prelude::*;
 /// The least probability that has a logarithm here.
 const LEAST: f64 = 1e-37;
 
-/// What is told of a share of rows behind the sums by the matrix: loss, right ones, all.
-const TOLD: usize = 3;
+/// What is told of a share of rows behind the sums by the matrix: loss, right ones, all; of those that are only compared, right ones, all.
+const TOLD: usize = 5;
 
 /// The classifier as kernels take it: a square with zeros around it, and its transpose.
 struct Squares {
@@ -69,14 +70,28 @@ pub struct LabelRows<'a> {
 }
 
 impl LabelRows<'_> {
-    /// The rows of a share that count, with their labels.
-    fn labelled(self, op: &LabelsOp, share: usize) -> Vec<(usize, usize)> {
+    /// The rows of a share that count, with their labels; behind those that are taught those that are only compared with, of which there
+    /// are as many as the second number says.
+    fn labelled(self, op: &LabelsOp, share: usize) -> (Vec<(usize, usize)>, usize) {
         let first = share * SHARE_ROWS;
         let rows = first..self.degrees.len().min(first + SHARE_ROWS);
-        let label = |row: usize| self.words[row * op.attributes as usize + op.place as usize];
-        rows.filter(|&row| self.degrees[row] > 0.0 && label(row) < op.classes)
-            .map(|row| (row, label(row) as usize))
-            .collect()
+        let (mut taught, mut compared) = (Vec::new(), Vec::new());
+        for row in rows.filter(|&row| self.degrees[row] > 0.0) {
+            let words = &self.words[row * op.attributes as usize..];
+            let label = words[op.place as usize];
+            let other = op.check.as_ref().and_then(|check| {
+                let level = words[check.place as usize];
+                check.classes.get(level as usize).copied()
+            });
+            if label < op.classes {
+                taught.push((row, label as usize));
+            } else if let Some(other) = other.filter(|&other| other < op.classes) {
+                compared.push((row, other as usize));
+            }
+        }
+        let count = compared.len();
+        taught.append(&mut compared);
+        (taught, count)
     }
 }
 
@@ -113,6 +128,8 @@ pub fn labels(
         loss: told[0],
         right: told[1] as u64,
         all: told[2] as u64,
+        checked_right: told[3] as u64,
+        checked: told[4] as u64,
     };
     (sums, told)
 }
@@ -129,7 +146,8 @@ fn of_share(
         width_of(op.columns as usize),
         squares.side,
     );
-    let labelled = of.labelled(op, share);
+    let (labelled, compared) = of.labelled(op, share);
+    let taught = labelled.len() - compared;
     let mut rows = vec![0.0; labelled.len() * side];
     for (row, &(at, _)) in rows.chunks_exact_mut(side).zip(&labelled) {
         let embedding = &of.embeddings[at * width..][..rank];
@@ -141,12 +159,19 @@ fn of_share(
     let mut slopes = vec![0.0; rows.len()];
     rotate(simd, side, &squares.matrix, &rows, &mut slopes);
     softmax(simd, side, op.classes as usize, &mut slopes);
-    let (mut loss, mut right) = (0.0, 0.0);
-    for (p, &(_, label)) in slopes.chunks_exact_mut(side).zip(&labelled) {
-        loss -= f64::from(op.weight) * ln(f64::from(p[label]).max(LEAST));
-        right += f64::from(u8::from(first_most(&p[..op.classes as usize]) == label));
-        p[label] -= 1.0;
+    let (mut loss, mut right) = (0.0, [0.0; 2]);
+    let probabilities = slopes.chunks_exact_mut(side).zip(&labelled);
+    for (at, (p, &(_, label))) in probabilities.enumerate() {
+        let is_right = first_most(&p[..op.classes as usize]) == label;
+        right[usize::from(at >= taught)] += f64::from(u8::from(is_right));
+        if at < taught {
+            loss -= f64::from(op.weight) * ln(f64::from(p[label]).max(LEAST));
+            p[label] -= 1.0;
+        }
     }
+    // Nobody learns from the others.
+    rows.truncate(taught * side);
+    slopes.truncate(taught * side);
     let (by, mut back) = (op.by * op.weight, vec![0.0; rows.len()]);
     rotate(simd, side, &squares.transposed, &slopes, &mut back);
     for (back, &(at, _)) in back.chunks_exact(side).zip(&labelled) {
@@ -159,12 +184,12 @@ fn of_share(
     cross(simd, side, (&rows, &slopes), &mut chunk, &mut square);
     let lines = square.chunks_exact(side).take(op.columns as usize);
     let lines = lines.flat_map(|line| &line[..width_of(op.classes as usize)]);
-    let told = [loss, right, labelled.len() as f64];
+    let told = [loss, right[0], taught as f64, right[1], compared as f64];
     lines.copied().chain(told).collect()
 }
 
 /// The place of the largest number, the first of equal ones.
-pub fn first_most(numbers: &[f32]) -> usize {
+fn first_most(numbers: &[f32]) -> usize {
     let mut most = 0;
     for (place, &x) in numbers.iter().enumerate() {
         if x > numbers[most] {

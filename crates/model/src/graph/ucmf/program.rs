@@ -4,6 +4,7 @@ use super::schedule::{Labels, Layout};
 use super::settings::Settings;
 use crate::graph::batches::{Batched, InBatches, Role};
 use crate::graph::gcn::Input;
+use crate::graph::ops::LabelCheck;
 use crate::graph::spectral::SettingsError;
 use crate::training::{Epochs, TableVersion};
 use kernels::WIDTH_MAX;
@@ -30,15 +31,29 @@ impl Ucmf {
         settings.check()?;
         let mut labels = BTreeMap::new();
         for (&mode, name) in &settings.labels {
-            let found = labels_of(mode, name, input.attributes.get(&mode));
-            let found = found.map_err(|problem| SettingsError {
-                key: match mode {
-                    Mode::User => "user_label",
-                    _ => "product_label",
-                },
-                problem,
+            let keys = match mode {
+                Mode::User => ["user_label", "user_label_check"],
+                _ => ["product_label", "product_label_check"],
+            };
+            let levels = |name: &str, key| {
+                let found = levels_of(mode, name, input.attributes.get(&mode));
+                found.map_err(|problem| SettingsError { key, problem })
+            };
+            let (place, classes) = levels(name, keys[0])?;
+            let check = settings.checks.get(&mode).map(|name| levels(name, keys[1]));
+            let check = check.transpose()?.map(|(place, levels)| {
+                let class = |level: &String| classes.iter().position(|class| class == level);
+                let class = |level| class(level).map_or(u32::MAX, |class| class as u32);
+                let classes = levels.iter().map(class).collect();
+                LabelCheck { place, classes }
             });
-            labels.insert(mode, found?);
+            let classes = classes.len() as u32;
+            let found = Labels {
+                place,
+                classes,
+                check,
+            };
+            labels.insert(mode, found);
         }
         Ok(Epochs::of(InBatches::of(Unitized {
             settings,
@@ -48,8 +63,12 @@ impl Ucmf {
     }
 }
 
-/// Where the labels of a mode are, or why they are not.
-fn labels_of(mode: Mode, name: &str, known: Option<&Attributes>) -> Result<Labels, String> {
+/// Which of a mode's attributes has a name, and its levels; or why it is none of levels.
+fn levels_of<'a>(
+    mode: Mode,
+    name: &str,
+    known: Option<&'a Attributes>,
+) -> Result<(u32, &'a [String]), String> {
     let Some(known) = known else {
         return Err(format!(
             "is an attribute of {mode}s, and the data set has none: name tables with `input.{mode}_attributes` and ingest \
@@ -76,10 +95,7 @@ fn labels_of(mode: Mode, name: &str, known: Option<&Attributes>) -> Result<Label
                 levels.len()
             ))
         }
-        AttributeKind::Levels { levels, .. } => Ok(Labels {
-            place: place as u32,
-            classes: levels.len() as u32,
-        }),
+        AttributeKind::Levels { levels, .. } => Ok((place as u32, levels)),
     }
 }
 

@@ -12,8 +12,8 @@ use crate::graph::gcn::schedule::adam_of_matrices;
 use crate::graph::heads::HeadSteps;
 use crate::graph::lightgcn::HeadName;
 use crate::graph::ops::{
-    AdamOp, Batch, Edges, FirstMatrixOp, FirstNumbers, GraphOp, LabelsOp, Power, StartOp,
-    UnitBackOp, UnitOp,
+    AdamOp, Batch, Edges, FirstMatrixOp, FirstNumbers, GraphOp, LabelCheck, LabelsOp, Power,
+    StartOp, UnitBackOp, UnitOp,
 };
 use crate::graph::steps::{self, Draft, Input, rows};
 use crate::op::Op;
@@ -58,12 +58,14 @@ const BOTH: [Mode; 2] = [Mode::User, Mode::Product];
 type Stage = steps::Stage<Role>;
 
 /// Where the labels of a mode are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Labels {
     /// Which of the mode's attributes.
     pub place: u32,
     /// How many there are; a word beyond them is none.
     pub classes: u32,
+    /// What others are compared with.
+    pub check: Option<LabelCheck>,
 }
 
 /// What all steps of a run share.
@@ -116,7 +118,7 @@ impl Layout<'_> {
     }
 
     /// The gradients of a mode by its classifier.
-    fn class_slopes(&self, mode: Mode, step: u32, labels: Labels) -> Reduction {
+    fn class_slopes(&self, mode: Mode, step: u32, labels: &Labels) -> Reduction {
         Reduction {
             id: REDUCTIONS + 2 * u64::from(step) + u64::from(mode == Mode::Product),
             leaves: self.input.grid(mode).blocks(),
@@ -206,7 +208,7 @@ impl Layout<'_> {
         for batch in 0..self.settings.batches() {
             let step = self.steps(epoch - 1) + batch + 1;
             self.head(&mut stage, (epoch, batch), step);
-            for (&mode, &labels) in self.labels {
+            for (&mode, labels) in self.labels {
                 self.label(&mut stage, (mode, labels), batch, step);
             }
             let embeddings = BOTH.map(|mode| self.after(EMBEDDINGS, mode, step - 1).keys());
@@ -252,7 +254,7 @@ impl Layout<'_> {
     }
 
     /// Adds the gradients by the labels of a mode. In the mean all labels of an epoch weigh `cotraining` times what its interactions do.
-    fn label(&self, stage: &mut Stage, (mode, labels): (Mode, Labels), batch: u32, step: u32) {
+    fn label(&self, stage: &mut Stage, (mode, labels): (Mode, &Labels), batch: u32, step: u32) {
         let (settings, known) = (self.settings, &self.attributes[&mode]);
         let partitions = self.input.partitions(mode).iter();
         let interactions: u64 = partitions.map(|partition| partition.interactions).sum();
@@ -264,6 +266,7 @@ impl Layout<'_> {
             place: labels.place,
             by: 1.0 / settings.by(),
             weight: (settings.cotraining * interactions as f64 / labels_in_all) as f32,
+            check: labels.check.clone(),
         }))
         .encode();
         let [embeddings, gradients, to] =
@@ -339,7 +342,7 @@ impl Layout<'_> {
             drafts.extend(moving.0);
             frees.extend(moving.1);
         }
-        for (&mode, &labels) in self.labels {
+        for (&mode, labels) in self.labels {
             let table = |id, step| self.classifier(id, mode, step).expect("it has labels");
             let tables = [step - 1, step]
                 .map(|step| [CLASSES, CLASS_MEANS, CLASS_SQUARES].map(|id| table(id, step)));

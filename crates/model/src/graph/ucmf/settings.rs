@@ -28,6 +28,9 @@ pub struct Settings {
     /// The attribute that is the label of the rows of a mode.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<Mode, String>,
+    /// An attribute whose levels a mode's classifier is compared with, and not taught.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub checks: BTreeMap<Mode, String>,
     /// What the mean loss of labels weighs beside that of interactions.
     pub cotraining: f64,
     /// The length of the first rows, about.
@@ -55,6 +58,7 @@ impl Settings {
         rate: None,
         temperature: 1.0,
         labels: BTreeMap::new(),
+        checks: BTreeMap::new(),
         cotraining: 0.1,
         init_scale: 0.1,
         seed: 0,
