@@ -150,7 +150,9 @@ impl Naive {
         let mut rows = self
             .graph
             .start(self.settings.seed, rank, self.settings.init_scale);
-        rows.iter_mut().for_each(|row| row.push(0.0));
+        for row in &mut rows {
+            row.push(0.0);
+        }
         let [users, products] = self
             .classes
             .map(|classes| vec![vec![0.0; classes]; if classes > 0 { rank + 1 } else { 0 }]);
@@ -179,7 +181,7 @@ impl Naive {
     }
 
     /// The probabilities of a labelled node's classes.
-    fn probabilities(&self, unit: &[f64], matrix: &Nodes) -> Vec<f64> {
+    fn probabilities(unit: &[f64], matrix: &Nodes) -> Vec<f64> {
         let columns = unit.iter().chain([&1.0]);
         let logit =
             |class: usize| -> f64 { columns.clone().zip(matrix).map(|(x, w)| x * w[class]).sum() };
@@ -207,7 +209,7 @@ impl Naive {
         let (units, scored) = self.forward(&of.0[0]);
         let labels = self.labelled().map(|(node, label)| {
             let side = self.side(node);
-            let p = self.probabilities(&units[node], &of.0[1 + side]);
+            let p = Self::probabilities(&units[node], &of.0[1 + side]);
             -self.weights[side] * p[label].ln()
         });
         self.head(&scored, batch).0 + labels.sum::<f64>()
@@ -230,7 +232,7 @@ impl Naive {
         for (node, label) in self.labelled() {
             let side = self.side(node);
             let matrix = &of.0[1 + side];
-            let mut d = self.probabilities(&units[node], matrix);
+            let mut d = Self::probabilities(&units[node], matrix);
             loss -= self.weights[side] * d[label].ln();
             d[label] -= 1.0;
             let unit = units[node].iter().copied().chain([1.0]);
@@ -328,9 +330,12 @@ fn means(bed: &Bed, settings: &Settings, step: u64) -> [Nodes; 3] {
         table(MEANS, 0, users, columns),
         table(MEANS, 1, products, columns),
     ];
-    let classifier = |of: usize| match settings.labels.contains_key(&BOTH[of]) {
-        true => table(CLASS_MEANS, of as u16, 1, town(bed, BOTH[of]).1),
-        false => Vec::new(),
+    let classifier = |of: usize| {
+        if settings.labels.contains_key(&BOTH[of]) {
+            table(CLASS_MEANS, of as u16, 1, town(bed, BOTH[of]).1)
+        } else {
+            Vec::new()
+        }
     };
     [rows.concat(), classifier(0), classifier(1)]
 }

@@ -486,7 +486,7 @@ pub const KEYS: &[Key] = &[
         0.0,
         1e12,
         None,
-        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`, either by the bins and contexts in a tensor; `explicit` has none, `full` always 1. 1 of all pairs in `lightgcn`, `gcn` and `ucmf`.",
+        "The weight of an unobserved cell. Absent: 1 for `hu`, 0.1 for `rendle`, either by the bins and contexts in a tensor; `explicit` has none, `full` always 1. 1 of all pairs in `lightgcn` and `gcn`, 0.3 in `ucmf`.",
     ),
     real(
         "model.epsilon",
