@@ -784,7 +784,7 @@ pub const KEYS: &[Key] = &[
         "model.cotraining",
         0.0,
         1e6,
-        Some("0.1"),
+        Some("0.01"),
         "`ucmf`: what the labels of a mode weigh together, beside the interactions of an epoch together. 0: the classifier learns from rows that \
          know nothing of it, which tells what they know of labels anyway.",
     ),

@@ -63,7 +63,7 @@ impl Settings {
         temperature: 1.0,
         labels: BTreeMap::new(),
         checks: BTreeMap::new(),
-        cotraining: 0.1,
+        cotraining: 0.01,
         init_scale: 0.1,
         seed: 0,
         tolerance: 0.0,
