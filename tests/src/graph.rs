@@ -3,8 +3,7 @@
 use crate::ingested::{Row, some_rows};
 use crate::tiled::Bed;
 use kernels::Random;
-use model::graph::head::pairs;
-use model::graph::{Batch, Head, Normalization, Power, RivalsOp};
+use model::graph::{Batch, Head, Normalization, Power, RivalsOp, Versus};
 use std::collections::BTreeMap;
 use store::partition::Partition;
 use tensor::{BlockId, Grid, Mode};
@@ -44,6 +43,8 @@ pub struct Graph {
     pub product_grid: Grid,
     /// Pairs of a user's place and a product's.
     pub pairs: Vec<(usize, usize)>,
+    /// Of pairs.
+    pub values: Vec<f64>,
     /// Of users, then of products.
     pub degrees: Vec<f64>,
 }
@@ -60,7 +61,7 @@ impl Graph {
         };
         let (users, products) = (ids(&bed.input.user), ids(&bed.input.product));
         let place: BTreeMap<u32, usize> = products.iter().copied().zip(0..).collect();
-        let (mut pairs, mut user) = (Vec::new(), 0);
+        let (mut pairs, mut values, mut user) = (Vec::new(), Vec::new(), 0);
         for of in &bed.input.train.user_major {
             let sealed = bed.found.world.sealed[&of.object.digest].clone();
             let partition = Partition::open(sealed).unwrap();
@@ -69,6 +70,7 @@ impl Graph {
             for row in 0..csr.rows() {
                 let columns = csr.row(row).map(|at| place[&csr.columns()[at]]);
                 pairs.extend(columns.map(|product| (user, product)));
+                values.extend(csr.row(row).map(|at| f64::from(csr.values().at(at))));
                 user += 1;
             }
         }
@@ -82,6 +84,7 @@ impl Graph {
             products,
             product_grid: bed.input.product.clone(),
             pairs,
+            values,
             degrees,
         }
     }
@@ -119,10 +122,11 @@ impl Graph {
         out
     }
 
-    /// The loss of embeddings and its gradient by them, of a batch counted from 0 over all epochs, of which each has `count`.
+    /// The loss of embeddings and its gradient by them, of a batch counted from 0 over all epochs, of which each has `count`; rivals are
+    /// drawn by a power of degrees.
     pub fn head(
         &self,
-        head: Head,
+        (head, noise): (Head, f64),
         (seed, count): (u64, u32),
         e: &Nodes,
         batch: u32,
@@ -136,13 +140,16 @@ impl Graph {
         };
         let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
         let (mut loss, mut g) = (0.0, vec![vec![0.0; e[0].len()]; e.len()]);
-        let rivals = self.rivals(seed, batch + 1);
+        let dealings = batch * head.rivals() + 1..=(batch + 1) * head.rivals();
+        let rivals: Vec<_> = dealings
+            .map(|dealing| self.rivals(seed, noise, dealing))
+            .collect();
         let add = |g: &mut Nodes, to: usize, by: f64, from: usize| {
             for k in 0..e[0].len() {
                 g[to][k] += by * e[from][k];
             }
         };
-        for &(user, place) in &self.pairs {
+        for (&(user, place), &value) in self.pairs.iter().zip(&self.values) {
             let held = count == 1 || of.holds(self.users[user], self.products[place]);
             let product = first + place;
             match (held, head) {
@@ -154,7 +161,7 @@ impl Graph {
                     add(&mut g, product, off, user);
                 }
                 (true, Head::Bpr) => {
-                    let rival = rivals.get(&place).map(|rival| first + rival);
+                    let rival = rivals[0].get(&place).map(|rival| first + rival);
                     let against = rival.map_or(0.0, |rival| dot(&e[user], &e[rival]));
                     let x = dot(&e[user], &e[product]) - against;
                     loss += (-x).exp().ln_1p();
@@ -164,6 +171,24 @@ impl Graph {
                     if let Some(rival) = rival {
                         add(&mut g, user, -slope, rival);
                         add(&mut g, rival, -slope, user);
+                    }
+                }
+                (true, Head::Logistic { .. } | Head::Squared { .. }) => {
+                    let own = std::iter::once((Some(product), 1.0, value));
+                    let others = rivals.iter().map(|rivals| rivals.get(&place));
+                    let others = others.map(|rival| (rival.map(|rival| first + rival), 0.0, 0.0));
+                    for (product, link, value) in own.chain(others) {
+                        let x = product.map_or(0.0, |product| dot(&e[user], &e[product]));
+                        let (part, slope) = if matches!(head, Head::Squared { .. }) {
+                            (0.5 * (x - value) * (x - value), x - value)
+                        } else {
+                            (x.exp().ln_1p() - link * x, 1.0 / (1.0 + (-x).exp()) - link)
+                        };
+                        loss += part;
+                        if let Some(product) = product {
+                            add(&mut g, user, slope, product);
+                            add(&mut g, product, slope, user);
+                        }
                     }
                 }
             }
@@ -181,29 +206,27 @@ impl Graph {
         (loss, g)
     }
 
-    fn rivals(&self, seed: u64, step: u32) -> BTreeMap<usize, usize> {
+    fn rivals(&self, seed: u64, noise: f64, dealing: u32) -> BTreeMap<usize, usize> {
         let grid = &self.product_grid;
         let op = RivalsOp {
+            versus: Versus::Rival,
+            noise,
             blocks: grid.blocks(),
             columns: 1,
             seed,
-            step,
+            dealing,
             power: Power(0),
         };
         let first = |block: BlockId| grid.rows[..block.0 as usize].iter().sum::<u32>() as usize;
-        let order = |block: BlockId| {
+        let degrees = |block: BlockId| {
             let rows = grid.rows[block.0 as usize] as usize;
-            op.order(
-                block,
-                &self.degrees[self.users.len() + first(block)..][..rows],
-            )
+            &self.degrees[self.users.len() + first(block)..][..rows]
         };
         let mut of = BTreeMap::new();
         for block in grid.block_ids() {
             let other = op.rivals_of(block);
             assert_eq!(op.against(other), block);
-            let (own, rivals) = (order(block), order(other));
-            let pairs = pairs(&own, &rivals);
+            let pairs = op.pairs(block, degrees(block), degrees(other)).into_iter();
             of.extend(
                 pairs.map(|(row, rival)| {
                     (first(block) + row as usize, first(other) + rival as usize)

@@ -261,7 +261,8 @@ impl Naive {
 
     fn head(&self, e: &Nodes, batch: u32) -> (f64, Nodes) {
         let of = (self.settings.seed, self.settings.batches());
-        self.graph.head(self.settings.head(), of, e, batch)
+        let head = (self.settings.head(), self.settings.noise_power);
+        self.graph.head(head, of, e, batch)
     }
 
     /// λ d of each node.
@@ -367,7 +368,7 @@ impl Naive {
 fn cover() -> Vec<Settings> {
     use Activation::{Identity, Relu, Tanh};
     use Features::{Attributes, Both, Embeddings};
-    use HeadName::{AllPairs, Bpr};
+    use HeadName::{AllPairs, Bpr, Logistic, Squared};
     use SelfWeights::{Free, Tied};
     use Weights::{Separate, Shared};
     [
@@ -378,6 +379,12 @@ fn cover() -> Vec<Settings> {
         (Bpr, 1, Tanh, Free, Separate, Both),
         (Bpr, 2, Tanh, Tied, Separate, Attributes),
         (Bpr, 3, Relu, Free, Shared, Embeddings),
+        (Logistic, 1, Identity, Tied, Separate, Embeddings),
+        (Squared, 1, Tanh, Free, Separate, Embeddings),
+        (Logistic, 2, Tanh, Free, Separate, Both),
+        (Squared, 2, Identity, Tied, Shared, Both),
+        (Squared, 3, Tanh, Tied, Separate, Embeddings),
+        (Logistic, 3, Relu, Free, Separate, Embeddings),
     ]
     .into_iter()
     .map(
@@ -393,6 +400,8 @@ fn cover() -> Vec<Settings> {
             rate: Some(0.05),
             loss,
             alpha0: (loss == AllPairs).then_some(0.2),
+            negatives: loss.draws().then_some(layers),
+            noise_power: if loss == Logistic { 0.75 } else { 0.0 },
             ..Settings::default()
         },
     )

@@ -124,8 +124,12 @@ impl Naive {
     /// The loss of embeddings and its gradient by them, of a batch counted from 0 over all epochs.
     fn head(&self, e: &Nodes, batch: u32) -> (f64, Nodes) {
         let (seed, count) = (self.settings.seed, self.settings.batches());
-        self.graph
-            .head(self.settings.head(), (seed, count), e, batch)
+        self.graph.head(
+            (self.settings.head(), self.settings.noise_power),
+            (seed, count),
+            e,
+            batch,
+        )
     }
 
     /// The gradient by parameters, with what regularizes them.
@@ -223,7 +227,7 @@ fn linked_bed(rows: &[Row], directed: bool, mode: IoMode) -> Bed {
     bed
 }
 
-fn heads() -> [Settings; 2] {
+fn heads() -> [Settings; 4] {
     let settings = Settings {
         rank: 5,
         init_scale: 1.0,
@@ -237,6 +241,17 @@ fn heads() -> [Settings; 2] {
         Settings {
             loss: HeadName::AllPairs,
             alpha0: Some(0.2),
+            ..settings.clone()
+        },
+        Settings {
+            loss: HeadName::Logistic,
+            negatives: Some(2),
+            noise_power: 0.75,
+            ..settings.clone()
+        },
+        Settings {
+            loss: HeadName::Squared,
+            negatives: Some(1),
             ..settings
         },
     ]
@@ -386,7 +401,7 @@ fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
 #[test]
 fn a_run_goes_on_from_a_pause_and_frees_what_nobody_reads() {
     let mut bed = bed(&some_rows(6000, 5), IoMode::Mmap);
-    for (head, layers) in heads().into_iter().zip([2, 0]) {
+    for (head, layers) in heads().into_iter().zip([2, 0, 1, 0]) {
         let settings = Settings {
             rank: 6,
             layers,

@@ -659,21 +659,23 @@ pub const KEYS: &[Key] = &[
         "logistic",
         "`sgd`: what is minimised. `squared` fits values, `bpr` ranks; the two of Poisson cover every cell with factors of 0 or more. \
          `lightgcn`, `gcn`: `all-pairs`, which is their own where the key is absent and holds scores of interactions to 1 and those of all \
-         pairs to 0, or `bpr`.",
+         pairs to 0, or `bpr`, `logistic` or `squared`.",
     ),
     count(
         "model.negatives",
         0,
         1000,
         None,
-        "`sgd`, `line`: negatives drawn for an interaction. Absent: 5 for `line`, 4 for `logistic`, 1 for `bpr`, else none.",
+        "`sgd`, `line`: negatives drawn for an interaction. Absent: 5 for `line`, 4 for `logistic`, 1 for `bpr`, else none. `lightgcn`, \
+         `gcn`: of the losses `logistic` and `squared`, up to 100, of which each costs a pass over the interactions. Absent: 1 and none.",
     ),
     real(
         "model.noise_power",
         0.0,
         2.0,
         None,
-        "`sgd`, `line`: products are drawn in proportion to this power of their count. Absent: 0.75 for `line`, 0.5 for `logistic`, else 0.",
+        "`sgd`, `line`: products are drawn in proportion to this power of their count. Absent: 0.75 for `line`, 0.5 for `logistic`, else 0. \
+         `lightgcn`, `gcn`: the same with their negatives, of which each product is one about once at 0. Absent: 0.",
     ),
     choice(
         "model.optimizer",
@@ -687,7 +689,7 @@ pub const KEYS: &[Key] = &[
         1e-12,
         1e6,
         None,
-        "`sgd`, `line`, `lightgcn`, `gcn`: the length of a step. Absent: 0.1; of the graph's, whose steps are Adam's, 0.05 for `all-pairs`, and 0.01 for `bpr` and where `gcn` reads attributes.",
+        "`sgd`, `line`, `lightgcn`, `gcn`: the length of a step. Absent: 0.1; of the graph's, whose steps are Adam's, 0.05 for `all-pairs` and `squared`, and 0.01 for `bpr`, `logistic` and where `gcn` reads attributes.",
     ),
     real(
         "model.decay",
@@ -711,7 +713,7 @@ pub const KEYS: &[Key] = &[
         10_000,
         None,
         "`lightgcn`, `gcn`: parts of an epoch, dealt by hash, each with a step and all layers of its own: more of them learn more in an epoch, \
-         which takes longer in the same measure. Absent: 20 for `bpr`, 4 for `all-pairs`.",
+         which takes longer in the same measure. Absent: 20 for `bpr` and `logistic`, 4 for `all-pairs` and `squared`.",
     ),
     choice(
         "model.activation",

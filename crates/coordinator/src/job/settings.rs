@@ -432,7 +432,10 @@ impl Model {
             ModelKind::Sgd | ModelKind::Line => {
                 self.loss == Loss::Squared && self.negatives.unwrap_or(0) == 0
             }
-            ModelKind::Spectral | ModelKind::Filter | ModelKind::LightGcn | ModelKind::Gcn => false,
+            ModelKind::LightGcn | ModelKind::Gcn => {
+                self.head == HeadName::Squared && self.negatives.unwrap_or(0) == 0
+            }
+            ModelKind::Spectral | ModelKind::Filter => false,
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::job::settings::{self, ModelTime, Workers};
 use crate::output::VerbOutput;
 use indicatif::HumanCount;
+use model::graph::Head;
 use model::sgd::Loss;
 use plan::Refusal;
 use plan::estimate::{Attributes, Estimate, Workload};
@@ -138,13 +139,17 @@ fn columns_beside(model: &settings::Model) -> u64 {
 
 /// Passes over the interactions in which an epoch of a graph model gathers rows.
 fn products_of(model: &settings::Model) -> u64 {
-    // Each layer in both directions, forwards and back; and the gradients, of a batch each.
-    let layered = |batches: u32, layers: u32| u64::from(batches) * 4 * u64::from(layers) + 2;
+    // Each layer in both directions, forwards and back; and the gradients, of a batch each, with each rival.
+    let layered = |batches: u32, layers: u32, head: Head| {
+        u64::from(batches) * 4 * u64::from(layers) + 2 * u64::from(head.passes())
+    };
     match Algorithm::of(model) {
         Algorithm::Als(_) | Algorithm::Sgd(_) => 0,
         Algorithm::Spectral(_) | Algorithm::Filter(_) => 2,
-        Algorithm::LightGcn(settings) => layered(settings.batches(), settings.layers),
-        Algorithm::Gcn(settings) => layered(settings.batches(), settings.layers),
+        Algorithm::LightGcn(settings) => {
+            layered(settings.batches(), settings.layers, settings.head())
+        }
+        Algorithm::Gcn(settings) => layered(settings.batches(), settings.layers, settings.head()),
     }
 }
 

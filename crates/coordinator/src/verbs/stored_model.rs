@@ -85,10 +85,9 @@ impl Algorithm {
         match self {
             Algorithm::Als(settings) => settings.preset == Preset::Explicit,
             Algorithm::Sgd(settings) => settings.fits_values(),
-            Algorithm::Spectral(_)
-            | Algorithm::Filter(_)
-            | Algorithm::LightGcn(_)
-            | Algorithm::Gcn(_) => false,
+            Algorithm::LightGcn(settings) => settings.learning().fits_values(),
+            Algorithm::Gcn(settings) => settings.learning().fits_values(),
+            Algorithm::Spectral(_) | Algorithm::Filter(_) => false,
         }
     }
 
@@ -225,6 +224,8 @@ fn lightgcn_settings(model: &settings::Model) -> lightgcn::Settings {
         batches: model.batches,
         loss: model.head,
         alpha0: model.alpha0,
+        negatives: model.negatives,
+        noise_power: model.noise_power.unwrap_or(0.0),
         rate: model.rate,
         regularization: model.regularization,
         normalization: model.normalization,
@@ -249,6 +250,8 @@ fn gcn_settings(model: &settings::Model) -> gcn::Settings {
         batches: model.batches,
         loss: model.head,
         alpha0: model.alpha0,
+        negatives: model.negatives,
+        noise_power: model.noise_power.unwrap_or(0.0),
         rate: model.rate,
         regularization: model.regularization,
         normalization: model.normalization,

@@ -3,6 +3,7 @@
 use super::data::Views;
 use crate::job::settings::{Model, ModelKind, Preset, Settings};
 use model::graph::Edges;
+use model::graph::learning::HeadName;
 use model::sgd::Loss;
 use tensor::{DataSet, Mode};
 
@@ -65,6 +66,7 @@ fn idle_edges(model: &Model, data: &DataSet) -> Option<String> {
 fn ignores_values(model: &Model) -> bool {
     match model.kind {
         ModelKind::Als => model.preset == Preset::Rendle,
+        ModelKind::LightGcn | ModelKind::Gcn if model.head == HeadName::Squared => false,
         ModelKind::Spectral | ModelKind::Filter | ModelKind::LightGcn | ModelKind::Gcn => {
             model.edges == Edges::Binary
         }

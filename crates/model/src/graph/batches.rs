@@ -4,7 +4,7 @@
 //! tables.
 
 use super::heads::batch_loss;
-use super::ops::Counts;
+use super::ops::{Counts, Head};
 use super::steps::StageRole;
 use crate::reduce::tree_sum;
 use crate::training::{Algorithm, TableVersion, counts, decode, misreduced, refuse};
@@ -15,7 +15,7 @@ use tensor::{KeyRange, Mode, ProgramError, Reduced, Step};
 pub enum Role {
     /// Counts of blocks of a mode.
     Counts(Mode),
-    /// Losses of a batch.
+    /// Losses of a pass, by its place in the epoch.
     Loss(u32),
     /// Nothing.
     Silent,
@@ -23,6 +23,13 @@ pub enum Role {
 
 impl StageRole for Role {
     const SILENT: Role = Role::Silent;
+}
+
+impl Role {
+    /// Of the passes of a batch.
+    pub fn losses(batch: u32, head: Head) -> impl Fn(u32) -> Role {
+        move |pass| Role::Loss(batch * head.passes() + pass)
+    }
 }
 
 /// What differs between such models.
@@ -35,6 +42,9 @@ pub trait Batched: Send {
 
     /// Parts of an epoch.
     fn batches(&self) -> u32;
+
+    /// What is minimised.
+    fn head(&self) -> Head;
 
     /// Training ends where an epoch lowers the objective by a smaller share; 0: never.
     fn tolerance(&self) -> f64;
@@ -55,7 +65,7 @@ pub trait Batched: Send {
 /// Such a model in training.
 pub struct InBatches<M> {
     model: M,
-    /// The losses of the epoch's batches.
+    /// The losses of the epoch's passes.
     losses: Vec<f64>,
 }
 
@@ -63,7 +73,7 @@ impl<M: Batched> InBatches<M> {
     /// One that has heard nothing.
     pub fn of(model: M) -> Self {
         InBatches {
-            losses: vec![0.0; model.batches() as usize],
+            losses: vec![0.0; (model.batches() * model.head().passes()) as usize],
             model,
         }
     }
@@ -100,8 +110,8 @@ impl<M: Batched> Algorithm for InBatches<M> {
     fn heard(&mut self, role: Role, reduced: Reduced) -> Result<(), ProgramError> {
         match (role, reduced) {
             (Role::Counts(Mode::User), Reduced::Collect(partials)) => Self::count(&partials),
-            (Role::Loss(batch), Reduced::Collect(partials)) => {
-                self.losses[batch as usize] = batch_loss(&partials)?;
+            (Role::Loss(pass), Reduced::Collect(partials)) => {
+                self.losses[pass as usize] = batch_loss(&partials)?;
                 Ok(())
             }
             (Role::Counts(_) | Role::Silent, _) => Ok(()),

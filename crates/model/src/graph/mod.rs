@@ -17,6 +17,7 @@ pub mod filter;
 pub mod gcn;
 pub mod head;
 mod heads;
+pub mod learning;
 pub mod lightgcn;
 pub mod normalization;
 pub mod ops;
@@ -32,5 +33,6 @@ pub use steps::Input;
 pub use ops::{
     Activation, AdamOp, ArrangeOp, Batch, Counts, DegreesOp, DenseBackOp, DenseOp, Edges, Factor,
     FeaturesBackOp, FeaturesOp, FirstMatrixOp, FirstNumbers, GraphOp, Head, HeadOp, Loss, MatrixOp,
-    Onto, Power, ProductOp, RangesOp, Residuals, ResidualsOp, RivalsOp, Scales, StartOp, TurnOp,
+    Onto, Power, ProductOp, RangesOp, Residuals, ResidualsOp, RivalsOp, Scales, ScoreLoss, StartOp,
+    Target, TurnOp, Versus,
 };

@@ -224,6 +224,62 @@ pub enum Head {
     },
     /// −ln σ(x), x the score less that of a rival.
     Bpr,
+    /// −ln σ(x) over interactions, and −ln σ(−x) over so many rivals of each.
+    Logistic {
+        /// Rivals.
+        negatives: u32,
+    },
+    /// ½ (y − x)² over interactions of the value y, and ½ x² over so many rivals of each.
+    Squared {
+        /// Rivals.
+        negatives: u32,
+    },
+}
+
+impl Head {
+    /// How often a batch deals rivals.
+    pub fn rivals(self) -> u32 {
+        match self {
+            Head::AllPairs { .. } => 0,
+            Head::Bpr => 1,
+            Head::Logistic { negatives } | Head::Squared { negatives } => negatives,
+        }
+    }
+
+    /// Passes over the interactions of a batch, each of which tells losses.
+    pub fn passes(self) -> u32 {
+        match self {
+            Head::AllPairs { .. } | Head::Bpr => 1,
+            Head::Logistic { negatives } | Head::Squared { negatives } => 1 + negatives,
+        }
+    }
+}
+
+/// A loss of the score of one interaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ScoreLoss {
+    /// ½ (x − y)².
+    Squared,
+    /// log(1 + eˣ) − x y.
+    Logistic,
+}
+
+/// The y of a [`ScoreLoss`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Target {
+    /// A number.
+    Number(f32),
+    /// The value of the interaction.
+    Value,
+}
+
+/// What takes the place of products where they have rivals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Versus {
+    /// The product less its rival.
+    Difference,
+    /// The rival.
+    Rival,
 }
 
 /// A part of the interactions, by hash.
@@ -239,26 +295,32 @@ pub struct Batch {
     pub number: u32,
 }
 
-/// Reads a block of products, that of its rivals, and the degrees of both. Writes each row less that of its rival. Returns nothing.
+/// Reads a block of products, that of its rivals, and the degrees of both. Writes what takes the place of each row. Returns nothing.
 ///
-/// Undone ([`GraphOp::Undo`]): reads the gradients of the differences of a block, those of the block whose rivals are in it, and the
-/// degrees of both. Writes the gradients of the block's products. Returns nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Undone ([`GraphOp::Undo`]): reads what the gradients of a block are so far (of differences: those of its own), the gradients of what
+/// took the place of the block whose rivals are in it, and the degrees of both. Writes the gradients of the block's products. Returns
+/// nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RivalsOp {
+    /// What takes the place of a product.
+    pub versus: Versus,
+    /// The power of a product's degree by which it is dealt; 0: each about once.
+    pub noise: f64,
     /// Blocks of products.
     pub blocks: u32,
     /// Columns.
     pub columns: u32,
     /// The seed of the run.
     pub seed: u64,
-    /// The step, by which rivals change.
-    pub step: u32,
+    /// The number of the dealing, by which rivals change.
+    pub dealing: u32,
     /// What of degrees gradients are multiplied by.
     pub power: Power,
 }
 
-/// Reads the block's partition, the other table (rows), the block's degrees and its rows; for all pairs also the root of the
-/// other table's Gram. Writes the gradients of the block's rows; with rivals, products are their differences. Returns the loss, an f64, where rows are users, else nothing.
+/// A pass of a head. Reads the block's partition, the other table (rows), the block's degrees and its rows; for all pairs also the root
+/// of the other table's Gram, and onto another pass its gradients of the block. Writes the gradients of the block's rows; with rivals,
+/// products are what takes their place. Returns the loss, an f64, where rows are users, else nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HeadOp {
     /// The mode of the rows.
@@ -269,8 +331,14 @@ pub struct HeadOp {
     pub others: Grid,
     /// Columns of both tables.
     pub columns: u32,
-    /// What is minimised.
-    pub head: Head,
+    /// What each interaction adds.
+    pub loss: ScoreLoss,
+    /// With what its score is compared.
+    pub target: Target,
+    /// What ½ x² of all pairs counts, where they do.
+    pub alpha0: Option<f64>,
+    /// Whether gradients are added to those of another pass.
+    pub onto: bool,
     /// Over which interactions.
     pub batch: Batch,
     /// What of degrees gradients are multiplied by.

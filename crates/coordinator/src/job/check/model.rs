@@ -33,14 +33,14 @@ const OF_ALS: &[&str] = &[
     "model.half_life",
     "model.initial_contexts",
 ];
-const OF_SGD: &[&str] = &[
+const OF_SGD: &[&str] = &["model.optimizer", "model.decay"];
+/// Settings of whatever takes steps along gradients.
+const OF_STEPS: &[&str] = &[
+    "model.loss",
+    "model.rate",
     "model.negatives",
     "model.noise_power",
-    "model.optimizer",
-    "model.decay",
 ];
-/// Settings of whatever takes steps along gradients.
-const OF_STEPS: &[&str] = &["model.loss", "model.rate"];
 const OF_SPECTRAL: &[&str] = &["model.walk_length"];
 const OF_ITERATION: &[&str] = &["model.oversampling"];
 const OF_FILTER: &[&str] = &["model.filter_weight", "model.filter_linear"];
@@ -196,17 +196,19 @@ fn head(merged: &Merged, kind: ModelKind, faults: &mut Faults) -> HeadName {
     let given = merged.is_given("model.loss");
     let head = match name {
         "bpr" => HeadName::Bpr,
+        "logistic" if given => HeadName::Logistic,
+        "squared" => HeadName::Squared,
         _ => HeadName::AllPairs,
     };
     let graph = matches!(kind, ModelKind::LightGcn | ModelKind::Gcn);
     let known = match name {
-        "bpr" => true,
+        "bpr" | "logistic" | "squared" => true,
         "all-pairs" => graph,
         _ => !graph,
     };
     if given && !known {
         let known = if graph {
-            "\"bpr\" or \"all-pairs\""
+            "\"all-pairs\", \"bpr\", \"logistic\" or \"squared\""
         } else {
             "one of descent"
         };
@@ -219,6 +221,14 @@ fn head(merged: &Merged, kind: ModelKind, faults: &mut Faults) -> HeadName {
     if graph && merged.is_given("model.alpha0") && head != HeadName::AllPairs {
         let sentence = "`model.alpha0` is for the loss \"all-pairs\": choose it, or remove the key";
         faults.push(merged.origin("model.alpha0"), sentence);
+    }
+    for path in ["model.negatives", "model.noise_power"] {
+        if graph && merged.is_given(path) && !head.draws() {
+            let sentence = format!(
+                "`{path}` is for the losses \"logistic\" and \"squared\": choose one, or remove the key"
+            );
+            faults.push(merged.origin(path), sentence);
+        }
     }
     head
 }
@@ -353,12 +363,9 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             "`model.preset` = \"explicit\" fits values: name their column with `input.value`";
         faults.push(merged.origin("model.preset"), sentence);
     }
-    let fits_values = descends_on_values(merged);
-    if kind == ModelKind::Sgd
-        && fits_values
-        && names_input(merged)
-        && merged.text("input.value").is_none()
-    {
+    let by_steps = matches!(kind, ModelKind::Sgd | ModelKind::LightGcn | ModelKind::Gcn);
+    let fits_values = by_steps && descends_on_values(merged);
+    if fits_values && names_input(merged) && merged.text("input.value").is_none() {
         let sentence = "`model.loss` = \"squared\" fits values: name their column with `input.value`, or draw `negatives`";
         faults.push(merged.origin("model.loss"), sentence);
     }
@@ -371,12 +378,8 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     }
     let fits_all = match kind {
         ModelKind::Als => matches!(preset, Preset::Explicit | Preset::Full),
-        ModelKind::Sgd => fits_values,
-        ModelKind::Line
-        | ModelKind::Spectral
-        | ModelKind::Filter
-        | ModelKind::LightGcn
-        | ModelKind::Gcn => false,
+        ModelKind::Sgd | ModelKind::LightGcn | ModelKind::Gcn => fits_values,
+        ModelKind::Line | ModelKind::Spectral | ModelKind::Filter => false,
     };
     if fits_all && merged.text("input.negative") == Some("net") {
         let sentence = "`input.negative` = \"net\" is for models that weigh by values: this one fits values below 0 as they \

@@ -4,6 +4,7 @@ use super::schedule::Layout;
 use super::settings::Settings;
 use crate::graph;
 use crate::graph::batches::{Batched, InBatches, Role};
+use crate::graph::ops::Head;
 use crate::graph::spectral::SettingsError;
 use crate::training::{Epochs, TableVersion};
 use std::collections::BTreeMap;
@@ -65,6 +66,10 @@ impl Batched for Convolution {
 
     fn batches(&self) -> u32 {
         self.settings.batches()
+    }
+
+    fn head(&self) -> Head {
+        self.settings.head()
     }
 
     fn tolerance(&self) -> f64 {

@@ -12,7 +12,7 @@ use super::settings::{Settings, Weights};
 use crate::als::Columns;
 use crate::graph::batches::Role;
 use crate::graph::heads::HeadSteps;
-use crate::graph::lightgcn::HeadName;
+use crate::graph::learning::HeadName;
 use crate::graph::ops::{
     Activation, AdamOp, Batch, DenseBackOp, DenseOp, FeaturesBackOp, FeaturesOp, FirstMatrixOp,
     FirstNumbers, GraphOp, MatrixOp, Onto, Power, ProductOp, Scales, StartOp,
@@ -39,10 +39,6 @@ pub const SQUARES: TableId = TableId(8);
 pub const GRADIENTS: TableId = TableId(10);
 /// Sums over neighbours.
 pub const SUMS: TableId = TableId(12);
-/// Products less their rivals.
-pub const DIFFERENCES: TableId = TableId(14);
-/// Gradients by these.
-pub const OF_DIFFERENCES: TableId = TableId(16);
 /// Interactions by ranges of the other mode's rows.
 pub const TILES: TableId = TableId(18);
 /// Layers between the first and the last.
@@ -349,12 +345,12 @@ impl Layout<'_> {
         if self.all_pairs() {
             frees.extend(grams.map(KeyRange::One));
         }
-        let of_products = |table| self.after(table, Mode::Product, step);
         let last = |mode| self.of_layer(GRADIENTS, mode, step, settings.layers);
         let head = HeadSteps {
             input: self.input,
             columns: settings.rank,
             head: settings.head(),
+            noise: settings.noise_power,
             batch: Batch {
                 seed: settings.seed,
                 epoch,
@@ -365,11 +361,10 @@ impl Layout<'_> {
             embeddings,
             grams,
             degrees: BOTH.map(|mode| self.degrees(mode)),
-            differences: [DIFFERENCES, OF_DIFFERENCES].map(of_products),
             gradients: BOTH.map(last),
             powers: [Power(0); 2],
         };
-        head.push(stage, Role::Loss(batch), frees);
+        head.push(stage, Role::losses(batch, head.head), frees);
     }
 
     /// A product of both modes: sums of what `from` holds, onto `base` where there is one.

@@ -4,6 +4,7 @@ use super::schedule::Layout;
 use super::settings::Settings;
 use crate::graph::batches::{Batched, InBatches, Role};
 use crate::graph::normalization::Normalization;
+use crate::graph::ops::Head;
 use crate::graph::spectral::SettingsError;
 use crate::graph::steps::Input;
 use crate::training::{Epochs, TableVersion};
@@ -60,6 +61,10 @@ impl Batched for Propagation {
 
     fn batches(&self) -> u32 {
         self.settings.batches()
+    }
+
+    fn head(&self) -> Head {
+        self.settings.head()
     }
 
     fn tolerance(&self) -> f64 {

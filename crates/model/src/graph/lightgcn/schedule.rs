@@ -8,9 +8,10 @@
 //! **Invariant:** every name here follows from the number of the step of Adam, and that from epoch and batch, so a replay makes the
 //! same steps.
 
-use super::settings::{HeadName, Settings};
+use super::settings::Settings;
 use crate::graph::batches::Role;
 use crate::graph::heads::HeadSteps;
+use crate::graph::learning::HeadName;
 use crate::graph::ops::{AdamOp, Batch, Edges, GraphOp, Onto, Power, ProductOp, Scales, StartOp};
 use crate::graph::steps::{self, Arranged, Draft, Factors, Input, product, rows};
 use crate::op::Op;
@@ -33,11 +34,6 @@ pub const SQUARES: TableId = TableId(8);
 pub const GRADIENTS: TableId = TableId(10);
 /// What layers make.
 pub const SUMS: TableId = TableId(12);
-/// Products less their rivals.
-pub const DIFFERENCES: TableId = TableId(14);
-/// Gradients by these.
-pub const OF_DIFFERENCES: TableId = TableId(16);
-
 /// Interactions by ranges of the other mode's rows.
 pub const TILES: TableId = TableId(18);
 /// What layers bring along edges between rows of a mode, with what they are added to.
@@ -229,11 +225,11 @@ impl Layout<'_> {
         if self.all_pairs() {
             frees.extend(grams.map(KeyRange::One));
         }
-        let of_products = |table| self.after(table, Mode::Product, step);
         let head = HeadSteps {
             input: self.input,
             columns: settings.rank,
             head: settings.head(),
+            noise: settings.noise_power,
             batch: Batch {
                 seed: settings.seed,
                 epoch,
@@ -244,11 +240,10 @@ impl Layout<'_> {
             embeddings,
             grams,
             degrees: BOTH.map(|mode| self.degrees(mode)),
-            differences: [DIFFERENCES, OF_DIFFERENCES].map(of_products),
             gradients: both(GRADIENTS, step),
             powers: BOTH.map(|mode| settings.power(mode)),
         };
-        head.push(stage, Role::Loss(batch), frees);
+        head.push(stage, Role::losses(batch, head.head), frees);
     }
 
     /// A layer of both modes: sums of what `from` holds onto `base`, which the last one brings back to the scale of embeddings.
