@@ -1,6 +1,7 @@
 //! Graph models in f64 and without blocks: what the engine's are compared with.
 
 use crate::ingested::{Row, some_rows};
+use crate::linked;
 use crate::tiled::Bed;
 use kernels::Random;
 use model::graph::{Batch, Head, Normalization, Power, RivalsOp, Versus};
@@ -47,6 +48,8 @@ pub struct Graph {
     pub values: Vec<f64>,
     /// Of users, then of products.
     pub degrees: Vec<f64>,
+    /// Edges of nodes of one mode: who takes, from whom, and how much.
+    pub links: Vec<(usize, usize, f64)>,
 }
 
 impl Graph {
@@ -86,7 +89,33 @@ impl Graph {
             pairs,
             values,
             degrees,
+            links: Vec::new(),
         }
+    }
+
+    /// With the edges of its bed, times what they count.
+    ///
+    /// # Panics
+    /// Where its partitions cannot be read.
+    #[must_use]
+    pub fn linked(mut self, bed: &Bed, weight: impl Fn(Mode) -> f64) -> Self {
+        for (mode, edges) in &bed.found.data.edges {
+            let (rows, first) = match mode {
+                Mode::User => (&self.users, 0),
+                _ => (&self.products, self.users.len()),
+            };
+            let place = |row: u32| first + rows.binary_search(&row).unwrap();
+            let by = weight(*mode);
+            let entries = linked::entries(&bed.found, *mode, &edges.forward).into_iter();
+            self.links.extend(
+                entries
+                    .map(|((from, to), weight)| (place(from), place(to), by * f64::from(weight))),
+            );
+        }
+        for &(from, _, weight) in &self.links {
+            self.degrees[from] += weight;
+        }
+        self
     }
 
     /// The random rows that training starts from.
@@ -104,11 +133,19 @@ impl Graph {
             .collect()
     }
 
-    /// Â of nodes.
-    pub fn neighbours(&self, normalization: Normalization, nodes: &Nodes) -> Nodes {
+    /// Â of nodes, or its transpose.
+    pub fn neighbours(&self, normalization: Normalization, nodes: &Nodes, back: bool) -> Nodes {
         let power = |node: usize, mode| {
             let halves = normalization.power(mode).0;
             self.degrees[node].powf(f64::from(halves) / 2.0)
+        };
+        let power_of = |node: usize| {
+            let mode = if node < self.users.len() {
+                Mode::User
+            } else {
+                Mode::Product
+            };
+            power(node, mode)
         };
         let mut out = vec![vec![0.0; nodes[0].len()]; nodes.len()];
         for &(user, product) in &self.pairs {
@@ -117,6 +154,15 @@ impl Graph {
             for k in 0..nodes[0].len() {
                 out[user][k] += by * nodes[product][k];
                 out[product][k] += by * nodes[user][k];
+            }
+        }
+        for &(from, to, weight) in &self.links {
+            // A node of no degree is nothing, whatever leads to it.
+            let sound = self.degrees[from] > 0.0 && self.degrees[to] > 0.0;
+            let by = weight * power_of(from) * power_of(to);
+            let (at, other) = if back { (to, from) } else { (from, to) };
+            for k in 0..nodes[0].len() {
+                out[at][k] += if sound { by * nodes[other][k] } else { 0.0 };
             }
         }
         out

@@ -17,6 +17,7 @@ use tensor::{KeyRange, Mode, News, Program, TableId};
 use tests::graph::{Graph, Moments, Nodes, numbers, small};
 use tests::ingested::{Row, parquet_of, some_rows};
 use tests::inline::InlineError;
+use tests::linked::linked_bed;
 use tests::tiled::{BY_RANGES, Bed, bed};
 
 /// The tables of a model as bytes, and the objective of every epoch.
@@ -60,6 +61,13 @@ fn train_with(bed: &mut Bed, settings: &Settings, caches: Caches) -> Result<Trai
 /// Nodes with attributes: a number and one of three levels, some of them unknown.
 fn described(rows: &[Row]) -> Bed {
     let mut bed = bed(rows, IoMode::Mmap);
+    describe(&mut bed);
+    bed
+}
+
+/// The same with edges between users and between products, one way or both.
+fn described_and_linked(rows: &[Row], directed: bool, mode: IoMode) -> Bed {
+    let mut bed = linked_bed(rows, directed, mode);
     describe(&mut bed);
     bed
 }
@@ -151,7 +159,7 @@ impl Naive {
     fn new(bed: &Bed, settings: &Settings) -> Self {
         Naive {
             settings: settings.clone(),
-            graph: Graph::of(bed),
+            graph: Graph::of(bed).linked(bed, |mode| settings.edge_weight(mode)),
             known: [Mode::User, Mode::Product]
                 .map(|mode| known(bed, mode))
                 .concat(),
@@ -235,7 +243,9 @@ impl Naive {
         let parts = self.settings.parts() as usize;
         for layer in 0..self.settings.layers as usize {
             let own = &layers[layer];
-            let sums = self.graph.neighbours(self.settings.normalization, own);
+            let sums = self
+                .graph
+                .neighbours(self.settings.normalization, own, false);
             let row = |node: usize| -> Vec<f64> {
                 let weights = &of.weights[self.side(node)];
                 let (own, sums) = (&own[node], &sums[node]);
@@ -306,8 +316,8 @@ impl Naive {
                     }
                 }
             }
-            // Â is symmetric.
-            by = self.graph.neighbours(self.settings.normalization, &to_sums);
+            let normalization = self.settings.normalization;
+            by = self.graph.neighbours(normalization, &to_sums, true);
             by.iter_mut()
                 .flatten()
                 .zip(to_own.iter().flatten())
@@ -441,10 +451,25 @@ fn means(bed: &Bed, settings: &Settings, step: u64) -> [Nodes; 5] {
 /// After the first step the mean of gradients is a tenth of the gradient.
 #[test]
 fn gradients_are_differences_of_the_loss() {
-    let mut bed = described(&small());
+    let mut beds = [
+        described(&small()),
+        described(&small()),
+        described_and_linked(&small(), true, IoMode::Mmap),
+        described_and_linked(&small(), false, IoMode::Mmap),
+    ];
+    let divided = [
+        Normalization::Symmetric,
+        Normalization::RandomWalk,
+        Normalization::Symmetric,
+        Normalization::None,
+    ];
     for (at, cover) in cover().into_iter().enumerate() {
+        let mut bed = &mut beds[at % 4];
         let settings = Settings {
-            normalization: [Normalization::Symmetric, Normalization::RandomWalk][at % 2],
+            normalization: divided[at % 4],
+            init_scale: if at % 4 == 3 { 0.1 } else { 1.0 },
+            user_edge_weight: 1.5,
+            product_edge_weight: 0.25,
             epochs: 1,
             batches: Some(1),
             ..cover
@@ -537,9 +562,8 @@ fn training_is_that_of_the_whole_computation() {
 #[test]
 fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
     let rows = some_rows(20_000, 5);
-    let mut reference = described(&rows);
-    let mut other = bed(&rows, IoMode::Pread);
-    describe(&mut other);
+    let mut reference = described_and_linked(&rows, true, IoMode::Mmap);
+    let mut other = described_and_linked(&rows, true, IoMode::Pread);
     other.found.world.backwards = true;
     for settings in cover().into_iter().skip(1).step_by(2) {
         let settings = Settings {
@@ -571,7 +595,7 @@ fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
 
 #[test]
 fn a_run_goes_on_from_a_pause_and_frees_what_nobody_reads() {
-    let mut bed = described(&some_rows(6000, 5));
+    let mut bed = described_and_linked(&some_rows(6000, 5), true, IoMode::Mmap);
     for settings in cover().into_iter().skip(2).step_by(2) {
         let settings = Settings {
             rank: 6,

@@ -16,7 +16,7 @@ use tensor::{Grid, KeyRange, Mode, News, Program, TableId};
 use tests::graph::{Graph, Moments, Nodes, numbers, small};
 use tests::ingested::{DAY, Row, inputs, parquet_of, some_rows};
 use tests::inline::InlineError;
-use tests::linked;
+use tests::linked::linked_bed;
 use tests::tiled::{BY_RANGES, Bed, bed};
 
 /// The tables of a model as bytes, and the objective of every epoch.
@@ -55,21 +55,13 @@ fn train_with(bed: &mut Bed, settings: &Settings, caches: Caches) -> Result<Trai
 struct Naive {
     settings: Settings,
     graph: Graph,
-    /// Edges of nodes of one mode: who takes, from whom, and how much.
-    links: Vec<(usize, usize, f64)>,
 }
 
 impl Naive {
     fn new(bed: &Bed, settings: &Settings) -> Self {
-        let mut graph = Graph::of(bed);
-        let links = links(bed, settings, &graph.users, &graph.products);
-        for &(from, _, weight) in &links {
-            graph.degrees[from] += weight;
-        }
         Naive {
-            links,
             settings: settings.clone(),
-            graph,
+            graph: Graph::of(bed).linked(bed, |mode| settings.edge_weight(mode)),
         }
     }
 
@@ -83,35 +75,13 @@ impl Naive {
         self.graph.start(seed, rank as usize, init_scale)
     }
 
-    /// Â of nodes, or its transpose.
-    fn layer(&self, nodes: &Nodes, back: bool) -> Nodes {
-        let (graph, normalization) = (&self.graph, self.settings.normalization);
-        let mut out = graph.neighbours(normalization, nodes);
-        let power = |node: usize| {
-            let mode = if node < graph.users.len() {
-                Mode::User
-            } else {
-                Mode::Product
-            };
-            graph.degrees[node].powf(f64::from(normalization.power(mode).0) / 2.0)
-        };
-        for &(from, to, weight) in &self.links {
-            // A node of no degree is nothing, whatever leads to it.
-            let sound = graph.degrees[from] > 0.0 && graph.degrees[to] > 0.0;
-            let by = weight * power(from) * power(to);
-            let (at, other) = if back { (to, from) } else { (from, to) };
-            for k in 0..nodes[0].len() {
-                out[at][k] += if sound { by * nodes[other][k] } else { 0.0 };
-            }
-        }
-        out
-    }
-
     /// The mean over layers, or what it is to gradients.
     fn smooth(&self, nodes: &Nodes, back: bool) -> Nodes {
         let (mut sum, mut last) = (nodes.clone(), nodes.clone());
         for _ in 0..self.settings.layers {
-            last = self.layer(&last, back);
+            last = self
+                .graph
+                .neighbours(self.settings.normalization, &last, back);
             for (sum, last) in sum.iter_mut().zip(&last) {
                 sum.iter_mut().zip(last).for_each(|(sum, x)| *sum += x);
             }
@@ -169,62 +139,6 @@ impl Naive {
         }
         (self.smooth(&x, false), losses)
     }
-}
-
-/// The edges of a bed, times what they count.
-fn links(
-    bed: &Bed,
-    settings: &Settings,
-    users: &[u32],
-    products: &[u32],
-) -> Vec<(usize, usize, f64)> {
-    let mut links = Vec::new();
-    for (mode, edges) in &bed.found.data.edges {
-        let (rows, first) = match mode {
-            Mode::User => (users, 0),
-            _ => (products, users.len()),
-        };
-        let place = |row: u32| first + rows.binary_search(&row).unwrap();
-        let by = settings.edge_weight(*mode);
-        let entries = linked::entries(&bed.found, *mode, &edges.forward).into_iter();
-        links.extend(
-            entries.map(|((from, to), weight)| (place(from), place(to), by * f64::from(weight))),
-        );
-    }
-    links
-}
-
-/// A bed with edges between users, one way or both, and weighted ones between products, loops among them.
-fn linked_bed(rows: &[Row], directed: bool, mode: IoMode) -> Bed {
-    let mut bed = bed(rows, mode);
-    let list = |count: i64, ids: i64, by: i64| {
-        let edge = |i: i64| (i * 7 % ids, (i * i + by) % ids, 0.5 + (i % 3) as f64);
-        let edges: Vec<(i64, i64, f64)> = (0..count).map(edge).collect();
-        let ends = |of: fn(&(i64, i64, f64)) -> i64| -> ArrayRef {
-            Arc::new(edges.iter().map(of).collect::<Int64Array>())
-        };
-        let weights: Float64Array = edges.iter().map(|edge| Some(edge.2)).collect();
-        parquet_of(
-            vec![
-                ("a", ends(|edge| edge.0)),
-                ("b", ends(|edge| edge.1)),
-                ("w", Arc::new(weights)),
-            ],
-            100,
-        )
-    };
-    let users = EdgeSpec {
-        directed,
-        ..linked::spec(Mode::User)
-    };
-    let products = EdgeSpec {
-        weight: Some("w".to_owned()),
-        ..linked::spec(Mode::Product)
-    };
-    for (list, spec) in [(list(90, 40, 3), users), (list(200, 200, 1), products)] {
-        linked::link(&mut bed.found, &inputs(&[list]), &spec).unwrap();
-    }
-    bed
 }
 
 fn heads() -> [Settings; 4] {

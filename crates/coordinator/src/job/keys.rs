@@ -764,7 +764,7 @@ pub const KEYS: &[Key] = &[
         0.0,
         1e6,
         None,
-        "What an edge of [input.user_edges], times its weight, counts. `lightgcn`: beside an interaction, in layers and degrees; absent: 1. \
+        "What an edge of [input.user_edges], times its weight, counts. `lightgcn`, `gcn`: beside an interaction, in layers and degrees; absent: 1. \
          `als`: how strongly users are held to the mean of those they have edges to; absent: 0. 0: edges are not used.",
     ),
     real(

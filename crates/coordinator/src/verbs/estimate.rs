@@ -155,11 +155,11 @@ fn products_of(model: &settings::Model) -> u64 {
 
 /// Passes over edges between rows of a mode in which an epoch gathers rows.
 fn products_of_edges(model: &settings::Model) -> u64 {
+    // Each layer, forwards and back, of a batch each.
+    let layered = |batches: u32, layers: u32| u64::from(batches) * 2 * u64::from(layers);
     match Algorithm::of(model) {
-        // Each layer, forwards and back, of a batch each.
-        Algorithm::LightGcn(settings) => {
-            u64::from(settings.batches()) * 2 * u64::from(settings.layers)
-        }
+        Algorithm::LightGcn(settings) => layered(settings.batches(), settings.layers),
+        Algorithm::Gcn(settings) => layered(settings.batches(), settings.layers),
         _ => 0,
     }
 }

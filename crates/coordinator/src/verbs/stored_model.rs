@@ -256,6 +256,8 @@ fn gcn_settings(model: &settings::Model) -> gcn::Settings {
         regularization: model.regularization,
         normalization: model.normalization,
         edges: model.edges,
+        user_edge_weight: model.user_edge_weight.unwrap_or(1.0),
+        product_edge_weight: model.product_edge_weight.unwrap_or(1.0),
         init_scale: model.init,
         seed: model.seed,
         tolerance: model.tolerance,

@@ -1,6 +1,8 @@
 //! The steps of a stage in the making, as every graph model writes them: a task a block.
 
-use super::ops::{AdamOp, ArrangeOp, DegreesOp, Edges, GraphOp, ProductOp, RangesOp};
+use super::ops::{
+    AdamOp, ArrangeOp, DegreesOp, Edges, GraphOp, Onto, Power, ProductOp, RangesOp, Scales,
+};
 use super::tiles::Caches;
 use crate::op::Op;
 use crate::reduce::Reduction;
@@ -36,6 +38,11 @@ impl Input {
         } else {
             &self.product
         }
+    }
+
+    /// The edges between rows of a mode, where they count something.
+    pub fn linked(&self, mode: Mode, weight: f64) -> Option<&ModeEdges> {
+        self.edges.get(&mode).filter(|_| weight > 0.0)
     }
 
     /// The partitions of a mode's blocks.
@@ -304,6 +311,29 @@ pub fn product(
         (encoded, reads, blocks.flat_map(&writes).collect(), cost)
     });
     drafts.collect()
+}
+
+/// The tasks of a product along edges between rows of a mode, back where it leads them back: sums scaled as `made`, added as `onto` says
+/// to the base of `of`.
+pub fn along(
+    (edges, back): (&ModeEdges, bool),
+    of: &Factors<'_>,
+    (made, onto): (Power, Onto),
+    to: &TableVersion,
+) -> Vec<Draft> {
+    let op = ProductOp {
+        rows: to.grid.clone(),
+        others: to.grid.clone(),
+        columns: to.rank,
+        edges: Edges::Values,
+        scales: Scales {
+            made,
+            stored: Power(0),
+        },
+        onto: Some(onto),
+    };
+    let partitions = if back { edges.turned() } else { &edges.forward };
+    product(None, &op, of, partitions, |block| vec![to.block(block)])
 }
 
 /// The tasks of a step of Adam on a mode's rows, with what nobody reads behind it: parameters and both means before it and after. `gram`

@@ -98,7 +98,7 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
     let normalized = of(OF_NORMALIZED, "of \"spectral\", \"lightgcn\" and \"gcn\"");
     let iterated = of(OF_ITERATION, "of \"spectral\" and \"filter\"");
     let filter = of(OF_FILTER, "of \"filter\"");
-    let linked = of(OF_LINKED, "of \"als\" and \"lightgcn\"");
+    let linked = of(OF_LINKED, "of \"als\", \"lightgcn\" and \"gcn\"");
     let whole = of(OF_WHOLE, "of \"als\", \"lightgcn\" and \"gcn\"");
     let trained = of(OF_TRAINED, "of \"als\", descent, \"lightgcn\" and \"gcn\"");
     let given = of(OF_GIVEN, "of \"als\" and descent");
@@ -116,7 +116,7 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
             als, whole, descent, steps, trained, given, spectral, normalized, layers, gcn, linked,
         ],
         ModelKind::LightGcn => &[als, descent, given, spectral, iterated, filter, gcn],
-        ModelKind::Gcn => &[als, descent, given, spectral, iterated, filter, linked],
+        ModelKind::Gcn => &[als, descent, given, spectral, iterated, filter],
     };
     let fixed = [
         ("model.loss", "of \"sgd\""),

@@ -17,13 +17,15 @@ use crate::graph::ops::{
     Activation, AdamOp, Batch, DenseBackOp, DenseOp, FeaturesBackOp, FeaturesOp, FirstMatrixOp,
     FirstNumbers, GraphOp, MatrixOp, Onto, Power, ProductOp, Scales, StartOp,
 };
-use crate::graph::steps::{self, Arranged, Draft, Factors, Input, product, rows};
+use crate::graph::steps::{self, Arranged, Draft, Factors, Input, along, product, rows};
 use crate::op::Op;
 use crate::reduce::Reduction;
 use crate::training::{Holds, TableVersion};
 use kernels::{upper_len, width_of};
 use std::collections::BTreeMap;
-use tensor::{Attributes, DepotId, Grid, KeyRange, Mode, ObjectKey, Read, Step, TableId};
+use tensor::{
+    Attributes, DepotId, Grid, KeyRange, Mode, ModeEdges, ObjectKey, Read, Step, TableId,
+};
 
 /// Tables of users; those of products have the next number. The last layer, which is the model.
 pub const EMBEDDINGS: TableId = TableId(0);
@@ -62,6 +64,8 @@ pub const MAPS: TableId = TableId(34);
 pub const MAP_MEANS: TableId = TableId(36);
 /// The means of the squares of these.
 pub const MAP_SQUARES: TableId = TableId(38);
+/// Sums over interactions, where what goes along edges between rows of a mode is added to them. 40 and 41 are those of heads.
+pub const NEIGHBOURS: TableId = TableId(42);
 
 /// Beyond the numbers of the reductions of Grams, which rise from 0.
 const REDUCTIONS: u64 = 1 << 40;
@@ -103,6 +107,11 @@ impl Layout<'_> {
             last if last == self.settings.layers => self.after(EMBEDDINGS, mode, step),
             between => self.of_layer(LAYERS, mode, step, between),
         }
+    }
+
+    /// The edges between rows of a mode, where they count.
+    fn edges(&self, mode: Mode) -> Option<&ModeEdges> {
+        self.input.linked(mode, self.settings.edge_weight(mode))
     }
 
     fn degrees(&self, mode: Mode) -> TableVersion {
@@ -253,13 +262,10 @@ impl Layout<'_> {
         for mode in BOTH {
             let (degrees, role) = (self.degrees(mode), Role::Counts(mode));
             let arranged = self.arranged(mode);
-            stage.open(
-                self.input,
-                (settings.edges, None),
-                &degrees,
-                arranged.as_ref(),
-                role,
-            );
+            let own = self.edges(mode);
+            let own = own.map(|own| (own, settings.edge_weight(mode)));
+            let weights = (settings.edges, own);
+            stage.open(self.input, weights, &degrees, arranged.as_ref(), role);
         }
         let rows = BOTH.into_iter().flat_map(|mode| self.first_rows(mode));
         stage.push("first rows", Role::Silent, rows, Vec::new());
@@ -367,36 +373,60 @@ impl Layout<'_> {
         head.push(stage, Role::losses(batch, head.head), frees);
     }
 
-    /// A product of both modes: sums of what `from` holds, onto `base` where there is one.
+    /// A product of both modes: sums of what `from` holds, onto `base` where there is one. Where rows of a mode have edges among one
+    /// another, what goes along them, backwards back, is added in a step behind it.
     fn products(
         &self,
         stage: &mut Stage,
-        name: &str,
+        (name, number, back): (&str, u64, bool),
         (from, base): (&[TableVersion; 2], Option<&[TableVersion; 2]>),
         (to, onto): (&[TableVersion; 2], impl Fn(Mode) -> Power),
     ) {
-        let mut drafts: Vec<Draft> = Vec::new();
+        let (mut drafts, mut linked): (Vec<Draft>, Vec<Draft>) = (Vec::new(), Vec::new());
+        let mut frees = Vec::new();
         for (at, mode) in BOTH.into_iter().enumerate() {
-            let (to, others) = (&to[at], &from[1 - at]);
-            let base = base.map(|base| &base[at]);
+            let (mut to, others) = (&to[at], &from[1 - at]);
+            let (base, degrees) = (base.map(|base| &base[at]), self.degrees(mode));
+            let (mut power, made) = (onto(mode), self.settings.power(mode));
+            let between = self.input.table(
+                NEIGHBOURS,
+                mode,
+                self.settings.rank,
+                2 * number + u64::from(back),
+            );
+            if let Some(edges) = self.edges(mode) {
+                let onto = Onto {
+                    share: self.settings.edge_weight(mode) as f32,
+                    power,
+                    by: 1.0,
+                };
+                let of = Factors {
+                    others: &from[at],
+                    degrees: &degrees,
+                    base: Some(&between),
+                };
+                linked.extend(along((edges, back), &of, (made, onto), to));
+                frees.push(between.keys());
+                (to, power) = (&between, Power(0));
+            }
             let op = ProductOp {
                 rows: to.grid.clone(),
                 others: others.grid.clone(),
                 columns: self.settings.rank,
                 edges: self.settings.edges,
                 scales: Scales {
-                    made: self.settings.power(mode),
+                    made,
                     stored: Power(0),
                 },
                 onto: base.map(|_| Onto {
                     share: 1.0,
-                    power: onto(mode),
+                    power,
                     by: 1.0,
                 }),
             };
             let of = Factors {
                 others,
-                degrees: &self.degrees(mode),
+                degrees: &degrees,
                 base,
             };
             let (arranged, partitions) = (self.arranged(mode), self.input.partitions(mode));
@@ -404,6 +434,9 @@ impl Layout<'_> {
             drafts.extend(product(arranged.as_ref(), &op, &of, partitions, writes));
         }
         stage.push(name, Role::Silent, drafts.into_iter(), Vec::new());
+        if !linked.is_empty() {
+            stage.push(name, Role::Silent, linked.into_iter(), frees);
+        }
     }
 
     /// The layers of parameters and, where the head asks for them, the Grams of the last.
@@ -415,7 +448,7 @@ impl Layout<'_> {
         for layer in 0..self.settings.layers {
             let from = BOTH.map(|mode| self.layer(mode, step, layer));
             let sums = BOTH.map(|mode| self.of_layer(SUMS, mode, step, layer));
-            let name = "neighbours";
+            let name = ("neighbours", sums[0].version, false);
             self.products(stage, name, (&from, None), (&sums, |_| Power(0)));
             let drafts = BOTH
                 .into_iter()
@@ -544,7 +577,7 @@ impl Layout<'_> {
                 Power(0)
             }
         };
-        let name = "neighbours back";
+        let name = ("neighbours back", below[0].version, true);
         self.products(stage, name, (&to_sums, Some(&to_own)), (&below, power));
         let made = to_sums.iter().chain(&to_own);
         stage.push_frees(made.map(TableVersion::keys).collect());

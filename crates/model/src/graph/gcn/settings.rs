@@ -78,6 +78,10 @@ pub struct Settings {
     pub normalization: Normalization,
     /// What an interaction weighs in the graph.
     pub edges: Edges,
+    /// What an edge between users counts beside an interaction, where there are any.
+    pub user_edge_weight: f64,
+    /// The same between products.
+    pub product_edge_weight: f64,
     /// The standard deviation of the first learnt rows times the root of the rank.
     pub init_scale: f64,
     /// The seed of everything random.
@@ -111,6 +115,8 @@ impl Settings {
         regularization: 0.01,
         normalization: Normalization::Symmetric,
         edges: Edges::Binary,
+        user_edge_weight: 1.0,
+        product_edge_weight: 1.0,
         init_scale: 0.1,
         seed: 0,
         tolerance: 0.0,
@@ -186,6 +192,14 @@ impl Settings {
         }
     }
 
+    /// What an edge between rows of a mode counts beside an interaction; 0 where nothing goes along it.
+    pub fn edge_weight(&self, mode: Mode) -> f64 {
+        match mode {
+            Mode::User => self.user_edge_weight,
+            _ => self.product_edge_weight,
+        }
+    }
+
     /// Whether a row a node is learnt.
     pub fn learns_rows(&self) -> bool {
         self.features != Features::Attributes
@@ -219,6 +233,8 @@ impl Settings {
         let reals = [
             ("regularization", self.regularization),
             ("noise_power", self.noise_power),
+            ("user_edge_weight", self.user_edge_weight),
+            ("product_edge_weight", self.product_edge_weight),
             ("init", self.init_scale),
         ];
         let (rank, epochs) = (self.rank, self.epochs);

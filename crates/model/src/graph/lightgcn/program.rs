@@ -3,7 +3,6 @@
 use super::schedule::Layout;
 use super::settings::Settings;
 use crate::graph::batches::{Batched, InBatches, Role};
-use crate::graph::normalization::Normalization;
 use crate::graph::ops::Head;
 use crate::graph::spectral::SettingsError;
 use crate::graph::steps::Input;
@@ -31,14 +30,7 @@ impl LightGcn {
             input: &input,
         };
         let linked = [Mode::User, Mode::Product].map(|mode| layout.edges(mode).is_some());
-        if linked.contains(&true) && settings.normalization == Normalization::RandomWalk {
-            return Err(SettingsError {
-                key: "normalization",
-                problem: "is \"random-walk\", which divides interactions by the degrees of users alone and says nothing of edges \
-                          between rows of a mode: give \"symmetric\" or \"none\", or an edge weight of 0"
-                    .to_owned(),
-            });
-        }
+        settings.normalization.check(linked.contains(&true))?;
         Ok(Epochs::of(InBatches::of(Propagation { settings, input })))
     }
 }

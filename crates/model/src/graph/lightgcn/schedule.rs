@@ -12,8 +12,8 @@ use super::settings::Settings;
 use crate::graph::batches::Role;
 use crate::graph::heads::HeadSteps;
 use crate::graph::learning::HeadName;
-use crate::graph::ops::{AdamOp, Batch, Edges, GraphOp, Onto, Power, ProductOp, Scales, StartOp};
-use crate::graph::steps::{self, Arranged, Draft, Factors, Input, product, rows};
+use crate::graph::ops::{AdamOp, Batch, GraphOp, Onto, Power, ProductOp, Scales, StartOp};
+use crate::graph::steps::{self, Arranged, Draft, Factors, Input, along, product, rows};
 use crate::op::Op;
 use crate::reduce::Reduction;
 use crate::training::TableVersion;
@@ -75,8 +75,7 @@ impl Layout<'_> {
 
     /// The edges between rows of a mode, where they count.
     pub fn edges(&self, mode: Mode) -> Option<&ModeEdges> {
-        let edges = self.input.edges.get(&mode);
-        edges.filter(|_| self.settings.edge_weight(mode) > 0.0)
+        self.input.linked(mode, self.settings.edge_weight(mode))
     }
 
     fn degrees(&self, mode: Mode) -> TableVersion {
@@ -306,28 +305,17 @@ impl Layout<'_> {
                 continue;
             };
             let to = self.version(NEIGHBOURS, mode, self.settings.rank, number);
-            let op = ProductOp {
-                rows: to.grid.clone(),
-                others: to.grid.clone(),
-                columns: self.settings.rank,
-                edges: Edges::Values,
-                scales: Scales {
-                    made: Power(2 * self.settings.power(mode).0),
-                    stored: Power(0),
-                },
-                onto: Some(Onto {
-                    share: self.settings.edge_weight(mode) as f32,
-                    ..ONTO
-                }),
+            let added = Onto {
+                share: self.settings.edge_weight(mode) as f32,
+                ..ONTO
             };
+            let scaled = (Power(2 * self.settings.power(mode).0), added);
             let of = Factors {
                 others: &from[at],
                 degrees: &self.degrees(mode),
                 base: Some(&base[at]),
             };
-            let partitions = if back { edges.turned() } else { &edges.forward };
-            let block = |block| vec![to.block(block)];
-            drafts.extend(product(None, &op, &of, partitions, block));
+            drafts.extend(along((edges, back), &of, scaled, &to));
             frees.push(to.keys());
             onto[at] = to;
         }
