@@ -6,7 +6,7 @@ use kernels::{Random, Simd};
 use model::Training;
 use model::als::Columns;
 use model::graph::gcn::schedule::{MAP_MEANS, MEANS, WEIGHT_MEANS};
-use model::graph::gcn::{self, Features, Gcn, SelfWeights, Settings, Weights};
+use model::graph::gcn::{self, Features, Gcn, Readout, SelfWeights, Settings, Weights};
 use model::graph::lightgcn::HeadName;
 use model::graph::tiles::Caches;
 use model::graph::{Activation, Normalization};
@@ -47,6 +47,7 @@ fn input(bed: &Bed, caches: Caches) -> gcn::Input {
     gcn::Input {
         graph: bed.graph(caches),
         attributes: bed.found.data.attributes.clone(),
+        matrices: None,
     }
 }
 
@@ -269,6 +270,25 @@ impl Naive {
         (all, layers)
     }
 
+    /// What is scored.
+    fn scored(&self, layers: &[Nodes]) -> Nodes {
+        let mut mean = layers[layers.len() - 1].clone();
+        if let Some(share) = self.share() {
+            for below in &layers[..layers.len() - 1] {
+                let cells = mean.iter_mut().flatten().zip(below.iter().flatten());
+                cells.for_each(|(x, y)| *x += y);
+            }
+            mean.iter_mut().flatten().for_each(|x| *x *= share);
+        }
+        mean
+    }
+
+    /// What a layer counts in a mean.
+    fn share(&self) -> Option<f64> {
+        let share = 1.0 / f64::from(self.settings.layers + 1);
+        (self.settings.readout == Readout::Mean).then_some(share)
+    }
+
     fn head(&self, e: &Nodes, batch: u32) -> (f64, Nodes) {
         let of = (self.settings.seed, self.settings.batches());
         let head = (self.settings.head(), self.settings.noise_power);
@@ -284,7 +304,11 @@ impl Naive {
     /// The gradient of a batch by all that is learnt.
     fn gradient(&self, of: &Learnt, batch: u32) -> (f64, Learnt) {
         let (sums, layers) = self.forward(of);
-        let (loss, mut by) = self.head(&layers[layers.len() - 1], batch);
+        let (loss, by_scored) = self.head(&self.scored(&layers), batch);
+        let mut by = by_scored.clone();
+        if let Some(share) = self.share() {
+            by.iter_mut().flatten().for_each(|g| *g *= share);
+        }
         let mut found = of.clone();
         for table in found.each() {
             table.iter_mut().flatten().for_each(|x| *x = 0.0);
@@ -322,6 +346,10 @@ impl Naive {
                 .flatten()
                 .zip(to_own.iter().flatten())
                 .for_each(|(x, y)| *x += y);
+            if let Some(share) = self.share() {
+                let cells = by.iter_mut().flatten().zip(by_scored.iter().flatten());
+                cells.for_each(|(x, g)| *x += share * g);
+            }
         }
         for (node, g) in by.iter().enumerate() {
             let map = &mut found.maps[usize::from(node >= self.graph.users.len())];
@@ -341,7 +369,7 @@ impl Naive {
         let (_, layers) = self.forward(of);
         let squares = of.rows.iter().zip(self.held());
         let squares = squares.map(|(x, held)| held * x.iter().map(|x| x * x).sum::<f64>());
-        self.head(&layers[layers.len() - 1], 0).0 + 0.5 * squares.sum::<f64>()
+        self.head(&self.scored(&layers), 0).0 + 0.5 * squares.sum::<f64>()
     }
 
     /// The embeddings, the losses of epochs and the means of gradients.
@@ -369,8 +397,8 @@ impl Naive {
                 moments.step((rate, batch as i32 + 1), x, g);
             }
         }
-        let (_, mut layers) = self.forward(&of);
-        (layers.pop().unwrap(), losses, moments)
+        let (_, layers) = self.forward(&of);
+        (self.scored(&layers), losses, moments)
     }
 }
 
@@ -397,9 +425,11 @@ fn cover() -> Vec<Settings> {
         (Logistic, 3, Relu, Free, Separate, Embeddings),
     ]
     .into_iter()
+    .enumerate()
     .map(
-        |(loss, layers, activation, self_weights, weights, features)| Settings {
+        |(at, (loss, layers, activation, self_weights, weights, features))| Settings {
             features,
+            readout: [Readout::Mean, Readout::Last][at / 2 % 2],
             rank: 5,
             layers,
             activation,
@@ -605,11 +635,12 @@ fn a_run_goes_on_from_a_pause_and_frees_what_nobody_reads() {
         };
         let expected = train(&mut bed, &settings).unwrap();
         let blocks = bed.input.user.blocks() + bed.input.product.blocks();
-        // Degrees, learnt rows with both means, the first layer where it is another; a layer each and its sums over neighbours; the
-        // roots of Grams; matrices with theirs.
+        // Degrees, learnt rows with both means, the first layer where it is another; a layer each and its sums over neighbours, and their
+        // mean; the roots of Grams; matrices with theirs.
         let learnt = if settings.learns_rows() { 3 } else { 0 };
         let features = u32::from(settings.reads_attributes());
         let tables = 1 + learnt + features + 2 * settings.layers;
+        let tables = tables + u32::from(settings.readout == Readout::Mean);
         let roots = if settings.loss == HeadName::AllPairs {
             2
         } else {

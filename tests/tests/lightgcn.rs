@@ -1,7 +1,6 @@
 //! LightGCN end to end in one process: against the whole computation in f64 (its gradients against differences of its loss),
 //! whatever must not matter, and a planted structure.
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array};
 use kernels::Simd;
 use model::Training;
 use model::graph::Normalization;
@@ -9,12 +8,10 @@ use model::graph::lightgcn::schedule::MEANS;
 use model::graph::lightgcn::{HeadName, LightGcn, Settings};
 use model::graph::tiles::Caches;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use store::IoMode;
-use tables::EdgeSpec;
-use tensor::{Grid, KeyRange, Mode, News, Program, TableId};
+use tensor::{Grid, KeyRange, News, Program, TableId};
 use tests::graph::{Graph, Moments, Nodes, numbers, small};
-use tests::ingested::{DAY, Row, inputs, parquet_of, some_rows};
+use tests::ingested::{DAY, Row, some_rows};
 use tests::inline::InlineError;
 use tests::linked::linked_bed;
 use tests::tiled::{BY_RANGES, Bed, bed};

@@ -454,10 +454,11 @@ pub const KEYS: &[Key] = &[
     ),
     count(
         "model.epochs",
-        1,
+        0,
         100_000,
         Some("10"),
-        "Passes over all modes; of `spectral` and `filter`, iterations. `lightgcn` and `gcn` need more than the others: 20 to 50.",
+        "Passes over all modes; of `spectral` and `filter`, iterations. `lightgcn` and `gcn` need more than the others: 20 to 50. 0 is for \
+         `gcn` with `initial_weights`.",
     ),
     real(
         "model.regularization",
@@ -723,6 +724,14 @@ pub const KEYS: &[Key] = &[
         "`gcn`: what each layer but the last goes through, number by number. `identity` leaves a linear model.",
     ),
     choice(
+        "model.readout",
+        &["last", "mean"],
+        &[],
+        "mean",
+        "`gcn`: what is scored: the last layer, or the mean of all layers and of what the first one reads, as in `lightgcn`. The mean keeps what \
+         a row has of its own, however many layers average.",
+    ),
+    choice(
         "model.self_weights",
         &["tied", "free"],
         &[],
@@ -810,9 +819,15 @@ pub const KEYS: &[Key] = &[
         "model.initial_products",
         "Parquet files with products' first factors, as of an earlier model: a column of ids (named as in the data, or `id`) and one of lists, or one a factor. Products without a row start as ever.",
     ),
+    text(
+        "model.initial_weights",
+        "`gcn`: the place of an earlier model of the kind, whose matrices of layers and attributes this one begins with. With `epochs` = 0 and \
+         `features` = \"attributes\" nothing is trained: users and products that the earlier model never saw are embedded from their attributes \
+         and neighbours.",
+    ),
     texts(
         "model.initial_users",
-        "The same of users, for descent (`sgd`, `line`), and for solvers of `als` that go on from last factors (`cg`, `subspace`, and `auto` above rank 32).",
+        "The same of users, for `lightgcn`, `gcn` and descent (`sgd`, `line`), and for solvers of `als` that go on from last factors (`cg`, `subspace`, and `auto` above rank 32).",
     ),
     texts(
         "model.initial_time",

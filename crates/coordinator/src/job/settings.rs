@@ -5,7 +5,7 @@
 use crate::driver::Pace;
 use model::Stopping;
 use model::forecast::Forecast;
-use model::graph::gcn::{Features, SelfWeights, Weights};
+use model::graph::gcn::{Features, Readout, SelfWeights, Weights};
 use model::graph::lightgcn::HeadName;
 use model::graph::{Activation, Edges, Normalization};
 use model::sgd::{Loss, Optimizer};
@@ -408,6 +408,8 @@ pub struct Model {
     pub filter_linear: bool,
     /// What the layers of a graph convolution go through.
     pub activation: Activation,
+    /// What of the layers is scored.
+    pub readout: Readout,
     /// What a row's own layer is multiplied with.
     pub self_weights: SelfWeights,
     /// Whose matrices layers have.
@@ -422,6 +424,8 @@ pub struct Model {
     pub initial_time: Vec<Location>,
     /// The same of contexts.
     pub initial_contexts: Vec<Location>,
+    /// The place of a model whose matrices this one begins with.
+    pub initial_weights: Option<Location>,
 }
 
 impl Model {

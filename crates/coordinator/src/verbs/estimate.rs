@@ -169,9 +169,10 @@ fn kept_tables(model: &settings::Model) -> u64 {
     match Algorithm::of(model) {
         // Parameters, and Adam's two.
         Algorithm::LightGcn(_) => 3,
-        // These, of each layer its rows and their sums over neighbours, and features where rows are not them.
+        // These, of each layer its rows and their sums over neighbours, features where rows are not them, and the mean of layers.
         Algorithm::Gcn(settings) => {
-            3 + 2 * u64::from(settings.layers) + u64::from(settings.reads_attributes())
+            let mean = u64::from(settings.share().is_some());
+            3 + 2 * u64::from(settings.layers) + u64::from(settings.reads_attributes()) + mean
         }
         _ => 0,
     }

@@ -16,7 +16,7 @@ use plan::Refusal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use store::Cache;
-use tensor::{DataSet, DepotId, Digest, KeyRange, Mode, TableId, ViewSpec};
+use tensor::{Attribute, DataSet, DepotId, Digest, KeyRange, Mode, TableId, ViewSpec};
 
 /// The version under which programs read the tables of a stored model.
 const VERSION: u64 = 0;
@@ -243,6 +243,7 @@ fn gcn_settings(model: &settings::Model) -> gcn::Settings {
         rank: model.rank,
         layers: model.layers,
         activation: model.activation,
+        readout: model.readout,
         self_weights: model.self_weights,
         weights: model.weights,
         features: model.features,
@@ -329,6 +330,12 @@ pub struct Record {
     /// The epoch that it is of, where epochs were compared; else it is of the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<Best>,
+    /// The attributes that a graph convolution knows, as its matrices count them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<Mode, Vec<Attribute>>,
+    /// The model whose matrices it began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<Digest>,
     /// The tables that its first factors came from, where users brought them along.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub initial: BTreeMap<Mode, Digest>,
@@ -350,6 +357,8 @@ impl Record {
             forecast,
             stopping,
             best: None,
+            attributes: BTreeMap::new(),
+            weights: None,
             initial,
         }
     }

@@ -7,8 +7,9 @@ use super::heads::batch_loss;
 use super::ops::{Counts, Head};
 use super::steps::StageRole;
 use crate::reduce::tree_sum;
-use crate::training::{Algorithm, TableVersion, counts, decode, misreduced, refuse};
-use tensor::{KeyRange, Mode, ProgramError, Reduced, Step};
+use crate::training::{Algorithm, TableVersion, counts, decode, imported, misreduced, refuse};
+use std::collections::BTreeMap;
+use tensor::{Imported, KeyRange, Mode, ProgramError, Reduced, Step};
 
 /// What a step's reduced partials are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum Role {
     Counts(Mode),
     /// Losses of a pass, by its place in the epoch.
     Loss(u32),
+    /// First rows of a mode that users brought along.
+    Given(Mode),
     /// Nothing.
     Silent,
 }
@@ -67,6 +70,7 @@ pub struct InBatches<M> {
     model: M,
     /// The losses of the epoch's passes.
     losses: Vec<f64>,
+    imported: BTreeMap<Mode, Imported>,
 }
 
 impl<M: Batched> InBatches<M> {
@@ -74,6 +78,7 @@ impl<M: Batched> InBatches<M> {
     pub fn of(model: M) -> Self {
         InBatches {
             losses: vec![0.0; (model.batches() * model.head().passes()) as usize],
+            imported: BTreeMap::new(),
             model,
         }
     }
@@ -114,6 +119,10 @@ impl<M: Batched> Algorithm for InBatches<M> {
                 self.losses[pass as usize] = batch_loss(&partials)?;
                 Ok(())
             }
+            (Role::Given(mode), Reduced::Collect(partials)) => {
+                self.imported.insert(mode, imported(mode, &partials)?);
+                Ok(())
+            }
             (Role::Counts(_) | Role::Silent, _) => Ok(()),
             (role, _) => misreduced(role),
         }
@@ -143,6 +152,10 @@ impl<M: Batched> Algorithm for InBatches<M> {
 
     fn kept(&self, epoch: u32) -> Vec<KeyRange> {
         self.model.kept(epoch)
+    }
+
+    fn imported(&self) -> BTreeMap<Mode, Imported> {
+        self.imported.clone()
     }
 
     fn offset(&self) -> f32 {

@@ -84,14 +84,14 @@ impl Learning {
         self.head() == Head::Squared { negatives: 0 }
     }
 
-    /// Checks it with the numbers of a model: counts of at least and at most so many, numbers of 0 or more.
+    /// Checks it with the numbers of a model: its epochs and their least, counts of at least and at most so many, numbers of 0 or more.
     ///
     /// # Errors
     /// The first that cannot be honoured.
     pub fn check(
         self,
         rank: u32,
-        epochs: u32,
+        (epochs, least_epochs): (u32, u32),
         counts: &[(&'static str, u32, u32, u32)],
         reals: &[(&'static str, f64)],
         tolerance: f64,
@@ -99,7 +99,7 @@ impl Learning {
         let refuse = |key, problem: String| Err(SettingsError { key, problem });
         let own = [
             ("rank", rank, 1, RANK_MAX),
-            ("epochs", epochs, 1, u32::MAX),
+            ("epochs", epochs, least_epochs, u32::MAX),
             ("batches", self.batches(), 1, 10_000),
             ("negatives", self.negatives(), 0, NEGATIVES_MAX),
         ];

@@ -33,6 +33,6 @@ pub use steps::Input;
 pub use ops::{
     Activation, AdamOp, ArrangeOp, Batch, Counts, DegreesOp, DenseBackOp, DenseOp, Edges, Factor,
     FeaturesBackOp, FeaturesOp, FirstMatrixOp, FirstNumbers, GraphOp, Head, HeadOp, Loss, MatrixOp,
-    Onto, Power, ProductOp, RangesOp, Residuals, ResidualsOp, RivalsOp, Scales, ScoreLoss, StartOp,
-    Target, TurnOp, Versus,
+    MeanOp, Onto, Power, ProductOp, RangesOp, Residuals, ResidualsOp, RivalsOp, Scales, ScoreLoss,
+    StartOp, Target, TurnOp, Versus,
 };

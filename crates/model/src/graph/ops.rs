@@ -1,6 +1,7 @@
 //! The ops of graph models as values. What each reads and writes, in order, is its contract with the program that names
 //! the keys and with the runner that brings the bytes.
 
+use super::gcn::Reading;
 use crate::als::Columns;
 use serde::{Deserialize, Serialize};
 use tensor::{Grid, Mode};
@@ -34,6 +35,8 @@ pub enum GraphOp {
     Dense(DenseOp),
     /// Its gradients.
     DenseBack(DenseBackOp),
+    /// The mean of layers.
+    Mean(MeanOp),
     /// Makes a small matrix that training starts from.
     FirstMatrix(FirstMatrixOp),
     /// Moves a small matrix along its gradients.
@@ -78,8 +81,8 @@ pub struct DegreesOp {
     pub own: Option<f64>,
 }
 
-/// Reads the block's degrees. Writes its rows, normal numbers times `by` and the power of their degrees, zeros where there is no
-/// degree; and, where the task names a second write, the leaf of their Gram. Returns nothing.
+/// Reads the block's degrees and, where rows are given, these. Writes its rows, normal numbers times `by` or, of rows whose first float is
+/// a number, what is given, times the power of their degrees, zeros where there is no degree; and, where the task names a second write, the leaf of their Gram. Returns nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StartOp {
     /// The mode.
@@ -94,6 +97,8 @@ pub struct StartOp {
     pub by: f32,
     /// What of degrees they are multiplied by.
     pub power: Power,
+    /// Whether rows are given.
+    pub given: bool,
 }
 
 /// Rows that are added to a product, and by what the sum is multiplied then.
@@ -390,10 +395,22 @@ pub struct DenseOp {
     pub stored: Power,
 }
 
-/// Reads a block of gradients by a layer, what the layer was made of as [`DenseOp`] read it and, unless the layer is linear, the block of
-/// the layer. Writes the gradients by sums over neighbours, times the power of degrees, those by own rows, and the leaf of those by the
-/// matrices, an f64 an entry. Returns nothing.
+/// Reads a block's degrees and its rows in all layers. Writes their mean and, where the task names a second write, the leaf of its Gram.
+/// Returns nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeanOp {
+    /// Columns of all layers.
+    pub columns: u32,
+    /// Layers, with the first.
+    pub layers: u32,
+    /// What of degrees the rows of all but the last are multiplied by as they are kept.
+    pub power: Power,
+}
+
+/// Reads a block of gradients by a layer, what the layer was made of as [`DenseOp`] read it, unless the layer is linear the block of
+/// the layer and, where a mean of layers is scored, the gradients by that. Writes the gradients by sums over neighbours, times the power of degrees, those by own rows, and the leaf of those by the
+/// matrices, an f64 an entry. Returns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DenseBackOp {
     /// Columns of both layers.
     pub columns: u32,
@@ -403,6 +420,17 @@ pub struct DenseBackOp {
     pub parts: u32,
     /// What of degrees the rows of layers are multiplied by as they are kept.
     pub power: Power,
+    /// What gradients by the layer are multiplied by.
+    pub share: f32,
+    /// What of the gradients by a mean of layers goes to own rows.
+    pub of_mean: Option<f32>,
+}
+
+impl DenseBackOp {
+    /// Whether gradients depend on where the layer's rows are.
+    pub fn bends(&self) -> bool {
+        self.activation != Activation::Identity
+    }
 }
 
 /// What a small matrix holds before training.
@@ -410,6 +438,8 @@ pub struct DenseBackOp {
 pub enum FirstNumbers {
     /// This on the diagonals of squares.
     Unit(f32),
+    /// Those of an earlier model's.
+    Given,
     /// Normal numbers.
     Normal {
         /// The seed of the run.
@@ -421,7 +451,7 @@ pub enum FirstNumbers {
     },
 }
 
-/// Reads nothing. Writes a matrix. Returns nothing.
+/// Reads, where it is given, a matrix. Writes a matrix. Returns nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FirstMatrixOp {
     /// Lines.
@@ -454,6 +484,8 @@ pub struct FeaturesOp {
     pub columns: u32,
     /// The columns of each attribute; none: there are no words.
     pub attributes: Vec<Columns>,
+    /// How words are read.
+    pub words: Vec<Reading>,
     /// Whether rows are learnt.
     pub learns_rows: bool,
     /// What of degrees features are multiplied by as they are kept.
@@ -468,6 +500,8 @@ pub struct FeaturesBackOp {
     pub columns: u32,
     /// The columns of each attribute.
     pub attributes: Vec<Columns>,
+    /// How words are read.
+    pub words: Vec<Reading>,
 }
 
 /// What is counted before training.

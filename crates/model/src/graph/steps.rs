@@ -7,7 +7,7 @@ use super::tiles::Caches;
 use crate::op::Op;
 use crate::reduce::Reduction;
 use crate::several::bundled;
-use crate::training::{Holds, TableVersion};
+use crate::training::{Given, Holds, TableVersion};
 use kernels::width_of;
 use std::collections::BTreeMap;
 use tensor::{
@@ -16,7 +16,7 @@ use tensor::{
 };
 
 /// What a graph model is trained on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Input {
     /// The users' grid.
     pub user: Grid,
@@ -28,6 +28,8 @@ pub struct Input {
     pub caches: Caches,
     /// Edges between users and between products.
     pub edges: BTreeMap<Mode, ModeEdges>,
+    /// First rows that users brought along, by mode.
+    pub given: BTreeMap<Mode, Vec<Given>>,
 }
 
 impl Input {
@@ -178,6 +180,29 @@ impl<R: StageRole> Stage<R> {
             let drafts = arranged.drafts(input, edges);
             self.push(&format!("{mode} tiles"), R::SILENT, drafts, Vec::new());
         }
+    }
+
+    /// The step that reads first rows of a mode, where users brought some along: to where.
+    pub fn given(
+        &mut self,
+        input: &Input,
+        (of_users, mode): (TableId, Mode),
+        columns: u32,
+        role: R,
+    ) -> Option<TableVersion> {
+        let tasks = input.given.get(&mode)?;
+        let given = input.table(of_users, mode, columns, 0);
+        let drafts = tasks.iter().map(|task| {
+            let writes = task.blocks.clone().map(|block| given.block(block));
+            (
+                task.op.clone(),
+                task.reads.clone(),
+                writes.collect(),
+                task.cost,
+            )
+        });
+        self.push(&format!("given {mode} rows"), role, drafts, Vec::new());
+        Some(given)
     }
 
     /// The steps of a reduction.

@@ -2,11 +2,11 @@
 //!
 //! **Invariant:** what one algorithm does not know is refused, never ignored.
 
-use super::{has_bins, locations, names_input, word};
+use super::{has_bins, location, locations, names_input, word};
 use crate::job::merge::{Faults, Merged};
 use crate::job::settings::{Model, ModelKind, ModelTime, Preset, Solver};
 use model::forecast::Forecast;
-use model::graph::gcn::{self, Features, SelfWeights, Weights};
+use model::graph::gcn::{self, Features, Readout, SelfWeights, Weights};
 use model::graph::lightgcn::{self, HeadName};
 use model::graph::spectral::RANK_MAX;
 use model::graph::{Activation, Edges, Normalization};
@@ -47,9 +47,11 @@ const OF_FILTER: &[&str] = &["model.filter_weight", "model.filter_linear"];
 const OF_LAYERS: &[&str] = &["model.layers", "model.batches"];
 const OF_GCN: &[&str] = &[
     "model.activation",
+    "model.readout",
     "model.self_weights",
     "model.weights",
     "model.features",
+    "model.initial_weights",
 ];
 /// Settings of whatever goes along edges between users and between products.
 const OF_LINKED: &[&str] = &["model.user_edge_weight", "model.product_edge_weight"];
@@ -101,7 +103,7 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
     let linked = of(OF_LINKED, "of \"als\", \"lightgcn\" and \"gcn\"");
     let whole = of(OF_WHOLE, "of \"als\", \"lightgcn\" and \"gcn\"");
     let trained = of(OF_TRAINED, "of \"als\", descent, \"lightgcn\" and \"gcn\"");
-    let given = of(OF_GIVEN, "of \"als\" and descent");
+    let given = of(OF_GIVEN, "of \"als\", descent, \"lightgcn\" and \"gcn\"");
     let others: &[(&[&str], &str)] = match kind {
         ModelKind::Als => &[
             descent, steps, spectral, iterated, normalized, graphs, filter, layers, gcn,
@@ -115,8 +117,8 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
         ModelKind::Filter => &[
             als, whole, descent, steps, trained, given, spectral, normalized, layers, gcn, linked,
         ],
-        ModelKind::LightGcn => &[als, descent, given, spectral, iterated, filter, gcn],
-        ModelKind::Gcn => &[als, descent, given, spectral, iterated, filter],
+        ModelKind::LightGcn => &[als, descent, spectral, iterated, filter, gcn],
+        ModelKind::Gcn => &[als, descent, spectral, iterated, filter],
     };
     let fixed = [
         ("model.loss", "of \"sgd\""),
@@ -305,6 +307,26 @@ fn forecast(merged: &Merged, time: ModelTime, faults: &mut Faults) -> Forecast {
     forecast
 }
 
+/// What a graph convolution begins with, and whether it trains at all.
+fn starts(merged: &Merged, kind: ModelKind, faults: &mut Faults) {
+    let of_attributes = merged.text("model.features") == Some("attributes");
+    let embeds =
+        kind == ModelKind::Gcn && of_attributes && merged.text("model.initial_weights").is_some();
+    if merged.count("model.epochs") == Some(0) && !embeds {
+        let sentence = "`model.epochs` is 0: give 1 or more; 0 is for the kind \"gcn\" with `initial_weights` and `features` = \"attributes\"";
+        faults.push(merged.origin("model.epochs"), sentence);
+    }
+    for path in OF_GIVEN {
+        if kind == ModelKind::Gcn && of_attributes && merged.is_given(path) {
+            let sentence = format!(
+                "`{path}` gives rows that are learnt, which `features` = \"attributes\" has none of: use \"both\" or \"embeddings\", or \
+                 remove the key"
+            );
+            faults.push(merged.origin(path), sentence);
+        }
+    }
+}
+
 pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     let kind = kind(merged, faults);
     let time = word(
@@ -488,6 +510,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         let sentence = "`model.layers` is 0: a graph convolution has 1 to 4, use \"lightgcn\" or \"als\" for factors without layers";
         faults.push(merged.origin("model.layers"), sentence);
     }
+    starts(merged, kind, faults);
     let real = |path: &str| merged.real(path).unwrap_or_default();
     Model {
         forecast: forecast(merged, time, faults),
@@ -583,6 +606,11 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
                 ("tanh", Activation::Tanh),
             ],
         ),
+        readout: word(
+            merged,
+            "model.readout",
+            &[("last", Readout::Last), ("mean", Readout::Mean)],
+        ),
         self_weights: word(
             merged,
             "model.self_weights",
@@ -606,5 +634,8 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         initial_products: locations(merged, "model.initial_products", faults),
         initial_time: locations(merged, "model.initial_time", faults),
         initial_contexts: locations(merged, "model.initial_contexts", faults),
+        initial_weights: merged
+            .text("model.initial_weights")
+            .map(|text| location(merged, "model.initial_weights", text, faults)),
     }
 }

@@ -8,6 +8,7 @@
 //! **Invariant:** every name here follows from the number of the step of Adam, and that from epoch and batch, so a replay makes the
 //! same steps.
 
+use super::given::{Matrices, Reading};
 use super::settings::{Settings, Weights};
 use crate::als::Columns;
 use crate::graph::batches::Role;
@@ -15,7 +16,7 @@ use crate::graph::heads::HeadSteps;
 use crate::graph::learning::HeadName;
 use crate::graph::ops::{
     Activation, AdamOp, Batch, DenseBackOp, DenseOp, FeaturesBackOp, FeaturesOp, FirstMatrixOp,
-    FirstNumbers, GraphOp, MatrixOp, Onto, Power, ProductOp, Scales, StartOp,
+    FirstNumbers, GraphOp, MatrixOp, MeanOp, Onto, Power, ProductOp, Scales, StartOp,
 };
 use crate::graph::steps::{self, Arranged, Draft, Factors, Input, along, product, rows};
 use crate::op::Op;
@@ -24,7 +25,7 @@ use crate::training::{Holds, TableVersion};
 use kernels::{upper_len, width_of};
 use std::collections::BTreeMap;
 use tensor::{
-    Attributes, DepotId, Grid, KeyRange, Mode, ModeEdges, ObjectKey, Read, Step, TableId,
+    Attributes, DepotId, Grid, KeyRange, Mode, ModeEdges, ObjectKey, Read, SealedRef, Step, TableId,
 };
 
 /// Tables of users; those of products have the next number. The last layer, which is the model.
@@ -66,6 +67,8 @@ pub const MAP_MEANS: TableId = TableId(36);
 pub const MAP_SQUARES: TableId = TableId(38);
 /// Sums over interactions, where what goes along edges between rows of a mode is added to them. 40 and 41 are those of heads.
 pub const NEIGHBOURS: TableId = TableId(42);
+/// First rows as they were given.
+pub const GIVEN: TableId = TableId(44);
 
 /// Beyond the numbers of the reductions of Grams, which rise from 0.
 const REDUCTIONS: u64 = 1 << 40;
@@ -84,6 +87,8 @@ pub struct Layout<'a> {
     pub input: &'a Input,
     /// What is known of its nodes.
     pub attributes: &'a BTreeMap<Mode, Attributes>,
+    /// Those of an earlier model, where the job names one.
+    pub matrices: Option<&'a Matrices>,
 }
 
 impl Layout<'_> {
@@ -104,7 +109,9 @@ impl Layout<'_> {
         match layer {
             0 if self.settings.reads_attributes() => self.after(FEATURES, mode, step),
             0 => self.after(PARAMETERS, mode, step),
-            last if last == self.settings.layers => self.after(EMBEDDINGS, mode, step),
+            last if last == self.settings.layers && self.settings.share().is_none() => {
+                self.after(EMBEDDINGS, mode, step)
+            }
             between => self.of_layer(LAYERS, mode, step, between),
         }
     }
@@ -154,6 +161,12 @@ impl Layout<'_> {
     fn known(&self, mode: Mode) -> Option<&Attributes> {
         let attributes = self.attributes.get(&mode);
         attributes.filter(|_| self.settings.reads_attributes())
+    }
+
+    /// How their words are read.
+    fn readings(&self, mode: Mode) -> Vec<Reading> {
+        let words = self.matrices.and_then(|given| given.words.get(&mode));
+        words.cloned().unwrap_or_default()
     }
 
     /// The matrix of a mode's attributes, or its means.
@@ -235,6 +248,9 @@ impl Layout<'_> {
             kept.extend(self.arranged(mode).map(|arranged| arranged.tiles.keys()));
             let below = (0..=self.settings.layers).map(|layer| self.layer(mode, step, layer));
             kept.extend(below.map(|table| table.keys()));
+            if self.settings.share().is_some() {
+                kept.push(self.after(EMBEDDINGS, mode, step).keys());
+            }
             let layers = 0..self.settings.layers;
             kept.extend(layers.map(|layer| self.of_layer(SUMS, mode, step, layer).keys()));
             for table in self.rows_learnt(mode, step).iter().flatten() {
@@ -267,8 +283,12 @@ impl Layout<'_> {
             let weights = (settings.edges, own);
             stage.open(self.input, weights, &degrees, arranged.as_ref(), role);
         }
-        let rows = BOTH.into_iter().flat_map(|mode| self.first_rows(mode));
-        stage.push("first rows", Role::Silent, rows, Vec::new());
+        let given = BOTH
+            .map(|mode| stage.given(self.input, (GIVEN, mode), settings.rank, Role::Given(mode)));
+        let rows = BOTH.into_iter().zip(&given);
+        let rows = rows.flat_map(|(mode, given)| self.first_rows(mode, given.as_ref()));
+        let read = given.iter().flatten().map(TableVersion::keys).collect();
+        stage.push("first rows", Role::Silent, rows, read);
         let owners = self.owners().iter();
         let matrices = owners.flat_map(|&mode| self.first_weights(mode));
         let maps = BOTH.into_iter().filter_map(|mode| self.first_maps(mode));
@@ -278,7 +298,7 @@ impl Layout<'_> {
         stage.steps
     }
 
-    fn first_rows(&self, mode: Mode) -> Vec<Draft> {
+    fn first_rows(&self, mode: Mode, given: Option<&TableVersion>) -> Vec<Draft> {
         let Some([to, ..]) = self.rows_learnt(mode, 0) else {
             return Vec::new();
         };
@@ -289,11 +309,13 @@ impl Layout<'_> {
             seed: self.settings.seed,
             by: (self.settings.init_scale / f64::from(self.settings.rank).sqrt()) as f32,
             power: self.settings.kept_power(mode),
+            given: given.is_some(),
         }))
         .encode();
         let degrees = self.degrees(mode);
         let drafts = (0..to.grid.blocks()).map(|block| {
-            let reads = vec![Read::whole(degrees.block(block))];
+            let mut reads = vec![Read::whole(degrees.block(block))];
+            reads.extend(given.map(|given| Read::whole(given.block(block))));
             (op.clone(), reads, vec![to.block(block)], rows(&to, block))
         });
         drafts.collect()
@@ -303,27 +325,21 @@ impl Layout<'_> {
     /// one is much for the sums over neighbours and for all pairs.
     fn first_maps(&self, mode: Mode) -> Option<Draft> {
         let to = self.maps(MAPS, mode, 0)?;
-        let op = Op::Graph(GraphOp::FirstMatrix(FirstMatrixOp {
-            lines: to.grid.rows[0],
-            columns: to.rank,
-            first: FirstNumbers::Normal {
-                seed: self.settings.seed,
-                stream: u32::from(mode == Mode::User),
-                by: (self.settings.init_scale / f64::from(self.settings.rank)) as f32,
-            },
-        }));
-        Some((op.encode(), Vec::new(), vec![to.block(0)], 1))
+        let drawn = FirstNumbers::Normal {
+            seed: self.settings.seed,
+            stream: u32::from(mode == Mode::User),
+            by: (self.settings.init_scale / f64::from(self.settings.rank)) as f32,
+        };
+        let given = self.matrices.and_then(|given| given.maps.get(&mode));
+        Some(first_matrix(&to, 0, given, drawn))
     }
 
     fn first_weights(&self, mode: Mode) -> impl Iterator<Item = Draft> {
         let to = self.weights(WEIGHTS, mode, 0);
+        let given = self.matrices.and_then(|given| given.weights.get(&mode));
         (0..to.grid.blocks()).map(move |layer| {
-            let op = Op::Graph(GraphOp::FirstMatrix(FirstMatrixOp {
-                lines: to.grid.rows[layer as usize],
-                columns: to.rank,
-                first: self.settings.first_weights(mode, layer),
-            }));
-            (op.encode(), Vec::new(), vec![to.block(layer)], 1)
+            let given = given.map(|given| &given[layer as usize]);
+            first_matrix(&to, layer, given, self.settings.first_weights(mode, layer))
         })
     }
 
@@ -455,6 +471,10 @@ impl Layout<'_> {
                 .flat_map(|mode| self.dense(mode, step, layer));
             stage.push("layer", Role::Silent, drafts, Vec::new());
         }
+        if self.settings.share().is_some() {
+            let drafts = BOTH.into_iter().flat_map(|mode| self.mean(mode, step));
+            stage.push("mean of layers", Role::Silent, drafts, Vec::new());
+        }
         if self.all_pairs() {
             for mode in BOTH {
                 stage.reduce("squares", self.gram(mode, step));
@@ -471,6 +491,7 @@ impl Layout<'_> {
             attributes: known
                 .as_ref()
                 .map_or_else(Vec::new, |(of, _)| Columns::of(of)),
+            words: self.readings(mode),
             learns_rows: learnt.is_some(),
             power: self.settings.power(mode),
         }))
@@ -485,6 +506,27 @@ impl Layout<'_> {
             reads.extend(learnt.iter().map(|[rows, ..]| rows.block(block)));
             let reads = reads.into_iter().map(Read::whole).collect();
             (op.clone(), reads, vec![to.block(block)], rows(&to, block))
+        })
+    }
+
+    /// The tasks that make the mean of layers.
+    fn mean(&self, mode: Mode, step: u32) -> impl Iterator<Item = Draft> {
+        let layers = 0..=self.settings.layers;
+        let layers: Vec<_> = layers.map(|layer| self.layer(mode, step, layer)).collect();
+        let op = Op::Graph(GraphOp::Mean(MeanOp {
+            columns: self.settings.rank,
+            layers: layers.len() as u32,
+            power: self.settings.power(mode),
+        }))
+        .encode();
+        let (to, degrees) = (self.after(EMBEDDINGS, mode, step), self.degrees(mode));
+        let gram = self.all_pairs().then(|| self.gram(mode, step));
+        (0..to.grid.blocks()).map(move |block| {
+            let mut reads = vec![Read::whole(degrees.block(block))];
+            reads.extend(layers.iter().map(|layer| Read::whole(layer.block(block))));
+            let mut writes = vec![to.block(block)];
+            writes.extend(gram.map(|gram| gram.leaf(block)));
+            (op.clone(), reads, writes, 4 * rows(&to, block))
         })
     }
 
@@ -503,7 +545,8 @@ impl Layout<'_> {
         let [own, to] = [layer, layer + 1].map(|layer| self.layer(mode, step, layer));
         let weights = self.weights(WEIGHTS, mode, step).block(layer);
         let degrees = self.degrees(mode);
-        let gram = (last && self.all_pairs()).then(|| self.gram(mode, step));
+        let scored = last && self.settings.share().is_none();
+        let gram = (scored && self.all_pairs()).then(|| self.gram(mode, step));
         (0..to.grid.blocks()).map(move |block| {
             let reads = [
                 sums.block(block),
@@ -523,8 +566,16 @@ impl Layout<'_> {
         let gradients = BOTH.map(|mode| self.of_layer(GRADIENTS, mode, step, layer + 1));
         let to_sums = BOTH.map(|mode| self.of_layer(TO_SUMS, mode, step, layer));
         let to_own = BOTH.map(|mode| self.of_layer(TO_OWN, mode, step, layer));
-        let activation = self.settings.activation(layer);
-        let mut frees: Vec<KeyRange> = gradients.iter().map(TableVersion::keys).collect();
+        let (activation, share) = (self.settings.activation(layer), self.settings.share());
+        let top = self.settings.layers;
+        let by_mean = BOTH.map(|mode| self.of_layer(GRADIENTS, mode, step, top));
+        let mut frees: Vec<KeyRange> = Vec::new();
+        if share.is_none() || layer + 1 < top {
+            frees.extend(gradients.iter().map(TableVersion::keys));
+        }
+        if share.is_some() && layer == 0 {
+            frees.extend(by_mean.iter().map(TableVersion::keys));
+        }
         let mut drafts: Vec<Draft> = Vec::new();
         for (at, mode) in BOTH.into_iter().enumerate() {
             let op = Op::Graph(GraphOp::DenseBack(DenseBackOp {
@@ -532,6 +583,8 @@ impl Layout<'_> {
                 activation,
                 parts: self.settings.parts(),
                 power: self.settings.power(mode),
+                share: share.filter(|_| layer + 1 == top).unwrap_or(1.0),
+                of_mean: share,
             }))
             .encode();
             let sums = self.of_layer(SUMS, mode, step - 1, layer);
@@ -548,6 +601,7 @@ impl Layout<'_> {
                     degrees.block(block),
                 ];
                 reads.extend((activation != Activation::Identity).then(|| made.block(block)));
+                reads.extend(share.map(|_| by_mean[at].block(block)));
                 let writes = vec![
                     to_sums[at].block(block),
                     to_own[at].block(block),
@@ -557,7 +611,7 @@ impl Layout<'_> {
                 (op.clone(), reads, writes, 3 * turning(&own, block))
             }));
             frees.push(sums.keys());
-            if layer + 1 < self.settings.layers {
+            if layer + 1 < top || share.is_some() {
                 frees.push(made.keys());
             }
             if layer == 0 && self.settings.reads_attributes() {
@@ -650,6 +704,7 @@ impl Layout<'_> {
         let op = Op::Graph(GraphOp::FeaturesBack(FeaturesBackOp {
             columns: self.settings.rank,
             attributes: Columns::of(known),
+            words: self.readings(mode),
         }))
         .encode();
         let gradients = self.of_layer(GRADIENTS, mode, step, 0);
@@ -662,6 +717,27 @@ impl Layout<'_> {
         stage.push("features back", Role::Silent, drafts, Vec::new());
         stage.reduce("features back", slopes);
     }
+}
+
+/// The task that makes a first matrix, or takes over one that is given.
+fn first_matrix(
+    to: &TableVersion,
+    block: u32,
+    given: Option<&SealedRef>,
+    drawn: FirstNumbers,
+) -> Draft {
+    let op = Op::Graph(GraphOp::FirstMatrix(FirstMatrixOp {
+        lines: to.grid.rows[block as usize],
+        columns: to.rank,
+        first: given.map_or(drawn, |_| FirstNumbers::Given),
+    }));
+    let reads = given.map(|given| Read::whole(given.key(DepotId::MODEL)));
+    (
+        op.encode(),
+        reads.into_iter().collect(),
+        vec![to.block(block)],
+        1,
+    )
 }
 
 /// The tasks that move matrices, a block each, along the sums of the gradients by them: with both means, before the step and after.

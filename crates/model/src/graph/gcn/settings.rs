@@ -42,6 +42,16 @@ pub enum Features {
     Both,
 }
 
+/// What of the layers is scored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Readout {
+    /// The last.
+    Last,
+    /// The mean of all, with what the first one reads.
+    Mean,
+}
+
 /// All settings. Absent keys take their defaults; [`Settings::check`] refuses what cannot be honoured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -52,6 +62,8 @@ pub struct Settings {
     pub layers: u32,
     /// What the sums of a layer go through; those of the last stay as they are.
     pub activation: Activation,
+    /// What of the layers is scored.
+    pub readout: Readout,
     /// What a row's own layer is multiplied with.
     pub self_weights: SelfWeights,
     /// Whose matrices layers have.
@@ -102,6 +114,7 @@ impl Settings {
         rank: 64,
         layers: 1,
         activation: Activation::Identity,
+        readout: Readout::Mean,
         self_weights: SelfWeights::Tied,
         weights: Weights::Separate,
         features: Features::Embeddings,
@@ -158,6 +171,12 @@ impl Settings {
     /// The head of a batch.
     pub fn head(&self) -> Head {
         self.learning().head()
+    }
+
+    /// What a layer counts in the mean of layers, where that is scored.
+    pub fn share(&self) -> Option<f32> {
+        let share = 1.0 / (self.layers + 1) as f32;
+        (self.readout == Readout::Mean).then_some(share)
     }
 
     /// Matrices of a layer.
@@ -237,7 +256,7 @@ impl Settings {
             ("product_edge_weight", self.product_edge_weight),
             ("init", self.init_scale),
         ];
-        let (rank, epochs) = (self.rank, self.epochs);
+        let (rank, epochs) = (self.rank, (self.epochs, 0));
         self.learning()
             .check(rank, epochs, &counts, &reals, self.tolerance)
     }

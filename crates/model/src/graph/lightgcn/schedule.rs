@@ -38,6 +38,8 @@ pub const SUMS: TableId = TableId(12);
 pub const TILES: TableId = TableId(18);
 /// What layers bring along edges between rows of a mode, with what they are added to.
 pub const NEIGHBOURS: TableId = TableId(20);
+/// First rows as they were given.
+pub const GIVEN: TableId = TableId(22);
 
 /// Sums that are added as they are.
 const ONTO: Onto = Onto {
@@ -161,7 +163,10 @@ impl Layout<'_> {
                 .map(|own| (own, settings.edge_weight(mode)));
             stage.open(self.input, (edges, own), &degrees, arranged.as_ref(), role);
         }
+        let given = BOTH
+            .map(|mode| stage.given(self.input, (GIVEN, mode), settings.rank, Role::Given(mode)));
         let start = |mode| {
+            let given = given[usize::from(mode == Mode::Product)].as_ref();
             let op = Op::Graph(GraphOp::Start(StartOp {
                 mode,
                 grid: self.input.grid(mode).clone(),
@@ -169,17 +174,20 @@ impl Layout<'_> {
                 seed: settings.seed,
                 by: (settings.init_scale / f64::from(settings.rank).sqrt()) as f32,
                 power: settings.power(mode),
+                given: given.is_some(),
             }))
             .encode();
             let (to, degrees) = (self.after(PARAMETERS, mode, 0), self.degrees(mode));
             self.blocks(mode, move |block| {
-                let reads = vec![Read::whole(degrees.block(block))];
+                let mut reads = vec![Read::whole(degrees.block(block))];
+                reads.extend(given.map(|given| Read::whole(given.block(block))));
                 let writes = self.parameters(mode, 0, block);
                 (op.clone(), reads, writes, rows(&to, block))
             })
         };
         let drafts = BOTH.into_iter().flat_map(start);
-        stage.push("first embeddings", Role::Silent, drafts, Vec::new());
+        let read = given.iter().flatten().map(TableVersion::keys).collect();
+        stage.push("first embeddings", Role::Silent, drafts, read);
         self.forward(&mut stage, 0);
         stage.steps
     }

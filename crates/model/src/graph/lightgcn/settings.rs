@@ -135,7 +135,7 @@ impl Settings {
             ("product_edge_weight", self.product_edge_weight),
             ("init", self.init_scale),
         ];
-        let (rank, epochs) = (self.rank, self.epochs);
+        let (rank, epochs) = (self.rank, (self.epochs, 1));
         self.learning()
             .check(rank, epochs, &counts, &reals, self.tolerance)
     }

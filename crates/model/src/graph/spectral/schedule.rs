@@ -178,6 +178,7 @@ impl Layout<'_> {
             seed: self.settings.seed,
             by: 1.0,
             power: Power(0),
+            given: false,
         }))
         .encode();
         let degrees = self.degrees(Mode::Product);
