@@ -494,7 +494,7 @@ fn gradients_are_differences_of_the_loss() {
         Normalization::None,
     ];
     for (at, cover) in cover().into_iter().enumerate() {
-        let mut bed = &mut beds[at % 4];
+        let bed = &mut beds[at % 4];
         let settings = Settings {
             normalization: divided[at % 4],
             init_scale: if at % 4 == 3 { 0.1 } else { 1.0 },
@@ -504,12 +504,12 @@ fn gradients_are_differences_of_the_loss() {
             batches: Some(1),
             ..cover
         };
-        let trained = train(&mut bed, &settings).unwrap();
-        let naive = Naive::new(&bed, &settings);
+        let trained = train(bed, &settings).unwrap();
+        let naive = Naive::new(bed, &settings);
         let mut of = naive.start();
         let (loss, mut gradient) = naive.gradient(&of, 0);
         assert!((trained.objectives[0] - loss).abs() < 1e-5 * loss);
-        let engine = means(&bed, &settings, 1);
+        let engine = means(bed, &settings, 1);
         let (mut looked, mut bent) = (0, 0);
         for (table, found) in engine.iter().enumerate() {
             let every = if table == 0 { 7 } else { 1 };

@@ -151,10 +151,12 @@ fn formula(
         });
         for &(user, product) in pairs {
             let by = 1.0 / (degrees[0][&user] * degrees[1][&product]).sqrt();
-            for k in 0..RANK {
-                made[0].get_mut(&user).unwrap()[k] += by * layer[1][&product][k];
-                made[1].get_mut(&product).unwrap()[k] += by * layer[0][&user][k];
-            }
+            let mut add = |side: usize, to: i64, from: &[f64]| {
+                let row = made[side].get_mut(&to).unwrap();
+                row.iter_mut().zip(from).for_each(|(sum, x)| *sum += by * x);
+            };
+            add(0, user, &layer[1][&product]);
+            add(1, product, &layer[0][&user]);
         }
         for side in [0, 1] {
             for (id, row) in &mut made[side] {
@@ -171,7 +173,9 @@ fn formula(
         layer = made;
     }
     for row in sum.iter_mut().flat_map(BTreeMap::values_mut) {
-        row.iter_mut().for_each(|x| *x /= 3.0);
+        for x in row {
+            *x /= 3.0;
+        }
     }
     sum
 }

@@ -147,7 +147,7 @@ impl StartWork {
         let rows = u64::from(op.grid.rows[block.0 as usize]);
         let width = u64::from(op.columns.next_multiple_of(16));
         fits(rows * 4 * width, room.budget_bytes)?;
-        let keys = (0..1 + usize::from(op.given)).map(|place| key_at(task, place));
+        let keys = (0..=usize::from(op.given)).map(|place| key_at(task, place));
         Ok(StartWork {
             keys: keys.collect::<Result<_, _>>()?,
             op,
