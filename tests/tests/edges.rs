@@ -354,7 +354,7 @@ fn friends_tell_what_purchases_do_not_and_whatever_computes_it_has_one_digest() 
     communities(folder.path());
     for model in [
         "kind = \"lightgcn\"\nrank = 16\nlayers = 2\nepochs = 8\nbatches = 1",
-        "kind = \"gcn\"\nrank = 16\nlayers = 2\nepochs = 8\nbatches = 1",
+        "kind = \"gcn\"\nrank = 16\nlayers = 2\nepochs = 8",
     ] {
         friends_tell(folder.path(), model);
     }
@@ -386,7 +386,7 @@ fn friends_tell(folder: &Path, model: &str) {
         found.as_f64().unwrap()
     });
     assert!(
-        with > 1.4 * without,
+        with > 1.3 * without,
         "{with} with friends, {without} without"
     );
 }
