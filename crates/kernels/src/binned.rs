@@ -6,6 +6,7 @@
 use crate::LANES;
 use crate::coming::Coming;
 use crate::panel::Source;
+use crate::rows::Rows;
 use crate::simd::{Kernel, Simd};
 use crate::vector::Vector;
 
@@ -166,28 +167,97 @@ fn add_rows<V: Vector, const C: usize>(it: AddByBin<'_>) {
     }
 }
 
-/// Every row of `rows` times a vector, entry by entry.
+/// out = Σ_k a_k ∘ b_k over the rows a_k and the first rows b_k of a table, in order.
 ///
 /// # Panics
-/// Where the rows are not whole.
-pub fn scale_rows(simd: Simd, rows: &mut [f32], factors: &[f32]) {
-    assert!(factors.len().is_multiple_of(LANES) && rows.len().is_multiple_of(factors.len()));
-    simd.run(ScaleRows { rows, factors });
+/// Where rows are not whole or the table has fewer.
+pub fn sum_products(simd: Simd, rows: &[f32], others: Rows<'_>, out: &mut [f32]) {
+    assert_eq!(out.len(), others.width(), "one row");
+    assert!(rows.len().is_multiple_of(out.len()), "whole rows");
+    simd.run(SumProducts { rows, others, out });
 }
 
-struct ScaleRows<'a> {
-    rows: &'a mut [f32],
-    factors: &'a [f32],
+struct SumProducts<'a> {
+    rows: &'a [f32],
+    others: Rows<'a>,
+    out: &'a mut [f32],
 }
 
-impl Kernel for ScaleRows<'_> {
+impl Kernel for SumProducts<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        for row in self.rows.chunks_exact_mut(self.factors.len()) {
-            for (x, &factor) in row.iter_mut().zip(self.factors) {
-                *x *= factor;
+        let (width, mut column) = (self.out.len(), 0);
+        while column + 4 * LANES <= width {
+            sum_strip::<V, 4>(self.rows, self.others, column, self.out);
+            column += 4 * LANES;
+        }
+        while column < width {
+            sum_strip::<V, 1>(self.rows, self.others, column, self.out);
+            column += LANES;
+        }
+    }
+}
+
+/// 16 C columns of the sums of products.
+#[inline(always)]
+fn sum_strip<V: Vector, const C: usize>(
+    rows: &[f32],
+    others: Rows<'_>,
+    column: usize,
+    out: &mut [f32],
+) {
+    let mut sums = [V::splat(0.0); C];
+    for (row, k) in rows.chunks_exact(out.len()).zip(0..) {
+        let (row, other) = (&row[column..][..C * LANES], others.row(k));
+        let other = &other[column..][..C * LANES];
+        for (c, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: both have 16 C floats.
+            unsafe {
+                let row = V::load(row.as_ptr().add(c * LANES));
+                *sum = sum.add(row.mul(V::load(other.as_ptr().add(c * LANES))));
+            }
+        }
+    }
+    let out = &mut out[column..][..C * LANES];
+    for (c, sum) in sums.into_iter().enumerate() {
+        // SAFETY: it has 16 C floats.
+        unsafe { sum.store(out.as_mut_ptr().add(c * LANES)) };
+    }
+}
+
+/// sums += row ∘ factors for every one of the rows, in f64 but for the products, and the rows are zeros again.
+///
+/// # Panics
+/// Where rows are not whole, or there are not as many sums.
+pub fn flush_scaled(simd: Simd, rows: &mut [f32], factors: &[f32], sums: &mut [f64]) {
+    assert!(factors.len().is_multiple_of(LANES) && rows.len().is_multiple_of(factors.len()));
+    assert_eq!(rows.len(), sums.len(), "as many sums");
+    simd.run(FlushScaled {
+        rows,
+        factors,
+        sums,
+    });
+}
+
+struct FlushScaled<'a> {
+    rows: &'a mut [f32],
+    factors: &'a [f32],
+    sums: &'a mut [f64],
+}
+
+impl Kernel for FlushScaled<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let width = self.factors.len();
+        let rows = self.rows.chunks_exact_mut(width);
+        for (row, sums) in rows.zip(self.sums.chunks_exact_mut(width)) {
+            for ((x, &factor), sum) in row.iter_mut().zip(self.factors).zip(sums) {
+                *sum += f64::from(*x * factor);
+                *x = 0.0;
             }
         }
     }

@@ -45,7 +45,7 @@ mod vector;
 
 pub use activation::{Activation, activate, deactivate};
 pub use adam::{Adam, AdamRow, AdamTables, adam};
-pub use binned::{Binned, add_binned, add_by_bin, scale_rows};
+pub use binned::{Binned, add_binned, add_by_bin, flush_scaled, sum_products};
 pub use cg::{Common, Equations, conjugate_gradients, conjugate_gradients_scratch};
 pub use cholesky::{FailedPivot, batch_len, keeps_systems, solve, solve_scratch};
 pub use coming::RowId;
@@ -67,7 +67,7 @@ pub use rows::Rows;
 pub use shift::shift;
 pub use simd::{Path, Simd, SimdError};
 pub use slopes::{Losses, slopes};
-pub use spmm::{LINE, Lines, Weights, spmm};
+pub use spmm::{LINE, Lines, Weights, spmm, spmm_times};
 pub use spread::{Places, spread};
 pub use subspace::{subspace, subspace_scratch};
 pub use top::{

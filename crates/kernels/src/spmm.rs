@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use crate::coming::{Coming, RowId};
+use crate::panel::Source;
 use crate::rows::Rows;
 use crate::simd::{Kernel, Simd};
 use crate::vector::Vector;
@@ -69,7 +70,45 @@ pub fn spmm<I: RowId>(
         base,
         ids,
         weights,
+        times: &[],
         lines,
+        sums,
+    });
+}
+
+/// A sum of each line += Σ a (x ∘ z) over its interactions, in their order: a the weight, x the row of the first source, z that of the
+/// second, or x ∘ z that of the second and the third; or none. The ids of the first may reach beyond the last line.
+///
+/// # Panics
+/// Where there are no or more than three sources, the bounds fall or reach beyond the weights, lengths disagree, or an id has no row.
+pub fn spmm_times(
+    simd: Simd,
+    sources: &[Source<'_>],
+    weights: &[f32],
+    bounds: &[u32],
+    sums: &mut [f32],
+) {
+    let (first, times) = sources.split_first().expect("a source");
+    let (rows, count) = (first.rows, weights.len());
+    let (width, number) = (rows.width(), bounds.len().saturating_sub(1));
+    assert!(width <= WIDTH_MAX, "width {width} is above {WIDTH_MAX}");
+    assert_eq!(sums.len(), number * width, "a sum for each line");
+    assert!(bounds.is_sorted(), "bounds rise");
+    assert!(
+        bounds.last().is_none_or(|&last| last as usize <= count),
+        "the last line ends with the weights"
+    );
+    for source in sources {
+        assert_eq!(source.rows.width(), width, "sources of one width");
+        assert!(source.ids.len() >= count, "an id for each weight");
+    }
+    simd.run(Spmm {
+        rows,
+        base: 0,
+        ids: first.ids,
+        weights: Weights::Each(weights),
+        times,
+        lines: Lines { bounds, rows: None },
         sums,
     });
 }
@@ -79,6 +118,7 @@ struct Spmm<'a, I> {
     base: u32,
     ids: &'a [I],
     weights: Weights<'a>,
+    times: &'a [Source<'a>],
     lines: Lines<'a>,
     sums: &'a mut [f32],
 }
@@ -88,27 +128,59 @@ impl<I: RowId> Kernel for Spmm<'_, I> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        match self.weights {
-            Weights::All(weight) => lines::<V, _, _>(self, Same(weight)),
-            Weights::Each(weights) => lines::<V, _, _>(self, Each(weights)),
+        match (self.weights, self.times) {
+            (Weights::All(weight), _) => lines::<V, _, _>(self, Same(weight)),
+            (Weights::Each(weights), []) => lines::<V, _, _>(self, Each(weights)),
+            (Weights::Each(weights), &[one]) => {
+                lines::<V, _, _>(self, Times { weights, of: [one] });
+            }
+            (Weights::Each(weights), &[one, other]) => {
+                let of = [one, other];
+                lines::<V, _, _>(self, Times { weights, of });
+            }
+            _ => panic!("at most three sources"),
         }
     }
 }
 
-/// The weight of an interaction, in all lanes.
+/// What the row of an interaction is multiplied by.
 trait Weight: Copy {
+    type At<V: Vector>: Add<V>;
+
     /// # Safety
     /// There is an interaction at the position.
-    unsafe fn at<V: Vector>(self, position: usize) -> V;
+    unsafe fn at<V: Vector>(self, position: usize) -> Self::At<V>;
+}
+
+/// The same of one interaction.
+trait Add<V>: Copy {
+    /// The sum with 16 numbers of its row from a column on.
+    ///
+    /// # Safety
+    /// A row has 16 columns there.
+    unsafe fn add(self, column: usize, x: V, sum: V) -> V;
+}
+
+/// One number in all lanes.
+#[derive(Clone, Copy)]
+struct Number<V>(V);
+
+impl<V: Vector> Add<V> for Number<V> {
+    #[inline(always)]
+    unsafe fn add(self, _column: usize, x: V, sum: V) -> V {
+        self.0.fma(x, sum)
+    }
 }
 
 #[derive(Clone, Copy)]
 struct Same(f32);
 
 impl Weight for Same {
+    type At<V: Vector> = Number<V>;
+
     #[inline(always)]
-    unsafe fn at<V: Vector>(self, _position: usize) -> V {
-        V::splat(self.0)
+    unsafe fn at<V: Vector>(self, _position: usize) -> Number<V> {
+        Number(V::splat(self.0))
     }
 }
 
@@ -116,10 +188,54 @@ impl Weight for Same {
 struct Each<'a>(&'a [f32]);
 
 impl Weight for Each<'_> {
+    type At<V: Vector> = Number<V>;
+
     #[inline(always)]
-    unsafe fn at<V: Vector>(self, position: usize) -> V {
+    unsafe fn at<V: Vector>(self, position: usize) -> Number<V> {
         // SAFETY: the caller's promise, and there is a weight for each interaction.
-        V::splat(unsafe { *self.0.get_unchecked(position) })
+        Number(V::splat(unsafe { *self.0.get_unchecked(position) }))
+    }
+}
+
+/// A number and rows of small tables.
+#[derive(Clone, Copy)]
+struct Times<'a, const N: usize> {
+    weights: &'a [f32],
+    of: [Source<'a>; N],
+}
+
+#[derive(Clone, Copy)]
+struct NumberTimes<V, const N: usize> {
+    number: V,
+    rows: [*const f32; N],
+}
+
+impl<V: Vector, const N: usize> Add<V> for NumberTimes<V, N> {
+    #[inline(always)]
+    unsafe fn add(self, column: usize, x: V, sum: V) -> V {
+        let mut z = x;
+        for row in self.rows {
+            // SAFETY: the caller's promise; these rows are as long.
+            z = z.mul(unsafe { V::load(row.add(column)) });
+        }
+        self.number.fma(z, sum)
+    }
+}
+
+impl<const N: usize> Weight for Times<'_, N> {
+    type At<V: Vector> = NumberTimes<V, N>;
+
+    #[inline(always)]
+    unsafe fn at<V: Vector>(self, position: usize) -> NumberTimes<V, N> {
+        let mut rows = [std::ptr::null(); N];
+        for (row, source) in rows.iter_mut().zip(&self.of) {
+            *row = source.rows.row(source.ids[position]).as_ptr();
+        }
+        NumberTimes {
+            // SAFETY: the caller's promise, and there is a weight for each interaction.
+            number: V::splat(unsafe { *self.weights.get_unchecked(position) }),
+            rows,
+        }
     }
 }
 
@@ -198,7 +314,8 @@ impl<'a, I: RowId, W: Weight> Line<'a, '_, I, W> {
             for c in 0..C {
                 // SAFETY: a row has 16 C floats from `column` on.
                 let x = unsafe { V::load(row.add(column + c * LANES)) };
-                sums[c] = weight.fma(x, sums[c]);
+                // SAFETY: as above.
+                sums[c] = unsafe { weight.add(column + c * LANES, x, sums[c]) };
             }
         }
         for c in 0..C {

@@ -4,7 +4,7 @@
 use kernels::{
     Binned, Common, Dual, Equations, GROUP, Rows, Simd, Source, add_binned, add_by_bin, add_lines,
     add_targets, conjugate_gradients, conjugate_gradients_scratch, dual, dual_scratch, eigen,
-    eigen_scratch, pack, rotate, scale_rows, scores, subspace, subspace_scratch,
+    eigen_scratch, flush_scaled, pack, rotate, scores, subspace, subspace_scratch, sum_products,
 };
 use proptest::prelude::*;
 
@@ -441,7 +441,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn rows_are_added_by_bin_and_scaled(
+    fn rows_are_added_by_bin_and_what_comes_of_them(
         seed: u64,
         width in prop_oneof![Just(16_usize), Just(32), Just(48), Just(64), Just(80)],
         count in 0_usize..200,
@@ -459,14 +459,19 @@ proptest! {
             let mut sums = vec![0.5; bins * width];
             add_by_bin(simd, source, &times, &targets, &mut sums);
             let added = sums.clone();
-            scale_rows(simd, &mut sums, &factors);
-            (added, sums)
+            let mut products = vec![7.0; width];
+            sum_products(simd, &sums, source.rows, &mut products);
+            let mut totals = vec![0.25; bins * width];
+            flush_scaled(simd, &mut sums, &factors, &mut totals);
+            assert!(sums.iter().all(|&sum| sum == 0.0));
+            (added, products, totals)
         };
-        let (added, scaled) = run(Simd::PORTABLE);
+        let (added, products, totals) = run(Simd::PORTABLE);
         for simd in Simd::available() {
             let other = run(simd);
             prop_assert_eq!(bits(&other.0), bits(&added), "{}", simd);
-            prop_assert_eq!(bits(&other.1), bits(&scaled), "{}", simd);
+            prop_assert_eq!(bits(&other.1), bits(&products), "{}", simd);
+            prop_assert_eq!(&other.2, &totals, "{}", simd);
         }
         let mut expected = vec![0.5; bins * width];
         for e in 0..count {
@@ -477,7 +482,12 @@ proptest! {
         }
         for (place, (sum, expected)) in added.iter().zip(&expected).enumerate() {
             prop_assert!((f64::from(*sum) - expected).abs() < 2e-5);
-            prop_assert_eq!(scaled[place], sum * factors[place % width]);
+            prop_assert_eq!(totals[place], 0.25 + f64::from(sum * factors[place % width]));
+        }
+        for (column, &product) in products.iter().enumerate() {
+            let of_bin = |bin: usize| (f64::from(added[bin * width + column]), f64::from(table[bin * width + column]));
+            let expected: f64 = (0..bins).map(of_bin).map(|(sum, factor)| sum * factor).sum();
+            prop_assert!((f64::from(product) - expected).abs() < 2e-5 * (1.0 + expected.abs()));
         }
     }
 

@@ -1,6 +1,6 @@
 //! The sparse product against a naive f64 reference, bit for bit across instruction sets and wherever lines are cut.
 
-use kernels::{Lines, Rows, Simd, Weights, spmm};
+use kernels::{Lines, Rows, Simd, Source, Weights, add_targets, spmm, spmm_times};
 use proptest::prelude::*;
 
 /// Deterministic numbers for data; their quality does not matter here.
@@ -102,6 +102,35 @@ proptest! {
                 prop_assert!((f64::from(*sum) - exact).abs() <= 4e-6 * sizes, "{sum} instead of {exact}");
             }
             prop_assert_eq!(first.get_or_insert_with(|| bits(&sums)), &bits(&sums), "{} differs", simd);
+        }
+    }
+
+    #[test]
+    fn rows_times_those_of_other_tables_are_added_as_a_row_of_targets_alone(
+        seed in any::<u64>(),
+        vectors in 1_usize..=20,
+        others in 0_usize..=2,
+        lengths in prop::collection::vec(0_usize..60, 0..6),
+    ) {
+        let case = Case::new(seed, 16 * vectors, &lengths);
+        let (width, count) = (case.width, lengths.iter().sum::<usize>());
+        let blocks = case.blocks.each_ref().map(Vec::as_slice);
+        let small = [&case.blocks[1][..]];
+        let bins: Vec<u32> = case.ids.iter().map(|id| id % 9).collect();
+        let source = Source { rows: Rows::new(&blocks, case.stride_log2, width), ids: &case.ids };
+        let other = Source { rows: Rows::contiguous(&small, width), ids: &bins };
+        let sources = &[source, other, other][..=others];
+        for simd in Simd::available() {
+            let mut sums = vec![0.0; lengths.len() * width];
+            spmm_times(simd, sources, &case.weights[..count], &case.bounds, &mut sums);
+            for (ends, sums) in case.bounds.windows(2).zip(sums.chunks(width)) {
+                let (first, end) = (ends[0] as usize, ends[1] as usize);
+                let mut alone = sources.to_vec();
+                alone.iter_mut().for_each(|source| source.ids = &source.ids[first..]);
+                let mut expected = vec![0.0; width];
+                add_targets(simd, &alone, &case.weights[first..end], &mut expected);
+                prop_assert_eq!(bits(sums), bits(&expected), "{}", simd);
+            }
         }
     }
 

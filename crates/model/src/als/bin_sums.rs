@@ -11,8 +11,9 @@ use super::desk::{Desk, Desks};
 use super::equations::{Equations, Job, Open};
 use super::half_step::Factors;
 use super::items::RowItems;
+use super::lines::Lines;
 use super::sum::{Interactions, SEGMENT, Sum};
-use kernels::{CHUNK, Onto, Rows, Source, add, add_targets, flush, scale_rows};
+use kernels::{CHUNK, Onto, Rows, add, flush, flush_scaled, sum_products};
 use rayon::prelude::*;
 use std::ops::Range;
 use tensor::{CsrRef, Mode};
@@ -227,10 +228,8 @@ impl BinSums {
         let spans = wave.into_par_iter().with_max_len(1);
         let spans = spans.map(|(job, closes, mut sums)| {
             sums.resize(length, 0.0);
-            let failed = desks.at(|desk| {
-                let bins = Bins::new(mode, factors, length / equations.width);
-                equations.binned_rows(&bins, csr, factors, job, desk, &mut sums)
-            });
+            let failed =
+                desks.at(|desk| equations.binned_rows(mode, csr, factors, job, desk, &mut sums));
             (sums, closes, failed)
         });
         let mut all = Vec::new();
@@ -277,14 +276,12 @@ impl BinSums {
         let total = sum.total(simd, length);
         let mut share = vec![0.0; length];
         let failed = desks.at(|desk| {
-            let bins = Bins::new(self.mode, factors, self.bins);
             let mut sums: Vec<f32> = total.iter().map(|&sum| sum as f32).collect();
-            bins.right_hand_side(equations, &sums, job.out);
+            sum_products(simd, &sums, of_bins(self.mode, factors), job.out);
             let ridges = [equations.ridge(csr, row)];
             let basis = equations.shared_basis();
             let failed = equations.solve_turned(basis, &ridges, desk, job.out, job.notes);
-            scale_rows(simd, &mut sums, job.out);
-            flush(simd, &mut sums, &mut share);
+            flush_scaled(simd, &mut sums, job.out, &mut share);
             failed
         });
         if all > SEGMENT {
@@ -310,35 +307,9 @@ impl Interactions for ByBin<'_> {
 }
 
 /// What S is multiplied with.
-struct Bins<'a> {
-    mode: Mode,
-    factors: Rows<'a>,
-    ids: Vec<u32>,
-    ones: Vec<f32>,
-}
-
-impl<'a> Bins<'a> {
-    fn new(mode: Mode, factors: Factors<'a>, bins: usize) -> Self {
-        let table = factors.small.of(mode).copied().flatten();
-        Bins {
-            mode,
-            factors: table.expect("the factors of the mode that is solved"),
-            ids: (0..bins as u32).collect(),
-            ones: vec![1.0; bins],
-        }
-    }
-
-    /// Σ_k t_k ∘ S_k.
-    fn right_hand_side(&self, equations: &Equations, sums: &[f32], out: &mut [f32]) {
-        let sums = [sums];
-        let rows = [Rows::contiguous(&sums, equations.width), self.factors];
-        let sources = rows.map(|rows| Source {
-            rows,
-            ids: &self.ids,
-        });
-        out.fill(0.0);
-        add_targets(equations.simd, &sources, &self.ones, out);
-    }
+fn of_bins(mode: Mode, factors: Factors<'_>) -> Rows<'_> {
+    let table = factors.small.of(mode).copied().flatten();
+    table.expect("the factors of the mode that is solved")
 }
 
 impl Equations {
@@ -354,7 +325,7 @@ impl Equations {
     /// Solves whole rows of at most one segment each, in order, and adds their shares. Returns the first that failed.
     fn binned_rows(
         &self,
-        bins: &Bins<'_>,
+        mode: Mode,
         csr: &CsrRef<'_>,
         factors: Factors<'_>,
         job: Job<'_>,
@@ -362,8 +333,13 @@ impl Equations {
         shares: &mut [f64],
     ) -> Option<(usize, usize)> {
         let (basis, width, length) = (self.shared_basis(), self.width, shares.len());
-        let mut sums = std::mem::take(&mut desk.bins);
-        sums.resize(ROWS * length, 0.0);
+        let bins = of_bins(mode, factors);
+        // They are zeros: whoever adds to them takes them out again.
+        let mut all = std::mem::take(&mut desk.bins);
+        if all.len() < ROWS * length {
+            all = Lines::zeroed(ROWS * length);
+        }
+        let sums = &mut all[..ROWS * length];
         let mut failed = None;
         let parts = job
             .out
@@ -379,16 +355,8 @@ impl Equations {
                 if count > 0 {
                     *ridge = self.ridge(csr, row);
                     let row = self.items(csr, factors, row);
-                    self.sum_by_bin(
-                        &ByBin {
-                            row,
-                            mode: bins.mode,
-                        },
-                        count,
-                        desk,
-                        sums,
-                    );
-                    bins.right_hand_side(self, sums, out);
+                    self.sum_by_bin(&ByBin { row, mode }, count, desk, sums);
+                    sum_products(self.simd, sums, bins, out);
                 }
             }
             let here = self.solve_turned(basis, &ridges[..notes.len()], desk, out, notes);
@@ -396,25 +364,23 @@ impl Equations {
             let rows = out.chunks_exact(width).zip(sums.chunks_exact_mut(length));
             for ((x, sums), row) in rows.zip(first..) {
                 if !csr.row(row).is_empty() {
-                    scale_rows(self.simd, sums, x);
-                    flush(self.simd, sums, shares);
+                    flush_scaled(self.simd, sums, x, shares);
                 }
             }
         }
-        desk.bins = sums;
+        desk.bins = all;
         failed
     }
 
-    /// S of a row, over the first `count` interactions at hand.
+    /// S of a row, over the first `count` interactions at hand, onto zeros.
     fn sum_by_bin(&self, items: &ByBin<'_>, count: usize, desk: &mut Desk, out: &mut [f32]) {
         if count <= CHUNK {
-            items.add_to(0..count, desk, Onto::Zeros, out);
+            items.add_to(0..count, desk, Onto::Sum, out);
             return;
         }
         let mut total = std::mem::take(&mut desk.bin_sum);
         total.clear();
         total.resize(out.len(), 0.0);
-        out.fill(0.0);
         for start in (0..count).step_by(CHUNK) {
             items.add_to(start..count.min(start + CHUNK), desk, Onto::Sum, out);
             flush(self.simd, out, &mut total);

@@ -11,13 +11,16 @@ use kernels::{
 };
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// Interactions whose weights and targets are at hand together.
+pub const TERMS: usize = 8 * CHUNK;
+
 /// What one thread computes with.
 pub struct Desk {
     /// Gathered rows.
     pub panel: Lines,
-    /// Weights of a chunk.
+    /// Weights of some chunks.
     pub weights: Vec<f32>,
-    /// Targets of a chunk.
+    /// Targets of some chunks.
     pub targets: Vec<f32>,
     /// Row ids of a chunk, where they must be gathered: one list per source.
     pub ids: [Vec<u32>; 3],
@@ -35,8 +38,8 @@ pub struct Desk {
     pub solver: Lines,
     /// The square of a system, where rows are descended; empty before the first.
     pub square: Vec<f32>,
-    /// Sums by bin of some rows; empty before the first.
-    pub bins: Vec<f32>,
+    /// Sums by bin of some rows, zeros between tasks; empty before the first.
+    pub bins: Lines,
     /// The same of one row, in f64.
     pub bin_sum: Vec<f64>,
     /// A row that is solved on its panel.
@@ -53,8 +56,8 @@ impl Desk {
         let system = system_len(width);
         Desk {
             panel: Lines::zeroed(panel_len(width)),
-            weights: vec![0.0; CHUNK],
-            targets: vec![0.0; CHUNK],
+            weights: vec![0.0; TERMS],
+            targets: vec![0.0; TERMS],
             ids: [vec![0; CHUNK], vec![0; CHUNK], vec![0; CHUNK]],
             chunk: Lines::zeroed(system),
             sum: vec![0.0; system],
@@ -63,7 +66,7 @@ impl Desk {
             copy: Vec::new(),
             solver: Lines::zeroed(scratch_len(width, panel)),
             square: Vec::new(),
-            bins: Vec::new(),
+            bins: Lines::default(),
             bin_sum: Vec::new(),
             packed: Packed::new(width, panel),
             rhs: Lines::zeroed(width),
@@ -77,7 +80,8 @@ impl Desk {
             + (3 + 2 * batch_len(width)) * system_len(width)
             + scratch_len(width, panel)
             + (2 + batch_len(width)) * width
-            + 5 * CHUNK;
+            + 3 * CHUNK
+            + 2 * TERMS;
         4 * floats as u64 + Packed::bytes(width, panel)
     }
 }

@@ -4,7 +4,7 @@ use super::desk::Desk;
 use super::formula::Formula;
 use super::packed::Packed;
 use super::sum::Interactions;
-use kernels::{Onto, Rows, Simd, Source, accumulate, add_by_bin, add_targets};
+use kernels::{Onto, Rows, Simd, Source, accumulate, add_by_bin, add_targets, spmm_times};
 use std::ops::Range;
 use tensor::csr::Values;
 use tensor::{Mode, Small};
@@ -41,16 +41,6 @@ impl RowItems<'_> {
         take: impl FnOnce(&[Source<'_>], &[f32], &[f32]),
     ) {
         let (start, count) = (self.first + range.start, range.len());
-        let (weights, targets) = (&mut weights[..count], &mut targets[..count]);
-        self.formula
-            .terms(self.simd, self.values, start, weights, targets);
-        if let (false, Some(times)) = (self.fades.is_empty(), self.small.time) {
-            let terms = weights.iter_mut().zip(targets.iter_mut());
-            for ((weight, target), &bin) in terms.zip(&times[start..]) {
-                let fade = self.fades[bin as usize];
-                (*weight, *target) = (*weight * fade, *target * fade);
-            }
-        }
         let columns = Source {
             rows: self.factors.columns,
             ids: &self.columns[start..],
@@ -63,7 +53,36 @@ impl RowItems<'_> {
                 modes += 1;
             }
         }
-        take(&sources[..modes], weights, targets);
+        let sources = &sources[..modes];
+        if let (true, Values::Each(values), []) =
+            (self.formula.is_weightless(), self.values, self.fades)
+        {
+            // The targets are the values: no copy of them.
+            let weights = &mut weights[..count];
+            weights.fill(0.0);
+            return take(sources, weights, &values[start..start + count]);
+        }
+        let (weights, targets) = (&mut weights[..count], &mut targets[..count]);
+        self.formula
+            .terms(self.simd, self.values, start, weights, targets);
+        if let (false, Some(times)) = (self.fades.is_empty(), self.small.time) {
+            let terms = weights.iter_mut().zip(targets.iter_mut());
+            for ((weight, target), &bin) in terms.zip(&times[start..]) {
+                let fade = self.fades[bin as usize];
+                (*weight, *target) = (*weight * fade, *target * fade);
+            }
+        }
+        take(sources, weights, targets);
+    }
+
+    /// Adds the interactions of this row and those after it to their right-hand sides, where they weigh nothing: `bounds` says where
+    /// each begins and ends, counted from the first interaction.
+    pub(super) fn add_rows(&self, bounds: &[u32], desk: &mut Desk, out: &mut [f32]) {
+        let count = bounds.last().map_or(0, |&last| last as usize);
+        let (weights, targets) = (&mut desk.weights, &mut desk.targets);
+        self.with(0..count, weights, targets, |sources, _, targets| {
+            spmm_times(self.simd, sources, targets, bounds, out);
+        });
     }
 
     /// Adds t z to the sums of the interactions' bins in a small mode, or to zeros, z of the other table alone.

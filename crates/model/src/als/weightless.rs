@@ -4,11 +4,12 @@
 //! **Invariant:** a row is turned and solved alone, so neither pieces nor threads change a bit.
 
 use super::basis::Basis;
-use super::desk::Desk;
+use super::desk::{Desk, TERMS};
 use super::equations::{Equations, Job, Note};
 use super::items::{Factors, RowItems};
 use super::sum::Interactions as _;
 use kernels::{CHUNK, Onto, flush, inner};
+use std::ops::Range;
 use tensor::CsrRef;
 
 /// Rows that are turned together.
@@ -32,20 +33,54 @@ impl Equations {
             .zip(job.notes.chunks_mut(ROWS));
         for ((out, notes), first) in parts.zip(job.rows.step_by(ROWS)) {
             let mut ridges = [0.0; ROWS];
-            for ((out, row), ridge) in out.chunks_exact_mut(width).zip(first..).zip(&mut ridges) {
-                let count = csr.row(row).len();
-                if count > 0 {
+            let rows = first..first + notes.len();
+            for (row, ridge) in rows.clone().zip(&mut ridges) {
+                if !csr.row(row).is_empty() {
                     *ridge = self.ridge(csr, row);
-                    self.right_hand_side(&self.items(csr, factors, row), count, desk, out);
                 }
             }
+            self.right_hand_sides(csr, factors, rows, desk, out);
             let here = self.solve_turned(basis, &ridges[..notes.len()], desk, out, notes);
             failed = failed.or(here.map(|(row, pivot)| (first + row, pivot)));
         }
         failed
     }
 
-    /// Σ b y z over the first `count` interactions at hand.
+    /// Σ b y z of whole rows. Those of one chunk are summed some at a time, each on its way while one before it is added.
+    fn right_hand_sides(
+        &self,
+        csr: &CsrRef<'_>,
+        factors: Factors<'_>,
+        rows: Range<usize>,
+        desk: &mut Desk,
+        out: &mut [f32],
+    ) {
+        out.fill(0.0);
+        let (first, mut row) = (rows.start, rows.start);
+        while row < rows.end {
+            let items = self.items(csr, factors, row);
+            let out = &mut out[(row - first) * self.width..];
+            let count = csr.row(row).len();
+            if count > CHUNK {
+                self.right_hand_side(&items, count, desk, &mut out[..self.width]);
+                row += 1;
+                continue;
+            }
+            let (mut bounds, mut here, mut terms) = ([0; ROWS + 1], 0, 0);
+            for row in row..rows.end {
+                let count = csr.row(row).len();
+                if count > CHUNK || terms + count > TERMS {
+                    break;
+                }
+                (here, terms) = (here + 1, terms + count);
+                bounds[here] = terms as u32;
+            }
+            items.add_rows(&bounds[..=here], desk, &mut out[..here * self.width]);
+            row += here;
+        }
+    }
+
+    /// The same of a row of more than one.
     fn right_hand_side(
         &self,
         items: &RowItems<'_>,
@@ -53,10 +88,6 @@ impl Equations {
         desk: &mut Desk,
         out: &mut [f32],
     ) {
-        if count <= CHUNK {
-            items.add_to(0..count, desk, Onto::Zeros, out);
-            return;
-        }
         let mut sum = std::mem::take(&mut desk.sum);
         let total = &mut sum[..self.width];
         total.fill(0.0);
