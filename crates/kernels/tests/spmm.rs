@@ -126,7 +126,9 @@ proptest! {
             for (ends, sums) in case.bounds.windows(2).zip(sums.chunks(width)) {
                 let (first, end) = (ends[0] as usize, ends[1] as usize);
                 let mut alone = sources.to_vec();
-                alone.iter_mut().for_each(|source| source.ids = &source.ids[first..]);
+                for source in &mut alone {
+                    source.ids = &source.ids[first..];
+                }
                 let mut expected = vec![0.0; width];
                 add_targets(simd, &alone, &case.weights[first..end], &mut expected);
                 prop_assert_eq!(bits(sums), bits(&expected), "{}", simd);
