@@ -28,15 +28,17 @@ pub fn of(job: &Job) -> Vec<Factors> {
         let mut tables = Vec::new();
         for table in &model.tables {
             let axis: Option<&Axis> = match table.mode {
+                // Matrices and maps have rows of their own.
+                mode if table.name != mode.name() => None,
                 Mode::User => Some(&data.user),
                 Mode::Product => Some(&data.product),
-                Mode::Context if table.name == "context" => match data.context.as_deref() {
+                Mode::Context => match data.context.as_deref() {
                     Some(ContextAxis::Ids(axis)) => Some(axis),
                     _ => None,
                 },
-                Mode::Time | Mode::Context => None,
+                Mode::Time => None,
             };
-            let mut factors = Factors::new();
+            let (mut factors, mut first) = (Factors::new(), 0);
             for (number, &block) in table.blocks.iter().enumerate() {
                 let file = model_depot.fetch(block, &cache).await.expect("a block");
                 if file.is_empty() {
@@ -57,10 +59,11 @@ pub fn of(job: &Job) -> Vec<Factors> {
                         let dictionary = Dictionary::open(file).expect("a whole dictionary");
                         dictionary.iter().map(|id| id.to_string()).collect()
                     }
-                    None => (0..table.grid.rows_total())
-                        .map(|bin| bin.to_string())
+                    None => (first..table.grid.rows_total())
+                        .map(|row| row.to_string())
                         .collect(),
                 };
+                first += u64::from(table.grid.rows[number]);
                 let rows = rows.chunks_exact(table.width as usize);
                 let rows = rows.map(|row| row[..table.rank as usize].to_vec());
                 factors.extend(ids.into_iter().zip(rows));

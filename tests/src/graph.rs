@@ -1,11 +1,11 @@
 //! Graph models in f64 and without blocks: what the engine's are compared with.
 
 use crate::ingested::{Row, parquet_of, some_rows};
+use crate::linked;
 use crate::tiled::Bed;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use kernels::Random;
-use model::graph::head::pairs;
-use model::graph::{Batch, Head, Normalization, Power, RivalsOp};
+use model::graph::{Batch, Head, Normalization, Power, RivalsOp, Versus};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::partition::Partition;
@@ -64,8 +64,12 @@ pub struct Graph {
     pub product_grid: Grid,
     /// Pairs of a user's place and a product's.
     pub pairs: Vec<(usize, usize)>,
+    /// Of pairs.
+    pub values: Vec<f64>,
     /// Of users, then of products.
     pub degrees: Vec<f64>,
+    /// Edges of nodes of one mode: who takes, from whom, and how much.
+    pub links: Vec<(usize, usize, f64)>,
 }
 
 impl Graph {
@@ -80,7 +84,7 @@ impl Graph {
         };
         let (users, products) = (ids(&bed.input.user), ids(&bed.input.product));
         let place: BTreeMap<u32, usize> = products.iter().copied().zip(0..).collect();
-        let (mut pairs, mut user) = (Vec::new(), 0);
+        let (mut pairs, mut values, mut user) = (Vec::new(), Vec::new(), 0);
         for of in &bed.input.train.user_major {
             let sealed = bed.found.world.sealed[&of.object.digest].clone();
             let partition = Partition::open(sealed).unwrap();
@@ -89,6 +93,7 @@ impl Graph {
             for row in 0..csr.rows() {
                 let columns = csr.row(row).map(|at| place[&csr.columns()[at]]);
                 pairs.extend(columns.map(|product| (user, product)));
+                values.extend(csr.row(row).map(|at| f64::from(csr.values().at(at))));
                 user += 1;
             }
         }
@@ -102,8 +107,35 @@ impl Graph {
             products,
             product_grid: bed.input.product.clone(),
             pairs,
+            values,
             degrees,
+            links: Vec::new(),
         }
+    }
+
+    /// With the edges of its bed, times what they count.
+    ///
+    /// # Panics
+    /// Where its partitions cannot be read.
+    #[must_use]
+    pub fn linked(mut self, bed: &Bed, weight: impl Fn(Mode) -> f64) -> Self {
+        for (mode, edges) in &bed.found.data.edges {
+            let (rows, first) = match mode {
+                Mode::User => (&self.users, 0),
+                _ => (&self.products, self.users.len()),
+            };
+            let place = |row: u32| first + rows.binary_search(&row).unwrap();
+            let by = weight(*mode);
+            let entries = linked::entries(&bed.found, *mode, &edges.forward).into_iter();
+            self.links.extend(
+                entries
+                    .map(|((from, to), weight)| (place(from), place(to), by * f64::from(weight))),
+            );
+        }
+        for &(from, _, weight) in &self.links {
+            self.degrees[from] += weight;
+        }
+        self
     }
 
     /// The random rows that training starts from.
@@ -121,11 +153,19 @@ impl Graph {
             .collect()
     }
 
-    /// Â of nodes.
-    pub fn neighbours(&self, normalization: Normalization, nodes: &Nodes) -> Nodes {
+    /// Â of nodes, or its transpose.
+    pub fn neighbours(&self, normalization: Normalization, nodes: &Nodes, back: bool) -> Nodes {
         let power = |node: usize, mode| {
             let halves = normalization.power(mode).0;
             self.degrees[node].powf(f64::from(halves) / 2.0)
+        };
+        let power_of = |node: usize| {
+            let mode = if node < self.users.len() {
+                Mode::User
+            } else {
+                Mode::Product
+            };
+            power(node, mode)
         };
         let mut out = vec![vec![0.0; nodes[0].len()]; nodes.len()];
         for &(user, product) in &self.pairs {
@@ -136,13 +176,23 @@ impl Graph {
                 out[product][k] += by * nodes[user][k];
             }
         }
+        for &(from, to, weight) in &self.links {
+            // A node of no degree is nothing, whatever leads to it.
+            let sound = self.degrees[from] > 0.0 && self.degrees[to] > 0.0;
+            let by = weight * power_of(from) * power_of(to);
+            let (at, other) = if back { (to, from) } else { (from, to) };
+            for k in 0..nodes[0].len() {
+                out[at][k] += if sound { by * nodes[other][k] } else { 0.0 };
+            }
+        }
         out
     }
 
-    /// The loss of embeddings and its gradient by them, of a batch counted from 0 over all epochs, of which each has `count`.
+    /// The loss of embeddings and its gradient by them, of a batch counted from 0 over all epochs, of which each has `count`; rivals are
+    /// drawn by a power of degrees.
     pub fn head(
         &self,
-        head: Head,
+        (head, noise): (Head, f64),
         (seed, count): (u64, u32),
         e: &Nodes,
         batch: u32,
@@ -156,13 +206,16 @@ impl Graph {
         };
         let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
         let (mut loss, mut g) = (0.0, vec![vec![0.0; e[0].len()]; e.len()]);
-        let rivals = self.rivals(seed, batch + 1);
+        let dealings = batch * head.rivals() + 1..=(batch + 1) * head.rivals();
+        let rivals: Vec<_> = dealings
+            .map(|dealing| self.rivals(seed, noise, dealing))
+            .collect();
         let add = |g: &mut Nodes, to: usize, by: f64, from: usize| {
             for k in 0..e[0].len() {
                 g[to][k] += by * e[from][k];
             }
         };
-        for &(user, place) in &self.pairs {
+        for (&(user, place), &value) in self.pairs.iter().zip(&self.values) {
             let held = count == 1 || of.holds(self.users[user], self.products[place]);
             let product = first + place;
             match (held, head) {
@@ -174,7 +227,7 @@ impl Graph {
                     add(&mut g, product, off, user);
                 }
                 (true, Head::Bpr) => {
-                    let rival = rivals.get(&place).map(|rival| first + rival);
+                    let rival = rivals[0].get(&place).map(|rival| first + rival);
                     let against = rival.map_or(0.0, |rival| dot(&e[user], &e[rival]));
                     let x = dot(&e[user], &e[product]) - against;
                     loss += (-x).exp().ln_1p();
@@ -184,6 +237,24 @@ impl Graph {
                     if let Some(rival) = rival {
                         add(&mut g, user, -slope, rival);
                         add(&mut g, rival, -slope, user);
+                    }
+                }
+                (true, Head::Logistic { .. } | Head::Squared { .. }) => {
+                    let own = std::iter::once((Some(product), 1.0, value));
+                    let others = rivals.iter().map(|rivals| rivals.get(&place));
+                    let others = others.map(|rival| (rival.map(|rival| first + rival), 0.0, 0.0));
+                    for (product, link, value) in own.chain(others) {
+                        let x = product.map_or(0.0, |product| dot(&e[user], &e[product]));
+                        let (part, slope) = if matches!(head, Head::Squared { .. }) {
+                            (0.5 * (x - value) * (x - value), x - value)
+                        } else {
+                            (x.exp().ln_1p() - link * x, 1.0 / (1.0 + (-x).exp()) - link)
+                        };
+                        loss += part;
+                        if let Some(product) = product {
+                            add(&mut g, user, slope, product);
+                            add(&mut g, product, slope, user);
+                        }
                     }
                 }
             }
@@ -201,29 +272,27 @@ impl Graph {
         (loss, g)
     }
 
-    fn rivals(&self, seed: u64, step: u32) -> BTreeMap<usize, usize> {
+    fn rivals(&self, seed: u64, noise: f64, dealing: u32) -> BTreeMap<usize, usize> {
         let grid = &self.product_grid;
         let op = RivalsOp {
+            versus: Versus::Rival,
+            noise,
             blocks: grid.blocks(),
             columns: 1,
             seed,
-            step,
+            dealing,
             power: Power(0),
         };
         let first = |block: BlockId| grid.rows[..block.0 as usize].iter().sum::<u32>() as usize;
-        let order = |block: BlockId| {
+        let degrees = |block: BlockId| {
             let rows = grid.rows[block.0 as usize] as usize;
-            op.order(
-                block,
-                &self.degrees[self.users.len() + first(block)..][..rows],
-            )
+            &self.degrees[self.users.len() + first(block)..][..rows]
         };
         let mut of = BTreeMap::new();
         for block in grid.block_ids() {
             let other = op.rivals_of(block);
             assert_eq!(op.against(other), block);
-            let (own, rivals) = (order(block), order(other));
-            let pairs = pairs(&own, &rivals);
+            let pairs = op.pairs(block, degrees(block), degrees(other)).into_iter();
             of.extend(
                 pairs.map(|(row, rival)| {
                     (first(block) + row as usize, first(other) + rival as usize)

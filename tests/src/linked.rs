@@ -1,7 +1,11 @@
 //! Edges between users and between products, brought into a data set that was ingested for a test, and read back.
 
-use crate::ingested::{GENEROUS, Ingested, Input};
+use crate::ingested::{GENEROUS, Ingested, Input, Row, inputs, parquet_of};
+use crate::tiled::{Bed, bed};
+use arrow::array::{ArrayRef, Float64Array, Int64Array};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use store::IoMode;
 use store::partition::Partition;
 use tables::{EdgeSpec, EdgeSurvey, IngestEdges, OnBadRow};
 use tensor::{Axis, Mode, PartitionRef};
@@ -93,4 +97,40 @@ pub fn named(
     entries
         .map(|((from, to), value)| ((ids[&from].clone(), ids[&to].clone()), value))
         .collect()
+}
+
+/// A bed with edges between users, one way or both, and weighted ones between products, loops among them.
+///
+/// # Panics
+/// Where they cannot be ingested.
+pub fn linked_bed(rows: &[Row], directed: bool, mode: IoMode) -> Bed {
+    let mut bed = bed(rows, mode);
+    let list = |count: i64, ids: i64, by: i64| {
+        let edge = |i: i64| (i * 7 % ids, (i * i + by) % ids, 0.5 + (i % 3) as f64);
+        let edges: Vec<(i64, i64, f64)> = (0..count).map(edge).collect();
+        let ends = |of: fn(&(i64, i64, f64)) -> i64| -> ArrayRef {
+            Arc::new(edges.iter().map(of).collect::<Int64Array>())
+        };
+        let weights: Float64Array = edges.iter().map(|edge| Some(edge.2)).collect();
+        parquet_of(
+            vec![
+                ("a", ends(|edge| edge.0)),
+                ("b", ends(|edge| edge.1)),
+                ("w", Arc::new(weights)),
+            ],
+            100,
+        )
+    };
+    let users = EdgeSpec {
+        directed,
+        ..spec(Mode::User)
+    };
+    let products = EdgeSpec {
+        weight: Some("w".to_owned()),
+        ..spec(Mode::Product)
+    };
+    for (list, spec) in [(list(90, 40, 3), users), (list(200, 200, 1), products)] {
+        link(&mut bed.found, &inputs(&[list]), &spec).unwrap();
+    }
+    bed
 }

@@ -52,6 +52,7 @@ impl Bed {
             train: self.input.train.clone(),
             caches,
             edges: self.found.data.edges.clone(),
+            given: std::collections::BTreeMap::new(),
         }
     }
 }

@@ -201,7 +201,7 @@ fn of_keys() -> Vec<Case> {
         of_job(
             plus("[model]\nrank = 513\nepochs = \"ten\"\n"),
             "job.toml:10:8: `model.rank` must be a whole number from 1 to 512, not 513; job.toml:11:10: \
-             `model.epochs` must be a whole number from 1 to 100000, not \"ten\"",
+             `model.epochs` must be a whole number from 0 to 100000, not \"ten\"",
         ),
         of_job(
             plus("[model]\nregularization = -1\n"),
@@ -324,8 +324,20 @@ fn of_edges() -> Vec<Case> {
             plus(
                 "[input.user_edges]\nfiles = \"x.parquet\"\n[model]\nkind = \"line\"\nuser_edge_weight = 1.0\n",
             ),
-            "job.toml:13:20: `model.user_edge_weight` is a key of \"als\" and \"lightgcn\": the kind is \"line\", remove the \
+            "job.toml:13:20: `model.user_edge_weight` is a key of \"als\", \"lightgcn\" and \"gcn\": the kind is \"line\", remove the \
              key",
+        ),
+        of_job(
+            plus("[model]\nkind = \"gcn\"\nepochs = 0\n"),
+            "job.toml:11:10: `model.epochs` is 0: give 1 or more; 0 is for the kind \"gcn\" with `initial_weights` and `features` = \
+             \"attributes\"",
+        ),
+        of_job(
+            plus(
+                "[model]\nkind = \"gcn\"\nfeatures = \"attributes\"\ninitial_users = \"u.parquet\"\n",
+            ),
+            "job.toml:12:17: `model.initial_users` gives rows that are learnt, which `features` = \"attributes\" has none of: use \
+             \"both\" or \"embeddings\", or remove the key",
         ),
     ]
 }

@@ -36,6 +36,7 @@ fn gcn(bed: &mut Bed, train: &Partitions, settings: &gcn::Settings) -> Factors {
     let input = gcn::Input {
         graph: graph(bed, train),
         attributes: bed.found.data.attributes.clone(),
+        matrices: None,
     };
     let mut program = Gcn::new(settings.clone(), input).unwrap();
     run(bed, &mut program)

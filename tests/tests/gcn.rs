@@ -5,7 +5,7 @@ use kernels::{Random, Simd};
 use model::Training;
 use model::als::Columns;
 use model::graph::gcn::schedule::{MAP_MEANS, MEANS, WEIGHT_MEANS};
-use model::graph::gcn::{self, Features, Gcn, SelfWeights, Settings, Weights};
+use model::graph::gcn::{self, Features, Gcn, Readout, SelfWeights, Settings, Weights};
 use model::graph::lightgcn::HeadName;
 use model::graph::tiles::Caches;
 use model::graph::{Activation, Normalization};
@@ -15,6 +15,7 @@ use tensor::{KeyRange, Mode, News, Program, TableId};
 use tests::graph::{Graph, Moments, Nodes, describe, numbers, small};
 use tests::ingested::{Row, some_rows};
 use tests::inline::InlineError;
+use tests::linked::linked_bed;
 use tests::tiled::{BY_RANGES, Bed, bed};
 
 /// The tables of a model as bytes, and the objective of every epoch.
@@ -44,6 +45,7 @@ fn input(bed: &Bed, caches: Caches) -> gcn::Input {
     gcn::Input {
         graph: bed.graph(caches),
         attributes: bed.found.data.attributes.clone(),
+        matrices: None,
     }
 }
 
@@ -57,6 +59,13 @@ fn train_with(bed: &mut Bed, settings: &Settings, caches: Caches) -> Result<Trai
 
 fn described(rows: &[Row]) -> Bed {
     let mut bed = bed(rows, IoMode::Mmap);
+    describe(&mut bed);
+    bed
+}
+
+/// The same with edges between users and between products, one way or both.
+fn described_and_linked(rows: &[Row], directed: bool, mode: IoMode) -> Bed {
+    let mut bed = linked_bed(rows, directed, mode);
     describe(&mut bed);
     bed
 }
@@ -133,7 +142,7 @@ impl Naive {
     fn new(bed: &Bed, settings: &Settings) -> Self {
         Naive {
             settings: settings.clone(),
-            graph: Graph::of(bed),
+            graph: Graph::of(bed).linked(bed, |mode| settings.edge_weight(mode)),
             known: [Mode::User, Mode::Product]
                 .map(|mode| known(bed, mode))
                 .concat(),
@@ -217,7 +226,9 @@ impl Naive {
         let parts = self.settings.parts() as usize;
         for layer in 0..self.settings.layers as usize {
             let own = &layers[layer];
-            let sums = self.graph.neighbours(self.settings.normalization, own);
+            let sums = self
+                .graph
+                .neighbours(self.settings.normalization, own, false);
             let row = |node: usize| -> Vec<f64> {
                 let weights = &of.weights[self.side(node)];
                 let (own, sums) = (&own[node], &sums[node]);
@@ -241,9 +252,29 @@ impl Naive {
         (all, layers)
     }
 
+    /// What is scored.
+    fn scored(&self, layers: &[Nodes]) -> Nodes {
+        let mut mean = layers[layers.len() - 1].clone();
+        if let Some(share) = self.share() {
+            for below in &layers[..layers.len() - 1] {
+                let cells = mean.iter_mut().flatten().zip(below.iter().flatten());
+                cells.for_each(|(x, y)| *x += y);
+            }
+            mean.iter_mut().flatten().for_each(|x| *x *= share);
+        }
+        mean
+    }
+
+    /// What a layer counts in a mean.
+    fn share(&self) -> Option<f64> {
+        let share = 1.0 / f64::from(self.settings.layers + 1);
+        (self.settings.readout == Readout::Mean).then_some(share)
+    }
+
     fn head(&self, e: &Nodes, batch: u32) -> (f64, Nodes) {
         let of = (self.settings.seed, self.settings.batches());
-        self.graph.head(self.settings.head(), of, e, batch)
+        let head = (self.settings.head(), self.settings.noise_power);
+        self.graph.head(head, of, e, batch)
     }
 
     /// λ d of each node.
@@ -255,7 +286,11 @@ impl Naive {
     /// The gradient of a batch by all that is learnt.
     fn gradient(&self, of: &Learnt, batch: u32) -> (f64, Learnt) {
         let (sums, layers) = self.forward(of);
-        let (loss, mut by) = self.head(&layers[layers.len() - 1], batch);
+        let (loss, by_scored) = self.head(&self.scored(&layers), batch);
+        let mut by = by_scored.clone();
+        if let Some(share) = self.share() {
+            by.iter_mut().flatten().for_each(|g| *g *= share);
+        }
         let mut found = of.clone();
         for table in found.each() {
             table.iter_mut().flatten().for_each(|x| *x = 0.0);
@@ -287,12 +322,16 @@ impl Naive {
                     }
                 }
             }
-            // Â is symmetric.
-            by = self.graph.neighbours(self.settings.normalization, &to_sums);
+            let normalization = self.settings.normalization;
+            by = self.graph.neighbours(normalization, &to_sums, true);
             by.iter_mut()
                 .flatten()
                 .zip(to_own.iter().flatten())
                 .for_each(|(x, y)| *x += y);
+            if let Some(share) = self.share() {
+                let cells = by.iter_mut().flatten().zip(by_scored.iter().flatten());
+                cells.for_each(|(x, g)| *x += share * g);
+            }
         }
         for (node, g) in by.iter().enumerate() {
             let map = &mut found.maps[usize::from(node >= self.graph.users.len())];
@@ -312,7 +351,7 @@ impl Naive {
         let (_, layers) = self.forward(of);
         let squares = of.rows.iter().zip(self.held());
         let squares = squares.map(|(x, held)| held * x.iter().map(|x| x * x).sum::<f64>());
-        self.head(&layers[layers.len() - 1], 0).0 + 0.5 * squares.sum::<f64>()
+        self.head(&self.scored(&layers), 0).0 + 0.5 * squares.sum::<f64>()
     }
 
     /// The embeddings, the losses of epochs and the means of gradients.
@@ -340,8 +379,8 @@ impl Naive {
                 moments.step((rate, batch as i32 + 1), x, g);
             }
         }
-        let (_, mut layers) = self.forward(&of);
-        (layers.pop().unwrap(), losses, moments)
+        let (_, layers) = self.forward(&of);
+        (self.scored(&layers), losses, moments)
     }
 }
 
@@ -349,7 +388,7 @@ impl Naive {
 fn cover() -> Vec<Settings> {
     use Activation::{Identity, Relu, Tanh};
     use Features::{Attributes, Both, Embeddings};
-    use HeadName::{AllPairs, Bpr};
+    use HeadName::{AllPairs, Bpr, Logistic, Squared};
     use SelfWeights::{Free, Tied};
     use Weights::{Separate, Shared};
     [
@@ -360,11 +399,19 @@ fn cover() -> Vec<Settings> {
         (Bpr, 1, Tanh, Free, Separate, Both),
         (Bpr, 2, Tanh, Tied, Separate, Attributes),
         (Bpr, 3, Relu, Free, Shared, Embeddings),
+        (Logistic, 1, Identity, Tied, Separate, Embeddings),
+        (Squared, 1, Tanh, Free, Separate, Embeddings),
+        (Logistic, 2, Tanh, Free, Separate, Both),
+        (Squared, 2, Identity, Tied, Shared, Both),
+        (Squared, 3, Tanh, Tied, Separate, Embeddings),
+        (Logistic, 3, Relu, Free, Separate, Embeddings),
     ]
     .into_iter()
+    .enumerate()
     .map(
-        |(loss, layers, activation, self_weights, weights, features)| Settings {
+        |(at, (loss, layers, activation, self_weights, weights, features))| Settings {
             features,
+            readout: [Readout::Mean, Readout::Last][at / 2 % 2],
             rank: 5,
             layers,
             activation,
@@ -375,6 +422,8 @@ fn cover() -> Vec<Settings> {
             rate: Some(0.05),
             loss,
             alpha0: (loss == AllPairs).then_some(0.2),
+            negatives: loss.draws().then_some(layers),
+            noise_power: if loss == Logistic { 0.75 } else { 0.0 },
             ..Settings::default()
         },
     )
@@ -414,20 +463,35 @@ fn means(bed: &Bed, settings: &Settings, step: u64) -> [Nodes; 5] {
 /// After the first step the mean of gradients is a tenth of the gradient.
 #[test]
 fn gradients_are_differences_of_the_loss() {
-    let mut bed = described(&small());
+    let mut beds = [
+        described(&small()),
+        described(&small()),
+        described_and_linked(&small(), true, IoMode::Mmap),
+        described_and_linked(&small(), false, IoMode::Mmap),
+    ];
+    let divided = [
+        Normalization::Symmetric,
+        Normalization::RandomWalk,
+        Normalization::Symmetric,
+        Normalization::None,
+    ];
     for (at, cover) in cover().into_iter().enumerate() {
+        let bed = &mut beds[at % 4];
         let settings = Settings {
-            normalization: [Normalization::Symmetric, Normalization::RandomWalk][at % 2],
+            normalization: divided[at % 4],
+            init_scale: if at % 4 == 3 { 0.1 } else { 1.0 },
+            user_edge_weight: 1.5,
+            product_edge_weight: 0.25,
             epochs: 1,
             batches: Some(1),
             ..cover
         };
-        let trained = train(&mut bed, &settings).unwrap();
-        let naive = Naive::new(&bed, &settings);
+        let trained = train(bed, &settings).unwrap();
+        let naive = Naive::new(bed, &settings);
         let mut of = naive.start();
         let (loss, mut gradient) = naive.gradient(&of, 0);
         assert!((trained.objectives[0] - loss).abs() < 1e-5 * loss);
-        let engine = means(&bed, &settings, 1);
+        let engine = means(bed, &settings, 1);
         let (mut looked, mut bent) = (0, 0);
         for (table, found) in engine.iter().enumerate() {
             let every = if table == 0 { 7 } else { 1 };
@@ -510,9 +574,8 @@ fn training_is_that_of_the_whole_computation() {
 #[test]
 fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
     let rows = some_rows(20_000, 5);
-    let mut reference = described(&rows);
-    let mut other = bed(&rows, IoMode::Pread);
-    describe(&mut other);
+    let mut reference = described_and_linked(&rows, true, IoMode::Mmap);
+    let mut other = described_and_linked(&rows, true, IoMode::Pread);
     other.found.world.backwards = true;
     for settings in cover().into_iter().skip(1).step_by(2) {
         let settings = Settings {
@@ -544,7 +607,7 @@ fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
 
 #[test]
 fn a_run_goes_on_from_a_pause_and_frees_what_nobody_reads() {
-    let mut bed = described(&some_rows(6000, 5));
+    let mut bed = described_and_linked(&some_rows(6000, 5), true, IoMode::Mmap);
     for settings in cover().into_iter().skip(2).step_by(2) {
         let settings = Settings {
             rank: 6,
@@ -554,11 +617,12 @@ fn a_run_goes_on_from_a_pause_and_frees_what_nobody_reads() {
         };
         let expected = train(&mut bed, &settings).unwrap();
         let blocks = bed.input.user.blocks() + bed.input.product.blocks();
-        // Degrees, learnt rows with both means, the first layer where it is another; a layer each and its sums over neighbours; the
-        // roots of Grams; matrices with theirs.
+        // Degrees, learnt rows with both means, the first layer where it is another; a layer each and its sums over neighbours, and their
+        // mean; the roots of Grams; matrices with theirs.
         let learnt = if settings.learns_rows() { 3 } else { 0 };
         let features = u32::from(settings.reads_attributes());
         let tables = 1 + learnt + features + 2 * settings.layers;
+        let tables = tables + u32::from(settings.readout == Readout::Mean);
         let roots = if settings.loss == HeadName::AllPairs {
             2
         } else {

@@ -1,7 +1,6 @@
 //! LightGCN end to end in one process: against the whole computation in f64 (its gradients against differences of its loss),
 //! whatever must not matter, and a planted structure.
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array};
 use kernels::Simd;
 use model::Training;
 use model::graph::Normalization;
@@ -9,14 +8,12 @@ use model::graph::lightgcn::schedule::MEANS;
 use model::graph::lightgcn::{HeadName, LightGcn, Settings};
 use model::graph::tiles::Caches;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use store::IoMode;
-use tables::EdgeSpec;
-use tensor::{Grid, KeyRange, Mode, News, Program, TableId};
+use tensor::{Grid, KeyRange, News, Program, TableId};
 use tests::graph::{Graph, Moments, Nodes, numbers, small};
-use tests::ingested::{DAY, Row, inputs, parquet_of, some_rows};
+use tests::ingested::{DAY, Row, some_rows};
 use tests::inline::InlineError;
-use tests::linked;
+use tests::linked::linked_bed;
 use tests::tiled::{BY_RANGES, Bed, bed};
 
 /// The tables of a model as bytes, and the objective of every epoch.
@@ -55,21 +52,13 @@ fn train_with(bed: &mut Bed, settings: &Settings, caches: Caches) -> Result<Trai
 struct Naive {
     settings: Settings,
     graph: Graph,
-    /// Edges of nodes of one mode: who takes, from whom, and how much.
-    links: Vec<(usize, usize, f64)>,
 }
 
 impl Naive {
     fn new(bed: &Bed, settings: &Settings) -> Self {
-        let mut graph = Graph::of(bed);
-        let links = links(bed, settings, &graph.users, &graph.products);
-        for &(from, _, weight) in &links {
-            graph.degrees[from] += weight;
-        }
         Naive {
-            links,
             settings: settings.clone(),
-            graph,
+            graph: Graph::of(bed).linked(bed, |mode| settings.edge_weight(mode)),
         }
     }
 
@@ -83,35 +72,13 @@ impl Naive {
         self.graph.start(seed, rank as usize, init_scale)
     }
 
-    /// Â of nodes, or its transpose.
-    fn layer(&self, nodes: &Nodes, back: bool) -> Nodes {
-        let (graph, normalization) = (&self.graph, self.settings.normalization);
-        let mut out = graph.neighbours(normalization, nodes);
-        let power = |node: usize| {
-            let mode = if node < graph.users.len() {
-                Mode::User
-            } else {
-                Mode::Product
-            };
-            graph.degrees[node].powf(f64::from(normalization.power(mode).0) / 2.0)
-        };
-        for &(from, to, weight) in &self.links {
-            // A node of no degree is nothing, whatever leads to it.
-            let sound = graph.degrees[from] > 0.0 && graph.degrees[to] > 0.0;
-            let by = weight * power(from) * power(to);
-            let (at, other) = if back { (to, from) } else { (from, to) };
-            for k in 0..nodes[0].len() {
-                out[at][k] += if sound { by * nodes[other][k] } else { 0.0 };
-            }
-        }
-        out
-    }
-
     /// The mean over layers, or what it is to gradients.
     fn smooth(&self, nodes: &Nodes, back: bool) -> Nodes {
         let (mut sum, mut last) = (nodes.clone(), nodes.clone());
         for _ in 0..self.settings.layers {
-            last = self.layer(&last, back);
+            last = self
+                .graph
+                .neighbours(self.settings.normalization, &last, back);
             for (sum, last) in sum.iter_mut().zip(&last) {
                 sum.iter_mut().zip(last).for_each(|(sum, x)| *sum += x);
             }
@@ -124,8 +91,12 @@ impl Naive {
     /// The loss of embeddings and its gradient by them, of a batch counted from 0 over all epochs.
     fn head(&self, e: &Nodes, batch: u32) -> (f64, Nodes) {
         let (seed, count) = (self.settings.seed, self.settings.batches());
-        self.graph
-            .head(self.settings.head(), (seed, count), e, batch)
+        self.graph.head(
+            (self.settings.head(), self.settings.noise_power),
+            (seed, count),
+            e,
+            batch,
+        )
     }
 
     /// The gradient by parameters, with what regularizes them.
@@ -167,63 +138,7 @@ impl Naive {
     }
 }
 
-/// The edges of a bed, times what they count.
-fn links(
-    bed: &Bed,
-    settings: &Settings,
-    users: &[u32],
-    products: &[u32],
-) -> Vec<(usize, usize, f64)> {
-    let mut links = Vec::new();
-    for (mode, edges) in &bed.found.data.edges {
-        let (rows, first) = match mode {
-            Mode::User => (users, 0),
-            _ => (products, users.len()),
-        };
-        let place = |row: u32| first + rows.binary_search(&row).unwrap();
-        let by = settings.edge_weight(*mode);
-        let entries = linked::entries(&bed.found, *mode, &edges.forward).into_iter();
-        links.extend(
-            entries.map(|((from, to), weight)| (place(from), place(to), by * f64::from(weight))),
-        );
-    }
-    links
-}
-
-/// A bed with edges between users, one way or both, and weighted ones between products, loops among them.
-fn linked_bed(rows: &[Row], directed: bool, mode: IoMode) -> Bed {
-    let mut bed = bed(rows, mode);
-    let list = |count: i64, ids: i64, by: i64| {
-        let edge = |i: i64| (i * 7 % ids, (i * i + by) % ids, 0.5 + (i % 3) as f64);
-        let edges: Vec<(i64, i64, f64)> = (0..count).map(edge).collect();
-        let ends = |of: fn(&(i64, i64, f64)) -> i64| -> ArrayRef {
-            Arc::new(edges.iter().map(of).collect::<Int64Array>())
-        };
-        let weights: Float64Array = edges.iter().map(|edge| Some(edge.2)).collect();
-        parquet_of(
-            vec![
-                ("a", ends(|edge| edge.0)),
-                ("b", ends(|edge| edge.1)),
-                ("w", Arc::new(weights)),
-            ],
-            100,
-        )
-    };
-    let users = EdgeSpec {
-        directed,
-        ..linked::spec(Mode::User)
-    };
-    let products = EdgeSpec {
-        weight: Some("w".to_owned()),
-        ..linked::spec(Mode::Product)
-    };
-    for (list, spec) in [(list(90, 40, 3), users), (list(200, 200, 1), products)] {
-        linked::link(&mut bed.found, &inputs(&[list]), &spec).unwrap();
-    }
-    bed
-}
-
-fn heads() -> [Settings; 2] {
+fn heads() -> [Settings; 4] {
     let settings = Settings {
         rank: 5,
         init_scale: 1.0,
@@ -237,6 +152,17 @@ fn heads() -> [Settings; 2] {
         Settings {
             loss: HeadName::AllPairs,
             alpha0: Some(0.2),
+            ..settings.clone()
+        },
+        Settings {
+            loss: HeadName::Logistic,
+            negatives: Some(2),
+            noise_power: 0.75,
+            ..settings.clone()
+        },
+        Settings {
+            loss: HeadName::Squared,
+            negatives: Some(1),
             ..settings
         },
     ]
@@ -386,7 +312,7 @@ fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
 #[test]
 fn a_run_goes_on_from_a_pause_and_frees_what_nobody_reads() {
     let mut bed = bed(&some_rows(6000, 5), IoMode::Mmap);
-    for (head, layers) in heads().into_iter().zip([2, 0]) {
+    for (head, layers) in heads().into_iter().zip([2, 0, 1, 0]) {
         let settings = Settings {
             rank: 6,
             layers,

@@ -166,7 +166,7 @@ impl Side {
                         _ => {}
                     }
                 } else if settings.loss == Loss::Line {
-                    let share = ln(weight(count as u64, settings.noise_power())) - ln(noise);
+                    let share = ln(weight(f64::from(count), settings.noise_power())) - ln(noise);
                     more.push(if mode == Mode::User {
                         1.0
                     } else {
@@ -231,7 +231,7 @@ fn sequential(bed: &Bed, settings: &Settings) -> Trained {
     for one in 0..side {
         let (start, rows) = (products.starts[one as usize], products.joined.rows(one));
         let weights: Vec<f64> = (start..start + rows)
-            .map(|row| products.rows[row as usize * row_len(width) + width + COUNT] as u64)
+            .map(|row| f64::from(products.rows[row as usize * row_len(width) + width + COUNT]))
             .map(|count| weight(count, settings.noise_power()))
             .collect();
         noise.push((table(&weights), weights.iter().sum()));

@@ -3,11 +3,10 @@
 
 use kernels::Simd;
 use model::Training;
-use model::graph::gcn::Input;
 use model::graph::lightgcn::HeadName;
 use model::graph::tiles::Caches;
 use model::graph::ucmf::schedule::{CLASS_MEANS, MEANS};
-use model::graph::ucmf::{Settings, Ucmf};
+use model::graph::ucmf::{Input, Settings, Ucmf};
 use std::collections::BTreeMap;
 use store::IoMode;
 use tensor::attributes::AttributeKind;
@@ -201,7 +200,8 @@ impl Naive {
 
     fn head(&self, scored: &Nodes, batch: u32) -> (f64, Nodes) {
         let of = (self.settings.seed, self.settings.batches());
-        self.graph.head(self.settings.head(), of, scored, batch)
+        let head = (self.settings.head(), self.settings.noise_power);
+        self.graph.head(head, of, scored, batch)
     }
 
     /// The loss of a batch, of which the classifiers see no weight.
@@ -283,13 +283,14 @@ impl Naive {
 
 /// Every head, with and without labels of either mode.
 fn cover() -> Vec<Settings> {
-    use HeadName::{AllPairs, Bpr};
+    use HeadName::{AllPairs, Bpr, Logistic};
     [
         (AllPairs, 1.0, &BOTH[..], 1.0),
         (AllPairs, 0.5, &[], 0.0),
         (AllPairs, 0.25, &BOTH[1..], 0.0),
         (Bpr, 0.2, &BOTH[..1], 0.3),
         (Bpr, 0.5, &BOTH[1..], 2.0),
+        (Logistic, 0.5, &BOTH[1..], 0.5),
     ]
     .into_iter()
     .map(|(loss, temperature, labelled, cotraining)| Settings {
@@ -523,7 +524,7 @@ fn a_run_goes_on_from_a_pause_and_frees_what_nobody_reads() {
         // Degrees, learnt rows with both means, and what is scored; the roots of Grams; classifiers with their means.
         let roots = match settings.loss {
             HeadName::AllPairs => 2,
-            HeadName::Bpr => 0,
+            _ => 0,
         };
         let classifiers = 3 * settings.labels.len() as u32;
         assert_eq!(

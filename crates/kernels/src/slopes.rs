@@ -10,6 +10,7 @@
 use crate::losses::{BernoulliPoisson, Logistic, Loss, Poisson, Shape, Squared};
 use crate::rows::Rows;
 use crate::simd::{Kernel, Simd};
+use crate::spmm::Weights;
 use crate::vector::Vector;
 use crate::{LANES, WIDTH_MAX};
 
@@ -19,15 +20,15 @@ const GROUP: usize = 4;
 /// Parts of one in which losses are counted.
 const PARTS: f64 = (1 << 20) as f64;
 
-/// A loss from which on training has gone astray, and its sum with it.
-const MOST: f32 = 4_096.0;
+/// A loss from which on training has gone astray, and its sum with it: it is that of a value of 23,000 with a score of 0.
+const MOST: f32 = 268_435_456.0;
 
 /// A sum of losses, the same in whatever order they came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses(i64);
 
 impl Losses {
-    /// No number where one of the losses was none, or 4,096 and more.
+    /// No number where one of the losses was none or 2^28 and more, or all together are 2^43 and more.
     pub fn total(self) -> f64 {
         if self.0 == i64::MAX {
             f64::NAN
@@ -52,7 +53,8 @@ impl Losses {
     }
 }
 
-/// `sums` += Σ f'(x · y, target) y over the rows y that `ids` name, in their order, for the row x; the sum of f(x · y, target).
+/// `sums` += Σ f'(x · y, target) y over the rows y that `ids` name, in their order, for the row x; the sum of f(x · y, target). There is
+/// one target, or one an id.
 ///
 /// `ids` may be a part of a line: what is there is added to.
 ///
@@ -60,7 +62,7 @@ impl Losses {
 /// Where lengths disagree, or an id has no row.
 pub fn slopes(
     simd: Simd,
-    (loss, target): (Loss, f32),
+    (loss, targets): (Loss, Weights<'_>),
     rows: Rows<'_>,
     own: &[f32],
     ids: &[u32],
@@ -72,8 +74,11 @@ pub fn slopes(
         own.len() == width && sums.len() == width,
         "rows of one width"
     );
+    if let Weights::Each(targets) = targets {
+        assert_eq!(targets.len(), ids.len(), "a target an id");
+    }
     let line = Line {
-        target,
+        targets,
         rows,
         own,
         ids,
@@ -88,7 +93,7 @@ pub fn slopes(
 }
 
 struct Line<'a> {
-    target: f32,
+    targets: Weights<'a>,
     rows: Rows<'a>,
     own: &'a [f32],
     ids: &'a [u32],
@@ -139,7 +144,11 @@ fn group<V: Vector, S: Shape>(line: &mut Line<'_>, shape: S, at: usize, some: us
     let mut by = [V::splat(0.0); GROUP];
     let mut losses = Losses::default();
     for k in 0..some {
-        let (value, slope) = shape.at(scores[k].first(), line.target);
+        let target = match line.targets {
+            Weights::All(target) => target,
+            Weights::Each(targets) => targets[at + k],
+        };
+        let (value, slope) = shape.at(scores[k].first(), target);
         losses = losses.and(Losses::of(value));
         by[k] = V::splat(slope);
     }

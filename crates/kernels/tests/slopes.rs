@@ -1,7 +1,7 @@
 //! Scores and gradients of a line against a naive f64 reference, bit for bit across instruction sets and wherever lines are cut.
 
 use kernels::losses::Loss;
-use kernels::{Losses, Rows, Simd, slopes};
+use kernels::{Losses, Rows, Simd, Weights, slopes};
 use proptest::prelude::*;
 
 /// Deterministic numbers for data; their quality does not matter here.
@@ -21,12 +21,13 @@ impl Numbers {
     }
 }
 
-/// Rows of two blocks, the second shorter, a row of one's own and ids.
+/// Rows of two blocks, the second shorter, a row of one's own and ids, with targets.
 struct Case {
     width: usize,
     blocks: [Vec<f32>; 2],
     own: Vec<f32>,
     ids: Vec<u32>,
+    targets: Vec<f32>,
 }
 
 impl Case {
@@ -35,30 +36,41 @@ impl Case {
         let blocks = [32, 9].map(|rows| (0..rows * width).map(|_| numbers.signed()).collect());
         let own = (0..width).map(|_| numbers.signed()).collect();
         let ids = (0..count).map(|_| numbers.next() % 41).collect();
+        let targets = (0..count).map(|_| (numbers.next() % 2) as f32).collect();
         Case {
             width,
             blocks,
             own,
             ids,
+            targets,
         }
     }
 
+    /// With targets of 1.
     fn run(&self, simd: Simd, loss: Loss, ids: &[u32], sums: &mut [f32]) -> Losses {
+        self.run_to(simd, (loss, Weights::All(1.0)), ids, sums)
+    }
+
+    fn run_to(&self, simd: Simd, of: (Loss, Weights<'_>), ids: &[u32], sums: &mut [f32]) -> Losses {
         let blocks = self.blocks.each_ref().map(Vec::as_slice);
         let rows = Rows::new(&blocks, 5, self.width);
-        slopes(simd, (loss, 1.0), rows, &self.own, ids, sums)
+        slopes(simd, of, rows, &self.own, ids, sums)
     }
 
     /// The sums in f64 and the sum of losses; with each the size of its terms.
-    fn reference(&self, loss: Loss) -> (Vec<(f64, f64)>, f64) {
+    fn reference(&self, loss: Loss, targets: &[f32]) -> (Vec<(f64, f64)>, f64) {
         let (mut sums, mut total) = (vec![(0.0, 0.0); self.width], 0.0);
-        for &id in &self.ids {
+        for (&id, &target) in self.ids.iter().zip(targets) {
             let row = &self.blocks[id as usize / 32][id as usize % 32 * self.width..][..self.width];
             let products = self.own.iter().zip(row);
             let score: f64 = products.map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
+            let target = f64::from(target);
             let (value, slope) = match loss {
-                Loss::Squared => (0.5 * (score - 1.0).powi(2), score - 1.0),
-                _ => ((-score).exp().ln_1p(), -1.0 / (1.0 + score.exp())),
+                Loss::Squared => (0.5 * (score - target).powi(2), score - target),
+                _ => (
+                    score.exp().ln_1p() - score * target,
+                    1.0 / (1.0 + (-score).exp()) - target,
+                ),
             };
             total += value;
             for (sum, &y) in sums.iter_mut().zip(row) {
@@ -80,15 +92,21 @@ proptest! {
         seed in any::<u64>(),
         vectors in 1_usize..=32,
         count in 0_usize..60,
-        squared in any::<bool>(),
+        (squared, each) in (any::<bool>(), any::<bool>()),
     ) {
         let case = Case::new(seed, 16 * vectors, count);
         let loss = if squared { Loss::Squared } else { Loss::Logistic };
-        let (exact, total) = case.reference(loss);
+        let ones = vec![1.0; count];
+        let (targets, told) = if each {
+            (&case.targets, Weights::Each(&case.targets))
+        } else {
+            (&ones, Weights::All(1.0))
+        };
+        let (exact, total) = case.reference(loss, targets);
         let mut first: Option<(Vec<u32>, Losses)> = None;
         for simd in Simd::available() {
             let mut sums = vec![0.0; case.width];
-            let losses = case.run(simd, loss, &case.ids, &mut sums);
+            let losses = case.run_to(simd, (loss, told), &case.ids, &mut sums);
             for (sum, (exact, sizes)) in sums.iter().zip(&exact) {
                 prop_assert!((f64::from(*sum) - exact).abs() <= 2e-5 * (sizes + 1.0), "{sum} instead of {exact}");
             }
@@ -115,7 +133,7 @@ proptest! {
 #[test]
 fn a_loss_out_of_bounds_spoils_the_sum() {
     let mut case = Case::new(1, 16, 5);
-    case.own.fill(1e4);
+    case.own.fill(1e10);
     for loss in [Loss::Squared, Loss::Logistic] {
         let spoilt = case.run(Simd::detect(), loss, &case.ids, &mut [0.0; 16]);
         assert!(spoilt.total().is_nan() && spoilt.and(Losses::default()).total().is_nan());

@@ -213,7 +213,7 @@ mod tests {
             "[model]\n  rank = 0\nepochs = \"ten\"\n",
             &[
                 "job.toml:2:10: `model.rank` must be a whole number from 1 to 512, not 0",
-                "job.toml:3:10: `model.epochs` must be a whole number from 1 to 100000, not \"ten\"",
+                "job.toml:3:10: `model.epochs` must be a whole number from 0 to 100000, not \"ten\"",
             ],
         );
         check(

@@ -454,10 +454,11 @@ pub const KEYS: &[Key] = &[
     ),
     count(
         "model.epochs",
-        1,
+        0,
         100_000,
         Some("10"),
-        "Passes over all modes; of `spectral` and `filter`, iterations. `lightgcn`, `gcn` and `ucmf` need more than the others: 20 to 50.",
+        "Passes over all modes; of `spectral` and `filter`, iterations. `lightgcn`, `gcn` and `ucmf` need more than the others: 20 to 50. 0 is for \
+         `gcn` with `initial_weights`.",
     ),
     real(
         "model.regularization",
@@ -659,21 +660,23 @@ pub const KEYS: &[Key] = &[
         "logistic",
         "`sgd`: what is minimised. `squared` fits values, `bpr` ranks; the two of Poisson cover every cell with factors of 0 or more. \
          `lightgcn`, `gcn`, `ucmf`: `all-pairs`, which is their own where the key is absent and holds scores of interactions to 1 and those of all \
-         pairs to 0, or `bpr`.",
+         pairs to 0, or `bpr`, `logistic` or `squared`.",
     ),
     count(
         "model.negatives",
         0,
         1000,
         None,
-        "`sgd`, `line`: negatives drawn for an interaction. Absent: 5 for `line`, 4 for `logistic`, 1 for `bpr`, else none.",
+        "`sgd`, `line`: negatives drawn for an interaction. Absent: 5 for `line`, 4 for `logistic`, 1 for `bpr`, else none. `lightgcn`, \
+         `gcn`, `ucmf`: of the losses `logistic` and `squared`, up to 100, of which each costs a pass over the interactions. Absent: 1 and none.",
     ),
     real(
         "model.noise_power",
         0.0,
         2.0,
         None,
-        "`sgd`, `line`: products are drawn in proportion to this power of their count. Absent: 0.75 for `line`, 0.5 for `logistic`, else 0.",
+        "`sgd`, `line`: products are drawn in proportion to this power of their count. Absent: 0.75 for `line`, 0.5 for `logistic`, else 0. \
+         `lightgcn`, `gcn`, `ucmf`: the same with their negatives, of which each product is one about once at 0. Absent: 0.",
     ),
     choice(
         "model.optimizer",
@@ -687,7 +690,7 @@ pub const KEYS: &[Key] = &[
         1e-12,
         1e6,
         None,
-        "`sgd`, `line`, `lightgcn`, `gcn`, `ucmf`: the length of a step. Absent: 0.1; of the graph's and of `ucmf`, whose steps are Adam's, 0.05 for `all-pairs`, and 0.01 for `bpr` and where `gcn` reads attributes.",
+        "`sgd`, `line`, `lightgcn`, `gcn`, `ucmf`: the length of a step. Absent: 0.1; of the graph's and of `ucmf`, whose steps are Adam's, 0.05 for `all-pairs` and `squared`, and 0.01 for `bpr`, `logistic` and where `gcn` reads attributes.",
     ),
     real(
         "model.decay",
@@ -711,7 +714,7 @@ pub const KEYS: &[Key] = &[
         10_000,
         None,
         "`lightgcn`, `gcn`, `ucmf`: parts of an epoch, dealt by hash, each with a step and all layers of its own: more of them learn more in an epoch, \
-         which takes longer in the same measure. Absent: 20 for `bpr`, 4 for `all-pairs`.",
+         which takes longer in the same measure. Absent: 20 for `bpr` and `logistic`, 4 for `all-pairs` and `squared`.",
     ),
     choice(
         "model.activation",
@@ -719,6 +722,14 @@ pub const KEYS: &[Key] = &[
         &[],
         "identity",
         "`gcn`: what each layer but the last goes through, number by number. `identity` leaves a linear model.",
+    ),
+    choice(
+        "model.readout",
+        &["last", "mean"],
+        &[],
+        "mean",
+        "`gcn`: what is scored: the last layer, or the mean of all layers and of what the first one reads, as in `lightgcn`. The mean keeps what \
+         a row has of its own, however many layers average.",
     ),
     choice(
         "model.self_weights",
@@ -793,7 +804,7 @@ pub const KEYS: &[Key] = &[
         0.0,
         1e6,
         None,
-        "What an edge of [input.user_edges], times its weight, counts. `lightgcn`: beside an interaction, in layers and degrees; absent: 1. \
+        "What an edge of [input.user_edges], times its weight, counts. `lightgcn`, `gcn`: beside an interaction, in layers and degrees; absent: 1. \
          `als`: how strongly users are held to the mean of those they have edges to; absent: 0. 0: edges are not used.",
     ),
     real(
@@ -839,9 +850,15 @@ pub const KEYS: &[Key] = &[
         "model.initial_products",
         "Parquet files with products' first factors, as of an earlier model: a column of ids (named as in the data, or `id`) and one of lists, or one a factor. Products without a row start as ever.",
     ),
+    text(
+        "model.initial_weights",
+        "`gcn`: the place of an earlier model of the kind, whose matrices of layers and attributes this one begins with. With `epochs` = 0 and \
+         `features` = \"attributes\" nothing is trained: users and products that the earlier model never saw are embedded from their attributes \
+         and neighbours.",
+    ),
     texts(
         "model.initial_users",
-        "The same of users, for descent (`sgd`, `line`), and for solvers of `als` that go on from last factors (`cg`, `subspace`, and `auto` above rank 32).",
+        "The same of users, for `lightgcn`, `gcn` and descent (`sgd`, `line`), and for solvers of `als` that go on from last factors (`cg`, `subspace`, and `auto` above rank 32).",
     ),
     texts(
         "model.initial_time",

@@ -5,7 +5,7 @@
 use crate::driver::Pace;
 use model::Stopping;
 use model::forecast::Forecast;
-use model::graph::gcn::{Features, SelfWeights, Weights};
+use model::graph::gcn::{Features, Readout, SelfWeights, Weights};
 use model::graph::lightgcn::HeadName;
 use model::graph::{Activation, Edges, Normalization};
 use model::sgd::{Loss, Optimizer};
@@ -412,6 +412,8 @@ pub struct Model {
     pub filter_linear: bool,
     /// What the layers of a graph convolution go through.
     pub activation: Activation,
+    /// What of the layers is scored.
+    pub readout: Readout,
     /// What a row's own layer is multiplied with.
     pub self_weights: SelfWeights,
     /// Whose matrices layers have.
@@ -434,6 +436,8 @@ pub struct Model {
     pub initial_time: Vec<Location>,
     /// The same of contexts.
     pub initial_contexts: Vec<Location>,
+    /// The place of a model whose matrices this one begins with.
+    pub initial_weights: Option<Location>,
 }
 
 impl Model {
@@ -444,11 +448,10 @@ impl Model {
             ModelKind::Sgd | ModelKind::Line => {
                 self.loss == Loss::Squared && self.negatives.unwrap_or(0) == 0
             }
-            ModelKind::Spectral
-            | ModelKind::Filter
-            | ModelKind::LightGcn
-            | ModelKind::Gcn
-            | ModelKind::Ucmf => false,
+            ModelKind::LightGcn | ModelKind::Gcn | ModelKind::Ucmf => {
+                self.head == HeadName::Squared && self.negatives.unwrap_or(0) == 0
+            }
+            ModelKind::Spectral | ModelKind::Filter => false,
         }
     }
 }

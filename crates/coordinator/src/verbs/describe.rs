@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use tensor::{Attribute, AttributeKind, ByteSize, ContextAxis, DataSet};
 
 /// Opens a place that must be there already: looking makes nothing.
-fn open(at: &Location) -> Result<Depot, Failure> {
+pub(super) fn open(at: &Location) -> Result<Depot, Failure> {
     if at.as_path().is_some_and(|path| !path.is_dir()) {
         return Err(Failure::new(
             Refusal::Unavailable,

@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::job::settings::{self, ModelTime, Workers};
 use crate::output::VerbOutput;
 use indicatif::HumanCount;
+use model::graph::Head;
 use model::sgd::Loss;
 use plan::Refusal;
 use plan::estimate::{Attributes, Estimate, Workload};
@@ -139,24 +140,28 @@ fn columns_beside(model: &settings::Model) -> u64 {
 
 /// Passes over the interactions in which an epoch of a graph model gathers rows.
 fn products_of(model: &settings::Model) -> u64 {
-    // Each layer in both directions, forwards and back; and the gradients, of a batch each.
-    let layered = |batches: u32, layers: u32| u64::from(batches) * 4 * u64::from(layers) + 2;
+    // Each layer in both directions, forwards and back; and the gradients, of a batch each, with each rival.
+    let layered = |batches: u32, layers: u32, head: Head| {
+        u64::from(batches) * 4 * u64::from(layers) + 2 * u64::from(head.passes())
+    };
     match Algorithm::of(model) {
         Algorithm::Als(_) | Algorithm::Sgd(_) => 0,
         Algorithm::Spectral(_) | Algorithm::Filter(_) => 2,
-        Algorithm::LightGcn(settings) => layered(settings.batches(), settings.layers),
-        Algorithm::Gcn(settings) => layered(settings.batches(), settings.layers),
-        Algorithm::Ucmf(_) => 2,
+        Algorithm::LightGcn(settings) => {
+            layered(settings.batches(), settings.layers, settings.head())
+        }
+        Algorithm::Gcn(settings) => layered(settings.batches(), settings.layers, settings.head()),
+        Algorithm::Ucmf(settings) => layered(settings.batches(), 0, settings.head()),
     }
 }
 
 /// Passes over edges between rows of a mode in which an epoch gathers rows.
 fn products_of_edges(model: &settings::Model) -> u64 {
+    // Each layer, forwards and back, of a batch each.
+    let layered = |batches: u32, layers: u32| u64::from(batches) * 2 * u64::from(layers);
     match Algorithm::of(model) {
-        // Each layer, forwards and back, of a batch each.
-        Algorithm::LightGcn(settings) => {
-            u64::from(settings.batches()) * 2 * u64::from(settings.layers)
-        }
+        Algorithm::LightGcn(settings) => layered(settings.batches(), settings.layers),
+        Algorithm::Gcn(settings) => layered(settings.batches(), settings.layers),
         _ => 0,
     }
 }
@@ -166,9 +171,10 @@ fn kept_tables(model: &settings::Model) -> u64 {
     match Algorithm::of(model) {
         // Parameters, and Adam's two.
         Algorithm::LightGcn(_) | Algorithm::Ucmf(_) => 3,
-        // These, of each layer its rows and their sums over neighbours, and features where rows are not them.
+        // These, of each layer its rows and their sums over neighbours, features where rows are not them, and the mean of layers.
         Algorithm::Gcn(settings) => {
-            3 + 2 * u64::from(settings.layers) + u64::from(settings.reads_attributes())
+            let mean = u64::from(settings.share().is_some());
+            3 + 2 * u64::from(settings.layers) + u64::from(settings.reads_attributes()) + mean
         }
         _ => 0,
     }

@@ -4,6 +4,7 @@ use super::data::{named, unfit};
 use super::engine::Engine;
 use super::input::{self, LocalFile};
 use super::stored_model::Algorithm;
+use super::weights::{self, Earlier};
 use crate::cluster::InputFile;
 use crate::failure::Failure;
 use crate::job::files;
@@ -19,6 +20,8 @@ use tensor::{DataSet, DepotId, Digest, Imported, Mode, Read};
 pub struct Initial {
     surveys: Vec<(u32, VectorSurvey)>,
     opened: Vec<Arc<LocalFile>>,
+    /// Matrices of an earlier model.
+    pub weights: Option<Earlier>,
 }
 
 impl Initial {
@@ -71,12 +74,13 @@ pub async fn survey(
             let non_negative = settings.loss.covers_all_cells();
             (settings.rank, settings.columns(), non_negative)
         }
+        Algorithm::LightGcn(settings) => (settings.rank, settings.rank, false),
+        Algorithm::Gcn(settings) => {
+            all.weights = weights::earlier(engine, data, settings).await?;
+            (settings.rank, settings.rank, false)
+        }
         // They start from random rows, whatever there was before.
-        Algorithm::Spectral(_)
-        | Algorithm::Filter(_)
-        | Algorithm::LightGcn(_)
-        | Algorithm::Gcn(_)
-        | Algorithm::Ucmf(_) => return Ok(all),
+        Algorithm::Spectral(_) | Algorithm::Filter(_) | Algorithm::Ucmf(_) => return Ok(all),
     };
     let model = &engine.settings.model;
     for (mode, given) in [

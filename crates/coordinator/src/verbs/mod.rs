@@ -21,6 +21,7 @@ mod stored_model;
 mod train;
 mod tune;
 mod warnings;
+mod weights;
 
 use crate::cli::Command;
 use crate::failure::{Failure, Kind};

@@ -16,7 +16,7 @@ use plan::Refusal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use store::Cache;
-use tensor::{DataSet, DepotId, Digest, KeyRange, Mode, TableId, ViewSpec};
+use tensor::{Attribute, DataSet, DepotId, Digest, KeyRange, Mode, TableId, ViewSpec};
 
 /// The version under which programs read the tables of a stored model.
 const VERSION: u64 = 0;
@@ -90,11 +90,10 @@ impl Algorithm {
         match self {
             Algorithm::Als(settings) => settings.preset == Preset::Explicit,
             Algorithm::Sgd(settings) => settings.fits_values(),
-            Algorithm::Spectral(_)
-            | Algorithm::Filter(_)
-            | Algorithm::LightGcn(_)
-            | Algorithm::Gcn(_)
-            | Algorithm::Ucmf(_) => false,
+            Algorithm::LightGcn(settings) => settings.learning().fits_values(),
+            Algorithm::Gcn(settings) => settings.learning().fits_values(),
+            Algorithm::Ucmf(settings) => settings.learning().fits_values(),
+            Algorithm::Spectral(_) | Algorithm::Filter(_) => false,
         }
     }
 
@@ -232,6 +231,8 @@ fn lightgcn_settings(model: &settings::Model) -> lightgcn::Settings {
         batches: model.batches,
         loss: model.head,
         alpha0: model.alpha0,
+        negatives: model.negatives,
+        noise_power: model.noise_power.unwrap_or(0.0),
         rate: model.rate,
         regularization: model.regularization,
         normalization: model.normalization,
@@ -249,6 +250,7 @@ fn gcn_settings(model: &settings::Model) -> gcn::Settings {
         rank: model.rank,
         layers: model.layers,
         activation: model.activation,
+        readout: model.readout,
         self_weights: model.self_weights,
         weights: model.weights,
         features: model.features,
@@ -256,10 +258,14 @@ fn gcn_settings(model: &settings::Model) -> gcn::Settings {
         batches: model.batches,
         loss: model.head,
         alpha0: model.alpha0,
+        negatives: model.negatives,
+        noise_power: model.noise_power.unwrap_or(0.0),
         rate: model.rate,
         regularization: model.regularization,
         normalization: model.normalization,
         edges: model.edges,
+        user_edge_weight: model.user_edge_weight.unwrap_or(1.0),
+        product_edge_weight: model.product_edge_weight.unwrap_or(1.0),
         init_scale: model.init,
         seed: model.seed,
         tolerance: model.tolerance,
@@ -274,6 +280,8 @@ fn ucmf_settings(model: &settings::Model) -> ucmf::Settings {
         loss: model.head,
         alpha0: model.alpha0,
         rate: model.rate,
+        negatives: model.negatives,
+        noise_power: model.noise_power.unwrap_or(0.0),
         temperature: model.temperature,
         labels: model.labels.clone(),
         checks: model.label_checks.clone(),
@@ -349,6 +357,12 @@ pub struct Record {
     /// The epoch that it is of, where epochs were compared; else it is of the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<Best>,
+    /// The attributes that a graph convolution knows, as its matrices count them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<Mode, Vec<Attribute>>,
+    /// The model whose matrices it began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<Digest>,
     /// The tables that its first factors came from, where users brought them along.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub initial: BTreeMap<Mode, Digest>,
@@ -370,6 +384,8 @@ impl Record {
             forecast,
             stopping,
             best: None,
+            attributes: BTreeMap::new(),
+            weights: None,
             initial,
         }
     }

@@ -7,6 +7,7 @@ use super::ids;
 use super::initial::{self, Initial};
 use super::stored_model::{Algorithm, Record, Scorer, StoredModel, digest_of};
 use super::warnings;
+use super::weights::known;
 use crate::driver::{Outcome, Pace, Resume, StoredObject};
 use crate::failure::Failure;
 use crate::output::report::{BestReport, TrainReport, WorkReport};
@@ -19,13 +20,14 @@ use model::graph::gcn::{self, Gcn};
 use model::graph::lightgcn::LightGcn;
 use model::graph::spectral::{self, Spectral};
 use model::graph::tiles::Caches;
-use model::graph::ucmf::Ucmf;
+use model::graph::ucmf::{self, Ucmf};
 use model::sgd::{self, Sgd};
 use model::training::{Algorithm as InEpochs, Epochs};
-use model::{Best, Sampler, Stopping, TableVersion, Training};
+use model::{Best, Given, Sampler, Stopping, TableVersion, Training};
 use plan::Refusal;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use tensor::{DataSet, DepotId, Digest, Imported, SplitPart};
+use tensor::{DataSet, DepotId, Digest, Imported, Mode, SplitPart};
 
 /// Users of the sample that is evaluated after every epoch.
 const SAMPLE_USERS: u64 = 2000;
@@ -52,7 +54,7 @@ pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result
     let simd_name = simd(engine.settings.run.simd)?.path().name().to_owned();
     let stopping = engine.settings.model.stopping;
     let initial = initial::survey(engine, data, &algorithm).await?;
-    let record = record_of(engine, views, &algorithm, &initial);
+    let record = record_of(engine, (data, views), &algorithm, &initial);
     let run = run_key(b"train", data, &record)?;
     let depot = engine.depot(DepotId::MODEL)?;
     let term = depot.claim_term(Some(run)).await.map_err(failed)?;
@@ -189,7 +191,7 @@ pub async fn advance(
 ) -> Result<Advanced, Failure> {
     let algorithm = Algorithm::for_data(&engine.settings.model, data);
     let initial = initial::survey(engine, data, &algorithm).await?;
-    let record = record_of(engine, views, &algorithm, &initial);
+    let record = record_of(engine, (data, views), &algorithm, &initial);
     let run = run_key(b"tune", data, &record)?;
     let depot = engine.depot(DepotId::MODEL)?;
     let resume = resume(&depot, run).await?;
@@ -240,20 +242,32 @@ pub async fn advance(
 
 fn record_of(
     engine: &Engine<'_>,
-    views: &Views,
+    (data, views): (&DataSet, &Views),
     algorithm: &Algorithm,
     initial: &Initial,
 ) -> Record {
     let model = &engine.settings.model;
     let train = views.train_spec.clone();
     let (forecast, stopping) = (model.forecast, model.stopping);
-    Record::new(
-        algorithm.clone(),
-        train,
-        forecast,
-        stopping,
-        initial.digests(),
-    )
+    let earlier = initial.weights.as_ref();
+    let attributes = match algorithm {
+        Algorithm::Gcn(settings) => known(data, settings, earlier),
+        _ => BTreeMap::new(),
+    };
+    let attributes = attributes.into_iter();
+    Record {
+        attributes: attributes
+            .map(|(mode, known)| (mode, known.attributes))
+            .collect(),
+        weights: earlier.map(|earlier| earlier.digest),
+        ..Record::new(
+            algorithm.clone(),
+            train,
+            forecast,
+            stopping,
+            initial.digests(),
+        )
+    }
 }
 
 fn run_key(verb: &[u8], data: &DataSet, record: &Record) -> Result<Digest, Failure> {
@@ -323,21 +337,22 @@ async fn program(
             iterating(settings.low_pass(), data, views, watch)
         }
         Algorithm::LightGcn(settings) => {
-            let input = graph_input(data, views);
+            let input = graph_input(data, views, initial.given(data, settings.rank));
             let program = LightGcn::new(settings, input).map_err(|error| config(&error))?;
             Ok(watched(program, watch))
         }
         Algorithm::Gcn(settings) => {
             let input = gcn::Input {
-                graph: graph_input(data, views),
-                attributes: data.attributes.clone(),
+                graph: graph_input(data, views, initial.given(data, settings.rank)),
+                attributes: known(data, &settings, initial.weights.as_ref()),
+                matrices: initial.weights.as_ref().map(|of| of.matrices.clone()),
             };
             let program = Gcn::new(settings, input).map_err(|error| config(&error))?;
             Ok(watched(program, watch))
         }
         Algorithm::Ucmf(settings) => {
-            let input = gcn::Input {
-                graph: graph_input(data, views),
+            let input = ucmf::Input {
+                graph: graph_input(data, views, BTreeMap::new()),
                 attributes: data.attributes.clone(),
             };
             let program = Ucmf::new(settings, input).map_err(|error| config(&error))?;
@@ -347,13 +362,14 @@ async fn program(
 }
 
 /// What graph models train on.
-fn graph_input(data: &DataSet, views: &Views) -> graph::Input {
+fn graph_input(data: &DataSet, views: &Views, given: BTreeMap<Mode, Vec<Given>>) -> graph::Input {
     graph::Input {
         user: data.user.grid.clone(),
         product: data.product.grid.clone(),
         train: views.train.clone(),
         caches: Caches::default(),
         edges: data.edges.clone(),
+        given,
     }
 }
 
@@ -364,8 +380,8 @@ fn iterating(
     views: &Views,
     watch: Watch,
 ) -> Result<Box<dyn Training>, Failure> {
-    let program =
-        Spectral::new(settings, graph_input(data, views)).map_err(|error| config(&error))?;
+    let input = graph_input(data, views, BTreeMap::new());
+    let program = Spectral::new(settings, input).map_err(|error| config(&error))?;
     Ok(watched(program, watch))
 }
 

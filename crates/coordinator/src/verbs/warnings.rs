@@ -3,6 +3,7 @@
 use super::data::Views;
 use crate::job::settings::{Model, ModelKind, Preset, Settings};
 use model::graph::Edges;
+use model::graph::learning::HeadName;
 use model::sgd::Loss;
 use tensor::{DataSet, Mode};
 
@@ -47,7 +48,7 @@ fn idle_edges(model: &Model, data: &DataSet) -> Option<String> {
     let mode = data.edges.keys().find(|mode| !asked(mode))?;
     let edges = format!("the data have edges between {mode}s, which this model does not use");
     match model.kind {
-        ModelKind::LightGcn => None,
+        ModelKind::LightGcn | ModelKind::Gcn => None,
         ModelKind::Als => Some(format!(
             "{edges}: give `model.{mode}_edge_weight`, 0.1 or 0.3, or 0 to leave them aside"
         )),
@@ -55,9 +56,8 @@ fn idle_edges(model: &Model, data: &DataSet) -> Option<String> {
         | ModelKind::Line
         | ModelKind::Spectral
         | ModelKind::Filter
-        | ModelKind::Gcn
         | ModelKind::Ucmf => Some(format!(
-            "{edges}: kinds that do are \"lightgcn\" and \"als\""
+            "{edges}: kinds that do are \"lightgcn\", \"gcn\" and \"als\""
         )),
     }
 }
@@ -66,6 +66,7 @@ fn idle_edges(model: &Model, data: &DataSet) -> Option<String> {
 fn ignores_values(model: &Model) -> bool {
     match model.kind {
         ModelKind::Als => model.preset == Preset::Rendle,
+        ModelKind::LightGcn | ModelKind::Gcn if model.head == HeadName::Squared => false,
         ModelKind::Spectral | ModelKind::Filter | ModelKind::LightGcn | ModelKind::Gcn => {
             model.edges == Edges::Binary
         }

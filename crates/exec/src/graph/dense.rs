@@ -7,11 +7,12 @@ use crate::objects::{
 use crate::work::{Fetched, Held, Need, Output, Room, Work};
 use model::graph::adam::Moved;
 use model::graph::dense::{
-    LayerRows, back, first_matrix, forward, layer_bytes, step_matrix, through, weight_sums,
+    LayerRows, back, first_matrix, forward, layer_bytes, mean, step_matrix, through, weight_sums,
 };
 use model::graph::features::{features, matrix_sums};
+use model::graph::gcn::given::read;
 use model::graph::{
-    Activation, DenseBackOp, DenseOp, FeaturesBackOp, FeaturesOp, FirstMatrixOp, MatrixOp,
+    DenseBackOp, DenseOp, FeaturesBackOp, FeaturesOp, FirstMatrixOp, FirstNumbers, MatrixOp, MeanOp,
 };
 use plan::Failure;
 use std::borrow::Cow;
@@ -131,7 +132,7 @@ impl Whole for DenseBackOp {
     const WRITES: usize = 3;
 
     fn reads(&self) -> usize {
-        5 + usize::from(self.activation != Activation::Identity)
+        5 + usize::from(self.bends()) + usize::from(self.of_mean.is_some())
     }
 
     fn make(&self, room: &Room, came: &[Numbers], _: bool) -> Result<Vec<Held>, Failure> {
@@ -144,18 +145,25 @@ impl Whole for DenseBackOp {
         let (bytes, row_bytes) = (4 * gradients.len(), 4 * width(self.columns));
         let (rows, threads) = (of.degrees.len(), room.pool.current_num_threads());
         let beside = layer_bytes(self.columns, self.parts, rows, threads);
-        let blocks = if came.len() > 5 { 3 } else { 2 };
+        // The gradients are copied where they are not taken as they are.
+        let copies = self.bends() || self.share != 1.0;
+        let blocks = 2 + u64::from(copies);
         fits(blocks * bytes as u64 + beside, room.budget_bytes)?;
         let mut to = [room.buffers.take(bytes), room.buffers.take(bytes)];
         let sums = room.pool.install(|| {
             let mut slopes = Cow::Borrowed(gradients);
-            if let Some(made) = came.get(5) {
-                let slopes = slopes.to_mut();
-                through(room.simd, self, of.degrees, made.typed(), slopes);
+            if self.share != 1.0 {
+                slopes.to_mut().iter_mut().for_each(|g| *g *= self.share);
             }
+            if self.bends() {
+                let slopes = slopes.to_mut();
+                through(room.simd, self, of.degrees, came[5].typed(), slopes);
+            }
+            let by_mean = came.last().filter(|_| self.of_mean.is_some());
+            let slopes_and_mean = (&slopes[..], by_mean.map(Numbers::typed));
             let [to_sums, to_own] = &mut to;
             let to = (to_sums.typed_mut(), to_own.typed_mut());
-            back(room.simd, self, weights, of.degrees, &slopes, to);
+            back(room.simd, self, weights, of.degrees, slopes_and_mean, to);
             weight_sums(room.simd, self, of, &slopes)
         });
         let blocks = to.map(|block| held(block, row_bytes)).into_iter();
@@ -163,18 +171,51 @@ impl Whole for DenseBackOp {
     }
 }
 
+impl Whole for MeanOp {
+    const WRITES: usize = 1;
+
+    fn reads(&self) -> usize {
+        1 + self.layers as usize
+    }
+
+    fn make(&self, room: &Room, came: &[Numbers], gram: bool) -> Result<Vec<Held>, Failure> {
+        let (degrees, width) = (came[0].typed::<f64>(), width(self.columns));
+        let layers: Vec<&[f32]> = came[1..].iter().map(Numbers::typed).collect();
+        let bytes = 4 * degrees.len() * width;
+        fits(bytes as u64, room.budget_bytes)?;
+        let mut out = room.buffers.take(bytes);
+        out.bytes_mut().fill(0);
+        let gram = room.pool.install(|| {
+            mean(self, degrees, &layers, out.typed_mut());
+            gram.then(|| held_gram(room, width, out.typed()))
+        });
+        Ok(std::iter::once(held(out, 4 * width)).chain(gram).collect())
+    }
+}
+
 impl Whole for FirstMatrixOp {
     const WRITES: usize = 1;
 
     fn reads(&self) -> usize {
-        0
+        usize::from(self.first == FirstNumbers::Given)
     }
 
-    fn make(&self, room: &Room, _: &[Numbers], _: bool) -> Result<Vec<Held>, Failure> {
+    fn make(&self, room: &Room, came: &[Numbers], _: bool) -> Result<Vec<Held>, Failure> {
         let bytes = 4 * self.lines as usize * width(self.columns);
         fits(bytes as u64, room.budget_bytes)?;
         let mut out = AlignedBuf::zeroed(bytes);
-        first_matrix(self, out.typed_mut());
+        match came.first() {
+            Some(given) if given.typed::<u8>().len() == bytes => {
+                out.bytes_mut().copy_from_slice(given.typed());
+            }
+            Some(_) => {
+                return Err(bad_data(
+                    "a matrix of `initial_weights` is of another size than its model says"
+                        .to_owned(),
+                ));
+            }
+            None => first_matrix(self, out.typed_mut()),
+        }
         Ok(vec![held(out, 4 * width(self.columns))])
     }
 }
@@ -228,14 +269,18 @@ impl Whole for FeaturesOp {
         if !self.attributes.is_empty() {
             let words = rest.next().expect("it is read").typed::<u32>();
             as_many(words, degrees.len() * self.attributes.len())?;
-            known = rest.next().map(|matrix| (words, matrix.typed()));
+            known = rest
+                .next()
+                .map(|matrix| (read(&self.words, words), matrix.typed()));
         }
         let bytes = 4 * degrees.len() * width(self.columns);
         fits(bytes as u64, room.budget_bytes)?;
         let mut out = room.buffers.take(bytes);
         let learnt = rest.next().map(Numbers::typed);
-        room.pool
-            .install(|| features(self, degrees, known, learnt, out.typed_mut()));
+        room.pool.install(|| {
+            let known = known.as_ref().map(|(words, matrix)| (&words[..], *matrix));
+            features(self, degrees, known, learnt, out.typed_mut());
+        });
         Ok(vec![held(out, 4 * width(self.columns))])
     }
 }
@@ -254,7 +299,8 @@ impl Whole for FeaturesBackOp {
         let columns: usize = self.attributes.iter().map(|columns| columns.count()).sum();
         // Parts by attribute, and the whole.
         fits((16 * columns * width) as u64, room.budget_bytes)?;
-        let sums = room.pool.install(|| matrix_sums(self, gradients, words));
+        let words = read(&self.words, words);
+        let sums = room.pool.install(|| matrix_sums(self, gradients, &words));
         Ok(vec![held_row(&sums)])
     }
 }

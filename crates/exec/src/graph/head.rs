@@ -5,9 +5,9 @@ use crate::objects::{Numbers, bad_partition, block_written, fits, held, key_at, 
 use crate::pieces::{Gather, Pass, Passing};
 use crate::work::{Fetched, Need, Output, Room, Work};
 use model::als::Rows;
-use model::graph::head::{Pull, differences, undo, whole_bytes, whole_pull};
+use model::graph::head::{Pull, add_pass, whole_bytes, whole_pull};
 use model::graph::product::Sums;
-use model::graph::{Head, HeadOp, Loss, RivalsOp};
+use model::graph::{HeadOp, Loss, RivalsOp, Target};
 use plan::Failure;
 use store::AlignedBuf;
 use store::partition::Partition;
@@ -71,14 +71,13 @@ impl Work for RivalsWork {
         let (op, block, width) = (&self.op, self.block, self.width());
         fits(4 * own.len() as u64, self.room.budget_bytes)?;
         let mut out = self.room.buffers.take(4 * own.len());
-        let order = op.order(block, degrees);
         if self.undoes {
-            let against = op.order(op.against(block), other_degrees);
-            undo((&against, &order), width, (other, own), out.typed_mut());
+            let pairs = op.pairs(op.against(block), other_degrees, degrees);
+            op.undo(&pairs, width, (own, other), out.typed_mut());
             op.power.scale(width, degrees, out.typed_mut());
         } else {
-            let rivals = op.order(op.rivals_of(block), other_degrees);
-            differences((&order, &rivals), width, (own, other), out.typed_mut());
+            let pairs = op.pairs(block, degrees, other_degrees);
+            op.place(&pairs, width, (own, other), out.typed_mut());
         }
         self.out = Some(out);
         Ok(())
@@ -102,7 +101,7 @@ pub(super) struct HeadPass {
     width: usize,
     rows: u32,
     write: ObjectKey,
-    /// Of degrees, of the block's rows and, for all pairs, of the other table's Gram.
+    /// Of degrees, of the block's rows, for all pairs of the other table's Gram, and of what another pass has made.
     keys: Vec<ObjectKey>,
     started: Option<Started>,
 }
@@ -124,10 +123,9 @@ impl HeadPass {
         let block = block_written(task)?;
         let width = op.columns.next_multiple_of(16) as usize;
         let rows = op.rows.rows[block.0 as usize];
-        let all_pairs = matches!(op.head, Head::AllPairs { .. });
-        // Offsets, degree, row and gradient.
-        let row_bytes = 16 + 4 * width as u64 * 2;
-        let beside = if all_pairs {
+        // Offsets, degree, row, gradient and, onto another pass, that of it.
+        let row_bytes = 16 + 4 * width as u64 * (2 + u64::from(op.onto));
+        let beside = if op.alpha0.is_some() {
             whole_bytes(width, room.pool.current_num_threads())
         } else {
             0
@@ -137,12 +135,12 @@ impl HeadPass {
             read_at(task, 1)?,
             width,
             u64::from(rows) * row_bytes + Sums::bytes(width) + beside,
-            // What of a batch is picked out is 4 bytes an interaction at most.
-            Sums::piece_bytes(width) + 4,
+            // What of a batch is picked out is 4 bytes an interaction at most, and as many of its values.
+            Sums::piece_bytes(width) + if op.target == Target::Value { 8 } else { 4 },
             room.budget_bytes,
         )?;
         let partition_key = key_at(task, 0)?;
-        let places = 2..4 + usize::from(all_pairs);
+        let places = 2..4 + usize::from(op.alpha0.is_some()) + usize::from(op.onto);
         let keys = places.map(|place| key_at(task, place));
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
         let pass = HeadPass {
@@ -204,9 +202,12 @@ impl Pass for HeadPass {
         let (degrees, own) = (came[0].typed::<f64>(), came[1].typed::<f32>());
         let mut loss = pull.loss();
         room.pool.install(|| {
-            if let Head::AllPairs { alpha0 } = op.head {
+            if let Some(alpha0) = op.alpha0 {
                 let (gram, out) = (came[2].typed(), out.typed_mut());
                 loss += whole_pull(room.simd, alpha0, gram, width, own, out);
+            }
+            if let Some(so_far) = came.last().filter(|_| op.onto) {
+                add_pass(so_far.typed(), out.typed_mut());
             }
             op.power.scale(width, degrees, out.typed_mut());
         });

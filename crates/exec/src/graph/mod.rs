@@ -32,6 +32,7 @@ pub(crate) fn begin(task: &Task, op: GraphOp, room: &Room) -> Result<Box<dyn Wor
         GraphOp::Adam(op) => Box::new(adam::AdamWork::new(task, op, room)?),
         GraphOp::Dense(op) => Box::new(dense::WholeWork::new(task, op, room)?),
         GraphOp::DenseBack(op) => Box::new(dense::WholeWork::new(task, op, room)?),
+        GraphOp::Mean(op) => Box::new(dense::WholeWork::new(task, op, room)?),
         GraphOp::FirstMatrix(op) => Box::new(dense::WholeWork::new(task, op, room)?),
         GraphOp::Matrix(op) => Box::new(dense::WholeWork::new(task, op, room)?),
         GraphOp::Features(op) => Box::new(dense::WholeWork::new(task, op, room)?),

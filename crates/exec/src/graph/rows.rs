@@ -132,7 +132,7 @@ pub(super) struct StartWork {
     op: StartOp,
     block: BlockId,
     room: Room,
-    key: ObjectKey,
+    keys: Vec<ObjectKey>,
     writes: Vec<ObjectKey>,
     out: Option<AlignedBuf>,
 }
@@ -147,11 +147,12 @@ impl StartWork {
         let rows = u64::from(op.grid.rows[block.0 as usize]);
         let width = u64::from(op.columns.next_multiple_of(16));
         fits(rows * 4 * width, room.budget_bytes)?;
+        let keys = (0..=usize::from(op.given)).map(|place| key_at(task, place));
         Ok(StartWork {
+            keys: keys.collect::<Result<_, _>>()?,
             op,
             block,
             room: room.clone(),
-            key: key_at(task, 0)?,
             writes: task.writes.clone(),
             out: None,
         })
@@ -161,17 +162,19 @@ impl StartWork {
 impl Work for StartWork {
     fn next_need(&mut self) -> Result<Need, Failure> {
         Ok(match self.out {
-            None => whole(&[self.key]),
+            None => whole(&self.keys),
             Some(_) => Need::Nothing,
         })
     }
 
     fn compute(&mut self, fetched: Vec<Fetched>) -> Result<(), Failure> {
-        let came = all_numbers(&[self.key], fetched)?;
+        let came = all_numbers(&self.keys, fetched)?;
+        let given = came.get(1).map(Numbers::typed);
         let width = self.op.columns.next_multiple_of(16) as usize;
         let rows = self.op.grid.rows[self.block.0 as usize] as usize;
         let mut out = AlignedBuf::zeroed(rows * width * 4);
-        start_rows(&self.op, self.block, came[0].typed(), out.typed_mut());
+        let degrees = came[0].typed();
+        start_rows(&self.op, self.block, degrees, given, out.typed_mut());
         self.out = Some(out);
         Ok(())
     }

@@ -4,28 +4,37 @@
 //! tables.
 
 use super::heads::batch_loss;
-use super::ops::{Counts, LabelSums};
+use super::ops::{Counts, Head, LabelSums};
 use super::steps::StageRole;
 use crate::reduce::tree_sum;
-use crate::training::{Algorithm, TableVersion, counts, decode, misreduced, refuse};
+use crate::training::{Algorithm, TableVersion, counts, decode, imported, misreduced, refuse};
 use std::collections::BTreeMap;
-use tensor::{KeyRange, Mode, ProgramError, Reduced, Step};
+use tensor::{Imported, KeyRange, Mode, ProgramError, Reduced, Step};
 
 /// What a step's reduced partials are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Counts of blocks of a mode.
     Counts(Mode),
-    /// Losses of a batch.
+    /// Losses of a pass, by its place in the epoch.
     Loss(u32),
     /// What became of a mode's labels in a batch.
     Labels(Mode, u32),
+    /// First rows of a mode that users brought along.
+    Given(Mode),
     /// Nothing.
     Silent,
 }
 
 impl StageRole for Role {
     const SILENT: Role = Role::Silent;
+}
+
+impl Role {
+    /// Of the passes of a batch.
+    pub fn losses(batch: u32, head: Head) -> impl Fn(u32) -> Role {
+        move |pass| Role::Loss(batch * head.passes() + pass)
+    }
 }
 
 /// What differs between such models.
@@ -38,6 +47,9 @@ pub trait Batched: Send {
 
     /// Parts of an epoch.
     fn batches(&self) -> u32;
+
+    /// What is minimised.
+    fn head(&self) -> Head;
 
     /// Training ends where an epoch lowers the objective by a smaller share; 0: never.
     fn tolerance(&self) -> f64;
@@ -58,17 +70,19 @@ pub trait Batched: Send {
 /// Such a model in training.
 pub struct InBatches<M> {
     model: M,
-    /// The losses of the epoch's batches.
+    /// The losses of the epoch's passes.
     losses: Vec<f64>,
     /// What became of labels in them.
     labels: BTreeMap<(Mode, u32), LabelSums>,
+    imported: BTreeMap<Mode, Imported>,
 }
 
 impl<M: Batched> InBatches<M> {
     /// One that has heard nothing.
     pub fn of(model: M) -> Self {
         InBatches {
-            losses: vec![0.0; model.batches() as usize],
+            losses: vec![0.0; (model.batches() * model.head().passes()) as usize],
+            imported: BTreeMap::new(),
             labels: BTreeMap::new(),
             model,
         }
@@ -106,8 +120,12 @@ impl<M: Batched> Algorithm for InBatches<M> {
     fn heard(&mut self, role: Role, reduced: Reduced) -> Result<(), ProgramError> {
         match (role, reduced) {
             (Role::Counts(Mode::User), Reduced::Collect(partials)) => Self::count(&partials),
-            (Role::Loss(batch), Reduced::Collect(partials)) => {
-                self.losses[batch as usize] = batch_loss(&partials)?;
+            (Role::Loss(pass), Reduced::Collect(partials)) => {
+                self.losses[pass as usize] = batch_loss(&partials)?;
+                Ok(())
+            }
+            (Role::Given(mode), Reduced::Collect(partials)) => {
+                self.imported.insert(mode, imported(mode, &partials)?);
                 Ok(())
             }
             (Role::Labels(mode, batch), Reduced::Collect(partials)) => {
@@ -160,6 +178,10 @@ impl<M: Batched> Algorithm for InBatches<M> {
 
     fn kept(&self, epoch: u32) -> Vec<KeyRange> {
         self.model.kept(epoch)
+    }
+
+    fn imported(&self) -> BTreeMap<Mode, Imported> {
+        self.imported.clone()
     }
 
     fn offset(&self) -> f32 {

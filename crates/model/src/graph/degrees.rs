@@ -111,24 +111,44 @@ impl Scales {
     }
 }
 
-/// Fills the rows of a block: normal numbers keyed by (seed, mode, row id, column), zeros where a row has no degree and in the columns that
-/// begin so.
+/// Fills the rows of a block: normal numbers keyed by (seed, mode, row id, column), or those that are given, zeros where a row has no
+/// degree and in the columns that begin so.
 ///
 /// # Panics
 /// Where `out` is not the block's rows.
-pub fn start_rows(op: &StartOp, block: BlockId, degrees: &[f64], out: &mut [f32]) {
+pub fn start_rows(
+    op: &StartOp,
+    block: BlockId,
+    degrees: &[f64],
+    given: Option<&[f32]>,
+    out: &mut [f32],
+) {
     let (columns, ids) = (op.columns as usize, op.grid.row_ids(block));
     let width = kernels::width_of(columns);
     assert_eq!(out.len(), ids.len() * width, "the rows of the block");
     assert_eq!(degrees.len(), ids.len(), "a degree a row");
-    let rows = out.chunks_exact_mut(width).zip(ids).zip(degrees);
-    let (stream, filled) = (
+    assert!(
+        given.is_none_or(|given| given.len() == out.len()),
+        "as many rows"
+    );
+    let rows = out
+        .chunks_exact_mut(width)
+        .zip(ids)
+        .zip(degrees)
+        .enumerate();
+    let (stream, drawn) = (
         u32::from(op.mode == Mode::User),
         columns - op.zeros as usize,
     );
-    for ((row, id), &degree) in rows.filter(|(_, degree)| **degree > 0.0) {
-        Random::new(op.seed, PURPOSE, stream, id).fill_normal(&mut row[..filled]);
-        let by = op.by * op.power.of(degree) as f32;
+    for (at, ((row, id), &degree)) in rows.filter(|(_, (_, degree))| **degree > 0.0) {
+        let mut by = op.power.of(degree) as f32;
+        let given = given.map(|given| &given[at * width..(at + 1) * width]);
+        if let Some(given) = given.filter(|given| !given[0].is_nan()) {
+            row.copy_from_slice(given);
+        } else {
+            Random::new(op.seed, PURPOSE, stream, id).fill_normal(&mut row[..drawn]);
+            by *= op.by;
+        }
         for x in row {
             *x *= by;
         }

@@ -9,7 +9,7 @@
 
 use super::adam::{Moved, adam};
 use super::ops::{
-    Activation, AdamOp, DenseBackOp, DenseOp, FirstMatrixOp, FirstNumbers, MatrixOp, Power,
+    Activation, AdamOp, DenseBackOp, DenseOp, FirstMatrixOp, FirstNumbers, MatrixOp, MeanOp, Power,
 };
 use crate::reduce::tree_add;
 use kernels::random::Random;
@@ -18,6 +18,11 @@ use rayon::prelude::*;
 
 /// Rows that a thread takes at a time.
 pub(super) const SHARE_ROWS: usize = 1_024;
+
+/// Their floats.
+const fn share_len(width: usize) -> usize {
+    SHARE_ROWS * width
+}
 
 /// Shares whose sums are made together before they are added, all by the binary tree over their positions.
 pub(super) const TOGETHER: usize = 16;
@@ -161,6 +166,32 @@ pub fn forward(simd: Simd, op: &DenseOp, weights: &[f32], of: LayerRows<'_>, out
         });
 }
 
+/// The mean of the layers of a block, of which all but the last are as they are kept.
+///
+/// # Panics
+/// Where lengths are not those of equally many rows.
+pub fn mean(op: &MeanOp, degrees: &[f64], layers: &[&[f32]], out: &mut [f32]) {
+    let width = width_of(op.columns as usize);
+    let (last, below) = layers.split_last().expect("a layer at least");
+    let (by, undo) = (1.0 / layers.len() as f32, Power(-op.power.0));
+    assert!(
+        layers.iter().all(|rows| rows.len() == out.len()),
+        "as many rows"
+    );
+    let rows = out.par_chunks_mut(width).zip(degrees).enumerate();
+    rows.with_min_len(SHARE_ROWS)
+        .for_each(|(row, (out, &degree))| {
+            let at = row * width..(row + 1) * width;
+            let plain = undo.or_one(degree);
+            for rows in below {
+                add(out, &rows[at.clone()]);
+            }
+            for (x, y) in out.iter_mut().zip(&last[at]) {
+                *x = by * (*x * plain + y);
+            }
+        });
+}
+
 /// D of a block, out of the gradients by its layer and the layer as it is kept.
 ///
 /// # Panics
@@ -187,7 +218,7 @@ pub fn back(
     op: &DenseBackOp,
     weights: &[f32],
     degrees: &[f64],
-    slopes: &[f32],
+    (slopes, by_mean): (&[f32], Option<&[f32]>),
     (to_sums, to_own): (&mut [f32], &mut [f32]),
 ) {
     let width = width_of(op.columns as usize);
@@ -207,6 +238,13 @@ pub fn back(
             }
             op.power.keep(width, degrees, to_sums);
         });
+    if let Some((share, by_mean)) = op.of_mean.zip(by_mean) {
+        to_own
+            .par_iter_mut()
+            .zip(by_mean)
+            .with_min_len(share_len(width))
+            .for_each(|(x, g)| *x += share * g);
+    }
 }
 
 /// The gradients of the matrices by the rows of a block: as many lines as they have, in f64.
@@ -260,6 +298,7 @@ pub fn first_matrix(op: &FirstMatrixOp, out: &mut [f32]) {
     assert_eq!(out.len(), op.lines as usize * width, "lines of the op");
     for (line, row) in out.chunks_exact_mut(width).enumerate() {
         match op.first {
+            FirstNumbers::Given => unreachable!("a given matrix is not made"),
             FirstNumbers::Unit(by) => row[line % columns] = by,
             FirstNumbers::Normal { seed, stream, by } => {
                 Random::new(seed, PURPOSE, stream, line as u32).fill_normal(&mut row[..columns]);

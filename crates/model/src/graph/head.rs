@@ -5,19 +5,26 @@
 //! - *All pairs*: ½ Σ (1 − u·v)² over interactions + ½ α0 Σ (u·v)² over all pairs. The second sum and its gradient α0 (VᵀV) u come
 //!   of the Gram matrix of the other table ([`whole_pull`]).
 //! - *BPR* (Rendle et al., "BPR: Bayesian personalized ranking from implicit feedback", 2009): −ln σ(u·(v − v')), v' the product's
-//!   rival. It is the logistic loss of u·d with d = v − v', so a table of differences ([`differences`]) is made first, and
-//!   the pass is the same; what d gets of gradient is v's, and less it that of v' ([`undo`]). A step deals every product one rival, uniformly
-//!   among those that have interactions: a block's are in another block, so many further on that the step has drawn, paired in
-//!   orders that it has drawn too ([`RivalsOp::order`]). So each is a rival about once, and gradients are pulls between two blocks.
+//!   rival. It is the logistic loss of u·d with d = v − v', so a table of differences ([`RivalsOp::place`]) is made first, and
+//!   the pass is the same; what d gets of gradient is v's, and less it that of v' ([`RivalsOp::undo`]). A step deals every product one
+//!   rival, uniformly among those that have interactions: a block's are in another block, so many further on that the step has drawn,
+//!   paired in orders that it has drawn too ([`RivalsOp::order`]). So each is a rival about once, and gradients are pulls between two
+//!   blocks. By a power of their degrees they are drawn instead, each by itself ([`RivalsOp::rivals`]).
+//! - *Logistic*: −ln σ(u·v) over interactions, and −ln σ(−u·v') over k rivals of each: a pass for each of them, with the rows of rivals
+//!   in the place of products, onto what the one before has made.
+//! - *Squared*: ½ (y − u·v)² over interactions, y their value, and ½ (u·v')² over rivals in the same way.
 //!
 //! In batches, an interaction is of the one that a hash of both its rows and the epoch says ([`Batch::holds`]): both passes know.
 
-use super::ops::{Batch, Head, HeadOp, RivalsOp};
-use super::product::Sums;
+use super::ops::{Batch, Edges, HeadOp, RivalsOp, ScoreLoss, Target, Versus};
+use super::product::{Sums, weights_of};
 use crate::reduce::tree_sum;
+use crate::sgd::noise;
 use kernels::losses::Loss;
 use kernels::random::Random;
-use kernels::{Losses, Rows, Simd, inner, rotate, slopes, upper_index, upper_len, width_of};
+use kernels::{
+    Losses, Rows, Simd, Weights, inner, rotate, slopes, upper_index, upper_len, width_of,
+};
 use rayon::prelude::*;
 use std::sync::Mutex;
 use tensor::{BlockId, CsrRef, Mode};
@@ -84,35 +91,54 @@ impl Pull {
     ) {
         let (simd, op, first_id) = (self.simd, &self.op, self.first_id);
         let width = others.width();
-        let loss = match op.head {
-            Head::AllPairs { .. } => Loss::Squared,
-            Head::Bpr => Loss::Logistic,
+        let loss = match op.loss {
+            ScoreLoss::Squared => Loss::Squared,
+            ScoreLoss::Logistic => Loss::Logistic,
+        };
+        let targets = match op.target {
+            Target::Number(target) => Weights::All(target),
+            Target::Value => weights_of(Edges::Values, csr.values()),
         };
         // Their sum has no order, so threads may add as they come.
         let sum = Mutex::new(Losses::default());
         self.sums.piece(csr, first_row, out, |first, bounds, sums| {
             let mut losses = Losses::default();
-            let mut some = Vec::new();
+            let (mut some, mut of_some) = (Vec::new(), Vec::new());
             for (line, sums) in sums.chunks_exact_mut(width).enumerate() {
                 let positions = bounds[line] as usize..bounds[line + 1] as usize;
                 let row = first_row + first + line;
-                let columns = if op.batch.count > 1 {
+                let mut columns = &csr.columns()[positions.clone()];
+                let mut targets = targets;
+                if let Weights::Each(all) = targets {
+                    targets = Weights::Each(&all[positions.clone()]);
+                }
+                if op.batch.count > 1 {
                     let this = first_id + row as u32;
-                    let held = positions.filter(|&at| {
+                    let held = |at: usize| {
                         let (user, product) = match op.mode {
                             Mode::User => (this, ids[at]),
                             _ => (ids[at], this),
                         };
                         op.batch.holds(user, product)
-                    });
+                    };
                     some.clear();
-                    some.extend(held.map(|at| csr.columns()[at]));
-                    &some[..]
-                } else {
-                    &csr.columns()[positions]
-                };
+                    of_some.clear();
+                    for (at, &column) in positions.clone().zip(columns) {
+                        if !held(at) {
+                            continue;
+                        }
+                        some.push(column);
+                        if let Weights::Each(all) = targets {
+                            of_some.push(all[at - positions.start]);
+                        }
+                    }
+                    columns = &some;
+                    if let Weights::Each(_) = targets {
+                        targets = Weights::Each(&of_some);
+                    }
+                }
                 let own = &own[row * width..(row + 1) * width];
-                losses = losses.and(slopes(simd, (loss, 1.0), others, own, columns, sums));
+                losses = losses.and(slopes(simd, (loss, targets), others, own, columns, sums));
             }
             let mut sum = sum.lock().expect("no thread panics here");
             *sum = sum.and(losses);
@@ -163,15 +189,31 @@ pub fn whole_pull(
     0.5 * tree_sum(&forms)
 }
 
+/// Adds gradients to those of another pass.
+///
+/// # Panics
+/// Where there are not as many.
+pub fn add_pass(so_far: &[f32], out: &mut [f32]) {
+    assert_eq!(so_far.len(), out.len(), "as many rows");
+    out.par_iter_mut()
+        .zip(so_far)
+        .with_min_len(1 << 14)
+        .for_each(|(x, y)| *x += y);
+}
+
 /// Bytes that [`whole_pull`] takes beside rows.
 pub fn whole_bytes(width: usize, threads: usize) -> u64 {
     4 * (width * (width + threads * SHARE_ROWS)) as u64
 }
 
 impl RivalsOp {
+    fn random(&self, block: u32) -> Random {
+        Random::new(self.seed, PURPOSE, self.dealing, block)
+    }
+
     /// Blocks between a block and that of its rivals: none only where there is one block.
     fn distance(&self) -> u32 {
-        let word = u64::from(Random::new(self.seed, PURPOSE, self.step, u32::MAX).word(0));
+        let word = u64::from(self.random(u32::MAX).word(0));
         match u64::from(self.blocks) {
             0 | 1 => 0,
             blocks => 1 + ((word * (blocks - 1)) >> 32) as u32,
@@ -188,63 +230,102 @@ impl RivalsOp {
         BlockId((block.0 + self.blocks - self.distance()) % self.blocks)
     }
 
-    /// The products of a block that have a degree, in this step's order: each has the one of the same place in the other block as its
-    /// rival, beyond its end from the first on again.
-    pub fn order(&self, block: BlockId, degrees: &[f64]) -> Vec<u32> {
+    /// The products of a block that have a degree, in this dealing's order.
+    fn order(&self, block: BlockId, degrees: &[f64]) -> Vec<u32> {
         let mut order: Vec<u32> = (0..degrees.len() as u32)
             .filter(|&row| degrees[row as usize] > 0.0)
             .collect();
         // Fisher and Yates, as Durstenfeld (1964).
-        let random = Random::new(self.seed, PURPOSE, self.step, block.0);
+        let random = self.random(block.0);
         for (last, draw) in (1..order.len()).rev().zip(0..) {
             let other = (u64::from(random.word(draw)) * (last as u64 + 1)) >> 32;
             order.swap(last, other as usize);
         }
         order
     }
+
+    /// Pairs of a product and its rival, by the degrees of a block and of that of its rivals: each has the one of the same place in the
+    /// other block's order, beyond its end from the first on again, or one that is drawn of all; none where the other block is empty.
+    pub fn pairs(&self, block: BlockId, degrees: &[f64], of_rivals: &[f64]) -> Vec<(u32, u32)> {
+        let order = self.order(block, degrees);
+        let rivals = if self.noise == 0.0 {
+            self.order(self.rivals_of(block), of_rivals)
+        } else {
+            self.drawn(block, of_rivals, order.len())
+        };
+        order.into_iter().zip(rivals.into_iter().cycle()).collect()
+    }
+
+    /// So many rivals, each drawn by the power of its degree.
+    fn drawn(&self, block: BlockId, degrees: &[f64], count: usize) -> Vec<u32> {
+        let weights = degrees
+            .iter()
+            .map(|&degree| noise::weight(degree, self.noise));
+        let weights: Vec<f64> = weights.collect();
+        if weights.iter().all(|&weight| weight == 0.0) {
+            return Vec::new();
+        }
+        let (slots, random) = (noise::table(&weights), self.random(block.0));
+        // Words behind those of the order.
+        let words = (0..count as u32).map(|at| random.word_64(1 << 30 | at));
+        words.map(|word| noise::draw(&slots, word)).collect()
+    }
+
+    /// What takes the place of the products of a block.
+    ///
+    /// # Panics
+    /// Where lengths differ, or a row is not there.
+    pub fn place(
+        &self,
+        pairs: &[(u32, u32)],
+        width: usize,
+        (rows, rival_rows): (&[f32], &[f32]),
+        out: &mut [f32],
+    ) {
+        match self.versus {
+            Versus::Difference => out.copy_from_slice(rows),
+            Versus::Rival => out.fill(0.0),
+        }
+        add(pairs.iter().copied(), (width, self.sign()), rival_rows, out);
+    }
+
+    /// Gradients of the rows of a block: what they have so far, and those of what took the place of the products whose rivals they are
+    /// (of `pairs` the second).
+    ///
+    /// # Panics
+    /// Where lengths differ, or a row is not there.
+    pub fn undo(
+        &self,
+        pairs: &[(u32, u32)],
+        width: usize,
+        (so_far, against): (&[f32], &[f32]),
+        out: &mut [f32],
+    ) {
+        out.copy_from_slice(so_far);
+        let pairs = pairs.iter().map(|&(row, rival)| (rival, row));
+        add(pairs, (width, self.sign()), against, out);
+    }
+
+    /// With what sign rivals count.
+    fn sign(&self) -> f32 {
+        match self.versus {
+            Versus::Difference => -1.0,
+            Versus::Rival => 1.0,
+        }
+    }
 }
 
-/// Pairs of a row and its rival's row, by the orders of their blocks; none where the other block is empty.
-pub fn pairs<'a>(order: &'a [u32], rivals: &'a [u32]) -> impl Iterator<Item = (u32, u32)> + 'a {
-    order.iter().copied().zip(rivals.iter().copied().cycle())
-}
-
-/// Each row less that of its rival; of those without, the rows as they are.
-///
-/// # Panics
-/// Where lengths differ, or a row is not there.
-pub fn differences(
-    (order, rivals): (&[u32], &[u32]),
-    width: usize,
-    (rows, rival_rows): (&[f32], &[f32]),
+/// Adds rows to others with a sign, in the order of the pairs (to, from).
+fn add(
+    pairs: impl Iterator<Item = (u32, u32)>,
+    (width, sign): (usize, f32),
+    rows: &[f32],
     out: &mut [f32],
 ) {
-    out.copy_from_slice(rows);
-    less(pairs(order, rivals), width, rival_rows, out);
-}
-
-/// Gradients of the rows of a block out of those of differences: what a row's own has, less those of the differences in which it
-/// is the rival.
-///
-/// # Panics
-/// Where lengths differ, or a row is not there.
-pub fn undo(
-    (order, rivals): (&[u32], &[u32]),
-    width: usize,
-    (against, own): (&[f32], &[f32]),
-    out: &mut [f32],
-) {
-    out.copy_from_slice(own);
-    let pairs = pairs(order, rivals).map(|(row, rival)| (rival, row));
-    less(pairs, width, against, out);
-}
-
-/// Takes rows off others, in the order of the pairs (to, off).
-fn less(pairs: impl Iterator<Item = (u32, u32)>, width: usize, off: &[f32], out: &mut [f32]) {
     let at = |row: u32| row as usize * width..(row as usize + 1) * width;
     for (to, from) in pairs {
-        for (x, y) in out[at(to)].iter_mut().zip(&off[at(from)]) {
-            *x -= y;
+        for (x, y) in out[at(to)].iter_mut().zip(&rows[at(from)]) {
+            *x += sign * y;
         }
     }
 }

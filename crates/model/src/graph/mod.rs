@@ -17,6 +17,7 @@ pub mod filter;
 pub mod gcn;
 pub mod head;
 mod heads;
+pub mod learning;
 pub mod lightgcn;
 pub mod normalization;
 pub mod ops;
@@ -33,6 +34,6 @@ pub use steps::Input;
 pub use ops::{
     Activation, AdamOp, ArrangeOp, Batch, Counts, DegreesOp, DenseBackOp, DenseOp, Edges, Factor,
     FeaturesBackOp, FeaturesOp, FirstMatrixOp, FirstNumbers, GraphOp, Head, HeadOp, LabelCheck,
-    LabelSums, LabelsOp, Loss, MatrixOp, Onto, Power, ProductOp, RangesOp, Residuals, ResidualsOp,
-    RivalsOp, Scales, StartOp, TurnOp, UnitBackOp, UnitOp,
+    LabelSums, LabelsOp, Loss, MatrixOp, MeanOp, Onto, Power, ProductOp, RangesOp, Residuals,
+    ResidualsOp, RivalsOp, Scales, ScoreLoss, StartOp, Target, TurnOp, UnitBackOp, UnitOp, Versus,
 };

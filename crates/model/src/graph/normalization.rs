@@ -1,6 +1,7 @@
 //! What the adjacency of a graph is divided by.
 
 use super::ops::Power;
+use super::spectral::SettingsError;
 use serde::{Deserialize, Serialize};
 use tensor::Mode;
 
@@ -24,5 +25,21 @@ impl Normalization {
             (Normalization::RandomWalk, Mode::User) => Power(-2),
             _ => Power(0),
         }
+    }
+
+    /// Whether it says what becomes of edges between rows of a mode, where there are some.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn check(self, linked: bool) -> Result<(), SettingsError> {
+        if !linked || self != Normalization::RandomWalk {
+            return Ok(());
+        }
+        let problem = "is \"random-walk\", which divides interactions by the degrees of users alone and says nothing of edges \
+                       between rows of a mode: give \"symmetric\" or \"none\", or an edge weight of 0";
+        Err(SettingsError {
+            key: "normalization",
+            problem: problem.to_owned(),
+        })
     }
 }

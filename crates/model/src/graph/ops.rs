@@ -1,6 +1,7 @@
 //! The ops of graph models as values. What each reads and writes, in order, is its contract with the program that names
 //! the keys and with the runner that brings the bytes.
 
+use super::gcn::Reading;
 use crate::als::Columns;
 use serde::{Deserialize, Serialize};
 use tensor::{Grid, Mode};
@@ -34,6 +35,8 @@ pub enum GraphOp {
     Dense(DenseOp),
     /// Its gradients.
     DenseBack(DenseBackOp),
+    /// The mean of layers.
+    Mean(MeanOp),
     /// Makes a small matrix that training starts from.
     FirstMatrix(FirstMatrixOp),
     /// Moves a small matrix along its gradients.
@@ -84,8 +87,8 @@ pub struct DegreesOp {
     pub own: Option<f64>,
 }
 
-/// Reads the block's degrees. Writes its rows, normal numbers times `by` and the power of their degrees, zeros where there is no
-/// degree; and, where the task names a second write, the leaf of their Gram. Returns nothing.
+/// Reads the block's degrees and, where rows are given, these. Writes its rows, normal numbers times `by` or, of rows whose first float is
+/// a number, what is given, times the power of their degrees, zeros where there is no degree; and, where the task names a second write, the leaf of their Gram. Returns nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StartOp {
     /// The mode.
@@ -102,6 +105,8 @@ pub struct StartOp {
     pub power: Power,
     /// How many of the columns, the last, begin as zeros.
     pub zeros: u32,
+    /// Whether rows are given.
+    pub given: bool,
 }
 
 /// Rows that are added to a product, and by what the sum is multiplied then.
@@ -232,6 +237,62 @@ pub enum Head {
     },
     /// −ln σ(x), x the score less that of a rival.
     Bpr,
+    /// −ln σ(x) over interactions, and −ln σ(−x) over so many rivals of each.
+    Logistic {
+        /// Rivals.
+        negatives: u32,
+    },
+    /// ½ (y − x)² over interactions of the value y, and ½ x² over so many rivals of each.
+    Squared {
+        /// Rivals.
+        negatives: u32,
+    },
+}
+
+impl Head {
+    /// How often a batch deals rivals.
+    pub fn rivals(self) -> u32 {
+        match self {
+            Head::AllPairs { .. } => 0,
+            Head::Bpr => 1,
+            Head::Logistic { negatives } | Head::Squared { negatives } => negatives,
+        }
+    }
+
+    /// Passes over the interactions of a batch, each of which tells losses.
+    pub fn passes(self) -> u32 {
+        match self {
+            Head::AllPairs { .. } | Head::Bpr => 1,
+            Head::Logistic { negatives } | Head::Squared { negatives } => 1 + negatives,
+        }
+    }
+}
+
+/// A loss of the score of one interaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ScoreLoss {
+    /// ½ (x − y)².
+    Squared,
+    /// log(1 + eˣ) − x y.
+    Logistic,
+}
+
+/// The y of a [`ScoreLoss`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Target {
+    /// A number.
+    Number(f32),
+    /// The value of the interaction.
+    Value,
+}
+
+/// What takes the place of products where they have rivals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Versus {
+    /// The product less its rival.
+    Difference,
+    /// The rival.
+    Rival,
 }
 
 /// A part of the interactions, by hash.
@@ -247,26 +308,32 @@ pub struct Batch {
     pub number: u32,
 }
 
-/// Reads a block of products, that of its rivals, and the degrees of both. Writes each row less that of its rival. Returns nothing.
+/// Reads a block of products, that of its rivals, and the degrees of both. Writes what takes the place of each row. Returns nothing.
 ///
-/// Undone ([`GraphOp::Undo`]): reads the gradients of the differences of a block, those of the block whose rivals are in it, and the
-/// degrees of both. Writes the gradients of the block's products. Returns nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Undone ([`GraphOp::Undo`]): reads what the gradients of a block are so far (of differences: those of its own), the gradients of what
+/// took the place of the block whose rivals are in it, and the degrees of both. Writes the gradients of the block's products. Returns
+/// nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RivalsOp {
+    /// What takes the place of a product.
+    pub versus: Versus,
+    /// The power of a product's degree by which it is dealt; 0: each about once.
+    pub noise: f64,
     /// Blocks of products.
     pub blocks: u32,
     /// Columns.
     pub columns: u32,
     /// The seed of the run.
     pub seed: u64,
-    /// The step, by which rivals change.
-    pub step: u32,
+    /// The number of the dealing, by which rivals change.
+    pub dealing: u32,
     /// What of degrees gradients are multiplied by.
     pub power: Power,
 }
 
-/// Reads the block's partition, the other table (rows), the block's degrees and its rows; for all pairs also the root of the
-/// other table's Gram. Writes the gradients of the block's rows; with rivals, products are their differences. Returns the loss, an f64, where rows are users, else nothing.
+/// A pass of a head. Reads the block's partition, the other table (rows), the block's degrees and its rows; for all pairs also the root
+/// of the other table's Gram, and onto another pass its gradients of the block. Writes the gradients of the block's rows; with rivals,
+/// products are what takes their place. Returns the loss, an f64, where rows are users, else nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HeadOp {
     /// The mode of the rows.
@@ -277,8 +344,14 @@ pub struct HeadOp {
     pub others: Grid,
     /// Columns of both tables.
     pub columns: u32,
-    /// What is minimised.
-    pub head: Head,
+    /// What each interaction adds.
+    pub loss: ScoreLoss,
+    /// With what its score is compared.
+    pub target: Target,
+    /// What ½ x² of all pairs counts, where they do.
+    pub alpha0: Option<f64>,
+    /// Whether gradients are added to those of another pass.
+    pub onto: bool,
     /// Over which interactions.
     pub batch: Batch,
     /// What of degrees gradients are multiplied by.
@@ -330,10 +403,22 @@ pub struct DenseOp {
     pub stored: Power,
 }
 
-/// Reads a block of gradients by a layer, what the layer was made of as [`DenseOp`] read it and, unless the layer is linear, the block of
-/// the layer. Writes the gradients by sums over neighbours, times the power of degrees, those by own rows, and the leaf of those by the
-/// matrices, an f64 an entry. Returns nothing.
+/// Reads a block's degrees and its rows in all layers. Writes their mean and, where the task names a second write, the leaf of its Gram.
+/// Returns nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeanOp {
+    /// Columns of all layers.
+    pub columns: u32,
+    /// Layers, with the first.
+    pub layers: u32,
+    /// What of degrees the rows of all but the last are multiplied by as they are kept.
+    pub power: Power,
+}
+
+/// Reads a block of gradients by a layer, what the layer was made of as [`DenseOp`] read it, unless the layer is linear the block of
+/// the layer and, where a mean of layers is scored, the gradients by that. Writes the gradients by sums over neighbours, times the power of degrees, those by own rows, and the leaf of those by the
+/// matrices, an f64 an entry. Returns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DenseBackOp {
     /// Columns of both layers.
     pub columns: u32,
@@ -343,6 +428,17 @@ pub struct DenseBackOp {
     pub parts: u32,
     /// What of degrees the rows of layers are multiplied by as they are kept.
     pub power: Power,
+    /// What gradients by the layer are multiplied by.
+    pub share: f32,
+    /// What of the gradients by a mean of layers goes to own rows.
+    pub of_mean: Option<f32>,
+}
+
+impl DenseBackOp {
+    /// Whether gradients depend on where the layer's rows are.
+    pub fn bends(&self) -> bool {
+        self.activation != Activation::Identity
+    }
 }
 
 /// What a small matrix holds before training.
@@ -350,6 +446,8 @@ pub struct DenseBackOp {
 pub enum FirstNumbers {
     /// This on the diagonals of squares.
     Unit(f32),
+    /// Those of an earlier model's.
+    Given,
     /// Normal numbers.
     Normal {
         /// The seed of the run.
@@ -361,7 +459,7 @@ pub enum FirstNumbers {
     },
 }
 
-/// Reads nothing. Writes a matrix. Returns nothing.
+/// Reads, where it is given, a matrix. Writes a matrix. Returns nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FirstMatrixOp {
     /// Lines.
@@ -394,6 +492,8 @@ pub struct FeaturesOp {
     pub columns: u32,
     /// The columns of each attribute; none: there are no words.
     pub attributes: Vec<Columns>,
+    /// How words are read.
+    pub words: Vec<Reading>,
     /// Whether rows are learnt.
     pub learns_rows: bool,
     /// What of degrees features are multiplied by as they are kept.
@@ -408,6 +508,8 @@ pub struct FeaturesBackOp {
     pub columns: u32,
     /// The columns of each attribute.
     pub attributes: Vec<Columns>,
+    /// How words are read.
+    pub words: Vec<Reading>,
 }
 
 /// Reads a block of learnt rows. Writes what is scored of them ([`super::ucmf::unit`]) and, where the task names a second write, the leaf of

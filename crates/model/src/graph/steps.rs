@@ -1,11 +1,13 @@
 //! The steps of a stage in the making, as every graph model writes them: a task a block.
 
-use super::ops::{AdamOp, ArrangeOp, DegreesOp, Edges, GraphOp, ProductOp, RangesOp};
+use super::ops::{
+    AdamOp, ArrangeOp, DegreesOp, Edges, GraphOp, Onto, Power, ProductOp, RangesOp, Scales,
+};
 use super::tiles::Caches;
 use crate::op::Op;
 use crate::reduce::Reduction;
 use crate::several::bundled;
-use crate::training::{Holds, TableVersion};
+use crate::training::{Given, Holds, TableVersion};
 use kernels::width_of;
 use std::collections::BTreeMap;
 use tensor::{
@@ -14,7 +16,7 @@ use tensor::{
 };
 
 /// What a graph model is trained on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Input {
     /// The users' grid.
     pub user: Grid,
@@ -26,6 +28,8 @@ pub struct Input {
     pub caches: Caches,
     /// Edges between users and between products.
     pub edges: BTreeMap<Mode, ModeEdges>,
+    /// First rows that users brought along, by mode.
+    pub given: BTreeMap<Mode, Vec<Given>>,
 }
 
 impl Input {
@@ -36,6 +40,11 @@ impl Input {
         } else {
             &self.product
         }
+    }
+
+    /// The edges between rows of a mode, where they count something.
+    pub fn linked(&self, mode: Mode, weight: f64) -> Option<&ModeEdges> {
+        self.edges.get(&mode).filter(|_| weight > 0.0)
     }
 
     /// The partitions of a mode's blocks.
@@ -173,6 +182,29 @@ impl<R: StageRole> Stage<R> {
         }
     }
 
+    /// The step that reads first rows of a mode, where users brought some along: to where.
+    pub fn given(
+        &mut self,
+        input: &Input,
+        (of_users, mode): (TableId, Mode),
+        columns: u32,
+        role: R,
+    ) -> Option<TableVersion> {
+        let tasks = input.given.get(&mode)?;
+        let given = input.table(of_users, mode, columns, 0);
+        let drafts = tasks.iter().map(|task| {
+            let writes = task.blocks.clone().map(|block| given.block(block));
+            (
+                task.op.clone(),
+                task.reads.clone(),
+                writes.collect(),
+                task.cost,
+            )
+        });
+        self.push(&format!("given {mode} rows"), role, drafts, Vec::new());
+        Some(given)
+    }
+
     /// The steps of a reduction.
     pub fn reduce(&mut self, name: &str, reduction: Reduction) {
         let steps = reduction.steps(self.next(), name);
@@ -304,6 +336,29 @@ pub fn product(
         (encoded, reads, blocks.flat_map(&writes).collect(), cost)
     });
     drafts.collect()
+}
+
+/// The tasks of a product along edges between rows of a mode, back where it leads them back: sums scaled as `made`, added as `onto` says
+/// to the base of `of`.
+pub fn along(
+    (edges, back): (&ModeEdges, bool),
+    of: &Factors<'_>,
+    (made, onto): (Power, Onto),
+    to: &TableVersion,
+) -> Vec<Draft> {
+    let op = ProductOp {
+        rows: to.grid.clone(),
+        others: to.grid.clone(),
+        columns: to.rank,
+        edges: Edges::Values,
+        scales: Scales {
+            made,
+            stored: Power(0),
+        },
+        onto: Some(onto),
+    };
+    let partitions = if back { edges.turned() } else { &edges.forward };
+    product(None, &op, of, partitions, |block| vec![to.block(block)])
 }
 
 /// The tasks of a step of Adam on a mode's rows, with what nobody reads behind it: parameters and both means before it and after. `gram`

@@ -119,6 +119,6 @@ pub fn noise(op: &FirstOp, power: f64, rows: &[f32]) -> (Vec<Noise>, f64) {
     let counts = rows
         .chunks_exact(op.row_len())
         .map(|row| row[width + COUNT] as u64);
-    let weights: Vec<f64> = counts.map(|count| weight(count, power)).collect();
+    let weights: Vec<f64> = counts.map(|count| weight(count as f64, power)).collect();
     (table(&weights), weights.iter().sum())
 }

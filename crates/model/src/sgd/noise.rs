@@ -14,11 +14,11 @@ pub struct Noise {
 }
 
 /// The weight of a product: its count to a power, 0 where it has none.
-pub fn weight(count: u64, power: f64) -> f64 {
-    if count == 0 {
+pub fn weight(count: f64, power: f64) -> f64 {
+    if count <= 0.0 {
         return 0.0;
     }
-    let logarithm = kernels::random::ln(count as f64);
+    let logarithm = kernels::random::ln(count);
     f64::from(kernels::losses::exp((power * logarithm) as f32))
 }
 
@@ -93,12 +93,12 @@ mod tests {
 
     #[test]
     fn weights_are_powers() {
-        for count in [1, 2, 7, 1000, 123_456_789] {
-            let exact = (count as f64).powf(0.75);
+        for count in [1.0_f64, 2.0, 7.0, 1000.0, 123_456_789.0] {
+            let exact = count.powf(0.75);
             assert!((weight(count, 0.75) - exact).abs() < 1e-5 * exact);
             assert_eq!(weight(count, 0.0), 1.0);
         }
-        assert_eq!(weight(0, 0.0), 0.0);
+        assert_eq!(weight(0.0, 0.0), 0.0);
     }
 
     #[test]

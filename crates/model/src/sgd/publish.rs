@@ -32,7 +32,7 @@ pub fn publish(op: &PublishOp, trained: &[f32], out: &mut [f32]) {
             (Beside::Biases, _) => out[rank..rank + 2].copy_from_slice(&[1.0, tail[BIAS]]),
             (Beside::Noise, Mode::User) => out[rank] = 1.0,
             (Beside::Noise, _) => {
-                out[rank] = (kernels::random::ln(weight(count, op.power)) - total) as f32;
+                out[rank] = (kernels::random::ln(weight(count as f64, op.power)) - total) as f32;
             }
         }
     }

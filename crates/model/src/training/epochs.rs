@@ -21,7 +21,7 @@ pub trait Algorithm: Send {
     /// What the first stage finds out and later epochs need: a mean, totals of noise.
     type Learnt: Default + Serialize + DeserializeOwned;
 
-    /// Epochs at most.
+    /// Epochs at most; 0: the first stage makes the model.
     fn epochs(&self) -> u32;
 
     /// Training ends where an epoch lowers the objective by a smaller share; 0: never.
@@ -150,7 +150,7 @@ impl<A: Algorithm> Epochs<A> {
     pub fn tables(&self) -> Vec<TableVersion> {
         let best = self.course.best.map(|best| best.epoch);
         match best.unwrap_or(self.epochs_done()) {
-            0 => Vec::new(),
+            0 if !self.course.finished => Vec::new(),
             epoch => self.algorithm.tables(epoch),
         }
     }
@@ -266,6 +266,17 @@ impl<A: Algorithm> Epochs<A> {
         Ok(())
     }
 
+    /// A model that no epoch trains is what the first stage made.
+    fn finish_untrained(&mut self, turn: &mut Turn) {
+        self.course.finished = true;
+        turn.checkpoint = Some(Checkpoint {
+            epoch: 0,
+            state: self.encode(),
+            objects: self.kept(0),
+        });
+        turn.finished = true;
+    }
+
     /// What the checkpoint of an epoch holds: what later epochs read, and the best epoch's tables.
     fn kept(&self, epoch: u32) -> Vec<KeyRange> {
         let mut kept = Vec::new();
@@ -314,6 +325,9 @@ impl<A: Algorithm> Program for Epochs<A> {
         }
         if self.course.epoch.is_none() {
             self.course.epoch = Some(0);
+            if self.algorithm.epochs() == 0 {
+                self.finish_untrained(&mut turn);
+            }
         } else {
             self.close_epoch(&mut turn)?;
         }

@@ -2,11 +2,11 @@
 //!
 //! **Invariant:** what one algorithm does not know is refused, never ignored.
 
-use super::{has_bins, locations, names_input, word};
+use super::{has_bins, location, locations, names_input, word};
 use crate::job::merge::{Faults, Merged};
 use crate::job::settings::{Model, ModelKind, ModelTime, Preset, Solver};
 use model::forecast::Forecast;
-use model::graph::gcn::{self, Features, SelfWeights, Weights};
+use model::graph::gcn::{self, Features, Readout, SelfWeights, Weights};
 use model::graph::lightgcn::{self, HeadName};
 use model::graph::spectral::RANK_MAX;
 use model::graph::{Activation, Edges, Normalization};
@@ -33,14 +33,14 @@ const OF_ALS: &[&str] = &[
     "model.half_life",
     "model.initial_contexts",
 ];
-const OF_SGD: &[&str] = &[
+const OF_SGD: &[&str] = &["model.optimizer", "model.decay"];
+/// Settings of whatever takes steps along gradients.
+const OF_STEPS: &[&str] = &[
+    "model.loss",
+    "model.rate",
     "model.negatives",
     "model.noise_power",
-    "model.optimizer",
-    "model.decay",
 ];
-/// Settings of whatever takes steps along gradients.
-const OF_STEPS: &[&str] = &["model.loss", "model.rate"];
 const OF_SPECTRAL: &[&str] = &["model.walk_length"];
 const OF_ITERATION: &[&str] = &["model.oversampling"];
 const OF_FILTER: &[&str] = &["model.filter_weight", "model.filter_linear"];
@@ -56,9 +56,11 @@ const OF_UCMF: &[&str] = &[
 ];
 const OF_GCN: &[&str] = &[
     "model.activation",
+    "model.readout",
     "model.self_weights",
     "model.weights",
     "model.features",
+    "model.initial_weights",
 ];
 /// Settings of whatever goes along edges between users and between products.
 const OF_LINKED: &[&str] = &["model.user_edge_weight", "model.product_edge_weight"];
@@ -111,14 +113,14 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
     let normalized = of(OF_NORMALIZED, "of \"spectral\", \"lightgcn\" and \"gcn\"");
     let iterated = of(OF_ITERATION, "of \"spectral\" and \"filter\"");
     let filter = of(OF_FILTER, "of \"filter\"");
-    let linked = of(OF_LINKED, "of \"als\" and \"lightgcn\"");
+    let linked = of(OF_LINKED, "of \"als\", \"lightgcn\" and \"gcn\"");
     let whole = of(OF_WHOLE, "of \"als\", \"lightgcn\", \"gcn\" and \"ucmf\"");
     let trained = of(
         OF_TRAINED,
         "of \"als\", descent, \"lightgcn\", \"gcn\" and \"ucmf\"",
     );
     let held = of(OF_HELD, "of \"als\", descent, \"lightgcn\" and \"gcn\"");
-    let given = of(OF_GIVEN, "of \"als\" and descent");
+    let given = of(OF_GIVEN, "of \"als\", descent, \"lightgcn\" and \"gcn\"");
     let others: &[(&[&str], &str)] = match kind {
         ModelKind::Als => &[
             descent, steps, spectral, iterated, normalized, graphs, filter, layers, batches, gcn,
@@ -136,10 +138,8 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
             als, whole, descent, steps, held, trained, given, spectral, normalized, layers,
             batches, gcn, unit, linked,
         ],
-        ModelKind::LightGcn => &[als, descent, given, spectral, iterated, filter, gcn, unit],
-        ModelKind::Gcn => &[
-            als, descent, given, spectral, iterated, filter, linked, unit,
-        ],
+        ModelKind::LightGcn => &[als, descent, spectral, iterated, filter, gcn, unit],
+        ModelKind::Gcn => &[als, descent, spectral, iterated, filter, unit],
         ModelKind::Ucmf => &[
             als, descent, held, given, spectral, iterated, normalized, graphs, filter, layers, gcn,
             linked,
@@ -225,17 +225,19 @@ fn head(merged: &Merged, kind: ModelKind, faults: &mut Faults) -> HeadName {
     let given = merged.is_given("model.loss");
     let head = match name {
         "bpr" => HeadName::Bpr,
+        "logistic" if given => HeadName::Logistic,
+        "squared" => HeadName::Squared,
         _ => HeadName::AllPairs,
     };
     let graph = matches!(kind, ModelKind::LightGcn | ModelKind::Gcn | ModelKind::Ucmf);
     let known = match name {
-        "bpr" => true,
+        "bpr" | "logistic" | "squared" => true,
         "all-pairs" => graph,
         _ => !graph,
     };
     if given && !known {
         let known = if graph {
-            "\"bpr\" or \"all-pairs\""
+            "\"all-pairs\", \"bpr\", \"logistic\" or \"squared\""
         } else {
             "one of descent"
         };
@@ -248,6 +250,14 @@ fn head(merged: &Merged, kind: ModelKind, faults: &mut Faults) -> HeadName {
     if graph && merged.is_given("model.alpha0") && head != HeadName::AllPairs {
         let sentence = "`model.alpha0` is for the loss \"all-pairs\": choose it, or remove the key";
         faults.push(merged.origin("model.alpha0"), sentence);
+    }
+    for path in ["model.negatives", "model.noise_power"] {
+        if graph && merged.is_given(path) && !head.draws() {
+            let sentence = format!(
+                "`{path}` is for the losses \"logistic\" and \"squared\": choose one, or remove the key"
+            );
+            faults.push(merged.origin(path), sentence);
+        }
     }
     head
 }
@@ -324,6 +334,26 @@ fn forecast(merged: &Merged, time: ModelTime, faults: &mut Faults) -> Forecast {
     forecast
 }
 
+/// What a graph convolution begins with, and whether it trains at all.
+fn starts(merged: &Merged, kind: ModelKind, faults: &mut Faults) {
+    let of_attributes = merged.text("model.features") == Some("attributes");
+    let embeds =
+        kind == ModelKind::Gcn && of_attributes && merged.text("model.initial_weights").is_some();
+    if merged.count("model.epochs") == Some(0) && !embeds {
+        let sentence = "`model.epochs` is 0: give 1 or more; 0 is for the kind \"gcn\" with `initial_weights` and `features` = \"attributes\"";
+        faults.push(merged.origin("model.epochs"), sentence);
+    }
+    for path in OF_GIVEN {
+        if kind == ModelKind::Gcn && of_attributes && merged.is_given(path) {
+            let sentence = format!(
+                "`{path}` gives rows that are learnt, which `features` = \"attributes\" has none of: use \"both\" or \"embeddings\", or \
+                 remove the key"
+            );
+            faults.push(merged.origin(path), sentence);
+        }
+    }
+}
+
 pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     let kind = kind(merged, faults);
     let time = word(
@@ -382,12 +412,12 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             "`model.preset` = \"explicit\" fits values: name their column with `input.value`";
         faults.push(merged.origin("model.preset"), sentence);
     }
-    let fits_values = descends_on_values(merged);
-    if kind == ModelKind::Sgd
-        && fits_values
-        && names_input(merged)
-        && merged.text("input.value").is_none()
-    {
+    let by_steps = matches!(
+        kind,
+        ModelKind::Sgd | ModelKind::LightGcn | ModelKind::Gcn | ModelKind::Ucmf
+    );
+    let fits_values = by_steps && descends_on_values(merged);
+    if fits_values && names_input(merged) && merged.text("input.value").is_none() {
         let sentence = "`model.loss` = \"squared\" fits values: name their column with `input.value`, or draw `negatives`";
         faults.push(merged.origin("model.loss"), sentence);
     }
@@ -400,13 +430,8 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     }
     let fits_all = match kind {
         ModelKind::Als => matches!(preset, Preset::Explicit | Preset::Full),
-        ModelKind::Sgd => fits_values,
-        ModelKind::Line
-        | ModelKind::Spectral
-        | ModelKind::Filter
-        | ModelKind::LightGcn
-        | ModelKind::Gcn
-        | ModelKind::Ucmf => false,
+        ModelKind::Sgd | ModelKind::LightGcn | ModelKind::Gcn | ModelKind::Ucmf => fits_values,
+        ModelKind::Line | ModelKind::Spectral | ModelKind::Filter => false,
     };
     if fits_all && merged.text("input.negative") == Some("net") {
         let sentence = "`input.negative` = \"net\" is for models that weigh by values: this one fits values below 0 as they \
@@ -517,6 +542,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         let sentence = "`model.layers` is 0: a graph convolution has 1 to 4, use \"lightgcn\" or \"als\" for factors without layers";
         faults.push(merged.origin("model.layers"), sentence);
     }
+    starts(merged, kind, faults);
     let real = |path: &str| merged.real(path).unwrap_or_default();
     Model {
         forecast: forecast(merged, time, faults),
@@ -612,6 +638,11 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
                 ("tanh", Activation::Tanh),
             ],
         ),
+        readout: word(
+            merged,
+            "model.readout",
+            &[("last", Readout::Last), ("mean", Readout::Mean)],
+        ),
         self_weights: word(
             merged,
             "model.self_weights",
@@ -639,5 +670,8 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         initial_products: locations(merged, "model.initial_products", faults),
         initial_time: locations(merged, "model.initial_time", faults),
         initial_contexts: locations(merged, "model.initial_contexts", faults),
+        initial_weights: merged
+            .text("model.initial_weights")
+            .map(|text| location(merged, "model.initial_weights", text, faults)),
     }
 }

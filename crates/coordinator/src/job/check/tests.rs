@@ -140,11 +140,19 @@ fn every_kind_has_its_own_keys() {
     );
     check(
         &format!(
-            "{GOOD}[model]\nkind = \"lightgcn\"\nloss = \"logistic\"\nnegatives = 2\nwalk_length = 3\n"
+            "{GOOD}[model]\nkind = \"lightgcn\"\nloss = \"poisson\"\nnegatives = 2\nwalk_length = 3\n"
         ),
-        "j:12:13: `model.negatives` is a key of descent (\"sgd\", \"line\"): the kind is \"lightgcn\", remove the key; \
-         j:13:15: `model.walk_length` is a key of \"spectral\": the kind is \"lightgcn\", remove the key; \
-         j:11:8: `model.loss` = \"logistic\" is not known with the kind \"lightgcn\": use \"bpr\" or \"all-pairs\"",
+        "j:13:15: `model.walk_length` is a key of \"spectral\": the kind is \"lightgcn\", remove the key; \
+         j:11:8: `model.loss` = \"poisson\" is not known with the kind \"lightgcn\": use \"all-pairs\", \"bpr\", \"logistic\" or \"squared\"; \
+         j:12:13: `model.negatives` is for the losses \"logistic\" and \"squared\": choose one, or remove the key",
+    );
+    check(
+        &format!("{GOOD}[model]\nkind = \"spectral\"\nnegatives = 2\n"),
+        "j:11:13: `model.negatives` is a key of descent (\"sgd\", \"line\"), \"lightgcn\", \"gcn\" and \"ucmf\": the kind is \"spectral\", remove the key",
+    );
+    check(
+        &format!("{GOOD}[model]\nkind = \"gcn\"\nloss = \"bpr\"\nnoise_power = 0.75\n"),
+        "j:12:15: `model.noise_power` is for the losses \"logistic\" and \"squared\": choose one, or remove the key",
     );
     check(
         &format!("{GOOD}[model]\nkind = \"lightgcn\"\nloss = \"bpr\"\nalpha0 = 0.1\n"),
@@ -161,7 +169,7 @@ fn every_kind_has_its_own_keys() {
     );
     check(
         &format!("{GOOD}[model]\nkind = \"gcn\"\nlayers = 0\nloss = \"squared\"\n"),
-        "j:12:8: `model.loss` = \"squared\" is not known with the kind \"gcn\": use \"bpr\" or \"all-pairs\"; \
+        "j:12:8: `model.loss` = \"squared\" fits values: name their column with `input.value`, or draw `negatives`; \
          j:11:10: `model.layers` is 0: a graph convolution has 1 to 4, use \"lightgcn\" or \"als\" for factors without layers",
     );
     let model = load(&format!("{GOOD}[model]\nkind = \"lightgcn\"\n"))

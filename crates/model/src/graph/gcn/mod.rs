@@ -4,9 +4,11 @@
 //!
 //! The products with Â are those of every graph model, the layers around them are [`super::dense`], the losses those of [`super::head`].
 
+pub mod given;
 pub mod program;
 pub mod schedule;
 pub mod settings;
 
+pub use given::{Matrices, Reading};
 pub use program::{Convolution, Gcn, Input};
-pub use settings::{Features, LAYERS_MAX, SelfWeights, Settings, Weights};
+pub use settings::{Features, LAYERS_MAX, Readout, SelfWeights, Settings, Weights};

@@ -1,9 +1,11 @@
 //! Graph convolution as an algorithm of epochs.
 
+use super::given::Matrices;
 use super::schedule::Layout;
 use super::settings::Settings;
 use crate::graph;
 use crate::graph::batches::{Batched, InBatches, Role};
+use crate::graph::ops::Head;
 use crate::graph::spectral::SettingsError;
 use crate::training::{Epochs, TableVersion};
 use std::collections::BTreeMap;
@@ -16,6 +18,8 @@ pub struct Input {
     pub graph: graph::Input,
     /// What is known of its nodes.
     pub attributes: BTreeMap<Mode, Attributes>,
+    /// Matrices of an earlier model.
+    pub matrices: Option<Matrices>,
 }
 
 /// What graph convolution does with an epoch.
@@ -42,6 +46,19 @@ impl Gcn {
                 problem: problem.to_owned(),
             });
         }
+        if settings.epochs == 0 && (input.matrices.is_none() || settings.learns_rows()) {
+            let problem = "is 0, which leaves a model as it begins: name an earlier one with `initial_weights` and read \
+                           `features` = \"attributes\", or train";
+            return Err(SettingsError {
+                key: "epochs",
+                problem: problem.to_owned(),
+            });
+        }
+        let linked = [Mode::User, Mode::Product].map(|mode| {
+            let weight = settings.edge_weight(mode);
+            input.graph.linked(mode, weight).is_some()
+        });
+        settings.normalization.check(linked.contains(&true))?;
         Ok(Epochs::of(InBatches::of(Convolution { settings, input })))
     }
 }
@@ -52,6 +69,7 @@ impl Convolution {
             settings: &self.settings,
             input: &self.input.graph,
             attributes: &self.input.attributes,
+            matrices: self.input.matrices.as_ref(),
         }
     }
 }
@@ -65,6 +83,10 @@ impl Batched for Convolution {
 
     fn batches(&self) -> u32 {
         self.settings.batches()
+    }
+
+    fn head(&self) -> Head {
+        self.settings.head()
     }
 
     fn tolerance(&self) -> f64 {

@@ -8,22 +8,25 @@
 //! **Invariant:** every name here follows from the number of the step of Adam, and that from epoch and batch, so a replay makes the
 //! same steps.
 
+use super::given::{Matrices, Reading};
 use super::settings::{Settings, Weights};
 use crate::als::Columns;
 use crate::graph::batches::Role;
 use crate::graph::heads::HeadSteps;
-use crate::graph::lightgcn::HeadName;
+use crate::graph::learning::HeadName;
 use crate::graph::ops::{
     Activation, AdamOp, Batch, DenseBackOp, DenseOp, FeaturesBackOp, FeaturesOp, FirstMatrixOp,
-    FirstNumbers, GraphOp, MatrixOp, Onto, Power, ProductOp, Scales, StartOp,
+    FirstNumbers, GraphOp, MatrixOp, MeanOp, Onto, Power, ProductOp, Scales, StartOp,
 };
-use crate::graph::steps::{self, Arranged, Draft, Factors, Input, product, rows};
+use crate::graph::steps::{self, Arranged, Draft, Factors, Input, along, product, rows};
 use crate::op::Op;
 use crate::reduce::Reduction;
 use crate::training::{Holds, TableVersion};
 use kernels::{upper_len, width_of};
 use std::collections::BTreeMap;
-use tensor::{Attributes, DepotId, Grid, KeyRange, Mode, ObjectKey, Read, Step, TableId};
+use tensor::{
+    Attributes, DepotId, Grid, KeyRange, Mode, ModeEdges, ObjectKey, Read, SealedRef, Step, TableId,
+};
 
 /// Tables of users; those of products have the next number. The last layer, which is the model.
 pub const EMBEDDINGS: TableId = TableId(0);
@@ -39,10 +42,6 @@ pub const SQUARES: TableId = TableId(8);
 pub const GRADIENTS: TableId = TableId(10);
 /// Sums over neighbours.
 pub const SUMS: TableId = TableId(12);
-/// Products less their rivals.
-pub const DIFFERENCES: TableId = TableId(14);
-/// Gradients by these.
-pub const OF_DIFFERENCES: TableId = TableId(16);
 /// Interactions by ranges of the other mode's rows.
 pub const TILES: TableId = TableId(18);
 /// Layers between the first and the last.
@@ -66,6 +65,10 @@ pub const MAPS: TableId = TableId(34);
 pub const MAP_MEANS: TableId = TableId(36);
 /// The means of the squares of these.
 pub const MAP_SQUARES: TableId = TableId(38);
+/// Sums over interactions, where what goes along edges between rows of a mode is added to them. 40 and 41 are those of heads.
+pub const NEIGHBOURS: TableId = TableId(42);
+/// First rows as they were given.
+pub const GIVEN: TableId = TableId(44);
 
 /// Beyond the numbers of the reductions of Grams, which rise from 0.
 const REDUCTIONS: u64 = 1 << 40;
@@ -84,6 +87,8 @@ pub struct Layout<'a> {
     pub input: &'a Input,
     /// What is known of its nodes.
     pub attributes: &'a BTreeMap<Mode, Attributes>,
+    /// Those of an earlier model, where the job names one.
+    pub matrices: Option<&'a Matrices>,
 }
 
 impl Layout<'_> {
@@ -104,9 +109,16 @@ impl Layout<'_> {
         match layer {
             0 if self.settings.reads_attributes() => self.after(FEATURES, mode, step),
             0 => self.after(PARAMETERS, mode, step),
-            last if last == self.settings.layers => self.after(EMBEDDINGS, mode, step),
+            last if last == self.settings.layers && self.settings.share().is_none() => {
+                self.after(EMBEDDINGS, mode, step)
+            }
             between => self.of_layer(LAYERS, mode, step, between),
         }
+    }
+
+    /// The edges between rows of a mode, where they count.
+    fn edges(&self, mode: Mode) -> Option<&ModeEdges> {
+        self.input.linked(mode, self.settings.edge_weight(mode))
     }
 
     fn degrees(&self, mode: Mode) -> TableVersion {
@@ -149,6 +161,12 @@ impl Layout<'_> {
     fn known(&self, mode: Mode) -> Option<&Attributes> {
         let attributes = self.attributes.get(&mode);
         attributes.filter(|_| self.settings.reads_attributes())
+    }
+
+    /// How their words are read.
+    fn readings(&self, mode: Mode) -> Vec<Reading> {
+        let words = self.matrices.and_then(|given| given.words.get(&mode));
+        words.cloned().unwrap_or_default()
     }
 
     /// The matrix of a mode's attributes, or its means.
@@ -230,6 +248,9 @@ impl Layout<'_> {
             kept.extend(self.arranged(mode).map(|arranged| arranged.tiles.keys()));
             let below = (0..=self.settings.layers).map(|layer| self.layer(mode, step, layer));
             kept.extend(below.map(|table| table.keys()));
+            if self.settings.share().is_some() {
+                kept.push(self.after(EMBEDDINGS, mode, step).keys());
+            }
             let layers = 0..self.settings.layers;
             kept.extend(layers.map(|layer| self.of_layer(SUMS, mode, step, layer).keys()));
             for table in self.rows_learnt(mode, step).iter().flatten() {
@@ -257,16 +278,17 @@ impl Layout<'_> {
         for mode in BOTH {
             let (degrees, role) = (self.degrees(mode), Role::Counts(mode));
             let arranged = self.arranged(mode);
-            stage.open(
-                self.input,
-                (settings.edges, None),
-                &degrees,
-                arranged.as_ref(),
-                role,
-            );
+            let own = self.edges(mode);
+            let own = own.map(|own| (own, settings.edge_weight(mode)));
+            let weights = (settings.edges, own);
+            stage.open(self.input, weights, &degrees, arranged.as_ref(), role);
         }
-        let rows = BOTH.into_iter().flat_map(|mode| self.first_rows(mode));
-        stage.push("first rows", Role::Silent, rows, Vec::new());
+        let given = BOTH
+            .map(|mode| stage.given(self.input, (GIVEN, mode), settings.rank, Role::Given(mode)));
+        let rows = BOTH.into_iter().zip(&given);
+        let rows = rows.flat_map(|(mode, given)| self.first_rows(mode, given.as_ref()));
+        let read = given.iter().flatten().map(TableVersion::keys).collect();
+        stage.push("first rows", Role::Silent, rows, read);
         let owners = self.owners().iter();
         let matrices = owners.flat_map(|&mode| self.first_weights(mode));
         let maps = BOTH.into_iter().filter_map(|mode| self.first_maps(mode));
@@ -276,7 +298,7 @@ impl Layout<'_> {
         stage.steps
     }
 
-    fn first_rows(&self, mode: Mode) -> Vec<Draft> {
+    fn first_rows(&self, mode: Mode, given: Option<&TableVersion>) -> Vec<Draft> {
         let Some([to, ..]) = self.rows_learnt(mode, 0) else {
             return Vec::new();
         };
@@ -288,11 +310,13 @@ impl Layout<'_> {
             by: (self.settings.init_scale / f64::from(self.settings.rank).sqrt()) as f32,
             power: self.settings.kept_power(mode),
             zeros: 0,
+            given: given.is_some(),
         }))
         .encode();
         let degrees = self.degrees(mode);
         let drafts = (0..to.grid.blocks()).map(|block| {
-            let reads = vec![Read::whole(degrees.block(block))];
+            let mut reads = vec![Read::whole(degrees.block(block))];
+            reads.extend(given.map(|given| Read::whole(given.block(block))));
             (op.clone(), reads, vec![to.block(block)], rows(&to, block))
         });
         drafts.collect()
@@ -302,27 +326,21 @@ impl Layout<'_> {
     /// one is much for the sums over neighbours and for all pairs.
     fn first_maps(&self, mode: Mode) -> Option<Draft> {
         let to = self.maps(MAPS, mode, 0)?;
-        let op = Op::Graph(GraphOp::FirstMatrix(FirstMatrixOp {
-            lines: to.grid.rows[0],
-            columns: to.rank,
-            first: FirstNumbers::Normal {
-                seed: self.settings.seed,
-                stream: u32::from(mode == Mode::User),
-                by: (self.settings.init_scale / f64::from(self.settings.rank)) as f32,
-            },
-        }));
-        Some((op.encode(), Vec::new(), vec![to.block(0)], 1))
+        let drawn = FirstNumbers::Normal {
+            seed: self.settings.seed,
+            stream: u32::from(mode == Mode::User),
+            by: (self.settings.init_scale / f64::from(self.settings.rank)) as f32,
+        };
+        let given = self.matrices.and_then(|given| given.maps.get(&mode));
+        Some(first_matrix(&to, 0, given, drawn))
     }
 
     fn first_weights(&self, mode: Mode) -> impl Iterator<Item = Draft> {
         let to = self.weights(WEIGHTS, mode, 0);
+        let given = self.matrices.and_then(|given| given.weights.get(&mode));
         (0..to.grid.blocks()).map(move |layer| {
-            let op = Op::Graph(GraphOp::FirstMatrix(FirstMatrixOp {
-                lines: to.grid.rows[layer as usize],
-                columns: to.rank,
-                first: self.settings.first_weights(mode, layer),
-            }));
-            (op.encode(), Vec::new(), vec![to.block(layer)], 1)
+            let given = given.map(|given| &given[layer as usize]);
+            first_matrix(&to, layer, given, self.settings.first_weights(mode, layer))
         })
     }
 
@@ -350,12 +368,12 @@ impl Layout<'_> {
         if self.all_pairs() {
             frees.extend(grams.map(KeyRange::One));
         }
-        let of_products = |table| self.after(table, Mode::Product, step);
         let last = |mode| self.of_layer(GRADIENTS, mode, step, settings.layers);
         let head = HeadSteps {
             input: self.input,
             columns: settings.rank,
             head: settings.head(),
+            noise: settings.noise_power,
             batch: Batch {
                 seed: settings.seed,
                 epoch,
@@ -366,43 +384,66 @@ impl Layout<'_> {
             embeddings,
             grams,
             degrees: BOTH.map(|mode| self.degrees(mode)),
-            differences: [DIFFERENCES, OF_DIFFERENCES].map(of_products),
             gradients: BOTH.map(last),
             powers: [Power(0); 2],
         };
-        head.push(stage, Role::Loss(batch), frees);
+        head.push(stage, Role::losses(batch, head.head), frees);
     }
 
-    /// A product of both modes: sums of what `from` holds, onto `base` where there is one.
+    /// A product of both modes: sums of what `from` holds, onto `base` where there is one. Where rows of a mode have edges among one
+    /// another, what goes along them, backwards back, is added in a step behind it.
     fn products(
         &self,
         stage: &mut Stage,
-        name: &str,
+        (name, number, back): (&str, u64, bool),
         (from, base): (&[TableVersion; 2], Option<&[TableVersion; 2]>),
         (to, onto): (&[TableVersion; 2], impl Fn(Mode) -> Power),
     ) {
-        let mut drafts: Vec<Draft> = Vec::new();
+        let (mut drafts, mut linked): (Vec<Draft>, Vec<Draft>) = (Vec::new(), Vec::new());
+        let mut frees = Vec::new();
         for (at, mode) in BOTH.into_iter().enumerate() {
-            let (to, others) = (&to[at], &from[1 - at]);
-            let base = base.map(|base| &base[at]);
+            let (mut to, others) = (&to[at], &from[1 - at]);
+            let (base, degrees) = (base.map(|base| &base[at]), self.degrees(mode));
+            let (mut power, made) = (onto(mode), self.settings.power(mode));
+            let between = self.input.table(
+                NEIGHBOURS,
+                mode,
+                self.settings.rank,
+                2 * number + u64::from(back),
+            );
+            if let Some(edges) = self.edges(mode) {
+                let onto = Onto {
+                    share: self.settings.edge_weight(mode) as f32,
+                    power,
+                    by: 1.0,
+                };
+                let of = Factors {
+                    others: &from[at],
+                    degrees: &degrees,
+                    base: Some(&between),
+                };
+                linked.extend(along((edges, back), &of, (made, onto), to));
+                frees.push(between.keys());
+                (to, power) = (&between, Power(0));
+            }
             let op = ProductOp {
                 rows: to.grid.clone(),
                 others: others.grid.clone(),
                 columns: self.settings.rank,
                 edges: self.settings.edges,
                 scales: Scales {
-                    made: self.settings.power(mode),
+                    made,
                     stored: Power(0),
                 },
                 onto: base.map(|_| Onto {
                     share: 1.0,
-                    power: onto(mode),
+                    power,
                     by: 1.0,
                 }),
             };
             let of = Factors {
                 others,
-                degrees: &self.degrees(mode),
+                degrees: &degrees,
                 base,
             };
             let (arranged, partitions) = (self.arranged(mode), self.input.partitions(mode));
@@ -410,6 +451,9 @@ impl Layout<'_> {
             drafts.extend(product(arranged.as_ref(), &op, &of, partitions, writes));
         }
         stage.push(name, Role::Silent, drafts.into_iter(), Vec::new());
+        if !linked.is_empty() {
+            stage.push(name, Role::Silent, linked.into_iter(), frees);
+        }
     }
 
     /// The layers of parameters and, where the head asks for them, the Grams of the last.
@@ -421,12 +465,16 @@ impl Layout<'_> {
         for layer in 0..self.settings.layers {
             let from = BOTH.map(|mode| self.layer(mode, step, layer));
             let sums = BOTH.map(|mode| self.of_layer(SUMS, mode, step, layer));
-            let name = "neighbours";
+            let name = ("neighbours", sums[0].version, false);
             self.products(stage, name, (&from, None), (&sums, |_| Power(0)));
             let drafts = BOTH
                 .into_iter()
                 .flat_map(|mode| self.dense(mode, step, layer));
             stage.push("layer", Role::Silent, drafts, Vec::new());
+        }
+        if self.settings.share().is_some() {
+            let drafts = BOTH.into_iter().flat_map(|mode| self.mean(mode, step));
+            stage.push("mean of layers", Role::Silent, drafts, Vec::new());
         }
         if self.all_pairs() {
             for mode in BOTH {
@@ -444,6 +492,7 @@ impl Layout<'_> {
             attributes: known
                 .as_ref()
                 .map_or_else(Vec::new, |(of, _)| Columns::of(of)),
+            words: self.readings(mode),
             learns_rows: learnt.is_some(),
             power: self.settings.power(mode),
         }))
@@ -458,6 +507,27 @@ impl Layout<'_> {
             reads.extend(learnt.iter().map(|[rows, ..]| rows.block(block)));
             let reads = reads.into_iter().map(Read::whole).collect();
             (op.clone(), reads, vec![to.block(block)], rows(&to, block))
+        })
+    }
+
+    /// The tasks that make the mean of layers.
+    fn mean(&self, mode: Mode, step: u32) -> impl Iterator<Item = Draft> {
+        let layers = 0..=self.settings.layers;
+        let layers: Vec<_> = layers.map(|layer| self.layer(mode, step, layer)).collect();
+        let op = Op::Graph(GraphOp::Mean(MeanOp {
+            columns: self.settings.rank,
+            layers: layers.len() as u32,
+            power: self.settings.power(mode),
+        }))
+        .encode();
+        let (to, degrees) = (self.after(EMBEDDINGS, mode, step), self.degrees(mode));
+        let gram = self.all_pairs().then(|| self.gram(mode, step));
+        (0..to.grid.blocks()).map(move |block| {
+            let mut reads = vec![Read::whole(degrees.block(block))];
+            reads.extend(layers.iter().map(|layer| Read::whole(layer.block(block))));
+            let mut writes = vec![to.block(block)];
+            writes.extend(gram.map(|gram| gram.leaf(block)));
+            (op.clone(), reads, writes, 4 * rows(&to, block))
         })
     }
 
@@ -476,7 +546,8 @@ impl Layout<'_> {
         let [own, to] = [layer, layer + 1].map(|layer| self.layer(mode, step, layer));
         let weights = self.weights(WEIGHTS, mode, step).block(layer);
         let degrees = self.degrees(mode);
-        let gram = (last && self.all_pairs()).then(|| self.gram(mode, step));
+        let scored = last && self.settings.share().is_none();
+        let gram = (scored && self.all_pairs()).then(|| self.gram(mode, step));
         (0..to.grid.blocks()).map(move |block| {
             let reads = [
                 sums.block(block),
@@ -496,8 +567,16 @@ impl Layout<'_> {
         let gradients = BOTH.map(|mode| self.of_layer(GRADIENTS, mode, step, layer + 1));
         let to_sums = BOTH.map(|mode| self.of_layer(TO_SUMS, mode, step, layer));
         let to_own = BOTH.map(|mode| self.of_layer(TO_OWN, mode, step, layer));
-        let activation = self.settings.activation(layer);
-        let mut frees: Vec<KeyRange> = gradients.iter().map(TableVersion::keys).collect();
+        let (activation, share) = (self.settings.activation(layer), self.settings.share());
+        let top = self.settings.layers;
+        let by_mean = BOTH.map(|mode| self.of_layer(GRADIENTS, mode, step, top));
+        let mut frees: Vec<KeyRange> = Vec::new();
+        if share.is_none() || layer + 1 < top {
+            frees.extend(gradients.iter().map(TableVersion::keys));
+        }
+        if share.is_some() && layer == 0 {
+            frees.extend(by_mean.iter().map(TableVersion::keys));
+        }
         let mut drafts: Vec<Draft> = Vec::new();
         for (at, mode) in BOTH.into_iter().enumerate() {
             let op = Op::Graph(GraphOp::DenseBack(DenseBackOp {
@@ -505,6 +584,8 @@ impl Layout<'_> {
                 activation,
                 parts: self.settings.parts(),
                 power: self.settings.power(mode),
+                share: share.filter(|_| layer + 1 == top).unwrap_or(1.0),
+                of_mean: share,
             }))
             .encode();
             let sums = self.of_layer(SUMS, mode, step - 1, layer);
@@ -521,6 +602,7 @@ impl Layout<'_> {
                     degrees.block(block),
                 ];
                 reads.extend((activation != Activation::Identity).then(|| made.block(block)));
+                reads.extend(share.map(|_| by_mean[at].block(block)));
                 let writes = vec![
                     to_sums[at].block(block),
                     to_own[at].block(block),
@@ -530,7 +612,7 @@ impl Layout<'_> {
                 (op.clone(), reads, writes, 3 * turning(&own, block))
             }));
             frees.push(sums.keys());
-            if layer + 1 < self.settings.layers {
+            if layer + 1 < top || share.is_some() {
                 frees.push(made.keys());
             }
             if layer == 0 && self.settings.reads_attributes() {
@@ -550,7 +632,7 @@ impl Layout<'_> {
                 Power(0)
             }
         };
-        let name = "neighbours back";
+        let name = ("neighbours back", below[0].version, true);
         self.products(stage, name, (&to_sums, Some(&to_own)), (&below, power));
         let made = to_sums.iter().chain(&to_own);
         stage.push_frees(made.map(TableVersion::keys).collect());
@@ -623,6 +705,7 @@ impl Layout<'_> {
         let op = Op::Graph(GraphOp::FeaturesBack(FeaturesBackOp {
             columns: self.settings.rank,
             attributes: Columns::of(known),
+            words: self.readings(mode),
         }))
         .encode();
         let gradients = self.of_layer(GRADIENTS, mode, step, 0);
@@ -635,6 +718,27 @@ impl Layout<'_> {
         stage.push("features back", Role::Silent, drafts, Vec::new());
         stage.reduce("features back", slopes);
     }
+}
+
+/// The task that makes a first matrix, or takes over one that is given.
+fn first_matrix(
+    to: &TableVersion,
+    block: u32,
+    given: Option<&SealedRef>,
+    drawn: FirstNumbers,
+) -> Draft {
+    let op = Op::Graph(GraphOp::FirstMatrix(FirstMatrixOp {
+        lines: to.grid.rows[block as usize],
+        columns: to.rank,
+        first: given.map_or(drawn, |_| FirstNumbers::Given),
+    }));
+    let reads = given.map(|given| Read::whole(given.key(DepotId::MODEL)));
+    (
+        op.encode(),
+        reads.into_iter().collect(),
+        vec![to.block(block)],
+        1,
+    )
 }
 
 /// The tasks that move matrices, a block each, along the sums of the gradients by them: with both means, before the step and after.

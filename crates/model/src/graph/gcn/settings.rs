@@ -1,9 +1,9 @@
 //! The settings of graph convolution: text, checked together, then passed by value.
 
-use crate::graph::lightgcn::HeadName;
+use crate::graph::learning::{HeadName, Learning};
 use crate::graph::normalization::Normalization;
 use crate::graph::ops::{Activation, Edges, FirstNumbers, Head, Power};
-use crate::graph::spectral::settings::{RANK_MAX, SettingsError};
+use crate::graph::spectral::settings::SettingsError;
 use serde::{Deserialize, Serialize};
 use tensor::Mode;
 
@@ -42,6 +42,16 @@ pub enum Features {
     Both,
 }
 
+/// What of the layers is scored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Readout {
+    /// The last.
+    Last,
+    /// The mean of all, with what the first one reads.
+    Mean,
+}
+
 /// All settings. Absent keys take their defaults; [`Settings::check`] refuses what cannot be honoured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -52,6 +62,8 @@ pub struct Settings {
     pub layers: u32,
     /// What the sums of a layer go through; those of the last stay as they are.
     pub activation: Activation,
+    /// What of the layers is scored.
+    pub readout: Readout,
     /// What a row's own layer is multiplied with.
     pub self_weights: SelfWeights,
     /// Whose matrices layers have.
@@ -66,6 +78,10 @@ pub struct Settings {
     pub loss: HeadName,
     /// All pairs: the weight of a pair. Absent: 1.
     pub alpha0: Option<f64>,
+    /// Rivals of an interaction, of losses that draw some. Absent: [`Learning::negatives`].
+    pub negatives: Option<u32>,
+    /// They are drawn in proportion to this power of a product's degree; 0: each about once.
+    pub noise_power: f64,
     /// The length of Adam's steps. Absent: [`Settings::rate`].
     pub rate: Option<f64>,
     /// λ: a learnt row is held by λ times its degree.
@@ -74,6 +90,10 @@ pub struct Settings {
     pub normalization: Normalization,
     /// What an interaction weighs in the graph.
     pub edges: Edges,
+    /// What an edge between users counts beside an interaction, where there are any.
+    pub user_edge_weight: f64,
+    /// The same between products.
+    pub product_edge_weight: f64,
     /// The standard deviation of the first learnt rows times the root of the rank.
     pub init_scale: f64,
     /// The seed of everything random.
@@ -94,6 +114,7 @@ impl Settings {
         rank: 64,
         layers: 1,
         activation: Activation::Identity,
+        readout: Readout::Mean,
         self_weights: SelfWeights::Tied,
         weights: Weights::Separate,
         features: Features::Embeddings,
@@ -101,30 +122,44 @@ impl Settings {
         batches: None,
         loss: HeadName::AllPairs,
         alpha0: None,
+        negatives: None,
+        noise_power: 0.0,
         rate: None,
         regularization: 0.01,
         normalization: Normalization::Symmetric,
         edges: Edges::Binary,
+        user_edge_weight: 1.0,
+        product_edge_weight: 1.0,
         init_scale: 0.1,
         seed: 0,
         tolerance: 0.0,
     };
 
-    /// Parts of an epoch. BPR deals a product one rival a step, and needs many; all pairs are whole in one.
-    pub fn batches(&self) -> u32 {
-        self.batches.unwrap_or(match self.loss {
-            HeadName::Bpr => 20,
-            HeadName::AllPairs => 4,
-        })
+    /// What it says of its loss.
+    pub fn learning(&self) -> Learning {
+        Learning {
+            loss: self.loss,
+            batches: self.batches,
+            rate: self.rate,
+            alpha0: self.alpha0,
+            negatives: self.negatives,
+        }
     }
 
-    /// The length of Adam's steps: the more of them, the shorter. A step on the matrix of attributes moves all rows together, and at 0.05
-    /// led away from every optimum.
+    /// Parts of an epoch.
+    pub fn batches(&self) -> u32 {
+        self.learning().batches()
+    }
+
+    /// The length of Adam's steps. One on the matrix of attributes moves all rows together, and at 0.05 led away from every optimum.
     pub fn rate(&self) -> f64 {
-        self.rate.unwrap_or(match self.loss {
-            HeadName::AllPairs if !self.reads_attributes() => 0.05,
-            HeadName::AllPairs | HeadName::Bpr => 0.01,
-        })
+        let most = if self.reads_attributes() {
+            0.01
+        } else {
+            f64::MAX
+        };
+        let learning = self.learning();
+        learning.rate.unwrap_or(learning.rate().min(most))
     }
 
     /// The length of steps on the matrices of layers, of which each moves all rows: a row comes as far by `rank` entries of one that
@@ -135,12 +170,13 @@ impl Settings {
 
     /// The head of a batch.
     pub fn head(&self) -> Head {
-        match self.loss {
-            HeadName::Bpr => Head::Bpr,
-            HeadName::AllPairs => Head::AllPairs {
-                alpha0: self.alpha0.unwrap_or(1.0) / f64::from(self.batches()),
-            },
-        }
+        self.learning().head()
+    }
+
+    /// What a layer counts in the mean of layers, where that is scored.
+    pub fn share(&self) -> Option<f32> {
+        let share = 1.0 / (self.layers + 1) as f32;
+        (self.readout == Readout::Mean).then_some(share)
     }
 
     /// Matrices of a layer.
@@ -175,6 +211,14 @@ impl Settings {
         }
     }
 
+    /// What an edge between rows of a mode counts beside an interaction; 0 where nothing goes along it.
+    pub fn edge_weight(&self, mode: Mode) -> f64 {
+        match mode {
+            Mode::User => self.user_edge_weight,
+            _ => self.product_edge_weight,
+        }
+    }
+
     /// Whether a row a node is learnt.
     pub fn learns_rows(&self) -> bool {
         self.features != Features::Attributes
@@ -204,32 +248,17 @@ impl Settings {
     /// # Errors
     /// The first that cannot be honoured.
     pub fn check(&self) -> Result<(), SettingsError> {
-        let refuse = |key, problem: String| Err(SettingsError { key, problem });
-        for (key, value, least, most) in [
-            ("rank", self.rank, 1, RANK_MAX),
-            ("layers", self.layers, 1, LAYERS_MAX),
-            ("epochs", self.epochs, 1, u32::MAX),
-            ("batches", self.batches(), 1, 10_000),
-        ] {
-            if !(least..=most).contains(&value) {
-                return refuse(key, format!("is {value}: give {least} to {most}"));
-            }
-        }
-        for (key, value) in [
-            ("alpha0", self.alpha0.unwrap_or(0.0)),
+        let counts = [("layers", self.layers, 1, LAYERS_MAX)];
+        let reals = [
             ("regularization", self.regularization),
-            ("rate", self.rate()),
+            ("noise_power", self.noise_power),
+            ("user_edge_weight", self.user_edge_weight),
+            ("product_edge_weight", self.product_edge_weight),
             ("init", self.init_scale),
-        ] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return refuse(key, format!("is {value}: give 0 or more"));
-            }
-        }
-        if !(self.tolerance >= 0.0 && self.tolerance < 1.0) {
-            let problem = format!("is {}: give 0 or more, below 1", self.tolerance);
-            return refuse("tolerance", problem);
-        }
-        Ok(())
+        ];
+        let (rank, epochs) = (self.rank, (self.epochs, 0));
+        self.learning()
+            .check(rank, epochs, &counts, &reals, self.tolerance)
     }
 }
 
@@ -252,5 +281,8 @@ mod tests {
         assert_eq!(key(|s| s.rate = Some(f64::NAN)), Some("rate"));
         assert_eq!(key(|s| s.init_scale = -1.0), Some("init"));
         assert_eq!(key(|s| s.tolerance = 1.0), Some("tolerance"));
+        assert_eq!(key(|s| s.negatives = Some(101)), Some("negatives"));
+        let positives = |s: &mut Settings| (s.loss, s.negatives) = (HeadName::Logistic, Some(0));
+        assert_eq!(key(positives), Some("negatives"));
     }
 }

@@ -9,5 +9,6 @@ pub mod program;
 pub mod schedule;
 pub mod settings;
 
+pub use super::learning::HeadName;
 pub use program::{LightGcn, Propagation};
-pub use settings::{HeadName, LAYERS_MAX, Settings};
+pub use settings::{LAYERS_MAX, Settings};

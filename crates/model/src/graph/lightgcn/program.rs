@@ -3,7 +3,7 @@
 use super::schedule::Layout;
 use super::settings::Settings;
 use crate::graph::batches::{Batched, InBatches, Role};
-use crate::graph::normalization::Normalization;
+use crate::graph::ops::Head;
 use crate::graph::spectral::SettingsError;
 use crate::graph::steps::Input;
 use crate::training::{Epochs, TableVersion};
@@ -30,14 +30,7 @@ impl LightGcn {
             input: &input,
         };
         let linked = [Mode::User, Mode::Product].map(|mode| layout.edges(mode).is_some());
-        if linked.contains(&true) && settings.normalization == Normalization::RandomWalk {
-            return Err(SettingsError {
-                key: "normalization",
-                problem: "is \"random-walk\", which divides interactions by the degrees of users alone and says nothing of edges \
-                          between rows of a mode: give \"symmetric\" or \"none\", or an edge weight of 0"
-                    .to_owned(),
-            });
-        }
+        settings.normalization.check(linked.contains(&true))?;
         Ok(Epochs::of(InBatches::of(Propagation { settings, input })))
     }
 }
@@ -60,6 +53,10 @@ impl Batched for Propagation {
 
     fn batches(&self) -> u32 {
         self.settings.batches()
+    }
+
+    fn head(&self) -> Head {
+        self.settings.head()
     }
 
     fn tolerance(&self) -> f64 {

@@ -8,11 +8,12 @@
 //! **Invariant:** every name here follows from the number of the step of Adam, and that from epoch and batch, so a replay makes the
 //! same steps.
 
-use super::settings::{HeadName, Settings};
+use super::settings::Settings;
 use crate::graph::batches::Role;
 use crate::graph::heads::HeadSteps;
-use crate::graph::ops::{AdamOp, Batch, Edges, GraphOp, Onto, Power, ProductOp, Scales, StartOp};
-use crate::graph::steps::{self, Arranged, Draft, Factors, Input, product, rows};
+use crate::graph::learning::HeadName;
+use crate::graph::ops::{AdamOp, Batch, GraphOp, Onto, Power, ProductOp, Scales, StartOp};
+use crate::graph::steps::{self, Arranged, Draft, Factors, Input, along, product, rows};
 use crate::op::Op;
 use crate::reduce::Reduction;
 use crate::training::TableVersion;
@@ -33,15 +34,12 @@ pub const SQUARES: TableId = TableId(8);
 pub const GRADIENTS: TableId = TableId(10);
 /// What layers make.
 pub const SUMS: TableId = TableId(12);
-/// Products less their rivals.
-pub const DIFFERENCES: TableId = TableId(14);
-/// Gradients by these.
-pub const OF_DIFFERENCES: TableId = TableId(16);
-
 /// Interactions by ranges of the other mode's rows.
 pub const TILES: TableId = TableId(18);
 /// What layers bring along edges between rows of a mode, with what they are added to.
 pub const NEIGHBOURS: TableId = TableId(20);
+/// First rows as they were given.
+pub const GIVEN: TableId = TableId(22);
 
 /// Sums that are added as they are.
 const ONTO: Onto = Onto {
@@ -79,8 +77,7 @@ impl Layout<'_> {
 
     /// The edges between rows of a mode, where they count.
     pub fn edges(&self, mode: Mode) -> Option<&ModeEdges> {
-        let edges = self.input.edges.get(&mode);
-        edges.filter(|_| self.settings.edge_weight(mode) > 0.0)
+        self.input.linked(mode, self.settings.edge_weight(mode))
     }
 
     fn degrees(&self, mode: Mode) -> TableVersion {
@@ -166,7 +163,10 @@ impl Layout<'_> {
                 .map(|own| (own, settings.edge_weight(mode)));
             stage.open(self.input, (edges, own), &degrees, arranged.as_ref(), role);
         }
+        let given = BOTH
+            .map(|mode| stage.given(self.input, (GIVEN, mode), settings.rank, Role::Given(mode)));
         let start = |mode| {
+            let given = given[usize::from(mode == Mode::Product)].as_ref();
             let op = Op::Graph(GraphOp::Start(StartOp {
                 mode,
                 grid: self.input.grid(mode).clone(),
@@ -175,17 +175,20 @@ impl Layout<'_> {
                 by: (settings.init_scale / f64::from(settings.rank).sqrt()) as f32,
                 power: settings.power(mode),
                 zeros: 0,
+                given: given.is_some(),
             }))
             .encode();
             let (to, degrees) = (self.after(PARAMETERS, mode, 0), self.degrees(mode));
             self.blocks(mode, move |block| {
-                let reads = vec![Read::whole(degrees.block(block))];
+                let mut reads = vec![Read::whole(degrees.block(block))];
+                reads.extend(given.map(|given| Read::whole(given.block(block))));
                 let writes = self.parameters(mode, 0, block);
                 (op.clone(), reads, writes, rows(&to, block))
             })
         };
         let drafts = BOTH.into_iter().flat_map(start);
-        stage.push("first embeddings", Role::Silent, drafts, Vec::new());
+        let read = given.iter().flatten().map(TableVersion::keys).collect();
+        stage.push("first embeddings", Role::Silent, drafts, read);
         self.forward(&mut stage, 0);
         stage.steps
     }
@@ -230,11 +233,11 @@ impl Layout<'_> {
         if self.all_pairs() {
             frees.extend(grams.map(KeyRange::One));
         }
-        let of_products = |table| self.after(table, Mode::Product, step);
         let head = HeadSteps {
             input: self.input,
             columns: settings.rank,
             head: settings.head(),
+            noise: settings.noise_power,
             batch: Batch {
                 seed: settings.seed,
                 epoch,
@@ -245,11 +248,10 @@ impl Layout<'_> {
             embeddings,
             grams,
             degrees: BOTH.map(|mode| self.degrees(mode)),
-            differences: [DIFFERENCES, OF_DIFFERENCES].map(of_products),
             gradients: both(GRADIENTS, step),
             powers: BOTH.map(|mode| settings.power(mode)),
         };
-        head.push(stage, Role::Loss(batch), frees);
+        head.push(stage, Role::losses(batch, head.head), frees);
     }
 
     /// A layer of both modes: sums of what `from` holds onto `base`, which the last one brings back to the scale of embeddings.
@@ -312,28 +314,17 @@ impl Layout<'_> {
                 continue;
             };
             let to = self.version(NEIGHBOURS, mode, self.settings.rank, number);
-            let op = ProductOp {
-                rows: to.grid.clone(),
-                others: to.grid.clone(),
-                columns: self.settings.rank,
-                edges: Edges::Values,
-                scales: Scales {
-                    made: Power(2 * self.settings.power(mode).0),
-                    stored: Power(0),
-                },
-                onto: Some(Onto {
-                    share: self.settings.edge_weight(mode) as f32,
-                    ..ONTO
-                }),
+            let added = Onto {
+                share: self.settings.edge_weight(mode) as f32,
+                ..ONTO
             };
+            let scaled = (Power(2 * self.settings.power(mode).0), added);
             let of = Factors {
                 others: &from[at],
                 degrees: &self.degrees(mode),
                 base: Some(&base[at]),
             };
-            let partitions = if back { edges.turned() } else { &edges.forward };
-            let block = |block| vec![to.block(block)];
-            drafts.extend(product(None, &op, &of, partitions, block));
+            drafts.extend(along((edges, back), &of, scaled, &to));
             frees.push(to.keys());
             onto[at] = to;
         }

@@ -1,23 +1,14 @@
 //! The settings of LightGCN: text, checked together, then passed by value.
 
+use crate::graph::learning::{HeadName, Learning};
 use crate::graph::normalization::Normalization;
 use crate::graph::ops::{Edges, Head, Power};
-use crate::graph::spectral::settings::{RANK_MAX, SettingsError};
+use crate::graph::spectral::settings::SettingsError;
 use serde::{Deserialize, Serialize};
 use tensor::Mode;
 
 /// The most layers: beyond them embeddings of a component grow alike.
 pub const LAYERS_MAX: u32 = 4;
-
-/// What is minimised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum HeadName {
-    /// Products that users had above others.
-    Bpr,
-    /// 1 for interactions against 0 for all pairs.
-    AllPairs,
-}
 
 /// All settings. Absent keys take their defaults; [`Settings::check`] refuses what cannot be honoured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +26,10 @@ pub struct Settings {
     pub loss: HeadName,
     /// All pairs: the weight of a pair. Absent: 1.
     pub alpha0: Option<f64>,
+    /// Rivals of an interaction, of losses that draw some. Absent: [`Learning::negatives`].
+    pub negatives: Option<u32>,
+    /// They are drawn in proportion to this power of a product's degree; 0: each about once.
+    pub noise_power: f64,
     /// The length of Adam's steps. Absent: [`Settings::rate`].
     pub rate: Option<f64>,
     /// λ: a row is held by λ times its degree.
@@ -70,6 +65,8 @@ impl Settings {
         batches: None,
         loss: HeadName::AllPairs,
         alpha0: None,
+        negatives: None,
+        noise_power: 0.0,
         rate: None,
         regularization: 0.01,
         normalization: Normalization::Symmetric,
@@ -81,30 +78,30 @@ impl Settings {
         tolerance: 0.0,
     };
 
-    /// Parts of an epoch. BPR deals a product one rival a step, and needs many; all pairs are whole in one.
-    pub fn batches(&self) -> u32 {
-        self.batches.unwrap_or(match self.loss {
-            HeadName::Bpr => 20,
-            HeadName::AllPairs => 4,
-        })
+    /// What it says of its loss.
+    pub fn learning(&self) -> Learning {
+        Learning {
+            loss: self.loss,
+            batches: self.batches,
+            rate: self.rate,
+            alpha0: self.alpha0,
+            negatives: self.negatives,
+        }
     }
 
-    /// The length of Adam's steps: the more of them, the shorter.
+    /// Parts of an epoch.
+    pub fn batches(&self) -> u32 {
+        self.learning().batches()
+    }
+
+    /// The length of Adam's steps.
     pub fn rate(&self) -> f64 {
-        self.rate.unwrap_or(match self.loss {
-            HeadName::Bpr => 0.01,
-            HeadName::AllPairs => 0.05,
-        })
+        self.learning().rate()
     }
 
     /// The head of a batch.
     pub fn head(&self) -> Head {
-        match self.loss {
-            HeadName::Bpr => Head::Bpr,
-            HeadName::AllPairs => Head::AllPairs {
-                alpha0: self.alpha0.unwrap_or(1.0) / f64::from(self.batches()),
-            },
-        }
+        self.learning().head()
     }
 
     /// The power of degrees by which parameters and gradients are multiplied as they are kept.
@@ -130,34 +127,17 @@ impl Settings {
     /// # Errors
     /// The first that cannot be honoured.
     pub fn check(&self) -> Result<(), SettingsError> {
-        let refuse = |key, problem: String| Err(SettingsError { key, problem });
-        for (key, value, least, most) in [
-            ("rank", self.rank, 1, RANK_MAX),
-            ("layers", self.layers, 0, LAYERS_MAX),
-            ("epochs", self.epochs, 1, u32::MAX),
-            ("batches", self.batches(), 1, 10_000),
-        ] {
-            if !(least..=most).contains(&value) {
-                return refuse(key, format!("is {value}: give {least} to {most}"));
-            }
-        }
-        for (key, value) in [
-            ("alpha0", self.alpha0.unwrap_or(0.0)),
+        let counts = [("layers", self.layers, 0, LAYERS_MAX)];
+        let reals = [
             ("regularization", self.regularization),
-            ("rate", self.rate()),
+            ("noise_power", self.noise_power),
             ("user_edge_weight", self.user_edge_weight),
             ("product_edge_weight", self.product_edge_weight),
             ("init", self.init_scale),
-        ] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return refuse(key, format!("is {value}: give 0 or more"));
-            }
-        }
-        if !(self.tolerance >= 0.0 && self.tolerance < 1.0) {
-            let problem = format!("is {}: give 0 or more, below 1", self.tolerance);
-            return refuse("tolerance", problem);
-        }
-        Ok(())
+        ];
+        let (rank, epochs) = (self.rank, (self.epochs, 1));
+        self.learning()
+            .check(rank, epochs, &counts, &reals, self.tolerance)
     }
 }
 
@@ -182,5 +162,8 @@ mod tests {
         assert_eq!(key(|s| s.rate = Some(f64::INFINITY)), Some("rate"));
         assert_eq!(key(|s| s.regularization = f64::NAN), Some("regularization"));
         assert_eq!(key(|s| s.tolerance = 1.0), Some("tolerance"));
+        assert_eq!(key(|s| s.negatives = Some(101)), Some("negatives"));
+        let positives = |s: &mut Settings| (s.loss, s.negatives) = (HeadName::Logistic, Some(0));
+        assert_eq!(key(positives), Some("negatives"));
     }
 }

@@ -179,6 +179,7 @@ impl Layout<'_> {
             by: 1.0,
             power: Power(0),
             zeros: 0,
+            given: false,
         }))
         .encode();
         let degrees = self.degrees(Mode::Product);

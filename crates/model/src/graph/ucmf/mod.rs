@@ -12,5 +12,5 @@ pub mod schedule;
 pub mod settings;
 pub mod unit;
 
-pub use program::{Ucmf, Unitized};
+pub use program::{Input, Ucmf, Unitized};
 pub use settings::Settings;

@@ -2,15 +2,24 @@
 
 use super::schedule::{Labels, Layout};
 use super::settings::Settings;
+use crate::graph;
 use crate::graph::batches::{Batched, InBatches, Role};
-use crate::graph::gcn::Input;
-use crate::graph::ops::LabelCheck;
+use crate::graph::ops::{Head, LabelCheck};
 use crate::graph::spectral::SettingsError;
 use crate::training::{Epochs, TableVersion};
 use kernels::WIDTH_MAX;
 use std::collections::BTreeMap;
 use tensor::attributes::AttributeKind;
 use tensor::{Attributes, KeyRange, Mode, Step};
+
+/// What it is trained on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    /// The graph.
+    pub graph: graph::Input,
+    /// What is known of its nodes, labels among it.
+    pub attributes: BTreeMap<Mode, Attributes>,
+}
 
 /// What unitized factorization does with an epoch.
 pub struct Unitized {
@@ -119,6 +128,10 @@ impl Batched for Unitized {
 
     fn batches(&self) -> u32 {
         self.settings.batches()
+    }
+
+    fn head(&self) -> Head {
+        self.settings.head()
     }
 
     fn tolerance(&self) -> f64 {

@@ -10,7 +10,7 @@ use super::settings::Settings;
 use crate::graph::batches::Role;
 use crate::graph::gcn::schedule::adam_of_matrices;
 use crate::graph::heads::HeadSteps;
-use crate::graph::lightgcn::HeadName;
+use crate::graph::learning::HeadName;
 use crate::graph::ops::{
     AdamOp, Batch, Edges, FirstMatrixOp, FirstNumbers, GraphOp, LabelCheck, LabelsOp, Power,
     StartOp, UnitBackOp, UnitOp,
@@ -39,10 +39,6 @@ pub const GRADIENTS: TableId = TableId(10);
 pub const LABELLED: TableId = TableId(12);
 /// Gradients by X.
 pub const SLOPES: TableId = TableId(14);
-/// Products less their rivals.
-pub const DIFFERENCES: TableId = TableId(16);
-/// Gradients by these.
-pub const OF_DIFFERENCES: TableId = TableId(18);
 /// Classifiers: a line a column of E, a column a class; the last line is that of the intercepts.
 pub const CLASSES: TableId = TableId(20);
 /// The means of their gradients.
@@ -176,6 +172,7 @@ impl Layout<'_> {
                 by: (settings.init_scale / f64::from(settings.rank).sqrt()) as f32,
                 power: Power(0),
                 zeros: 1,
+                given: false,
             }))
             .encode();
             let (to, degrees) = (self.after(PARAMETERS, mode, 0), self.degrees(mode));
@@ -230,11 +227,11 @@ impl Layout<'_> {
         let settings = self.settings;
         let grams = BOTH.map(|mode| self.gram(mode, step - 1).root());
         let all_pairs = self.all_pairs().then_some(grams.map(KeyRange::One));
-        let of_products = |table| self.after(table, Mode::Product, step);
         let head = HeadSteps {
             input: self.input,
             columns: settings.columns(),
             head: settings.head(),
+            noise: settings.noise_power,
             batch: Batch {
                 seed: settings.seed,
                 epoch,
@@ -245,12 +242,11 @@ impl Layout<'_> {
             embeddings: BOTH.map(|mode| self.after(EMBEDDINGS, mode, step - 1)),
             grams,
             degrees: BOTH.map(|mode| self.degrees(mode)),
-            differences: [DIFFERENCES, OF_DIFFERENCES].map(of_products),
             gradients: BOTH.map(|mode| self.after(GRADIENTS, mode, step)),
             powers: [Power(0); 2],
         };
         let frees = all_pairs.into_iter().flatten().collect();
-        head.push(stage, Role::Loss(batch), frees);
+        head.push(stage, Role::losses(batch, head.head), frees);
     }
 
     /// Adds the gradients by the labels of a mode. In the mean all labels of an epoch weigh `cotraining` times what its interactions do.

@@ -1,6 +1,6 @@
 //! The settings of unitized factorization: text, checked together, then passed by value.
 
-use crate::graph::lightgcn::HeadName;
+use crate::graph::learning::{HeadName, Learning};
 use crate::graph::ops::Head;
 use crate::graph::spectral::settings::{RANK_MAX, SettingsError};
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,10 @@ pub struct Settings {
     pub loss: HeadName,
     /// All pairs: the weight of a pair. Absent: [`ALPHA_0`].
     pub alpha0: Option<f64>,
+    /// Rivals of an interaction, of losses that draw some. Absent: [`Learning::negatives`].
+    pub negatives: Option<u32>,
+    /// They are drawn in proportion to this power of a product's degree; 0: each about once.
+    pub noise_power: f64,
     /// The length of Adam's steps. Absent: [`Settings::rate`].
     pub rate: Option<f64>,
     /// What the cosines of rows are divided by to be scores.
@@ -59,6 +63,8 @@ impl Settings {
         batches: None,
         loss: HeadName::AllPairs,
         alpha0: None,
+        negatives: None,
+        noise_power: 0.0,
         rate: None,
         temperature: 1.0,
         labels: BTreeMap::new(),
@@ -74,30 +80,30 @@ impl Settings {
         self.rank + 1
     }
 
-    /// Parts of an epoch. BPR deals a product one rival a step, and needs many; all pairs are whole in one.
-    pub fn batches(&self) -> u32 {
-        self.batches.unwrap_or(match self.loss {
-            HeadName::Bpr => 20,
-            HeadName::AllPairs => 4,
-        })
+    /// What it says of its loss.
+    pub fn learning(&self) -> Learning {
+        Learning {
+            loss: self.loss,
+            batches: self.batches,
+            rate: self.rate,
+            alpha0: self.alpha0.or(Some(ALPHA_0)),
+            negatives: self.negatives,
+        }
     }
 
-    /// The length of Adam's steps: the more of them, the shorter.
+    /// Parts of an epoch.
+    pub fn batches(&self) -> u32 {
+        self.learning().batches()
+    }
+
+    /// The length of Adam's steps.
     pub fn rate(&self) -> f64 {
-        self.rate.unwrap_or(match self.loss {
-            HeadName::Bpr => 0.01,
-            HeadName::AllPairs => 0.05,
-        })
+        self.learning().rate()
     }
 
     /// The head of a batch.
     pub fn head(&self) -> Head {
-        match self.loss {
-            HeadName::Bpr => Head::Bpr,
-            HeadName::AllPairs => Head::AllPairs {
-                alpha0: self.alpha0.unwrap_or(ALPHA_0) / f64::from(self.batches()),
-            },
-        }
+        self.learning().head()
     }
 
     /// By what unit rows are multiplied as they are scored, on both sides: 1 / √t.
@@ -110,35 +116,20 @@ impl Settings {
     /// # Errors
     /// The first that cannot be honoured.
     pub fn check(&self) -> Result<(), SettingsError> {
-        let refuse = |key, problem: String| Err(SettingsError { key, problem });
-        for (key, value, least, most) in [
-            ("rank", self.rank, 1, RANK_MAX - 1),
-            ("epochs", self.epochs, 1, u32::MAX),
-            ("batches", self.batches(), 1, 10_000),
-        ] {
-            if !(least..=most).contains(&value) {
-                return refuse(key, format!("is {value}: give {least} to {most}"));
-            }
-        }
-        for (key, value) in [
-            ("alpha0", self.alpha0.unwrap_or(0.0)),
-            ("rate", self.rate()),
+        // Tables have a column more.
+        let counts = [("rank", self.rank, 1, RANK_MAX - 1)];
+        let reals = [
+            ("noise_power", self.noise_power),
             ("cotraining", self.cotraining),
-        ] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return refuse(key, format!("is {value}: give 0 or more"));
-            }
-        }
+        ];
         for (key, value) in [("temperature", self.temperature), ("init", self.init_scale)] {
             if !(value > 0.0 && value.is_finite()) {
-                return refuse(key, format!("is {value}: give a number above 0"));
+                let problem = format!("is {value}: give a number above 0");
+                return Err(SettingsError { key, problem });
             }
         }
-        if !(self.tolerance >= 0.0 && self.tolerance < 1.0) {
-            let problem = format!("is {}: give 0 or more, below 1", self.tolerance);
-            return refuse("tolerance", problem);
-        }
-        Ok(())
+        self.learning()
+            .check(self.rank, (self.epochs, 1), &counts, &reals, self.tolerance)
     }
 }
 
