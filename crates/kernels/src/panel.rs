@@ -2,7 +2,7 @@
 //! Σ w z zᵀ is the sum of the squares of its lines, and all passes of a solver run on it while it is in the cache.
 #![allow(unsafe_code)]
 
-use crate::rows::Rows;
+use crate::rows::{self, NEXT, Rows};
 use crate::simd::{Kernel, Simd};
 use crate::tile::Ahead;
 use crate::vector::Vector;
@@ -11,6 +11,9 @@ use std::marker::PhantomData;
 
 /// Interactions packed before they are multiplied: the panel of rank 64 fills half of the first-level cache.
 pub(crate) const PANEL: usize = 64;
+
+/// Rows that are known at a time: those of a panel and those that are asked for beyond it.
+const PLACES: usize = PANEL + rows::FAR;
 
 /// Lines that are multiplied together; a panel is filled up to a multiple of them with lines of zeros.
 pub const GROUP: usize = 4;
@@ -150,21 +153,46 @@ fn gather<V: Vector, const LINES: bool, const FAR: bool>(
     panel: &mut [f32],
     rhs: &mut [f32],
 ) {
+    let (width, end) = (it.width, it.first + it.count);
+    for first in (it.first..end).step_by(PANEL) {
+        let (done, count) = (first - it.first, PANEL.min(end - first));
+        let panel = if LINES {
+            &mut panel[done * width..(done + count) * width]
+        } else {
+            &mut []
+        };
+        gather_some::<V, LINES, FAR>(Interactions { first, count, ..it }, panel, rhs);
+    }
+}
+
+/// The same of at most [`PANEL`] interactions: their rows are looked up once, however many passes over columns there are.
+#[inline(always)]
+fn gather_some<V: Vector, const LINES: bool, const FAR: bool>(
+    it: Interactions<'_>,
+    panel: &mut [f32],
+    rhs: &mut [f32],
+) {
+    let main = it.sources[0];
+    let mut places = [std::ptr::null(); PLACES];
+    let known = if FAR { PLACES } else { PANEL + NEXT };
+    for (place, &id) in places[..known].iter_mut().zip(&main.ids[it.first..]) {
+        *place = main.rows.find(id);
+    }
     let mut column = 0;
     while V::WIDE && column + 8 * LANES <= it.width {
-        gather_columns::<V, 8, LINES, FAR>(it, column, panel, rhs);
+        gather_columns::<V, 8, LINES, FAR>(it, &places, column, panel, rhs);
         column += 8 * LANES;
     }
     while column + 4 * LANES <= it.width {
-        gather_columns::<V, 4, LINES, FAR>(it, column, panel, rhs);
+        gather_columns::<V, 4, LINES, FAR>(it, &places, column, panel, rhs);
         column += 4 * LANES;
     }
     while column + 2 * LANES <= it.width {
-        gather_columns::<V, 2, LINES, FAR>(it, column, panel, rhs);
+        gather_columns::<V, 2, LINES, FAR>(it, &places, column, panel, rhs);
         column += 2 * LANES;
     }
     while column < it.width {
-        gather_columns::<V, 1, LINES, FAR>(it, column, panel, rhs);
+        gather_columns::<V, 1, LINES, FAR>(it, &places, column, panel, rhs);
         column += LANES;
     }
 }
@@ -174,24 +202,37 @@ fn gather<V: Vector, const LINES: bool, const FAR: bool>(
 #[inline(always)]
 fn gather_columns<V: Vector, const C: usize, const LINES: bool, const FAR: bool>(
     it: Interactions<'_>,
+    places: &[*const f32; PLACES],
     column: usize,
     panel: &mut [f32],
     rhs: &mut [f32],
 ) {
+    assert!(it.count <= PANEL && column + C * LANES <= it.width);
     let weights = &it.weights[it.first..it.first + it.count];
     let mut lines = panel.chunks_exact_mut(it.width);
     let targets = &it.targets[it.first..it.first + it.count];
-    let (main, others) = (it.sources[0], &it.sources[1..]);
-    let ids = &main.ids[it.first..];
+    let others = &it.sources[1..];
     let rhs = &mut rhs[column..column + C * LANES];
     let mut sums = load::<V, C>(rhs);
     for (e, &target) in targets.iter().enumerate() {
+        // Where there is no row, any address will do.
         if FAR {
-            main.rows.bring::<V>(ids, e, column, C);
-        } else {
-            main.rows.bring_near::<V>(ids, e, column, C);
+            let far = places[e + rows::FAR].wrapping_add(column);
+            for c in 0..C {
+                V::prefetch_near(far.wrapping_add(c * LANES));
+            }
         }
-        let mut z = load::<V, C>(&main.rows.row(ids[e])[column..column + C * LANES]);
+        let near = places[e + NEXT].wrapping_add(column);
+        for c in 0..C {
+            V::prefetch(near.wrapping_add(c * LANES));
+        }
+        let row = places[e];
+        assert!(!row.is_null(), "no block holds the row");
+        let mut z = [V::splat(0.0); C];
+        for c in 0..C {
+            // SAFETY: the place is that of a row, which has 16 C floats from `column` on.
+            z[c] = unsafe { V::load(row.add(column + c * LANES)) };
+        }
         for other in others {
             let row =
                 load::<V, C>(&other.rows.row(other.ids[it.first + e])[column..column + C * LANES]);

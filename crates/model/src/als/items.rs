@@ -76,11 +76,11 @@ impl RowItems<'_> {
     }
 
     /// Adds the interactions of this row and those after it to their right-hand sides, where they weigh nothing: `bounds` says where
-    /// each begins and ends, counted from the first interaction.
-    pub(super) fn add_rows(&self, bounds: &[u32], desk: &mut Desk, out: &mut [f32]) {
-        let count = bounds.last().map_or(0, |&last| last as usize);
+    /// each begins and ends, counted from the one at `start`.
+    pub(super) fn add_rows(&self, start: usize, bounds: &[u32], desk: &mut Desk, out: &mut [f32]) {
+        let end = start + bounds.last().map_or(0, |&last| last as usize);
         let (weights, targets) = (&mut desk.weights, &mut desk.targets);
-        self.with(0..count, weights, targets, |sources, _, targets| {
+        self.with(start..end, weights, targets, |sources, _, targets| {
             spmm_times(self.simd, sources, targets, bounds, out);
         });
     }

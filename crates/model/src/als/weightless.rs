@@ -7,8 +7,7 @@ use super::basis::Basis;
 use super::desk::{Desk, TERMS};
 use super::equations::{Equations, Job, Note};
 use super::items::{Factors, RowItems};
-use super::sum::Interactions as _;
-use kernels::{CHUNK, Onto, flush, inner};
+use kernels::{CHUNK, flush, inner};
 use std::ops::Range;
 use tensor::CsrRef;
 
@@ -75,7 +74,7 @@ impl Equations {
                 (here, terms) = (here + 1, terms + count);
                 bounds[here] = terms as u32;
             }
-            items.add_rows(&bounds[..=here], desk, &mut out[..here * self.width]);
+            items.add_rows(0, &bounds[..=here], desk, &mut out[..here * self.width]);
             row += here;
         }
     }
@@ -92,7 +91,9 @@ impl Equations {
         let total = &mut sum[..self.width];
         total.fill(0.0);
         for start in (0..count).step_by(CHUNK) {
-            items.add_to(start..count.min(start + CHUNK), desk, Onto::Zeros, out);
+            let terms = CHUNK.min(count - start) as u32;
+            // Zeros at first, and again when they are flushed.
+            items.add_rows(start, &[0, terms], desk, out);
             flush(self.simd, out, total);
         }
         out.iter_mut()
