@@ -113,13 +113,12 @@ const fn texts(path: &'static str, help: &'static str) -> Key {
 const fn choice(
     path: &'static str,
     known: &'static [&'static str],
-    later: &'static [&'static str],
     default: &'static str,
     help: &'static str,
 ) -> Key {
     Key {
         path,
-        shape: Shape::Choice { known, later },
+        shape: Shape::Choice(known),
         default: Some(default),
         flag: None,
         help,
@@ -195,7 +194,6 @@ pub const KEYS: &[Key] = &[
     choice(
         "input.time_bin",
         &["hour", "day", "week", "month", "quarter", "none"],
-        &[],
         "week",
         "The width of a bin of time, in UTC; weeks start on Monday. Read only where `time` names a column.",
     ),
@@ -207,7 +205,6 @@ pub const KEYS: &[Key] = &[
     choice(
         "input.context_cycle",
         &["none", "hour-of-day", "day-of-week", "month-of-year"],
-        &[],
         "none",
         "A context from the times instead of a column: the place of each in a cycle, in UTC. Needs `time` and a `time_bin`.",
     ),
@@ -230,7 +227,6 @@ pub const KEYS: &[Key] = &[
     choice(
         "input.negative",
         &["refuse", "net"],
-        &[],
         "refuse",
         "Values below 0, as of returns, for models that weigh by values: bad rows, or `net`: taken off the other values of the pair \
          by every view; pairs that come to 0 or less are left out. Needs `duplicates` = \"sum\".",
@@ -238,14 +234,12 @@ pub const KEYS: &[Key] = &[
     choice(
         "input.duplicates",
         &["sum", "max", "last", "count"],
-        &[],
         "count",
         "What becomes of several rows of one user, product, bin and context. `count` counts rows (by their events' weights) and reads no values.",
     ),
     choice(
         "input.on_bad_row",
         &["reject", "skip"],
-        &[],
         "reject",
         "Null ids, values that are not finite or not allowed, unreadable times: fail at the first, or leave out and count.",
     ),
@@ -414,7 +408,6 @@ pub const KEYS: &[Key] = &[
         &[
             "als", "sgd", "line", "spectral", "filter", "lightgcn", "gcn", "ucmf",
         ],
-        &[],
         "als",
         "The algorithm: `als` solves, `sgd` descends on samples, `line` is `sgd` with the loss and the negatives of LINE, \
          `spectral` takes the singular vectors of the graph of users and products, `filter` scores by what this graph lets \
@@ -424,7 +417,6 @@ pub const KEYS: &[Key] = &[
     choice(
         "model.time",
         &["ignore", "factor", "decay"],
-        &[],
         "ignore",
         "`ignore` factorizes users x products, `factor` users x products x time, `decay` users x products with interactions \
          that count less the older they are.",
@@ -440,7 +432,6 @@ pub const KEYS: &[Key] = &[
     choice(
         "model.preset",
         &["explicit", "hu", "rendle", "full"],
-        &[],
         "hu",
         "How interactions weigh: `explicit` fits values, `hu` and `rendle` fit implicit feedback against all unobserved cells, \
          `full` fits values and zeros in all other cells (CP decomposition).",
@@ -548,7 +539,6 @@ pub const KEYS: &[Key] = &[
     choice(
         "model.solver",
         &["auto", "cholesky", "dual", "cg", "subspace"],
-        &[],
         "cholesky",
         "How a row is solved. Exactly: `cholesky`, or `dual` where it has fewer interactions than columns. Nearly, from its last factors: `cg`, `subspace`. `auto` takes the cheapest.",
     ),
@@ -599,7 +589,6 @@ pub const KEYS: &[Key] = &[
     choice(
         "model.forecast",
         &["last", "drift", "seasonal"],
-        &[],
         "last",
         "The factors of bins that training has not seen: those of its last bin, those that go on in the mean step from its first bin to its last, or those of a `period` before.",
     ),
@@ -620,7 +609,6 @@ pub const KEYS: &[Key] = &[
     choice(
         "model.context",
         &["ignore", "factor"],
-        &[],
         "ignore",
         "`ignore` collapses contexts, `factor` gives them factors of their own: one more mode of the tensor. Lists are for the mean \
          context, unless `output.recommend.context` names one.",
@@ -656,7 +644,6 @@ pub const KEYS: &[Key] = &[
             "bpr",
             "all-pairs",
         ],
-        &[],
         "logistic",
         "`sgd`: what is minimised. `squared` fits values, `bpr` ranks; the two of Poisson cover every cell with factors of 0 or more. \
          `lightgcn`, `gcn`, `ucmf`: `all-pairs`, which is their own where the key is absent and holds scores of interactions to 1 and those of all \
@@ -681,7 +668,6 @@ pub const KEYS: &[Key] = &[
     choice(
         "model.optimizer",
         &["adagrad", "sgd"],
-        &[],
         "adagrad",
         "`sgd`, `line`: `adagrad` shortens the steps of a row as its gradients add up, `sgd` does not.",
     ),
@@ -719,14 +705,12 @@ pub const KEYS: &[Key] = &[
     choice(
         "model.activation",
         &["identity", "relu", "tanh"],
-        &[],
         "identity",
         "`gcn`: what each layer but the last goes through, number by number. `identity` leaves a linear model.",
     ),
     choice(
         "model.readout",
         &["last", "mean"],
-        &[],
         "mean",
         "`gcn`: what is scored: the last layer, or the mean of all layers and of what the first one reads, as in `lightgcn`. The mean keeps what \
          a row has of its own, however many layers average.",
@@ -734,21 +718,18 @@ pub const KEYS: &[Key] = &[
     choice(
         "model.self_weights",
         &["tied", "free"],
-        &[],
         "tied",
         "`gcn`: a layer multiplies a row's own numbers with the matrix of its neighbours (`tied`), or with one of their own (`free`).",
     ),
     choice(
         "model.weights",
         &["separate", "shared"],
-        &[],
         "separate",
         "`gcn`: users and products have matrices of their own, or the same.",
     ),
     choice(
         "model.features",
         &["embeddings", "attributes", "both"],
-        &[],
         "embeddings",
         "`gcn`: what the first layer reads: a learnt row for each user and product, their attributes through a learnt matrix, or the \
          sum of both.",
@@ -756,7 +737,6 @@ pub const KEYS: &[Key] = &[
     choice(
         "model.normalization",
         &["none", "symmetric", "random-walk"],
-        &[],
         "none",
         "`spectral`, `lightgcn`, `gcn`: what the graph is divided by: nothing, the roots of the degrees on both \
          sides (where the key is absent, `lightgcn` and `gcn`), or the degrees of users.",
@@ -764,7 +744,6 @@ pub const KEYS: &[Key] = &[
     choice(
         "model.edges",
         &["binary", "values"],
-        &[],
         "binary",
         "`spectral`, `filter`, `lightgcn`, `gcn`: whether an interaction weighs 1 or its value in the graph. Degrees are sums of weights.",
     ),
@@ -910,7 +889,6 @@ pub const KEYS: &[Key] = &[
     choice(
         "output.recommend.seen",
         &["exclude", "include"],
-        &[],
         "exclude",
         "Whether products that the user has already had are left out.",
     ),
@@ -997,7 +975,6 @@ pub const KEYS: &[Key] = &[
         choice(
             "run.io",
             &["mmap", "pread"],
-            &[],
             "mmap",
             "How sealed files are read.",
         ),
@@ -1007,7 +984,6 @@ pub const KEYS: &[Key] = &[
         choice(
             "run.simd",
             &["auto", "avx512", "avx2", "portable"],
-            &[],
             "auto",
             "The instructions of the kernels; `auto` takes the widest that the machine has.",
         ),

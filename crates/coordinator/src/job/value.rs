@@ -19,12 +19,7 @@ pub enum Shape {
     /// A list of texts; one text alone is a list of one.
     Texts,
     /// One of a few words.
-    Choice {
-        /// Those that work.
-        known: &'static [&'static str],
-        /// Those that a later version will know.
-        later: &'static [&'static str],
-    },
+    Choice(&'static [&'static str]),
     /// A whole number.
     Count {
         /// The smallest.
@@ -112,7 +107,7 @@ impl fmt::Display for Shape {
         match *self {
             Shape::Text => f.write_str("text"),
             Shape::Texts => f.write_str("a list of texts"),
-            Shape::Choice { known, .. } => f.write_str(&one_of(known)),
+            Shape::Choice(known) => f.write_str(&one_of(known)),
             Shape::Count { least, most } if most >= u64::MAX / 2 => {
                 write!(f, "a whole number, {least} or more")
             }
@@ -151,7 +146,7 @@ impl Shape {
     pub fn read_text(self, text: &str) -> Result<Value, String> {
         let wrong = || self.refuse(text);
         match self {
-            Shape::Text | Shape::Choice { .. } => self.check(Value::Text(text.to_owned())),
+            Shape::Text | Shape::Choice(_) => self.check(Value::Text(text.to_owned())),
             Shape::Texts => self.check(Value::Texts(items(text).map(str::to_owned).collect())),
             Shape::Count { .. } => self.check(Value::Count(whole(text).ok_or_else(wrong)?)),
             Shape::Counts { .. } => {
@@ -180,7 +175,7 @@ impl Shape {
         let shown = shown(value);
         let wrong = || self.refuse(&shown);
         match (self, value) {
-            (Shape::Text | Shape::Choice { .. }, DeValue::String(text)) => {
+            (Shape::Text | Shape::Choice(_), DeValue::String(text)) => {
                 self.check(Value::Text(text.to_string()))
             }
             // `workers = 2` reads better than `workers = "2"`.
@@ -235,20 +230,7 @@ impl Shape {
     /// Whether a value lies in the range.
     fn check(self, value: Value) -> Result<Value, String> {
         let fits = match (self, &value) {
-            (Shape::Choice { known, later }, Value::Text(word)) => {
-                if later.contains(&word.as_str()) {
-                    let this = known
-                        .iter()
-                        .map(|word| format!("\"{word}\""))
-                        .collect::<Vec<_>>()
-                        .join(", ");
-                    let verb = if known.len() == 1 { "is" } else { "are" };
-                    return Err(format!(
-                        "cannot be \"{word}\": it is not in this version; {this} {verb}"
-                    ));
-                }
-                known.contains(&word.as_str())
-            }
+            (Shape::Choice(known), Value::Text(word)) => known.contains(&word.as_str()),
             (Shape::Text, Value::Text(text)) => !text.trim().is_empty(),
             (Shape::Texts, Value::Texts(texts)) => {
                 !texts.is_empty() && texts.iter().all(|text| !text.is_empty())
@@ -274,11 +256,9 @@ impl Shape {
 
     fn refuse(self, found: &str) -> String {
         let hint = match self {
-            Shape::Choice { known, .. } => {
-                nearest_word(known.iter().copied(), found.trim_matches('"'))
-                    .map(|word| format!(": did you mean \"{word}\"?"))
-                    .unwrap_or_default()
-            }
+            Shape::Choice(known) => nearest_word(known.iter().copied(), found.trim_matches('"'))
+                .map(|word| format!(": did you mean \"{word}\"?"))
+                .unwrap_or_default(),
             _ => String::new(),
         };
         let found = if found.trim().is_empty() {
@@ -344,18 +324,7 @@ mod tests {
                 "must be a number, 0 or more, not NaN",
             ),
             (
-                Shape::Choice {
-                    known: &["als"],
-                    later: &["sgd"],
-                },
-                "sgd",
-                "cannot be \"sgd\": it is not in this version; \"als\" is",
-            ),
-            (
-                Shape::Choice {
-                    known: &["mmap", "pread"],
-                    later: &[],
-                },
+                Shape::Choice(&["mmap", "pread"]),
                 "map",
                 "must be \"mmap\" or \"pread\", not \"map\": did you mean \"mmap\"?",
             ),
