@@ -43,6 +43,7 @@ test_bins = 4
 rank = 64
 [output]
 data = "data"
+model = "model"
 """
 
 
@@ -67,13 +68,13 @@ def main():
             raise SystemExit(report["error"]["message"])
         return report
 
-    run("ingest", ["output.model=none"])
+    run("ingest", [])
     print("| kind | recall@20, new products | NDCG@20, new products | recall@20, all products | epochs | seconds | MB |")
     print("|---|---|---|---|---|---|---|")
     for name in given.kinds.split(";"):
         model = os.path.join(given.folder, "model")
         shutil.rmtree(model, ignore_errors=True)
-        settings = [*KINDS[name], "output.model=model"]
+        settings = KINDS[name]
         trained, evaluated = run("train", settings), run("evaluate", settings)
         # The report of a verb has the evaluation beside it or as it.
         evaluation = evaluated.get("evaluation", evaluated)
