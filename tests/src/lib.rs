@@ -13,5 +13,6 @@ pub mod laws;
 pub mod linked;
 pub mod lists;
 pub mod process;
+pub mod python;
 pub mod stir;
 pub mod tiled;

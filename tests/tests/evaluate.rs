@@ -784,6 +784,7 @@ fn recommended(
         factors,
         train,
         held_out: bed.held_out.clone(),
+        alike: None,
     };
     let mut program = Recommend::new(settings, input).unwrap();
     bed.world.delivered.clear();
@@ -887,6 +888,7 @@ fn chosen_users_only_are_served() {
         factors: bed.input.factors.clone(),
         train: bed.input.train.clone(),
         held_out: Vec::new(),
+        alike: None,
     };
     assert_eq!(
         Recommend::new(settings, input).unwrap_err().to_string(),

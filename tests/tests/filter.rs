@@ -43,6 +43,7 @@ fn lists(bed: &mut Bed, settings: &Settings, k: u32) -> Result<Vec<Recommended>,
         },
         train,
         held_out: Vec::new(),
+        alike: None,
     };
     let settings = recommend::Settings {
         k,

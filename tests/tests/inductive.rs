@@ -310,7 +310,11 @@ fn other_shapes_are_refused_in_a_sentence() {
         78,
         "`weights` = \"separate\", the job says \"shared\"",
     );
-    refused(SHAPE, &nowhere, 69, "there is no directory");
+    let sentence = format!(
+        "`model.initial_weights`: there is no directory {}: name the place of a trained model",
+        nowhere.display()
+    );
+    refused(SHAPE, &nowhere, 69, &sentence);
     refused(SHAPE, &trained.folder().join("data"), 69, "holds no model");
     let rows = "layers = 2\nactivation = \"tanh\"\nepochs = 0";
     refused(rows, &model, 78, "`model.epochs` is 0");

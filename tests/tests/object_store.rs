@@ -7,48 +7,18 @@
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 use tests::jobs::{Data, Inputs, Job};
 use tests::process::{Daemon, addresses, json_of, output_of};
+use tests::python::python;
 
 const MOTO: &str = "moto[server]==5.2.5";
 const BUCKET: &str = "strata";
 /// How long the server may take to say where it listens.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// The Python of an environment that has the server; made where it is not there yet.
-fn python() -> Result<PathBuf, String> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("object-store-server");
-    let (python, complete) = (folder.join("bin/python"), folder.join("complete"));
-    if std::fs::read_to_string(&complete).is_ok_and(|what| what == MOTO) {
-        return Ok(python);
-    }
-    let run = |program: &Path, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).output();
-        let output = output.map_err(|error| format!("{}: {error}", program.display()))?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        Err(said.lines().last().unwrap_or("without a word").to_owned())
-    };
-    let path = folder.to_str().ok_or("a path that is no text")?;
-    run(Path::new("python3"), &["-m", "venv", "--clear", path])?;
-    let quietly = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        MOTO,
-    ];
-    run(&python, &quietly)?;
-    std::fs::write(&complete, MOTO).map_err(|error| error.to_string())?;
-    Ok(python)
-}
 
 /// An object store on a free loopback port, with one bucket; ends with the test.
 struct Server {
@@ -133,7 +103,7 @@ fn under(server: &Server, job: &Job, verb: &str, url: &str, workers: &str) -> Co
 
 #[test]
 fn a_bucket_holds_the_bytes_of_a_folder() {
-    let python = match python() {
+    let python = match python(env!("CARGO_TARGET_TMPDIR"), "object-store-server", &[MOTO]) {
         Ok(python) => python,
         Err(why) => {
             println!("NOTICE: {MOTO} cannot be had: no object store is tested ({why})");

@@ -219,8 +219,20 @@ impl Depot {
         &self,
         run: Option<Digest>,
     ) -> Result<Option<(u64, Model)>, DepotError> {
+        self.newest_model(|model| run.is_none_or(|run| run == model.run))
+            .await
+    }
+
+    /// The newest model of those that are `wanted`.
+    ///
+    /// # Errors
+    /// Where a manifest on the way is damaged.
+    pub async fn newest_model(
+        &self,
+        wanted: impl Fn(&Model) -> bool,
+    ) -> Result<Option<(u64, Model)>, DepotError> {
         self.newest(|body| match body {
-            Body::Model(model) if run.is_none_or(|run| run == model.run) => Some(model),
+            Body::Model(model) if wanted(&model) => Some(model),
             _ => None,
         })
         .await

@@ -6,7 +6,7 @@ use crate::als::AlsOp;
 use crate::evaluate::EvaluateOp;
 use crate::facts::FactsOp;
 use crate::graph::GraphOp;
-use crate::recommend::RecommendOp;
+use crate::recommend::{DirectionsOp, RecommendOp};
 use crate::reduce::ReduceOp;
 use crate::several::Several;
 use crate::sgd::SgdOp;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tensor::OpFamily;
 
 /// The version of the encoding.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// An op of an algorithm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub enum Op {
     Facts(FactsOp),
     /// Small tasks as one.
     Several(Several),
+    /// Rows as directions.
+    Directions(DirectionsOp),
 }
 
 /// The bytes are not an op that this engine knows.

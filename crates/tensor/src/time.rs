@@ -39,6 +39,11 @@ impl TimeBin {
         }
     }
 
+    /// The first second of a bin; `None` for [`TimeBin::None`], which never began.
+    pub fn start(self, index: i64) -> Option<i64> {
+        self.end(index - 1)
+    }
+
     /// The first second after a bin; `None` for [`TimeBin::None`], which never ends.
     pub fn end(self, index: i64) -> Option<i64> {
         let next = index + 1;

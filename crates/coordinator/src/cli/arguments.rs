@@ -52,6 +52,16 @@ pub enum Command {
         /// The job file.
         job: PathBuf,
     },
+    /// Rows that are like each row.
+    Similar {
+        /// The job file.
+        job: PathBuf,
+    },
+    /// The factors as files.
+    Export {
+        /// The job file.
+        job: PathBuf,
+    },
     /// What a data set or a model is.
     Inspect {
         /// Where it is.
@@ -83,6 +93,8 @@ impl Command {
             Command::Tune { .. } => "tune",
             Command::Evaluate { .. } => "evaluate",
             Command::Recommend { .. } => "recommend",
+            Command::Similar { .. } => "similar",
+            Command::Export { .. } => "export",
             Command::Inspect { .. } => "inspect",
             Command::Verify { .. } => "verify",
             Command::Config { .. } => "config",
@@ -98,7 +110,9 @@ impl Command {
             | Command::Train { job }
             | Command::Tune { job }
             | Command::Evaluate { job }
-            | Command::Recommend { job } => Some(job),
+            | Command::Recommend { job }
+            | Command::Similar { job }
+            | Command::Export { job } => Some(job),
             Command::Config { job } => job.as_deref(),
             Command::Demo | Command::Inspect { .. } | Command::Verify { .. } => None,
         }
@@ -177,6 +191,8 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, Failure> {
         "tune" => Command::Tune { job: job() },
         "evaluate" => Command::Evaluate { job: job() },
         "recommend" => Command::Recommend { job: job() },
+        "similar" => Command::Similar { job: job() },
+        "export" => Command::Export { job: job() },
         "inspect" => Command::Inspect {
             at: at(),
             graph: of_verb.get_flag("graph"),
@@ -188,7 +204,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, Failure> {
     };
     let given = Given {
         environment: Vec::new(),
-        flags: flags(of_verb)?,
+        flags: flags(&matches, of_verb)?,
     };
     Ok(Parsed::Invocation(Box::new(Invocation {
         command,
@@ -198,9 +214,13 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, Failure> {
 }
 
 /// The settings that flags give: those of `--set` first, then the short ones, so that the more special flag wins.
-fn flags(matches: &ArgMatches) -> Result<Vec<(String, String, String)>, Failure> {
+fn flags(
+    before: &ArgMatches,
+    of_verb: &ArgMatches,
+) -> Result<Vec<(String, String, String)>, Failure> {
     let mut flags = Vec::new();
-    for text in matches.get_many::<String>("set").into_iter().flatten() {
+    let given = [before, of_verb].map(|of| of.get_many::<String>("set"));
+    for text in given.into_iter().flatten().flatten() {
         let Some((path, value)) = text.split_once('=') else {
             let sentence = format!("--set {text} has no `=`: write --set SECTION.KEY=VALUE");
             return Err(Failure::new(Refusal::Usage, sentence));
@@ -214,7 +234,7 @@ fn flags(matches: &ArgMatches) -> Result<Vec<(String, String, String)>, Failure>
     }
     for key in KEYS {
         let Some(flag) = key.flag else { continue };
-        if let Some(value) = matches.get_one::<String>(flag) {
+        if let Some(value) = of_verb.get_one::<String>(flag) {
             flags.push((format!("--{flag}"), key.path.to_owned(), value.clone()));
         }
     }
@@ -253,10 +273,19 @@ pub fn grammar() -> clap::Command {
             .required(true)
             .help("A data set or a model: a path or a URL")
     };
+    // One before the verb and one behind it add up. A global one would keep those behind it alone.
+    let set = || {
+        Arg::new("set")
+            .long("set")
+            .action(ArgAction::Append)
+            .value_name("SECTION.KEY=VALUE")
+            .help("Any setting, as in --set model.rank=32; repeatable")
+    };
     let verb = |name: &'static str| {
         let (about, examples) = help::of_verb(name);
         clap::Command::new(name)
             .about(about)
+            .arg(set())
             .after_help(StyledStr::from(examples))
     };
     let mut grammar = clap::Command::new("coordinator")
@@ -272,14 +301,7 @@ pub fn grammar() -> clap::Command {
                 .action(ArgAction::SetTrue)
                 .help(help::JSON),
         )
-        .arg(
-            Arg::new("set")
-                .long("set")
-                .global(true)
-                .action(ArgAction::Append)
-                .value_name("SECTION.KEY=VALUE")
-                .help("Any setting, as in --set model.rank=32; repeatable"),
-        );
+        .arg(set());
     for key in KEYS {
         let Some(flag) = key.flag else { continue };
         let default = key
@@ -303,6 +325,8 @@ pub fn grammar() -> clap::Command {
         .subcommand(verb("tune").arg(job()))
         .subcommand(verb("evaluate").arg(job()))
         .subcommand(verb("recommend").arg(job()))
+        .subcommand(verb("similar").arg(job()))
+        .subcommand(verb("export").arg(job()))
         .subcommand(
             verb("inspect").arg(at()).arg(
                 Arg::new("graph")
@@ -340,6 +364,7 @@ mod tests {
         for line in [
             "coordinator --workers 2 --json run j.toml --set model.rank=8",
             "coordinator run --workers 2 j.toml --set model.rank=8 --json",
+            "coordinator --set model.rank=8 run --set run.workers=2 j.toml --json",
         ] {
             let Ok(Parsed::Invocation(invocation)) = parsed(line) else {
                 panic!("{line}")

@@ -63,6 +63,20 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
             "Write the best products for every user to a Parquet file",
             "Examples:\n  coordinator recommend job.toml\n  coordinator recommend job.toml --set output.recommend.top=100",
         ),
+        "similar" => (
+            "List the products that are like each product, or the users like each user",
+            "Likeness is the cosine of rows of factors, whatever kind of model they are of. With `output.similar.ids` lists are of \
+             these only, and are shown where no file is named.\n\n\
+             Examples:\n  coordinator similar job.toml --set output.similar.file=similar.parquet\n  \
+             coordinator similar job.toml --set output.similar.ids=1029743,995242 --set output.similar.top=5\n  \
+             coordinator similar job.toml --set output.similar.of=user --set output.similar.file=users.parquet",
+        ),
+        "export" => (
+            "Write the factors, with their original ids, for pandas, DuckDB or NumPy",
+            "The dot product of a user's and a product's row is the score.\n\n\
+             Examples:\n  coordinator export job.toml --set output.export.folder=factors\n  \
+             coordinator export job.toml --set output.export.folder=factors --set output.export.format=npy",
+        ),
         "inspect" => (
             "Say what a data set or a model is",
             "With --graph, the workers read the interactions and tell of the graph that they make: degrees, components, equal \

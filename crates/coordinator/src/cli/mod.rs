@@ -159,6 +159,18 @@ fn needs(command: &Command) -> Needs {
             recommend: true,
             ..none
         },
+        Command::Export { .. } => Needs {
+            data: true,
+            model: true,
+            export: true,
+            ..none
+        },
+        Command::Similar { .. } => Needs {
+            data: true,
+            model: true,
+            similar: true,
+            ..none
+        },
         Command::Inspect { .. } | Command::Verify { .. } | Command::Config { .. } => none,
     }
 }

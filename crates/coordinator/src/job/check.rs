@@ -12,12 +12,12 @@ pub(crate) mod stopping;
 use crate::failure::Failure;
 use crate::job::merge::{Faults, Merged, Origin};
 use crate::job::settings::{
-    Context, Evaluate, Input, Io, Location, Model, OnBadRow, Output, Recommend, Run, Settings,
-    Simd, Split, Workers,
+    Context, Evaluate, Export, ExportFormat, Input, Io, Location, Model, OnBadRow, Output,
+    Recommend, Run, Settings, Simd, Similar, Split, Workers,
 };
 use crate::memory;
 use std::path::Path;
-use tensor::{ByteSize, Cycle, Duplicates, TimeBin};
+use tensor::{ByteSize, Cycle, Duplicates, Mode, TimeBin};
 
 /// The smallest `--memory`.
 pub const MEMORY_MIN: ByteSize = ByteSize(256 << 20);
@@ -38,6 +38,10 @@ pub struct Needs {
     pub test: bool,
     /// `output.recommend.file`.
     pub recommend: bool,
+    /// `output.similar.file`, or ids.
+    pub similar: bool,
+    /// `output.export.folder`.
+    pub export: bool,
 }
 
 /// Makes settings, or says all that is wrong.
@@ -332,27 +336,38 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
             needs.recommend,
             "the Parquet file to write",
         ),
+        (
+            "output.export.folder",
+            needs.export,
+            "the folder of files to write",
+        ),
     ] {
         if needed {
             missing(merged, path, what, faults);
         }
     }
-    let mut place = |path: &str| {
-        merged
-            .text(path)
-            .map(|text| location(merged, path, text, faults))
+    let place = |path: &str, faults: &mut Faults| {
+        let text = merged.text(path)?;
+        Some(location(merged, path, text, faults))
     };
-    let (data, model) = (place("output.data"), place("output.model"));
-    let file = place("output.recommend.file").and_then(|file| match file {
+    let [data, model] = ["output.data", "output.model"].map(|path| place(path, faults));
+    let local = [
+        "output.recommend.file",
+        "output.similar.file",
+        "output.export.folder",
+    ];
+    let [recommended, similar, folder] = local.map(|path| match place(path, faults)? {
         Location::Path(path) => Some(path),
         Location::Url(url) => {
-            let sentence = format!(
-                "`output.recommend.file`: {url} is a URL: recommendations go to a local file"
-            );
-            faults.push(merged.origin("output.recommend.file"), sentence);
+            let sentence = format!("`{path}`: {url} is a URL: give a local path");
+            faults.push(merged.origin(path), sentence);
             None
         }
     });
+    if needs.similar && similar.is_none() && merged.texts("output.similar.ids").is_empty() {
+        let sentence = "nothing says where lists of what is alike go: give [output.similar] a `file`, or `ids` to be shown";
+        faults.push(&Origin::Default, sentence);
+    }
     Output {
         data,
         model,
@@ -361,9 +376,26 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
             bins_ahead: merged
                 .count("output.recommend.bins_ahead")
                 .unwrap_or_default() as u32,
-            file,
+            file: recommended,
             context: merged.text("output.recommend.context").map(str::to_owned),
             exclude_seen: merged.text("output.recommend.seen") != Some("include"),
+        },
+        similar: Similar {
+            of: match merged.text("output.similar.of") {
+                Some("user") => Mode::User,
+                _ => Mode::Product,
+            },
+            top: merged.count("output.similar.top").unwrap_or_default() as u32,
+            file: similar,
+            ids: merged.texts("output.similar.ids").to_vec(),
+        },
+        export: Export {
+            folder,
+            format: match merged.text("output.export.format") {
+                Some("arrow") => ExportFormat::Arrow,
+                Some("npy") => ExportFormat::Npy,
+                _ => ExportFormat::Parquet,
+            },
         },
     }
 }
@@ -397,10 +429,14 @@ fn apart(
         .filter_map(Location::as_path)
         .collect();
     let recommend = output.recommend.file.clone().map(Location::Path);
+    let similar = output.similar.file.clone().map(Location::Path);
+    let export = output.export.folder.clone().map(Location::Path);
     let written = [
         ("output.data", output.data.as_ref()),
         ("output.model", output.model.as_ref()),
         ("output.recommend.file", recommend.as_ref()),
+        ("output.similar.file", similar.as_ref()),
+        ("output.export.folder", export.as_ref()),
     ];
     for (index, (path, place)) in written.iter().enumerate() {
         let Some(place) = place else { continue };

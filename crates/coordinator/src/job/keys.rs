@@ -79,6 +79,14 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "output.recommend",
         "The products to recommend to every user; without `file` none are written.",
     ),
+    (
+        "output.similar",
+        "The products that are like each product, or the users like each user.",
+    ),
+    (
+        "output.export",
+        "The factors as files for other programs; without `folder` none are written.",
+    ),
     ("evaluate", "How held-out interactions are scored."),
     (
         "tune",
@@ -891,6 +899,38 @@ pub const KEYS: &[Key] = &[
         &["exclude", "include"],
         "exclude",
         "Whether products that the user has already had are left out.",
+    ),
+    choice(
+        "output.similar.of",
+        &["product", "user"],
+        "product",
+        "Whose rows are compared.",
+    ),
+    count(
+        "output.similar.top",
+        1,
+        1000,
+        Some("20"),
+        "How many are listed for each.",
+    ),
+    text(
+        "output.similar.file",
+        "The Parquet file: id, rank, the like one's id, and the cosine of their rows of factors. `run` writes it too.",
+    ),
+    texts(
+        "output.similar.ids",
+        "The original ids to list for, as in `[\"1029743\", \"995242\"]`; bytes in hexadecimals. Absent: all. Without `file` the lists \
+         are shown.",
+    ),
+    text(
+        "output.export.folder",
+        "The folder: `user.parquet`, `product.parquet`, and those of small modes, each an id and its row of factors.",
+    ),
+    choice(
+        "output.export.format",
+        &["parquet", "arrow", "npy"],
+        "parquet",
+        "`arrow` is Arrow IPC; `npy` a NumPy array, and its ids beside it as Parquet.",
     ),
     Key {
         path: "evaluate.k",

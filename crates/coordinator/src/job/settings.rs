@@ -471,6 +471,40 @@ pub struct Recommend {
     pub exclude_seen: bool,
 }
 
+/// `[output.similar]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Similar {
+    /// Whose rows are compared.
+    pub of: Mode,
+    /// How many like each.
+    pub top: u32,
+    /// The Parquet file; `None`: none is asked for.
+    pub file: Option<PathBuf>,
+    /// Original ids for whose rows lists are; none: all.
+    pub ids: Vec<String>,
+}
+
+/// The form of written factors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExportFormat {
+    /// Parquet.
+    Parquet,
+    /// Arrow IPC.
+    Arrow,
+    /// NumPy.
+    Npy,
+}
+
+/// `[output.export]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Export {
+    /// Where files go; `None`: none are asked for.
+    pub folder: Option<PathBuf>,
+    /// Their form.
+    pub format: ExportFormat,
+}
+
 /// `[output]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Output {
@@ -480,6 +514,10 @@ pub struct Output {
     pub model: Option<Location>,
     /// The recommendations.
     pub recommend: Recommend,
+    /// The rows that are alike.
+    pub similar: Similar,
+    /// The factors as files.
+    pub export: Export,
 }
 
 /// `[evaluate]`.

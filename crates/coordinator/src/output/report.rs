@@ -35,6 +35,10 @@ pub enum VerbOutput {
     Evaluate(Evaluation),
     /// `recommend`.
     Recommend(RecommendReport),
+    /// `similar`.
+    Similar(SimilarReport),
+    /// `export`.
+    Export(ExportReport),
     /// `run` and `demo`.
     Run(Box<RunReport>),
     /// `tune`.
@@ -253,6 +257,64 @@ pub struct RecommendReport {
     pub file: PathBuf,
 }
 
+/// Rows that are alike.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SimilarReport {
+    /// The mode.
+    pub of: String,
+    /// Rows with a list.
+    pub lists: u64,
+    /// Pairs.
+    pub rows: u64,
+    /// The file, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// The lists, where no file was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub similar: Vec<AlikeReport>,
+}
+
+/// A pair of rows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct AlikeReport {
+    /// The original id.
+    pub id: String,
+    /// The place in its list, from 1.
+    pub rank: u32,
+    /// The one that is like it.
+    pub similar: String,
+    /// The cosine of their factors.
+    pub score: f32,
+}
+
+/// Factors as files.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ExportReport {
+    /// Where they are.
+    pub folder: PathBuf,
+    /// The digest of the model.
+    pub digest: String,
+    /// Its kind.
+    pub kind: String,
+    /// Added to every prediction of a value.
+    pub offset: f32,
+    /// By mode.
+    pub tables: BTreeMap<String, ExportedReport>,
+}
+
+/// The factors of a mode as files.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ExportedReport {
+    /// The file, and that of ids where they have one of their own.
+    pub files: Vec<PathBuf>,
+    /// Rows.
+    pub rows: u64,
+    /// Numbers of a row.
+    pub columns: u32,
+    /// The leading ones that are no biases.
+    pub factors: u32,
+}
+
 /// The whole path.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RunReport {
@@ -267,6 +329,12 @@ pub struct RunReport {
     /// Where the job asks for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recommend: Option<RecommendReport>,
+    /// Where the job asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub similar: Option<SimilarReport>,
+    /// Where the job asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub export: Option<ExportReport>,
 }
 
 /// Objects that were hashed again. A damaged one fails the verb, so here all are whole.

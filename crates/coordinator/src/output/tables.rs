@@ -1,7 +1,8 @@
 //! Results for people.
 
 use crate::output::report::{
-    EdgesReport, IngestReport, RecommendReport, RunReport, TrainReport, TuneReport, VerbOutput,
+    EdgesReport, ExportReport, IngestReport, RecommendReport, RunReport, SimilarReport,
+    TrainReport, TuneReport, VerbOutput,
 };
 use crate::output::sparkline;
 use comfy_table::{CellAlignment, Table, presets};
@@ -18,6 +19,8 @@ pub fn show(output: &VerbOutput) -> String {
         VerbOutput::Train(train) => self::train(train),
         VerbOutput::Evaluate(evaluation) => self::evaluation(evaluation),
         VerbOutput::Recommend(recommend) => self::recommend(recommend),
+        VerbOutput::Similar(similar) => self::similar(similar),
+        VerbOutput::Export(export) => self::export(export),
         VerbOutput::Run(run) => self::run(run),
         VerbOutput::Tune(tune) => self::tune(tune),
         VerbOutput::Verify(verify) => format!(
@@ -181,6 +184,46 @@ fn recommend(recommend: &RecommendReport) -> String {
     )
 }
 
+fn similar(similar: &SimilarReport) -> String {
+    if let Some(file) = &similar.file {
+        return format!(
+            "similar {}s: {} rows for {} of them in {}",
+            similar.of,
+            HumanCount(similar.rows),
+            HumanCount(similar.lists),
+            file.display()
+        );
+    }
+    let header = [similar.of.as_str(), "rank", "similar", "cosine"];
+    let mut table = aligned(header.into_iter().map(str::to_owned));
+    for alike in &similar.similar {
+        table.add_row([
+            alike.id.clone(),
+            alike.rank.to_string(),
+            alike.similar.clone(),
+            format!("{:.4}", alike.score),
+        ]);
+    }
+    right(table).trim_fmt()
+}
+
+fn export(export: &ExportReport) -> String {
+    let lines = export.tables.iter().map(|(mode, table)| {
+        let files = table.files.iter().map(|file| file.display().to_string());
+        let biases = match table.columns - table.factors {
+            0 => String::new(),
+            biases => format!(", the last {biases} of them biases"),
+        };
+        format!(
+            "{mode} factors: {} rows of {}{biases}, in {}",
+            HumanCount(table.rows),
+            table.columns,
+            files.collect::<Vec<_>>().join(" and ")
+        )
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 fn run(run: &RunReport) -> String {
     let mut parts = vec![ingest(&run.ingest)];
     parts.extend(run.evaluation.as_ref().map(evaluation));
@@ -190,6 +233,8 @@ fn run(run: &RunReport) -> String {
         .as_ref()
         .map(recommend)
         .into_iter()
+        .chain(run.similar.as_ref().map(similar))
+        .chain(run.export.as_ref().map(export))
         .chain([train(&run.train)])
         .collect();
     parts.push(last.join("\n"));

@@ -9,6 +9,7 @@ mod describe;
 mod edges;
 mod engine;
 mod estimate;
+mod export;
 mod fresh;
 mod graph;
 mod ids;
@@ -17,6 +18,7 @@ mod input;
 mod measure;
 mod moments;
 mod serve_lists;
+mod similar;
 mod stored_model;
 mod train;
 mod tune;
@@ -31,6 +33,8 @@ use crate::output::report::RunReport;
 use crate::output::{Console, VerbOutput};
 use engine::Engine;
 use plan::Refusal;
+use stored_model::StoredModel;
+use tensor::DataSet;
 use tokio_util::sync::CancellationToken;
 
 /// Runs a verb; `tune` with its search. `config` never comes here: it shows what stands before settings are typed.
@@ -132,28 +136,30 @@ async fn with_engine(
             ))
         }
         Command::Evaluate { .. } => {
-            let (data, model) = (
-                data::stored(engine).await?,
-                stored_model::stored(engine).await?,
-            );
-            // Before views are made of a split that the model does not know.
-            measure::fits(&data, &data::train_spec(engine, &data)?, &model)?;
+            let (data, model) = model_of_job(engine).await?;
             let views = data::views(engine, &data).await?;
             Ok(VerbOutput::Evaluate(
                 measure::evaluate(engine, &data, &views, &model).await?,
             ))
         }
         Command::Recommend { .. } => {
-            let (data, model) = (
-                data::stored(engine).await?,
-                stored_model::stored(engine).await?,
-            );
-            // Before views are made of a split that the model does not know.
-            measure::fits(&data, &data::train_spec(engine, &data)?, &model)?;
+            let (data, model) = model_of_job(engine).await?;
             let views = data::views(engine, &data).await?;
             Ok(VerbOutput::Recommend(
                 serve_lists::recommend(engine, &data, &views, &model).await?,
             ))
+        }
+        Command::Similar { .. } => {
+            let (data, model) = model_of_job(engine).await?;
+            let views = data::views(engine, &data).await?;
+            Ok(VerbOutput::Similar(
+                similar::similar(engine, &data, &views, &model).await?,
+            ))
+        }
+        Command::Export { .. } => {
+            let (data, model) = model_of_job(engine).await?;
+            let written = export::export(engine, &data, &model).await?;
+            Ok(VerbOutput::Export(written))
         }
         Command::Demo | Command::Run { .. } => whole_path(engine).await,
         Command::Inspect { at, .. } => graph::inspect(engine, at).await,
@@ -162,6 +168,16 @@ async fn with_engine(
             format!("the verb `{}` does not come here", command.name()),
         )),
     }
+}
+
+/// The data set and the model that a job made before.
+async fn model_of_job(engine: &Engine<'_>) -> Result<(DataSet, StoredModel), Failure> {
+    let data = data::stored(engine).await?;
+    let train = data::train_spec(engine, &data)?;
+    let model = stored_model::stored(engine, &data, &train).await?;
+    // Before views are made of a split that the model does not know.
+    measure::fits(&data, &train, &model)?;
+    Ok((data, model))
 }
 
 /// Ingest, train, evaluate where something is held out, recommend where it is asked for.
@@ -181,6 +197,12 @@ async fn whole_path(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
     if engine.settings.output.recommend.file.is_some() {
         report.recommend =
             Some(serve_lists::recommend(engine, &data, &views, &trained.model).await?);
+    }
+    if engine.settings.output.similar.file.is_some() {
+        report.similar = Some(similar::similar(engine, &data, &views, &trained.model).await?);
+    }
+    if engine.settings.output.export.folder.is_some() {
+        report.export = Some(export::export(engine, &data, &trained.model).await?);
     }
     report.train.work.peak_anonymous_bytes_by_phase = engine.peaks();
     Ok(VerbOutput::Run(Box::new(report)))

@@ -48,6 +48,7 @@ pub async fn recommend(
             .flatten()
             .cloned()
             .collect(),
+        alike: None,
     };
     let settings = recommend::Settings {
         k: wish.top,

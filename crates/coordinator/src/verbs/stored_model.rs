@@ -110,6 +110,19 @@ impl Algorithm {
         }
     }
 
+    /// The leading columns of its rows that are factors: biases follow them.
+    pub fn factor_columns(&self, columns: u32) -> u32 {
+        match self {
+            Algorithm::Als(settings) => settings.rank.min(columns),
+            Algorithm::Sgd(settings) => settings.rank.min(columns),
+            Algorithm::Ucmf(_) => columns - 1,
+            Algorithm::Spectral(_)
+            | Algorithm::Filter(_)
+            | Algorithm::LightGcn(_)
+            | Algorithm::Gcn(_) => columns,
+        }
+    }
+
     /// Whether values below zero mean something to it.
     pub fn takes_negative_values(&self) -> bool {
         let full = matches!(self, Algorithm::Als(settings) if settings.preset == Preset::Full);
@@ -462,6 +475,21 @@ impl StoredModel {
         Ok(Factors { filter, ..factors })
     }
 
+    /// The factors of a mode: all blocks, the leading columns that are no biases, and f32 per row.
+    ///
+    /// # Errors
+    /// Where the model has none.
+    pub fn rows_of(&self, mode: Mode) -> Result<(KeyRange, (u32, u32)), Failure> {
+        let mut tables = self.tables.iter();
+        let found = tables.find(|table| table.mode == mode && table.holds == Holds::Factors);
+        let table = found.ok_or_else(|| {
+            let sentence = format!("the model has no factors of {mode}s: train again");
+            Failure::new(Refusal::BadData, sentence)
+        })?;
+        let columns = self.record.algorithm.factor_columns(table.rank);
+        Ok((table.keys(), (columns, table.width)))
+    }
+
     /// Where the blocks of its tables are.
     pub fn objects(&self) -> Vec<StoredObject> {
         let blocks = self
@@ -483,12 +511,28 @@ impl StoredModel {
     }
 }
 
-/// The model in the depot, for verbs that do not train.
+/// The model in the depot, for verbs that do not train: the newest that this job's settings made of this data. Jobs may share a
+/// place, and a run that found its model there already made no newer one.
+///
+/// Where there is none, the newest of all, and a note of what differs.
 ///
 /// # Errors
-/// Where there is none.
-pub async fn stored(engine: &Engine<'_>) -> Result<StoredModel, Failure> {
+/// Where there is no model at all.
+pub async fn stored(
+    engine: &Engine<'_>,
+    data: &DataSet,
+    train: &ViewSpec,
+) -> Result<StoredModel, Failure> {
     let depot = engine.depot(DepotId::MODEL)?;
+    let algorithm = Algorithm::for_data(&engine.settings.model, data);
+    let of_job = |model: &Model| {
+        let record = serde_json::from_slice::<Record>(&model.settings.bytes);
+        model.lineage == data.lineage
+            && record.is_ok_and(|record| record.algorithm == algorithm && record.train == *train)
+    };
+    if let Some((_, manifest)) = depot.newest_model(of_job).await.map_err(failed)? {
+        return StoredModel::of(manifest);
+    }
     let found = depot.latest_model(None).await.map_err(failed)?;
     let (_, manifest) = found.ok_or_else(|| {
         let sentence = format!(
@@ -497,7 +541,15 @@ pub async fn stored(engine: &Engine<'_>) -> Result<StoredModel, Failure> {
         );
         Failure::new(Refusal::Unavailable, sentence)
     })?;
-    StoredModel::of(manifest)
+    let found = StoredModel::of(manifest)?;
+    if found.record.algorithm != algorithm {
+        engine.console.observer().note(&format!(
+            "the model was trained with other settings than this job's [model]: it is used as it is, of kind \"{}\" and rank {}",
+            found.manifest.kind,
+            found.manifest.tables.first().map_or(0, |table| table.rank)
+        ));
+    }
+    Ok(found)
 }
 
 /// Factors that a program replaces by its own.

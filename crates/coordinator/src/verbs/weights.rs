@@ -56,6 +56,10 @@ pub async fn earlier(
         let sentence = format!("`model.initial_weights`: {what}");
         Err(Failure::new(refusal, sentence))
     };
+    if location.as_path().is_some_and(|path| !path.is_dir()) {
+        let what = format!("there is no directory {location}: name the place of a trained model");
+        return refuse(Refusal::Unavailable, what);
+    }
     let from = open(location)?;
     let Some((_, manifest)) = from.latest_model(None).await.map_err(failed)? else {
         let what = format!("{location} holds no model: name the place of a trained one");

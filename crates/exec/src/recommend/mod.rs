@@ -1,5 +1,9 @@
 //! Runs the op of recommending: groups of users that fit, and for each group all products in pieces.
 
+mod directions;
+
+pub(crate) use directions::DirectionsWork;
+
 use crate::evaluate::reading::{Reads, RowsOf, bug, limit_of, partial, partition};
 use crate::evaluate::scoring::{Scorer, Scoring};
 use crate::evaluate::stretches::short_by;
@@ -128,6 +132,12 @@ impl RecommendWork {
             for (mask, &row) in masks.iter_mut().zip(rows) {
                 let seen = RowsOf::read(partition, row as usize..row as usize + 1, false)?;
                 mask.extend_from_slice(seen.csr(partition, limit_of(&self.op.products))?.columns());
+            }
+        }
+        if self.op.but_itself {
+            let first_row = self.op.users.row_ids(self.block).start;
+            for (mask, &row) in masks.iter_mut().zip(rows) {
+                mask.push(first_row + row);
             }
         }
         for mask in &mut masks {

@@ -1,11 +1,13 @@
 //! Recommendations: the best k products of every user.
 //!
 //! Candidates are the products with a training interaction; users without one get none, since nothing is known of
-//! them.
+//! them. Rows that are like a row are lists of the same kind: a mode is recommended to itself, by directions.
 
+pub mod directions;
 pub mod op;
 pub mod program;
 
+pub use directions::DirectionsOp;
 pub use op::RecommendOp;
 pub use program::{Input, Recommend, Settings, SettingsError};
 
@@ -13,3 +15,5 @@ use tensor::TableId;
 
 /// One object of [`tensor::Recommended`] rows a user block.
 pub const RECOMMENDED: TableId = TableId(0x0f00);
+/// Rows of a mode as directions, where likeness is asked for.
+pub const DIRECTIONS: TableId = TableId(0x0f01);

@@ -30,6 +30,8 @@ pub struct RecommendOp {
     pub k: u32,
     /// Whether the user's training products are left out.
     pub exclude_train: bool,
+    /// Whether a row is left out of its own list, where users and products are rows of one mode.
+    pub but_itself: bool,
     /// Further partitions whose products are left out.
     pub masks: u32,
     /// The users to serve, by place in the block, rising; `None`: all.

@@ -4,12 +4,13 @@
 use crate::evaluate::steps::{self, block_of, blocks_of};
 use crate::evaluate::{Factors, PRODUCTS};
 use crate::op::Op;
-use crate::recommend::RECOMMENDED;
+use crate::recommend::directions::DirectionsOp;
 use crate::recommend::op::RecommendOp;
+use crate::recommend::{DIRECTIONS, RECOMMENDED};
 use std::collections::BTreeMap;
 use tensor::{
-    Axis, PartialSpec, Partitions, Program, ProgramError, Read, Reduced, Step, StepId, Task,
-    TaskId, Turn,
+    Axis, KeyRange, PartialSpec, PartitionRef, Partitions, Program, ProgramError, Read, Reduced,
+    Step, StepId, Task, TaskId, Turn,
 };
 
 /// User blocks of one step.
@@ -65,6 +66,46 @@ pub struct Input {
     pub train: Partitions,
     /// Held-out views.
     pub held_out: Vec<Partitions>,
+    /// Where users and products are rows of one mode and those are listed that are like a row: the leading columns of factors, by whose
+    /// directions they are compared.
+    pub alike: Option<u32>,
+}
+
+impl Input {
+    /// The rows of a mode that are like each of its rows, by the cosine over the first `columns` of their factors. `partitions` are the
+    /// training interactions of the mode's rows: those without any are not compared.
+    pub fn alike(
+        axis: Axis,
+        table: KeyRange,
+        (columns, width): (u32, u32),
+        partitions: Vec<PartitionRef>,
+    ) -> Self {
+        let count = partitions
+            .iter()
+            .map(|partition| partition.interactions)
+            .sum();
+        Input {
+            user: axis.clone(),
+            product: axis,
+            factors: Factors {
+                users: table,
+                products: table,
+                time: None,
+                context: None,
+                width,
+                offset: 0.0,
+                filter: None,
+            },
+            train: Partitions {
+                user_major: partitions.clone(),
+                product_major: partitions,
+                interactions: count,
+                ..Partitions::default()
+            },
+            held_out: Vec::new(),
+            alike: Some(columns),
+        }
+    }
 }
 
 /// What was done.
@@ -167,6 +208,7 @@ impl Recommend {
             offset: self.input.factors.offset,
             k: self.settings.k,
             exclude_train: self.settings.exclude_train,
+            but_itself: self.input.alike.is_some(),
             masks: if self.settings.exclude_held_out {
                 self.input.held_out.len() as u32
             } else {
@@ -179,7 +221,35 @@ impl Recommend {
 
     /// The first step that makes lists.
     fn first_group(&self) -> u64 {
-        1 + 2 * u64::from(self.input.factors.filter.is_some())
+        let filtered = self.input.factors.filter.is_some();
+        1 + 2 * u64::from(filtered) + u64::from(self.input.alike.is_some())
+    }
+
+    /// The tables that are multiplied.
+    fn tables(&self) -> [KeyRange; 2] {
+        match self.input.alike {
+            None => [self.input.factors.users, self.input.factors.products],
+            Some(_) => [blocks_of(DIRECTIONS, &self.input.user.grid, 0); 2],
+        }
+    }
+
+    /// Makes [`DIRECTIONS`] of rows.
+    fn directions(&self, columns: u32) -> Step {
+        let grid = &self.input.user.grid;
+        let width = self.input.factors.width;
+        let (from, to) = (self.input.factors.users, blocks_of(DIRECTIONS, grid, 0));
+        steps::per_block(
+            StepId(1),
+            "directions",
+            Op::Directions(DirectionsOp { columns, width }),
+            grid.blocks(),
+            PartialSpec::None,
+            |block| {
+                let cost = u64::from(grid.rows[block as usize]) * u64::from(width) / 64;
+                let reads = vec![Read::whole(block_of(from, block))];
+                (reads, vec![block_of(to, block)], cost)
+            },
+        )
     }
 
     fn step(&self, group: u32) -> Step {
@@ -195,12 +265,10 @@ impl Recommend {
             &[]
         };
         let axes = (&self.input.user, &self.input.product);
+        let [users, products] = self.tables();
         let task = |(index, block): (usize, u32)| {
             let place = block as usize;
-            let mut reads = vec![
-                Read::rows(block_of(self.input.factors.users, block)),
-                Read::whole(self.input.factors.products),
-            ];
+            let mut reads = vec![Read::rows(block_of(users, block)), Read::whole(products)];
             reads.extend(self.input.factors.small().map(Read::whole));
             reads.push(Read::whole(blocks_of(
                 PRODUCTS,
@@ -243,6 +311,9 @@ impl Recommend {
             if self.input.factors.filter.is_some() {
                 frees.extend(steps::degrees_of(axes, 0));
             }
+            if self.input.alike.is_some() {
+                frees.push(products);
+            }
         }
         Step {
             id,
@@ -277,6 +348,8 @@ impl Program for Recommend {
             turn.steps
                 .extend(steps::degrees(StepId(1), axes, train, edges, 0));
         }
+        turn.steps
+            .extend(self.input.alike.map(|columns| self.directions(columns)));
         self.submit(&mut turn);
         Ok(turn)
     }

@@ -3,6 +3,7 @@
 use crate::out::OutError;
 use arrow::array::{ArrayRef, BinaryArray, Int64Array, StringArray, UInt64Array};
 use arrow::datatypes::DataType;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::dictionary::{Dictionary, IdRef};
 use tensor::{Grid, IdKind};
@@ -42,7 +43,13 @@ impl Ids {
         }
     }
 
-    /// The name of the column in the input.
+    /// The same ids in a column of another name.
+    #[must_use]
+    pub fn named(self, column: String) -> Self {
+        Ids { column, ..self }
+    }
+
+    /// The name of the column in the input, or the one that it was given.
     pub fn column(&self) -> &str {
         &self.column
     }
@@ -61,6 +68,36 @@ impl Ids {
     pub fn get(&self, row: u32) -> Option<IdRef<'_>> {
         let (block, local) = self.grid.split(row);
         self.blocks.get(block.0 as usize)?.get(local)
+    }
+
+    /// An id as people write it: bytes in hexadecimals, text as it is.
+    pub fn shown(&self, row: u32) -> Option<String> {
+        Some(match self.get(row)? {
+            IdRef::Int64(id) => id.to_string(),
+            IdRef::UInt64(id) => id.to_string(),
+            IdRef::Utf8(id) => id.to_owned(),
+            IdRef::Binary(id) => hexadecimal(id),
+        })
+    }
+
+    /// The rows of ids as [`Ids::shown`] gives them.
+    ///
+    /// # Errors
+    /// An id that no row has.
+    pub fn rows_of<'a>(&self, shown: &'a [String]) -> Result<Vec<u32>, &'a str> {
+        let mut found: BTreeMap<String, Option<u32>> = BTreeMap::new();
+        found.extend(shown.iter().map(|id| (id.clone(), None)));
+        for row in self
+            .grid
+            .block_ids()
+            .flat_map(|block| self.grid.row_ids(block))
+        {
+            if let Some(place) = self.shown(row).and_then(|id| found.get_mut(&id)) {
+                *place = Some(row);
+            }
+        }
+        let row = |id: &'a String| found[id].ok_or(id.as_str());
+        shown.iter().map(row).collect()
     }
 
     /// A column of the ids of these rows.
@@ -93,6 +130,12 @@ impl Ids {
             }
         })
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    let digits = digits.filter_map(|digit| char::from_digit(u32::from(digit), 16));
+    digits.collect()
 }
 
 // Dictionaries hold ids of one kind, checked when `Ids` was made: the other kinds do not occur.

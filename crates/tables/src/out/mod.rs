@@ -1,8 +1,30 @@
-//! Parquet out.
+//! Parquet out, and other forms of factors.
 //!
 //! **Invariant:** a file has its name only when it is whole; until then it lies beside it under another.
 
+mod error;
+pub mod factors;
 pub mod ids;
+pub mod names;
 pub mod recommendations;
+mod unfinished;
 
-pub use recommendations::{OutError, RecommendationsWriter};
+pub use error::OutError;
+pub use factors::{FactorsFormat, FactorsWriter, Shape};
+pub use names::Names;
+pub use recommendations::RecommendationsWriter;
+
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+/// Rows of a row group.
+const GROUP_ROWS: usize = 1 << 20;
+
+/// How Parquet is written.
+fn properties() -> WriterProperties {
+    WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(GROUP_ROWS))
+        .set_created_by(concat!("strata ", env!("CARGO_PKG_VERSION")).to_owned())
+        .build()
+}

@@ -1,62 +1,20 @@
 //! Recommendations as a Parquet file: user, rank, product, score, with the ids and their columns' names as in the input.
 
 use crate::out::ids::Ids;
+use crate::out::unfinished::Unfinished;
+use crate::out::{OutError, properties};
 use arrow::array::{ArrayRef, Float32Array, UInt32Array};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use tensor::Recommended;
 
 /// Rows of a batch: what is held of ids at once.
 const BATCH_ROWS: usize = 1 << 16;
-/// Rows of a row group.
-const GROUP_ROWS: usize = 1 << 20;
-
-/// Why a file cannot be written.
-#[derive(Debug, thiserror::Error)]
-pub enum OutError {
-    /// The directory or the file.
-    #[error("{path} cannot be written: {error}")]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        error: io::Error,
-    },
-    /// The encoder.
-    #[error("{path} cannot be encoded: {error}")]
-    Parquet {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        error: ParquetError,
-    },
-    /// Not a row of the data set.
-    #[error(
-        "row {row} has no id in the column {column}: the recommendations are of another data set"
-    )]
-    Row {
-        /// The column of the input.
-        column: String,
-        /// The row id.
-        row: u32,
-    },
-    /// Dictionaries of another grid.
-    #[error("the dictionaries of the column {column} do not fit its grid: ingest again")]
-    Dictionary {
-        /// The column of the input.
-        column: String,
-    },
-}
 
 /// A file in the making. Dropped without [`RecommendationsWriter::finish`], it leaves nothing behind.
 #[derive(Debug)]
@@ -65,8 +23,7 @@ pub struct RecommendationsWriter {
     users: Ids,
     products: Ids,
     schema: Arc<Schema>,
-    path: PathBuf,
-    temporary: PathBuf,
+    unfinished: Unfinished,
     rows: u64,
 }
 
@@ -76,43 +33,24 @@ impl RecommendationsWriter {
     /// # Errors
     /// Where the directory cannot be written.
     pub fn create(path: &Path, users: Ids, products: Ids) -> Result<Self, OutError> {
-        let directory = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
-        fs::create_dir_all(directory).map_err(|error| OutError::Io {
-            path: directory.to_owned(),
-            error,
-        })?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = directory.join(format!(".{name}.{}.part", std::process::id()));
-        let file = File::create(&temporary).map_err(|error| OutError::Io {
-            path: temporary.clone(),
-            error,
-        })?;
+        let (unfinished, file) = Unfinished::create(path)?;
         let schema = Arc::new(schema(&users, &products));
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_max_row_group_row_count(Some(GROUP_ROWS))
-            .set_created_by(concat!("strata ", env!("CARGO_PKG_VERSION")).to_owned())
-            .build();
         let mut made = RecommendationsWriter {
             writer: None,
             users,
             products,
             schema,
-            path: path.to_owned(),
-            temporary,
+            unfinished,
             rows: 0,
         };
-        let writer = ArrowWriter::try_new(file, made.schema.clone(), Some(properties));
+        let writer = ArrowWriter::try_new(file, made.schema.clone(), Some(properties()));
         made.writer = Some(writer.map_err(|error| made.parquet(error))?);
         Ok(made)
     }
 
     fn parquet(&self, error: ParquetError) -> OutError {
         OutError::Parquet {
-            path: self.path.clone(),
+            path: self.unfinished.path().to_owned(),
             error,
         }
     }
@@ -155,24 +93,8 @@ impl RecommendationsWriter {
             return Ok(self.rows);
         };
         let file = writer.into_inner().map_err(|error| self.parquet(error))?;
-        let io = |error| OutError::Io {
-            path: self.path.clone(),
-            error,
-        };
-        file.sync_all().map_err(io)?;
-        fs::rename(&self.temporary, &self.path).map_err(io)?;
-        let directory = self.temporary.parent().unwrap_or(Path::new("."));
-        File::open(directory)
-            .and_then(|directory| directory.sync_all())
-            .map_err(io)?;
+        self.unfinished.finish(&file)?;
         Ok(self.rows)
-    }
-}
-
-impl Drop for RecommendationsWriter {
-    fn drop(&mut self) {
-        // After `finish` there is no such file; where removing fails there is nobody left to tell.
-        let _ = fs::remove_file(&self.temporary);
     }
 }
 
@@ -298,7 +220,7 @@ mod tests {
         );
         assert_eq!(batch.column(3).null_count(), 0);
         assert_eq!(
-            fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
             1,
             "no temporary file is left"
         );
@@ -317,6 +239,9 @@ mod tests {
             "row 2 has no id in the column rank: the recommendations are of another data set"
         );
         drop(writer);
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0);
+        assert_eq!(
+            std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            0
+        );
     }
 }

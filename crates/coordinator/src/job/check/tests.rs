@@ -14,6 +14,8 @@ const ALL: Needs = Needs {
     model: true,
     test: false,
     recommend: false,
+    similar: false,
+    export: false,
 };
 const GOOD: &str = "[input]\nfiles = \"a.parquet\"\nuser = \"u\"\nproduct = \"p\"\ntime = \"t\"\n\
                     [output]\ndata = \"out/data\"\nmodel = \"out/model\"\n";

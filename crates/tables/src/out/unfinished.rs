@@ -1,0 +1,68 @@
+//! Files that get their name when they are whole.
+
+use crate::out::OutError;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// A file in the making, beside its final name. Dropped without [`Unfinished::finish`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct Unfinished {
+    path: PathBuf,
+    temporary: PathBuf,
+}
+
+impl Unfinished {
+    /// Begins a file; its directory is made where it is missing.
+    ///
+    /// # Errors
+    /// Where the directory cannot be written.
+    pub fn create(path: &Path) -> Result<(Self, File), OutError> {
+        let directory = directory_of(path);
+        fs::create_dir_all(directory).map_err(|error| OutError::Io {
+            path: directory.to_owned(),
+            error,
+        })?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = directory.join(format!(".{name}.{}.part", std::process::id()));
+        let file = File::create(&temporary).map_err(|error| OutError::Io {
+            path: temporary.clone(),
+            error,
+        })?;
+        let path = path.to_owned();
+        Ok((Unfinished { path, temporary }, file))
+    }
+
+    /// The name that it will have.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes it durable under its name.
+    ///
+    /// # Errors
+    /// Where it cannot be written out or renamed.
+    pub fn finish(self, file: &File) -> Result<(), OutError> {
+        let io = |error| OutError::Io {
+            path: self.path.clone(),
+            error,
+        };
+        file.sync_all().map_err(io)?;
+        fs::rename(&self.temporary, &self.path).map_err(io)?;
+        File::open(directory_of(&self.path))
+            .and_then(|directory| directory.sync_all())
+            .map_err(io)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // After `finish` there is no such file; where removing fails there is nobody left to tell.
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
