@@ -4,8 +4,9 @@
 use kernels::{Random, Simd};
 use model::Training;
 use model::als::Columns;
-use model::graph::gcn::schedule::{MAP_MEANS, MEANS, WEIGHT_MEANS};
+use model::graph::gcn::schedule::{MAP_MEANS, WEIGHT_MEANS};
 use model::graph::gcn::{self, Features, Gcn, Readout, SelfWeights, Settings, Weights};
+use model::graph::learnt::MEANS;
 use model::graph::lightgcn::HeadName;
 use model::graph::tiles::Caches;
 use model::graph::{Activation, Normalization};

@@ -4,7 +4,7 @@
 use kernels::Simd;
 use model::Training;
 use model::graph::Normalization;
-use model::graph::lightgcn::schedule::MEANS;
+use model::graph::learnt::MEANS;
 use model::graph::lightgcn::{HeadName, LightGcn, Settings};
 use model::graph::tiles::Caches;
 use std::collections::BTreeSet;

@@ -3,9 +3,10 @@
 
 use kernels::Simd;
 use model::Training;
+use model::graph::learnt::MEANS;
 use model::graph::lightgcn::HeadName;
 use model::graph::tiles::Caches;
-use model::graph::ucmf::schedule::{CLASS_MEANS, MEANS};
+use model::graph::ucmf::schedule::CLASS_MEANS;
 use model::graph::ucmf::{Input, Settings, Ucmf};
 use std::collections::BTreeMap;
 use store::IoMode;

@@ -4,6 +4,7 @@
 //! tables.
 
 use super::heads::batch_loss;
+use super::learning::Learning;
 use super::ops::{Counts, Head, LabelSums};
 use super::steps::StageRole;
 use crate::reduce::tree_sum;
@@ -42,18 +43,26 @@ pub trait Batched: Send {
     /// The word in a job.
     const KIND: &'static str;
 
+    /// How far and how fast it goes.
+    fn pace(&self) -> Pace;
+
+    /// Its steps.
+    fn schedule(&self) -> impl Schedule;
+}
+
+/// How far and how fast such a model goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
     /// Epochs at most.
-    fn epochs(&self) -> u32;
-
-    /// Parts of an epoch.
-    fn batches(&self) -> u32;
-
-    /// What is minimised.
-    fn head(&self) -> Head;
-
+    pub epochs: u32,
     /// Training ends where an epoch lowers the objective by a smaller share; 0: never.
-    fn tolerance(&self) -> f64;
+    pub tolerance: f64,
+    /// Batches and losses.
+    pub learning: Learning,
+}
 
+/// The steps of such a model, out of its settings and data.
+pub trait Schedule {
     /// The steps before the first epoch.
     fn first_stage(&self, first: u64) -> Vec<(Step, Role)>;
 
@@ -80,8 +89,9 @@ pub struct InBatches<M> {
 impl<M: Batched> InBatches<M> {
     /// One that has heard nothing.
     pub fn of(model: M) -> Self {
+        let learning = model.pace().learning;
         InBatches {
-            losses: vec![0.0; (model.batches() * model.head().passes()) as usize],
+            losses: vec![0.0; (learning.batches() * learning.head().passes()) as usize],
             imported: BTreeMap::new(),
             labels: BTreeMap::new(),
             model,
@@ -102,19 +112,19 @@ impl<M: Batched> Algorithm for InBatches<M> {
     type Learnt = ();
 
     fn epochs(&self) -> u32 {
-        self.model.epochs()
+        self.model.pace().epochs
     }
 
     fn tolerance(&self) -> f64 {
-        self.model.tolerance()
+        self.model.pace().tolerance
     }
 
     fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
-        self.model.first_stage(first)
+        self.model.schedule().first_stage(first)
     }
 
     fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
-        self.model.epoch(first, epoch)
+        self.model.schedule().epoch(first, epoch)
     }
 
     fn heard(&mut self, role: Role, reduced: Reduced) -> Result<(), ProgramError> {
@@ -152,7 +162,7 @@ impl<M: Batched> Algorithm for InBatches<M> {
 
     /// The share of labels that are the likeliest to the classifiers, in the last batch before its step.
     fn measures(&self) -> Vec<(String, f64)> {
-        let last = self.model.batches() - 1;
+        let last = self.model.pace().learning.batches() - 1;
         let labels = self.labels.iter().filter(|((_, batch), _)| *batch == last);
         let shares = |((mode, _), sums): (&(Mode, u32), &LabelSums)| {
             let share = |right: u64, all: u64| right as f64 / all.max(1) as f64;
@@ -173,11 +183,11 @@ impl<M: Batched> Algorithm for InBatches<M> {
     }
 
     fn tables(&self, epoch: u32) -> Vec<TableVersion> {
-        self.model.tables(epoch)
+        self.model.schedule().tables(epoch)
     }
 
     fn kept(&self, epoch: u32) -> Vec<KeyRange> {
-        self.model.kept(epoch)
+        self.model.schedule().kept(epoch)
     }
 
     fn imported(&self) -> BTreeMap<Mode, Imported> {

@@ -41,6 +41,10 @@ pub struct Learning {
     pub alpha0: Option<f64>,
     /// Rivals of an interaction.
     pub negatives: Option<u32>,
+    /// They are drawn in proportion to this power of a product's degree.
+    pub noise_power: f64,
+    /// The seed of everything random.
+    pub seed: u64,
 }
 
 impl Learning {
@@ -115,6 +119,7 @@ impl Learning {
         let own = [
             ("alpha0", self.alpha0.unwrap_or(0.0)),
             ("rate", self.rate()),
+            ("noise_power", self.noise_power),
         ];
         for &(key, value) in own.iter().chain(reals) {
             if !(value >= 0.0 && value.is_finite()) {

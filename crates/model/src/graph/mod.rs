@@ -18,6 +18,7 @@ pub mod gcn;
 pub mod head;
 mod heads;
 pub mod learning;
+pub mod learnt;
 pub mod lightgcn;
 pub mod normalization;
 pub mod ops;

@@ -4,12 +4,11 @@ use super::given::Matrices;
 use super::schedule::Layout;
 use super::settings::Settings;
 use crate::graph;
-use crate::graph::batches::{Batched, InBatches, Role};
-use crate::graph::ops::Head;
+use crate::graph::batches::{Batched, InBatches, Pace, Schedule};
 use crate::graph::spectral::SettingsError;
-use crate::training::{Epochs, TableVersion};
+use crate::training::Epochs;
 use std::collections::BTreeMap;
-use tensor::{Attributes, KeyRange, Mode, Step};
+use tensor::{Attributes, Mode};
 
 /// What a graph convolution is trained on.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,49 +62,23 @@ impl Gcn {
     }
 }
 
-impl Convolution {
-    fn layout(&self) -> Layout<'_> {
+impl Batched for Convolution {
+    const KIND: &'static str = "gcn";
+
+    fn pace(&self) -> Pace {
+        Pace {
+            epochs: self.settings.epochs,
+            tolerance: self.settings.tolerance,
+            learning: self.settings.learning(),
+        }
+    }
+
+    fn schedule(&self) -> impl Schedule {
         Layout {
             settings: &self.settings,
             input: &self.input.graph,
             attributes: &self.input.attributes,
             matrices: self.input.matrices.as_ref(),
         }
-    }
-}
-
-impl Batched for Convolution {
-    const KIND: &'static str = "gcn";
-
-    fn epochs(&self) -> u32 {
-        self.settings.epochs
-    }
-
-    fn batches(&self) -> u32 {
-        self.settings.batches()
-    }
-
-    fn head(&self) -> Head {
-        self.settings.head()
-    }
-
-    fn tolerance(&self) -> f64 {
-        self.settings.tolerance
-    }
-
-    fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
-        self.layout().first_stage(first)
-    }
-
-    fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
-        self.layout().epoch(first, epoch)
-    }
-
-    fn tables(&self, epoch: u32) -> Vec<TableVersion> {
-        self.layout().tables(epoch)
-    }
-
-    fn kept(&self, epoch: u32) -> Vec<KeyRange> {
-        self.layout().kept(epoch)
     }
 }

@@ -11,35 +11,22 @@
 use super::given::{Matrices, Reading};
 use super::settings::{Settings, Weights};
 use crate::als::Columns;
-use crate::graph::batches::Role;
-use crate::graph::heads::HeadSteps;
-use crate::graph::learning::HeadName;
+use crate::graph::batches::{Role, Schedule};
+use crate::graph::learnt::{BOTH, EMBEDDINGS, GRADIENTS, Learnt, MEANS, PARAMETERS, SQUARES};
 use crate::graph::ops::{
-    Activation, AdamOp, Batch, DenseBackOp, DenseOp, FeaturesBackOp, FeaturesOp, FirstMatrixOp,
-    FirstNumbers, GraphOp, MatrixOp, MeanOp, Onto, Power, ProductOp, Scales, StartOp,
+    Activation, AdamOp, DenseBackOp, DenseOp, FeaturesBackOp, FeaturesOp, FirstMatrixOp,
+    FirstNumbers, GraphOp, MatrixOp, MeanOp, Onto, Power, ProductOp, Scales,
 };
 use crate::graph::steps::{self, Arranged, Draft, Factors, Input, along, product, rows};
 use crate::op::Op;
 use crate::reduce::Reduction;
 use crate::training::{Holds, TableVersion};
-use kernels::{upper_len, width_of};
+use kernels::width_of;
 use std::collections::BTreeMap;
 use tensor::{
     Attributes, DepotId, Grid, KeyRange, Mode, ModeEdges, ObjectKey, Read, SealedRef, Step, TableId,
 };
 
-/// Tables of users; those of products have the next number. The last layer, which is the model.
-pub const EMBEDDINGS: TableId = TableId(0);
-/// Degrees.
-pub const DEGREES: TableId = TableId(2);
-/// Learnt rows, as the first layer keeps them.
-pub const PARAMETERS: TableId = TableId(4);
-/// The means of gradients.
-pub const MEANS: TableId = TableId(6);
-/// The means of their squares.
-pub const SQUARES: TableId = TableId(8);
-/// Gradients by layers.
-pub const GRADIENTS: TableId = TableId(10);
 /// Sums over neighbours.
 pub const SUMS: TableId = TableId(12);
 /// Interactions by ranges of the other mode's rows.
@@ -75,8 +62,6 @@ const REDUCTIONS: u64 = 1 << 40;
 /// Beyond those of the gradients by matrices of layers.
 const MAP_REDUCTIONS: u64 = 1 << 48;
 
-const BOTH: [Mode; 2] = [Mode::User, Mode::Product];
-
 type Stage = steps::Stage<Role>;
 
 /// What all steps of a run share.
@@ -91,11 +76,97 @@ pub struct Layout<'a> {
     pub matrices: Option<&'a Matrices>,
 }
 
+impl Schedule for Layout<'_> {
+    fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
+        let mut stage = Stage::new(first, self.input, self.settings.rank);
+        let settings = self.settings;
+        for mode in BOTH {
+            let (degrees, role) = (self.learnt().degrees(mode), Role::Counts(mode));
+            let arranged = self.arranged(mode);
+            let own = self.edges(mode);
+            let own = own.map(|own| (own, settings.edge_weight(mode)));
+            let weights = (settings.edges, own);
+            stage.open(self.input, weights, &degrees, arranged.as_ref(), role);
+        }
+        let given = BOTH
+            .map(|mode| stage.given(self.input, (GIVEN, mode), settings.rank, Role::Given(mode)));
+        let rows = BOTH.into_iter().zip(&given);
+        let rows = rows.flat_map(|(mode, given)| self.first_rows(mode, given.as_ref()));
+        let read = given.iter().flatten().map(TableVersion::keys).collect();
+        stage.push("first rows", Role::Silent, rows, read);
+        let owners = self.owners().iter();
+        let matrices = owners.flat_map(|&mode| self.first_weights(mode));
+        let maps = BOTH.into_iter().filter_map(|mode| self.first_maps(mode));
+        let drafts = matrices.chain(maps);
+        stage.push("first weights", Role::Silent, drafts, Vec::new());
+        self.forward(&mut stage, 0);
+        stage.steps
+    }
+
+    fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
+        let mut stage = Stage::new(first, self.input, self.settings.rank);
+        for batch in 0..self.settings.batches() {
+            let step = self.learnt().steps(epoch - 1) + batch + 1;
+            self.head(&mut stage, (epoch, batch), step);
+            for layer in (0..self.settings.layers).rev() {
+                self.back(&mut stage, step, layer);
+            }
+            self.adam(&mut stage, step);
+            self.forward(&mut stage, step);
+        }
+        stage.steps
+    }
+
+    fn tables(&self, epoch: u32) -> Vec<TableVersion> {
+        let step = self.learnt().steps(epoch);
+        let embeddings = BOTH.map(|mode| self.learnt().after(EMBEDDINGS, mode, step));
+        let owners = self.owners().iter();
+        let weights = owners.map(|&mode| self.weights(WEIGHTS, mode, step));
+        let maps = BOTH.map(|mode| self.maps(MAPS, mode, step));
+        let learnt = weights.chain(maps.into_iter().flatten());
+        embeddings.into_iter().chain(learnt).collect()
+    }
+
+    fn kept(&self, epoch: u32) -> Vec<KeyRange> {
+        let step = self.learnt().steps(epoch);
+        let mut kept = Vec::new();
+        for mode in BOTH {
+            kept.push(self.learnt().degrees(mode).keys());
+            kept.extend(self.arranged(mode).map(|arranged| arranged.tiles.keys()));
+            let below = (0..=self.settings.layers).map(|layer| self.layer(mode, step, layer));
+            kept.extend(below.map(|table| table.keys()));
+            if self.settings.share().is_some() {
+                kept.push(self.learnt().after(EMBEDDINGS, mode, step).keys());
+            }
+            let layers = 0..self.settings.layers;
+            kept.extend(layers.map(|layer| self.of_layer(SUMS, mode, step, layer).keys()));
+            for table in self.rows_learnt(mode, step).iter().flatten() {
+                if !kept.contains(&table.keys()) {
+                    kept.push(table.keys());
+                }
+            }
+            let maps = [MAPS, MAP_MEANS, MAP_SQUARES].map(|table| self.maps(table, mode, step));
+            kept.extend(maps.iter().flatten().map(TableVersion::keys));
+            if self.learnt().all_pairs() {
+                kept.push(KeyRange::One(self.learnt().gram(mode, step).root()));
+            }
+        }
+        for &mode in self.owners() {
+            let tables = [WEIGHTS, WEIGHT_MEANS, WEIGHT_SQUARES];
+            kept.extend(tables.map(|table| self.weights(table, mode, step).keys()));
+        }
+        kept
+    }
+}
+
 impl Layout<'_> {
-    /// A table after so many steps of Adam.
-    fn after(&self, table: TableId, mode: Mode, step: u32) -> TableVersion {
-        self.input
-            .table(table, mode, self.settings.rank, step.into())
+    /// What is as in other models that learn in batches.
+    fn learnt(&self) -> Learnt<'_> {
+        Learnt {
+            input: self.input,
+            columns: self.settings.rank,
+            learning: self.settings.learning(),
+        }
     }
 
     /// What a layer, counted from 0, makes or is made of at a step.
@@ -107,10 +178,10 @@ impl Layout<'_> {
     /// The layer with a number: 0 are the features, the last the model.
     fn layer(&self, mode: Mode, step: u32, layer: u32) -> TableVersion {
         match layer {
-            0 if self.settings.reads_attributes() => self.after(FEATURES, mode, step),
-            0 => self.after(PARAMETERS, mode, step),
+            0 if self.settings.reads_attributes() => self.learnt().after(FEATURES, mode, step),
+            0 => self.learnt().after(PARAMETERS, mode, step),
             last if last == self.settings.layers && self.settings.share().is_none() => {
-                self.after(EMBEDDINGS, mode, step)
+                self.learnt().after(EMBEDDINGS, mode, step)
             }
             between => self.of_layer(LAYERS, mode, step, between),
         }
@@ -119,10 +190,6 @@ impl Layout<'_> {
     /// The edges between rows of a mode, where they count.
     fn edges(&self, mode: Mode) -> Option<&ModeEdges> {
         self.input.linked(mode, self.settings.edge_weight(mode))
-    }
-
-    fn degrees(&self, mode: Mode) -> TableVersion {
-        self.input.table(DEGREES, mode, 1, 0)
     }
 
     /// The interactions of a mode by ranges of the other one's rows, where that pays.
@@ -153,7 +220,7 @@ impl Layout<'_> {
                 stride_log2: lines.next_power_of_two().trailing_zeros() as u8,
                 rows: vec![lines; self.settings.layers as usize],
             },
-            ..self.after(table, owner, step)
+            ..self.learnt().after(table, owner, step)
         }
     }
 
@@ -175,29 +242,15 @@ impl Layout<'_> {
         Some(TableVersion {
             holds: Holds::Maps,
             grid: Grid::single(known.columns() as u32),
-            ..self.after(table, mode, step)
+            ..self.learnt().after(table, mode, step)
         })
     }
 
     /// The tables of rows that a mode learns: with their means, or alone.
     fn rows_learnt(&self, mode: Mode, step: u32) -> Option<[TableVersion; 3]> {
-        let tables = [PARAMETERS, MEANS, SQUARES].map(|table| self.after(table, mode, step));
+        let tables =
+            [PARAMETERS, MEANS, SQUARES].map(|table| self.learnt().after(table, mode, step));
         self.settings.learns_rows().then_some(tables)
-    }
-
-    /// Steps of Adam when an epoch is done.
-    fn steps(&self, epoch: u32) -> u32 {
-        epoch * self.settings.batches()
-    }
-
-    fn gram(&self, mode: Mode, step: u32) -> Reduction {
-        let table = self.after(EMBEDDINGS, mode, step);
-        Reduction {
-            id: 2 * u64::from(step) + u64::from(mode == Mode::Product),
-            leaves: table.grid.blocks(),
-            rows: 1,
-            row_bytes: (upper_len(table.width as usize) * 8) as u32,
-        }
     }
 
     /// The gradients of a mode by the matrices of a layer.
@@ -214,7 +267,7 @@ impl Layout<'_> {
 
     /// The gradients of a mode by the matrix of its attributes.
     fn map_slopes(&self, mode: Mode, step: u32, lines: u32) -> Reduction {
-        let table = self.after(MAPS, mode, step);
+        let table = self.learnt().after(MAPS, mode, step);
         Reduction {
             id: MAP_REDUCTIONS + 2 * table.version + u64::from(mode == Mode::Product),
             leaves: table.grid.blocks(),
@@ -223,103 +276,15 @@ impl Layout<'_> {
         }
     }
 
-    /// Whether the head asks for Grams of embeddings.
-    fn all_pairs(&self) -> bool {
-        self.settings.loss == HeadName::AllPairs
-    }
-
-    /// The tables of the model after an epoch.
-    pub fn tables(&self, epoch: u32) -> Vec<TableVersion> {
-        let step = self.steps(epoch);
-        let embeddings = BOTH.map(|mode| self.after(EMBEDDINGS, mode, step));
-        let owners = self.owners().iter();
-        let weights = owners.map(|&mode| self.weights(WEIGHTS, mode, step));
-        let maps = BOTH.map(|mode| self.maps(MAPS, mode, step));
-        let learnt = weights.chain(maps.into_iter().flatten());
-        embeddings.into_iter().chain(learnt).collect()
-    }
-
-    /// What a program restored after an epoch reads and does not write.
-    pub fn kept(&self, epoch: u32) -> Vec<KeyRange> {
-        let step = self.steps(epoch);
-        let mut kept = Vec::new();
-        for mode in BOTH {
-            kept.push(self.degrees(mode).keys());
-            kept.extend(self.arranged(mode).map(|arranged| arranged.tiles.keys()));
-            let below = (0..=self.settings.layers).map(|layer| self.layer(mode, step, layer));
-            kept.extend(below.map(|table| table.keys()));
-            if self.settings.share().is_some() {
-                kept.push(self.after(EMBEDDINGS, mode, step).keys());
-            }
-            let layers = 0..self.settings.layers;
-            kept.extend(layers.map(|layer| self.of_layer(SUMS, mode, step, layer).keys()));
-            for table in self.rows_learnt(mode, step).iter().flatten() {
-                if !kept.contains(&table.keys()) {
-                    kept.push(table.keys());
-                }
-            }
-            let maps = [MAPS, MAP_MEANS, MAP_SQUARES].map(|table| self.maps(table, mode, step));
-            kept.extend(maps.iter().flatten().map(TableVersion::keys));
-            if self.all_pairs() {
-                kept.push(KeyRange::One(self.gram(mode, step).root()));
-            }
-        }
-        for &mode in self.owners() {
-            let tables = [WEIGHTS, WEIGHT_MEANS, WEIGHT_SQUARES];
-            kept.extend(tables.map(|table| self.weights(table, mode, step).keys()));
-        }
-        kept
-    }
-
-    /// Degrees, the first parameters and the first embeddings.
-    pub fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
-        let mut stage = Stage::new(first, self.input, self.settings.rank);
-        let settings = self.settings;
-        for mode in BOTH {
-            let (degrees, role) = (self.degrees(mode), Role::Counts(mode));
-            let arranged = self.arranged(mode);
-            let own = self.edges(mode);
-            let own = own.map(|own| (own, settings.edge_weight(mode)));
-            let weights = (settings.edges, own);
-            stage.open(self.input, weights, &degrees, arranged.as_ref(), role);
-        }
-        let given = BOTH
-            .map(|mode| stage.given(self.input, (GIVEN, mode), settings.rank, Role::Given(mode)));
-        let rows = BOTH.into_iter().zip(&given);
-        let rows = rows.flat_map(|(mode, given)| self.first_rows(mode, given.as_ref()));
-        let read = given.iter().flatten().map(TableVersion::keys).collect();
-        stage.push("first rows", Role::Silent, rows, read);
-        let owners = self.owners().iter();
-        let matrices = owners.flat_map(|&mode| self.first_weights(mode));
-        let maps = BOTH.into_iter().filter_map(|mode| self.first_maps(mode));
-        let drafts = matrices.chain(maps);
-        stage.push("first weights", Role::Silent, drafts, Vec::new());
-        self.forward(&mut stage, 0);
-        stage.steps
-    }
-
     fn first_rows(&self, mode: Mode, given: Option<&TableVersion>) -> Vec<Draft> {
         let Some([to, ..]) = self.rows_learnt(mode, 0) else {
             return Vec::new();
         };
-        let op = Op::Graph(GraphOp::Start(StartOp {
-            mode,
-            grid: to.grid.clone(),
-            columns: to.rank,
-            seed: self.settings.seed,
-            by: (self.settings.init_scale / f64::from(self.settings.rank).sqrt()) as f32,
-            power: self.settings.kept_power(mode),
-            zeros: 0,
-            given: given.is_some(),
-        }))
-        .encode();
-        let degrees = self.degrees(mode);
-        let drafts = (0..to.grid.blocks()).map(|block| {
-            let mut reads = vec![Read::whole(degrees.block(block))];
-            reads.extend(given.map(|given| Read::whole(given.block(block))));
-            (op.clone(), reads, vec![to.block(block)], rows(&to, block))
-        });
-        drafts.collect()
+        let power = self.settings.kept_power(mode);
+        let deviation = self.settings.init_scale / f64::from(self.settings.rank).sqrt();
+        let of_block = |block| vec![to.block(block)];
+        self.learnt()
+            .first_rows(&to, (deviation, power, 0), given, of_block)
     }
 
     /// Smaller than rows by the root of the rank: all rows have parts of the same few lines, and with them one direction, so what is little for
@@ -344,49 +309,15 @@ impl Layout<'_> {
         })
     }
 
-    /// All steps of an epoch, counted from 1.
-    pub fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
-        let mut stage = Stage::new(first, self.input, self.settings.rank);
-        for batch in 0..self.settings.batches() {
-            let step = self.steps(epoch - 1) + batch + 1;
-            self.head(&mut stage, epoch, batch, step);
-            for layer in (0..self.settings.layers).rev() {
-                self.back(&mut stage, step, layer);
-            }
-            self.adam(&mut stage, step);
-            self.forward(&mut stage, step);
-        }
-        stage.steps
-    }
-
     /// The gradients by the embeddings that the step before made.
-    fn head(&self, stage: &mut Stage, epoch: u32, batch: u32, step: u32) {
-        let settings = self.settings;
-        let embeddings = BOTH.map(|mode| self.after(EMBEDDINGS, mode, step - 1));
-        let grams = BOTH.map(|mode| self.gram(mode, step - 1).root());
-        let mut frees: Vec<KeyRange> = embeddings.iter().map(TableVersion::keys).collect();
-        if self.all_pairs() {
-            frees.extend(grams.map(KeyRange::One));
+    fn head(&self, stage: &mut Stage, (epoch, batch): (u32, u32), step: u32) {
+        let last = |mode| self.of_layer(GRADIENTS, mode, step, self.settings.layers);
+        let of = (BOTH.map(last), [Power(0); 2]);
+        let head = self.learnt().head((epoch, batch), step, of.0, of.1);
+        let mut frees: Vec<KeyRange> = head.embeddings.iter().map(TableVersion::keys).collect();
+        if self.learnt().all_pairs() {
+            frees.extend(head.grams.map(KeyRange::One));
         }
-        let last = |mode| self.of_layer(GRADIENTS, mode, step, settings.layers);
-        let head = HeadSteps {
-            input: self.input,
-            columns: settings.rank,
-            head: settings.head(),
-            noise: settings.noise_power,
-            batch: Batch {
-                seed: settings.seed,
-                epoch,
-                count: settings.batches(),
-                number: batch,
-            },
-            step,
-            embeddings,
-            grams,
-            degrees: BOTH.map(|mode| self.degrees(mode)),
-            gradients: BOTH.map(last),
-            powers: [Power(0); 2],
-        };
         head.push(stage, Role::losses(batch, head.head), frees);
     }
 
@@ -403,7 +334,7 @@ impl Layout<'_> {
         let mut frees = Vec::new();
         for (at, mode) in BOTH.into_iter().enumerate() {
             let (mut to, others) = (&to[at], &from[1 - at]);
-            let (base, degrees) = (base.map(|base| &base[at]), self.degrees(mode));
+            let (base, degrees) = (base.map(|base| &base[at]), self.learnt().degrees(mode));
             let (mut power, made) = (onto(mode), self.settings.power(mode));
             let between = self.input.table(
                 NEIGHBOURS,
@@ -476,9 +407,9 @@ impl Layout<'_> {
             let drafts = BOTH.into_iter().flat_map(|mode| self.mean(mode, step));
             stage.push("mean of layers", Role::Silent, drafts, Vec::new());
         }
-        if self.all_pairs() {
+        if self.learnt().all_pairs() {
             for mode in BOTH {
-                stage.reduce("squares", self.gram(mode, step));
+                stage.reduce("squares", self.learnt().gram(mode, step));
             }
         }
     }
@@ -497,7 +428,7 @@ impl Layout<'_> {
             power: self.settings.power(mode),
         }))
         .encode();
-        let (to, degrees) = (self.layer(mode, step, 0), self.degrees(mode));
+        let (to, degrees) = (self.layer(mode, step, 0), self.learnt().degrees(mode));
         (0..to.grid.blocks()).map(move |block| {
             let mut reads = vec![degrees.block(block)];
             if let Some((known, maps)) = &known {
@@ -520,8 +451,14 @@ impl Layout<'_> {
             power: self.settings.power(mode),
         }))
         .encode();
-        let (to, degrees) = (self.after(EMBEDDINGS, mode, step), self.degrees(mode));
-        let gram = self.all_pairs().then(|| self.gram(mode, step));
+        let (to, degrees) = (
+            self.learnt().after(EMBEDDINGS, mode, step),
+            self.learnt().degrees(mode),
+        );
+        let gram = self
+            .learnt()
+            .all_pairs()
+            .then(|| self.learnt().gram(mode, step));
         (0..to.grid.blocks()).map(move |block| {
             let mut reads = vec![Read::whole(degrees.block(block))];
             reads.extend(layers.iter().map(|layer| Read::whole(layer.block(block))));
@@ -545,9 +482,9 @@ impl Layout<'_> {
         let sums = self.of_layer(SUMS, mode, step, layer);
         let [own, to] = [layer, layer + 1].map(|layer| self.layer(mode, step, layer));
         let weights = self.weights(WEIGHTS, mode, step).block(layer);
-        let degrees = self.degrees(mode);
+        let degrees = self.learnt().degrees(mode);
         let scored = last && self.settings.share().is_none();
-        let gram = (scored && self.all_pairs()).then(|| self.gram(mode, step));
+        let gram = (scored && self.learnt().all_pairs()).then(|| self.learnt().gram(mode, step));
         (0..to.grid.blocks()).map(move |block| {
             let reads = [
                 sums.block(block),
@@ -591,7 +528,7 @@ impl Layout<'_> {
             let sums = self.of_layer(SUMS, mode, step - 1, layer);
             let [own, made] = [layer, layer + 1].map(|layer| self.layer(mode, step - 1, layer));
             let weights = self.weights(WEIGHTS, mode, step - 1).block(layer);
-            let degrees = self.degrees(mode);
+            let degrees = self.learnt().degrees(mode);
             let slopes = self.slopes(mode, step, layer);
             drafts.extend((0..own.grid.blocks()).map(|block| {
                 let mut reads = vec![
@@ -660,7 +597,13 @@ impl Layout<'_> {
                 regularization: settings.regularization / f64::from(settings.batches()),
                 step,
             };
-            let moving = steps::adam(op, [before, now], &sums, &self.degrees(mode), |_| None);
+            let moving = steps::adam(
+                op,
+                [before, now],
+                &sums,
+                &self.learnt().degrees(mode),
+                |_| None,
+            );
             drafts.extend(moving.0);
             frees.extend(moving.1);
         }

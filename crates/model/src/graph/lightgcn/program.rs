@@ -2,12 +2,11 @@
 
 use super::schedule::Layout;
 use super::settings::Settings;
-use crate::graph::batches::{Batched, InBatches, Role};
-use crate::graph::ops::Head;
+use crate::graph::batches::{Batched, InBatches, Pace, Schedule};
 use crate::graph::spectral::SettingsError;
 use crate::graph::steps::Input;
-use crate::training::{Epochs, TableVersion};
-use tensor::{KeyRange, Mode, Step};
+use crate::training::Epochs;
+use tensor::Mode;
 
 /// What LightGCN does with an epoch.
 pub struct Propagation {
@@ -35,47 +34,21 @@ impl LightGcn {
     }
 }
 
-impl Propagation {
-    fn layout(&self) -> Layout<'_> {
+impl Batched for Propagation {
+    const KIND: &'static str = "lightgcn";
+
+    fn pace(&self) -> Pace {
+        Pace {
+            epochs: self.settings.epochs,
+            tolerance: self.settings.tolerance,
+            learning: self.settings.learning(),
+        }
+    }
+
+    fn schedule(&self) -> impl Schedule {
         Layout {
             settings: &self.settings,
             input: &self.input,
         }
-    }
-}
-
-impl Batched for Propagation {
-    const KIND: &'static str = "lightgcn";
-
-    fn epochs(&self) -> u32 {
-        self.settings.epochs
-    }
-
-    fn batches(&self) -> u32 {
-        self.settings.batches()
-    }
-
-    fn head(&self) -> Head {
-        self.settings.head()
-    }
-
-    fn tolerance(&self) -> f64 {
-        self.settings.tolerance
-    }
-
-    fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
-        self.layout().first_stage(first)
-    }
-
-    fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
-        self.layout().epoch(first, epoch)
-    }
-
-    fn tables(&self, epoch: u32) -> Vec<TableVersion> {
-        self.layout().tables(epoch)
-    }
-
-    fn kept(&self, epoch: u32) -> Vec<KeyRange> {
-        self.layout().kept(epoch)
     }
 }

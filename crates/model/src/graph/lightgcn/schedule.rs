@@ -9,29 +9,14 @@
 //! same steps.
 
 use super::settings::Settings;
-use crate::graph::batches::Role;
-use crate::graph::heads::HeadSteps;
-use crate::graph::learning::HeadName;
-use crate::graph::ops::{AdamOp, Batch, GraphOp, Onto, Power, ProductOp, Scales, StartOp};
-use crate::graph::steps::{self, Arranged, Draft, Factors, Input, along, product, rows};
-use crate::op::Op;
-use crate::reduce::Reduction;
+use crate::graph::batches::{Role, Schedule};
+use crate::graph::learnt::{BOTH, EMBEDDINGS, GRADIENTS, Learnt, MEANS, PARAMETERS, SQUARES};
+use crate::graph::ops::{AdamOp, Onto, Power, ProductOp, Scales};
+use crate::graph::steps::{self, Arranged, Draft, Factors, Input, along, product};
 use crate::training::TableVersion;
-use kernels::{upper_len, width_of};
-use tensor::{KeyRange, Mode, ModeEdges, ObjectKey, Read, Step, TableId};
+use kernels::width_of;
+use tensor::{KeyRange, Mode, ModeEdges, ObjectKey, Step, TableId};
 
-/// Tables of users; those of products have the next number. E, which is the model.
-pub const EMBEDDINGS: TableId = TableId(0);
-/// Degrees.
-pub const DEGREES: TableId = TableId(2);
-/// x̃; without layers it is E.
-pub const PARAMETERS: TableId = TableId(4);
-/// The means of gradients.
-pub const MEANS: TableId = TableId(6);
-/// The means of their squares.
-pub const SQUARES: TableId = TableId(8);
-/// Gradients by E.
-pub const GRADIENTS: TableId = TableId(10);
 /// What layers make.
 pub const SUMS: TableId = TableId(12);
 /// Interactions by ranges of the other mode's rows.
@@ -48,8 +33,6 @@ const ONTO: Onto = Onto {
     by: 1.0,
 };
 
-const BOTH: [Mode; 2] = [Mode::User, Mode::Product];
-
 type Stage = steps::Stage<Role>;
 
 /// What all steps of a run share.
@@ -58,6 +41,72 @@ pub struct Layout<'a> {
     pub settings: &'a Settings,
     /// The data.
     pub input: &'a Input,
+}
+
+impl Schedule for Layout<'_> {
+    fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
+        let mut stage = Stage::new(first, self.input, self.settings.rank);
+        let (settings, edges) = (self.settings, self.settings.edges);
+        for mode in BOTH {
+            let arranged = self.arranged(mode).filter(|_| settings.layers > 0);
+            let (degrees, role) = (self.learnt().degrees(mode), Role::Counts(mode));
+            let own = self
+                .edges(mode)
+                .map(|own| (own, settings.edge_weight(mode)));
+            stage.open(self.input, (edges, own), &degrees, arranged.as_ref(), role);
+        }
+        let given = BOTH
+            .map(|mode| stage.given(self.input, (GIVEN, mode), settings.rank, Role::Given(mode)));
+        let deviation = settings.init_scale / f64::from(settings.rank).sqrt();
+        let drafts = BOTH.into_iter().zip(&given).flat_map(|(mode, given)| {
+            let to = self.after(PARAMETERS, mode, 0);
+            let of = (deviation, settings.power(mode), 0);
+            let of_block = |block| self.parameters(mode, 0, block);
+            self.learnt().first_rows(&to, of, given.as_ref(), of_block)
+        });
+        let read = given.iter().flatten().map(TableVersion::keys).collect();
+        stage.push("first embeddings", Role::Silent, drafts, read);
+        self.forward(&mut stage, 0);
+        stage.steps
+    }
+
+    fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
+        let mut stage = Stage::new(first, self.input, self.settings.rank);
+        for batch in 0..self.settings.batches() {
+            let step = self.learnt().steps(epoch - 1) + batch + 1;
+            self.head(&mut stage, (epoch, batch), step);
+            self.backward(&mut stage, step);
+            self.adam(&mut stage, step);
+            self.forward(&mut stage, step);
+        }
+        stage.steps
+    }
+
+    fn tables(&self, epoch: u32) -> Vec<TableVersion> {
+        BOTH.map(|mode| self.after(EMBEDDINGS, mode, self.learnt().steps(epoch)))
+            .to_vec()
+    }
+
+    fn kept(&self, epoch: u32) -> Vec<KeyRange> {
+        let step = self.learnt().steps(epoch);
+        let mut kept = Vec::new();
+        for mode in BOTH {
+            kept.push(self.learnt().degrees(mode).keys());
+            if let Some(arranged) = self.arranged(mode).filter(|_| self.settings.layers > 0) {
+                kept.push(arranged.tiles.keys());
+            }
+            for table in [EMBEDDINGS, PARAMETERS, MEANS, SQUARES] {
+                let keys = self.after(table, mode, step).keys();
+                if !kept.contains(&keys) {
+                    kept.push(keys);
+                }
+            }
+            if self.learnt().all_pairs() {
+                kept.push(KeyRange::One(self.learnt().gram(mode, step).root()));
+            }
+        }
+        kept
+    }
 }
 
 impl Layout<'_> {
@@ -75,13 +124,18 @@ impl Layout<'_> {
         self.version(table, mode, self.settings.rank, step.into())
     }
 
+    /// What is as in other models that learn in batches.
+    fn learnt(&self) -> Learnt<'_> {
+        Learnt {
+            input: self.input,
+            columns: self.settings.rank,
+            learning: self.settings.learning(),
+        }
+    }
+
     /// The edges between rows of a mode, where they count.
     pub fn edges(&self, mode: Mode) -> Option<&ModeEdges> {
         self.input.linked(mode, self.settings.edge_weight(mode))
-    }
-
-    fn degrees(&self, mode: Mode) -> TableVersion {
-        self.version(DEGREES, mode, 1, 0)
     }
 
     /// The interactions of a mode by ranges of the other one's rows, where that pays.
@@ -96,119 +150,14 @@ impl Layout<'_> {
         self.version(SUMS, mode, self.settings.rank, number)
     }
 
-    /// Steps of Adam when an epoch is done.
-    fn steps(&self, epoch: u32) -> u32 {
-        epoch * self.settings.batches()
-    }
-
-    fn gram(&self, mode: Mode, step: u32) -> Reduction {
-        let table = self.after(EMBEDDINGS, mode, step);
-        Reduction {
-            id: 2 * u64::from(step) + u64::from(mode == Mode::Product),
-            leaves: table.grid.blocks(),
-            rows: 1,
-            row_bytes: (upper_len(table.width as usize) * 8) as u32,
-        }
-    }
-
-    /// Whether the head asks for Grams of embeddings.
-    fn all_pairs(&self) -> bool {
-        self.settings.loss == HeadName::AllPairs
-    }
-
     /// The keys of a block of embeddings, with its Gram where it is asked for.
     fn embedded(&self, mode: Mode, step: u32, block: u32) -> Vec<ObjectKey> {
-        let gram = self.all_pairs().then(|| self.gram(mode, step).leaf(block));
+        let gram = self
+            .learnt()
+            .all_pairs()
+            .then(|| self.learnt().gram(mode, step).leaf(block));
         let block = self.after(EMBEDDINGS, mode, step).block(block);
         std::iter::once(block).chain(gram).collect()
-    }
-
-    /// The tables of the model after an epoch.
-    pub fn tables(&self, epoch: u32) -> Vec<TableVersion> {
-        BOTH.map(|mode| self.after(EMBEDDINGS, mode, self.steps(epoch)))
-            .to_vec()
-    }
-
-    /// What a program restored after an epoch reads and does not write.
-    pub fn kept(&self, epoch: u32) -> Vec<KeyRange> {
-        let step = self.steps(epoch);
-        let mut kept = Vec::new();
-        for mode in BOTH {
-            kept.push(self.degrees(mode).keys());
-            if let Some(arranged) = self.arranged(mode).filter(|_| self.settings.layers > 0) {
-                kept.push(arranged.tiles.keys());
-            }
-            for table in [EMBEDDINGS, PARAMETERS, MEANS, SQUARES] {
-                let keys = self.after(table, mode, step).keys();
-                if !kept.contains(&keys) {
-                    kept.push(keys);
-                }
-            }
-            if self.all_pairs() {
-                kept.push(KeyRange::One(self.gram(mode, step).root()));
-            }
-        }
-        kept
-    }
-
-    /// Degrees, the first parameters and the first embeddings.
-    pub fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
-        let mut stage = Stage::new(first, self.input, self.settings.rank);
-        let (settings, edges) = (self.settings, self.settings.edges);
-        for mode in BOTH {
-            let arranged = self.arranged(mode).filter(|_| settings.layers > 0);
-            let (degrees, role) = (self.degrees(mode), Role::Counts(mode));
-            let own = self
-                .edges(mode)
-                .map(|own| (own, settings.edge_weight(mode)));
-            stage.open(self.input, (edges, own), &degrees, arranged.as_ref(), role);
-        }
-        let given = BOTH
-            .map(|mode| stage.given(self.input, (GIVEN, mode), settings.rank, Role::Given(mode)));
-        let start = |mode| {
-            let given = given[usize::from(mode == Mode::Product)].as_ref();
-            let op = Op::Graph(GraphOp::Start(StartOp {
-                mode,
-                grid: self.input.grid(mode).clone(),
-                columns: settings.rank,
-                seed: settings.seed,
-                by: (settings.init_scale / f64::from(settings.rank).sqrt()) as f32,
-                power: settings.power(mode),
-                zeros: 0,
-                given: given.is_some(),
-            }))
-            .encode();
-            let (to, degrees) = (self.after(PARAMETERS, mode, 0), self.degrees(mode));
-            self.blocks(mode, move |block| {
-                let mut reads = vec![Read::whole(degrees.block(block))];
-                reads.extend(given.map(|given| Read::whole(given.block(block))));
-                let writes = self.parameters(mode, 0, block);
-                (op.clone(), reads, writes, rows(&to, block))
-            })
-        };
-        let drafts = BOTH.into_iter().flat_map(start);
-        let read = given.iter().flatten().map(TableVersion::keys).collect();
-        stage.push("first embeddings", Role::Silent, drafts, read);
-        self.forward(&mut stage, 0);
-        stage.steps
-    }
-
-    /// All steps of an epoch, counted from 1.
-    pub fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
-        let mut stage = Stage::new(first, self.input, self.settings.rank);
-        for batch in 0..self.settings.batches() {
-            let step = self.steps(epoch - 1) + batch + 1;
-            self.head(&mut stage, epoch, batch, step);
-            self.backward(&mut stage, step);
-            self.adam(&mut stage, step);
-            self.forward(&mut stage, step);
-        }
-        stage.steps
-    }
-
-    /// A draft a block of a mode.
-    fn blocks(&self, mode: Mode, draft: impl Fn(u32) -> Draft) -> impl Iterator<Item = Draft> {
-        (0..self.input.grid(mode).blocks()).map(draft)
     }
 
     /// Where parameters go, which without layers are embeddings.
@@ -221,36 +170,17 @@ impl Layout<'_> {
     }
 
     /// The gradients by the embeddings that the step before made.
-    fn head(&self, stage: &mut Stage, epoch: u32, batch: u32, step: u32) {
-        let settings = self.settings;
-        let both = |table, step| BOTH.map(|mode| self.after(table, mode, step));
-        let embeddings = both(EMBEDDINGS, step - 1);
-        let grams = BOTH.map(|mode| self.gram(mode, step - 1).root());
+    fn head(&self, stage: &mut Stage, (epoch, batch): (u32, u32), step: u32) {
+        let gradients = BOTH.map(|mode| self.after(GRADIENTS, mode, step));
+        let powers = BOTH.map(|mode| self.settings.power(mode));
+        let head = self.learnt().head((epoch, batch), step, gradients, powers);
         let mut frees = Vec::new();
-        if settings.layers > 0 {
-            frees.extend(embeddings.iter().map(TableVersion::keys));
+        if self.settings.layers > 0 {
+            frees.extend(head.embeddings.iter().map(TableVersion::keys));
         }
-        if self.all_pairs() {
-            frees.extend(grams.map(KeyRange::One));
+        if self.learnt().all_pairs() {
+            frees.extend(head.grams.map(KeyRange::One));
         }
-        let head = HeadSteps {
-            input: self.input,
-            columns: settings.rank,
-            head: settings.head(),
-            noise: settings.noise_power,
-            batch: Batch {
-                seed: settings.seed,
-                epoch,
-                count: settings.batches(),
-                number: batch,
-            },
-            step,
-            embeddings,
-            grams,
-            degrees: BOTH.map(|mode| self.degrees(mode)),
-            gradients: both(GRADIENTS, step),
-            powers: BOTH.map(|mode| settings.power(mode)),
-        };
         head.push(stage, Role::losses(batch, head.head), frees);
     }
 
@@ -289,7 +219,7 @@ impl Layout<'_> {
             };
             let of = Factors {
                 others,
-                degrees: &self.degrees(mode),
+                degrees: &self.learnt().degrees(mode),
                 base: Some(base),
             };
             let (arranged, partitions) = (self.arranged(mode), self.input.partitions(mode));
@@ -321,7 +251,7 @@ impl Layout<'_> {
             let scaled = (Power(2 * self.settings.power(mode).0), added);
             let of = Factors {
                 others: &from[at],
-                degrees: &self.degrees(mode),
+                degrees: &self.learnt().degrees(mode),
                 base: Some(&base[at]),
             };
             drafts.extend(along((edges, back), &of, scaled, &to));
@@ -359,9 +289,9 @@ impl Layout<'_> {
             }
             from = to;
         }
-        if self.all_pairs() {
+        if self.learnt().all_pairs() {
             for mode in BOTH {
-                stage.reduce("squares", self.gram(mode, step));
+                stage.reduce("squares", self.learnt().gram(mode, step));
             }
         }
     }
@@ -408,10 +338,10 @@ impl Layout<'_> {
                 [PARAMETERS, MEANS, SQUARES].map(|table| self.after(table, mode, step))
             });
             let gram = |block| {
-                let embedded = settings.layers == 0 && self.all_pairs();
-                embedded.then(|| self.gram(mode, step).leaf(block))
+                let embedded = settings.layers == 0 && self.learnt().all_pairs();
+                embedded.then(|| self.learnt().gram(mode, step).leaf(block))
             };
-            let moving = steps::adam(op, tables, &sums, &self.degrees(mode), gram);
+            let moving = steps::adam(op, tables, &sums, &self.learnt().degrees(mode), gram);
             drafts.extend(moving.0);
             frees.extend(moving.1);
         }

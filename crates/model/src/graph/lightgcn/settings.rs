@@ -86,6 +86,8 @@ impl Settings {
             rate: self.rate,
             alpha0: self.alpha0,
             negatives: self.negatives,
+            noise_power: self.noise_power,
+            seed: self.seed,
         }
     }
 
@@ -130,7 +132,6 @@ impl Settings {
         let counts = [("layers", self.layers, 0, LAYERS_MAX)];
         let reals = [
             ("regularization", self.regularization),
-            ("noise_power", self.noise_power),
             ("user_edge_weight", self.user_edge_weight),
             ("product_edge_weight", self.product_edge_weight),
             ("init", self.init_scale),

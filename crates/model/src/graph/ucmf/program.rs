@@ -3,14 +3,14 @@
 use super::schedule::{Labels, Layout};
 use super::settings::Settings;
 use crate::graph;
-use crate::graph::batches::{Batched, InBatches, Role};
-use crate::graph::ops::{Head, LabelCheck};
+use crate::graph::batches::{Batched, InBatches, Pace, Schedule};
+use crate::graph::ops::LabelCheck;
 use crate::graph::spectral::SettingsError;
-use crate::training::{Epochs, TableVersion};
+use crate::training::Epochs;
 use kernels::WIDTH_MAX;
 use std::collections::BTreeMap;
 use tensor::attributes::AttributeKind;
-use tensor::{Attributes, KeyRange, Mode, Step};
+use tensor::{Attributes, Mode};
 
 /// What it is trained on.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,49 +108,23 @@ fn levels_of<'a>(
     }
 }
 
-impl Unitized {
-    fn layout(&self) -> Layout<'_> {
+impl Batched for Unitized {
+    const KIND: &'static str = "ucmf";
+
+    fn pace(&self) -> Pace {
+        Pace {
+            epochs: self.settings.epochs,
+            tolerance: self.settings.tolerance,
+            learning: self.settings.learning(),
+        }
+    }
+
+    fn schedule(&self) -> impl Schedule {
         Layout {
             settings: &self.settings,
             input: &self.input.graph,
             attributes: &self.input.attributes,
             labels: &self.labels,
         }
-    }
-}
-
-impl Batched for Unitized {
-    const KIND: &'static str = "ucmf";
-
-    fn epochs(&self) -> u32 {
-        self.settings.epochs
-    }
-
-    fn batches(&self) -> u32 {
-        self.settings.batches()
-    }
-
-    fn head(&self) -> Head {
-        self.settings.head()
-    }
-
-    fn tolerance(&self) -> f64 {
-        self.settings.tolerance
-    }
-
-    fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
-        self.layout().first_stage(first)
-    }
-
-    fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
-        self.layout().epoch(first, epoch)
-    }
-
-    fn tables(&self, epoch: u32) -> Vec<TableVersion> {
-        self.layout().tables(epoch)
-    }
-
-    fn kept(&self, epoch: u32) -> Vec<KeyRange> {
-        self.layout().kept(epoch)
     }
 }

@@ -7,34 +7,21 @@
 //! same steps.
 
 use super::settings::Settings;
-use crate::graph::batches::Role;
+use crate::graph::batches::{Role, Schedule};
 use crate::graph::gcn::schedule::adam_of_matrices;
-use crate::graph::heads::HeadSteps;
-use crate::graph::learning::HeadName;
+use crate::graph::learnt::{BOTH, EMBEDDINGS, GRADIENTS, Learnt, MEANS, PARAMETERS, SQUARES};
 use crate::graph::ops::{
-    AdamOp, Batch, Edges, FirstMatrixOp, FirstNumbers, GraphOp, LabelCheck, LabelsOp, Power,
-    StartOp, UnitBackOp, UnitOp,
+    AdamOp, Edges, FirstMatrixOp, FirstNumbers, GraphOp, LabelCheck, LabelsOp, Power, UnitBackOp,
+    UnitOp,
 };
 use crate::graph::steps::{self, Draft, Input, rows};
 use crate::op::Op;
 use crate::reduce::Reduction;
 use crate::training::{Holds, TableVersion};
-use kernels::{upper_len, width_of};
+use kernels::width_of;
 use std::collections::BTreeMap;
 use tensor::{Attributes, DepotId, Grid, KeyRange, Mode, ObjectKey, Read, Step, TableId};
 
-/// Tables of users; those of products have the next number. E, which is the model.
-pub const EMBEDDINGS: TableId = TableId(0);
-/// Degrees.
-pub const DEGREES: TableId = TableId(2);
-/// X, with biases.
-pub const PARAMETERS: TableId = TableId(4);
-/// The means of gradients.
-pub const MEANS: TableId = TableId(6);
-/// The means of their squares.
-pub const SQUARES: TableId = TableId(8);
-/// Gradients by E, of the head.
-pub const GRADIENTS: TableId = TableId(10);
 /// These with those of labels.
 pub const LABELLED: TableId = TableId(12);
 /// Gradients by X.
@@ -48,8 +35,6 @@ pub const CLASS_SQUARES: TableId = TableId(24);
 
 /// Beyond the numbers of the reductions of Grams, which rise from 0.
 const REDUCTIONS: u64 = 1 << 40;
-
-const BOTH: [Mode; 2] = [Mode::User, Mode::Product];
 
 type Stage = steps::Stage<Role>;
 
@@ -76,112 +61,20 @@ pub struct Layout<'a> {
     pub labels: &'a BTreeMap<Mode, Labels>,
 }
 
-impl Layout<'_> {
-    /// A table after so many steps of Adam.
-    fn after(&self, table: TableId, mode: Mode, step: u32) -> TableVersion {
-        let columns = self.settings.columns();
-        self.input.table(table, mode, columns, step.into())
-    }
-
-    fn degrees(&self, mode: Mode) -> TableVersion {
-        self.input.table(DEGREES, mode, 1, 0)
-    }
-
-    /// The classifier of a mode, or its means.
-    fn classifier(&self, table: TableId, mode: Mode, step: u32) -> Option<TableVersion> {
-        let labels = self.labels.get(&mode)?;
-        let table = self.input.table(table, mode, labels.classes, step.into());
-        Some(TableVersion {
-            holds: Holds::Labels,
-            grid: Grid::single(self.settings.columns()),
-            ..table
-        })
-    }
-
-    /// Steps of Adam when an epoch is done.
-    fn steps(&self, epoch: u32) -> u32 {
-        epoch * self.settings.batches()
-    }
-
-    fn gram(&self, mode: Mode, step: u32) -> Reduction {
-        let table = self.after(EMBEDDINGS, mode, step);
-        Reduction {
-            id: 2 * u64::from(step) + u64::from(mode == Mode::Product),
-            leaves: table.grid.blocks(),
-            rows: 1,
-            row_bytes: (upper_len(table.width as usize) * 8) as u32,
-        }
-    }
-
-    /// The gradients of a mode by its classifier.
-    fn class_slopes(&self, mode: Mode, step: u32, labels: &Labels) -> Reduction {
-        Reduction {
-            id: REDUCTIONS + 2 * u64::from(step) + u64::from(mode == Mode::Product),
-            leaves: self.input.grid(mode).blocks(),
-            rows: self.settings.columns().into(),
-            row_bytes: 8 * width_of(labels.classes as usize) as u32,
-        }
-    }
-
-    /// Whether the head asks for Grams of embeddings.
-    fn all_pairs(&self) -> bool {
-        self.settings.loss == HeadName::AllPairs
-    }
-
-    /// The tables of the model after an epoch.
-    pub fn tables(&self, epoch: u32) -> Vec<TableVersion> {
-        let step = self.steps(epoch);
-        let embeddings = BOTH.map(|mode| self.after(EMBEDDINGS, mode, step));
-        let classifiers = BOTH.map(|mode| self.classifier(CLASSES, mode, step));
-        let learnt = classifiers.into_iter().flatten();
-        embeddings.into_iter().chain(learnt).collect()
-    }
-
-    /// What a program restored after an epoch reads and does not write.
-    pub fn kept(&self, epoch: u32) -> Vec<KeyRange> {
-        let step = self.steps(epoch);
-        let mut kept = Vec::new();
-        for mode in BOTH {
-            kept.push(self.degrees(mode).keys());
-            let tables = [EMBEDDINGS, PARAMETERS, MEANS, SQUARES];
-            kept.extend(tables.map(|table| self.after(table, mode, step).keys()));
-            let tables = [CLASSES, CLASS_MEANS, CLASS_SQUARES];
-            let classifiers = tables.map(|table| self.classifier(table, mode, step));
-            kept.extend(classifiers.iter().flatten().map(TableVersion::keys));
-            if self.all_pairs() {
-                kept.push(KeyRange::One(self.gram(mode, step).root()));
-            }
-        }
-        kept
-    }
-
-    /// Degrees, the first parameters and the first embeddings.
-    pub fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
+impl Schedule for Layout<'_> {
+    fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
         let mut stage = Stage::new(first, self.input, self.settings.columns());
         for mode in BOTH {
-            let (degrees, role) = (self.degrees(mode), Role::Counts(mode));
+            let (degrees, role) = (self.learnt().degrees(mode), Role::Counts(mode));
             stage.open(self.input, (Edges::Binary, None), &degrees, None, role);
         }
-        let settings = self.settings;
-        let start = |mode| {
-            let op = Op::Graph(GraphOp::Start(StartOp {
-                mode,
-                grid: self.input.grid(mode).clone(),
-                columns: settings.columns(),
-                seed: settings.seed,
-                by: (settings.init_scale / f64::from(settings.rank).sqrt()) as f32,
-                power: Power(0),
-                zeros: 1,
-                given: false,
-            }))
-            .encode();
-            let (to, degrees) = (self.after(PARAMETERS, mode, 0), self.degrees(mode));
-            self.blocks(mode, move |block| {
-                let reads = vec![Read::whole(degrees.block(block))];
-                (op.clone(), reads, vec![to.block(block)], rows(&to, block))
-            })
-        };
-        let drafts = BOTH.into_iter().flat_map(start);
+        let deviation = self.settings.init_scale / f64::from(self.settings.rank).sqrt();
+        let drafts = BOTH.into_iter().flat_map(|mode| {
+            let to = self.learnt().after(PARAMETERS, mode, 0);
+            let of_block = |block| vec![to.block(block)];
+            self.learnt()
+                .first_rows(&to, (deviation, Power(0), 1), None, of_block)
+        });
         stage.push("first rows", Role::Silent, drafts, Vec::new());
         let classifiers = BOTH.into_iter().filter_map(|mode| {
             let to = self.classifier(CLASSES, mode, 0)?;
@@ -199,22 +92,79 @@ impl Layout<'_> {
         stage.steps
     }
 
-    /// All steps of an epoch, counted from 1.
-    pub fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
+    fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
         let mut stage = Stage::new(first, self.input, self.settings.columns());
         for batch in 0..self.settings.batches() {
-            let step = self.steps(epoch - 1) + batch + 1;
+            let step = self.learnt().steps(epoch - 1) + batch + 1;
             self.head(&mut stage, (epoch, batch), step);
             for (&mode, labels) in self.labels {
                 self.label(&mut stage, (mode, labels), batch, step);
             }
-            let embeddings = BOTH.map(|mode| self.after(EMBEDDINGS, mode, step - 1).keys());
+            let embeddings =
+                BOTH.map(|mode| self.learnt().after(EMBEDDINGS, mode, step - 1).keys());
             stage.push_frees(embeddings.to_vec());
             self.back(&mut stage, step);
             self.adam(&mut stage, step);
             self.forward(&mut stage, step);
         }
         stage.steps
+    }
+
+    fn tables(&self, epoch: u32) -> Vec<TableVersion> {
+        let step = self.learnt().steps(epoch);
+        let embeddings = BOTH.map(|mode| self.learnt().after(EMBEDDINGS, mode, step));
+        let classifiers = BOTH.map(|mode| self.classifier(CLASSES, mode, step));
+        let learnt = classifiers.into_iter().flatten();
+        embeddings.into_iter().chain(learnt).collect()
+    }
+
+    fn kept(&self, epoch: u32) -> Vec<KeyRange> {
+        let step = self.learnt().steps(epoch);
+        let mut kept = Vec::new();
+        for mode in BOTH {
+            kept.push(self.learnt().degrees(mode).keys());
+            let tables = [EMBEDDINGS, PARAMETERS, MEANS, SQUARES];
+            kept.extend(tables.map(|table| self.learnt().after(table, mode, step).keys()));
+            let tables = [CLASSES, CLASS_MEANS, CLASS_SQUARES];
+            let classifiers = tables.map(|table| self.classifier(table, mode, step));
+            kept.extend(classifiers.iter().flatten().map(TableVersion::keys));
+            if self.learnt().all_pairs() {
+                kept.push(KeyRange::One(self.learnt().gram(mode, step).root()));
+            }
+        }
+        kept
+    }
+}
+
+impl Layout<'_> {
+    /// What is as in other models that learn in batches.
+    fn learnt(&self) -> Learnt<'_> {
+        Learnt {
+            input: self.input,
+            columns: self.settings.columns(),
+            learning: self.settings.learning(),
+        }
+    }
+
+    /// The classifier of a mode, or its means.
+    fn classifier(&self, table: TableId, mode: Mode, step: u32) -> Option<TableVersion> {
+        let labels = self.labels.get(&mode)?;
+        let table = self.input.table(table, mode, labels.classes, step.into());
+        Some(TableVersion {
+            holds: Holds::Labels,
+            grid: Grid::single(self.settings.columns()),
+            ..table
+        })
+    }
+
+    /// The gradients of a mode by its classifier.
+    fn class_slopes(&self, mode: Mode, step: u32, labels: &Labels) -> Reduction {
+        Reduction {
+            id: REDUCTIONS + 2 * u64::from(step) + u64::from(mode == Mode::Product),
+            leaves: self.input.grid(mode).blocks(),
+            rows: self.settings.columns().into(),
+            row_bytes: 8 * width_of(labels.classes as usize) as u32,
+        }
     }
 
     /// A draft a block of a mode.
@@ -224,27 +174,10 @@ impl Layout<'_> {
 
     /// The gradients by the embeddings that the step before made.
     fn head(&self, stage: &mut Stage, (epoch, batch): (u32, u32), step: u32) {
-        let settings = self.settings;
-        let grams = BOTH.map(|mode| self.gram(mode, step - 1).root());
-        let all_pairs = self.all_pairs().then_some(grams.map(KeyRange::One));
-        let head = HeadSteps {
-            input: self.input,
-            columns: settings.columns(),
-            head: settings.head(),
-            noise: settings.noise_power,
-            batch: Batch {
-                seed: settings.seed,
-                epoch,
-                count: settings.batches(),
-                number: batch,
-            },
-            step,
-            embeddings: BOTH.map(|mode| self.after(EMBEDDINGS, mode, step - 1)),
-            grams,
-            degrees: BOTH.map(|mode| self.degrees(mode)),
-            gradients: BOTH.map(|mode| self.after(GRADIENTS, mode, step)),
-            powers: [Power(0); 2],
-        };
+        let gradients = BOTH.map(|mode| self.learnt().after(GRADIENTS, mode, step));
+        let of = self.learnt();
+        let head = of.head((epoch, batch), step, gradients, [Power(0); 2]);
+        let all_pairs = of.all_pairs().then_some(head.grams.map(KeyRange::One));
         let frees = all_pairs.into_iter().flatten().collect();
         head.push(stage, Role::losses(batch, head.head), frees);
     }
@@ -267,10 +200,13 @@ impl Layout<'_> {
         .encode();
         let [embeddings, gradients, to] =
             [(EMBEDDINGS, step - 1), (GRADIENTS, step), (LABELLED, step)]
-                .map(|(table, step)| self.after(table, mode, step));
+                .map(|(table, step)| self.learnt().after(table, mode, step));
         let classifier = self.classifier(CLASSES, mode, step - 1);
         let classifier = classifier.expect("the mode has labels").block(0);
-        let (degrees, slopes) = (self.degrees(mode), self.class_slopes(mode, step, labels));
+        let (degrees, slopes) = (
+            self.learnt().degrees(mode),
+            self.class_slopes(mode, step, labels),
+        );
         let drafts = known.blocks.iter().zip(0..).map(|(words, block)| {
             let reads = [
                 embeddings.block(block),
@@ -306,7 +242,7 @@ impl Layout<'_> {
             let labelled = self.labels.contains_key(&mode);
             let from = if labelled { LABELLED } else { GRADIENTS };
             let [learnt, from, to] = [(PARAMETERS, step - 1), (from, step), (SLOPES, step)]
-                .map(|(table, step)| self.after(table, mode, step));
+                .map(|(table, step)| self.learnt().after(table, mode, step));
             drafts.extend(self.blocks(mode, |block| {
                 let reads = [learnt.block(block), from.block(block)];
                 let (reads, writes) = (reads.map(Read::whole).to_vec(), vec![to.block(block)]);
@@ -330,11 +266,11 @@ impl Layout<'_> {
                 regularization: 0.0,
                 step,
             };
-            let slopes = self.after(SLOPES, mode, step);
+            let slopes = self.learnt().after(SLOPES, mode, step);
             let tables = [step - 1, step].map(|step| {
-                [PARAMETERS, MEANS, SQUARES].map(|table| self.after(table, mode, step))
+                [PARAMETERS, MEANS, SQUARES].map(|table| self.learnt().after(table, mode, step))
             });
-            let moving = steps::adam(op, tables, &slopes, &self.degrees(mode), |_| None);
+            let moving = steps::adam(op, tables, &slopes, &self.learnt().degrees(mode), |_| None);
             drafts.extend(moving.0);
             frees.extend(moving.1);
         }
@@ -360,8 +296,12 @@ impl Layout<'_> {
                 biased: mode == Mode::Product,
             }))
             .encode();
-            let [from, to] = [PARAMETERS, EMBEDDINGS].map(|table| self.after(table, mode, step));
-            let gram = self.all_pairs().then(|| self.gram(mode, step));
+            let [from, to] =
+                [PARAMETERS, EMBEDDINGS].map(|table| self.learnt().after(table, mode, step));
+            let gram = self
+                .learnt()
+                .all_pairs()
+                .then(|| self.learnt().gram(mode, step));
             drafts.extend(self.blocks(mode, |block| {
                 let writes: Vec<ObjectKey> = std::iter::once(to.block(block))
                     .chain(gram.map(|gram| gram.leaf(block)))
@@ -371,9 +311,9 @@ impl Layout<'_> {
             }));
         }
         stage.push("unit", Role::Silent, drafts.into_iter(), Vec::new());
-        if self.all_pairs() {
+        if self.learnt().all_pairs() {
             for mode in BOTH {
-                stage.reduce("squares", self.gram(mode, step));
+                stage.reduce("squares", self.learnt().gram(mode, step));
             }
         }
     }

@@ -88,6 +88,8 @@ impl Settings {
             rate: self.rate,
             alpha0: self.alpha0.or(Some(ALPHA_0)),
             negatives: self.negatives,
+            noise_power: self.noise_power,
+            seed: self.seed,
         }
     }
 
@@ -118,10 +120,7 @@ impl Settings {
     pub fn check(&self) -> Result<(), SettingsError> {
         // Tables have a column more.
         let counts = [("rank", self.rank, 1, RANK_MAX - 1)];
-        let reals = [
-            ("noise_power", self.noise_power),
-            ("cotraining", self.cotraining),
-        ];
+        let reals = [("cotraining", self.cotraining)];
         for (key, value) in [("temperature", self.temperature), ("init", self.init_scale)] {
             if !(value > 0.0 && value.is_finite()) {
                 let problem = format!("is {value}: give a number above 0");
