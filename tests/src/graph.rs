@@ -70,6 +70,8 @@ pub struct Graph {
     pub degrees: Vec<f64>,
     /// Edges of nodes of one mode: who takes, from whom, and how much.
     pub links: Vec<(usize, usize, f64)>,
+    /// Whether nodes have edges to themselves.
+    pub loops: bool,
 }
 
 impl Graph {
@@ -110,6 +112,7 @@ impl Graph {
             values,
             degrees,
             links: Vec::new(),
+            loops: false,
         }
     }
 
@@ -134,6 +137,16 @@ impl Graph {
         }
         for &(from, _, weight) in &self.links {
             self.degrees[from] += weight;
+        }
+        self
+    }
+
+    /// With an edge of each node to itself: in the degrees of those that have any.
+    #[must_use]
+    pub fn looped(mut self, loops: bool) -> Self {
+        self.loops = loops;
+        for degree in self.degrees.iter_mut().filter(|degree| **degree > 0.0) {
+            *degree += f64::from(u8::from(loops));
         }
         self
     }
@@ -183,6 +196,17 @@ impl Graph {
             let (at, other) = if back { (to, from) } else { (from, to) };
             for k in 0..nodes[0].len() {
                 out[at][k] += if sound { by * nodes[other][k] } else { 0.0 };
+            }
+        }
+        if self.loops {
+            for (node, row) in nodes.iter().enumerate() {
+                // The loop is all that a node of no degree has.
+                let sound = self.degrees[node] > 0.0;
+                let by = if sound { power_of(node).powi(2) } else { 1.0 };
+                out[node]
+                    .iter_mut()
+                    .zip(row)
+                    .for_each(|(x, y)| *x += by * y);
             }
         }
         out

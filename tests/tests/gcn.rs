@@ -143,7 +143,9 @@ impl Naive {
     fn new(bed: &Bed, settings: &Settings) -> Self {
         Naive {
             settings: settings.clone(),
-            graph: Graph::of(bed).linked(bed, |mode| settings.edge_weight(mode)),
+            graph: Graph::of(bed)
+                .linked(bed, |mode| settings.edge_weight(mode))
+                .looped(settings.self_loops),
             known: [Mode::User, Mode::Product]
                 .map(|mode| known(bed, mode))
                 .concat(),
@@ -413,6 +415,7 @@ fn cover() -> Vec<Settings> {
         |(at, (loss, layers, activation, self_weights, weights, features))| Settings {
             features,
             readout: [Readout::Mean, Readout::Last][at / 2 % 2],
+            self_loops: [0, 3, 6, 10].contains(&at),
             rank: 5,
             layers,
             activation,

@@ -58,7 +58,9 @@ impl Naive {
     fn new(bed: &Bed, settings: &Settings) -> Self {
         Naive {
             settings: settings.clone(),
-            graph: Graph::of(bed).linked(bed, |mode| settings.edge_weight(mode)),
+            graph: Graph::of(bed)
+                .linked(bed, |mode| settings.edge_weight(mode))
+                .looped(settings.self_loops && settings.layers > 0),
         }
     }
 
@@ -177,20 +179,25 @@ fn gradients_are_differences_of_the_loss() {
         linked_bed(&small(), false, IoMode::Mmap),
     ];
     for head in heads() {
-        for (bed, layers, normalization) in [
-            (0, 0, Normalization::Symmetric),
-            (0, 1, Normalization::Symmetric),
-            (0, 2, Normalization::RandomWalk),
-            (0, 3, Normalization::Symmetric),
-            (1, 0, Normalization::Symmetric),
-            (1, 2, Normalization::Symmetric),
-            (1, 1, Normalization::None),
-            (2, 2, Normalization::Symmetric),
+        for (bed, layers, normalization, self_loops) in [
+            (0, 0, Normalization::Symmetric, false),
+            (0, 0, Normalization::Symmetric, true),
+            (0, 1, Normalization::Symmetric, false),
+            (0, 2, Normalization::RandomWalk, false),
+            (0, 2, Normalization::None, true),
+            (0, 3, Normalization::Symmetric, false),
+            (0, 3, Normalization::Symmetric, true),
+            (1, 0, Normalization::Symmetric, false),
+            (1, 2, Normalization::Symmetric, false),
+            (1, 2, Normalization::Symmetric, true),
+            (1, 1, Normalization::None, false),
+            (2, 2, Normalization::Symmetric, false),
         ] {
             let bed = &mut beds[bed];
             let settings = Settings {
                 layers,
                 normalization,
+                self_loops,
                 user_edge_weight: 1.5,
                 product_edge_weight: 0.25,
                 epochs: 1,
@@ -233,7 +240,7 @@ fn gradients_are_differences_of_the_loss() {
                     let engine = found[node][k] / 0.1;
                     assert!(
                         (engine - difference).abs() < 1e-4 * (1.0 + difference.abs()),
-                        "{:?} {layers} {normalization:?} {node}: {engine} instead of {difference}",
+                        "{:?} {layers} {normalization:?} {self_loops} {node}: {engine} instead of {difference}",
                         settings.loss
                     );
                 }
@@ -249,10 +256,11 @@ fn training_is_that_of_the_whole_computation() {
         linked_bed(&small(), true, IoMode::Mmap),
     ];
     for head in heads() {
-        for (bed, layers, batches) in [(0, 0, 3), (0, 1, 1), (0, 3, 3), (1, 2, 3)] {
+        for (bed, layers, batches) in [(0, 0, 3), (0, 1, 1), (0, 3, 3), (1, 2, 3), (1, 3, 2)] {
             let bed = &mut beds[bed];
             let settings = Settings {
                 layers,
+                self_loops: batches == 2,
                 epochs: 3,
                 batches: Some(batches),
                 ..head.clone()
@@ -285,6 +293,7 @@ fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
             rank: 20,
             epochs: 2,
             batches: Some(2),
+            self_loops: head.loss == HeadName::Bpr,
             ..head
         };
         let expected = train(&mut reference, &settings).unwrap();

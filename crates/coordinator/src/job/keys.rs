@@ -749,6 +749,14 @@ pub const KEYS: &[Key] = &[
         "`spectral`, `lightgcn`, `gcn`: what the graph is divided by: nothing, the roots of the degrees on both \
          sides (where the key is absent, `lightgcn` and `gcn`), or the degrees of users.",
     ),
+    Key {
+        path: "model.self_loops",
+        shape: Shape::Flag,
+        default: Some("false"),
+        flag: None,
+        help: "`lightgcn`, `gcn`: whether every user and product has an edge to itself in the graph that layers go along, A + I, which counts \
+               in degrees, too. Not with \"random-walk\".",
+    },
     choice(
         "model.edges",
         &["binary", "values"],

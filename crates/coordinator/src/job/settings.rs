@@ -396,6 +396,8 @@ pub struct Model {
     pub biases: bool,
     /// What the graph is divided by.
     pub normalization: Normalization,
+    /// Whether nodes of the graph have edges to themselves.
+    pub self_loops: bool,
     /// What an interaction weighs in the graph.
     pub edges: Edges,
     /// What an edge between users counts; `None`: as the algorithm says.

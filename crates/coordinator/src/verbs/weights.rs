@@ -141,6 +141,7 @@ fn difference(knew: &Settings, said: &Settings) -> Option<(&'static str, String,
             ("weights", shown(of.weights)),
             ("activation", shown(of.activation)),
             ("normalization", shown(of.normalization)),
+            ("self_loops", shown(of.self_loops)),
         ]
     };
     let pairs = shape(knew).into_iter().zip(shape(said));

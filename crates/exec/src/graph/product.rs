@@ -6,7 +6,7 @@ use crate::objects::{
 use crate::pieces::{Gather, Pass, Passing};
 use crate::work::{Fetched, Held, Output, Room};
 use model::als::Rows;
-use model::graph::product::{Product, Sums};
+use model::graph::product::{Product, Sums, add};
 use model::graph::{Onto, Power, ProductOp, Scales};
 use plan::Failure;
 use store::AlignedBuf;
@@ -21,6 +21,7 @@ pub(super) struct ProductPass {
     writes: Vec<ObjectKey>,
     degrees_key: ObjectKey,
     base_key: Option<ObjectKey>,
+    own_key: Option<ObjectKey>,
     started: Option<Started>,
 }
 
@@ -29,6 +30,8 @@ struct Started {
     degrees: Numbers,
     /// What the sums are added to.
     base: Option<Numbers>,
+    /// What rows bring to themselves.
+    own: Option<Numbers>,
     product: Product,
     out: AlignedBuf,
 }
@@ -42,8 +45,8 @@ impl ProductPass {
         let block = block_written(task)?;
         let width = op.columns.next_multiple_of(16) as usize;
         let rows = op.rows.rows[block.0 as usize];
-        // Offsets, degree, sums of a row and, where there is one, the row they are added to.
-        let tables = 1 + u64::from(op.onto.is_some());
+        // Offsets, degree, sums of a row and, where there are such, the row they are added to and the row itself.
+        let tables = 1 + u64::from(op.onto.is_some()) + u64::from(op.loops);
         let row_bytes = 16 + 4 * width as u64 * tables;
         let gather = Gather::new(
             &op.others,
@@ -55,6 +58,8 @@ impl ProductPass {
         )?;
         let (partition_key, degrees_key) = (key_at(task, 0)?, key_at(task, 2)?);
         let base_key = op.onto.map(|_| key_at(task, 3)).transpose()?;
+        let own_at = 3 + usize::from(op.onto.is_some());
+        let own_key = op.loops.then(|| key_at(task, own_at)).transpose()?;
         let pass = ProductPass {
             op,
             width,
@@ -62,9 +67,11 @@ impl ProductPass {
             writes: task.writes.clone(),
             degrees_key,
             base_key,
+            own_key,
             started: None,
         };
-        let keys = std::iter::once(degrees_key).chain(base_key).collect();
+        let keys = std::iter::once(degrees_key).chain(base_key).chain(own_key);
+        let keys = keys.collect();
         Ok(Passing::new(pass, room, partition_key, keys, gather))
     }
 }
@@ -79,7 +86,8 @@ impl Pass for ProductPass {
         let mut came = came.into_iter();
         let mut next = |key| numbers(came.next().expect("one answer per want"), Some(key));
         let degrees = next(self.degrees_key)?;
-        let base = self.base_key.map(next).transpose()?;
+        let base = self.base_key.map(&mut next).transpose()?;
+        let own = self.own_key.map(next).transpose()?;
         if partition.rows() != self.rows {
             let what = format!("has {} rows instead of {}", partition.rows(), self.rows);
             return Err(bad_partition(&what));
@@ -89,6 +97,7 @@ impl Pass for ProductPass {
         self.started = Some(Started {
             degrees,
             base,
+            own,
             product: Product::new(room.simd, self.op.edges, self.width),
             out,
         });
@@ -109,7 +118,11 @@ impl Pass for ProductPass {
 
     fn finish(self, room: &Room, _: &Partition) -> Result<Output, Failure> {
         let Started {
-            degrees, base, out, ..
+            degrees,
+            base,
+            own,
+            out,
+            ..
         } = self.started.expect("everything is computed");
         let made = Made {
             width: self.width,
@@ -117,7 +130,13 @@ impl Pass for ProductPass {
             onto: self.op.onto,
         };
         Ok(Output {
-            objects: made.objects(room, &self.writes, out, &degrees, base.as_ref()),
+            objects: made.objects(
+                room,
+                &self.writes,
+                out,
+                &degrees,
+                (base.as_ref(), own.as_ref()),
+            ),
             ..Output::default()
         })
     }
@@ -138,11 +157,14 @@ impl Made {
         keys: &[ObjectKey],
         mut out: AlignedBuf,
         degrees: &Numbers,
-        base: Option<&Numbers>,
+        (base, own): (Option<&Numbers>, Option<&Numbers>),
     ) -> Vec<(ObjectKey, Held)> {
         let (width, mut scales) = (self.width, self.scales);
         let gram_key = keys.get(1);
         let gram = room.pool.install(|| {
+            if let Some(own) = own {
+                add(out.typed_mut(), own.typed());
+            }
             if let (Some(onto), Some(base)) = (self.onto, base) {
                 let (degrees, base) = (degrees.typed(), base.typed());
                 onto.add(room.simd, scales.made, degrees, base, out.typed_mut());

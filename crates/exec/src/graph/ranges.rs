@@ -116,6 +116,7 @@ pub(super) struct RangesWork {
     others: Vec<ObjectKey>,
     degrees: KeyRange,
     base: Option<KeyRange>,
+    own: Option<KeyRange>,
     writes: Vec<ObjectKey>,
     /// Rows of each block.
     rows: Vec<usize>,
@@ -129,6 +130,7 @@ struct Started {
     tiles: Vec<Numbers>,
     degrees: Vec<Numbers>,
     base: Vec<Numbers>,
+    own: Vec<Numbers>,
     outs: Vec<AlignedBuf>,
     long: Vec<Long>,
     next: usize,
@@ -156,8 +158,10 @@ impl RangesWork {
         let all: usize = rows.iter().sum();
         let spans = spans(&op.others, op.range_rows);
         let base = op.onto.map(|_| read_at(task, 3)).transpose()?;
+        let own_at = 3 + usize::from(op.onto.is_some());
+        let own = op.loops.then(|| read_at(task, own_at)).transpose()?;
         let row_bytes = 4 * width as u64;
-        let tables = 1 + u64::from(op.onto.is_some());
+        let tables = 1 + u64::from(op.onto.is_some()) + u64::from(op.loops);
         let fixed =
             all as u64 * (8 + tables * row_bytes) + Sizes::long_bytes(op.interactions, width);
         let table = op.others.rows_total() * row_bytes;
@@ -180,6 +184,7 @@ impl RangesWork {
             others: read_at(task, 1)?.keys().collect(),
             degrees: read_at(task, 2)?,
             base,
+            own,
             writes: task.writes.clone(),
             rows,
             spans,
@@ -197,6 +202,7 @@ impl RangesWork {
         };
         let (tiles, degrees) = (take(self.tiles)?, take(self.degrees)?);
         let base = self.base.map_or_else(|| Ok(Vec::new()), &mut take)?;
+        let own = self.own.map_or_else(|| Ok(Vec::new()), &mut take)?;
         let shares = self.open(&tiles)?.iter().map(Tiles::shares).sum();
         let outs = self.rows.iter().map(|rows| {
             let mut out = self.room.buffers.take(rows * self.width * 4);
@@ -208,6 +214,7 @@ impl RangesWork {
             tiles,
             degrees,
             base,
+            own,
             long: vec![Long::new(); shares],
             next: 0,
         });
@@ -262,7 +269,8 @@ impl Work for RangesWork {
         let whole = |key| Want::Object(key, Part::Whole);
         if self.started.is_none() {
             let keys = self.tiles.keys().chain(self.degrees.keys());
-            let keys = keys.chain(self.base.iter().flat_map(|base| base.keys()));
+            let beside = self.base.iter().chain(&self.own);
+            let keys = keys.chain(beside.flat_map(|rows| rows.keys()));
             let others = self.others.iter().copied().filter(|_| self.takes_whole);
             return Ok(Need::Fetch(keys.chain(others).map(whole).collect()));
         }
@@ -305,7 +313,8 @@ impl Work for RangesWork {
         let keys = self.writes.chunks(self.writes.len() / self.rows.len());
         let blocks = started.outs.into_iter().zip(&started.degrees).zip(keys);
         let objects = blocks.enumerate().flat_map(|(at, ((out, degrees), keys))| {
-            made.objects(&self.room, keys, out, degrees, started.base.get(at))
+            let beside = (started.base.get(at), started.own.get(at));
+            made.objects(&self.room, keys, out, degrees, beside)
         });
         Ok(Output {
             objects: objects.collect(),

@@ -111,6 +111,11 @@ impl Work for DegreesWork {
             let own = self.keys[1];
             self.add(next(), (own, Edges::Values, by), &mut degrees)?;
         }
+        if self.op.loops {
+            for degree in degrees.iter_mut().filter(|degree| **degree > 0.0) {
+                *degree += 1.0;
+            }
+        }
         self.counted = Some((degrees, Counts { interactions }));
         Ok(())
     }

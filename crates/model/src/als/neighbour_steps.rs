@@ -37,6 +37,7 @@ impl Layout<'_> {
         let op = Op::Graph(GraphOp::Degrees(DegreesOp {
             edges: Edges::Values,
             own: None,
+            loops: false,
         }))
         .encode();
         for mode in [Mode::User, Mode::Product] {
@@ -73,11 +74,13 @@ impl Layout<'_> {
             edges: Edges::Values,
             scales: Scales::default(),
             onto: None,
+            loops: false,
         };
         let of = Factors {
             others: last,
             degrees: &self.edge_degrees(last.mode),
             base: None,
+            own: None,
         };
         let writes = |block| vec![pulls.block(block)];
         let drafts = steps::product(None, &op, &of, &edges.forward, writes);

@@ -129,7 +129,11 @@ pub fn degrees(
     ];
     let mut id = first;
     modes.map(|(table, name, axis, partitions)| {
-        let op = Op::Graph(GraphOp::Degrees(DegreesOp { edges, own: None }));
+        let op = Op::Graph(GraphOp::Degrees(DegreesOp {
+            edges,
+            own: None,
+            loops: false,
+        }));
         let blocks = blocks_of(table, &axis.grid, version);
         let step = per_block(
             id,

@@ -5,6 +5,9 @@
 //! f number by number. Backwards, with G the gradients by H' and D = G ⊙ f'(H'): P gets D Wᵀ and H gets D Sᵀ (tied: D Wᵀ, both), W gets
 //! Pᵀ D and S gets Hᵀ D (tied: (P + H)ᵀ D).
 //!
+//! Where rows have edges to themselves, P is what products bring and D̃⁻¹ H (of Â's two powers of a degree; H where there is none)
+//! with it, so H gets D̃⁻¹ D Wᵀ besides.
+//!
 //! Rows H that products read are kept times a power of their degrees. Rows of no degree, which no product reads, are kept as they are.
 
 use super::adam::{Moved, adam};
@@ -105,7 +108,7 @@ pub fn layer_bytes(columns: u32, parts: u32, rows: usize, threads: usize) -> u64
     let together = rows.div_ceil(SHARE_ROWS * TOGETHER) + TOGETHER.min(rows.div_ceil(SHARE_ROWS));
     let squares =
         width * width * (4 * parts as usize + 4 * threads + 8 * parts as usize * together);
-    (squares + 8 * threads * SHARE_ROWS * width) as u64
+    (squares + 12 * threads * SHARE_ROWS * width) as u64
 }
 
 /// Own rows without the power of degrees that they are kept with.
@@ -113,6 +116,22 @@ fn plain(power: Power, width: usize, degrees: &[f64], kept: &[f32]) -> Vec<f32> 
     let mut rows = kept.to_vec();
     Power(-power.0).keep(width, degrees, &mut rows);
     rows
+}
+
+/// What an edge of a row to itself counts, where there are such: both powers of its degree.
+fn loop_of(power: Power, degree: f64) -> f32 {
+    Power(2 * power.0).or_one(degree)
+}
+
+/// Sums over neighbours with what comes along edges of rows to themselves.
+fn looped(power: Power, degrees: &[f64], sums: &[f32], plain: &[f32]) -> Vec<f32> {
+    let (mut sums, width) = (sums.to_vec(), sums.len() / degrees.len().max(1));
+    let rows = sums.chunks_exact_mut(width).zip(plain.chunks_exact(width));
+    for ((sums, own), &degree) in rows.zip(degrees) {
+        let by = loop_of(power, degree);
+        sums.iter_mut().zip(own).for_each(|(sum, x)| *sum += by * x);
+    }
+    sums
 }
 
 fn add(to: &mut [f32], from: &[f32]) {
@@ -149,6 +168,8 @@ pub fn forward(simd: Simd, op: &DenseOp, weights: &[f32], of: LayerRows<'_>, out
         .zip(of.degrees.par_chunks(SHARE_ROWS))
         .for_each(|(((out, sums), own), degrees)| {
             let mut own = plain(op.power, width, degrees, own);
+            let looped = op.loops.then(|| looped(op.power, degrees, sums, &own));
+            let sums = looped.as_deref().unwrap_or(sums);
             match &matrices.parts[..] {
                 [tied] => {
                     add(&mut own, sums);
@@ -236,6 +257,15 @@ pub fn back(
                 None => to_own.copy_from_slice(to_sums),
                 Some(selfs) => rotate(simd, width, selfs, slopes, to_own),
             }
+            if op.loops {
+                let rows = to_own
+                    .chunks_exact_mut(width)
+                    .zip(to_sums.chunks_exact(width));
+                for ((own, sums), &degree) in rows.zip(degrees) {
+                    let by = loop_of(op.power, degree);
+                    own.iter_mut().zip(sums).for_each(|(x, g)| *x += by * g);
+                }
+            }
             op.power.keep(width, degrees, to_sums);
         });
     if let Some((share, by_mean)) = op.of_mean.zip(by_mean) {
@@ -258,7 +288,10 @@ pub fn weight_sums(simd: Simd, op: &DenseBackOp, of: LayerRows<'_>, slopes: &[f3
         let rows = at * SHARE_ROWS..of.degrees.len().min((at + 1) * SHARE_ROWS);
         let floats = at * share..rows.end * width;
         let (sums, slopes) = (&of.sums[floats.clone()], &slopes[floats.clone()]);
-        let mut own = plain(op.power, width, &of.degrees[rows], &of.own[floats]);
+        let degrees = &of.degrees[rows];
+        let mut own = plain(op.power, width, degrees, &of.own[floats]);
+        let looped = op.loops.then(|| looped(op.power, degrees, sums, &own));
+        let sums = looped.as_deref().unwrap_or(sums);
         let (mut parts, mut chunk) = (vec![0.0; op.parts as usize * square], vec![0.0; square]);
         if op.parts == 1 {
             add(&mut own, sums);

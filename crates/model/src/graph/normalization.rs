@@ -27,6 +27,22 @@ impl Normalization {
         }
     }
 
+    /// Whether it says what becomes of edges of rows to themselves, where there are some.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn check_loops(self, loops: bool) -> Result<(), SettingsError> {
+        if !loops || self != Normalization::RandomWalk {
+            return Ok(());
+        }
+        let problem = "is on, and `normalization` = \"random-walk\" divides interactions by the degrees of users alone and says nothing of \
+                       edges of rows to themselves: use \"symmetric\" or \"none\", or remove the key";
+        Err(SettingsError {
+            key: "self_loops",
+            problem: problem.to_owned(),
+        })
+    }
+
     /// Whether it says what becomes of edges between rows of a mode, where there are some.
     ///
     /// # Errors

@@ -77,14 +77,16 @@ pub struct Scales {
     pub stored: Power,
 }
 
-/// Reads the block's partition and, where they count, that of its rows' own edges. Writes its degrees, an f64 a row. Returns [`Counts`]
-/// of the first.
+/// Reads the block's partition and, where they count, that of its rows' own edges. Writes its degrees, an f64 a row, with loops 1 more
+/// where there is any. Returns [`Counts`] of the first.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DegreesOp {
     /// What is added up.
     pub edges: Edges,
     /// What the values of edges between rows of the mode are multiplied by, where these count.
     pub own: Option<f64>,
+    /// Whether every row that has a degree has an edge to itself, too.
+    pub loops: bool,
 }
 
 /// Reads the block's degrees and, where rows are given, these. Writes its rows, normal numbers times `by` or, of rows whose first float is
@@ -121,8 +123,8 @@ pub struct Onto {
 }
 
 /// Reads the block's partition, the other table (rows), the block's degrees and, where it is `onto` something, a block of rows
-/// that is added once sums are scaled as made. Writes the block of the product and, where
-/// the task names a second write, the leaf of its Gram. Returns nothing.
+/// that is added once sums are scaled as made; with loops also the block of its rows in a table like the other one, which is added to
+/// sums. Writes the block of the product and, where the task names a second write, the leaf of its Gram. Returns nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProductOp {
     /// The grid of the rows; the block is that of the write.
@@ -137,6 +139,8 @@ pub struct ProductOp {
     pub scales: Scales,
     /// To what they are added.
     pub onto: Option<Onto>,
+    /// Whether rows have edges to themselves.
+    pub loops: bool,
 }
 
 /// Reads the block's partition. Writes its [`crate::graph::tiles`], one row of words. Returns nothing.
@@ -151,7 +155,7 @@ pub struct ArrangeOp {
 }
 
 /// Reads the tiles of consecutive blocks, the other table (rows), the blocks' degrees and, where it is `onto` something, the blocks
-/// that are added. Writes for each the block of the product and, where the task names twice as many writes, the leaf of its Gram
+/// that are added, with loops also those of its rows in a table like the other one. Writes for each the block of the product and, where the task names twice as many writes, the leaf of its Gram
 /// after it. Returns nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RangesOp {
@@ -169,6 +173,8 @@ pub struct RangesOp {
     pub scales: Scales,
     /// What they are added to.
     pub onto: Option<Onto>,
+    /// Whether rows have edges to themselves.
+    pub loops: bool,
 }
 
 /// What of an eigenbasis ([`crate::als::basis`]) of a Gram rows are multiplied with: its vectors W as columns, each times a function
@@ -401,6 +407,8 @@ pub struct DenseOp {
     pub power: Power,
     /// And those that are written.
     pub stored: Power,
+    /// Whether rows have edges to themselves, which sums do not know of yet.
+    pub loops: bool,
 }
 
 /// Reads a block's degrees and its rows in all layers. Writes their mean and, where the task names a second write, the leaf of its Gram.
@@ -432,6 +440,8 @@ pub struct DenseBackOp {
     pub share: f32,
     /// What of the gradients by a mean of layers goes to own rows.
     pub of_mean: Option<f32>,
+    /// Whether rows have edges to themselves, along which they get gradients by sums.
+    pub loops: bool,
 }
 
 impl DenseBackOp {

@@ -175,6 +175,18 @@ impl Sums {
     }
 }
 
+/// Adds rows to sums.
+///
+/// # Panics
+/// Where there are not as many.
+pub fn add(sums: &mut [f32], rows: &[f32]) {
+    assert_eq!(sums.len(), rows.len(), "as many rows");
+    sums.par_iter_mut()
+        .zip(rows)
+        .with_min_len(1 << 16)
+        .for_each(|(sum, x)| *sum += x);
+}
+
 /// What interactions of these values weigh.
 pub(super) fn weights_of(edges: Edges, values: Values<'_>) -> Weights<'_> {
     match (edges, values) {

@@ -152,11 +152,11 @@ impl<R: StageRole> Stage<R> {
     }
 
     /// The steps that every model begins with: degrees of a mode, told with a role, and its interactions by ranges where they are
-    /// wanted. Edges between its rows count in degrees where there are some, times a number.
+    /// wanted. Edges between its rows count in degrees where there are some, times a number, and so do those of rows to themselves.
     pub fn open(
         &mut self,
         input: &Input,
-        (edges, own): (Edges, Option<(&ModeEdges, f64)>),
+        (edges, own, loops): (Edges, Option<(&ModeEdges, f64)>, bool),
         degrees: &TableVersion,
         arranged: Option<&Arranged>,
         role: R,
@@ -165,6 +165,7 @@ impl<R: StageRole> Stage<R> {
         let op = Op::Graph(GraphOp::Degrees(DegreesOp {
             edges,
             own: own.map(|(_, weight)| weight),
+            loops,
         }))
         .encode();
         let drafts = input.partitions(mode).iter().zip(0..);
@@ -269,7 +270,7 @@ impl Arranged {
     }
 }
 
-/// What a product reads beside interactions: the other table, the degrees of its rows, and what it is added to.
+/// What a product reads beside interactions: the other table, the degrees of its rows, what it is added to, and the rows themselves.
 pub struct Factors<'a> {
     /// The other table.
     pub others: &'a TableVersion,
@@ -277,6 +278,8 @@ pub struct Factors<'a> {
     pub degrees: &'a TableVersion,
     /// What sums are added to, where the op is onto something.
     pub base: Option<&'a TableVersion>,
+    /// What rows bring to themselves, where the op has loops.
+    pub own: Option<&'a TableVersion>,
 }
 
 /// The tasks of a product: a block each, or of some blocks together where they are arranged. `writes` are the keys of a block.
@@ -300,7 +303,8 @@ pub fn product(
                 Read::rows(of.others.keys()),
                 Read::whole(of.degrees.block(block)),
             ];
-            reads.extend(of.base.map(|base| Read::whole(base.block(block))));
+            let beside = of.base.iter().chain(&of.own);
+            reads.extend(beside.map(|rows| Read::whole(rows.block(block))));
             // A row is gathered in some tenth of the time that it takes to solve with it.
             let cost = partition.interactions / 8 + rows(of.degrees, block);
             (encoded.clone(), reads, writes(block), cost)
@@ -320,6 +324,7 @@ pub fn product(
             interactions: interactions(blocks.clone()),
             scales: op.scales,
             onto: op.onto,
+            loops: op.loops,
         }))
         .encode();
         let mut reads = vec![
@@ -327,7 +332,8 @@ pub fn product(
             Read::rows(of.others.keys()),
             Read::rows(of.degrees.some(first, count)),
         ];
-        reads.extend(of.base.map(|base| Read::rows(base.some(first, count))));
+        let beside = of.base.iter().chain(&of.own);
+        reads.extend(beside.map(|rows| Read::rows(rows.some(first, count))));
         let cost = interactions(blocks.clone()) / 16
             + blocks
                 .clone()
@@ -356,6 +362,7 @@ pub fn along(
             stored: Power(0),
         },
         onto: Some(onto),
+        loops: false,
     };
     let partitions = if back { edges.turned() } else { &edges.forward };
     product(None, &op, of, partitions, |block| vec![to.block(block)])

@@ -44,7 +44,7 @@ const OF_STEPS: &[&str] = &[
 const OF_SPECTRAL: &[&str] = &["model.walk_length"];
 const OF_ITERATION: &[&str] = &["model.oversampling"];
 const OF_FILTER: &[&str] = &["model.filter_weight", "model.filter_linear"];
-const OF_LAYERS: &[&str] = &["model.layers"];
+const OF_LAYERS: &[&str] = &["model.layers", "model.self_loops"];
 const OF_BATCHES: &[&str] = &["model.batches"];
 const OF_UCMF: &[&str] = &[
     "model.temperature",
@@ -542,6 +542,12 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         let sentence = "`model.layers` is 0: a graph convolution has 1 to 4, use \"lightgcn\" or \"als\" for factors without layers";
         faults.push(merged.origin("model.layers"), sentence);
     }
+    let walks = merged.text("model.normalization") == Some("random-walk");
+    if layered && merged.flag("model.self_loops") && walks {
+        let sentence = "`model.self_loops` is not known with `normalization` = \"random-walk\", which divides by the degrees of users alone: \
+                        use \"symmetric\" or \"none\", or remove the key";
+        faults.push(merged.origin("model.self_loops"), sentence);
+    }
     starts(merged, kind, faults);
     let real = |path: &str| merged.real(path).unwrap_or_default();
     Model {
@@ -618,6 +624,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
                 ],
             )
         },
+        self_loops: merged.flag("model.self_loops"),
         edges: word(
             merged,
             "model.edges",

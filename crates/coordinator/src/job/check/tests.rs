@@ -166,6 +166,17 @@ fn every_kind_has_its_own_keys() {
          j:11:8: `model.loss` = \"all-pairs\" is not known with the kind \"sgd\": use one of descent",
     );
     check(
+        &format!(
+            "{GOOD}[model]\nkind = \"gcn\"\nself_loops = true\nnormalization = \"random-walk\"\n"
+        ),
+        "j:11:14: `model.self_loops` is not known with `normalization` = \"random-walk\", which divides by the degrees of users alone: \
+         use \"symmetric\" or \"none\", or remove the key",
+    );
+    check(
+        &format!("{GOOD}[model]\nkind = \"spectral\"\nself_loops = true\n"),
+        "j:11:14: `model.self_loops` is a key of \"lightgcn\" and \"gcn\": the kind is \"spectral\", remove the key",
+    );
+    check(
         &format!("{GOOD}[model]\nkind = \"lightgcn\"\nactivation = \"relu\"\n"),
         "j:11:14: `model.activation` is a key of \"gcn\": the kind is \"lightgcn\", remove the key",
     );

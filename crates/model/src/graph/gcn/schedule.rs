@@ -85,7 +85,7 @@ impl Schedule for Layout<'_> {
             let arranged = self.arranged(mode);
             let own = self.edges(mode);
             let own = own.map(|own| (own, settings.edge_weight(mode)));
-            let weights = (settings.edges, own);
+            let weights = (settings.edges, own, settings.self_loops);
             stage.open(self.input, weights, &degrees, arranged.as_ref(), role);
         }
         let given = BOTH
@@ -352,6 +352,7 @@ impl Layout<'_> {
                     others: &from[at],
                     degrees: &degrees,
                     base: Some(&between),
+                    own: None,
                 };
                 linked.extend(along((edges, back), &of, (made, onto), to));
                 frees.push(between.keys());
@@ -371,11 +372,14 @@ impl Layout<'_> {
                     power,
                     by: 1.0,
                 }),
+                // Those go past sums, which rows without a degree have none of.
+                loops: false,
             };
             let of = Factors {
                 others,
                 degrees: &degrees,
                 base,
+                own: None,
             };
             let (arranged, partitions) = (self.arranged(mode), self.input.partitions(mode));
             let writes = |block| vec![to.block(block)];
@@ -477,6 +481,7 @@ impl Layout<'_> {
             activation: self.settings.activation(layer),
             power,
             stored: if last { Power(0) } else { power },
+            loops: self.settings.self_loops,
         }))
         .encode();
         let sums = self.of_layer(SUMS, mode, step, layer);
@@ -523,6 +528,7 @@ impl Layout<'_> {
                 power: self.settings.power(mode),
                 share: share.filter(|_| layer + 1 == top).unwrap_or(1.0),
                 of_mean: share,
+                loops: self.settings.self_loops,
             }))
             .encode();
             let sums = self.of_layer(SUMS, mode, step - 1, layer);

@@ -3,7 +3,7 @@
 //! With a the power of degrees on a side (−½ for symmetric), everything that layers read is kept times Dᵃ: parameters x̃ = Dᵃ X,
 //! gradients and sums. Then a layer is s ← x̃ + D²ᵃ R s, whose interactions are gathered without weights, and the last is brought
 //! back, E = D⁻ᵃ s / (L + 1). Users and products go through a layer in the same step. Where rows of a mode have edges S among
-//! one another, w D²ᵃ S s is added onto x̃ in a step before it.
+//! one another, w D²ᵃ S s is added onto x̃ in a step before it. Where rows have edges to themselves, s is added to R s.
 //!
 //! **Invariant:** every name here follows from the number of the step of Adam, and that from epoch and batch, so a replay makes the
 //! same steps.
@@ -53,7 +53,8 @@ impl Schedule for Layout<'_> {
             let own = self
                 .edges(mode)
                 .map(|own| (own, settings.edge_weight(mode)));
-            stage.open(self.input, (edges, own), &degrees, arranged.as_ref(), role);
+            let weights = (edges, own, settings.self_loops && settings.layers > 0);
+            stage.open(self.input, weights, &degrees, arranged.as_ref(), role);
         }
         let given = BOTH
             .map(|mode| stage.given(self.input, (GIVEN, mode), settings.rank, Role::Given(mode)));
@@ -216,11 +217,13 @@ impl Layout<'_> {
                 } else {
                     ONTO
                 }),
+                loops: self.settings.self_loops,
             };
             let of = Factors {
                 others,
                 degrees: &self.learnt().degrees(mode),
                 base: Some(base),
+                own: self.settings.self_loops.then_some(&from[at]),
             };
             let (arranged, partitions) = (self.arranged(mode), self.input.partitions(mode));
             let of_mode = |block| writes(mode, block);
@@ -253,6 +256,7 @@ impl Layout<'_> {
                 others: &from[at],
                 degrees: &self.learnt().degrees(mode),
                 base: Some(&base[at]),
+                own: None,
             };
             drafts.extend(along((edges, back), &of, scaled, &to));
             frees.push(to.keys());

@@ -36,6 +36,8 @@ pub struct Settings {
     pub regularization: f64,
     /// What the adjacency is divided by.
     pub normalization: Normalization,
+    /// Whether rows have edges to themselves.
+    pub self_loops: bool,
     /// What an interaction weighs in the graph.
     pub edges: Edges,
     /// What an edge between users counts beside an interaction, where there are any.
@@ -70,6 +72,7 @@ impl Settings {
         rate: None,
         regularization: 0.01,
         normalization: Normalization::Symmetric,
+        self_loops: false,
         edges: Edges::Binary,
         user_edge_weight: 1.0,
         product_edge_weight: 1.0,
@@ -129,6 +132,7 @@ impl Settings {
     /// # Errors
     /// The first that cannot be honoured.
     pub fn check(&self) -> Result<(), SettingsError> {
+        self.normalization.check_loops(self.self_loops)?;
         let counts = [("layers", self.layers, 0, LAYERS_MAX)];
         let reals = [
             ("regularization", self.regularization),
@@ -163,6 +167,10 @@ mod tests {
         assert_eq!(key(|s| s.rate = Some(f64::INFINITY)), Some("rate"));
         assert_eq!(key(|s| s.regularization = f64::NAN), Some("regularization"));
         assert_eq!(key(|s| s.tolerance = 1.0), Some("tolerance"));
+        let walking = |s: &mut Settings| {
+            (s.normalization, s.self_loops) = (Normalization::RandomWalk, true);
+        };
+        assert_eq!(key(walking), Some("self_loops"));
         assert_eq!(key(|s| s.negatives = Some(101)), Some("negatives"));
         let positives = |s: &mut Settings| (s.loss, s.negatives) = (HeadName::Logistic, Some(0));
         assert_eq!(key(positives), Some("negatives"));

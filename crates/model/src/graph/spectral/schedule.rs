@@ -146,7 +146,12 @@ impl Layout<'_> {
         let mut stage = Stage::new(first, self.input, self.settings.columns());
         let edges = self.settings.edges;
         for mode in [Mode::User, Mode::Product] {
-            let op = Op::Graph(GraphOp::Degrees(DegreesOp { edges, own: None })).encode();
+            let op = Op::Graph(GraphOp::Degrees(DegreesOp {
+                edges,
+                own: None,
+                loops: false,
+            }))
+            .encode();
             let degrees = self.degrees(mode);
             let drafts = self
                 .input
@@ -326,11 +331,13 @@ impl Layout<'_> {
             edges: self.settings.edges,
             scales,
             onto: None,
+            loops: false,
         };
         let of = Factors {
             others,
             degrees: &self.degrees(to.mode),
             base: None,
+            own: None,
         };
         let (arranged, partitions) = (self.arranged(to.mode), self.input.partitions(to.mode));
         let drafts = product(arranged.as_ref(), &op, &of, partitions, |block| {

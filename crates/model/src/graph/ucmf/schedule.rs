@@ -66,7 +66,13 @@ impl Schedule for Layout<'_> {
         let mut stage = Stage::new(first, self.input, self.settings.columns());
         for mode in BOTH {
             let (degrees, role) = (self.learnt().degrees(mode), Role::Counts(mode));
-            stage.open(self.input, (Edges::Binary, None), &degrees, None, role);
+            stage.open(
+                self.input,
+                (Edges::Binary, None, false),
+                &degrees,
+                None,
+                role,
+            );
         }
         let deviation = self.settings.init_scale / f64::from(self.settings.rank).sqrt();
         let drafts = BOTH.into_iter().flat_map(|mode| {
