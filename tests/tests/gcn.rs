@@ -223,8 +223,29 @@ impl Naive {
         self.settings.activation(layer as u32)
     }
 
-    /// Neighbours' sums of each layer, and the layers.
-    fn forward(&self, of: &Learnt) -> (Vec<Nodes>, Vec<Nodes>) {
+    /// By what the numbers of a layer are multiplied in a step of training: nothing or the inverse of what is kept.
+    fn mask(&self, layer: usize, step: u32) -> Nodes {
+        let users = self.graph.users.iter().map(|&id| (1, id));
+        let ids = users.chain(self.graph.products.iter().map(|&id| (0, id)));
+        let share = self.settings.dropout;
+        let between = layer + 1 < self.settings.layers as usize;
+        let row = |(mode, id)| -> Vec<f64> {
+            let random = Random::new(
+                self.settings.seed,
+                0x330 + 2 * layer as u32 + mode,
+                step,
+                id,
+            );
+            let stays = |k: u32| f64::from(random.word(k)) >= share * 4_294_967_296.0;
+            let by = |k| f64::from(u8::from(stays(k))) / (1.0 - share);
+            let columns = 0..self.settings.rank;
+            columns.map(|k| if between { by(k) } else { 1.0 }).collect()
+        };
+        ids.map(row).collect()
+    }
+
+    /// Neighbours' sums of each layer, and the layers, of which a step of training drops something.
+    fn forward(&self, of: &Learnt, step: Option<u32>) -> (Vec<Nodes>, Vec<Nodes>) {
         let (mut all, mut layers) = (Vec::new(), vec![self.features(of)]);
         let parts = self.settings.parts() as usize;
         for layer in 0..self.settings.layers as usize {
@@ -249,7 +270,13 @@ impl Naive {
                 };
                 (0..self.rank()).map(cell).collect()
             };
-            layers.push((0..own.len()).map(row).collect());
+            let mut made: Nodes = (0..own.len()).map(row).collect();
+            if let Some(step) = step {
+                let mask = self.mask(layer, step).into_iter().flatten();
+                let cells = made.iter_mut().flatten().zip(mask);
+                cells.for_each(|(x, by)| *x *= by);
+            }
+            layers.push(made);
             all.push(sums);
         }
         (all, layers)
@@ -288,7 +315,7 @@ impl Naive {
 
     /// The gradient of a batch by all that is learnt.
     fn gradient(&self, of: &Learnt, batch: u32) -> (f64, Learnt) {
-        let (sums, layers) = self.forward(of);
+        let (sums, layers) = self.forward(of, Some(batch));
         let (loss, by_scored) = self.head(&self.scored(&layers), batch);
         let mut by = by_scored.clone();
         if let Some(share) = self.share() {
@@ -304,12 +331,15 @@ impl Naive {
                 vec![vec![0.0; rank]; by.len()],
                 vec![vec![0.0; rank]; by.len()],
             );
+            let mask = self.mask(layer, batch);
             for node in 0..by.len() {
                 let weights = &of.weights[self.side(node)];
                 let slopes = &mut found.weights[self.side(node)];
                 for k in 0..rank {
-                    let value = layers[layer + 1][node][k];
+                    let through = mask[node][k];
+                    let value = layers[layer + 1][node][k] / through.max(1.0);
                     let slope = by[node][k]
+                        * through
                         * match self.activation(layer) {
                             Activation::Identity => 1.0,
                             Activation::Relu => f64::from(u8::from(value > 0.0)),
@@ -351,7 +381,7 @@ impl Naive {
 
     /// What [`Naive::gradient`] is the gradient of.
     fn objective(&self, of: &Learnt) -> f64 {
-        let (_, layers) = self.forward(of);
+        let (_, layers) = self.forward(of, Some(0));
         let squares = of.rows.iter().zip(self.held());
         let squares = squares.map(|(x, held)| held * x.iter().map(|x| x * x).sum::<f64>());
         self.head(&self.scored(&layers), 0).0 + 0.5 * squares.sum::<f64>()
@@ -382,12 +412,12 @@ impl Naive {
                 moments.step((rate, batch as i32 + 1), x, g);
             }
         }
-        let (_, layers) = self.forward(&of);
+        let (_, layers) = self.forward(&of, None);
         (self.scored(&layers), losses, moments)
     }
 }
 
-/// Every head, depth, activation and kind of matrices, some of them together.
+/// Every head, depth, activation and kind of matrices, some of them together, with and without loops and dropout.
 fn cover() -> Vec<Settings> {
     use Activation::{Identity, Relu, Tanh};
     use Features::{Attributes, Both, Embeddings};
@@ -416,6 +446,11 @@ fn cover() -> Vec<Settings> {
             features,
             readout: [Readout::Mean, Readout::Last][at / 2 % 2],
             self_loops: [0, 3, 6, 10].contains(&at),
+            dropout: match at {
+                2 | 3 => 0.3,
+                5 | 10 | 12 => 0.5,
+                _ => 0.0,
+            },
             rank: 5,
             layers,
             activation,
@@ -625,9 +660,12 @@ fn a_run_goes_on_from_a_pause_and_frees_what_nobody_reads() {
         // mean; the roots of Grams; matrices with theirs.
         let learnt = if settings.learns_rows() { 3 } else { 0 };
         let features = u32::from(settings.reads_attributes());
-        let tables = 1 + learnt + features + 2 * settings.layers;
+        let tables = features + 2 * settings.layers;
         let tables = tables + u32::from(settings.readout == Readout::Mean);
-        let roots = if settings.loss == HeadName::AllPairs {
+        // With dropout nobody reads the layers of what is scored again, but that.
+        let drops = settings.dropout > 0.0;
+        let tables = 1 + learnt + if drops { 1 } else { tables };
+        let roots = if settings.loss == HeadName::AllPairs && !drops {
             2
         } else {
             0

@@ -716,6 +716,13 @@ pub const KEYS: &[Key] = &[
         "identity",
         "`gcn`: what each layer but the last goes through, number by number. `identity` leaves a linear model.",
     ),
+    real(
+        "model.dropout",
+        0.0,
+        0.99,
+        Some("0.0"),
+        "`gcn`: the share of numbers between layers that every step of training drops, drawn anew each time; what is scored has all of them.",
+    ),
     choice(
         "model.readout",
         &["last", "mean"],

@@ -414,6 +414,8 @@ pub struct Model {
     pub filter_linear: bool,
     /// What the layers of a graph convolution go through.
     pub activation: Activation,
+    /// The share of numbers between them that training drops.
+    pub dropout: f64,
     /// What of the layers is scored.
     pub readout: Readout,
     /// What a row's own layer is multiplied with.

@@ -264,6 +264,7 @@ fn gcn_settings(model: &settings::Model) -> gcn::Settings {
         rank: model.rank,
         layers: model.layers,
         activation: model.activation,
+        dropout: model.dropout,
         readout: model.readout,
         self_weights: model.self_weights,
         weights: model.weights,

@@ -146,7 +146,7 @@ impl Whole for DenseBackOp {
         let (rows, threads) = (of.degrees.len(), room.pool.current_num_threads());
         let beside = layer_bytes(self.columns, self.parts, rows, threads);
         // The gradients are copied where they are not taken as they are.
-        let copies = self.bends() || self.share != 1.0;
+        let copies = self.bends() || self.share != 1.0 || self.dropout.is_some();
         let blocks = 2 + u64::from(copies);
         fits(blocks * bytes as u64 + beside, room.budget_bytes)?;
         let mut to = [room.buffers.take(bytes), room.buffers.take(bytes)];
@@ -154,6 +154,9 @@ impl Whole for DenseBackOp {
             let mut slopes = Cow::Borrowed(gradients);
             if self.share != 1.0 {
                 slopes.to_mut().iter_mut().for_each(|g| *g *= self.share);
+            }
+            if let Some(dropout) = self.dropout {
+                dropout.apply(width(self.columns), slopes.to_mut());
             }
             if self.bends() {
                 let slopes = slopes.to_mut();

@@ -185,6 +185,9 @@ pub fn forward(simd: Simd, op: &DenseOp, weights: &[f32], of: LayerRows<'_>, out
             }
             activate(simd, op.activation.into(), out);
         });
+    if let Some(dropout) = op.dropout {
+        dropout.apply(width, out);
+    }
 }
 
 /// The mean of the layers of a block, of which all but the last are as they are kept.
@@ -225,7 +228,13 @@ pub fn through(simd: Simd, op: &DenseBackOp, degrees: &[f64], made: &[f32], grad
         .zip(made.par_chunks(share))
         .zip(degrees.par_chunks(SHARE_ROWS))
         .for_each(|((gradients, made), degrees)| {
-            let made = plain(op.power, width, degrees, made);
+            let mut made = plain(op.power, width, degrees, made);
+            if let Some(dropout) = op.dropout {
+                let kept = dropout.kept() as f32;
+                for y in &mut made {
+                    *y *= kept;
+                }
+            }
             deactivate(simd, op.activation.into(), &made, gradients);
         });
 }

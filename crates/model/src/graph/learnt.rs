@@ -37,6 +37,8 @@ pub struct Learnt<'a> {
     pub input: &'a Input,
     /// Columns of tables.
     pub columns: u32,
+    /// The table that a head scores.
+    pub scored: TableId,
     /// What the job says of losses and batches.
     pub learning: Learning,
 }
@@ -57,9 +59,9 @@ impl<'a> Learnt<'a> {
         epoch * self.learning.batches()
     }
 
-    /// The Gram of what is scored.
+    /// The Gram of what a head scores.
     pub fn gram(&self, mode: Mode, step: u32) -> Reduction {
-        let table = self.after(EMBEDDINGS, mode, step);
+        let table = self.after(self.scored, mode, step);
         Reduction {
             id: 2 * u64::from(step) + u64::from(mode == Mode::Product),
             leaves: table.grid.blocks(),
@@ -93,7 +95,7 @@ impl<'a> Learnt<'a> {
                 number: batch,
             },
             step,
-            embeddings: BOTH.map(|mode| self.after(EMBEDDINGS, mode, step - 1)),
+            embeddings: BOTH.map(|mode| self.after(self.scored, mode, step - 1)),
             grams: BOTH.map(|mode| self.gram(mode, step - 1).root()),
             degrees: BOTH.map(|mode| self.degrees(mode)),
             gradients,

@@ -12,6 +12,7 @@ pub mod adam;
 mod batches;
 pub mod degrees;
 pub mod dense;
+pub mod dropout;
 pub mod features;
 pub mod filter;
 pub mod gcn;
@@ -29,6 +30,7 @@ pub mod tiles;
 pub mod turn;
 pub mod ucmf;
 
+pub use dropout::Dropout;
 pub use normalization::Normalization;
 pub use steps::Input;
 

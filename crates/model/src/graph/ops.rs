@@ -1,6 +1,7 @@
 //! The ops of graph models as values. What each reads and writes, in order, is its contract with the program that names
 //! the keys and with the runner that brings the bytes.
 
+use super::dropout::Dropout;
 use super::gcn::Reading;
 use crate::als::Columns;
 use serde::{Deserialize, Serialize};
@@ -397,7 +398,7 @@ pub enum Activation {
 
 /// Reads a block of sums over neighbours, the block's rows in the layer below, the matrices of the layer and the block's degrees. Writes
 /// the block's rows in the layer ([`super::dense`]) and, where the task names a second write, the leaf of their Gram. Returns nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DenseOp {
     /// Columns of both layers.
     pub columns: u32,
@@ -409,6 +410,8 @@ pub struct DenseOp {
     pub stored: Power,
     /// Whether rows have edges to themselves, which sums do not know of yet.
     pub loops: bool,
+    /// What of the layer is dropped.
+    pub dropout: Option<Dropout>,
 }
 
 /// Reads a block's degrees and its rows in all layers. Writes their mean and, where the task names a second write, the leaf of its Gram.
@@ -442,6 +445,8 @@ pub struct DenseBackOp {
     pub of_mean: Option<f32>,
     /// Whether rows have edges to themselves, along which they get gradients by sums.
     pub loops: bool,
+    /// What of the layer was dropped.
+    pub dropout: Option<Dropout>,
 }
 
 impl DenseBackOp {

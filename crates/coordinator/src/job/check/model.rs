@@ -56,6 +56,7 @@ const OF_UCMF: &[&str] = &[
 ];
 const OF_GCN: &[&str] = &[
     "model.activation",
+    "model.dropout",
     "model.readout",
     "model.self_weights",
     "model.weights",
@@ -548,6 +549,12 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
                         use \"symmetric\" or \"none\", or remove the key";
         faults.push(merged.origin("model.self_loops"), sentence);
     }
+    let one = merged.count("model.layers").unwrap_or(1) == 1;
+    let drops = merged.real("model.dropout").unwrap_or_default() > 0.0;
+    if kind == ModelKind::Gcn && drops && one {
+        let sentence = "`model.dropout` is between layers, and there is one: give `layers` 2 or more, or remove the key";
+        faults.push(merged.origin("model.dropout"), sentence);
+    }
     starts(merged, kind, faults);
     let real = |path: &str| merged.real(path).unwrap_or_default();
     Model {
@@ -645,6 +652,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
                 ("tanh", Activation::Tanh),
             ],
         ),
+        dropout: real("model.dropout"),
         readout: word(
             merged,
             "model.readout",

@@ -173,6 +173,10 @@ fn every_kind_has_its_own_keys() {
          use \"symmetric\" or \"none\", or remove the key",
     );
     check(
+        &format!("{GOOD}[model]\nkind = \"gcn\"\ndropout = 0.3\n"),
+        "j:11:11: `model.dropout` is between layers, and there is one: give `layers` 2 or more, or remove the key",
+    );
+    check(
         &format!("{GOOD}[model]\nkind = \"spectral\"\nself_loops = true\n"),
         "j:11:14: `model.self_loops` is a key of \"lightgcn\" and \"gcn\": the kind is \"spectral\", remove the key",
     );

@@ -79,6 +79,7 @@ impl Batched for Convolution {
             input: &self.input.graph,
             attributes: &self.input.attributes,
             matrices: self.input.matrices.as_ref(),
+            drops: false,
         }
     }
 }

@@ -5,6 +5,9 @@
 //! are, those by sums over neighbours are kept times Dᵃ, for the product that brings them to the other side. Users and products go
 //! through a layer in the same step. All that layers made is kept until their gradients are made, spilled where memory is short.
 //!
+//! With dropout every step goes through layers of its own, of which numbers are dropped, in tables beside the model's; what is scored
+//! goes through whole ones once an epoch, of which only the model is kept.
+//!
 //! **Invariant:** every name here follows from the number of the step of Adam, and that from epoch and batch, so a replay makes the
 //! same steps.
 
@@ -12,6 +15,7 @@ use super::given::{Matrices, Reading};
 use super::settings::{Settings, Weights};
 use crate::als::Columns;
 use crate::graph::batches::{Role, Schedule};
+use crate::graph::dropout::Dropout;
 use crate::graph::learnt::{BOTH, EMBEDDINGS, GRADIENTS, Learnt, MEANS, PARAMETERS, SQUARES};
 use crate::graph::ops::{
     Activation, AdamOp, DenseBackOp, DenseOp, FeaturesBackOp, FeaturesOp, FirstMatrixOp,
@@ -24,7 +28,8 @@ use crate::training::{Holds, TableVersion};
 use kernels::width_of;
 use std::collections::BTreeMap;
 use tensor::{
-    Attributes, DepotId, Grid, KeyRange, Mode, ModeEdges, ObjectKey, Read, SealedRef, Step, TableId,
+    Attributes, BlockId, DepotId, Grid, KeyRange, Mode, ModeEdges, ObjectKey, Read, SealedRef,
+    Step, TableId,
 };
 
 /// Sums over neighbours.
@@ -57,6 +62,9 @@ pub const NEIGHBOURS: TableId = TableId(42);
 /// First rows as they were given.
 pub const GIVEN: TableId = TableId(44);
 
+/// From what layers make to what they make while some is dropped.
+const DROPPED: u16 = 64;
+
 /// Beyond the numbers of the reductions of Grams, which rise from 0.
 const REDUCTIONS: u64 = 1 << 40;
 /// Beyond those of the gradients by matrices of layers.
@@ -74,6 +82,8 @@ pub struct Layout<'a> {
     pub attributes: &'a BTreeMap<Mode, Attributes>,
     /// Those of an earlier model, where the job names one.
     pub matrices: Option<&'a Matrices>,
+    /// Whether layers lose what dropout says.
+    pub drops: bool,
 }
 
 impl Schedule for Layout<'_> {
@@ -105,14 +115,26 @@ impl Schedule for Layout<'_> {
 
     fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
         let mut stage = Stage::new(first, self.input, self.settings.rank);
+        let training = self.training();
         for batch in 0..self.settings.batches() {
             let step = self.learnt().steps(epoch - 1) + batch + 1;
-            self.head(&mut stage, (epoch, batch), step);
-            for layer in (0..self.settings.layers).rev() {
-                self.back(&mut stage, step, layer);
+            if training.drops {
+                training.forward(&mut stage, step - 1);
             }
-            self.adam(&mut stage, step);
-            self.forward(&mut stage, step);
+            training.head(&mut stage, (epoch, batch), step);
+            for layer in (0..self.settings.layers).rev() {
+                training.back(&mut stage, step, layer);
+            }
+            training.adam(&mut stage, step);
+            if !training.drops {
+                self.forward(&mut stage, step);
+            }
+        }
+        if training.drops {
+            self.forward(&mut stage, self.learnt().steps(epoch));
+            let before = self.learnt().steps(epoch - 1);
+            let before = BOTH.map(|mode| self.learnt().after(EMBEDDINGS, mode, before).keys());
+            stage.push_frees(before.to_vec());
         }
         stage.steps
     }
@@ -133,13 +155,12 @@ impl Schedule for Layout<'_> {
         for mode in BOTH {
             kept.push(self.learnt().degrees(mode).keys());
             kept.extend(self.arranged(mode).map(|arranged| arranged.tiles.keys()));
-            let below = (0..=self.settings.layers).map(|layer| self.layer(mode, step, layer));
-            kept.extend(below.map(|table| table.keys()));
-            if self.settings.share().is_some() {
-                kept.push(self.learnt().after(EMBEDDINGS, mode, step).keys());
+            kept.push(self.learnt().after(EMBEDDINGS, mode, step).keys());
+            for table in self.passed(mode, step) {
+                if self.settings.dropout == 0.0 && !kept.contains(&table) {
+                    kept.push(table);
+                }
             }
-            let layers = 0..self.settings.layers;
-            kept.extend(layers.map(|layer| self.of_layer(SUMS, mode, step, layer).keys()));
             for table in self.rows_learnt(mode, step).iter().flatten() {
                 if !kept.contains(&table.keys()) {
                     kept.push(table.keys());
@@ -147,7 +168,7 @@ impl Schedule for Layout<'_> {
             }
             let maps = [MAPS, MAP_MEANS, MAP_SQUARES].map(|table| self.maps(table, mode, step));
             kept.extend(maps.iter().flatten().map(TableVersion::keys));
-            if self.learnt().all_pairs() {
+            if self.settings.dropout == 0.0 && self.learnt().all_pairs() {
                 kept.push(KeyRange::One(self.learnt().gram(mode, step).root()));
             }
         }
@@ -165,26 +186,77 @@ impl Layout<'_> {
         Learnt {
             input: self.input,
             columns: self.settings.rank,
+            scored: self.in_pass(EMBEDDINGS),
             learning: self.settings.learning(),
         }
+    }
+
+    /// The layers that gradients are made of.
+    fn training(&self) -> Layout<'_> {
+        Layout {
+            drops: self.settings.dropout > 0.0,
+            ..*self
+        }
+    }
+
+    /// A table of layers, or the one beside it.
+    fn in_pass(&self, table: TableId) -> TableId {
+        TableId(table.0 + if self.drops { DROPPED } else { 0 })
+    }
+
+    /// Whether a head reads what this pass makes.
+    fn is_trained(&self) -> bool {
+        self.drops || self.settings.dropout == 0.0
+    }
+
+    /// What a layer, counted from 0, drops at a step, of a block.
+    fn dropout(&self, mode: Mode, step: u32, (layer, block): (u32, u32)) -> Option<Dropout> {
+        let between = self.drops && layer + 1 < self.settings.layers;
+        between.then(|| Dropout {
+            share: self.settings.dropout,
+            seed: self.settings.seed,
+            mode,
+            layer,
+            step,
+            first_row: self.input.grid(mode).row_ids(BlockId(block)).start,
+        })
     }
 
     /// What a layer, counted from 0, makes or is made of at a step.
     fn of_layer(&self, table: TableId, mode: Mode, step: u32, layer: u32) -> TableVersion {
         let number = u64::from(step) * u64::from(self.settings.layers + 1) + u64::from(layer);
+        let table = self.in_pass(table);
         self.input.table(table, mode, self.settings.rank, number)
+    }
+
+    /// What layers made and were made of at a step, but learnt rows and what is scored.
+    fn passed(&self, mode: Mode, step: u32) -> Vec<KeyRange> {
+        let settings = self.settings;
+        let first = u32::from(!settings.reads_attributes());
+        let last = settings.layers - u32::from(settings.share().is_none());
+        let layers = (first..=last).map(|layer| self.layer(mode, step, layer));
+        let sums = (0..settings.layers).map(|layer| self.of_layer(SUMS, mode, step, layer));
+        layers.chain(sums).map(|table| table.keys()).collect()
     }
 
     /// The layer with a number: 0 are the features, the last the model.
     fn layer(&self, mode: Mode, step: u32, layer: u32) -> TableVersion {
         match layer {
-            0 if self.settings.reads_attributes() => self.learnt().after(FEATURES, mode, step),
+            0 if self.settings.reads_attributes() => {
+                self.learnt().after(self.in_pass(FEATURES), mode, step)
+            }
             0 => self.learnt().after(PARAMETERS, mode, step),
             last if last == self.settings.layers && self.settings.share().is_none() => {
-                self.learnt().after(EMBEDDINGS, mode, step)
+                self.scored(mode, step)
             }
             between => self.of_layer(LAYERS, mode, step, between),
         }
+    }
+
+    /// What the pass ends with.
+    fn scored(&self, mode: Mode, step: u32) -> TableVersion {
+        let learnt = self.learnt();
+        learnt.after(learnt.scored, mode, step)
     }
 
     /// The edges between rows of a mode, where they count.
@@ -337,7 +409,7 @@ impl Layout<'_> {
             let (base, degrees) = (base.map(|base| &base[at]), self.learnt().degrees(mode));
             let (mut power, made) = (onto(mode), self.settings.power(mode));
             let between = self.input.table(
-                NEIGHBOURS,
+                self.in_pass(NEIGHBOURS),
                 mode,
                 self.settings.rank,
                 2 * number + u64::from(back),
@@ -411,11 +483,19 @@ impl Layout<'_> {
             let drafts = BOTH.into_iter().flat_map(|mode| self.mean(mode, step));
             stage.push("mean of layers", Role::Silent, drafts, Vec::new());
         }
-        if self.learnt().all_pairs() {
+        if self.wants_grams() {
             for mode in BOTH {
                 stage.reduce("squares", self.learnt().gram(mode, step));
             }
         }
+        if !self.is_trained() {
+            stage.push_frees(BOTH.map(|mode| self.passed(mode, step)).concat());
+        }
+    }
+
+    /// Whether a head asks for the Grams of what this pass ends with.
+    fn wants_grams(&self) -> bool {
+        self.is_trained() && self.learnt().all_pairs()
     }
 
     /// The tasks that make the first layer of attributes and learnt rows.
@@ -455,14 +535,8 @@ impl Layout<'_> {
             power: self.settings.power(mode),
         }))
         .encode();
-        let (to, degrees) = (
-            self.learnt().after(EMBEDDINGS, mode, step),
-            self.learnt().degrees(mode),
-        );
-        let gram = self
-            .learnt()
-            .all_pairs()
-            .then(|| self.learnt().gram(mode, step));
+        let (to, degrees) = (self.scored(mode, step), self.learnt().degrees(mode));
+        let gram = self.wants_grams().then(|| self.learnt().gram(mode, step));
         (0..to.grid.blocks()).map(move |block| {
             let mut reads = vec![Read::whole(degrees.block(block))];
             reads.extend(layers.iter().map(|layer| Read::whole(layer.block(block))));
@@ -476,21 +550,23 @@ impl Layout<'_> {
     fn dense(&self, mode: Mode, step: u32, layer: u32) -> impl Iterator<Item = Draft> {
         let last = layer + 1 == self.settings.layers;
         let power = self.settings.power(mode);
-        let op = Op::Graph(GraphOp::Dense(DenseOp {
+        let op = DenseOp {
             columns: self.settings.rank,
             activation: self.settings.activation(layer),
             power,
             stored: if last { Power(0) } else { power },
             loops: self.settings.self_loops,
-        }))
-        .encode();
+            dropout: None,
+        };
         let sums = self.of_layer(SUMS, mode, step, layer);
         let [own, to] = [layer, layer + 1].map(|layer| self.layer(mode, step, layer));
         let weights = self.weights(WEIGHTS, mode, step).block(layer);
         let degrees = self.learnt().degrees(mode);
         let scored = last && self.settings.share().is_none();
-        let gram = (scored && self.learnt().all_pairs()).then(|| self.learnt().gram(mode, step));
+        let gram = (scored && self.wants_grams()).then(|| self.learnt().gram(mode, step));
         (0..to.grid.blocks()).map(move |block| {
+            let dropout = self.dropout(mode, step, (layer, block));
+            let op = Op::Graph(GraphOp::Dense(DenseOp { dropout, ..op }));
             let reads = [
                 sums.block(block),
                 own.block(block),
@@ -500,7 +576,7 @@ impl Layout<'_> {
             let mut writes = vec![to.block(block)];
             writes.extend(gram.map(|gram| gram.leaf(block)));
             let cost = turning(&to, block);
-            (op.clone(), reads.map(Read::whole).to_vec(), writes, cost)
+            (op.encode(), reads.map(Read::whole).to_vec(), writes, cost)
         })
     }
 
@@ -521,7 +597,7 @@ impl Layout<'_> {
         }
         let mut drafts: Vec<Draft> = Vec::new();
         for (at, mode) in BOTH.into_iter().enumerate() {
-            let op = Op::Graph(GraphOp::DenseBack(DenseBackOp {
+            let op = DenseBackOp {
                 columns: self.settings.rank,
                 activation,
                 parts: self.settings.parts(),
@@ -529,14 +605,16 @@ impl Layout<'_> {
                 share: share.filter(|_| layer + 1 == top).unwrap_or(1.0),
                 of_mean: share,
                 loops: self.settings.self_loops,
-            }))
-            .encode();
+                dropout: None,
+            };
             let sums = self.of_layer(SUMS, mode, step - 1, layer);
             let [own, made] = [layer, layer + 1].map(|layer| self.layer(mode, step - 1, layer));
             let weights = self.weights(WEIGHTS, mode, step - 1).block(layer);
             let degrees = self.learnt().degrees(mode);
             let slopes = self.slopes(mode, step, layer);
             drafts.extend((0..own.grid.blocks()).map(|block| {
+                let dropout = self.dropout(mode, step - 1, (layer, block));
+                let op = Op::Graph(GraphOp::DenseBack(DenseBackOp { dropout, ..op }));
                 let mut reads = vec![
                     gradients[at].block(block),
                     sums.block(block),
@@ -552,7 +630,7 @@ impl Layout<'_> {
                     slopes.leaf(block),
                 ];
                 let reads = reads.into_iter().map(Read::whole).collect();
-                (op.clone(), reads, writes, 3 * turning(&own, block))
+                (op.encode(), reads, writes, 3 * turning(&own, block))
             }));
             frees.push(sums.keys());
             if layer + 1 < top || share.is_some() {

@@ -62,6 +62,8 @@ pub struct Settings {
     pub layers: u32,
     /// What the sums of a layer go through; those of the last stay as they are.
     pub activation: Activation,
+    /// The share of numbers between layers that are dropped in training.
+    pub dropout: f64,
     /// What of the layers is scored.
     pub readout: Readout,
     /// What a row's own layer is multiplied with.
@@ -116,6 +118,7 @@ impl Settings {
         rank: 64,
         layers: 1,
         activation: Activation::Identity,
+        dropout: 0.0,
         readout: Readout::Mean,
         self_weights: SelfWeights::Tied,
         weights: Weights::Separate,
@@ -254,6 +257,20 @@ impl Settings {
     /// The first that cannot be honoured.
     pub fn check(&self) -> Result<(), SettingsError> {
         self.normalization.check_loops(self.self_loops)?;
+        let refuse = |problem: String| {
+            Err(SettingsError {
+                key: "dropout",
+                problem,
+            })
+        };
+        if !(0.0..1.0).contains(&self.dropout) {
+            return refuse(format!("is {}: give 0 or more, below 1", self.dropout));
+        }
+        if self.dropout > 0.0 && self.layers == 1 {
+            let problem =
+                "is between layers, and there is one: give `layers` 2 or more, or remove the key";
+            return refuse(problem.to_owned());
+        }
         let counts = [("layers", self.layers, 1, LAYERS_MAX)];
         let reals = [
             ("regularization", self.regularization),
@@ -286,6 +303,9 @@ mod tests {
         assert_eq!(key(|s| s.rate = Some(f64::NAN)), Some("rate"));
         assert_eq!(key(|s| s.init_scale = -1.0), Some("init"));
         assert_eq!(key(|s| s.tolerance = 1.0), Some("tolerance"));
+        assert_eq!(key(|s| s.dropout = 0.5), Some("dropout"));
+        assert_eq!(key(|s| (s.dropout, s.layers) = (0.5, 2)), None);
+        assert_eq!(key(|s| (s.dropout, s.layers) = (1.0, 2)), Some("dropout"));
         let walking = |s: &mut Settings| {
             (s.normalization, s.self_loops) = (Normalization::RandomWalk, true);
         };

@@ -130,6 +130,7 @@ impl Layout<'_> {
         Learnt {
             input: self.input,
             columns: self.settings.rank,
+            scored: EMBEDDINGS,
             learning: self.settings.learning(),
         }
     }

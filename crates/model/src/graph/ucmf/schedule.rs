@@ -148,6 +148,7 @@ impl Layout<'_> {
         Learnt {
             input: self.input,
             columns: self.settings.columns(),
+            scored: EMBEDDINGS,
             learning: self.settings.learning(),
         }
     }
