@@ -1,12 +1,17 @@
 //! Facts about graphs, against plain sums over sets in memory: small graphs written by hand and a random one; whatever must not
 //! matter.
 
+use arrow::array::{ArrayRef, Int64Array};
 use model::facts::{Facts, GraphFacts, Input};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use store::IoMode;
-use tests::ingested::{DAY, Row, some_rows};
+use tables::EdgeSpec;
+use tensor::Mode;
+use tests::ingested::{DAY, Row, inputs, parquet_of, some_rows};
 use tests::inline::InlineError;
 use tests::jobs::{Data, Inputs, Job};
+use tests::linked::{entries, link, linked_bed, spec};
 use tests::process::{Daemon, addresses, coordinator, json_of};
 use tests::tiled::{Bed, bed_in_bins};
 
@@ -28,6 +33,7 @@ fn facts(bed: &mut Bed) -> Result<Facts, InlineError> {
         user: data.user.grid.clone(),
         product: data.product.grid.clone(),
         interactions: data.parts[0].1.clone(),
+        edges: data.edges.clone(),
     });
     bed.found.world.run(&mut program, &exec::begin)?;
     assert!(bed.found.world.objects.is_empty(), "nothing is left");
@@ -247,6 +253,101 @@ fn isolated_nodes_are_counted_and_walked_around() {
         .map(|(user, product, _)| (user, product));
     let nodes = [&bed.input.user, &bed.input.product].map(tensor::Grid::rows_total);
     naive(&edges.collect(), nodes[0], nodes[1], &found);
+}
+
+/// A hand-made graph: two users of one product, a third whom only a friend joins, a product that another belongs to, a loop, and rows
+/// that nothing joins with another.
+#[test]
+fn edges_between_users_and_between_products_join_components() {
+    let pairs = [(1, 10), (2, 10), (3, 11), (4, 12), (5, 13), (6, 14)];
+    let mut bed = bed_in_bins(&rows(&pairs), IoMode::Mmap);
+    let list = |ends: &[(i64, i64)]| {
+        let column = |of: fn(&(i64, i64)) -> i64| -> ArrayRef {
+            Arc::new(ends.iter().map(of).collect::<Int64Array>())
+        };
+        inputs(&[parquet_of(
+            vec![("a", column(|end| end.0)), ("b", column(|end| end.1))],
+            100,
+        )])
+    };
+    let alone = facts(&mut bed).unwrap();
+    assert_eq!((alone.components.count, alone.linked.clone()), (5, None));
+    let users = EdgeSpec {
+        directed: true,
+        ..spec(Mode::User)
+    };
+    link(&mut bed.found, &list(&[(3, 1), (3, 2), (5, 5)]), &users).unwrap();
+    link(
+        &mut bed.found,
+        &list(&[(12, 13), (12, 12)]),
+        &spec(Mode::Product),
+    )
+    .unwrap();
+    let found = facts(&mut bed).unwrap();
+    let linked = found.linked.clone().unwrap();
+    // u1 u2 u3 p10 p11, u4 u5 p12 p13, u6 p14.
+    let components = linked.components;
+    assert_eq!((components.count, components.largest_users), (3, 3));
+    assert_eq!(components.largest_products, 2);
+    assert_eq!(components.largest_share, 5.0 / 11.0);
+    assert_eq!((linked.isolated_users, linked.isolated_products), (0, 0));
+    let (users, products) = (linked.users.unwrap(), linked.products.unwrap());
+    assert_eq!((users.edges, users.directed, users.isolated), (3, true, 4));
+    assert_eq!((users.degrees.max, users.degrees.median), (2, 0));
+    assert_eq!((products.edges, products.directed), (3, false));
+    assert_eq!((products.isolated, products.degrees.max), (3, 2));
+    let without = Facts {
+        linked: None,
+        ..found
+    };
+    assert_eq!(without, alone);
+}
+
+/// Against labels that spread along all edges, where training leaves nodes without an interaction.
+#[test]
+fn components_with_edges_are_those_of_the_whole_graph() {
+    for directed in [true, false] {
+        let mut bed = linked_bed(&some_rows(600, 9), directed, IoMode::Mmap);
+        bed.found.data.parts[0].1 = bed.input.train.clone();
+        let found = facts(&mut bed).unwrap().linked.unwrap();
+        let mut edges: Vec<[(usize, u32); 2]> = Vec::new();
+        let interactions = bed.found.rows(&bed.input.train).into_keys();
+        edges.extend(interactions.map(|(user, product, _)| [(0, user), (1, product)]));
+        for (side, mode) in [Mode::User, Mode::Product].into_iter().enumerate() {
+            let of = &bed.found.data.edges[&mode];
+            let entries = entries(&bed.found, mode, &of.forward).into_keys();
+            edges.extend(entries.map(|(from, to)| [(side, from), (side, to)]));
+        }
+        edges.retain(|[from, to]| from != to);
+        let nodes: BTreeSet<(usize, u32)> = edges.iter().flatten().copied().collect();
+        let mut label: BTreeMap<(usize, u32), u32> = nodes.iter().copied().zip(0..).collect();
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for ends in &edges {
+                let least = label[&ends[0]].min(label[&ends[1]]);
+                for end in ends {
+                    changed |= label.insert(*end, least) != Some(least);
+                }
+            }
+        }
+        let mut sizes: BTreeMap<u32, [u64; 2]> = BTreeMap::new();
+        for ((side, _), least) in &label {
+            sizes.entry(*least).or_default()[*side] += 1;
+        }
+        assert_eq!(found.components.count, sizes.len() as u64);
+        let largest = sizes.values().max_by_key(|size| size[0] + size[1]).unwrap();
+        let told = [
+            found.components.largest_users,
+            found.components.largest_products,
+        ];
+        assert_eq!(told, *largest);
+        let of_side = |side| nodes.iter().filter(|node| node.0 == side).count() as u64;
+        let data = &bed.found.data;
+        let rows = [&data.user.grid, &data.product.grid].map(tensor::Grid::rows_total);
+        assert_eq!(found.isolated_users, rows[0] - of_side(0));
+        assert_eq!(found.isolated_products, rows[1] - of_side(1));
+    }
 }
 
 #[test]

@@ -10,14 +10,15 @@ use bytemuck::NoUninit;
 use model::als::Rows;
 use model::evaluate::op::collected;
 use model::facts::ops::{
-    Branch, DegreesOp, EqualsOp, ForestOp, MarksOp, Note, NotesOp, Print, WalksOp,
+    Branch, DegreesOp, EqualsOp, ForestOp, GrovesOp, LinksOp, MarksOp, Note, NotesOp, Print,
+    WalksOp,
 };
-use model::facts::{FactsOp, Forest, Pairs, Places, Walks, equal, marked, note, tally};
+use model::facts::{FactsOp, Forest, Pairs, Places, Walks, equal, groves, marked, note, tally};
 use plan::Failure;
 use std::collections::VecDeque;
 use store::AlignedBuf;
 use store::partition::Partition;
-use tensor::{BlockId, CsrRef, ObjectKey, Task};
+use tensor::{BlockId, CsrRef, Mode, ObjectKey, Task};
 
 /// Interactions that are read together.
 const PIECE: u64 = 1 << 18;
@@ -95,6 +96,26 @@ pub(crate) fn begin(task: &Task, op: FactsOp, room: &Room) -> Result<Box<dyn Wor
             )?
         }
         FactsOp::Equals(op) => equals(task, &op, budget)?,
+        FactsOp::Links(op) => {
+            let nodes = op.grids.iter().map(tensor::Grid::rows_total).sum::<u64>();
+            fits(nodes * Forest::NODE_BYTES, budget)?;
+            let fold = LinksFold {
+                op,
+                forest: Forest::of(nodes as u32),
+                write: written(task)?,
+            };
+            Folding::over(task, fold)?
+        }
+        FactsOp::Groves(op) => {
+            fits(u64::from(op.nodes) * 8, budget)?;
+            Folding::over(
+                task,
+                GrovesFold {
+                    op,
+                    output: Output::default(),
+                },
+            )?
+        }
     })
 }
 
@@ -319,11 +340,7 @@ impl Fold for ForestFold {
                 }
             });
         })?;
-        lacks.map_or(Ok(()), |id| {
-            Err(bad_partition(&format!(
-                "names row {id}, which its data set lacks"
-            )))
-        })
+        lacking(lacks)
     }
 
     fn finish(self: Box<Self>) -> Output {
@@ -332,6 +349,76 @@ impl Fold for ForestFold {
             objects: vec![object(self.write, &branches)],
             ..Output::default()
         }
+    }
+}
+
+/// Refuses a row that a partition names and its data set has not.
+fn lacking(row: Option<u32>) -> Result<(), Failure> {
+    row.map_or(Ok(()), |id| {
+        Err(bad_partition(&format!(
+            "names row {id}, which its data set lacks"
+        )))
+    })
+}
+
+/// A [`LinksOp`] in progress.
+struct LinksFold {
+    op: LinksOp,
+    forest: Forest,
+    write: ObjectKey,
+}
+
+impl Fold for LinksFold {
+    fn add(&mut self, key: ObjectKey, came: Fetched) -> Result<(), Failure> {
+        let partition = partition(came, key)?;
+        let grid = |mode| &self.op.grids[usize::from(mode == Mode::Product)];
+        let first = |mode| match mode {
+            Mode::Product => self.op.grids[0].rows_total() as u32,
+            _ => 0,
+        };
+        let (rows, columns) = (grid(self.op.rows), Places::new(grid(self.op.columns)));
+        same_rows(&partition, rows.rows[self.op.block as usize])?;
+        let before: u32 = rows.rows[..self.op.block as usize].iter().sum();
+        let (of_rows, of_columns) = (first(self.op.rows) + before, first(self.op.columns));
+        let (mut pairs, mut lacks) = (Pairs::default(), None);
+        walk(&partition, PIECE, 1 << 32, false, |csr, first| {
+            pairs.each(csr, first, |row, column| match columns.of(column) {
+                Some(place) => {
+                    let ends = (of_rows + row as u32, of_columns + place);
+                    if ends.0 != ends.1 {
+                        self.forest.join(ends.0, ends.1);
+                    }
+                }
+                None => lacks = lacks.or(Some(column)),
+            });
+        })?;
+        lacking(lacks)
+    }
+
+    fn finish(self: Box<Self>) -> Output {
+        let branches = self.forest.branches();
+        Output {
+            objects: vec![object(self.write, &branches)],
+            ..Output::default()
+        }
+    }
+}
+
+/// A [`GrovesOp`] in progress.
+struct GrovesFold {
+    op: GrovesOp,
+    output: Output,
+}
+
+impl Fold for GrovesFold {
+    fn add(&mut self, key: ObjectKey, came: Fetched) -> Result<(), Failure> {
+        let came = numbers(came, Some(key))?;
+        self.output = told(collected(&groves(self.op, came.typed())));
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Output {
+        self.output
     }
 }
 

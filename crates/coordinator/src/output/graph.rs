@@ -2,7 +2,7 @@
 
 use super::tables::{right, table};
 use indicatif::HumanCount;
-use model::facts::{Facts, Side};
+use model::facts::{Components, Facts, Linked, Links, Side};
 use tensor::ByteSize;
 
 /// A line each, and two tables.
@@ -12,7 +12,7 @@ pub fn lines(facts: &Facts) -> Vec<String> {
         || "none: a side does not vary".to_owned(),
         |r| format!("{r:.4}"),
     );
-    vec![
+    let mut lines = vec![
         format!(
             "graph: {} edges out of {} interactions, density {:.3e}",
             HumanCount(facts.edges),
@@ -23,13 +23,7 @@ pub fn lines(facts: &Facts) -> Vec<String> {
         String::new(),
         histogram(facts),
         String::new(),
-        format!(
-            "components with an edge: {}; the largest has {} users and {} products, {:.1} % of the nodes with edges",
-            HumanCount(components.count),
-            HumanCount(components.largest_users),
-            HumanCount(components.largest_products),
-            100.0 * components.largest_share
-        ),
+        format!("components with an edge: {}", connected(components)),
         format!("correlation of degrees over edges: {assortativity}"),
         format!(
             "A²: about {} entries of at most {}, {}; {} multiplications make it, and a product with it costs {:.1} times two with A",
@@ -39,7 +33,53 @@ pub fn lines(facts: &Facts) -> Vec<String> {
             HumanCount(square.multiplications),
             square.cost_over_two_products
         ),
-    ]
+    ];
+    lines.extend(facts.linked.iter().flat_map(linked));
+    lines
+}
+
+fn connected(components: &Components) -> String {
+    format!(
+        "{}; the largest has {} users and {} products, {:.1} % of the nodes with edges",
+        HumanCount(components.count),
+        HumanCount(components.largest_users),
+        HumanCount(components.largest_products),
+        100.0 * components.largest_share
+    )
+}
+
+/// What edges between users and between products add.
+fn linked(linked: &Linked) -> Vec<String> {
+    let kinds = [("users", &linked.users), ("products", &linked.products)];
+    let kinds = kinds
+        .iter()
+        .filter_map(|(name, links)| Some((name, links.as_ref()?)));
+    let mut lines = vec![String::new()];
+    lines.extend(kinds.map(|(name, links)| of_kind(name, links)));
+    lines.push(format!(
+        "with these edges, components: {}; alone are {} users and {} products",
+        connected(&linked.components),
+        HumanCount(linked.isolated_users),
+        HumanCount(linked.isolated_products)
+    ));
+    lines
+}
+
+fn of_kind(name: &str, links: &Links) -> String {
+    let degrees = &links.degrees;
+    format!(
+        "edges between {name}: {}{}; of a row {:.2} in the mean, {} in the median, {} at most; {} have none",
+        HumanCount(links.edges),
+        if links.directed {
+            ", one way"
+        } else {
+            ", both ways counted"
+        },
+        degrees.mean,
+        HumanCount(degrees.median.into()),
+        HumanCount(degrees.max.into()),
+        HumanCount(links.isolated)
+    )
 }
 
 /// A name, and what is shown of a side.

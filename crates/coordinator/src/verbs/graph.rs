@@ -30,6 +30,7 @@ pub async fn inspect(engine: &Engine<'_>, at: &Location) -> Result<VerbOutput, F
         user: data.user.grid,
         product: data.product.grid,
         interactions: train.map(|(_, part)| part).next().unwrap_or_default(),
+        edges: data.edges,
     });
     let run = key_of(&[b"graph", &data.lineage.0]);
     engine

@@ -6,7 +6,7 @@
 //!
 //! **Invariant:** the root of a tree is its least node, so the order of joining leaves no trace.
 
-use super::ops::{Branch, TreeTally};
+use super::ops::{Branch, GroveTally, GrovesOp, TreeTally};
 use tensor::Grid;
 
 /// Rows of a mode counted without the gaps between blocks.
@@ -55,7 +55,11 @@ impl Forest {
 
     /// Nodes without edges.
     pub fn new(grid: &Grid) -> Self {
-        let nodes = grid.rows_total() as u32;
+        Self::of(grid.rows_total() as u32)
+    }
+
+    /// So many nodes without edges.
+    pub fn of(nodes: u32) -> Self {
         Forest {
             parents: (0..nodes).collect(),
             others: vec![0; nodes as usize],
@@ -144,6 +148,26 @@ impl Forest {
             others: others.into(),
         }
     }
+}
+
+/// Counts trees over users and, behind them, products, given [`Forest::branches`].
+///
+/// # Panics
+/// Where a branch names a node that is not there.
+pub fn groves(op: GrovesOp, branches: &[Branch]) -> GroveTally {
+    let mut sizes = vec![[0_u32; 2]; op.nodes as usize];
+    let mut tally = GroveTally::default();
+    for branch in branches {
+        let side = usize::from(branch.node >= op.users);
+        sizes[branch.root as usize][side] += 1;
+        *[&mut tally.users, &mut tally.products][side] += 1;
+    }
+    let all = |size: &&[u32; 2]| size.map(u64::from).iter().sum::<u64>();
+    tally.trees = sizes.iter().filter(|size| all(size) > 0).count() as u64;
+    // Of equal ones that of the least node.
+    let largest = sizes.iter().rev().max_by_key(all).copied();
+    [tally.largest_users, tally.largest_products] = largest.unwrap_or_default().map(u64::from);
+    tally
 }
 
 #[cfg(test)]

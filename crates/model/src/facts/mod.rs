@@ -8,15 +8,18 @@
 
 mod components;
 mod degrees;
+mod links;
 pub mod ops;
 mod program;
 mod report;
 mod spread;
 mod walks;
 
-pub use components::{Forest, Places};
+pub use components::{Forest, Places, groves};
 pub use degrees::{Pairs, ROW_BYTES, equal, marked, tally};
 pub use ops::FactsOp;
 pub use program::{GraphFacts, Input};
-pub use report::{Components, Degrees, Facts, Neighbourhoods, Side, Square, TwoHops};
+pub use report::{
+    Components, Degrees, Facts, Linked, Links, Neighbourhoods, Side, Square, TwoHops,
+};
 pub use walks::{Walks, note};

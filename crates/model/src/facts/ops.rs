@@ -46,6 +46,10 @@ pub enum FactsOp {
     Trees(ForestOp),
     /// Counts equal prints.
     Equals(EqualsOp),
+    /// Joins the ends of edges of any kind.
+    Links(LinksOp),
+    /// Counts the trees of a forest of users and products.
+    Groves(GrovesOp),
 }
 
 /// Reads the block's partition. Writes the degrees of its rows, a u32 each, and the sorted prints of those with neighbours. Returns
@@ -102,6 +106,29 @@ pub struct EqualsOp {
     pub stretches: Vec<(u32, u32)>,
 }
 
+/// Reads a partition, of interactions or of edges between rows of a mode. Writes [`Branch`]es over all users and then all products, by
+/// rising node: rows that edges join. An edge of a row to itself joins nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LinksOp {
+    /// The grids of users and of products.
+    pub grids: [Grid; 2],
+    /// The mode of the partition's rows.
+    pub rows: Mode,
+    /// That of its columns.
+    pub columns: Mode,
+    /// The partition's block.
+    pub block: u32,
+}
+
+/// Reads such branches. Returns [`GroveTally`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrovesOp {
+    /// Users.
+    pub users: u32,
+    /// Users and products.
+    pub nodes: u32,
+}
+
 /// What a block's rows are.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
@@ -141,6 +168,21 @@ pub struct TreeTally {
     pub nodes: u64,
     /// Nodes of the other mode in it.
     pub others: u64,
+}
+
+/// Trees of users and products.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroveTally {
+    /// How many.
+    pub trees: u64,
+    /// Users in any.
+    pub users: u64,
+    /// Products in any.
+    pub products: u64,
+    /// Users of the largest.
+    pub largest_users: u64,
+    /// Its products.
+    pub largest_products: u64,
 }
 
 /// Rows that share their neighbourhood with another.

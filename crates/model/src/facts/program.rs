@@ -3,6 +3,7 @@
 //!
 //! **Invariant:** it writes nothing durable, and every name follows from the data set alone.
 
+use super::links;
 use super::ops::{
     DegreesOp, EqualTally, EqualsOp, FactsOp, ForestOp, MarksOp, NotesOp, SAMPLES_MAX, Tally,
     TreeTally, WalkTally, WalksOp,
@@ -14,8 +15,8 @@ use crate::reduce::Reduction;
 use crate::training::decode;
 use std::collections::BTreeMap;
 use tensor::{
-    BlockId, DepotId, Grid, KeyRange, Mode, ObjectKey, PartialSpec, PartitionRef, Partitions,
-    Program, ProgramError, Read, Reduced, Step, StepId, TableId, Task, TaskId, Turn,
+    BlockId, DepotId, Grid, KeyRange, Mode, ModeEdges, ObjectKey, PartialSpec, PartitionRef,
+    Partitions, Program, ProgramError, Read, Reduced, Step, StepId, TableId, Task, TaskId, Turn,
 };
 
 /// Rows whose prints are compared together: 4 MiB.
@@ -34,12 +35,16 @@ pub struct Input {
     pub product: Grid,
     /// Any partitions of a data set.
     pub interactions: Partitions,
+    /// Edges between rows of a mode.
+    pub edges: BTreeMap<Mode, ModeEdges>,
 }
 
 /// What a step is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
+pub(super) enum Part {
     Degrees(Mode),
+    Links(Mode),
+    Groves,
     Walks(Mode),
     Equals(Mode),
     Trees,
@@ -49,21 +54,21 @@ enum Part {
 /// The program.
 #[derive(Debug)]
 pub struct GraphFacts {
-    input: Input,
-    next: u64,
+    pub(super) input: Input,
+    pub(super) next: u64,
     waiting: BTreeMap<StepId, Part>,
-    heard: BTreeMap<Part, Vec<Vec<u8>>>,
+    pub(super) heard: BTreeMap<Part, Vec<Vec<u8>>>,
     found: Option<Facts>,
 }
 
 /// Op, reads, writes and cost.
-type Draft = (FactsOp, Vec<Read>, Vec<ObjectKey>, u64);
+pub(super) type Draft = (FactsOp, Vec<Read>, Vec<ObjectKey>, u64);
 
 /// What the degrees of a mode say.
 #[derive(Debug, Default)]
-struct Known {
+pub(super) struct Known {
     interactions: u64,
-    spread: Spread,
+    pub(super) spread: Spread,
     /// Of each block: row and place of its samples.
     samples: Vec<Vec<(u32, u32)>>,
     sampled: usize,
@@ -71,7 +76,7 @@ struct Known {
 }
 
 impl Known {
-    fn of(partials: &[Vec<u8>]) -> Result<Self, ProgramError> {
+    pub(super) fn of(partials: &[Vec<u8>]) -> Result<Self, ProgramError> {
         let mut known = Known::default();
         let mut draws = Vec::new();
         for (partial, block) in partials.iter().zip(0_usize..) {
@@ -104,7 +109,7 @@ fn other(mode: Mode) -> Mode {
     }
 }
 
-fn table(first: u16, mode: Mode) -> TableId {
+pub(super) fn table(first: u16, mode: Mode) -> TableId {
     TableId(first + u16::from(mode == Mode::Product))
 }
 
@@ -121,7 +126,7 @@ fn notes(mode: Mode) -> TableId {
     table(6, mode)
 }
 
-fn block(table: TableId, block: u32) -> ObjectKey {
+pub(super) fn block(table: TableId, block: u32) -> ObjectKey {
     let (block, version) = (BlockId(block), 0);
     ObjectKey::Block {
         table,
@@ -130,7 +135,7 @@ fn block(table: TableId, block: u32) -> ObjectKey {
     }
 }
 
-fn blocks(table: TableId, count: u32) -> KeyRange {
+pub(super) fn blocks(table: TableId, count: u32) -> KeyRange {
     KeyRange::Blocks {
         table,
         first: 0,
@@ -139,7 +144,7 @@ fn blocks(table: TableId, count: u32) -> KeyRange {
     }
 }
 
-fn sealed(partition: &PartitionRef) -> Read {
+pub(super) fn sealed(partition: &PartitionRef) -> Read {
     Read::whole(partition.object.key(DepotId::DATA))
 }
 
@@ -160,7 +165,7 @@ impl GraphFacts {
         self.found.as_ref()
     }
 
-    fn grid(&self, mode: Mode) -> &Grid {
+    pub(super) fn grid(&self, mode: Mode) -> &Grid {
         if mode == Mode::User {
             &self.input.user
         } else {
@@ -168,7 +173,7 @@ impl GraphFacts {
         }
     }
 
-    fn partitions(&self, mode: Mode) -> &[PartitionRef] {
+    pub(super) fn partitions(&self, mode: Mode) -> &[PartitionRef] {
         if mode == Mode::User {
             &self.input.interactions.user_major
         } else {
@@ -186,7 +191,7 @@ impl GraphFacts {
         }
     }
 
-    fn push(
+    pub(super) fn push(
         &mut self,
         turn: &mut Turn,
         (name, part): (&str, Part),
@@ -218,19 +223,24 @@ impl GraphFacts {
         self.submit(turn, step, part);
     }
 
-    fn submit(&mut self, turn: &mut Turn, step: Step, part: Part) {
+    pub(super) fn submit(&mut self, turn: &mut Turn, step: Step, part: Part) {
         self.waiting.insert(step.id, part);
         self.next = step.id.0 + 1;
         turn.steps.push(step);
     }
 
-    fn count_degrees(&mut self, turn: &mut Turn, mode: Mode) {
+    /// The op that counts the neighbours of a mode's rows.
+    pub(super) fn counting(&self, mode: Mode) -> FactsOp {
         let grid = self.grid(mode).clone();
-        let op = FactsOp::Degrees(DegreesOp {
+        FactsOp::Degrees(DegreesOp {
             mode,
             shares: grid.rows_total().div_ceil(SHARE_ROWS).max(1) as u32,
             grid,
-        });
+        })
+    }
+
+    fn count_degrees(&mut self, turn: &mut Turn, mode: Mode) {
+        let op = self.counting(mode);
         let of = |(partition, at): (&PartitionRef, u32)| {
             let writes = vec![block(degrees(mode), at), block(prints(mode), at)];
             let reads = vec![sealed(partition)];
@@ -346,7 +356,10 @@ impl GraphFacts {
         self.push(turn, (&name, Part::Equals(mode)), drafts, vec![all]);
     }
 
-    fn tallies<T: serde::de::DeserializeOwned>(&self, part: Part) -> Result<Vec<T>, ProgramError> {
+    pub(super) fn tallies<T: serde::de::DeserializeOwned>(
+        &self,
+        part: Part,
+    ) -> Result<Vec<T>, ProgramError> {
         let partials = self.heard.get(&part).into_iter().flatten();
         partials.map(|bytes| decode(bytes)).collect()
     }
@@ -416,6 +429,7 @@ impl GraphFacts {
             },
             users,
             products,
+            linked: links::found(self)?,
         })
     }
 }
@@ -478,6 +492,7 @@ impl Program for GraphFacts {
             self.count_degrees(&mut turn, mode);
         }
         self.grow_forests(&mut turn);
+        links::look(self, &mut turn);
         Ok(turn)
     }
 

@@ -21,6 +21,39 @@ pub struct Facts {
     pub assortativity: Option<f64>,
     /// A², the graph of walks of length two.
     pub square: Square,
+    /// The graph with edges between users and between products, where the data set has some; all else is of interactions alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linked: Option<Linked>,
+}
+
+/// The graph of interactions and of edges between rows of a mode.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Linked {
+    /// Edges between users, where there are some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users: Option<Links>,
+    /// Edges between products, where there are some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub products: Option<Links>,
+    /// Users that neither kind joins with anybody else.
+    pub isolated_users: u64,
+    /// Such products.
+    pub isolated_products: u64,
+    /// Connected components of more than one node.
+    pub components: Components,
+}
+
+/// Edges between rows of a mode.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Links {
+    /// Who takes from whom: distinct pairs, twice where an edge goes both ways.
+    pub edges: u64,
+    /// Whether edges go one way.
+    pub directed: bool,
+    /// Rows that take from nobody.
+    pub isolated: u64,
+    /// From how many rows each takes.
+    pub degrees: Degrees,
 }
 
 /// One side.
