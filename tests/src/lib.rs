@@ -4,6 +4,7 @@
 
 pub mod dense;
 pub mod factors;
+pub mod filtered;
 pub mod generate;
 pub mod graph;
 pub mod ingested;

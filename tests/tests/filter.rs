@@ -1,29 +1,20 @@
 //! The graph filter end to end: all scores of all users against the dense matrix in f64, and whatever must not matter.
 
-use kernels::{Simd, eigen, eigen_scratch};
+use kernels::Simd;
 use model::evaluate::Factors;
 use model::graph::filter::Settings;
 use model::graph::spectral::Spectral;
 use model::graph::tiles::Caches;
 use model::graph::{Edges, filter};
 use model::recommend::{self, Recommend};
-use std::collections::BTreeMap;
 use store::IoMode;
-use store::partition::Partition;
 use tensor::Recommended;
-use tests::ingested::{Row, some_rows};
+use tests::filtered::{dense, positive, small_with_values};
+use tests::ingested::some_rows;
 use tests::inline::InlineError;
 use tests::jobs::{Data, Inputs, Job};
 use tests::process::{Daemon, addresses, json_of};
 use tests::tiled::{Bed, bed};
-
-fn small() -> Vec<Row> {
-    let mut rows = some_rows(1_500, 3);
-    for row in &mut rows {
-        (row.user, row.product) = (row.user % 90, row.product % 40);
-    }
-    rows
-}
 
 /// Trains, and lists `k` products of every user, seen or not.
 fn lists(bed: &mut Bed, settings: &Settings, k: u32) -> Result<Vec<Recommended>, InlineError> {
@@ -59,82 +50,9 @@ fn lists(bed: &mut Bed, settings: &Settings, k: u32) -> Result<Vec<Recommended>,
         .collect())
 }
 
-/// The training view by row ids.
-fn cells(bed: &Bed, edges: Edges) -> BTreeMap<(u32, u32), f64> {
-    let mut cells = BTreeMap::new();
-    for (block, of) in bed.input.user.block_ids().zip(&bed.input.train.user_major) {
-        let partition = Partition::open(bed.found.world.sealed[&of.object.digest].clone()).unwrap();
-        let piece = partition.whole().unwrap();
-        let csr = piece.csr(partition.offsets(), 1 << 32).unwrap();
-        for (row, user) in (0..csr.rows()).zip(bed.input.user.row_ids(block)) {
-            for position in csr.row(row) {
-                let value = match edges {
-                    Edges::Binary => 1.0,
-                    Edges::Values => f64::from(csr.values().at(position)),
-                };
-                cells.insert((user, csr.columns()[position]), value);
-            }
-        }
-    }
-    cells
-}
-
-/// R R̃ᵀR̃ + β R D_v^-½ V Vᵀ D_v^½, every cell of it, as the paper writes it.
-fn dense(bed: &Bed, settings: &Settings) -> BTreeMap<(u32, u32), f64> {
-    let cells = cells(bed, settings.edges);
-    let ids = |of: fn(&(u32, u32)) -> u32| -> Vec<u32> {
-        let mut ids: Vec<u32> = cells.keys().map(of).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        ids
-    };
-    let (users, products) = (ids(|cell| cell.0), ids(|cell| cell.1));
-    let at = |i: usize, j: usize| cells.get(&(users[i], products[j])).copied().unwrap_or(0.0);
-    let (m, n) = (users.len(), products.len());
-    let user_degrees: Vec<f64> = (0..m).map(|i| (0..n).map(|j| at(i, j)).sum()).collect();
-    let product_degrees: Vec<f64> = (0..n).map(|j| (0..m).map(|i| at(i, j)).sum()).collect();
-    let normalized = |i: usize, j: usize| {
-        let by: f64 = user_degrees[i] * product_degrees[j];
-        if by > 0.0 { at(i, j) / by.sqrt() } else { 0.0 }
-    };
-    let between =
-        |j: usize, k: usize| -> f64 { (0..m).map(|i| normalized(i, j) * normalized(i, k)).sum() };
-    let similar: Vec<f64> = (0..n * n).map(|at| between(at / n, at % n)).collect();
-    let (mut vectors, mut values) = (similar.clone(), vec![0.0; n]);
-    let mut scratch = vec![0.0; eigen_scratch(n)];
-    assert!(eigen(
-        Simd::PORTABLE,
-        &mut vectors,
-        &mut values,
-        &mut scratch
-    ));
-    let passed = |j: usize, k: usize| -> f64 {
-        let ratio = (product_degrees[k] / product_degrees[j]).sqrt();
-        let vectors = vectors.chunks(n).take(settings.rank as usize);
-        ratio * vectors.map(|v| v[j] * v[k]).sum::<f64>()
-    };
-    let linear = f64::from(u8::from(settings.linear));
-    let mut scores = BTreeMap::new();
-    for (i, k) in (0..m).flat_map(|i| (0..n).map(move |k| (i, k))) {
-        let terms = (0..n)
-            .filter(|&j| at(i, j) != 0.0)
-            .map(|j| at(i, j) * (linear * similar[j * n + k] + settings.weight * passed(j, k)));
-        scores.insert((users[i], products[k]), terms.sum());
-    }
-    scores
-}
-
-/// Values above 0: a row of zeros has no degree.
-fn positive(mut rows: Vec<Row>) -> Vec<Row> {
-    for row in &mut rows {
-        row.value += 0.25;
-    }
-    rows
-}
-
 #[test]
 fn all_scores_are_those_of_the_dense_filter() {
-    let mut bed = bed(&positive(small()), IoMode::Mmap);
+    let mut bed = bed(&small_with_values(), IoMode::Mmap);
     for edges in [Edges::Binary, Edges::Values] {
         for (weight, linear) in [(0.3, true), (0.0, true), (1.5, false)] {
             let settings = Settings {

@@ -848,6 +848,14 @@ pub const KEYS: &[Key] = &[
         help: "`filter`: whether the linear part counts: products by the users that they share. Its scores are made from the data set each \
                time; without it the model is plain factors.",
     },
+    count(
+        "model.distill",
+        0,
+        512,
+        Some("0"),
+        "`filter`: columns of plain factors that are fitted to the filter's scores of all pairs, the best of so many, and then scored instead of \
+         them: such a model needs no data set. 0: the filter scores itself.",
+    ),
     texts(
         "model.initial_products",
         "Parquet files with products' first factors, as of an earlier model: a column of ids (named as in the data, or `id`) and one of lists, or one a factor. Products without a row start as ever.",

@@ -412,6 +412,8 @@ pub struct Model {
     pub filter_weight: f64,
     /// Whether its linear part counts.
     pub filter_linear: bool,
+    /// Columns of plain factors that stand for it; 0: it scores itself.
+    pub distill: u32,
     /// What the layers of a graph convolution go through.
     pub activation: Activation,
     /// The share of numbers between them that training drops.

@@ -132,7 +132,11 @@ fn columns_beside(model: &settings::Model) -> u64 {
         Algorithm::Als(settings) => settings.bias_columns().into(),
         Algorithm::Sgd(settings) => u64::from(settings.columns() - settings.rank),
         Algorithm::Spectral(settings) => u64::from(settings.columns() - settings.rank),
-        Algorithm::Filter(settings) => u64::from(settings.low_pass().columns() - settings.rank),
+        Algorithm::Filter(settings) => {
+            let columns = settings.low_pass().columns();
+            let columns = columns.max(settings.whole().columns() * u32::from(settings.distill > 0));
+            u64::from(columns - settings.rank)
+        }
         Algorithm::LightGcn(_) | Algorithm::Gcn(_) => 0,
         Algorithm::Ucmf(settings) => u64::from(settings.columns() - settings.rank),
     }
@@ -146,6 +150,8 @@ fn products_of(model: &settings::Model) -> u64 {
     };
     match Algorithm::of(model) {
         Algorithm::Als(_) | Algorithm::Sgd(_) => 0,
+        // And three each way with the filter that is distilled.
+        Algorithm::Filter(settings) if settings.distill > 0 => 2 + 6,
         Algorithm::Spectral(_) | Algorithm::Filter(_) => 2,
         Algorithm::LightGcn(settings) => {
             layered(settings.batches(), settings.layers, settings.head())
@@ -176,6 +182,8 @@ fn kept_tables(model: &settings::Model) -> u64 {
             let mean = u64::from(settings.share().is_some());
             3 + 2 * u64::from(settings.layers) + u64::from(settings.reads_attributes()) + mean
         }
+        // The sums of the low-pass part, its factors, what they add, and two steps of the chain of products.
+        Algorithm::Filter(settings) if settings.distill > 0 => 5,
         _ => 0,
     }
 }

@@ -231,6 +231,7 @@ fn filter_settings(model: &settings::Model) -> filter::Settings {
         edges: model.edges,
         weight: model.filter_weight,
         linear: model.filter_linear,
+        distill: model.distill,
         seed: model.seed,
         tolerance: model.tolerance,
     }

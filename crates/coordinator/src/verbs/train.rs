@@ -16,6 +16,7 @@ use futures::future::BoxFuture;
 use model::als::{self, Als};
 use model::evaluate::{self, Factors, Metric, RankingTask, SampledEvaluation, ValidationErrors};
 use model::graph;
+use model::graph::filter::Distilled;
 use model::graph::gcn::{self, Gcn};
 use model::graph::lightgcn::LightGcn;
 use model::graph::spectral::{self, Spectral};
@@ -334,7 +335,12 @@ async fn program(
         Algorithm::Spectral(settings) => iterating(settings, data, views, watch),
         Algorithm::Filter(settings) => {
             settings.check().map_err(|error| config(&error))?;
-            iterating(settings.low_pass(), data, views, watch)
+            if settings.distill == 0 {
+                return iterating(settings.low_pass(), data, views, watch);
+            }
+            let input = graph_input(data, views, BTreeMap::new());
+            let program = Distilled::new(&settings, input).map_err(|error| config(&error))?;
+            Ok(watched(program, watch))
         }
         Algorithm::LightGcn(settings) => {
             let input = graph_input(data, views, initial.given(data, settings.rank));

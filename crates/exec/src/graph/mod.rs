@@ -1,6 +1,7 @@
 //! Runners of the ops of graph models.
 
 mod adam;
+mod cross;
 mod dense;
 mod head;
 mod product;
@@ -25,6 +26,8 @@ pub(crate) fn begin(task: &Task, op: GraphOp, room: &Room) -> Result<Box<dyn Wor
         GraphOp::Arrange(op) => Box::new(ranges::ArrangeWork::new(task, op, room)?),
         GraphOp::Ranges(op) => Box::new(ranges::RangesWork::new(task, op, room)?),
         GraphOp::Turn(op) => Box::new(rows::TurnWork::new(task, op, room)?),
+        GraphOp::Cross(op) => Box::new(dense::WholeWork::new(task, op, room)?),
+        GraphOp::Times(op) => Box::new(dense::WholeWork::new(task, op, room)?),
         GraphOp::Residuals(op) => Box::new(rows::ResidualsWork::new(task, op)?),
         GraphOp::Rivals(op) => Box::new(head::RivalsWork::new(task, op, false, room)?),
         GraphOp::Undo(op) => Box::new(head::RivalsWork::new(task, op, true, room)?),

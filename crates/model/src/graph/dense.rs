@@ -216,7 +216,7 @@ pub fn mean(op: &MeanOp, degrees: &[f64], layers: &[&[f32]], out: &mut [f32]) {
         });
 }
 
-/// D of a block, out of the gradients by its layer and the layer as it is kept.
+/// D of a block, out of the gradients by its layer and the layer as it is kept: of numbers that were dropped there are none any more.
 ///
 /// # Panics
 /// Where there are not as many rows.

@@ -10,6 +10,7 @@
 
 pub mod adam;
 mod batches;
+pub mod cross;
 pub mod degrees;
 pub mod dense;
 pub mod dropout;
@@ -35,8 +36,9 @@ pub use normalization::Normalization;
 pub use steps::Input;
 
 pub use ops::{
-    Activation, AdamOp, ArrangeOp, Batch, Counts, DegreesOp, DenseBackOp, DenseOp, Edges, Factor,
-    FeaturesBackOp, FeaturesOp, FirstMatrixOp, FirstNumbers, GraphOp, Head, HeadOp, LabelCheck,
-    LabelSums, LabelsOp, Loss, MatrixOp, MeanOp, Onto, Power, ProductOp, RangesOp, Residuals,
-    ResidualsOp, RivalsOp, Scales, ScoreLoss, StartOp, Target, TurnOp, UnitBackOp, UnitOp, Versus,
+    Activation, AdamOp, ArrangeOp, Batch, Counts, CrossOp, DegreesOp, DenseBackOp, DenseOp, Edges,
+    Factor, FeaturesBackOp, FeaturesOp, FirstMatrixOp, FirstNumbers, GraphOp, Head, HeadOp,
+    LabelCheck, LabelSums, LabelsOp, Loss, MatrixOp, MeanOp, Onto, Power, ProductOp, RangesOp,
+    Residuals, ResidualsOp, RivalsOp, Scales, ScoreLoss, StartOp, Target, TimesOp, TurnOp,
+    UnitBackOp, UnitOp, Versus,
 };

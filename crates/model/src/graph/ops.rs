@@ -24,6 +24,10 @@ pub enum GraphOp {
     Turn(TurnOp),
     /// What is left of singular triplets.
     Residuals(ResidualsOp),
+    /// What two tables have in common.
+    Cross(CrossOp),
+    /// Multiplies the rows of a block with that.
+    Times(TimesOp),
     /// Products less their rivals.
     Rivals(RivalsOp),
     /// The gradients of products out of those of differences.
@@ -231,6 +235,25 @@ pub struct ResidualsOp {
     pub columns: u32,
     /// Triplets.
     pub rank: u32,
+}
+
+/// Reads a block of a table L and that of another, X. Writes the leaf of Lᵀ X, a line a column of L, an f64 an entry ([`super::cross`]).
+/// Returns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CrossOp {
+    /// Columns of L.
+    pub left: u32,
+    /// Columns of X.
+    pub right: u32,
+}
+
+/// Reads a block of a table and the root of such a sum. Writes the block's rows times it. Returns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimesOp {
+    /// Columns of the table, and lines of the sum.
+    pub left: u32,
+    /// Columns of what is written.
+    pub right: u32,
 }
 
 /// What a head minimises ([`super::head`]).

@@ -43,7 +43,11 @@ const OF_STEPS: &[&str] = &[
 ];
 const OF_SPECTRAL: &[&str] = &["model.walk_length"];
 const OF_ITERATION: &[&str] = &["model.oversampling"];
-const OF_FILTER: &[&str] = &["model.filter_weight", "model.filter_linear"];
+const OF_FILTER: &[&str] = &[
+    "model.filter_weight",
+    "model.filter_linear",
+    "model.distill",
+];
 const OF_LAYERS: &[&str] = &["model.layers", "model.self_loops"];
 const OF_BATCHES: &[&str] = &["model.batches"];
 const OF_UCMF: &[&str] = &[
@@ -523,7 +527,8 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     let labels = super::labels::labels(merged, kind, faults);
     let label_checks = super::labels::checks(merged, kind, &labels, faults);
     let oversampling = merged.count("model.oversampling").unwrap_or(0);
-    let rank = merged.count("model.rank").unwrap_or_default();
+    let distill = merged.count("model.distill").unwrap_or_default();
+    let rank = merged.count("model.rank").unwrap_or_default().max(distill);
     let room = u64::from(RANK_MAX).saturating_sub(rank);
     let iterates = matches!(kind, ModelKind::Spectral | ModelKind::Filter);
     if iterates && oversampling > room {
@@ -536,6 +541,10 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     if kind == ModelKind::Filter && !linear && merged.real("model.filter_weight") == Some(0.0) {
         let sentence = "`model.filter_weight` is 0 and `model.filter_linear` is off: nothing is left to score by, change one of them";
         faults.push(merged.origin("model.filter_weight"), sentence);
+    }
+    if kind == ModelKind::Filter && !linear && distill > 0 {
+        let sentence = "`model.distill` makes plain factors of the filter, which `filter_linear` = false has anyway: remove one of the keys";
+        faults.push(merged.origin("model.distill"), sentence);
     }
     let layered = matches!(kind, ModelKind::LightGcn | ModelKind::Gcn);
     let head = head(merged, kind, faults);
@@ -642,6 +651,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         walk_length: merged.count("model.walk_length").unwrap_or_default() as u32,
         filter_weight: real("model.filter_weight"),
         filter_linear: linear,
+        distill: distill as u32,
         oversampling: merged.count("model.oversampling").map(|count| count as u32),
         activation: word(
             merged,

@@ -137,6 +137,14 @@ fn every_kind_has_its_own_keys() {
         "j:11:17: `model.filter_weight` is 0 and `model.filter_linear` is off: nothing is left to score by, change one of them",
     );
     check(
+        &format!("{GOOD}[model]\nkind = \"filter\"\nfilter_linear = false\ndistill = 8\n"),
+        "j:12:11: `model.distill` makes plain factors of the filter, which `filter_linear` = false has anyway: remove one of the keys",
+    );
+    check(
+        &format!("{GOOD}[model]\nkind = \"filter\"\ndistill = 500\noversampling = 20\n"),
+        "j:12:16: `model.oversampling` is 20: with the rank 500 give at most 12",
+    );
+    check(
         &format!("{GOOD}[model]\nkind = \"spectral\"\nfilter_weight = 0.2\n"),
         "j:11:17: `model.filter_weight` is a key of \"filter\": the kind is \"spectral\", remove the key",
     );

@@ -4,11 +4,16 @@
 //! The second term is low-pass and of low rank: plain factors, which [`crate::graph::spectral`] makes. The first one is linear, of
 //! full rank and has no factors: it is part of how the model scores ([`linear`]), for some users at a time.
 //!
+//! Either can be had as plain factors besides, fitted to the scores of all cells ([`distilled`]).
+//!
 //! R on the left is not normalized: with R̃ there too, popular products lose what they have earned (recall@20 on Gowalla .141
 //! instead of .184).
 
+pub(in crate::graph) mod chain;
+pub mod distilled;
 pub mod linear;
 pub mod settings;
 
+pub use distilled::Distilled;
 pub use linear::Linear;
 pub use settings::Settings;

@@ -20,6 +20,8 @@ pub struct Settings {
     pub weight: f64,
     /// Whether the linear part counts.
     pub linear: bool,
+    /// Columns of plain factors that stand for the whole filter. 0: the filter scores itself.
+    pub distill: u32,
     /// The seed of everything random.
     pub seed: u64,
     /// Stop when an epoch lowers the objective by less than this share; 0: never.
@@ -36,6 +38,7 @@ impl Default for Settings {
             edges: spectral.edges,
             weight: 0.3,
             linear: true,
+            distill: 0,
             seed: 0,
             tolerance: 0.0,
         }
@@ -60,7 +63,27 @@ impl Settings {
 
     /// What the interactions of the linear part weigh, where it counts.
     pub fn scored_by(&self) -> Option<Edges> {
-        self.linear.then_some(self.edges)
+        let scores = self.linear && self.distill == 0;
+        scores.then_some(self.edges)
+    }
+
+    /// What makes plain factors of the whole filter.
+    pub fn whole(&self) -> spectral::Settings {
+        spectral::Settings {
+            rank: self.distill,
+            normalization: Normalization::None,
+            weight: 1.0,
+            ..self.low_pass()
+        }
+    }
+
+    /// Columns of the model's factors.
+    pub fn columns(&self) -> u32 {
+        if self.distill > 0 {
+            self.distill
+        } else {
+            self.rank
+        }
     }
 
     /// Checks all settings together.
@@ -80,7 +103,24 @@ impl Settings {
                 "is 0, and `filter_linear` is off: nothing is left to score by".to_owned();
             return refuse("filter_weight", problem);
         }
-        self.low_pass().check()
+        if self.distill > 0 && !self.linear {
+            let problem = format!(
+                "is {}, and `filter_linear` is off: what is left are plain factors, remove one of the keys",
+                self.distill
+            );
+            return refuse("distill", problem);
+        }
+        self.low_pass().check()?;
+        if self.distill == 0 {
+            return Ok(());
+        }
+        self.whole().check().map_err(|error| match error.key {
+            "rank" => SettingsError {
+                key: "distill",
+                ..error
+            },
+            _ => error,
+        })
     }
 }
 
@@ -104,5 +144,20 @@ mod tests {
         assert_eq!(key(0.0, false, 64), Some("filter_weight"));
         assert_eq!(key(f64::NAN, true, 64), Some("filter_weight"));
         assert_eq!(key(0.3, true, 0), Some("rank"));
+        let distilled = |distill, linear| {
+            let settings = Settings {
+                distill,
+                linear,
+                ..Settings::default()
+            };
+            (
+                settings.check().err().map(|error| error.key),
+                settings.scored_by(),
+            )
+        };
+        assert_eq!(distilled(64, true), (None, None));
+        assert_eq!(distilled(0, true), (None, Some(Edges::Binary)));
+        assert_eq!(distilled(64, false).0, Some("distill"));
+        assert_eq!(distilled(513, true).0, Some("distill"));
     }
 }

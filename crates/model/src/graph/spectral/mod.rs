@@ -10,5 +10,5 @@ pub mod schedule;
 pub mod settings;
 
 pub use super::normalization::Normalization;
-pub use program::{Iteration, Spectral};
+pub use program::{Iterated, Iteration, Spectral};
 pub use settings::{RANK_MAX, Settings, SettingsError};

@@ -3,7 +3,7 @@
 //! **Invariant:** whether there is anything to train on is known after the first stage; nothing else is carried from one
 //! epoch to the next but tables.
 
-use super::schedule::{Layout, Role};
+use super::schedule::{Layout, Part, Role};
 use super::settings::{Settings, SettingsError};
 use crate::graph::ops::{Counts, Residuals};
 use crate::graph::steps::Input;
@@ -11,15 +11,58 @@ use crate::reduce::tree_sum;
 use crate::training::{Algorithm, Epochs, TableVersion, counts, decode, misreduced, refuse};
 use tensor::{KeyRange, Mode, ProgramError, Reduced, Step};
 
-/// What subspace iteration does with an epoch.
-pub struct Iteration {
+/// What is iterated with.
+pub trait Iterated: Send {
+    /// The word in a job.
+    const KIND: &'static str;
+
+    /// How far it goes.
+    fn settings(&self) -> &Settings;
+
+    /// Calls for what its steps are made by.
+    fn with<T>(&self, of: impl FnOnce(&Layout<'_>) -> T) -> T;
+}
+
+/// The adjacency.
+pub struct Adjacency {
     settings: Settings,
     input: Input,
+}
+
+impl Iterated for Adjacency {
+    const KIND: &'static str = "spectral";
+
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn with<T>(&self, of: impl FnOnce(&Layout<'_>) -> T) -> T {
+        of(&Layout {
+            settings: &self.settings,
+            input: &self.input,
+            part: Part::Whole,
+        })
+    }
+}
+
+/// What subspace iteration does with an epoch.
+pub struct Iteration<O> {
+    of: O,
     triplets: Residuals,
 }
 
+impl<O: Iterated> Iteration<O> {
+    /// One that has heard nothing.
+    pub fn of(of: O) -> Self {
+        Iteration {
+            of,
+            triplets: Residuals::default(),
+        }
+    }
+}
+
 /// The spectral model.
-pub type Spectral = Epochs<Iteration>;
+pub type Spectral = Epochs<Iteration<Adjacency>>;
 
 impl Spectral {
     /// A program that has not begun.
@@ -28,49 +71,38 @@ impl Spectral {
     /// Settings that cannot be honoured.
     pub fn new(settings: Settings, input: Input) -> Result<Self, SettingsError> {
         settings.check()?;
-        Ok(Epochs::of(Iteration {
-            settings,
-            input,
-            triplets: Residuals::default(),
-        }))
+        Ok(Epochs::of(Iteration::of(Adjacency { settings, input })))
     }
 }
 
-impl Iteration {
-    fn layout(&self) -> Layout<'_> {
-        Layout {
-            settings: &self.settings,
-            input: &self.input,
-        }
-    }
-
+impl<O: Iterated> Iteration<O> {
     fn count(partials: &[Vec<u8>]) -> Result<(), ProgramError> {
         let mut interactions = 0;
         for partial in partials {
             interactions += decode::<Counts>(partial)?.interactions;
         }
-        counts::check(None, ("kind", "spectral"), interactions as f64)
+        counts::check(None, ("kind", O::KIND), interactions as f64)
     }
 }
 
-impl Algorithm for Iteration {
+impl<O: Iterated> Algorithm for Iteration<O> {
     type Role = Role;
     type Learnt = ();
 
     fn epochs(&self) -> u32 {
-        self.settings.epochs
+        self.of.settings().epochs
     }
 
     fn tolerance(&self) -> f64 {
-        self.settings.tolerance
+        self.of.settings().tolerance
     }
 
     fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
-        self.layout().first_stage(first)
+        self.of.with(|layout| layout.first_stage(first))
     }
 
     fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
-        self.layout().epoch(first, epoch)
+        self.of.with(|layout| layout.epoch(first, epoch))
     }
 
     fn heard(&mut self, role: Role, reduced: Reduced) -> Result<(), ProgramError> {
@@ -122,11 +154,11 @@ impl Algorithm for Iteration {
     }
 
     fn tables(&self, epoch: u32) -> Vec<TableVersion> {
-        self.layout().tables(epoch)
+        self.of.with(|layout| layout.tables(epoch))
     }
 
     fn kept(&self, epoch: u32) -> Vec<KeyRange> {
-        self.layout().kept(epoch)
+        self.of.with(|layout| layout.kept(epoch))
     }
 
     fn offset(&self) -> f32 {

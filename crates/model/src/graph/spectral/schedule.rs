@@ -1,13 +1,17 @@
 //! The steps of subspace iteration as values: which task reads and writes which keys, and when keys are freed.
 //!
+//! What is iterated with is the adjacency, or a filter of the graph whose low-pass part an iteration of its own makes in the same epoch
+//! ([`crate::graph::filter::chain`]). All names of that one are beside those of this one.
+//!
 //! **Invariant:** every name here follows from the epoch alone, so a replay makes the same steps.
 
 use super::settings::Settings;
 use crate::als::basis::basis_len;
 use crate::als::biases::Biases;
 use crate::als::{AlsOp, BasisOp};
+use crate::graph::filter::chain;
 use crate::graph::ops::{
-    DegreesOp, Factor, GraphOp, Power, ProductOp, ResidualsOp, Scales, StartOp, TurnOp,
+    DegreesOp, Factor, GraphOp, Onto, Power, ProductOp, ResidualsOp, Scales, StartOp, TurnOp,
 };
 use crate::graph::steps::{self, Arranged, Factors, Input, StageRole, product, rows, sealed};
 use crate::op::Op;
@@ -32,13 +36,19 @@ pub const NEARLY_ORTHONORMAL: TableId = TableId(5);
 pub const ORTHONORMAL: TableId = TableId(6);
 /// Y, times the power of the users' degrees that products' sums want.
 pub const USER_SUMS: TableId = TableId(7);
+/// V times the power of the products' degrees that the products of a filter begin with.
+pub const SCALED: TableId = TableId(10);
 /// The interactions of users by ranges of products.
 pub const USER_TILES: TableId = TableId(8);
 /// The interactions of products by ranges of users.
 pub const PRODUCT_TILES: TableId = TableId(9);
 
-/// Numbers of reductions an epoch.
+/// From the tables of an iteration to those of one that it has part in.
+const ABOVE: u16 = 32;
+
+/// Numbers of reductions an epoch, and of an iteration.
 const REDUCTIONS: u64 = 4;
+const OF_ITERATION: u64 = 1 << 40;
 
 /// What a step's reduced partials are to the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +66,18 @@ impl StageRole for Role {
 }
 
 /// The steps of one stage.
-type Stage = steps::Stage<Role>;
+pub(in crate::graph) type Stage = steps::Stage<Role>;
+
+/// What is iterated with.
+#[derive(Clone, Copy)]
+pub enum Part<'a> {
+    /// The adjacency; its triplets are the model.
+    Whole,
+    /// The adjacency; its triplets are part of a filter.
+    Below,
+    /// The filter that has this part.
+    Above(&'a Layout<'a>),
+}
 
 /// What all steps of a run share.
 pub struct Layout<'a> {
@@ -64,12 +85,22 @@ pub struct Layout<'a> {
     pub settings: &'a Settings,
     /// The data.
     pub input: &'a Input,
+    /// What is iterated with.
+    pub part: Part<'a>,
 }
 
 impl Layout<'_> {
-    fn version(&self, id: TableId, mode: Mode, columns: u32, version: u32) -> TableVersion {
+    pub(in crate::graph) fn version(
+        &self,
+        id: TableId,
+        mode: Mode,
+        columns: u32,
+        version: u32,
+    ) -> TableVersion {
+        let above =
+            matches!(self.part, Part::Above(_)) && ![USER_DEGREES, PRODUCT_DEGREES].contains(&id);
         TableVersion {
-            id,
+            id: TableId(id.0 + if above { ABOVE } else { 0 }),
             mode,
             holds: Holds::Factors,
             rank: columns,
@@ -89,7 +120,7 @@ impl Layout<'_> {
         self.version(id, mode, self.settings.columns(), epoch)
     }
 
-    fn degrees(&self, mode: Mode) -> TableVersion {
+    pub(in crate::graph) fn degrees(&self, mode: Mode) -> TableVersion {
         let id = if mode == Mode::User {
             USER_DEGREES
         } else {
@@ -114,7 +145,7 @@ impl Layout<'_> {
     }
 
     /// A table of the model after an epoch.
-    fn table(&self, mode: Mode, epoch: u32) -> TableVersion {
+    pub(in crate::graph) fn table(&self, mode: Mode, epoch: u32) -> TableVersion {
         let id = if mode == Mode::User { USERS } else { PRODUCTS };
         self.version(id, mode, self.settings.rank, epoch)
     }
@@ -138,12 +169,17 @@ impl Layout<'_> {
             KeyRange::One(gram(&sums).root()),
             sums.keys(),
         ];
-        kept.into_iter().chain(tiles).collect()
+        let mut kept: Vec<KeyRange> = kept.into_iter().chain(tiles).collect();
+        if let Part::Above(part) = self.part {
+            let others = part.kept(epoch);
+            kept.extend(others.into_iter().skip(2));
+        }
+        kept
     }
 
     /// Degrees, and random rows of products with their Gram.
     pub fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
-        let mut stage = Stage::new(first, self.input, self.settings.columns());
+        let mut stage = Stage::new(first, self.input, self.columns_most());
         let edges = self.settings.edges;
         for mode in [Mode::User, Mode::Product] {
             let op = Op::Graph(GraphOp::Degrees(DegreesOp {
@@ -169,6 +205,25 @@ impl Layout<'_> {
                 Vec::new(),
             );
         }
+        if let Part::Above(part) = self.part {
+            part.begin(&mut stage);
+        }
+        self.begin(&mut stage);
+        stage.steps
+    }
+
+    /// The columns of the widest table that is iterated.
+    fn columns_most(&self) -> u32 {
+        let columns = self.settings.columns();
+        match self.part {
+            Part::Above(part) => columns.max(part.settings.columns()),
+            _ => columns,
+        }
+    }
+
+    /// The interactions as this iteration reads them, and its random rows with their Gram.
+    fn begin(&self, stage: &mut Stage) {
+        let edges = self.settings.edges;
         for mode in [Mode::User, Mode::Product] {
             if let Some(arranged) = self.arranged(mode) {
                 let drafts = arranged.drafts(self.input, edges);
@@ -199,12 +254,20 @@ impl Layout<'_> {
         });
         stage.push("random columns", Role::Silent, drafts, Vec::new());
         stage.reduce("random columns", gram(&start));
-        stage.steps
     }
 
     /// All steps of an epoch, counted from 1.
     pub fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
-        let mut stage = Stage::new(first, self.input, self.settings.columns());
+        let mut stage = Stage::new(first, self.input, self.columns_most());
+        if let Part::Above(part) = self.part {
+            part.iterate(&mut stage, epoch);
+        }
+        self.iterate(&mut stage, epoch);
+        stage.steps
+    }
+
+    /// From the columns that the last epoch left to triplets, and to those of the next.
+    fn iterate(&self, stage: &mut Stage, epoch: u32) {
         let (rank, cubes) = (self.settings.rank, self.settings.cubes());
         let weight = self.settings.weight;
         let to_left = Factor::Left {
@@ -226,9 +289,9 @@ impl Layout<'_> {
                 },
             )
         };
-        diagonalise(&mut stage, &last);
+        diagonalise(stage, &last);
         self.turn(
-            &mut stage,
+            stage,
             "columns",
             &last,
             &last,
@@ -238,9 +301,9 @@ impl Layout<'_> {
         );
         stage.push_frees(vec![last.keys(), KeyRange::One(basis_key(&last))]);
         stage.reduce("columns", gram(&nearly));
-        diagonalise(&mut stage, &nearly);
+        diagonalise(stage, &nearly);
         self.turn(
-            &mut stage,
+            stage,
             "columns",
             &nearly,
             &nearly,
@@ -248,6 +311,11 @@ impl Layout<'_> {
             &right,
             false,
         );
+        let scaled = self.scaled(epoch);
+        if let Some(scaled) = &scaled {
+            let stored = whitened(Power(-1));
+            self.turn(stage, "columns", &nearly, &nearly, stored, scaled, false);
+        }
         stage.push_frees(vec![nearly.keys(), KeyRange::One(basis_key(&nearly))]);
 
         let user_power = power(Mode::User);
@@ -255,8 +323,14 @@ impl Layout<'_> {
             made: user_power,
             stored: user_power,
         };
-        self.product(&mut stage, &right, scales, &left);
-        diagonalise(&mut stage, &left);
+        match (self.part, &scaled) {
+            (Part::Above(part), Some(scaled)) => {
+                chain::forward(self, part, stage, [&right, scaled], &left);
+            }
+            _ => self.product(stage, &right, scales, &left, None),
+        }
+        stage.reduce("user sums", gram(&left));
+        diagonalise(stage, &left);
         // Stored rows carry the power once of B and once for those that read them; factors are those of R.
         let back = |mode| Scales {
             made: power(mode).back_twice(),
@@ -269,7 +343,7 @@ impl Layout<'_> {
             let name = format!("{mode} factors");
             let table = self.table(mode, epoch);
             self.turn(
-                &mut stage,
+                stage,
                 &name,
                 from,
                 &left,
@@ -277,7 +351,7 @@ impl Layout<'_> {
                 &table,
                 false,
             );
-            if epoch > 1 {
+            if epoch > 1 && !matches!(self.part, Part::Below) {
                 stage.push_frees(vec![self.table(mode, epoch - 1).keys()]);
             }
         }
@@ -286,10 +360,23 @@ impl Layout<'_> {
             made: power(Mode::Product),
             ..Scales::default()
         };
-        self.product(&mut stage, &left, scales, &sums);
+        match self.part {
+            Part::Above(part) => chain::back(self, part, stage, &left, &sums),
+            _ => self.product(stage, &left, scales, &sums, None),
+        }
+        stage.reduce("product sums", gram(&sums));
         stage.push_frees(vec![left.keys()]);
-        self.residuals(&mut stage, &left, &sums);
-        stage.steps
+        if let Part::Below = self.part {
+            stage.push_frees(vec![KeyRange::One(basis_key(&left))]);
+        } else {
+            self.residuals(stage, &left, &sums);
+        }
+    }
+
+    /// The columns times the power of the products' degrees that a chain of products begins with.
+    fn scaled(&self, epoch: u32) -> Option<TableVersion> {
+        let above = matches!(self.part, Part::Above(_));
+        above.then(|| self.iterated(SCALED, epoch))
     }
 
     /// The rows of a table times a factor of the basis of another's Gram.
@@ -322,30 +409,49 @@ impl Layout<'_> {
         stage.push(name, Role::Silent, drafts, Vec::new());
     }
 
-    /// The sums of the rows that interactions name, with their Gram.
-    fn product(&self, stage: &mut Stage, others: &TableVersion, scales: Scales, to: &TableVersion) {
+    /// The sums of the rows that interactions name, onto others where there are some, with a leaf of their Gram where they are iterated.
+    pub(in crate::graph) fn product(
+        &self,
+        stage: &mut Stage,
+        others: &TableVersion,
+        scales: Scales,
+        to: &TableVersion,
+        onto: Option<&TableVersion>,
+    ) {
         let op = ProductOp {
             rows: to.grid.clone(),
             others: others.grid.clone(),
             columns: to.rank,
             edges: self.settings.edges,
             scales,
-            onto: None,
+            onto: onto.map(|_| Onto {
+                share: 1.0,
+                power: Power(0),
+                by: 1.0,
+            }),
             loops: false,
         };
         let of = Factors {
             others,
             degrees: &self.degrees(to.mode),
-            base: None,
+            base: onto,
             own: None,
         };
         let (arranged, partitions) = (self.arranged(to.mode), self.input.partitions(to.mode));
-        let drafts = product(arranged.as_ref(), &op, &of, partitions, |block| {
-            block_and_gram(to, block)
-        });
+        let iterated = [
+            self.iterated(USER_SUMS, 0).id,
+            self.iterated(PRODUCT_SUMS, 0).id,
+        ];
+        let writes = |block| {
+            if iterated.contains(&to.id) {
+                block_and_gram(to, block)
+            } else {
+                vec![to.block(block)]
+            }
+        };
+        let drafts = product(arranged.as_ref(), &op, &of, partitions, writes);
         let name = format!("{} sums", to.mode);
         stage.push(&name, Role::Silent, drafts.into_iter(), Vec::new());
-        stage.reduce(&name, gram(to));
     }
 
     fn residuals(&self, stage: &mut Stage, left: &TableVersion, sums: &TableVersion) {
@@ -371,8 +477,10 @@ impl Layout<'_> {
 
 /// The reduction of the Gram of a table in iteration.
 fn gram(table: &TableVersion) -> Reduction {
+    let (iteration, of) = (table.id.0 / ABOVE, table.id.0 % ABOVE);
+    let number = table.version * REDUCTIONS + u64::from(of - PRODUCT_SUMS.0);
     Reduction {
-        id: table.version * REDUCTIONS + u64::from(table.id.0 - PRODUCT_SUMS.0),
+        id: u64::from(iteration) * OF_ITERATION + number,
         leaves: table.grid.blocks(),
         rows: 1,
         row_bytes: (upper_len(table.width as usize) * 8) as u32,
