@@ -23,6 +23,8 @@ KINDS = {
     "spectral": ["model.kind=spectral", "model.epochs=6"],
     "spectral, walks of 3": ["model.kind=spectral", "model.walk_length=3", "model.epochs=6"],
     "filter": ["model.kind=filter", "model.epochs=4"],
+    "filter, as 64 factors": ["model.kind=filter", "model.distill=64", "model.epochs=4"],
+    "filter, as 256 factors": ["model.kind=filter", "model.distill=256", "model.epochs=4"],
     "lightgcn, 2 layers": ["model.kind=lightgcn", "model.layers=2", "model.epochs=40", *STOPS],
     "gcn, 1 layer": ["model.kind=gcn", "model.layers=1", "model.epochs=40", *STOPS],
     "gcn, 2 layers": ["model.kind=gcn", "model.layers=2", "model.epochs=40", *STOPS],

@@ -286,6 +286,7 @@ fn users_of_equal_purchases_get_one_row() {
         user: bed.input.user.clone(),
         product: bed.input.product.clone(),
         interactions: all,
+        edges: BTreeMap::new(),
     });
     bed.found.world.run(&mut facts, &exec::begin).unwrap();
     let same = facts.found().unwrap().users.same_neighbours;

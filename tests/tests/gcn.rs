@@ -16,7 +16,9 @@ use tensor::{KeyRange, Mode, News, Program, TableId};
 use tests::graph::{Graph, Moments, Nodes, describe, numbers, small};
 use tests::ingested::{Row, some_rows};
 use tests::inline::InlineError;
+use tests::jobs::{Data, Inputs, Job};
 use tests::linked::linked_bed;
+use tests::process::json_of;
 use tests::tiled::{BY_RANGES, Bed, bed};
 
 /// The tables of a model as bytes, and the objective of every epoch.
@@ -693,4 +695,26 @@ fn a_run_goes_on_from_a_pause_and_frees_what_nobody_reads() {
         assert_eq!(Training::epochs_done(&program), 4);
         assert!(result(&bed, &program) == expected);
     }
+}
+
+/// Masks are drawn by whoever has the block, and loops follow degrees that each worker counts.
+#[test]
+fn with_dropout_and_loops_one_digest_whatever_computes_it() {
+    let inputs = Inputs::of(&[Data::Bundled]);
+    let run = |dropout: &str, arguments: &[&str]| {
+        let model = format!(
+            "kind = \"gcn\"\nrank = 16\nlayers = 3\nself_loops = true\n{dropout}\nepochs = 2\nbatches = 2\nrate = 0.01"
+        );
+        let job = Job::of(&inputs, Data::Bundled, &model, "validation_bins = 4");
+        json_of(&mut job.command("run", arguments))
+    };
+    let one = run("dropout = 0.4", &["--workers", "1", "--threads", "2"]);
+    let tight = ["--workers", "2", "--threads", "1", "--memory", "256MiB"];
+    let flags = ["--io", "pread", "--simd", "portable"];
+    let two = run("dropout = 0.4", &[&tight[..], &flags].concat());
+    assert!(one["digest"].is_string());
+    assert_eq!(one["digest"], two["digest"]);
+    assert_eq!(one["evaluation"], two["evaluation"]);
+    let all = run("", &["--workers", "1", "--threads", "2"]);
+    assert_ne!(one["digest"], all["digest"]);
 }

@@ -129,8 +129,7 @@ fn job(inputs: &Inputs, data: Data, (time, solver): (&str, &str)) -> Job {
         return Job::of(inputs, data, model, split);
     }
     if solver == "lightgcn" {
-        let model =
-            "kind = \"lightgcn\"\nrank = 16\nlayers = 1\nepochs = 2\nbatches = 2\nrate = 0.05";
+        let model = "kind = \"lightgcn\"\nrank = 16\nlayers = 1\nself_loops = true\nepochs = 2\nbatches = 2\nrate = 0.05";
         return Job::of(inputs, data, model, split);
     }
     if solver == "gcn" {

@@ -1,7 +1,8 @@
 //! The steps of a stage in the making, as every graph model writes them: a task a block.
 
 use super::ops::{
-    AdamOp, ArrangeOp, DegreesOp, Edges, GraphOp, Onto, Power, ProductOp, RangesOp, Scales,
+    AdamOp, ArrangeOp, DegreesOp, Edges, GraphOp, MatrixOp, Onto, Power, ProductOp, RangesOp,
+    Scales,
 };
 use super::tiles::Caches;
 use crate::op::Op;
@@ -396,4 +397,32 @@ pub fn adam(
     });
     let frees = std::iter::once(sums).chain(&before[..known]);
     (drafts.collect(), frees.map(TableVersion::keys).collect())
+}
+
+/// The tasks that move matrices, a block each, along the sums of the gradients by them: with both means, before the step and after.
+pub fn adam_of_matrices(
+    [before, now]: [[TableVersion; 3]; 2],
+    roots: Vec<Vec<ObjectKey>>,
+    (rate, step): (f32, u32),
+) -> (Vec<Draft>, Vec<KeyRange>) {
+    // Before the first step there are no means.
+    let known = if step > 1 { 3 } else { 1 };
+    let mut frees: Vec<KeyRange> = before[..known].iter().map(TableVersion::keys).collect();
+    let mut drafts = Vec::new();
+    for (roots, block) in roots.into_iter().zip(0..) {
+        let op = Op::Graph(GraphOp::Matrix(MatrixOp {
+            columns: before[0].rank,
+            sums: roots.len() as u32,
+            rate,
+            step,
+        }));
+        let mut reads = vec![before[0].block(block)];
+        reads.extend(&roots);
+        reads.extend(before[1..known].iter().map(|table| table.block(block)));
+        let reads = reads.into_iter().map(Read::whole).collect();
+        let writes = now.iter().map(|table| table.block(block)).collect();
+        drafts.push((op.encode(), reads, writes, 1));
+        frees.extend(roots.into_iter().map(KeyRange::One));
+    }
+    (drafts, frees)
 }

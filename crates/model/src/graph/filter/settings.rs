@@ -146,8 +146,8 @@ mod tests {
         assert_eq!(key(0.3, true, 0), Some("rank"));
         let distilled = |distill, linear| {
             let settings = Settings {
-                distill,
                 linear,
+                distill,
                 ..Settings::default()
             };
             (

@@ -19,7 +19,7 @@ use crate::graph::dropout::Dropout;
 use crate::graph::learnt::{BOTH, EMBEDDINGS, GRADIENTS, Learnt, MEANS, PARAMETERS, SQUARES};
 use crate::graph::ops::{
     Activation, AdamOp, DenseBackOp, DenseOp, FeaturesBackOp, FeaturesOp, FirstMatrixOp,
-    FirstNumbers, GraphOp, MatrixOp, MeanOp, Onto, Power, ProductOp, Scales,
+    FirstNumbers, GraphOp, MeanOp, Onto, Power, ProductOp, Scales,
 };
 use crate::graph::steps::{self, Arranged, Draft, Factors, Input, along, product, rows};
 use crate::op::Op;
@@ -28,8 +28,7 @@ use crate::training::{Holds, TableVersion};
 use kernels::width_of;
 use std::collections::BTreeMap;
 use tensor::{
-    Attributes, BlockId, DepotId, Grid, KeyRange, Mode, ModeEdges, ObjectKey, Read, SealedRef,
-    Step, TableId,
+    Attributes, BlockId, DepotId, Grid, KeyRange, Mode, ModeEdges, Read, SealedRef, Step, TableId,
 };
 
 /// Sums over neighbours.
@@ -717,7 +716,7 @@ impl Layout<'_> {
             }
         }
         for (tables, roots, rate) in matrices {
-            let moving = adam_of_matrices(tables, roots, (rate as f32, step));
+            let moving = steps::adam_of_matrices(tables, roots, (rate as f32, step));
             drafts.extend(moving.0);
             frees.extend(moving.1);
         }
@@ -766,34 +765,6 @@ fn first_matrix(
         vec![to.block(block)],
         1,
     )
-}
-
-/// The tasks that move matrices, a block each, along the sums of the gradients by them: with both means, before the step and after.
-pub(in crate::graph) fn adam_of_matrices(
-    [before, now]: [[TableVersion; 3]; 2],
-    roots: Vec<Vec<ObjectKey>>,
-    (rate, step): (f32, u32),
-) -> (Vec<Draft>, Vec<KeyRange>) {
-    // Before the first step there are no means.
-    let known = if step > 1 { 3 } else { 1 };
-    let mut frees: Vec<KeyRange> = before[..known].iter().map(TableVersion::keys).collect();
-    let mut drafts = Vec::new();
-    for (roots, block) in roots.into_iter().zip(0..) {
-        let op = Op::Graph(GraphOp::Matrix(MatrixOp {
-            columns: before[0].rank,
-            sums: roots.len() as u32,
-            rate,
-            step,
-        }));
-        let mut reads = vec![before[0].block(block)];
-        reads.extend(&roots);
-        reads.extend(before[1..known].iter().map(|table| table.block(block)));
-        let reads = reads.into_iter().map(Read::whole).collect();
-        let writes = now.iter().map(|table| table.block(block)).collect();
-        drafts.push((op.encode(), reads, writes, 1));
-        frees.extend(roots.into_iter().map(KeyRange::One));
-    }
-    (drafts, frees)
 }
 
 /// The cost of multiplying a block's rows with a small matrix.

@@ -8,7 +8,6 @@
 
 use super::settings::Settings;
 use crate::graph::batches::{Role, Schedule};
-use crate::graph::gcn::schedule::adam_of_matrices;
 use crate::graph::learnt::{BOTH, EMBEDDINGS, GRADIENTS, Learnt, MEANS, PARAMETERS, SQUARES};
 use crate::graph::ops::{
     AdamOp, Edges, FirstMatrixOp, FirstNumbers, GraphOp, LabelCheck, LabelsOp, Power, UnitBackOp,
@@ -286,7 +285,7 @@ impl Layout<'_> {
             let tables = [step - 1, step]
                 .map(|step| [CLASSES, CLASS_MEANS, CLASS_SQUARES].map(|id| table(id, step)));
             let roots = vec![vec![self.class_slopes(mode, step, labels).root()]];
-            let moving = adam_of_matrices(tables, roots, (settings.rate() as f32, step));
+            let moving = steps::adam_of_matrices(tables, roots, (settings.rate() as f32, step));
             drafts.extend(moving.0);
             frees.extend(moving.1);
         }
