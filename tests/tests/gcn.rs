@@ -401,7 +401,8 @@ impl Naive {
         } else {
             0.0
         };
-        let rates = [of_rows, of_weights, of_weights, rate, rate];
+        let of_maps = self.settings.map_rate();
+        let rates = [of_rows, of_weights, of_weights, of_maps, of_maps];
         for batch in 0..self.settings.epochs * count {
             let (loss, mut g) = self.gradient(&of, batch);
             if batch % count == 0 {

@@ -712,7 +712,7 @@ impl Layout<'_> {
                 let tables = [step - 1, step]
                     .map(|step| [MAPS, MAP_MEANS, MAP_SQUARES].map(|id| table(id, step)));
                 let root = self.map_slopes(mode, step, lines).root();
-                matrices.push((tables, vec![vec![root]], settings.rate()));
+                matrices.push((tables, vec![vec![root]], settings.map_rate()));
             }
         }
         for (tables, roots, rate) in matrices {

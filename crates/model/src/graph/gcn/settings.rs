@@ -159,15 +159,21 @@ impl Settings {
         self.learning().batches()
     }
 
-    /// The length of Adam's steps. One on the matrix of attributes moves all rows together, and at 0.05 led away from every optimum.
+    /// The length of Adam's steps. Where the matrix of attributes is all that moves, 0.05 led away from every optimum.
     pub fn rate(&self) -> f64 {
-        let most = if self.reads_attributes() {
-            0.01
-        } else {
-            f64::MAX
-        };
+        let most = if self.learns_rows() { f64::MAX } else { 0.01 };
         let learning = self.learning();
         learning.rate.unwrap_or(learning.rate().min(most))
+    }
+
+    /// The length of steps on the matrix of attributes. Beside rows of their own it moves many of them together, as matrices of layers do:
+    /// with steps as long as those of rows the objective of the bundled purchases rose in every second epoch.
+    pub fn map_rate(&self) -> f64 {
+        if self.learns_rows() {
+            self.weight_rate()
+        } else {
+            self.rate()
+        }
     }
 
     /// The length of steps on the matrices of layers, of which each moves all rows: a row comes as far by `rank` entries of one that
