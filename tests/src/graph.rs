@@ -168,32 +168,25 @@ impl Graph {
 
     /// Â of nodes, or its transpose.
     pub fn neighbours(&self, normalization: Normalization, nodes: &Nodes, back: bool) -> Nodes {
-        let power = |node: usize, mode| {
-            let halves = normalization.power(mode).0;
-            self.degrees[node].powf(f64::from(halves) / 2.0)
-        };
-        let power_of = |node: usize| {
-            let mode = if node < self.users.len() {
-                Mode::User
-            } else {
-                Mode::Product
-            };
-            power(node, mode)
-        };
+        let [made, read] = normalization.of_layers();
+        let (made, read) = if back { (read, made) } else { (made, read) };
+        let power = |node: usize, of: Power| self.degrees[node].powf(f64::from(of.0) / 2.0);
+        let weight_of = |at: usize, other: usize| power(at, made) * power(other, read);
         let mut out = vec![vec![0.0; nodes[0].len()]; nodes.len()];
         for &(user, product) in &self.pairs {
             let product = self.users.len() + product;
-            let by = power(user, Mode::User) * power(product, Mode::Product);
-            for k in 0..nodes[0].len() {
-                out[user][k] += by * nodes[product][k];
-                out[product][k] += by * nodes[user][k];
+            for (at, other) in [(user, product), (product, user)] {
+                let by = weight_of(at, other);
+                for k in 0..nodes[0].len() {
+                    out[at][k] += by * nodes[other][k];
+                }
             }
         }
         for &(from, to, weight) in &self.links {
             // A node of no degree is nothing, whatever leads to it.
             let sound = self.degrees[from] > 0.0 && self.degrees[to] > 0.0;
-            let by = weight * power_of(from) * power_of(to);
             let (at, other) = if back { (to, from) } else { (from, to) };
+            let by = weight * weight_of(at, other);
             for k in 0..nodes[0].len() {
                 out[at][k] += if sound { by * nodes[other][k] } else { 0.0 };
             }
@@ -202,7 +195,7 @@ impl Graph {
             for (node, row) in nodes.iter().enumerate() {
                 // The loop is all that a node of no degree has.
                 let sound = self.degrees[node] > 0.0;
-                let by = if sound { power_of(node).powi(2) } else { 1.0 };
+                let by = if sound { weight_of(node, node) } else { 1.0 };
                 out[node]
                     .iter_mut()
                     .zip(row)

@@ -754,7 +754,7 @@ pub const KEYS: &[Key] = &[
         &["none", "symmetric", "random-walk"],
         "none",
         "`spectral`, `lightgcn`, `gcn`: what the graph is divided by: nothing, the roots of the degrees on both \
-         sides (where the key is absent, `lightgcn` and `gcn`), or the degrees of users.",
+         sides (where the key is absent, `lightgcn` and `gcn`), or the degrees of users; of layers, of the rows that they make, which are means of their neighbours then.",
     ),
     Key {
         path: "model.self_loops",
@@ -762,7 +762,7 @@ pub const KEYS: &[Key] = &[
         default: Some("false"),
         flag: None,
         help: "`lightgcn`, `gcn`: whether every user and product has an edge to itself in the graph that layers go along, A + I, which counts \
-               in degrees, too. Not with \"random-walk\".",
+               in degrees, too.",
     },
     choice(
         "model.edges",

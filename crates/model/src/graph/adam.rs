@@ -71,7 +71,7 @@ pub fn adam(simd: Simd, op: &AdamOp, degrees: &[f64], sums: &[f32], moved: Moved
         let own = degrees.iter().map(|&degree| {
             let plain = Power(-op.power.0).of(degree) as f32;
             AdamRow {
-                by: op.share * plain,
+                by: op.share * Power(-op.of_gradients.0).of(degree) as f32,
                 held: (op.regularization * degree) as f32 * plain,
                 rate: op.rate * op.power.of(degree) as f32,
             }
@@ -110,6 +110,7 @@ mod tests {
             let op = AdamOp {
                 columns: 16,
                 power: Power(-1),
+                of_gradients: Power(-1),
                 share: 0.25,
                 rate: 0.01,
                 regularization: 0.002,

@@ -5,7 +5,7 @@
 //! f number by number. Backwards, with G the gradients by H' and D = G ⊙ f'(H'): P gets D Wᵀ and H gets D Sᵀ (tied: D Wᵀ, both), W gets
 //! Pᵀ D and S gets Hᵀ D (tied: (P + H)ᵀ D).
 //!
-//! Where rows have edges to themselves, P is what products bring and D̃⁻¹ H (of Â's two powers of a degree; H where there is none)
+//! Where rows have edges to themselves, P is what products bring and D̃⁻¹ H (H without a normalization, and of rows without a degree)
 //! with it, so H gets D̃⁻¹ D Wᵀ besides.
 //!
 //! Rows H that products read are kept times a power of their degrees. Rows of no degree, which no product reads, are kept as they are.
@@ -118,17 +118,12 @@ fn plain(power: Power, width: usize, degrees: &[f64], kept: &[f32]) -> Vec<f32> 
     rows
 }
 
-/// What an edge of a row to itself counts, where there are such: both powers of its degree.
-fn loop_of(power: Power, degree: f64) -> f32 {
-    Power(2 * power.0).or_one(degree)
-}
-
-/// Sums over neighbours with what comes along edges of rows to themselves.
+/// Sums over neighbours with what comes along edges of rows to themselves, which count a power of degrees.
 fn looped(power: Power, degrees: &[f64], sums: &[f32], plain: &[f32]) -> Vec<f32> {
     let (mut sums, width) = (sums.to_vec(), sums.len() / degrees.len().max(1));
     let rows = sums.chunks_exact_mut(width).zip(plain.chunks_exact(width));
     for ((sums, own), &degree) in rows.zip(degrees) {
-        let by = loop_of(power, degree);
+        let by = power.or_one(degree);
         sums.iter_mut().zip(own).for_each(|(sum, x)| *sum += by * x);
     }
     sums
@@ -168,7 +163,7 @@ pub fn forward(simd: Simd, op: &DenseOp, weights: &[f32], of: LayerRows<'_>, out
         .zip(of.degrees.par_chunks(SHARE_ROWS))
         .for_each(|(((out, sums), own), degrees)| {
             let mut own = plain(op.power, width, degrees, own);
-            let looped = op.loops.then(|| looped(op.power, degrees, sums, &own));
+            let looped = op.loops.map(|power| looped(power, degrees, sums, &own));
             let sums = looped.as_deref().unwrap_or(sums);
             match &matrices.parts[..] {
                 [tied] => {
@@ -239,7 +234,7 @@ pub fn through(simd: Simd, op: &DenseBackOp, degrees: &[f64], made: &[f32], grad
         });
 }
 
-/// What D gives to neighbours' sums, times the op's power of degrees, and to own rows.
+/// What D gives to neighbours' sums, times a power of degrees, and to own rows.
 ///
 /// # Panics
 /// Where lengths are not those of equally many rows, or of matrices of the op's.
@@ -266,16 +261,16 @@ pub fn back(
                 None => to_own.copy_from_slice(to_sums),
                 Some(selfs) => rotate(simd, width, selfs, slopes, to_own),
             }
-            if op.loops {
+            if let Some(power) = op.loops {
                 let rows = to_own
                     .chunks_exact_mut(width)
                     .zip(to_sums.chunks_exact(width));
                 for ((own, sums), &degree) in rows.zip(degrees) {
-                    let by = loop_of(op.power, degree);
+                    let by = power.or_one(degree);
                     own.iter_mut().zip(sums).for_each(|(x, g)| *x += by * g);
                 }
             }
-            op.power.keep(width, degrees, to_sums);
+            op.of_sums.keep(width, degrees, to_sums);
         });
     if let Some((share, by_mean)) = op.of_mean.zip(by_mean) {
         to_own
@@ -299,7 +294,7 @@ pub fn weight_sums(simd: Simd, op: &DenseBackOp, of: LayerRows<'_>, slopes: &[f3
         let (sums, slopes) = (&of.sums[floats.clone()], &slopes[floats.clone()]);
         let degrees = &of.degrees[rows];
         let mut own = plain(op.power, width, degrees, &of.own[floats]);
-        let looped = op.loops.then(|| looped(op.power, degrees, sums, &own));
+        let looped = op.loops.map(|power| looped(power, degrees, sums, &own));
         let sums = looped.as_deref().unwrap_or(sums);
         let (mut parts, mut chunk) = (vec![0.0; op.parts as usize * square], vec![0.0; square]);
         if op.parts == 1 {
@@ -372,6 +367,7 @@ pub fn step_matrix<'a>(
     let op = AdamOp {
         columns: op.columns,
         power: Power(0),
+        of_gradients: Power(0),
         share: 1.0,
         rate: op.rate,
         regularization: 0.0,

@@ -1,7 +1,6 @@
 //! What the adjacency of a graph is divided by.
 
 use super::ops::Power;
-use super::spectral::SettingsError;
 use serde::{Deserialize, Serialize};
 use tensor::Mode;
 
@@ -27,35 +26,13 @@ impl Normalization {
         }
     }
 
-    /// Whether it says what becomes of edges of rows to themselves, where there are some.
-    ///
-    /// # Errors
-    /// Where it does not.
-    pub fn check_loops(self, loops: bool) -> Result<(), SettingsError> {
-        if !loops || self != Normalization::RandomWalk {
-            return Ok(());
+    /// By which powers of degrees the layers of a graph convolution divide, whose Â goes from rows to rows of either mode: that of the row
+    /// that is made, and that of those that are read. Of a random walk every row is the mean of its neighbours: Â = D⁻¹ A.
+    pub fn of_layers(self) -> [Power; 2] {
+        match self {
+            Normalization::None => [Power(0); 2],
+            Normalization::Symmetric => [Power(-1); 2],
+            Normalization::RandomWalk => [Power(-2), Power(0)],
         }
-        let problem = "is on, and `normalization` = \"random-walk\" divides interactions by the degrees of users alone and says nothing of \
-                       edges of rows to themselves: use \"symmetric\" or \"none\", or remove the key";
-        Err(SettingsError {
-            key: "self_loops",
-            problem: problem.to_owned(),
-        })
-    }
-
-    /// Whether it says what becomes of edges between rows of a mode, where there are some.
-    ///
-    /// # Errors
-    /// Where it does not.
-    pub fn check(self, linked: bool) -> Result<(), SettingsError> {
-        if !linked || self != Normalization::RandomWalk {
-            return Ok(());
-        }
-        let problem = "is \"random-walk\", which divides interactions by the degrees of users alone and says nothing of edges \
-                       between rows of a mode: give \"symmetric\" or \"none\", or an edge weight of 0";
-        Err(SettingsError {
-            key: "normalization",
-            problem: problem.to_owned(),
-        })
     }
 }

@@ -395,8 +395,10 @@ pub struct HeadOp {
 pub struct AdamOp {
     /// Columns.
     pub columns: u32,
-    /// What of degrees parameters are multiplied by as they are kept; gradients come with the same.
+    /// What of degrees parameters are multiplied by as they are kept.
     pub power: Power,
+    /// And gradients, as they come.
+    pub of_gradients: Power,
     /// What gradients are multiplied by besides.
     pub share: f32,
     /// The length of a step.
@@ -431,8 +433,8 @@ pub struct DenseOp {
     pub power: Power,
     /// And those that are written.
     pub stored: Power,
-    /// Whether rows have edges to themselves, which sums do not know of yet.
-    pub loops: bool,
+    /// What of degrees an edge of a row to itself counts, where there are such, which sums do not know of yet.
+    pub loops: Option<Power>,
     /// What of the layer is dropped.
     pub dropout: Option<Dropout>,
 }
@@ -462,12 +464,14 @@ pub struct DenseBackOp {
     pub parts: u32,
     /// What of degrees the rows of layers are multiplied by as they are kept.
     pub power: Power,
+    /// And gradients by sums.
+    pub of_sums: Power,
     /// What gradients by the layer are multiplied by.
     pub share: f32,
     /// What of the gradients by a mean of layers goes to own rows.
     pub of_mean: Option<f32>,
-    /// Whether rows have edges to themselves, along which they get gradients by sums.
-    pub loops: bool,
+    /// What of degrees an edge of a row to itself counts, along which it gets gradients by sums.
+    pub loops: Option<Power>,
     /// What of the layer was dropped.
     pub dropout: Option<Dropout>,
 }

@@ -552,12 +552,6 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         let sentence = "`model.layers` is 0: a graph convolution has 1 to 4, use \"lightgcn\" or \"als\" for factors without layers";
         faults.push(merged.origin("model.layers"), sentence);
     }
-    let walks = merged.text("model.normalization") == Some("random-walk");
-    if layered && merged.flag("model.self_loops") && walks {
-        let sentence = "`model.self_loops` is not known with `normalization` = \"random-walk\", which divides by the degrees of users alone: \
-                        use \"symmetric\" or \"none\", or remove the key";
-        faults.push(merged.origin("model.self_loops"), sentence);
-    }
     let one = merged.count("model.layers").unwrap_or(1) == 1;
     let drops = merged.real("model.dropout").unwrap_or_default() > 0.0;
     if kind == ModelKind::Gcn && drops && one {

@@ -174,13 +174,6 @@ fn every_kind_has_its_own_keys() {
          j:11:8: `model.loss` = \"all-pairs\" is not known with the kind \"sgd\": use one of descent",
     );
     check(
-        &format!(
-            "{GOOD}[model]\nkind = \"gcn\"\nself_loops = true\nnormalization = \"random-walk\"\n"
-        ),
-        "j:11:14: `model.self_loops` is not known with `normalization` = \"random-walk\", which divides by the degrees of users alone: \
-         use \"symmetric\" or \"none\", or remove the key",
-    );
-    check(
         &format!("{GOOD}[model]\nkind = \"gcn\"\ndropout = 0.3\n"),
         "j:11:11: `model.dropout` is between layers, and there is one: give `layers` 2 or more, or remove the key",
     );

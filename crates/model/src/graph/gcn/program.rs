@@ -53,11 +53,6 @@ impl Gcn {
                 problem: problem.to_owned(),
             });
         }
-        let linked = [Mode::User, Mode::Product].map(|mode| {
-            let weight = settings.edge_weight(mode);
-            input.graph.linked(mode, weight).is_some()
-        });
-        settings.normalization.check(linked.contains(&true))?;
         Ok(Epochs::of(InBatches::of(Convolution { settings, input })))
     }
 }

@@ -1,8 +1,8 @@
 //! The steps of graph convolution as values: which task reads and writes which keys, and when keys are freed.
 //!
-//! With a the power of degrees on a side (−½ for symmetric), layers below the last are kept times Dᵃ, so products gather rows without
+//! With Â = Dᵃ A Dᵇ (a = b = −½ for symmetric), layers below the last are kept times Dᵇ, so products gather rows without
 //! weights; a product is scaled by Dᵃ of its own rows and stays as it is. Backwards, gradients by layers and by own rows stay as they
-//! are, those by sums over neighbours are kept times Dᵃ, for the product that brings them to the other side. Users and products go
+//! are, those by sums over neighbours are kept times Dᵃ, for the product that brings them to the other side, times Dᵇ. Users and products go
 //! through a layer in the same step. All that layers made is kept until their gradients are made, spilled where memory is short.
 //!
 //! With dropout every step goes through layers of its own, of which numbers are dropped, in tables beside the model's; what is scored
@@ -351,7 +351,7 @@ impl Layout<'_> {
         let Some([to, ..]) = self.rows_learnt(mode, 0) else {
             return Vec::new();
         };
-        let power = self.settings.kept_power(mode);
+        let power = self.settings.kept_power();
         let deviation = self.settings.init_scale / f64::from(self.settings.rank).sqrt();
         let of_block = |block| vec![to.block(block)];
         self.learnt()
@@ -403,10 +403,16 @@ impl Layout<'_> {
     ) {
         let (mut drafts, mut linked): (Vec<Draft>, Vec<Draft>) = (Vec::new(), Vec::new());
         let mut frees = Vec::new();
+        // Â backwards is its transpose.
+        let divided = if back {
+            self.settings.read_power()
+        } else {
+            self.settings.made_power()
+        };
         for (at, mode) in BOTH.into_iter().enumerate() {
             let (mut to, others) = (&to[at], &from[1 - at]);
             let (base, degrees) = (base.map(|base| &base[at]), self.learnt().degrees(mode));
-            let (mut power, made) = (onto(mode), self.settings.power(mode));
+            let (mut power, made) = (onto(mode), divided);
             let between = self.input.table(
                 self.in_pass(NEIGHBOURS),
                 mode,
@@ -508,7 +514,7 @@ impl Layout<'_> {
                 .map_or_else(Vec::new, |(of, _)| Columns::of(of)),
             words: self.readings(mode),
             learns_rows: learnt.is_some(),
-            power: self.settings.power(mode),
+            power: self.settings.read_power(),
         }))
         .encode();
         let (to, degrees) = (self.layer(mode, step, 0), self.learnt().degrees(mode));
@@ -531,7 +537,7 @@ impl Layout<'_> {
         let op = Op::Graph(GraphOp::Mean(MeanOp {
             columns: self.settings.rank,
             layers: layers.len() as u32,
-            power: self.settings.power(mode),
+            power: self.settings.read_power(),
         }))
         .encode();
         let (to, degrees) = (self.scored(mode, step), self.learnt().degrees(mode));
@@ -548,13 +554,13 @@ impl Layout<'_> {
     /// The tasks that make a layer of its sums.
     fn dense(&self, mode: Mode, step: u32, layer: u32) -> impl Iterator<Item = Draft> {
         let last = layer + 1 == self.settings.layers;
-        let power = self.settings.power(mode);
+        let power = self.settings.read_power();
         let op = DenseOp {
             columns: self.settings.rank,
             activation: self.settings.activation(layer),
             power,
             stored: if last { Power(0) } else { power },
-            loops: self.settings.self_loops,
+            loops: self.settings.loops(),
             dropout: None,
         };
         let sums = self.of_layer(SUMS, mode, step, layer);
@@ -600,10 +606,11 @@ impl Layout<'_> {
                 columns: self.settings.rank,
                 activation,
                 parts: self.settings.parts(),
-                power: self.settings.power(mode),
+                power: self.settings.read_power(),
+                of_sums: self.settings.made_power(),
                 share: share.filter(|_| layer + 1 == top).unwrap_or(1.0),
                 of_mean: share,
-                loops: self.settings.self_loops,
+                loops: self.settings.loops(),
                 dropout: None,
             };
             let sums = self.of_layer(SUMS, mode, step - 1, layer);
@@ -645,9 +652,9 @@ impl Layout<'_> {
         }
         let below = BOTH.map(|mode| self.of_layer(GRADIENTS, mode, step, layer));
         // Learnt rows are kept times a power of degrees where they are the first layer, and so are their gradients.
-        let power = |mode| {
+        let power = |_| {
             if layer == 0 {
-                self.settings.kept_power(mode)
+                self.settings.kept_power()
             } else {
                 Power(0)
             }
@@ -674,7 +681,8 @@ impl Layout<'_> {
             };
             let op = AdamOp {
                 columns: settings.rank,
-                power: settings.kept_power(mode),
+                power: settings.kept_power(),
+                of_gradients: settings.kept_power(),
                 share: 1.0,
                 rate: settings.rate() as f32,
                 regularization: settings.regularization / f64::from(settings.batches()),

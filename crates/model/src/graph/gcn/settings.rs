@@ -243,17 +243,28 @@ impl Settings {
         self.features != Features::Embeddings
     }
 
-    /// The power of degrees by which products divide on a side.
-    pub fn power(&self, mode: Mode) -> Power {
-        self.normalization.power(mode)
+    /// The power of degrees by which the rows that products read are multiplied.
+    pub fn read_power(&self) -> Power {
+        self.normalization.of_layers()[1]
+    }
+
+    /// That by which their sums are.
+    pub fn made_power(&self) -> Power {
+        self.normalization.of_layers()[0]
+    }
+
+    /// What of degrees an edge of a row to itself counts, where there are such.
+    pub fn loops(&self) -> Option<Power> {
+        let [made, read] = self.normalization.of_layers();
+        self.self_loops.then_some(Power(made.0 + read.0))
     }
 
     /// The power of degrees by which learnt rows are multiplied as they are kept: that of the first layer, where they are it.
-    pub fn kept_power(&self, mode: Mode) -> Power {
+    pub fn kept_power(&self) -> Power {
         if self.reads_attributes() {
             Power(0)
         } else {
-            self.power(mode)
+            self.read_power()
         }
     }
 
@@ -262,7 +273,6 @@ impl Settings {
     /// # Errors
     /// The first that cannot be honoured.
     pub fn check(&self) -> Result<(), SettingsError> {
-        self.normalization.check_loops(self.self_loops)?;
         let refuse = |problem: String| {
             Err(SettingsError {
                 key: "dropout",
@@ -312,10 +322,6 @@ mod tests {
         assert_eq!(key(|s| s.dropout = 0.5), Some("dropout"));
         assert_eq!(key(|s| (s.dropout, s.layers) = (0.5, 2)), None);
         assert_eq!(key(|s| (s.dropout, s.layers) = (1.0, 2)), Some("dropout"));
-        let walking = |s: &mut Settings| {
-            (s.normalization, s.self_loops) = (Normalization::RandomWalk, true);
-        };
-        assert_eq!(key(walking), Some("self_loops"));
         assert_eq!(key(|s| s.negatives = Some(101)), Some("negatives"));
         let positives = |s: &mut Settings| (s.loss, s.negatives) = (HeadName::Logistic, Some(0));
         assert_eq!(key(positives), Some("negatives"));

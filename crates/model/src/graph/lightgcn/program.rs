@@ -6,7 +6,6 @@ use crate::graph::batches::{Batched, InBatches, Pace, Schedule};
 use crate::graph::spectral::SettingsError;
 use crate::graph::steps::Input;
 use crate::training::Epochs;
-use tensor::Mode;
 
 /// What LightGCN does with an epoch.
 pub struct Propagation {
@@ -24,12 +23,6 @@ impl LightGcn {
     /// Settings that cannot be honoured.
     pub fn new(settings: Settings, input: Input) -> Result<Self, SettingsError> {
         settings.check()?;
-        let layout = Layout {
-            settings: &settings,
-            input: &input,
-        };
-        let linked = [Mode::User, Mode::Product].map(|mode| layout.edges(mode).is_some());
-        settings.normalization.check(linked.contains(&true))?;
         Ok(Epochs::of(InBatches::of(Propagation { settings, input })))
     }
 }

@@ -1,9 +1,9 @@
 //! The steps of LightGCN as values: which task reads and writes which keys, and when keys are freed.
 //!
-//! With a the power of degrees on a side (−½ for symmetric), everything that layers read is kept times Dᵃ: parameters x̃ = Dᵃ X,
-//! gradients and sums. Then a layer is s ← x̃ + D²ᵃ R s, whose interactions are gathered without weights, and the last is brought
-//! back, E = D⁻ᵃ s / (L + 1). Users and products go through a layer in the same step. Where rows of a mode have edges S among
-//! one another, w D²ᵃ S s is added onto x̃ in a step before it. Where rows have edges to themselves, s is added to R s.
+//! With Â = Dᵃ A Dᵇ (a = b = −½ for symmetric), everything that layers read is kept times Dᵇ: parameters x̃ = Dᵇ X and
+//! sums. Then a layer is s ← x̃ + Dᵃ⁺ᵇ R s, whose interactions are gathered without weights, and the last is brought
+//! back, E = D⁻ᵇ s / (L + 1). Backwards, where Â is its transpose, gradients are kept times Dᵃ. Users and products go through a layer in the same step. Where rows of a mode have edges S among
+//! one another, w Dᵃ⁺ᵇ S s is added onto x̃ in a step before it. Where rows have edges to themselves, s is added to R s.
 //!
 //! **Invariant:** every name here follows from the number of the step of Adam, and that from epoch and batch, so a replay makes the
 //! same steps.
@@ -61,7 +61,7 @@ impl Schedule for Layout<'_> {
         let deviation = settings.init_scale / f64::from(settings.rank).sqrt();
         let drafts = BOTH.into_iter().zip(&given).flat_map(|(mode, given)| {
             let to = self.after(PARAMETERS, mode, 0);
-            let of = (deviation, settings.power(mode), 0);
+            let of = (deviation, settings.powers()[1], 0);
             let of_block = |block| self.parameters(mode, 0, block);
             self.learnt().first_rows(&to, of, given.as_ref(), of_block)
         });
@@ -136,7 +136,7 @@ impl Layout<'_> {
     }
 
     /// The edges between rows of a mode, where they count.
-    pub fn edges(&self, mode: Mode) -> Option<&ModeEdges> {
+    fn edges(&self, mode: Mode) -> Option<&ModeEdges> {
         self.input.linked(mode, self.settings.edge_weight(mode))
     }
 
@@ -174,7 +174,7 @@ impl Layout<'_> {
     /// The gradients by the embeddings that the step before made.
     fn head(&self, stage: &mut Stage, (epoch, batch): (u32, u32), step: u32) {
         let gradients = BOTH.map(|mode| self.after(GRADIENTS, mode, step));
-        let powers = BOTH.map(|mode| self.settings.power(mode));
+        let powers = [self.settings.powers()[0]; 2];
         let head = self.learnt().head((epoch, batch), step, gradients, powers);
         let mut frees = Vec::new();
         if self.settings.layers > 0 {
@@ -196,22 +196,22 @@ impl Layout<'_> {
         writes: impl Fn(Mode, u32) -> Vec<ObjectKey>,
     ) {
         let (base, frees) = self.neighbours(stage, number, (from, base));
+        let [made, read] = self.settings.powers();
         let mut drafts: Vec<Draft> = Vec::new();
         for (at, mode) in BOTH.into_iter().enumerate() {
             let (base, others) = (&base[at], &from[1 - at]);
-            let power = self.settings.power(mode);
             let op = ProductOp {
                 rows: base.grid.clone(),
                 others: others.grid.clone(),
                 columns: self.settings.rank,
                 edges: self.settings.edges,
                 scales: Scales {
-                    made: Power(2 * power.0),
+                    made: Power(made.0 + read.0),
                     stored: Power(0),
                 },
                 onto: Some(if last {
                     Onto {
-                        power: Power(-power.0),
+                        power: Power(-read.0),
                         by: self.share(),
                         share: 1.0,
                     }
@@ -252,7 +252,8 @@ impl Layout<'_> {
                 share: self.settings.edge_weight(mode) as f32,
                 ..ONTO
             };
-            let scaled = (Power(2 * self.settings.power(mode).0), added);
+            let [made, read] = self.settings.powers();
+            let scaled = (Power(made.0 + read.0), added);
             let of = Factors {
                 others: &from[at],
                 degrees: &self.learnt().degrees(mode),
@@ -328,7 +329,8 @@ impl Layout<'_> {
         for mode in BOTH {
             let op = AdamOp {
                 columns: settings.rank,
-                power: settings.power(mode),
+                power: settings.powers()[1],
+                of_gradients: settings.powers()[0],
                 share: self.share(),
                 rate: settings.rate() as f32,
                 regularization: settings.regularization / f64::from(settings.batches()),

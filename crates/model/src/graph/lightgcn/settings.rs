@@ -109,12 +109,12 @@ impl Settings {
         self.learning().head()
     }
 
-    /// The power of degrees by which parameters and gradients are multiplied as they are kept.
-    pub fn power(&self, mode: Mode) -> Power {
+    /// The powers of degrees by which the rows that layers make are divided, and those that they read.
+    pub fn powers(&self) -> [Power; 2] {
         if self.layers == 0 {
-            Power(0)
+            [Power(0); 2]
         } else {
-            self.normalization.power(mode)
+            self.normalization.of_layers()
         }
     }
 
@@ -132,7 +132,6 @@ impl Settings {
     /// # Errors
     /// The first that cannot be honoured.
     pub fn check(&self) -> Result<(), SettingsError> {
-        self.normalization.check_loops(self.self_loops)?;
         let counts = [("layers", self.layers, 0, LAYERS_MAX)];
         let reals = [
             ("regularization", self.regularization),
@@ -167,10 +166,6 @@ mod tests {
         assert_eq!(key(|s| s.rate = Some(f64::INFINITY)), Some("rate"));
         assert_eq!(key(|s| s.regularization = f64::NAN), Some("regularization"));
         assert_eq!(key(|s| s.tolerance = 1.0), Some("tolerance"));
-        let walking = |s: &mut Settings| {
-            (s.normalization, s.self_loops) = (Normalization::RandomWalk, true);
-        };
-        assert_eq!(key(walking), Some("self_loops"));
         assert_eq!(key(|s| s.negatives = Some(101)), Some("negatives"));
         let positives = |s: &mut Settings| (s.loss, s.negatives) = (HeadName::Logistic, Some(0));
         assert_eq!(key(positives), Some("negatives"));

@@ -267,6 +267,7 @@ impl Layout<'_> {
             let op = AdamOp {
                 columns: settings.columns(),
                 power: Power(0),
+                of_gradients: Power(0),
                 share: 1.0,
                 rate: settings.rate() as f32,
                 regularization: 0.0,
