@@ -684,7 +684,7 @@ pub const KEYS: &[Key] = &[
         1e-12,
         1e6,
         None,
-        "`sgd`, `line`, `lightgcn`, `gcn`, `ucmf`: the length of a step. Absent: 0.1; of the graph's and of `ucmf`, whose steps are Adam's, 0.05 for `all-pairs` and `squared`, and 0.01 for `bpr`, `logistic` and where `gcn` reads attributes.",
+        "`sgd`, `line`, `lightgcn`, `gcn`, `ucmf`: the length of a step. Absent: 0.1; of the graph's and of `ucmf`, whose steps are Adam's, 0.05 for `all-pairs` and `squared`, and 0.01 for `bpr`, `logistic` and where `gcn` reads attributes alone.",
     ),
     real(
         "model.decay",
