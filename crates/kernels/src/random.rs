@@ -318,10 +318,7 @@ mod tests {
             assert!((exp(x) / x.exp() - 1.0).abs() <= 4e-16, "{x}");
             let turns = f64::from(i) * 1e-3;
             let reduced = (turns - turns.round()) * std::f64::consts::TAU;
-            assert!(
-                (cos_turns(turns) - reduced.cos()).abs() <= 1e-13,
-                "{turns}"
-            );
+            assert!((cos_turns(turns) - reduced.cos()).abs() <= 1e-13, "{turns}");
         }
         assert_eq!((exp(0.0), cos_turns(0.0)), (1.0, 1.0));
     }

@@ -5,6 +5,7 @@
 
 mod attributes;
 mod edges;
+mod generate;
 mod labels;
 mod model;
 pub(crate) mod stopping;
@@ -53,6 +54,7 @@ pub fn settings(merged: &Merged, needs: Needs, mut faults: Faults) -> Result<Set
     let output = output(merged, needs, &mut faults);
     apart(merged, (&input, &split, &model), &output, &mut faults);
     let evaluate = evaluate(merged);
+    let generate = generate::generate(merged, &mut faults);
     let run = run(merged, &mut faults);
     faults.into_result()?;
     Ok(Settings {
@@ -61,6 +63,7 @@ pub fn settings(merged: &Merged, needs: Needs, mut faults: Faults) -> Result<Set
         model,
         output,
         evaluate,
+        generate,
         run,
     })
 }

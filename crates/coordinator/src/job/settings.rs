@@ -611,6 +611,21 @@ impl Run {
     }
 }
 
+/// `[generate]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Generate {
+    /// What is drawn.
+    pub world: model::generate::Settings,
+    /// Whether ids are names.
+    pub text_ids: bool,
+    /// The first day, from 1970-01-01.
+    pub first_day: i32,
+    /// Whether every day has a folder.
+    pub by_day: bool,
+    /// About so many.
+    pub rows_per_file: u64,
+}
+
 /// All settings of one invocation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Settings {
@@ -624,6 +639,8 @@ pub struct Settings {
     pub output: Output,
     /// `[evaluate]`.
     pub evaluate: Evaluate,
+    /// `[generate]`.
+    pub generate: Generate,
     /// `[run]`.
     pub run: Run,
 }

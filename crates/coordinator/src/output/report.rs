@@ -45,6 +45,8 @@ pub enum VerbOutput {
     Tune(TuneReport),
     /// `verify`.
     Verify(VerifyReport),
+    /// `generate`.
+    Generate(GenerateReport),
     /// `config`.
     Config {
         /// Every setting.
@@ -346,6 +348,25 @@ pub struct VerifyReport {
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+/// What was generated.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GenerateReport {
+    /// Rows of interactions.
+    pub rows: u64,
+    /// Parquet files, those of the truth included.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// BLAKE3 over their names and digests, in order.
+    pub digest: String,
+    /// The folder.
+    pub folder: PathBuf,
+    /// The job file in it.
+    pub job: PathBuf,
+    /// Whether it was there already.
+    pub reused: bool,
 }
 
 #[cfg(test)]

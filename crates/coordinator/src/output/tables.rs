@@ -29,6 +29,18 @@ pub fn show(output: &VerbOutput) -> String {
             HumanCount(verify.objects),
             ByteSize(verify.bytes)
         ),
+        VerbOutput::Generate(made) => {
+            let there = if made.reused { " (there already)" } else { "" };
+            format!(
+                "{} rows in {} files, {}{there}: {}\ndigest {}\ntry: coordinator run {}",
+                HumanCount(made.rows),
+                HumanCount(made.files),
+                ByteSize(made.bytes),
+                made.folder.display(),
+                made.digest,
+                made.job.display()
+            )
+        }
         VerbOutput::Config { settings } => {
             let mut table = table(["setting", "value", "from"]);
             for setting in settings {

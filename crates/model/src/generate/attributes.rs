@@ -65,7 +65,13 @@ impl World {
         let factors = (department..settings.rank).step_by(settings.departments as usize);
         let weight = |factor: u32| affinity(settings, factor, place);
         factors
-            .reduce(|best, factor| if weight(factor) > weight(best) { factor } else { best })
+            .reduce(|best, factor| {
+                if weight(factor) > weight(best) {
+                    factor
+                } else {
+                    best
+                }
+            })
             .unwrap_or(department)
     }
 }
@@ -103,17 +109,38 @@ mod tests {
     #[test]
     fn attributes_tell_as_much_as_asked_for() {
         for (attributes, right) in [(0.0, 1.0 / 3.0), (0.6, 0.6 + 0.4 / 3.0), (1.0, 1.0)] {
-            let settings = Settings { users: 9000, products: 9000, attributes, ..small() };
+            let settings = Settings {
+                users: 9000,
+                products: 9000,
+                attributes,
+                ..small()
+            };
             let world = World::new(settings);
             let users: Vec<_> = (0..9000).map(|user| world.user_attributes(user)).collect();
-            let products: Vec<_> = (0..9000).map(|place| world.product_attributes(place)).collect();
-            let users_right = users.iter().zip(0..).filter(|(known, user)| known.segment == user % 6 % 3);
-            let products_right = products.iter().zip(0..).filter(|(known, place)| known.department == place % 3);
+            let products: Vec<_> = (0..9000)
+                .map(|place| world.product_attributes(place))
+                .collect();
+            let users_right = users
+                .iter()
+                .zip(0..)
+                .filter(|(known, user)| known.segment == user % 6 % 3);
+            let products_right = products
+                .iter()
+                .zip(0..)
+                .filter(|(known, place)| known.department == place % 3);
             for count in [users_right.count(), products_right.count()] {
                 assert!((count as f64 / 9000.0 - right).abs() < 0.03, "{count}");
             }
-            assert!(users.iter().all(|known| (18..=95).contains(&known.age) && known.region < 12));
-            assert!(products.iter().all(|known| known.price > 0.0 && known.brand < 48));
+            assert!(
+                users
+                    .iter()
+                    .all(|known| (18..=95).contains(&known.age) && known.region < 12)
+            );
+            assert!(
+                products
+                    .iter()
+                    .all(|known| known.price > 0.0 && known.brand < 48)
+            );
             let homes: Vec<f64> = (0..9000).map(|user| f64::from(user % 6)).collect();
             let ages: Vec<f64> = users.iter().map(|known| f64::from(known.age)).collect();
             assert!((correlation(&homes, &ages) - attributes).abs() < 0.05);

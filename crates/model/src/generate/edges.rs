@@ -1,8 +1,8 @@
 //! Edges between users: between those of one first interest, at random, and from followers to influencers who alone reach them.
 
+use super::purpose;
 use super::users::home;
 use super::world::World;
-use super::purpose;
 use kernels::Random;
 
 /// Edges as columns of ids. Reused from part to part.
@@ -70,9 +70,13 @@ mod tests {
 
     #[test]
     fn friends_are_alike_and_followers_know_only_their_influencer() {
-        let settings = Settings { users: 3000, ..small() };
+        let settings = Settings {
+            users: 3000,
+            ..small()
+        };
         let world = World::new(settings);
-        let places: BTreeMap<u32, u32> = (0..3000).map(|user| (world.user_id(user), user)).collect();
+        let places: BTreeMap<u32, u32> =
+            (0..3000).map(|user| (world.user_id(user), user)).collect();
         let (mut edges, mut cut) = (Edges::default(), Edges::default());
         edges.fill(&world, 0..3000);
         let mut joined = Edges::default();
@@ -82,14 +86,25 @@ mod tests {
             joined.to.extend(&cut.to);
         }
         assert_eq!((&joined.from, &joined.to), (&edges.from, &edges.to));
-        let pairs: Vec<(u32, u32)> = edges.from.iter().zip(&edges.to).map(|(from, to)| (places[from], places[to])).collect();
+        let pairs: Vec<(u32, u32)> = edges
+            .from
+            .iter()
+            .zip(&edges.to)
+            .map(|(from, to)| (places[from], places[to]))
+            .collect();
         // Influencers are 0 and 1, their followers 2 to 11.
         for follower in 2..12 {
-            let of: Vec<_> = pairs.iter().filter(|(from, to)| *from == follower || *to == follower).collect();
+            let of: Vec<_> = pairs
+                .iter()
+                .filter(|(from, to)| *from == follower || *to == follower)
+                .collect();
             assert_eq!(of, [&(follower, (follower - 2) / 5)]);
         }
         let ordinary: Vec<_> = pairs.iter().filter(|(from, _)| *from >= 12).collect();
-        let alike = ordinary.iter().filter(|(from, to)| from % 6 == to % 6).count() as f64;
+        let alike = ordinary
+            .iter()
+            .filter(|(from, to)| from % 6 == to % 6)
+            .count() as f64;
         let mean = ordinary.len() as f64 / 2988.0;
         assert!((mean - 4.0).abs() < 0.2, "{mean}");
         assert!((alike / ordinary.len() as f64 - (0.8 + 0.2 / 6.0)).abs() < 0.03);

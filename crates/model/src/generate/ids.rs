@@ -61,6 +61,11 @@ mod tests {
             assert!(ids.into_iter().eq(0..count), "{count}");
         }
         let largest = Scramble::new(5, 1, u32::MAX);
-        assert!([0, 1, u32::MAX - 1].map(|place| largest.id(place)).iter().all(|&id| id < u32::MAX));
+        assert!(
+            [0, 1, u32::MAX - 1]
+                .map(|place| largest.id(place))
+                .iter()
+                .all(|&id| id < u32::MAX)
+        );
     }
 }

@@ -155,7 +155,11 @@ fn product(
     }
     match source {
         Source::Interest { late, slot } => {
-            let of = if late { &interests.late } else { &interests.early };
+            let of = if late {
+                &interests.late
+            } else {
+                &interests.early
+            };
             let factor = of[slot as usize];
             let member = draw(world.products_of(Some(factor)), word);
             let place = settings.department(factor) + member * settings.departments;
@@ -174,9 +178,9 @@ fn one_word(word: u32, slots: &[Noise]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generate::Settings;
     use crate::generate::settings::tests::small;
     use crate::generate::world::Totals;
-    use crate::generate::Settings;
 
     fn all(settings: &Settings, part_rows: u64) -> Rows {
         let world = World::new(settings.clone());
@@ -197,7 +201,10 @@ mod tests {
     fn sorted(rows: &Rows) -> Vec<(u32, u32, u16, u8)> {
         let beside = rows.days.iter().zip(&rows.quantities);
         let ids = rows.users.iter().zip(&rows.products);
-        let mut all: Vec<_> = ids.zip(beside).map(|((u, p), (d, q))| (*u, *p, *d, *q)).collect();
+        let mut all: Vec<_> = ids
+            .zip(beside)
+            .map(|((u, p), (d, q))| (*u, *p, *d, *q))
+            .collect();
         all.sort_unstable();
         all
     }
@@ -207,13 +214,24 @@ mod tests {
         let settings = small();
         let whole = all(&settings, 1 << 20);
         assert_eq!(whole.users.len(), 5000);
-        assert!(whole.quantities.iter().all(|quantity| (1..=3).contains(quantity)));
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        assert!(
+            whole
+                .quantities
+                .iter()
+                .all(|quantity| (1..=3).contains(quantity))
+        );
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(3)
+            .build()
+            .unwrap();
         for part_rows in [1, 300, 2000] {
             let cut = pool.install(|| all(&settings, part_rows));
             assert_eq!(sorted(&cut), sorted(&whole));
         }
-        let other = Settings { seed: 12, ..settings };
+        let other = Settings {
+            seed: 12,
+            ..settings
+        };
         assert_ne!(sorted(&all(&other, 1 << 20)), sorted(&whole));
     }
 
@@ -230,9 +248,12 @@ mod tests {
             let days = week * 7..week * 7 + 7;
             days.map(|day| f64::from(laws[day * rank + factor])).sum()
         };
-        let place_of: std::collections::BTreeMap<u32, usize> =
-            (0..settings.products).map(|place| (world.product_id(place), place as usize)).collect();
-        let weights: Vec<f64> = (0..settings.interests).map(|i| 1.0 / f64::from(i + 1)).collect();
+        let place_of: std::collections::BTreeMap<u32, usize> = (0..settings.products)
+            .map(|place| (world.product_id(place), place as usize))
+            .collect();
+        let weights: Vec<f64> = (0..settings.interests)
+            .map(|i| 1.0 / f64::from(i + 1))
+            .collect();
         let total: f64 = weights.iter().sum();
         let (mut statistic, mut cells) = (0.0, 0);
         for (user, count) in activity.counts(0) {
@@ -273,7 +294,10 @@ mod tests {
         // Mean 1 a cell with variance 2; repeats make rows alike, and the figure larger.
         let mean = statistic / f64::from(cells);
         let spread = (2.0 / f64::from(cells)).sqrt();
-        assert!(cells > 300 && (mean - 1.0).abs() < 5.0 * spread, "{mean} over {cells} cells");
+        assert!(
+            cells > 300 && (mean - 1.0).abs() < 5.0 * spread,
+            "{mean} over {cells} cells"
+        );
     }
 
     #[test]
@@ -289,10 +313,25 @@ mod tests {
             ..small()
         };
         fits(&plain);
-        fits(&Settings { season: 1.5, ..plain.clone() });
-        fits(&Settings { drift: 1.0, season: 0.7, ..plain.clone() });
-        fits(&Settings { popularity: 1.0, ..plain.clone() });
-        fits(&Settings { popularity: 0.0, interests: 1, departments: 1, ..plain });
+        fits(&Settings {
+            season: 1.5,
+            ..plain.clone()
+        });
+        fits(&Settings {
+            drift: 1.0,
+            season: 0.7,
+            ..plain.clone()
+        });
+        fits(&Settings {
+            popularity: 1.0,
+            ..plain.clone()
+        });
+        fits(&Settings {
+            popularity: 0.0,
+            interests: 1,
+            departments: 1,
+            ..plain
+        });
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What a world is made of, checked together.
 
+use serde::Serialize;
+
 /// What to generate. Shares are from 0 to 1.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Settings {
     /// Users, those without a purchase included.
     pub users: u32,

@@ -148,7 +148,12 @@ mod tests {
 
     #[test]
     fn rows_are_exactly_as_many_as_asked_for_and_log_normal() {
-        for (users, interactions, rows) in [(60, 5000, 500), (7, 3, 1), (1, 10, 4), (5000, 500_000, 9999)] {
+        for (users, interactions, rows) in [
+            (60, 5000, 500),
+            (7, 3, 1),
+            (1, 10, 4),
+            (5000, 500_000, 9999),
+        ] {
             let settings = Settings {
                 users,
                 interactions,
@@ -160,13 +165,19 @@ mod tests {
                 .flat_map(|part| activity.counts(part).collect::<Vec<_>>())
                 .collect();
             assert!(counts.iter().map(|(user, _)| *user).eq(0..users));
-            assert_eq!(counts.iter().map(|(_, rows)| rows).sum::<u64>(), interactions);
+            assert_eq!(
+                counts.iter().map(|(_, rows)| rows).sum::<u64>(),
+                interactions
+            );
             for part in 0..activity.parts() {
                 let of_part: u64 = activity.counts(part).map(|(_, rows)| rows).sum();
                 assert_eq!(of_part, activity.rows_of(part));
             }
             if users == 5000 {
-                let logs: Vec<f64> = counts.iter().map(|(_, rows)| ((*rows).max(1) as f64).ln()).collect();
+                let logs: Vec<f64> = counts
+                    .iter()
+                    .map(|(_, rows)| ((*rows).max(1) as f64).ln())
+                    .collect();
                 let mean = logs.iter().sum::<f64>() / 5000.0;
                 let spread = logs.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 5000.0;
                 assert!((mean - (100.0_f64.ln() - 0.5)).abs() < 0.06, "{mean}");

@@ -68,7 +68,9 @@ impl World {
             factors,
             days,
             sources: sources(&settings),
-            products: (0..settings.products).map(|place| products.id(place)).collect(),
+            products: (0..settings.products)
+                .map(|place| products.id(place))
+                .collect(),
             users: Scramble::new(settings.seed, 0, settings.users),
             settings,
         }
@@ -105,7 +107,10 @@ impl World {
     /// The source that a word draws.
     #[inline]
     pub(crate) fn source(&self, word: u32) -> Source {
-        let at = self.sources.iter().position(|(end, _)| u64::from(word) < *end);
+        let at = self
+            .sources
+            .iter()
+            .position(|(end, _)| u64::from(word) < *end);
         self.sources[at.unwrap_or(self.sources.len() - 1)].1
     }
 
@@ -122,7 +127,11 @@ impl World {
     }
 
     /// Of a range of products by their places: how likely each is by popularity alone, and in each factor, product after product.
-    pub fn product_truth(&self, places: std::ops::Range<u32>, truth: &Totals) -> (Vec<f64>, Vec<f32>) {
+    pub fn product_truth(
+        &self,
+        places: std::ops::Range<u32>,
+        truth: &Totals,
+    ) -> (Vec<f64>, Vec<f32>) {
         let settings = &self.settings;
         let mut shares = Vec::with_capacity(places.len());
         let mut factors = Vec::with_capacity(places.len() * settings.rank as usize);
@@ -146,11 +155,16 @@ impl World {
         let laws: Vec<Vec<f64>> = (0..self.settings.rank)
             .map(|factor| seasons(&self.settings, factor, late))
             .collect();
-        let totals: Vec<f64> = laws.iter().map(|law| law.iter().sum::<f64>().max(1e-300)).collect();
+        let totals: Vec<f64> = laws
+            .iter()
+            .map(|law| law.iter().sum::<f64>().max(1e-300))
+            .collect();
         let days = 0..self.settings.days as usize;
         days.flat_map(|day| {
             let of_day = laws.iter().zip(&totals);
-            of_day.map(move |(law, total)| (law[day] / total) as f32).collect::<Vec<_>>()
+            of_day
+                .map(move |(law, total)| (law[day] / total) as f32)
+                .collect::<Vec<_>>()
         })
         .collect()
     }
@@ -173,8 +187,12 @@ impl Totals {
     pub fn of(settings: &Settings) -> Self {
         let factors = (0..settings.rank).into_par_iter();
         Totals {
-            popularity: (0..settings.products).map(|place| popularity(settings, place)).sum(),
-            factors: factors.map(|factor| affinities(settings, factor).iter().sum()).collect(),
+            popularity: (0..settings.products)
+                .map(|place| popularity(settings, place))
+                .sum(),
+            factors: factors
+                .map(|factor| affinities(settings, factor).iter().sum())
+                .collect(),
         }
     }
 }
@@ -223,10 +241,15 @@ fn seasons(settings: &Settings, factor: u32, late: bool) -> Vec<f64> {
 /// What rows follow, as ends in 2^32.
 fn sources(settings: &Settings) -> Vec<(u64, Source)> {
     let first = (1.0 - settings.repeat) * (1.0 - settings.popularity);
-    let weights: f64 = (1..=settings.interests).map(|slot| 1.0 / f64::from(slot)).sum();
+    let weights: f64 = (1..=settings.interests)
+        .map(|slot| 1.0 / f64::from(slot))
+        .sum();
     let mut shares = vec![
         (settings.repeat, Source::Repeat),
-        ((1.0 - settings.repeat) * settings.popularity, Source::Popularity),
+        (
+            (1.0 - settings.repeat) * settings.popularity,
+            Source::Popularity,
+        ),
     ];
     let at_last = late_share(settings);
     for (late, share) in [(false, 1.0 - at_last), (true, at_last)] {

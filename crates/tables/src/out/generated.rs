@@ -86,7 +86,9 @@ impl GeneratedWriter {
     /// Where the directory cannot be written.
     pub fn create(path: &Path, columns: &[(&str, Form)]) -> Result<Self, OutError> {
         let (unfinished, file) = Unfinished::create(path)?;
-        let fields = columns.iter().map(|(name, form)| Field::new(*name, form.data_type(), false));
+        let fields = columns
+            .iter()
+            .map(|(name, form)| Field::new(*name, form.data_type(), false));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
@@ -133,7 +135,8 @@ impl GeneratedWriter {
         for start in (0..rows).step_by(BATCH_ROWS) {
             let range = start..rows.min(start + BATCH_ROWS);
             let arrays = self.forms.iter().zip(columns);
-            let arrays = arrays.map(|(form, values)| form.array(values.slice(&range, form.width())));
+            let arrays =
+                arrays.map(|(form, values)| form.array(values.slice(&range, form.width())));
             let batch = arrays
                 .collect::<Result<Vec<ArrayRef>, ParquetError>>()
                 .and_then(|arrays| Ok(RecordBatch::try_new(self.schema.clone(), arrays)?));
@@ -150,7 +153,10 @@ impl GeneratedWriter {
     /// Where it cannot be written out or renamed.
     pub fn finish(self) -> Result<Written, OutError> {
         let path = self.unfinished.path();
-        let hashing = self.writer.into_inner().map_err(|error| encoding(path, error))?;
+        let hashing = self
+            .writer
+            .into_inner()
+            .map_err(|error| encoding(path, error))?;
         self.unfinished.finish(&hashing.file)?;
         Ok(Written {
             bytes: hashing.bytes,
@@ -164,7 +170,10 @@ fn encoding(path: &Path, error: ParquetError) -> OutError {
     let path = path.to_owned();
     match error {
         ParquetError::External(source) => match source.downcast::<io::Error>() {
-            Ok(error) => OutError::Io { path, error: *error },
+            Ok(error) => OutError::Io {
+                path,
+                error: *error,
+            },
             Err(source) => OutError::Parquet {
                 path,
                 error: ParquetError::External(source),
@@ -248,7 +257,8 @@ fn item() -> Arc<Field> {
 }
 
 fn names(prefix: &str, digits: usize, numbers: &[u32]) -> ArrayRef {
-    let mut names = StringBuilder::with_capacity(numbers.len(), numbers.len() * (prefix.len() + digits));
+    let mut names =
+        StringBuilder::with_capacity(numbers.len(), numbers.len() * (prefix.len() + digits));
     let mut name = [b'0'; 32];
     name[..prefix.len()].copy_from_slice(prefix.as_bytes());
     let name = &mut name[..prefix.len() + digits];
@@ -349,12 +359,30 @@ mod tests {
         let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap()).unwrap();
         let batch = reader.build().unwrap().next().unwrap().unwrap();
         assert_eq!(batch.num_rows(), 6);
-        assert_eq!(batch.column(0).as_primitive::<Int64Type>().values()[..3], [7, i64::from(u32::MAX), 0]);
-        let names: Vec<_> = batch.column(1).as_string::<i32>().iter().flatten().take(3).collect();
+        assert_eq!(
+            batch.column(0).as_primitive::<Int64Type>().values()[..3],
+            [7, i64::from(u32::MAX), 0]
+        );
+        let names: Vec<_> = batch
+            .column(1)
+            .as_string::<i32>()
+            .iter()
+            .flatten()
+            .take(3)
+            .collect();
         assert_eq!(names, ["u0007", "u0123", "u9999"]);
-        assert_eq!(batch.column(2).as_primitive::<Date32Type>().values()[..3], [19_000, 19_001, 19_365]);
-        assert_eq!(batch.column(3).as_primitive::<Int32Type>().values()[..3], [1, 2, 255]);
-        assert_eq!(batch.column(4).as_primitive::<Float32Type>().values()[..3], [0.5, 1.5, 2.5]);
+        assert_eq!(
+            batch.column(2).as_primitive::<Date32Type>().values()[..3],
+            [19_000, 19_001, 19_365]
+        );
+        assert_eq!(
+            batch.column(3).as_primitive::<Int32Type>().values()[..3],
+            [1, 2, 255]
+        );
+        assert_eq!(
+            batch.column(4).as_primitive::<Float32Type>().values()[..3],
+            [0.5, 1.5, 2.5]
+        );
         let list = batch.column(6).as_list::<i32>().value(1);
         assert_eq!(list.as_primitive::<Float32Type>().values(), &[3.0, 4.0]);
     }
