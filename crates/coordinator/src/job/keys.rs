@@ -190,7 +190,7 @@ const MANY: u64 = i64::MAX as u64;
 pub const KEYS: &[Key] = &[
     texts(
         "input.files",
-        "Parquet files, directories of them, or globs (`*`, `?`, `**`). Needed to ingest.",
+        "Parquet files, directories of them (with all that lies below, as `day=2026-01-01/part-0.parquet`), or globs (`*`, `?`, `**`). Needed to ingest.",
     ),
     text(
         "input.user",
@@ -202,13 +202,22 @@ pub const KEYS: &[Key] = &[
     ),
     text(
         "input.time",
-        "The column of times: dates, timestamps, or integers (seconds since 1970 UTC). Absent: no time.",
+        "The column of times: dates, timestamps, or integers (seconds since 1970 UTC). Folders may tell it instead, as `day=2026-01-01`. Absent: no time.",
     ),
     choice(
         "input.time_bin",
         &["hour", "day", "week", "month", "quarter", "none"],
         "week",
         "The width of a bin of time, in UTC; weeks start on Monday. Read only where `time` names a column.",
+    ),
+    text(
+        "input.from",
+        "Rows before this time are left out: a day (YYYY-MM-DD, in UTC), or a number where times are integers. Folders and row groups without a \
+         wanted row are not read.",
+    ),
+    text(
+        "input.until",
+        "Rows from this time on are left out: `from = \"2025-01-01\"` and `until = \"2026-01-01\"` leave a year.",
     ),
     text(
         "input.context",

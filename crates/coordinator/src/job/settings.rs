@@ -13,6 +13,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
+use tables::TimeRange;
 use tensor::{ByteSize, Cycle, Duplicates, Mode, TimeBin};
 
 /// A path or a URL.
@@ -102,6 +103,8 @@ pub struct Input {
     pub product: String,
     /// The column of times.
     pub time: Option<String>,
+    /// The times that are wanted.
+    pub range: TimeRange,
     /// The width of a bin.
     pub time_bin: TimeBin,
     /// Where contexts come from.

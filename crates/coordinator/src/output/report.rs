@@ -79,8 +79,11 @@ pub struct IngestReport {
     pub contexts: Option<u32>,
     /// The cut of each mode.
     pub blocks: Blocks,
-    /// Rows read.
+    /// Rows of the files, those of skipped row groups included.
     pub input_rows: u64,
+    /// Files that were not opened, since the times that their folders tell are not wanted.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub skipped_files: u64,
     /// Rows left out, by reason.
     pub bad_rows: BTreeMap<String, u64>,
     /// What is known of users and of products besides, where tables of attributes were given.
@@ -93,6 +96,11 @@ pub struct IngestReport {
     pub digest: String,
     /// Whether the data set was there already.
     pub reused: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The attributes of a mode.
