@@ -14,8 +14,8 @@ use store::partition::Partition;
 use store::{Cache, IoMode};
 use tables::survey::InMemory;
 use tables::{
-    AttributeSpec, AttributeSurvey, Ingest, IngestAttributes, OnBadRow, ScanSpec, Survey,
-    TablesError, ValueRule, interaction_hash, survey,
+    AttributeSpec, AttributeSurvey, Ingest, IngestAttributes, OnBadRow, ScanSpec, Selection,
+    Survey, TablesError, ValueRule, interaction_hash, survey_selected,
 };
 use tensor::{
     Axis, DataSet, Duplicates, Grid, IdKind, Mode, PartitionRef, Partitions, ReadAt, Small, TimeBin,
@@ -151,8 +151,27 @@ pub fn try_ingest_with(
     mode: IoMode,
     backwards: bool,
 ) -> Result<Ingested, String> {
-    let found: Survey =
-        survey(files, spec, budget_bytes).map_err(|error: TablesError| error.to_string())?;
+    let all = Selection::default();
+    try_ingest_selected(files, spec, &all, budget_bytes, mode, backwards)
+}
+
+/// The same of a selection of times.
+///
+/// # Errors
+/// The sentence where it is refused.
+///
+/// # Panics
+/// Where intermediate objects are left.
+pub fn try_ingest_selected(
+    files: &[Input],
+    spec: &ScanSpec,
+    selection: &Selection,
+    budget_bytes: u64,
+    mode: IoMode,
+    backwards: bool,
+) -> Result<Ingested, String> {
+    let found: Survey = survey_selected(files, spec, selection, budget_bytes)
+        .map_err(|error: TablesError| error.to_string())?;
     let directory = tempfile::tempdir().unwrap();
     let mut world = World::new(room(directory.path(), budget_bytes, mode));
     world.inputs = files.iter().map(|(_, file)| file.clone()).collect();

@@ -11,6 +11,7 @@ pub mod digest;
 pub mod evaluate;
 pub mod facts;
 pub mod forecast;
+pub mod generate;
 pub mod graph;
 pub mod metrics;
 pub mod op;

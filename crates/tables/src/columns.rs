@@ -1,6 +1,7 @@
 //! The columns of a file in their roles: which types will do, and how decoded arrays become ids, bins and values.
 
 use crate::error::TablesError;
+use crate::range::FolderTime;
 use crate::spec::{BadReason, EventRule, ScanSpec};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array};
 use arrow::compute::cast;
@@ -88,11 +89,16 @@ fn time_word(kind: TimeKind) -> &'static str {
 }
 
 impl ColumnKinds {
-    /// Checks the columns of one file against the spec.
+    /// Checks the columns of one file against the spec; the time of all its rows may be told by its folder instead.
     ///
     /// # Errors
-    /// The first column that is missing, ambiguous or of a wrong type, with the file's name.
-    pub fn of(file: &str, schema: &Schema, spec: &ScanSpec) -> Result<Self, TablesError> {
+    /// The first column that is missing, ambiguous, told twice or of a wrong type, with the file's name.
+    pub fn of(
+        file: &str,
+        schema: &Schema,
+        spec: &ScanSpec,
+        folder: Option<FolderTime>,
+    ) -> Result<Self, TablesError> {
         let typed = |role: &'static str, column: &str| data_type(file, schema, role, column);
         let wrong = |role, column: &str, found: &DataType, expected| TablesError::WrongType {
             file: file.to_owned(),
@@ -109,9 +115,18 @@ impl ColumnKinds {
         let kinds = ColumnKinds {
             user: id("user", &spec.user)?,
             product: id("product", &spec.product)?,
-            time: match &spec.time {
-                None => None,
-                Some(column) => {
+            time: match (&spec.time, folder) {
+                (None, _) => None,
+                (Some(column), Some(folder)) => {
+                    if schema.fields().iter().any(|field| field.name() == column) {
+                        let sentence = format!(
+                            "{file} has a column `{column}`, and its folder tells one too: rename the column of the files or the folders"
+                        );
+                        return Err(TablesError::Folder(sentence));
+                    }
+                    Some(folder.kind)
+                }
+                (Some(column), None) => {
                     let found = typed("time", column)?;
                     let expected = "a date, timestamp or integer column";
                     Some(time_kind(found).ok_or_else(|| wrong("time", column, found, expected))?)
@@ -126,7 +141,8 @@ impl ColumnKinds {
             (kinds.time, spec.cycle(), &spec.time)
         {
             let expected = "a timestamp or integer column, of which \"hour-of-day\" can be told";
-            return Err(wrong("time", column, typed("time", column)?, expected));
+            let found = folder.map_or_else(|| typed("time", column), |_| Ok(&DataType::Date32))?;
+            return Err(wrong("time", column, found, expected));
         }
         if let Some(rule) = &spec.event {
             let found = typed("event", &rule.column)?;
@@ -305,6 +321,15 @@ pub struct Times {
 }
 
 impl Times {
+    /// One time for so many rows.
+    pub fn all(number: i64, rows: usize) -> Self {
+        Times {
+            numbers: Int64Array::from_value(number, rows),
+            per_second: 1,
+            seconds_each: 1,
+        }
+    }
+
     /// Of a decoded column.
     ///
     /// # Errors

@@ -197,6 +197,12 @@ pub enum TablesError {
         /// Why.
         source: GridError,
     },
+    /// A range of times does not suit the column.
+    #[error("{0}")]
+    Range(String),
+    /// A folder tells no time, or another than the file.
+    #[error("{0}")]
+    Folder(String),
     /// A split asks for what the data do not have.
     #[error("{0}")]
     Split(String),
@@ -235,6 +241,7 @@ impl TablesError {
             TablesError::Read { .. } | TablesError::Store(_) => ErrorKind::Io,
             TablesError::SameColumn { .. }
             | TablesError::RowGroup { .. }
+            | TablesError::Range(_)
             | TablesError::Split(_)
             | TablesError::Attributes(_) => ErrorKind::Config,
             TablesError::OpVersion { .. } | TablesError::Malformed(_) => ErrorKind::Bug,

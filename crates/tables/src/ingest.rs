@@ -177,6 +177,7 @@ impl Ingest {
                 split: split.clone(),
                 spec: spec.clone(),
                 kinds: self.survey.kinds,
+                span: self.survey.span,
             });
             let block = index as u32;
             let mut tables = vec![USER_IDS, PRODUCT_IDS, RECORDS];
@@ -275,6 +276,12 @@ impl Ingest {
 
     fn bad_rows(&self) -> BTreeMap<String, u64> {
         let mut bad = BTreeMap::new();
+        if self.survey.skipped_rows > 0 {
+            bad.insert(
+                BadReason::OutsideRange.key().to_owned(),
+                self.survey.skipped_rows,
+            );
+        }
         for (reason, count) in self.scans.iter().flat_map(|scan| &scan.bad) {
             *bad.entry(reason.key().to_owned()).or_default() += count;
         }

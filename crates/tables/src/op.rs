@@ -5,6 +5,7 @@ use crate::columns::ColumnKinds;
 use crate::combine::Built;
 use crate::error::TablesError;
 use crate::numbered::Numbered;
+use crate::range::Span;
 use crate::spec::{BadReason, ScanSpec};
 use crate::survey::{InputFile, Split};
 use crate::vectors::{Form, VectorSpec};
@@ -123,6 +124,8 @@ pub struct ScanOp {
     pub spec: ScanSpec,
     /// Their kinds.
     pub kinds: ColumnKinds,
+    /// The times that are wanted, where not all are.
+    pub span: Option<Span>,
 }
 
 /// One sorted run of ids, within the object of a split.

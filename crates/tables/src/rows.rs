@@ -3,6 +3,7 @@
 use crate::columns::{Events, Reals, TimeKind, Times};
 use crate::intern::{Interner, NULL};
 use crate::op::{IdRun, ScanReport, Segment, Shape};
+use crate::range::Span;
 use crate::spec::{BadReason, OnBadRow, ValueRule};
 use crate::survey::SEGMENT_ROWS;
 use tensor::{Cycle, TimeBin};
@@ -25,6 +26,8 @@ pub struct Rules {
     pub cycle: Option<Cycle>,
     /// The shape of a record.
     pub shape: Shape,
+    /// The times that are wanted, where not all are.
+    pub span: Option<Span>,
 }
 
 /// A decoded batch: local ids, times, values.
@@ -128,6 +131,9 @@ impl Rows {
                         self.values.push(value);
                     }
                 }
+                Err(BadReason::OutsideRange) => {
+                    *self.report.bad.entry(BadReason::OutsideRange).or_default() += 1;
+                }
                 Err(reason) => {
                     if reason == BadReason::UnknownEvent && self.report.unknown_event.is_none() {
                         let unknown = batch.events.as_ref().and_then(Events::unknown);
@@ -146,6 +152,11 @@ impl Rows {
 
     /// What is used of a row, or why it is bad.
     fn examine(&mut self, batch: &Batch<'_>, row: usize) -> Result<Usable, BadReason> {
+        if let (Some(span), Some(times)) = (&self.rules.span, &batch.times)
+            && times.at(row).is_some_and(|number| !span.holds(number))
+        {
+            return Err(BadReason::OutsideRange);
+        }
         if batch.users[row] == NULL {
             return Err(BadReason::NullUser);
         }

@@ -68,6 +68,8 @@ pub struct SplitScan {
     pub context_side: Option<Side>,
     rows: Rows,
     events: Option<EventRule>,
+    /// The time of all rows, where the folder tells it.
+    time: Option<i64>,
     split_rows: u64,
     file: String,
 }
@@ -111,15 +113,19 @@ impl SplitScan {
             on_bad_row: spec.on_bad_row,
             cycle: spec.cycle(),
             shape: spec.shape(),
+            span: op.span,
         };
+        let time = op.input.time.map(|folder| folder.number);
+        let times = spec.time.as_deref().filter(|_| time.is_none());
         let context = spec.context_column().zip(op.kinds.context);
         Ok(SplitScan {
-            user_side: side(&spec.user, op.kinds.user, spec.time.as_deref(), None)?,
+            user_side: side(&spec.user, op.kinds.user, times, None)?,
             product_side: side(&spec.product, op.kinds.product, value, event)?,
             context_side: context
                 .map(|(column, kind)| side(column, kind, None, None))
                 .transpose()?,
             events: spec.event.clone(),
+            time,
             rows: Rows::new(rules, op.split.first_row),
             split_rows: op.split.rows,
             file: file.clone(),
@@ -219,11 +225,14 @@ impl SplitScan {
             users: &users.locals,
             products: &products.locals,
             contexts,
-            times: users
-                .beside_array
-                .take()
-                .map(|array| Times::of(&array))
-                .transpose()?,
+            times: match self.time {
+                Some(number) => Some(Times::all(number, users.locals.len())),
+                None => users
+                    .beside_array
+                    .take()
+                    .map(|array| Times::of(&array))
+                    .transpose()?,
+            },
             values: products
                 .beside_array
                 .take()
@@ -311,6 +320,7 @@ mod tests {
             split: found.splits[0].clone(),
             spec: spec(),
             kinds: found.kinds,
+            span: None,
         };
         let slice = |range: &Range<u64>| bytes.slice(range.start as usize..range.end as usize);
         let mut scan = SplitScan::new(&op, &slice(&found.files[0].footer))?;

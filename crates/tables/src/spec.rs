@@ -87,6 +87,8 @@ pub enum BadReason {
     ValueOutOfRange,
     /// The value is forbidden by the [`ValueRule`].
     ForbiddenValue,
+    /// The time is not wanted. No fault of the row: it is left out and counted, whatever becomes of bad rows.
+    OutsideRange,
 }
 
 impl BadReason {
@@ -105,6 +107,7 @@ impl BadReason {
             BadReason::InfiniteValue => "infinite_value",
             BadReason::ValueOutOfRange => "value_out_of_range",
             BadReason::ForbiddenValue => "forbidden_value",
+            BadReason::OutsideRange => "outside_range",
         }
     }
 
@@ -122,6 +125,7 @@ impl BadReason {
             BadReason::NanValue => "is not a number",
             BadReason::InfiniteValue => "is infinite",
             BadReason::ValueOutOfRange => "leaves the range of f32",
+            BadReason::OutsideRange => "lies outside the range of times",
             BadReason::ForbiddenValue if rule == ValueRule::Positive => {
                 "is not positive, as the model wants"
             }

@@ -3,7 +3,9 @@
 
 use crate::columns::ColumnKinds;
 use crate::error::TablesError;
+use crate::range::{FolderTime, Selection, Span, lies_outside};
 use crate::spec::ScanSpec;
+use arrow::datatypes::Schema;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
@@ -36,6 +38,8 @@ pub struct InputFile {
     pub footer: Range<u64>,
     /// Its rows.
     pub rows: u64,
+    /// The time of all of them, where its folder tells it.
+    pub time: Option<FolderTime>,
 }
 
 /// Row groups of one file that one task scans.
@@ -66,12 +70,21 @@ pub struct Survey {
     pub lineage: Digest,
     /// The most memory that a split needs to be scanned.
     pub scan_bytes_max: u64,
+    /// The times that are wanted, where not all are.
+    pub span: Option<Span>,
+    /// Rows of row groups that are not read, since none of their times is wanted.
+    pub skipped_rows: u64,
 }
 
 impl Survey {
     /// All rows of all files.
     pub fn rows(&self) -> u64 {
         self.files.iter().map(|file| file.rows).sum()
+    }
+
+    /// Rows that are read.
+    pub fn rows_read(&self) -> u64 {
+        self.rows() - self.skipped_rows
     }
 }
 
@@ -89,19 +102,44 @@ pub fn survey(
     spec: &ScanSpec,
     budget_bytes: u64,
 ) -> Result<Survey, TablesError> {
+    survey_selected(files, spec, &Selection::default(), budget_bytes)
+}
+
+/// The same of a part of the times, and of files whose times their folders tell. Row groups without a wanted time are neither
+/// read nor hashed; the range and the times of folders are part of the lineage.
+///
+/// # Errors
+/// Besides where a folder contradicts its file, or nothing lies in the range.
+pub fn survey_selected(
+    files: &[(String, Arc<dyn ReadAt>)],
+    spec: &ScanSpec,
+    selection: &Selection,
+    budget_bytes: u64,
+) -> Result<Survey, TablesError> {
     spec.check(files.len())?;
+    let mut span = None;
+    let mut skipped_rows = 0;
     let mut seen: Vec<InputFile> = Vec::new();
     let mut kinds: Option<ColumnKinds> = None;
     let mut splits = Vec::new();
     let mut chunks: Vec<Vec<Range<u64>>> = Vec::new();
     for (index, (name, reader)) in files.iter().enumerate() {
-        let (file, metadata) = read_footer(name, reader.as_ref())?;
+        let (mut file, metadata) = read_footer(name, reader.as_ref())?;
+        file.time = selection.folders.get(index).copied().flatten();
         let arrow = arrow_metadata(name, metadata)?;
-        let found = ColumnKinds::of(name, arrow.schema(), spec)?;
+        check_folder(name, arrow.schema(), spec, file.time, selection)?;
+        let found = ColumnKinds::of(name, arrow.schema(), spec, file.time)?;
         match (&kinds, seen.first()) {
             (Some(kinds), Some(first)) => kinds.agree(&first.name, &found, name, spec)?,
             _ => kinds = Some(found),
         }
+        if let (0, Some(kind), Some(column)) = (index, found.time, &spec.time) {
+            span = selection.range.span(column, kind, spec.time_bin)?;
+        }
+        let skipped = span.map_or_else(Vec::new, |span| groups_outside(span, &file, &arrow, spec));
+        let groups = arrow.metadata().row_groups().iter().zip(&skipped);
+        let outside = groups.filter(|(_, skipped)| **skipped);
+        skipped_rows += outside.map(|(group, _)| rows_of(group)).sum::<u64>();
         let leaves = leaves_in_use(&arrow, spec);
         plan_splits(
             name,
@@ -109,9 +147,11 @@ pub fn survey(
             &arrow,
             &leaves,
             budget_bytes,
+            &skipped,
             &mut splits,
         )?;
-        chunks.push(chunk_ranges(name, file.bytes, arrow.metadata(), &leaves)?);
+        let metadata = arrow.metadata();
+        chunks.push(chunk_ranges(name, file.bytes, metadata, &leaves, &skipped)?);
         seen.push(file);
     }
     let rows: u64 = seen.iter().map(|file| file.rows).sum();
@@ -135,7 +175,12 @@ pub fn survey(
         };
         return Err(TablesError::Empty { what });
     };
+    if skipped_rows == rows {
+        let what = format!("none of the {rows} rows lies {}", selection.range);
+        return Err(TablesError::Empty { what });
+    }
     let lineage = lineage(files, spec, &seen, &chunks)?;
+    let lineage = with_times(lineage, span, &seen)?;
     let largest = splits
         .iter()
         .map(|split| split.row_group_bytes_max)
@@ -147,7 +192,73 @@ pub fn survey(
         splits,
         lineage,
         scan_bytes_max: largest + SCAN_FIXED_BYTES,
+        span,
+        skipped_rows,
     })
+}
+
+/// A time must stand in the file, or be told by a folder; where folders tell it for some files, what is missing is a folder.
+fn check_folder(
+    name: &str,
+    schema: &Schema,
+    spec: &ScanSpec,
+    time: Option<FolderTime>,
+    selection: &Selection,
+) -> Result<(), TablesError> {
+    let Some(column) = &spec.time else {
+        return Ok(());
+    };
+    let stands = schema.field_with_name(column).is_ok();
+    if time.is_some() || stands || selection.folders.iter().all(Option::is_none) {
+        return Ok(());
+    }
+    Err(TablesError::Folder(format!(
+        "{name} has no column `{column}` and lies in no folder `{column}=...`, as other files do: move it into one, or leave it \
+         out of `input.files`"
+    )))
+}
+
+/// Row groups of which no time is wanted.
+fn groups_outside(
+    span: Span,
+    file: &InputFile,
+    arrow: &ArrowReaderMetadata,
+    spec: &ScanSpec,
+) -> Vec<bool> {
+    let groups = arrow.metadata().row_groups().iter();
+    if let Some(time) = file.time {
+        return groups.map(|_| !span.holds(time.number)).collect();
+    }
+    let column = spec.time.as_deref();
+    let field = column.and_then(|column| arrow.schema().field_with_name(column).ok());
+    let leaf = column.and_then(|column| leaf_of(arrow, column));
+    let outside = |group| match (leaf, field) {
+        (Some(leaf), Some(field)) => lies_outside(span, arrow, group, leaf, field),
+        _ => false,
+    };
+    groups.map(outside).collect()
+}
+
+/// A lineage that knows a range and the times of folders; without either it is what it was.
+fn with_times(
+    lineage: Digest,
+    span: Option<Span>,
+    files: &[InputFile],
+) -> Result<Digest, TablesError> {
+    let times: Vec<_> = files.iter().map(|file| file.time).collect();
+    if span.is_none() && times.iter().all(Option::is_none) {
+        return Ok(lineage);
+    }
+    let encoded = postcard::to_stdvec(&(span, times));
+    let encoded = encoded.map_err(|_| TablesError::Malformed("a range of times"))?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"strata times 1\0");
+    hasher.update(&lineage.0).update(&encoded);
+    Ok(Digest(*hasher.finalize().as_bytes()))
+}
+
+fn rows_of(group: &RowGroupMetaData) -> u64 {
+    group.num_rows().max(0) as u64
 }
 
 /// The bytes that end every Parquet file: the length of the metadata and the magic word.
@@ -187,17 +298,14 @@ pub(crate) fn read_footer(
     }
     let footer = bytes - TAIL_BYTES - length..bytes - TAIL_BYTES;
     let metadata = parse_footer(name, &read(footer.clone())?)?;
-    let rows = metadata
-        .row_groups()
-        .iter()
-        .map(|group| group.num_rows().max(0) as u64)
-        .sum();
+    let rows = metadata.row_groups().iter().map(rows_of).sum();
     Ok((
         InputFile {
             name: name.to_owned(),
             bytes,
             footer,
             rows,
+            time: None,
         },
         metadata,
     ))
@@ -248,18 +356,25 @@ fn group_bytes(group: &RowGroupMetaData, leaves: &[usize]) -> u64 {
         .sum()
 }
 
+/// Neighbouring row groups make a split; those that are `skipped` (absent: none is) make none.
 pub(crate) fn plan_splits(
     name: &str,
     file: u32,
     arrow: &ArrowReaderMetadata,
     leaves: &[usize],
     budget_bytes: u64,
+    skipped: &[bool],
     splits: &mut Vec<Split>,
 ) -> Result<(), TablesError> {
     let mut row = 0;
     let mut open: Option<Split> = None;
     for (index, group) in arrow.metadata().row_groups().iter().enumerate() {
-        let rows = group.num_rows().max(0) as u64;
+        let rows = rows_of(group);
+        if skipped.get(index) == Some(&true) {
+            splits.extend(open.take());
+            row += rows;
+            continue;
+        }
         let bytes = group_bytes(group, leaves);
         if bytes + SCAN_FIXED_BYTES > budget_bytes {
             return Err(TablesError::RowGroup {
@@ -294,9 +409,11 @@ pub(crate) fn chunk_ranges(
     file_bytes: u64,
     metadata: &ParquetMetaData,
     leaves: &[usize],
+    skipped: &[bool],
 ) -> Result<Vec<Range<u64>>, TablesError> {
     let mut ranges = Vec::new();
-    for (index, group) in metadata.row_groups().iter().enumerate() {
+    let groups = metadata.row_groups().iter().enumerate();
+    for (index, group) in groups.filter(|(index, _)| skipped.get(*index) != Some(&true)) {
         for &leaf in leaves {
             let (start, length) = group.column(leaf).byte_range();
             if start.checked_add(length).is_none_or(|end| end > file_bytes) {

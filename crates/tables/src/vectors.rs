@@ -90,8 +90,22 @@ impl VectorSurvey {
             let columns = std::iter::once(id.as_str()).chain(form.columns());
             let leaves: Vec<usize> = columns.filter_map(|name| leaf_of(&arrow, name)).collect();
             let number = first_file + index as u32;
-            plan_splits(name, number, &arrow, &leaves, budget_bytes, &mut splits)?;
-            chunks.push(chunk_ranges(name, file.bytes, arrow.metadata(), &leaves)?);
+            plan_splits(
+                name,
+                number,
+                &arrow,
+                &leaves,
+                budget_bytes,
+                &[],
+                &mut splits,
+            )?;
+            chunks.push(chunk_ranges(
+                name,
+                file.bytes,
+                arrow.metadata(),
+                &leaves,
+                &[],
+            )?);
             seen.push(file);
         }
         let (id, form) = first.ok_or(TablesError::Malformed("no file of vectors"))?;

@@ -163,6 +163,35 @@ fn days_before_month(month: i64) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
+/// The day (from 1970-01-01) that a text names as YYYY-MM-DD; `None` where it names none.
+pub fn day_of_text(text: &str) -> Option<i32> {
+    let mut parts = text.split('-');
+    let mut next = |digits: usize| -> Option<i64> {
+        let part = parts.next()?;
+        let plain = part.len() == digits && part.bytes().all(|c| c.is_ascii_digit());
+        plain.then(|| part.parse().ok())?
+    };
+    let (year, month, day) = (next(4)?, next(2)?, next(2)?);
+    if parts.next().is_some() || !(1..=12).contains(&month) {
+        return None;
+    }
+    let month = (year - 1970) * 12 + month - 1;
+    let (first, end) = (days_before_month(month), days_before_month(month + 1));
+    let found = first + day - 1;
+    ((first..end).contains(&found)).then_some(found as i32)
+}
+
+/// The text of a day: YYYY-MM-DD.
+pub fn text_of_day(day: i32) -> String {
+    let month = months(i64::from(day));
+    format!(
+        "{:04}-{:02}-{:02}",
+        1970 + month.div_euclid(12),
+        month.rem_euclid(12) + 1,
+        i64::from(day) - days_before_month(month) + 1
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,6 +207,34 @@ mod tests {
         }
         assert_eq!(days_before_month(0), 0);
         assert_eq!(days_before_month(12 * 30), 10_957, "2000-01-01");
+    }
+
+    #[test]
+    fn days_have_texts() {
+        for (text, day) in [
+            ("1970-01-01", 0),
+            ("2000-02-29", 11_016),
+            ("1969-12-31", -1),
+            ("2017-12-31", 17_531),
+        ] {
+            assert_eq!(day_of_text(text), Some(day), "{text}");
+            assert_eq!(text_of_day(day), text);
+        }
+        for day in -300_000..300_000 {
+            assert_eq!(day_of_text(&text_of_day(day)), Some(day));
+        }
+        for wrong in [
+            "",
+            "2001-02-29",
+            "2001-13-01",
+            "2001-1-01",
+            "2001-01-00",
+            "2001-01-01-",
+            "20010101",
+            "+001-01-01",
+        ] {
+            assert_eq!(day_of_text(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

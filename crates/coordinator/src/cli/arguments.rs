@@ -3,7 +3,7 @@
 use crate::cli::help;
 use crate::failure::Failure;
 use crate::job::describe;
-use crate::job::keys::KEYS;
+use crate::job::keys::{KEYS, Key};
 use crate::job::merge::Given;
 use crate::job::settings::Location;
 use clap::error::ErrorKind;
@@ -74,6 +74,13 @@ pub enum Command {
         /// Where it is.
         at: Location,
     },
+    /// Purchases with a planted truth.
+    Generate {
+        /// The folder to make.
+        at: Location,
+        /// The file with [generate].
+        job: Option<PathBuf>,
+    },
     /// The merged settings.
     Config {
         /// The job file.
@@ -97,6 +104,7 @@ impl Command {
             Command::Export { .. } => "export",
             Command::Inspect { .. } => "inspect",
             Command::Verify { .. } => "verify",
+            Command::Generate { .. } => "generate",
             Command::Config { .. } => "config",
         }
     }
@@ -113,7 +121,7 @@ impl Command {
             | Command::Recommend { job }
             | Command::Similar { job }
             | Command::Export { job } => Some(job),
-            Command::Config { job } => job.as_deref(),
+            Command::Config { job } | Command::Generate { job, .. } => job.as_deref(),
             Command::Demo | Command::Inspect { .. } | Command::Verify { .. } => None,
         }
     }
@@ -198,6 +206,10 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, Failure> {
             graph: of_verb.get_flag("graph"),
         },
         "verify" => Command::Verify { at: at() },
+        "generate" => Command::Generate {
+            at: at(),
+            job: of_verb.get_one::<PathBuf>("job").cloned(),
+        },
         _ => Command::Config {
             job: of_verb.get_one::<PathBuf>("job").cloned(),
         },
@@ -234,7 +246,8 @@ fn flags(
     }
     for key in KEYS {
         let Some(flag) = key.flag else { continue };
-        if let Some(value) = of_verb.get_one::<String>(flag) {
+        // Flags of [generate] belong to that verb: the others do not know them.
+        if let Ok(Some(value)) = of_verb.try_get_one::<String>(flag) {
             flags.push((format!("--{flag}"), key.path.to_owned(), value.clone()));
         }
     }
@@ -302,20 +315,19 @@ pub fn grammar() -> clap::Command {
                 .help(help::JSON),
         )
         .arg(set());
-    for key in KEYS {
-        let Some(flag) = key.flag else { continue };
-        let default = key
-            .default
-            .map(|default| format!(" [default: {default}]"))
-            .unwrap_or_default();
-        grammar = grammar.arg(
-            Arg::new(flag)
-                .long(flag)
-                .global(true)
-                .value_name(help::value_name(flag))
-                .help(format!("{}{default}", key.help)),
-        );
-    }
+    let flag = |key: &Key| {
+        let default = key.default.map(|default| format!(" [default: {default}]"));
+        let flag = key.flag?;
+        let help = format!("{}{}", key.help, default.unwrap_or_default());
+        let value = help::value_name(flag);
+        Some(Arg::new(flag).long(flag).value_name(value).help(help))
+    };
+    let (generating, machine): (Vec<&Key>, Vec<&Key>) =
+        KEYS.iter().partition(|key| key.section() == "generate");
+    let globals = machine.into_iter().filter_map(flag);
+    grammar = grammar.args(globals.map(|flag| flag.global(true)));
+    let world = generating.into_iter().filter_map(flag);
+    let world = world.map(|flag| flag.help_heading("What to generate"));
     grammar
         .subcommand(verb("demo"))
         .subcommand(verb("run").arg(job()))
@@ -336,6 +348,17 @@ pub fn grammar() -> clap::Command {
             ),
         )
         .subcommand(verb("verify").arg(at()))
+        .subcommand(
+            verb("generate")
+                .arg(
+                    Arg::new("at")
+                        .value_name("FOLDER")
+                        .required(true)
+                        .help("The folder to make"),
+                )
+                .arg(job().required(false).help("A file with [generate]"))
+                .args(world),
+        )
         .subcommand(
             verb("config").arg(job().required(false)).arg(
                 Arg::new("describe")

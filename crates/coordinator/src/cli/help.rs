@@ -16,6 +16,7 @@ Start here:
   coordinator --workers 4 run job.toml          four workers inside this process
   coordinator --workers a:7070,b:7070 run job.toml
                                                 daemons, started by `worker --listen ADDR --data DIR`
+  coordinator generate shop                     purchases to try things on, with a job
   coordinator config job.toml                   every setting and where it came from
   coordinator config --describe                 what every setting does
 
@@ -88,6 +89,15 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
             "Hash every object of a data set or a model again",
             "Ends with 65 and the name of the object if one is damaged or missing.\n\n\
              Examples:\n  coordinator verify target/demo/data\n  coordinator verify target/demo/model",
+        ),
+        "generate" => (
+            "Make purchases with a planted truth, as Parquet of any size, and a job that runs on them",
+            "The folder gets `interactions`, tables of `users` and `products`, `edges` where asked for, the planted `truth`, and a \
+             `job.toml`. The same settings give the same bytes on any number of threads. docs/generate.md has the formulas.\n\n\
+             Examples:\n  coordinator generate shop && coordinator run shop/job.toml\n  \
+             coordinator generate shop --users 2000000 --products 50000 --interactions 100000000 --ids text\n  \
+             coordinator generate seasons --season 3 --days 728\n  coordinator generate days --layout days\n  \
+             coordinator --json generate shop settings.toml --seed 7",
         ),
         _ => (
             "Show the merged settings and where each came from",

@@ -171,7 +171,10 @@ fn needs(command: &Command) -> Needs {
             similar: true,
             ..none
         },
-        Command::Inspect { .. } | Command::Verify { .. } | Command::Config { .. } => none,
+        Command::Inspect { .. }
+        | Command::Verify { .. }
+        | Command::Generate { .. }
+        | Command::Config { .. } => none,
     }
 }
 

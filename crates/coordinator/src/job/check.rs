@@ -5,6 +5,7 @@
 
 mod attributes;
 mod edges;
+mod generate;
 mod labels;
 mod model;
 pub(crate) mod stopping;
@@ -17,6 +18,7 @@ use crate::job::settings::{
 };
 use crate::memory;
 use std::path::Path;
+use tables::{Bound, TimeRange};
 use tensor::{ByteSize, Cycle, Duplicates, Mode, TimeBin};
 
 /// The smallest `--memory`.
@@ -53,6 +55,7 @@ pub fn settings(merged: &Merged, needs: Needs, mut faults: Faults) -> Result<Set
     let output = output(merged, needs, &mut faults);
     apart(merged, (&input, &split, &model), &output, &mut faults);
     let evaluate = evaluate(merged);
+    let generate = generate::generate(merged, &mut faults);
     let run = run(merged, &mut faults);
     faults.into_result()?;
     Ok(Settings {
@@ -61,6 +64,7 @@ pub fn settings(merged: &Merged, needs: Needs, mut faults: Faults) -> Result<Set
         model,
         output,
         evaluate,
+        generate,
         run,
     })
 }
@@ -136,6 +140,7 @@ fn input(merged: &Merged, needs: Needs, faults: &mut Faults) -> Input {
         faults.push(merged.origin("input.time_bin"), sentence);
     }
     let context = context(merged, faults);
+    let range = range(merged, faults);
     let value = merged.text("input.value").map(str::to_owned);
     if value.is_some() && merged.text("input.duplicates") == Some("count") {
         let sentence = "`input.value` is not read where duplicates are counted: choose `duplicates` = \"sum\", \"max\" \
@@ -160,6 +165,7 @@ fn input(merged: &Merged, needs: Needs, faults: &mut Faults) -> Input {
             time_bin(merged)
         },
         time,
+        range,
         context,
         value,
         event,
@@ -184,6 +190,46 @@ fn input(merged: &Merged, needs: Needs, faults: &mut Faults) -> Input {
         user_edges: edges::lists(merged, "user", faults),
         product_edges: edges::lists(merged, "product", faults),
     }
+}
+
+/// The times that are wanted: days, or numbers.
+fn range(merged: &Merged, faults: &mut Faults) -> TimeRange {
+    let mut bound = |path: &str| {
+        let text = merged.text(path)?;
+        if names_input(merged) && merged.text("input.time").is_none() {
+            let sentence = format!(
+                "`{path}` needs a column of times: name it with `input.time`, or remove the key"
+            );
+            faults.push(merged.origin(path), sentence);
+        }
+        let bound = Bound::of(text);
+        if bound.is_none() {
+            let sentence =
+                format!("`{path}` \"{text}\" is no time: write a day as YYYY-MM-DD, or an integer");
+            faults.push(merged.origin(path), sentence);
+        }
+        bound
+    };
+    let range = TimeRange {
+        from: bound("input.from"),
+        until: bound("input.until"),
+    };
+    match (range.from, range.until) {
+        (Some(Bound::Day(_)), Some(Bound::Number(_)))
+        | (Some(Bound::Number(_)), Some(Bound::Day(_))) => {
+            let sentence =
+                "`input.from` and `input.until` are a day and a number: give both in one way";
+            faults.push(merged.origin("input.until"), sentence);
+        }
+        (Some(from), Some(until)) if from >= until => {
+            let sentence = format!(
+                "nothing lies from {from} until {until}: `input.until` must be later, and is the first that is left out"
+            );
+            faults.push(merged.origin("input.until"), sentence);
+        }
+        _ => {}
+    }
+    range
 }
 
 /// A column of contexts, or a cycle of the times.

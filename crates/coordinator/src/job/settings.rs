@@ -13,6 +13,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
+use tables::TimeRange;
 use tensor::{ByteSize, Cycle, Duplicates, Mode, TimeBin};
 
 /// A path or a URL.
@@ -102,6 +103,8 @@ pub struct Input {
     pub product: String,
     /// The column of times.
     pub time: Option<String>,
+    /// The times that are wanted.
+    pub range: TimeRange,
     /// The width of a bin.
     pub time_bin: TimeBin,
     /// Where contexts come from.
@@ -611,6 +614,21 @@ impl Run {
     }
 }
 
+/// `[generate]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Generate {
+    /// What is drawn.
+    pub world: model::generate::Settings,
+    /// Whether ids are names.
+    pub text_ids: bool,
+    /// The first day, from 1970-01-01.
+    pub first_day: i32,
+    /// Whether every day has a folder.
+    pub by_day: bool,
+    /// About so many.
+    pub rows_per_file: u64,
+}
+
 /// All settings of one invocation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Settings {
@@ -624,6 +642,8 @@ pub struct Settings {
     pub output: Output,
     /// `[evaluate]`.
     pub evaluate: Evaluate,
+    /// `[generate]`.
+    pub generate: Generate,
     /// `[run]`.
     pub run: Run,
 }

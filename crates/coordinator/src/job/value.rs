@@ -179,7 +179,9 @@ impl Shape {
                 self.check(Value::Text(text.to_string()))
             }
             // `workers = 2` reads better than `workers = "2"`.
-            (Shape::Text, DeValue::Integer(_)) => self.check(Value::Text(shown.clone())),
+            (Shape::Text, DeValue::Integer(_) | DeValue::Datetime(_)) => {
+                self.check(Value::Text(shown.clone()))
+            }
             (Shape::Texts, DeValue::String(text)) => {
                 self.check(Value::Texts(vec![text.to_string()]))
             }

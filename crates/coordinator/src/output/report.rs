@@ -45,6 +45,8 @@ pub enum VerbOutput {
     Tune(TuneReport),
     /// `verify`.
     Verify(VerifyReport),
+    /// `generate`.
+    Generate(GenerateReport),
     /// `config`.
     Config {
         /// Every setting.
@@ -77,8 +79,11 @@ pub struct IngestReport {
     pub contexts: Option<u32>,
     /// The cut of each mode.
     pub blocks: Blocks,
-    /// Rows read.
+    /// Rows of the files, those of skipped row groups included.
     pub input_rows: u64,
+    /// Files that were not opened, since the times that their folders tell are not wanted.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub skipped_files: u64,
     /// Rows left out, by reason.
     pub bad_rows: BTreeMap<String, u64>,
     /// What is known of users and of products besides, where tables of attributes were given.
@@ -91,6 +96,11 @@ pub struct IngestReport {
     pub digest: String,
     /// Whether the data set was there already.
     pub reused: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The attributes of a mode.
@@ -346,6 +356,25 @@ pub struct VerifyReport {
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+/// What was generated.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GenerateReport {
+    /// Rows of interactions.
+    pub rows: u64,
+    /// Parquet files, those of the truth included.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// BLAKE3 over their names and digests, in order.
+    pub digest: String,
+    /// The folder.
+    pub folder: PathBuf,
+    /// The job file in it.
+    pub job: PathBuf,
+    /// Whether it was there already.
+    pub reused: bool,
 }
 
 #[cfg(test)]

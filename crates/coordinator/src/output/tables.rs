@@ -29,6 +29,18 @@ pub fn show(output: &VerbOutput) -> String {
             HumanCount(verify.objects),
             ByteSize(verify.bytes)
         ),
+        VerbOutput::Generate(made) => {
+            let there = if made.reused { " (there already)" } else { "" };
+            format!(
+                "{} rows in {} files, {}{there}: {}\ndigest {}\ntry: coordinator run {}",
+                HumanCount(made.rows),
+                HumanCount(made.files),
+                ByteSize(made.bytes),
+                made.folder.display(),
+                made.digest,
+                made.job.display()
+            )
+        }
         VerbOutput::Config { settings } => {
             let mut table = table(["setting", "value", "from"]);
             for setting in settings {
@@ -72,6 +84,10 @@ fn ingest(ingest: &IngestReport) -> String {
         HumanCount(ingest.products),
         HumanCount(ingest.input_rows)
     );
+    let skipped = (ingest.skipped_files > 0).then(|| {
+        let files = HumanCount(ingest.skipped_files);
+        format!("  not opened: {files} files in folders of other times")
+    });
     let left_out = ingest
         .bad_rows
         .iter()
@@ -87,7 +103,7 @@ fn ingest(ingest: &IngestReport) -> String {
     });
     let edges = ingest.edges.iter();
     let edges = edges.map(|(mode, edges)| format!("  {}", edges_line(mode, edges)));
-    let lines = std::iter::once(first).chain(left_out);
+    let lines = std::iter::once(first).chain(skipped).chain(left_out);
     let lines = lines.chain(attributes).chain(edges);
     lines.collect::<Vec<String>>().join("\n")
 }

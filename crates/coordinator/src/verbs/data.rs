@@ -8,7 +8,7 @@ use super::moments::Moments;
 use super::stored_model::Algorithm;
 use crate::failure::Failure;
 use crate::job::files;
-use crate::job::settings::{self, ModelTime, OnBadRow};
+use crate::job::settings::{self, Location, ModelTime, OnBadRow};
 use crate::output::report::{Blocks, IngestReport};
 use depot::{Body, ViewOf};
 use model::als;
@@ -16,8 +16,8 @@ use model::evaluate::recent_spec;
 use plan::Refusal;
 use std::sync::Arc;
 use tables::{
-    BuildViews, ContextSpec, ErrorKind, Ingest, ScanSpec, SplitSettings, Splits, TablesError,
-    ValueRule,
+    BuildViews, ContextSpec, ErrorKind, FolderTime, Ingest, ScanSpec, Selection, SplitSettings,
+    Splits, TablesError, ValueRule,
 };
 use tensor::{
     DataSet, Decay, DepotId, Digest, ModeEdges, Partitions, ReadAt, Small, SplitPart, ViewSpec,
@@ -71,6 +71,7 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
         survey,
         spec,
         opened,
+        skipped_files,
         attributes,
         edges,
     } = survey(engine).await?;
@@ -85,7 +86,7 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
             .observer()
             .note("the data set is there and of the same input: it is used as it is");
         return Ok(Ingested {
-            report: report(&data, true),
+            report: report(&data, true, skipped_files),
             data,
         });
     }
@@ -115,7 +116,7 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
         .await
         .map_err(failed)?;
     Ok(Ingested {
-        report: report(&data, false),
+        report: report(&data, false, skipped_files),
         data,
     })
 }
@@ -128,6 +129,8 @@ pub struct Input {
     pub spec: ScanSpec,
     /// Their files.
     pub opened: Vec<Arc<LocalFile>>,
+    /// Files that were not opened, since the times of their folders are not wanted.
+    pub skipped_files: u64,
     /// Tables of attributes.
     pub attributes: attributes::Surveyed,
     /// Lists of edges.
@@ -139,13 +142,21 @@ pub struct Input {
 /// # Errors
 /// Where a file is not what the job says.
 pub async fn survey(engine: &Engine<'_>) -> Result<Input, Failure> {
-    let (spec, opened) = inputs(engine)?;
+    let Chosen {
+        spec,
+        selection,
+        opened,
+        skipped_files,
+    } = inputs(engine)?;
     let named = named(&opened);
     let budget = engine.task_memory();
-    let (surveyed, spec) =
-        tokio::task::spawn_blocking(move || (tables::survey(&named, &spec, budget), spec))
-            .await
-            .map_err(|error| Failure::new(Refusal::Bug, error.to_string()))?;
+    let surveying = move || {
+        let surveyed = tables::survey_selected(&named, &spec, &selection, budget);
+        (surveyed, spec)
+    };
+    let (surveyed, spec) = tokio::task::spawn_blocking(surveying)
+        .await
+        .map_err(|error| Failure::new(Refusal::Bug, error.to_string()))?;
     let survey = surveyed.map_err(|error| unfit(engine, error))?;
     let attributes = attributes::survey(engine, &survey).await?;
     let edges = edges::survey(engine, &survey).await?;
@@ -153,6 +164,7 @@ pub async fn survey(engine: &Engine<'_>) -> Result<Input, Failure> {
         survey: edges.extend(attributes.extend(survey)),
         spec,
         opened,
+        skipped_files,
         attributes,
         edges,
     })
@@ -186,7 +198,15 @@ pub(super) fn unfit(engine: &Engine<'_>, error: TablesError) -> Failure {
     }
 }
 
-fn inputs(engine: &Engine<'_>) -> Result<(ScanSpec, Vec<Arc<LocalFile>>), Failure> {
+/// The files to read, and how.
+struct Chosen {
+    spec: ScanSpec,
+    selection: Selection,
+    opened: Vec<Arc<LocalFile>>,
+    skipped_files: u64,
+}
+
+fn inputs(engine: &Engine<'_>) -> Result<Chosen, Failure> {
     let settings = engine.settings;
     let mut locations = files::expand("input.files", &settings.input.files)?;
     let mut parts = vec![SplitPart::Train; locations.len()];
@@ -202,6 +222,11 @@ fn inputs(engine: &Engine<'_>) -> Result<(ScanSpec, Vec<Arc<LocalFile>>), Failur
     }
     let all_train = parts.iter().all(|part| *part == SplitPart::Train);
     let input = &settings.input;
+    let mut selection = Selection {
+        range: input.range,
+        folders: folder_times(input, &locations)?,
+    };
+    let skipped_files = leave_out(input, &mut selection, &mut locations, &mut parts)?;
     let spec = ScanSpec {
         user: input.user.clone(),
         product: input.product.clone(),
@@ -230,10 +255,66 @@ fn inputs(engine: &Engine<'_>) -> Result<(ScanSpec, Vec<Arc<LocalFile>>), Failur
         parts: if all_train { Vec::new() } else { parts },
     };
     let opened: Result<Vec<_>, _> = locations.iter().map(input::open).collect();
-    Ok((spec, opened?))
+    Ok(Chosen {
+        spec,
+        selection,
+        opened: opened?,
+        skipped_files,
+    })
 }
 
-fn report(data: &DataSet, reused: bool) -> IngestReport {
+/// The times that folders tell; none where no folder is named after the column.
+fn folder_times(
+    input: &settings::Input,
+    locations: &[Location],
+) -> Result<Vec<Option<FolderTime>>, Failure> {
+    let Some(column) = &input.time else {
+        return Ok(Vec::new());
+    };
+    let time = |location: &Location| match location.as_path() {
+        Some(path) => FolderTime::of(path, column).map_err(refused),
+        None => Ok(None),
+    };
+    locations.iter().map(time).collect()
+}
+
+/// Takes out the files whose folders tell times that are not wanted; says how many.
+fn leave_out(
+    input: &settings::Input,
+    selection: &mut Selection,
+    locations: &mut Vec<Location>,
+    parts: &mut Vec<SplitPart>,
+) -> Result<u64, Failure> {
+    let Some(column) = &input.time else {
+        return Ok(0);
+    };
+    let mut wanted = Vec::with_capacity(locations.len());
+    for folder in &selection.folders {
+        let span = folder.map(|time| selection.range.span(column, time.kind, input.time_bin));
+        let span = span.transpose().map_err(refused)?.flatten();
+        let outside = span
+            .zip(*folder)
+            .is_some_and(|(span, time)| !span.holds(time.number));
+        wanted.push(!outside);
+    }
+    let skipped = wanted.iter().filter(|wanted| !**wanted).count();
+    if skipped == locations.len() {
+        let sentence = format!(
+            "no folder of `input.files` lies {}: nothing to ingest",
+            selection.range
+        );
+        return Err(Failure::new(Refusal::BadData, sentence));
+    }
+    let mut of = wanted.iter();
+    locations.retain(|_| *of.next().unwrap_or(&true));
+    let mut of = wanted.iter();
+    parts.retain(|_| *of.next().unwrap_or(&true));
+    let mut of = wanted.iter();
+    selection.folders.retain(|_| *of.next().unwrap_or(&true));
+    Ok(skipped as u64)
+}
+
+fn report(data: &DataSet, reused: bool, skipped_files: u64) -> IngestReport {
     IngestReport {
         interactions: data
             .parts
@@ -251,6 +332,7 @@ fn report(data: &DataSet, reused: bool) -> IngestReport {
             context: u32::from(data.context.is_some()),
         },
         input_rows: data.input_rows,
+        skipped_files,
         bad_rows: data.bad_rows.clone(),
         attributes: attributes::report(data),
         edges: edges::report(data),

@@ -71,7 +71,7 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         job.edges = sealed.map(|partition| partition.interactions).sum();
     } else {
         let input = data::survey(engine).await?;
-        let rows = input.survey.rows();
+        let rows = input.survey.rows_read();
         job.interactions = rows;
         job.user_attributes = input.attributes.counted(Mode::User);
         job.product_attributes = input.attributes.counted(Mode::Product);

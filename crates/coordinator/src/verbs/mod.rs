@@ -11,6 +11,7 @@ mod engine;
 mod estimate;
 mod export;
 mod fresh;
+mod generate;
 mod graph;
 mod ids;
 mod initial;
@@ -104,6 +105,7 @@ async fn run(
     match command {
         Command::Inspect { at, graph: false } => return describe::inspect(at).await,
         Command::Verify { at } => return describe::verify(at, console).await,
+        Command::Generate { at, .. } => return generate::generate(at, settings, console, &cancel),
         _ => {}
     }
     let engine = Engine::start(settings, console, cancel)?;
@@ -163,10 +165,12 @@ async fn with_engine(
         }
         Command::Demo | Command::Run { .. } => whole_path(engine).await,
         Command::Inspect { at, .. } => graph::inspect(engine, at).await,
-        Command::Verify { .. } | Command::Config { .. } => Err(Failure::new(
-            Refusal::Bug,
-            format!("the verb `{}` does not come here", command.name()),
-        )),
+        Command::Verify { .. } | Command::Generate { .. } | Command::Config { .. } => {
+            Err(Failure::new(
+                Refusal::Bug,
+                format!("the verb `{}` does not come here", command.name()),
+            ))
+        }
     }
 }
 

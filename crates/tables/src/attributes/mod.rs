@@ -130,8 +130,14 @@ impl AttributeSurvey {
                 .collect();
             let number = first_file + index as u32;
             let splits = &mut survey.splits;
-            plan_splits(name, number, &arrow, &leaves, budget_bytes, splits)?;
-            chunks.push(chunk_ranges(name, file.bytes, arrow.metadata(), &leaves)?);
+            plan_splits(name, number, &arrow, &leaves, budget_bytes, &[], splits)?;
+            chunks.push(chunk_ranges(
+                name,
+                file.bytes,
+                arrow.metadata(),
+                &leaves,
+                &[],
+            )?);
             survey.files.push(file);
         }
         survey.digest = lineage(files, &survey.spec, &survey.files, &chunks)?;

@@ -123,8 +123,22 @@ impl EdgeSurvey {
                 .roles()
                 .filter_map(|(_, column)| leaf_of(&arrow, column));
             let leaves: Vec<usize> = leaves.collect();
-            plan_splits(name, number, &arrow, &leaves, budget_bytes, &mut splits)?;
-            chunks.push(chunk_ranges(name, file.bytes, arrow.metadata(), &leaves)?);
+            plan_splits(
+                name,
+                number,
+                &arrow,
+                &leaves,
+                budget_bytes,
+                &[],
+                &mut splits,
+            )?;
+            chunks.push(chunk_ranges(
+                name,
+                file.bytes,
+                arrow.metadata(),
+                &leaves,
+                &[],
+            )?);
             seen.push(file);
         }
         if splits.is_empty() {

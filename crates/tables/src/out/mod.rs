@@ -4,6 +4,7 @@
 
 mod error;
 pub mod factors;
+pub mod generated;
 pub mod ids;
 pub mod names;
 pub mod recommendations;
@@ -13,6 +14,7 @@ pub use error::OutError;
 pub use factors::{FactorsFormat, FactorsWriter, Shape};
 pub use names::Names;
 pub use recommendations::RecommendationsWriter;
+pub use unfinished::publish_text;
 
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;

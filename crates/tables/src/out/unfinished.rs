@@ -2,6 +2,7 @@
 
 use crate::out::OutError;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// A file in the making, beside its final name. Dropped without [`Unfinished::finish`], it leaves nothing behind.
@@ -65,4 +66,18 @@ fn directory_of(path: &Path) -> &Path {
     path.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."))
+}
+
+/// Writes a text that has its name only when it is whole.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn publish_text(path: &Path, text: &str) -> Result<(), OutError> {
+    let (unfinished, mut file) = Unfinished::create(path)?;
+    file.write_all(text.as_bytes())
+        .map_err(|error| OutError::Io {
+            path: path.to_owned(),
+            error,
+        })?;
+    unfinished.finish(&file)
 }
