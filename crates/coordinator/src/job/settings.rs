@@ -611,6 +611,19 @@ impl Run {
     }
 }
 
+/// `[update]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Update {
+    /// Files, directories, globs and URLs, not yet expanded.
+    pub files: Vec<Location>,
+    /// Deltas that a data set keeps.
+    pub deltas_max: u32,
+    /// Whether more are compacted; else they are refused.
+    pub compact: bool,
+    /// Epochs that the model is trained on for.
+    pub epochs: u32,
+}
+
 /// All settings of one invocation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Settings {
@@ -624,6 +637,8 @@ pub struct Settings {
     pub output: Output,
     /// `[evaluate]`.
     pub evaluate: Evaluate,
+    /// `[update]`.
+    pub update: Update,
     /// `[run]`.
     pub run: Run,
 }

@@ -75,23 +75,23 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
         edges,
     } = survey(engine).await?;
     let depot = engine.depot(DepotId::DATA)?;
-    if let Some((_, data)) = depot
-        .latest_data_set(Some(survey.lineage))
-        .await
-        .map_err(failed)?
-    {
-        engine
-            .console
-            .observer()
-            .note("the data set is there and of the same input: it is used as it is");
-        return Ok(Ingested {
-            report: report(&data, true),
-            data,
-        });
-    }
-    if depot.latest_data_set(None).await.map_err(failed)?.is_some() {
+    let there = depot.latest_data_set(None).await.map_err(failed)?;
+    if let Some((_, data)) = there {
+        if data.origin() == survey.lineage {
+            let note = if data.first.is_some() {
+                "the data set is there and of the same input, with updates since: it is used as it is"
+            } else {
+                "the data set is there and of the same input: it is used as it is"
+            };
+            engine.console.observer().note(note);
+            return Ok(Ingested {
+                report: report(&data, true),
+                data,
+            });
+        }
         let sentence = format!(
-            "{} holds the data set of another input or of other [input] settings: name another `output.data`, or remove it",
+            "{} holds the data set of another input or of other [input] settings: name another `output.data`, or remove it; \
+             `coordinator update` adds new files to it",
             depot.url()
         );
         return Err(Failure::new(Refusal::Config, sentence));
@@ -111,7 +111,7 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
     let data = attributes::ingest(engine, data, attributes, term).await?;
     let data = edges::ingest(engine, data, edges, term).await?;
     depot
-        .commit(term, Body::DataSet(data.clone()))
+        .commit(term, Body::DataSet(Box::new(data.clone())))
         .await
         .map_err(failed)?;
     Ok(Ingested {
@@ -140,6 +140,18 @@ pub struct Input {
 /// Where a file is not what the job says.
 pub async fn survey(engine: &Engine<'_>) -> Result<Input, Failure> {
     let (spec, opened) = inputs(engine)?;
+    survey_of(engine, spec, opened).await
+}
+
+/// The same of these files, read so.
+///
+/// # Errors
+/// Where a file is not what the job says.
+pub(super) async fn survey_of(
+    engine: &Engine<'_>,
+    spec: ScanSpec,
+    opened: Vec<Arc<LocalFile>>,
+) -> Result<Input, Failure> {
     let named = named(&opened);
     let budget = engine.task_memory();
     let (surveyed, spec) =
@@ -201,8 +213,15 @@ fn inputs(engine: &Engine<'_>) -> Result<(ScanSpec, Vec<Arc<LocalFile>>), Failur
         }
     }
     let all_train = parts.iter().all(|part| *part == SplitPart::Train);
+    let spec = scan_spec(settings, if all_train { Vec::new() } else { parts });
+    let opened: Result<Vec<_>, _> = locations.iter().map(input::open).collect();
+    Ok((spec, opened?))
+}
+
+/// How the job reads interactions, from files of these parts.
+pub(super) fn scan_spec(settings: &settings::Settings, parts: Vec<SplitPart>) -> ScanSpec {
     let input = &settings.input;
-    let spec = ScanSpec {
+    ScanSpec {
         user: input.user.clone(),
         product: input.product.clone(),
         time: input.time.clone(),
@@ -227,19 +246,13 @@ fn inputs(engine: &Engine<'_>) -> Result<(ScanSpec, Vec<Arc<LocalFile>>), Failur
         } else {
             ValueRule::NonNegative
         },
-        parts: if all_train { Vec::new() } else { parts },
-    };
-    let opened: Result<Vec<_>, _> = locations.iter().map(input::open).collect();
-    Ok((spec, opened?))
+        parts,
+    }
 }
 
-fn report(data: &DataSet, reused: bool) -> IngestReport {
+pub(super) fn report(data: &DataSet, reused: bool) -> IngestReport {
     IngestReport {
-        interactions: data
-            .parts
-            .iter()
-            .map(|(_, partitions)| partitions.interactions)
-            .sum(),
+        interactions: data.interactions(),
         users: data.user.grid.rows_total(),
         products: data.product.grid.rows_total(),
         time_bins: data.time.as_ref().map(|time| time.bins),
@@ -268,13 +281,7 @@ fn digest(data: &DataSet) -> Digest {
         .chain(&data.product.dictionary)
         .chain(data.context.iter().flat_map(|axis| axis.dictionary()))
         .copied();
-    let partitions = data.parts.iter().flat_map(|(_, partitions)| {
-        partitions
-            .user_major
-            .iter()
-            .chain(&partitions.product_major)
-            .map(|partition| partition.object)
-    });
+    let partitions = data.partitions().map(|partition| partition.object);
     let attributes = data.attributes.values();
     let attributes = attributes.flat_map(|known| known.blocks.iter().copied());
     let edges = data.edges.values().flat_map(ModeEdges::partitions);
@@ -338,6 +345,27 @@ pub async fn views(engine: &Engine<'_>, data: &DataSet) -> Result<Views, Failure
         recent: next(),
         moments,
     })
+}
+
+/// All interactions of a part, with what updates added to it.
+///
+/// # Errors
+/// Where they cannot be brought together.
+pub async fn whole(
+    engine: &Engine<'_>,
+    data: &DataSet,
+    part: SplitPart,
+) -> Result<Option<Partitions>, Failure> {
+    if data.is_settled(part) {
+        let mut parts = data.parts.iter();
+        let found = parts.find(|(other, _)| *other == part);
+        return Ok(found.map(|(_, partitions)| partitions.clone()));
+    }
+    let spec = ViewSpec::whole(part);
+    Ok(found_or_built(engine, data, &[Some(spec)])
+        .await?
+        .pop()
+        .flatten())
 }
 
 /// The training part as tiles, and the super-blocks of a side.
@@ -460,13 +488,9 @@ fn splits(engine: &Engine<'_>, data: &DataSet) -> Result<Splits, Failure> {
     let by = match split {
         settings::Split::None => {
             let all = ViewSpec {
-                part: SplitPart::Train,
-                bins: None,
-                hash: None,
                 collapse_time: collapse.time,
                 collapse_context: collapse.context,
-                tiles: None,
-                decay: None,
+                ..ViewSpec::whole(SplitPart::Train)
             };
             return Ok(Splits {
                 train: all.clone(),
@@ -499,6 +523,6 @@ fn spec_hash(spec: &ViewSpec) -> Result<Digest, Failure> {
     Ok(Digest(*blake3::hash(&bytes).as_bytes()))
 }
 
-fn unfinished(what: &str) -> Failure {
+pub(super) fn unfinished(what: &str) -> Failure {
     Failure::new(Refusal::Bug, format!("{what} ended without a result"))
 }

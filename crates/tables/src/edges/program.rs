@@ -77,6 +77,7 @@ impl IngestEdges {
                 split: split.clone(),
                 spec: spec.clone(),
                 kinds: self.survey.kinds(),
+                first_bin: None,
             });
             let writes = [USER_IDS, PRODUCT_IDS, RECORDS].map(|table| key(table, index));
             task(SCAN, index, &op, vec![], writes.to_vec(), split.rows)
