@@ -14,8 +14,8 @@ use store::partition::Partition;
 use store::{Cache, IoMode};
 use tables::survey::InMemory;
 use tables::{
-    AttributeSpec, AttributeSurvey, Ingest, IngestAttributes, OnBadRow, ScanSpec, Selection,
-    Survey, TablesError, ValueRule, interaction_hash, survey_selected,
+    AttributeSpec, AttributeSurvey, Compact, Ingest, IngestAttributes, OnBadRow, ScanSpec, Selection,
+    Survey, TablesError, Update, ValueRule, interaction_hash, survey, survey_selected,
 };
 use tensor::{
     Axis, DataSet, Duplicates, Grid, IdKind, Mode, PartitionRef, Partitions, ReadAt, Small, TimeBin,
@@ -208,6 +208,39 @@ pub fn refusal(files: &[Input], spec: &ScanSpec) -> String {
 }
 
 impl Ingested {
+    /// Adds files to the data set; the sentence where that is refused.
+    ///
+    /// # Errors
+    /// That sentence.
+    ///
+    /// # Panics
+    /// Where intermediate objects are left.
+    pub fn try_update(&mut self, files: &[Input], spec: &ScanSpec) -> Result<(), String> {
+        let budget_bytes = self.world.room.budget_bytes;
+        let found = survey(files, spec, budget_bytes).map_err(|error| error.to_string())?;
+        let lineage = found.lineage;
+        self.world.inputs = files.iter().map(|(_, file)| file.clone()).collect();
+        let mut program = Update::new(self.data.clone(), found, spec.clone(), lineage);
+        let ran = self.world.run(&mut program, &exec::begin);
+        ran.map_err(|error: InlineError| error.to_string())?;
+        assert!(
+            self.world.objects.is_empty(),
+            "intermediate objects are freed"
+        );
+        self.data = program.into_data_set().expect("it is finished");
+        Ok(())
+    }
+
+    /// Merges the updates into the partitions.
+    ///
+    /// # Panics
+    /// Where it fails.
+    pub fn compact(&mut self) {
+        let mut program = Compact::new(self.data.clone());
+        self.world.run(&mut program, &exec::begin).unwrap();
+        self.data = program.into_data_set().expect("it is finished");
+    }
+
     /// Adds the attributes of a mode: what a table with a column `id` says.
     ///
     /// # Panics

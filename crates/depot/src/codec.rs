@@ -9,8 +9,8 @@ use prost::Message;
 use std::collections::BTreeMap;
 use tensor::{
     Attribute, AttributeKind, Attributes, Axis, BlockId, CONTEXTS_MAX, ContextAxis, Cycle, DataSet,
-    Decay, DepotId, Digest, Duplicates, Grid, IdKind, Mode, ModeEdges, ObjectKey, PartitionRef,
-    Partitions, SealedRef, SplitPart, TableId, TimeAxis, TimeBin, View, ViewSpec,
+    Decay, Delta, DepotId, Digest, Duplicates, Grid, IdKind, Mode, ModeEdges, ObjectKey,
+    PartitionRef, Partitions, SealedRef, SplitPart, TableId, TimeAxis, TimeBin, View, ViewSpec,
 };
 
 /// Its last digit is the version of the frame.
@@ -129,22 +129,63 @@ fn sealed(message: m::SealedMessage) -> Result<SealedRef, Reason> {
     })
 }
 
-fn from_list(list: &[PartitionRef]) -> Vec<m::PartitionMessage> {
-    let one = |partition: &PartitionRef| m::PartitionMessage {
+fn from_partition(partition: &PartitionRef) -> m::PartitionMessage {
+    m::PartitionMessage {
         object: Some(from_sealed(&partition.object)),
         rows: partition.rows,
         interactions: partition.interactions,
-    };
-    list.iter().map(one).collect()
+    }
+}
+
+fn partition(message: m::PartitionMessage) -> Result<PartitionRef, Reason> {
+    Ok(PartitionRef {
+        object: sealed(required(message.object, "object of a partition")?)?,
+        rows: message.rows,
+        interactions: message.interactions,
+    })
+}
+
+fn from_list(list: &[PartitionRef]) -> Vec<m::PartitionMessage> {
+    list.iter().map(from_partition).collect()
 }
 
 fn list(messages: Vec<m::PartitionMessage>) -> Result<Vec<PartitionRef>, Reason> {
-    each(messages, |partition| {
-        Ok(PartitionRef {
-            object: sealed(required(partition.object, "object of a partition")?)?,
-            rows: partition.rows,
-            interactions: partition.interactions,
-        })
+    each(messages, partition)
+}
+
+fn from_delta(delta: &Delta) -> m::DeltaMessage {
+    let side = |side: &BTreeMap<u32, PartitionRef>| {
+        let one = |(&block, partition): (&u32, &PartitionRef)| m::BlockPartitionMessage {
+            block,
+            partition: Some(from_partition(partition)),
+        };
+        side.iter().map(one).collect()
+    };
+    m::DeltaMessage {
+        user_major: side(&delta.user_major),
+        product_major: side(&delta.product_major),
+        interactions: delta.interactions,
+    }
+}
+
+/// A delta of data with so many blocks of users and of products.
+fn delta(message: m::DeltaMessage, blocks: [u32; 2]) -> Result<Delta, Reason> {
+    let side = |messages: Vec<m::BlockPartitionMessage>, blocks: u32| {
+        let one = |message: m::BlockPartitionMessage| {
+            if message.block >= blocks {
+                return Err(format!("a delta is of the unknown block {}", message.block));
+            }
+            let found = required(message.partition, "partition of a delta")?;
+            Ok((message.block, partition(found)?))
+        };
+        let side = messages.into_iter().map(one);
+        side.collect::<Result<BTreeMap<u32, PartitionRef>, Reason>>()
+    };
+    let [users, products] = blocks;
+    Ok(Delta {
+        user_major: side(message.user_major, users)?,
+        product_major: side(message.product_major, products)?,
+        interactions: message.interactions,
     })
 }
 
@@ -377,6 +418,9 @@ fn from_data_set(data: &DataSet) -> m::DataSetMessage {
             .iter()
             .map(|(mode, edges)| from_edges(*mode, edges))
             .collect(),
+        first: data.first.map_or_else(Vec::new, from_digest),
+        inputs: data.inputs.iter().copied().map(from_digest).collect(),
+        deltas: data.deltas.iter().map(from_delta).collect(),
     }
 }
 
@@ -412,8 +456,13 @@ fn data_set(message: m::DataSetMessage) -> Result<DataSet, Reason> {
             return Err(format!("its attributes of {mode} do not fit their grid"));
         }
     }
+    let blocks = [user.grid.blocks(), product.grid.blocks()];
+    let first = Some(&message.first).filter(|first| !first.is_empty());
     Ok(DataSet {
         lineage: digest(&message.lineage)?,
+        first: first.map(|first| digest(first)).transpose()?,
+        inputs: each(message.inputs, |input| digest(&input))?,
+        deltas: each(message.deltas, |message| delta(message, blocks))?,
         attributes,
         edges,
         time: time.transpose()?,
@@ -651,7 +700,10 @@ fn from_body(body: &Body) -> m::BodyMessage {
         Body::Term { run } => m::BodyMessage::Term(m::TermMessage {
             run: run.map_or_else(Vec::new, from_digest),
         }),
-        Body::DataSet(data) => m::BodyMessage::DataSet(from_data_set(data)),
+        Body::DataSet(data) if data.deltas.is_empty() => {
+            m::BodyMessage::DataSet(from_data_set(data))
+        }
+        Body::DataSet(data) => m::BodyMessage::UpdatedDataSet(from_data_set(data)),
         Body::View(view) => m::BodyMessage::View(from_view(view)),
         Body::Checkpoint(checkpoint) => m::BodyMessage::Checkpoint(from_checkpoint(checkpoint)),
         Body::Model(model) => m::BodyMessage::Model(from_model(model)),
@@ -667,7 +719,9 @@ fn body(message: m::BodyMessage) -> Result<Body, Reason> {
                 Some(digest(&term.run)?)
             },
         },
-        m::BodyMessage::DataSet(message) => Body::DataSet(data_set(message)?),
+        m::BodyMessage::DataSet(message) | m::BodyMessage::UpdatedDataSet(message) => {
+            Body::DataSet(Box::new(data_set(message)?))
+        }
         m::BodyMessage::View(message) => Body::View(view(message)?),
         m::BodyMessage::Checkpoint(message) => Body::Checkpoint(checkpoint(message)?),
         m::BodyMessage::Model(message) => Body::Model(model(message)?),

@@ -171,7 +171,7 @@ impl Depot {
     ) -> Result<Option<(u64, DataSet)>, DepotError> {
         self.newest(|body| match body {
             Body::DataSet(data) if lineage.is_none_or(|lineage| lineage == data.lineage) => {
-                Some(data)
+                Some(*data)
             }
             _ => None,
         })

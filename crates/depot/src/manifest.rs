@@ -24,7 +24,7 @@ pub enum Body {
         run: Option<Digest>,
     },
     /// A sealed data set.
-    DataSet(DataSet),
+    DataSet(Box<DataSet>),
     /// A view of a data set.
     View(ViewOf),
     /// The state of a run at the end of an epoch.
@@ -137,7 +137,7 @@ impl Body {
                 let contexts = data.context.iter().flat_map(|axis| axis.dictionary());
                 dictionaries
                     .chain(contexts.copied())
-                    .chain(data.parts.iter().flat_map(|(_, parts)| partitions(parts)))
+                    .chain(data.partitions().map(|one| one.object))
                     .chain(
                         data.attributes
                             .values()

@@ -11,7 +11,7 @@ pub(crate) struct ManifestMessage {
     pub term: u64,
     #[prost(bytes = "vec", tag = "3")]
     pub predecessor: Vec<u8>,
-    #[prost(oneof = "BodyMessage", tags = "10, 11, 12, 13, 14")]
+    #[prost(oneof = "BodyMessage", tags = "10, 11, 12, 13, 14, 15")]
     pub body: Option<BodyMessage>,
 }
 
@@ -27,6 +27,10 @@ pub(crate) enum BodyMessage {
     Checkpoint(CheckpointMessage),
     #[prost(message, tag = "14")]
     Model(ModelMessage),
+    /// A data set with deltas: versions that do not merge them know nothing of this body, and so do not read the rest
+    /// as if it were all.
+    #[prost(message, tag = "15")]
+    UpdatedDataSet(DataSetMessage),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -154,6 +158,30 @@ pub(crate) struct DataSetMessage {
     pub context: Option<Box<ContextAxisMessage>>,
     #[prost(message, repeated, tag = "13")]
     pub edges: Vec<EdgesMessage>,
+    #[prost(bytes = "vec", tag = "14")]
+    pub first: Vec<u8>,
+    #[prost(bytes = "vec", repeated, tag = "15")]
+    pub inputs: Vec<Vec<u8>>,
+    #[prost(message, repeated, tag = "16")]
+    pub deltas: Vec<DeltaMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct DeltaMessage {
+    #[prost(message, repeated, tag = "1")]
+    pub user_major: Vec<BlockPartitionMessage>,
+    #[prost(message, repeated, tag = "2")]
+    pub product_major: Vec<BlockPartitionMessage>,
+    #[prost(uint64, tag = "3")]
+    pub interactions: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct BlockPartitionMessage {
+    #[prost(uint32, tag = "1")]
+    pub block: u32,
+    #[prost(message, optional, tag = "2")]
+    pub partition: Option<PartitionMessage>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -11,9 +11,9 @@ use std::fs;
 use std::path::Path;
 use store::{Cache, IoMode, Sealed};
 use tensor::{
-    Attribute, AttributeKind, Attributes, Axis, BlockId, ContextAxis, Cycle, DataSet, DepotId,
-    Digest, Duplicates, Grid, IdKind, Mode, ModeEdges, ObjectKey, PartitionRef, Partitions,
-    SealedRef, SplitPart, TableId, TimeAxis, TimeBin, View, ViewSpec,
+    Attribute, AttributeKind, Attributes, Axis, BlockId, ContextAxis, Cycle, DataSet, Delta,
+    DepotId, Digest, Duplicates, Grid, IdKind, Mode, ModeEdges, ObjectKey, PartitionRef,
+    Partitions, SealedRef, SplitPart, TableId, TimeAxis, TimeBin, View, ViewSpec,
 };
 
 /// Both kinds of places, each empty, with a cache.
@@ -122,6 +122,16 @@ fn data_set() -> DataSet {
         bad_rows: BTreeMap::from([("null user".to_owned(), 4)]),
         attributes: BTreeMap::from([(Mode::Product, attributes())]),
         edges: BTreeMap::from([(Mode::User, follows()), (Mode::Product, bundles())]),
+        first: Some(Digest([6; 32])),
+        inputs: vec![Digest([7; 32]), Digest([8; 32])],
+        deltas: vec![
+            Delta {
+                user_major: BTreeMap::from([(0, partition(81)), (2, partition(82))]),
+                product_major: BTreeMap::from([(1, partition(83))]),
+                interactions: 9,
+            },
+            Delta::default(),
+        ],
     }
 }
 
@@ -205,6 +215,9 @@ fn bodies() -> Vec<Body> {
         bad_rows: BTreeMap::new(),
         attributes: BTreeMap::new(),
         edges: BTreeMap::new(),
+        first: None,
+        inputs: Vec::new(),
+        deltas: Vec::new(),
         ..data.clone()
     };
     let cycle = DataSet {
@@ -239,9 +252,9 @@ fn bodies() -> Vec<Body> {
         Body::Term {
             run: Some(Digest([1; 32])),
         },
-        Body::DataSet(data),
-        Body::DataSet(plain),
-        Body::DataSet(cycle),
+        Body::DataSet(Box::new(data)),
+        Body::DataSet(Box::new(plain)),
+        Body::DataSet(Box::new(cycle)),
         Body::View(ViewOf {
             lineage: Digest([3; 32]),
             spec_hash: Digest([4; 32]),

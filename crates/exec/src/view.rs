@@ -46,10 +46,18 @@ impl ViewWork {
     fn partitions(&self, op: &ViewOp, sources: Vec<Sealed>) -> Result<Vec<Built>, TablesError> {
         let cache = &self.room.cache;
         let budget_bytes = self.room.budget_bytes / op.units.len().max(1) as u64;
+        let mut sources = sources.into_iter();
+        let units = op.units.iter();
+        let units: Vec<_> = units
+            .map(|unit| {
+                let of_unit = sources.by_ref().take(unit.sources.len());
+                (unit, of_unit.collect::<Vec<_>>())
+            })
+            .collect();
         self.room.pool.install(|| {
-            let units = op.units.par_iter().zip(sources);
             units
-                .map(|(unit, source)| tables::view::derive(op, unit, source, cache, budget_bytes))
+                .into_par_iter()
+                .map(|(unit, sources)| tables::view::derive(op, unit, sources, cache, budget_bytes))
                 .collect()
         })
     }

@@ -203,6 +203,20 @@ pub enum TablesError {
     /// A folder tells no time, or another than the file.
     #[error("{0}")]
     Folder(String),
+    /// The blocks of a mode have no room for more ids.
+    #[error(
+        "column `{column}` has more new ids than the blocks of the data set have room for ({room} rows in all): ingest all files \
+         anew, into another `output.data`"
+    )]
+    Full {
+        /// The column.
+        column: String,
+        /// Rows of all blocks at most.
+        room: u64,
+    },
+    /// New files do not fit the data set that they are to be added to.
+    #[error("{0}")]
+    OtherData(String),
     /// A split asks for what the data do not have.
     #[error("{0}")]
     Split(String),

@@ -40,38 +40,38 @@ pub const UNITS_PER_TASK: usize = 4;
 /// The most time bins: more are a mistake in the data.
 pub(crate) const BINS_MAX: u64 = 1 << 24;
 
-const SCAN: StepId = StepId(0);
-const DICTIONARY: StepId = StepId(1);
-const SHUFFLE: StepId = StepId(2);
-const SEAL: StepId = StepId(3);
+pub(crate) const SCAN: StepId = StepId(0);
+pub(crate) const DICTIONARY: StepId = StepId(1);
+pub(crate) const SHUFFLE: StepId = StepId(2);
+pub(crate) const SEAL: StepId = StepId(3);
 
 /// The ingest of surveyed files.
 pub struct Ingest {
-    survey: Survey,
+    pub(crate) survey: Survey,
     spec: ScanSpec,
-    scans: Vec<ScanReport>,
-    axes: Option<Axes>,
+    pub(crate) scans: Vec<ScanReport>,
+    pub(crate) axes: Option<Axes>,
     data: Option<DataSet>,
 }
 
 /// What is known once the dictionaries are.
-struct Axes {
-    user: Axis,
-    product: Axis,
-    time: Option<TimeAxis>,
-    context: Option<ContextAxis>,
-    first_bin: i64,
+pub(crate) struct Axes {
+    pub(crate) user: Axis,
+    pub(crate) product: Axis,
+    pub(crate) time: Option<TimeAxis>,
+    pub(crate) context: Option<ContextAxis>,
+    pub(crate) first_bin: i64,
 }
 
 /// A mode of which the input has ids.
-struct Ids<'a> {
-    mode: Mode,
-    column: &'a str,
-    kind: IdKind,
+pub(crate) struct Ids<'a> {
+    pub(crate) mode: Mode,
+    pub(crate) column: &'a str,
+    pub(crate) kind: IdKind,
     /// Where its runs and their rows stand.
-    runs: TableId,
-    rows: TableId,
-    run: fn(&op::Segment) -> op::IdRun,
+    pub(crate) runs: TableId,
+    pub(crate) rows: TableId,
+    pub(crate) run: fn(&op::Segment) -> op::IdRun,
 }
 
 /// An error of ours as the end of a program.
@@ -118,7 +118,7 @@ impl Ingest {
         self.survey.splits.len() as u32
     }
 
-    fn all_splits(&self, table: TableId) -> KeyRange {
+    pub(crate) fn all_splits(&self, table: TableId) -> KeyRange {
         KeyRange::Blocks {
             table,
             first: 0,
@@ -128,7 +128,7 @@ impl Ingest {
     }
 
     /// The modes of ids, in canonical order.
-    fn modes(&self) -> Vec<Ids<'_>> {
+    pub(crate) fn modes(&self) -> Vec<Ids<'_>> {
         let (spec, kinds) = (&self.spec, self.survey.kinds);
         let mut modes = vec![
             Ids {
@@ -160,12 +160,13 @@ impl Ingest {
         modes
     }
 
-    fn interactions(&self) -> u64 {
+    pub(crate) fn interactions(&self) -> u64 {
         let segments = self.scans.iter().flat_map(|scan| &scan.segments);
         segments.map(|segment| u64::from(segment.records)).sum()
     }
 
-    fn scan_step(&self) -> Step {
+    /// The scan of rows of which none may lie before `first_bin`.
+    pub(crate) fn scan_step(&self, first_bin: Option<i64>) -> Step {
         // A scan need not know the parts of all files.
         let spec = ScanSpec {
             parts: vec![],
@@ -178,6 +179,7 @@ impl Ingest {
                 spec: spec.clone(),
                 kinds: self.survey.kinds,
                 span: self.survey.span,
+                first_bin,
             });
             let block = index as u32;
             let mut tables = vec![USER_IDS, PRODUCT_IDS, RECORDS];
@@ -189,12 +191,17 @@ impl Ingest {
         step(SCAN, "scan", tasks, vec![])
     }
 
-    fn after_scan(&mut self, partials: &[Vec<u8>]) -> Result<Turn, TablesError> {
+    /// Takes what the scans found.
+    pub(crate) fn scanned(&mut self, partials: &[Vec<u8>]) -> Result<(), TablesError> {
         self.scans = partials
             .iter()
             .map(|partial| op::decode(partial))
             .collect::<Result<_, _>>()?;
-        self.check_rows()?;
+        self.check_rows()
+    }
+
+    fn after_scan(&mut self, partials: &[Vec<u8>]) -> Result<Turn, TablesError> {
+        self.scanned(partials)?;
         let interactions = self.interactions();
         let modes = self.modes();
         let tasks = modes.iter().enumerate().map(|(index, ids)| {
@@ -262,7 +269,7 @@ impl Ingest {
         match reason {
             BadReason::NullUser => &self.spec.user,
             BadReason::NullProduct => &self.spec.product,
-            BadReason::NullTime | BadReason::TimeOutOfRange => {
+            BadReason::NullTime | BadReason::TimeOutOfRange | BadReason::BeforeFirstBin => {
                 self.spec.time.as_deref().unwrap_or("time")
             }
             BadReason::NullContext => self.spec.context_column().unwrap_or("context"),
@@ -274,7 +281,7 @@ impl Ingest {
         }
     }
 
-    fn bad_rows(&self) -> BTreeMap<String, u64> {
+    pub(crate) fn bad_rows(&self) -> BTreeMap<String, u64> {
         let mut bad = BTreeMap::new();
         if self.survey.skipped_rows > 0 {
             bad.insert(
@@ -328,7 +335,8 @@ impl Ingest {
         })
     }
 
-    fn time_axis(&self) -> Result<(Option<TimeAxis>, i64), TablesError> {
+    /// The bins of the scanned rows, and the first.
+    pub(crate) fn time_axis(&self) -> Result<(Option<TimeAxis>, i64), TablesError> {
         let Some(column) = &self.spec.time else {
             return Ok((None, 0));
         };
@@ -371,7 +379,7 @@ impl Ingest {
             .ok_or(TablesError::Malformed("a step is done before its time"))
     }
 
-    fn shuffle_step(&self) -> Result<Step, TablesError> {
+    pub(crate) fn shuffle_step(&self) -> Result<Step, TablesError> {
         let axes = self.axes()?;
         let blocks = |grid: &Grid| Blocks {
             count: grid.blocks(),
@@ -417,53 +425,49 @@ impl Ingest {
             .iter()
             .map(|partial| op::decode(partial))
             .collect::<Result<_, _>>()?;
-        let mut tasks = Vec::new();
-        for part in self.parts() {
-            let units = self.units(part, &reports)?;
-            for units in units.chunks(UNITS_PER_TASK) {
-                let records: u64 = units
-                    .iter()
-                    .flat_map(|unit| &unit.runs)
-                    .map(|run| run.records)
-                    .sum();
-                let op = Op::Seal(SealOp {
-                    units: units.to_vec(),
-                    shape: self.spec.shape(),
-                    duplicates: self.spec.duplicates,
-                    value_column: self.spec.value.clone().unwrap_or_default(),
-                });
-                let mut orientations: Vec<Mode> =
-                    units.iter().map(|unit| unit.orientation).collect();
-                orientations.dedup();
-                let table = |mode| {
-                    if mode == Mode::User {
-                        USER_MAJOR
-                    } else {
-                        PRODUCT_MAJOR
-                    }
-                };
-                let reads = orientations
-                    .into_iter()
-                    .map(|mode| Read::rows(self.all_splits(table(mode))));
-                tasks.push(task(
-                    SEAL,
-                    tasks.len() as u32,
-                    &op,
-                    reads.collect(),
-                    vec![],
-                    1 + records,
-                ));
-            }
-        }
-        let frees = vec![self.all_splits(USER_MAJOR), self.all_splits(PRODUCT_MAJOR)];
+        let parts = self.parts().into_iter();
+        let parts: Vec<Vec<SealUnit>> = parts
+            .map(|part| self.units(part, &reports))
+            .collect::<Result<_, _>>()?;
         Ok(Turn {
-            steps: vec![step(SEAL, "seal", tasks, frees)],
+            steps: vec![self.seal_step(&parts)],
             ..Turn::default()
         })
     }
 
+    /// Seals the partitions of some parts, a few of a part in a task.
+    pub(crate) fn seal_step(&self, parts: &[Vec<SealUnit>]) -> Step {
+        let mut tasks = Vec::new();
+        for units in parts.iter().flat_map(|units| units.chunks(UNITS_PER_TASK)) {
+            let runs = units.iter().flat_map(|unit| &unit.runs);
+            let records: u64 = runs.map(|run| run.records).sum();
+            let op = Op::Seal(SealOp {
+                units: units.to_vec(),
+                shape: self.spec.shape(),
+                duplicates: self.spec.duplicates,
+                value_column: self.spec.value.clone().unwrap_or_default(),
+            });
+            let mut orientations: Vec<Mode> = units.iter().map(|unit| unit.orientation).collect();
+            orientations.dedup();
+            let table = |mode| {
+                if mode == Mode::User {
+                    USER_MAJOR
+                } else {
+                    PRODUCT_MAJOR
+                }
+            };
+            let reads = orientations
+                .into_iter()
+                .map(|mode| Read::rows(self.all_splits(table(mode))));
+            let (index, reads) = (tasks.len() as u32, reads.collect());
+            tasks.push(task(SEAL, index, &op, reads, vec![], 1 + records));
+        }
+        let frees = vec![self.all_splits(USER_MAJOR), self.all_splits(PRODUCT_MAJOR)];
+        step(SEAL, "seal", tasks, frees)
+    }
+
     /// The partitions of a part: those of users, then those of products.
-    fn units(
+    pub(crate) fn units(
         &self,
         part: SplitPart,
         reports: &[ShuffleReport],
@@ -528,6 +532,9 @@ impl Ingest {
             bad_rows: self.bad_rows(),
             attributes: BTreeMap::new(),
             edges: BTreeMap::new(),
+            first: None,
+            inputs: self.survey.digests.clone(),
+            deltas: Vec::new(),
         });
         Ok(Turn {
             finished: true,
@@ -630,7 +637,7 @@ pub(crate) fn step(id: StepId, name: &str, tasks: Vec<Task>, frees: Vec<KeyRange
 impl Program for Ingest {
     fn start(&mut self) -> Result<Turn, ProgramError> {
         Ok(Turn {
-            steps: vec![self.scan_step()],
+            steps: vec![self.scan_step(None)],
             ..Turn::default()
         })
     }

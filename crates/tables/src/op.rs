@@ -19,7 +19,7 @@ use tensor::{
 };
 
 /// The version of the encoding.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// What a task of ingest or of a view does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +44,12 @@ pub enum Op {
     Vectors(VectorsOp),
     /// Brings the ids of edges to rows of their mode.
     Match(MatchOp),
+    /// Brings the ids of an update to rows of their mode, new ones to new rows. Writes the rows of each run's ids; seals the
+    /// dictionaries of the blocks that grow.
+    Grow(GrowOp),
+    /// Takes over rows of an earlier model. Writes the rows of each block, the first float of one that the model does not know being
+    /// no number.
+    Carry(CarryOp),
 }
 
 /// Row groups of a table of attributes.
@@ -126,6 +132,8 @@ pub struct ScanOp {
     pub kinds: ColumnKinds,
     /// The times that are wanted, where not all are.
     pub span: Option<Span>,
+    /// The first absolute bin that times may lie in, where there is one.
+    pub first_bin: Option<i64>,
 }
 
 /// One sorted run of ids, within the object of a split.
@@ -216,6 +224,37 @@ pub struct MatchOp {
     pub rows: Vec<u32>,
     /// log2 of the row ids that a block owns.
     pub stride_log2: u8,
+}
+
+/// See [`Op::Grow`]. Reads the runs of ids of all splits, and the dictionaries of all blocks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrowOp {
+    /// The column of the ids, for messages.
+    pub column: String,
+    /// How they are looked up.
+    pub known: MatchOp,
+    /// The most rows that a block may have.
+    pub room: u64,
+}
+
+/// The partial of [`Op::Grow`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrowReport {
+    /// Rows of each block, the new ones included.
+    pub rows: Vec<u32>,
+    /// The new dictionaries of the blocks that grew.
+    pub dictionaries: Vec<(u32, SealedRef)>,
+}
+
+/// See [`Op::Carry`]. Reads the sealed blocks of the model's table; returns a [`tensor::Imported`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarryOp {
+    /// Floats of a row, there and here.
+    pub width: u32,
+    /// Rows of each block.
+    pub rows: Vec<u32>,
+    /// Rows of the whole table.
+    pub total: u64,
 }
 
 /// What records of edges stand for.
@@ -358,7 +397,7 @@ pub struct SealOp {
     pub value_column: String,
 }
 
-/// See [`Op::View`]. Reads the sealed source partitions, in order.
+/// See [`Op::View`]. Reads the sealed source partitions of its units, in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ViewOp {
     /// What the view keeps.
@@ -372,7 +411,7 @@ pub struct ViewOp {
 }
 
 /// A partition to be derived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ViewUnit {
     /// The mode of its rows.
     pub orientation: Mode,
@@ -380,17 +419,21 @@ pub struct ViewUnit {
     pub block: u32,
     /// The row id of its first row.
     pub first_row: u32,
-    /// From what.
-    pub source: PartitionRef,
+    /// Its rows.
+    pub rows: u32,
+    /// From what: the partitions of the block, the oldest first.
+    pub sources: Vec<PartitionRef>,
 }
 
-/// See [`Op::Tiles`]. Reads the user-major partitions of the super-block's blocks, in order.
+/// See [`Op::Tiles`]. Reads the user-major partitions of the super-block's blocks, in order, of each block the oldest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TilesOp {
     /// What the view keeps, and the super-blocks of a side.
     pub spec: ViewSpec,
     /// Which super-block of users.
     pub super_block: u32,
+    /// How many partitions each of its blocks has.
+    pub sources: Vec<u32>,
     /// The grid of users.
     pub user: Grid,
     /// The grid of products.

@@ -16,6 +16,8 @@ const SEGMENT_ID_BYTES: usize = 16 << 20;
 pub struct Rules {
     /// The width of a bin.
     pub bin: TimeBin,
+    /// The first bin that times may lie in, where there is one.
+    pub first_bin: Option<i64>,
     /// The kind of times, where there are any.
     pub time: Option<TimeKind>,
     /// Legal values.
@@ -206,6 +208,11 @@ impl Rows {
             Some((last, bin)) if last == number => bin,
             _ => {
                 let bin = absolute_bin(number, self.rules.bin, self.rules.time);
+                let first = self.rules.first_bin;
+                let bin = bin.and_then(|bin| match first {
+                    Some(first) if i64::from(bin) < first => Err(BadReason::BeforeFirstBin),
+                    _ => Ok(bin),
+                });
                 self.last_time = Some((number, bin));
                 bin
             }

@@ -108,6 +108,7 @@ impl SplitScan {
         let event = spec.event.as_ref().map(|rule| rule.column.as_str());
         let rules = Rules {
             bin: spec.time_bin,
+            first_bin: op.first_bin,
             time: op.kinds.time,
             values: spec.value_rule,
             on_bad_row: spec.on_bad_row,
@@ -321,6 +322,7 @@ mod tests {
             spec: spec(),
             kinds: found.kinds,
             span: None,
+            first_bin: None,
         };
         let slice = |range: &Range<u64>| bytes.slice(range.start as usize..range.end as usize);
         let mut scan = SplitScan::new(&op, &slice(&found.files[0].footer))?;

@@ -71,6 +71,8 @@ pub enum BadReason {
     NullTime,
     /// The time lies beyond what can be numbered.
     TimeOutOfRange,
+    /// The time lies before the first bin of the data set that an update adds to.
+    BeforeFirstBin,
     /// The context is null.
     NullContext,
     /// The event is null.
@@ -99,6 +101,7 @@ impl BadReason {
             BadReason::NullProduct => "null_product",
             BadReason::NullTime => "null_time",
             BadReason::TimeOutOfRange => "time_out_of_range",
+            BadReason::BeforeFirstBin => "before_first_bin",
             BadReason::NullContext => "null_context",
             BadReason::NullEvent => "null_event",
             BadReason::UnknownEvent => "unknown_event",
@@ -122,6 +125,9 @@ impl BadReason {
             | BadReason::NullValue => "is null",
             BadReason::UnknownEvent => "is an event without a weight",
             BadReason::TimeOutOfRange => "is a time beyond what can be numbered",
+            BadReason::BeforeFirstBin => {
+                "lies before the first time bin of the data set, which cannot begin earlier (ingest all files anew for that)"
+            }
             BadReason::NanValue => "is not a number",
             BadReason::InfiniteValue => "is infinite",
             BadReason::ValueOutOfRange => "leaves the range of f32",

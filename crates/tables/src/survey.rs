@@ -68,6 +68,9 @@ pub struct Survey {
     pub splits: Vec<Split>,
     /// Identity of content, spec and engine version: see [`survey`].
     pub lineage: Digest,
+    /// Of each file, what tells it from others whatever its name: the hash of its length, its footer and samples of its column
+    /// chunks in use.
+    pub digests: Vec<Digest>,
     /// The most memory that a split needs to be scanned.
     pub scan_bytes_max: u64,
     /// The times that are wanted, where not all are.
@@ -181,6 +184,7 @@ pub fn survey_selected(
     }
     let lineage = lineage(files, spec, &seen, &chunks)?;
     let lineage = with_times(lineage, span, &seen)?;
+    let digests = digests(files, &seen, &chunks)?;
     let largest = splits
         .iter()
         .map(|split| split.row_group_bytes_max)
@@ -191,6 +195,7 @@ pub fn survey_selected(
         kinds,
         splits,
         lineage,
+        digests,
         scan_bytes_max: largest + SCAN_FIXED_BYTES,
         span,
         skipped_rows,
@@ -459,6 +464,26 @@ pub(crate) fn lineage(
         }
     }
     Ok(Digest(*hasher.finalize().as_bytes()))
+}
+
+/// See [`Survey::digests`].
+fn digests(
+    files: &[(String, Arc<dyn ReadAt>)],
+    seen: &[InputFile],
+    chunks: &[Vec<Range<u64>>],
+) -> Result<Vec<Digest>, TablesError> {
+    let mut digests = Vec::with_capacity(files.len());
+    for ((name, reader), (file, chunks)) in files.iter().zip(seen.iter().zip(chunks)) {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"strata input 1\0");
+        hasher.update(&file.bytes.to_le_bytes());
+        hash_range(name, reader.as_ref(), file.footer.clone(), &mut hasher)?;
+        for sample in chunks.iter().flat_map(samples) {
+            hash_range(name, reader.as_ref(), sample, &mut hasher)?;
+        }
+        digests.push(Digest(*hasher.finalize().as_bytes()));
+    }
+    Ok(digests)
 }
 
 /// The beginning, the middle and the end of a range.

@@ -7,8 +7,8 @@
 use crate::combine::{Built, PartitionBuild};
 use crate::error::TablesError;
 use crate::op::{self, Op, SealReport, TilesOp};
-use crate::view::{each_kept, kept, reorders};
-use store::partition::Partition;
+use crate::staged::Staged;
+use crate::view::{Reading, kept, reorders};
 use store::{Cache, Sealed};
 use tensor::{
     BlockId, DataSet, DepotId, Mode, PartialSpec, Partitions, Read, Small, Step, StepId,
@@ -31,19 +31,20 @@ pub fn derive(
     let side = op.spec.tiles.unwrap_or(1);
     let users = SuperBlocks::new(&op.user, side);
     let products = SuperBlocks::new(&op.product, side);
-    let sources: Vec<Partition> = sources
-        .into_iter()
-        .map(Partition::open)
+    let mut files = sources.into_iter();
+    let staged = op.sources.iter();
+    let staged: Vec<Staged> = staged
+        .map(|&count| Staged::open(files.by_ref().take(count as usize).collect()))
         .collect::<Result<_, _>>()?;
     let blocks = users.blocks(op.super_block);
-    let fits = sources
+    let fits = staged
         .iter()
         .zip(&op.user.rows[blocks.start as usize..blocks.end as usize])
-        .all(|(source, rows)| source.rows() == *rows);
-    if !fits || sources.len() != blocks.len() {
+        .all(|(staged, rows)| staged.rows() <= *rows);
+    if !fits || staged.len() != blocks.len() {
         return Err(TablesError::Malformed("a partition of other users"));
     }
-    let has = sources.first().map_or(Small::default(), Partition::has);
+    let has = staged.first().map_or(Small::default(), Staged::has);
     if reorders(&op.spec, has) {
         return Err(TablesError::Malformed("tiles of a view that is combined"));
     }
@@ -64,24 +65,23 @@ pub fn derive(
             Ok::<_, TablesError>(build.netting(op.nets))
         };
         let mut builds = group.clone().map(build).collect::<Result<Vec<_>, _>>()?;
-        for (source, block) in sources.iter().zip(blocks.clone()) {
+        for (staged, block) in staged.iter().zip(blocks.clone()) {
             let (_, start) = users.place(BlockId(block));
             let first_row = (Mode::User, op.user.row_ids(BlockId(block)).start);
-            each_kept(
-                &op.spec,
-                source,
-                first_row,
-                budget_bytes / 4,
-                |row, column, small, value| {
-                    let (tile, place) = products
-                        .split(column)
-                        .ok_or(TablesError::Malformed("a partition of other products"))?;
-                    if group.contains(&tile) {
-                        builds[(tile - first) as usize].push(start + row, place, small, value)?;
-                    }
-                    Ok(())
-                },
-            )?;
+            let reading = Reading {
+                spec: &op.spec,
+                duplicates: op.duplicates,
+                budget_bytes: budget_bytes / 4,
+            };
+            reading.each_kept(staged, first_row, |row, column, small, value| {
+                let (tile, place) = products
+                    .split(column)
+                    .ok_or(TablesError::Malformed("a partition of other products"))?;
+                if group.contains(&tile) {
+                    builds[(tile - first) as usize].push(start + row, place, small, value)?;
+                }
+                Ok(())
+            })?;
         }
         for build in builds {
             sealed.push(build.seal()?);
@@ -91,21 +91,18 @@ pub fn derive(
 }
 
 /// One task a super-block of users.
-pub(crate) fn step(
-    number: usize,
-    data: &DataSet,
-    source: &Partitions,
-    spec: &ViewSpec,
-    side: u32,
-) -> Step {
+pub(crate) fn step(number: usize, data: &DataSet, spec: &ViewSpec, side: u32) -> Step {
     let id = StepId(number as u64);
     let users = SuperBlocks::new(&data.user.grid, side);
     let task = |super_block: u32| {
         let blocks = users.blocks(super_block);
-        let sources = &source.user_major[blocks.start as usize..blocks.end as usize];
+        let sources: Vec<_> = blocks
+            .map(|block| data.sources(spec.part, Mode::User, block))
+            .collect();
         let op = Op::Tiles(TilesOp {
             spec: spec.clone(),
             super_block,
+            sources: sources.iter().map(|block| block.len() as u32).collect(),
             user: data.user.grid.clone(),
             product: data.product.grid.clone(),
             duplicates: data.duplicates,
@@ -119,6 +116,7 @@ pub(crate) fn step(
             op: op.encode(),
             reads: sources
                 .iter()
+                .flatten()
                 .map(|source| Read::whole(source.object.key(DepotId::DATA)))
                 .collect(),
             writes: vec![],
@@ -126,6 +124,7 @@ pub(crate) fn step(
             chain: None,
             cost: 1 + sources
                 .iter()
+                .flatten()
                 .map(|source| source.interactions)
                 .sum::<u64>(),
         }

@@ -6,65 +6,61 @@ use crate::error::TablesError;
 use crate::ingest::{UNITS_PER_TASK, collected, refuse};
 use crate::op::{self, Op, SealReport, ViewOp, ViewUnit};
 use crate::split::{interaction_hash, is_in};
+use crate::staged::Staged;
 use crate::tiles;
-use store::partition::Partition;
 use store::{Cache, Sealed};
 use tensor::{
-    DataSet, DepotId, Duplicates, Grid, Mode, PartialSpec, PartitionRef, Partitions, Program,
-    ProgramError, Read, Reduced, Small, Step, StepId, Task, TaskId, Turn, View, ViewSpec,
+    BlockId, DataSet, DepotId, Duplicates, Grid, Mode, PartialSpec, PartitionRef, Partitions,
+    Program, ProgramError, Read, Reduced, Small, SplitPart, Step, StepId, Task, TaskId, Turn, View,
+    ViewSpec,
 };
 
-/// Bytes of memory per interaction of a piece, where files are read by positioned reads: column, time, context, value.
-const INTERACTION_BYTES: u64 = 16;
-
-/// Derives one partition.
+/// Derives one partition from those of its block.
 ///
 /// # Errors
-/// Where the source is damaged, the disk is full, or a collapsed value overflows.
+/// Where a source is damaged, the disk is full, or a combined value overflows.
 pub fn derive(
     op: &ViewOp,
     unit: &ViewUnit,
-    source: Sealed,
+    sources: Vec<Sealed>,
     cache: &Cache,
     budget_bytes: u64,
 ) -> Result<Built, TablesError> {
     let (spec, duplicates) = (&op.spec, op.duplicates);
-    let partition = Partition::open(source)?;
+    let staged = Staged::open(sources)?;
+    if staged.rows() > unit.rows {
+        return Err(TablesError::Malformed("a partition of other rows"));
+    }
     let mut build = PartitionBuild::new(
         cache,
         unit.orientation,
         unit.block,
-        partition.rows(),
-        kept(spec, partition.has()),
+        unit.rows,
+        kept(spec, staged.has()),
         duplicates,
         "value",
     )?
     .netting(op.nets);
     let first = (unit.orientation, unit.first_row);
-    if reorders(spec, partition.has()) {
+    let reading = Reading {
+        spec,
+        duplicates,
+        budget_bytes,
+    };
+    if reorders(spec, staged.has()) {
         let mut pairs = Pairs::new(duplicates);
-        each_kept(
-            spec,
-            &partition,
-            first,
-            budget_bytes,
-            |row, column, small, value| {
-                if pairs.ends((row, column)) {
-                    pairs.close(&mut build)?;
-                }
-                pairs.push((row, column), small, value);
-                Ok(())
-            },
-        )?;
+        reading.each_kept(&staged, first, |row, column, small, value| {
+            if pairs.ends((row, column)) {
+                pairs.close(&mut build)?;
+            }
+            pairs.push((row, column), small, value);
+            Ok(())
+        })?;
         pairs.close(&mut build)?;
     } else {
-        each_kept(
-            spec,
-            &partition,
-            first,
-            budget_bytes,
-            |row, column, small, value| build.push(row, column, small, value),
-        )?;
+        reading.each_kept(&staged, first, |row, column, small, value| {
+            build.push(row, column, small, value)
+        })?;
     }
     build.seal()
 }
@@ -143,44 +139,40 @@ impl Pairs {
     }
 }
 
-/// Hands over what a view keeps of a partition, in canonical order: row, column, time and context (0 where they are
-/// collapsed and no bin is kept), value, faded where values fade.
-/// `first` is the mode and the row id of its first row.
-pub(crate) fn each_kept(
-    spec: &ViewSpec,
-    partition: &Partition,
-    first: (Mode, u32),
-    budget_bytes: u64,
-    mut take: impl FnMut(u32, u32, Small<u32>, f64) -> Result<(), TablesError>,
-) -> Result<(), TablesError> {
-    let kept = kept(spec, partition.has());
-    let fading = spec.decay.filter(|decay| !decay.keeps_bin);
-    let fades = fading.map_or_else(Vec::new, |decay| decay.fades());
-    let offsets = partition.offsets();
-    let piece = (budget_bytes / (2 * INTERACTION_BYTES)).clamp(1 << 10, 1 << 20);
-    let interactions = partition.interactions();
-    let mut row = 0;
-    let mut start = 0;
-    while start < interactions {
-        let range = start..interactions.min(start + piece);
-        let found = partition.piece(range.clone())?;
-        let ids = found.small_ids();
-        let values = found.values.as_values();
-        for (at, &column) in found.columns.iter().enumerate() {
-            while offsets[row + 1] <= start + at as u64 {
-                row += 1;
-            }
-            let small = ids.map(|ids| ids.map_or(0, |ids| ids[at]));
-            if keeps(spec, first, row as u32, column, small) {
+/// How the partitions of a block are read for a view.
+pub(crate) struct Reading<'a> {
+    pub(crate) spec: &'a ViewSpec,
+    pub(crate) duplicates: Duplicates,
+    pub(crate) budget_bytes: u64,
+}
+
+impl Reading<'_> {
+    /// Hands over what the view keeps of a block, in canonical order: row, column, time and context (0 where they are
+    /// collapsed and no bin is kept), value, faded where values fade.
+    /// `first` is the mode and the row id of its first row.
+    pub(crate) fn each_kept(
+        &self,
+        staged: &Staged,
+        first: (Mode, u32),
+        mut take: impl FnMut(u32, u32, Small<u32>, f64) -> Result<(), TablesError>,
+    ) -> Result<(), TablesError> {
+        let spec = self.spec;
+        let kept = kept(spec, staged.has());
+        let fading = spec.decay.filter(|decay| !decay.keeps_bin);
+        let fades = fading.map_or_else(Vec::new, |decay| decay.fades());
+        staged.each(
+            self.duplicates,
+            self.budget_bytes,
+            |row, column, small, value| {
+                if !keeps(spec, first, row, column, small) {
+                    return Ok(());
+                }
                 let fade = fades.get(small.time as usize).copied().unwrap_or(1.0);
                 let small = small.zip(kept).map(|(id, kept)| if kept { id } else { 0 });
-                take(row as u32, column, small, f64::from(values.at(at)) * fade)?;
-            }
-        }
-        partition.drop_behind(range.clone());
-        start = range.end;
+                take(row, column, small, f64::from(value) * fade)
+            },
+        )
     }
-    Ok(())
 }
 
 fn keeps(spec: &ViewSpec, first: (Mode, u32), local: u32, column: u32, small: Small<u32>) -> bool {
@@ -201,7 +193,8 @@ fn keeps(spec: &ViewSpec, first: (Mode, u32), local: u32, column: u32, small: Sm
     is_in(range, interaction_hash(*seed, user, product, small))
 }
 
-/// The program that builds views of a data set, one step each. A view that keeps everything is the data set itself.
+/// The program that builds views of a data set, one step each. A view that keeps everything of partitions that are all there
+/// is is the data set itself.
 pub struct BuildViews {
     data: DataSet,
     specs: Vec<ViewSpec>,
@@ -220,6 +213,7 @@ impl BuildViews {
         self.built.into_iter().collect()
     }
 
+    /// What was ingested of the part that a view is of.
     fn source(&self, spec: &ViewSpec) -> Result<&Partitions, ProgramError> {
         let found = self.data.parts.iter().find(|(part, _)| *part == spec.part);
         found
@@ -236,69 +230,84 @@ impl BuildViews {
     fn is_whole(&self, spec: &ViewSpec) -> bool {
         let collapses = (spec.collapse_time && self.data.time.is_some())
             || (spec.collapse_context && self.data.context.is_some());
-        let bends = collapses || self.data.nets || spec.tiles.is_some() || spec.decay.is_some();
+        let bends = collapses
+            || !self.data.is_settled(spec.part)
+            || self.data.nets
+            || spec.tiles.is_some()
+            || spec.decay.is_some();
         spec.bins.is_none() && spec.hash.is_none() && !bends
     }
 
     fn step(&self, number: usize) -> Result<Step, ProgramError> {
         let spec = &self.specs[number];
-        let source = self.source(spec)?;
+        self.source(spec)?;
         if let Some(side) = spec.tiles {
-            return Ok(tiles::step(number, &self.data, source, spec, side));
+            return Ok(tiles::step(number, &self.data, spec, side));
         }
-        let units = units(&self.data, source);
-        let tasks = units
-            .chunks(UNITS_PER_TASK)
-            .enumerate()
-            .map(|(index, units)| {
-                let op = Op::View(ViewOp {
-                    spec: spec.clone(),
-                    units: units.to_vec(),
-                    duplicates: self.data.duplicates,
-                    nets: self.data.nets,
-                });
-                let reads = units
-                    .iter()
-                    .map(|unit| Read::whole(unit.source.object.key(DepotId::DATA)));
-                Task {
-                    id: TaskId {
-                        step: StepId(number as u64),
-                        index: index as u32,
-                    },
-                    op: op.encode(),
-                    reads: reads.collect(),
-                    writes: vec![],
-                    after: vec![],
-                    chain: None,
-                    cost: units.iter().map(|unit| 1 + unit.source.interactions).sum(),
-                }
-            });
-        Ok(Step {
-            id: StepId(number as u64),
-            name: format!("view {}", number + 1),
-            tasks: tasks.collect(),
-            partial: PartialSpec::Collect,
-            frees: vec![],
-        })
+        let name = format!("view {}", number + 1);
+        let units = units(&self.data, spec.part);
+        let id = StepId(number as u64);
+        Ok(step(id, name, &self.data, spec, self.data.nets, &units))
     }
 }
 
-fn units(data: &DataSet, source: &Partitions) -> Vec<ViewUnit> {
-    let side = |orientation, grid: &Grid, partitions: &[PartitionRef]| {
-        let unit = |(block, source): (usize, &PartitionRef)| ViewUnit {
-            orientation,
-            block: block as u32,
-            first_row: ((block as u64) << grid.stride_log2) as u32,
-            source: *source,
-        };
-        partitions.iter().enumerate().map(unit).collect::<Vec<_>>()
+/// The step that derives partitions, a few a task.
+pub(crate) fn step(
+    id: StepId,
+    name: String,
+    data: &DataSet,
+    spec: &ViewSpec,
+    nets: bool,
+    units: &[ViewUnit],
+) -> Step {
+    let task = |(index, units): (usize, &[ViewUnit])| {
+        let op = Op::View(ViewOp {
+            spec: spec.clone(),
+            units: units.to_vec(),
+            duplicates: data.duplicates,
+            nets,
+        });
+        let sources = units.iter().flat_map(|unit| &unit.sources);
+        Task {
+            id: TaskId {
+                step: id,
+                index: index as u32,
+            },
+            op: op.encode(),
+            reads: sources
+                .clone()
+                .map(|source| Read::whole(source.object.key(DepotId::DATA)))
+                .collect(),
+            writes: vec![],
+            after: vec![],
+            chain: None,
+            cost: sources.map(|source| 1 + source.interactions).sum(),
+        }
     };
-    let mut units = side(Mode::User, &data.user.grid, &source.user_major);
-    units.extend(side(
-        Mode::Product,
-        &data.product.grid,
-        &source.product_major,
-    ));
+    let tasks = units.chunks(UNITS_PER_TASK).enumerate().map(task);
+    Step {
+        id,
+        name,
+        tasks: tasks.collect(),
+        partial: PartialSpec::Collect,
+        frees: vec![],
+    }
+}
+
+/// The partitions of a part, each from those of its block: those of users, then those of products.
+pub(crate) fn units(data: &DataSet, part: SplitPart) -> Vec<ViewUnit> {
+    let side = |orientation, grid: &Grid| {
+        let unit = |block: BlockId| ViewUnit {
+            orientation,
+            block: block.0,
+            first_row: grid.row_ids(block).start,
+            rows: grid.rows[block.0 as usize],
+            sources: data.sources(part, orientation, block.0),
+        };
+        grid.block_ids().map(unit).collect::<Vec<_>>()
+    };
+    let mut units = side(Mode::User, &data.user.grid);
+    units.extend(side(Mode::Product, &data.product.grid));
     units
 }
 

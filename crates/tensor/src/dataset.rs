@@ -58,6 +58,32 @@ pub struct Partitions {
     pub netted: u64,
 }
 
+/// What an update added: the partitions of the blocks that it touched, by block. Rows and columns are those of the data set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delta {
+    /// Rows are users, columns products.
+    pub user_major: BTreeMap<u32, PartitionRef>,
+    /// Rows are products, columns users.
+    pub product_major: BTreeMap<u32, PartitionRef>,
+    /// Interactions in all.
+    pub interactions: u64,
+}
+
+impl Delta {
+    /// Its partitions, those of users first.
+    pub fn partitions(&self) -> impl Iterator<Item = &PartitionRef> {
+        self.user_major.values().chain(self.product_major.values())
+    }
+
+    /// Those of an orientation.
+    pub fn side(&self, orientation: Mode) -> &BTreeMap<u32, PartitionRef> {
+        match orientation {
+            Mode::User => &self.user_major,
+            _ => &self.product_major,
+        }
+    }
+}
+
 /// The type of original ids, kept end to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -197,9 +223,80 @@ pub struct DataSet {
     pub attributes: BTreeMap<Mode, Attributes>,
     /// Edges between users and between products, where lists of them were given.
     pub edges: BTreeMap<Mode, ModeEdges>,
+    /// The lineage of the first ingest, where updates followed it.
+    pub first: Option<Digest>,
+    /// Hashes of the files that it was made of ([`Digest`] of content, names apart); none where it is of a time that did not
+    /// record them.
+    pub inputs: Vec<Digest>,
+    /// What updates added to the `Train` part since its partitions were written, the oldest first.
+    pub deltas: Vec<Delta>,
 }
 
 impl DataSet {
+    /// The deltas of a part: updates add to what is trained on.
+    pub fn deltas_of(&self, part: SplitPart) -> &[Delta] {
+        match part {
+            SplitPart::Train => &self.deltas,
+            SplitPart::Validation | SplitPart::Test => &[],
+        }
+    }
+
+    /// The grid of a mode that partitions have as rows.
+    fn grid_of(&self, orientation: Mode) -> &Grid {
+        match orientation {
+            Mode::User => &self.user.grid,
+            _ => &self.product.grid,
+        }
+    }
+
+    /// The partitions that hold a block of a part, in the order in which they came: that of the ingest or the last compaction,
+    /// then those of updates. None where there is no such part or block.
+    pub fn sources(&self, part: SplitPart, orientation: Mode, block: u32) -> Vec<PartitionRef> {
+        let found = self.parts.iter().find(|(other, _)| *other == part);
+        let written = found.and_then(|(_, partitions)| {
+            let side = match orientation {
+                Mode::User => &partitions.user_major,
+                _ => &partitions.product_major,
+            };
+            side.get(block as usize).copied()
+        });
+        let added = self.deltas_of(part).iter();
+        let added = added.filter_map(|delta| delta.side(orientation).get(&block).copied());
+        written.into_iter().chain(added).collect()
+    }
+
+    /// Whether the partitions of a part are all of it, with a row for each row of the grid.
+    pub fn is_settled(&self, part: SplitPart) -> bool {
+        [Mode::User, Mode::Product].into_iter().all(|mode| {
+            let rows = self.grid_of(mode).rows.iter();
+            (0..)
+                .zip(rows)
+                .all(|(block, &rows)| match self.sources(part, mode, block)[..] {
+                    [only] => only.rows == rows,
+                    _ => false,
+                })
+        })
+    }
+
+    /// Interactions of all parts and deltas; one that an update repeats counts as often as it stands there.
+    pub fn interactions(&self) -> u64 {
+        let parts = self.parts.iter().map(|(_, part)| part.interactions);
+        let deltas = self.deltas.iter().map(|delta| delta.interactions);
+        parts.chain(deltas).sum()
+    }
+
+    /// Every partition that holds interactions.
+    pub fn partitions(&self) -> impl Iterator<Item = &PartitionRef> {
+        let parts = self.parts.iter();
+        let parts = parts.flat_map(|(_, part)| part.user_major.iter().chain(&part.product_major));
+        parts.chain(self.deltas.iter().flat_map(Delta::partitions))
+    }
+
+    /// The lineage of the first ingest.
+    pub fn origin(&self) -> Digest {
+        self.first.unwrap_or(self.lineage)
+    }
+
     /// Bins and contexts; 0 where there are none.
     pub fn small(&self) -> Small<u32> {
         Small {
@@ -231,6 +328,21 @@ pub struct ViewSpec {
     /// How interactions fade where time is collapsed; `None`: not at all.
     #[serde(default)]
     pub decay: Option<Decay>,
+}
+
+impl ViewSpec {
+    /// Everything of a part, as it is.
+    pub fn whole(part: SplitPart) -> Self {
+        ViewSpec {
+            part,
+            bins: None,
+            hash: None,
+            collapse_time: false,
+            collapse_context: false,
+            tiles: None,
+            decay: None,
+        }
+    }
 }
 
 /// A view that was built: sealed derived partitions.

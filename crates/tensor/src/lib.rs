@@ -26,7 +26,7 @@ pub mod time;
 pub use attributes::{Attribute, AttributeKind, Attributes};
 pub use csr::{CsrError, CsrRef};
 pub use dataset::{
-    Axis, CONTEXTS_MAX, ContextAxis, DataSet, Duplicates, IdKind, PartitionRef, Partitions,
+    Axis, CONTEXTS_MAX, ContextAxis, DataSet, Delta, Duplicates, IdKind, PartitionRef, Partitions,
     SealedRef, SplitPart, TimeAxis, View, ViewSpec,
 };
 pub use decay::Decay;

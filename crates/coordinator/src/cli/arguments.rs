@@ -32,6 +32,11 @@ pub enum Command {
         /// The job file.
         job: PathBuf,
     },
+    /// New rows on top of a data set.
+    Update {
+        /// The job file.
+        job: PathBuf,
+    },
     /// A model from a data set.
     Train {
         /// The job file.
@@ -96,6 +101,7 @@ impl Command {
             Command::Run { .. } => "run",
             Command::Plan { .. } => "plan",
             Command::Ingest { .. } => "ingest",
+            Command::Update { .. } => "update",
             Command::Train { .. } => "train",
             Command::Tune { .. } => "tune",
             Command::Evaluate { .. } => "evaluate",
@@ -115,6 +121,7 @@ impl Command {
             Command::Run { job }
             | Command::Plan { job }
             | Command::Ingest { job }
+            | Command::Update { job }
             | Command::Train { job }
             | Command::Tune { job }
             | Command::Evaluate { job }
@@ -195,6 +202,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, Failure> {
         "run" => Command::Run { job: job() },
         "plan" => Command::Plan { job: job() },
         "ingest" => Command::Ingest { job: job() },
+        "update" => Command::Update { job: job() },
         "train" => Command::Train { job: job() },
         "tune" => Command::Tune { job: job() },
         "evaluate" => Command::Evaluate { job: job() },
@@ -333,6 +341,7 @@ pub fn grammar() -> clap::Command {
         .subcommand(verb("run").arg(job()))
         .subcommand(verb("plan").arg(job()))
         .subcommand(verb("ingest").arg(job()))
+        .subcommand(verb("update").arg(job()))
         .subcommand(verb("train").arg(job()))
         .subcommand(verb("tune").arg(job()))
         .subcommand(verb("evaluate").arg(job()))

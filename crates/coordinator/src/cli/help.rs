@@ -46,6 +46,13 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
             "Read Parquet and seal the data set at `output.data`",
             "Examples:\n  coordinator ingest job.toml\n  coordinator ingest job.toml --set input.on_bad_row=skip",
         ),
+        "update" => (
+            "Add new Parquet files (`update.files`) to the data set at `output.data`, and train the model on (`update.epochs`)",
+            "Ids keep their rows and new ones get rows of their own; bins of time extend at the end. Only what is new is sealed, \
+             beside what is there, and the same files are never added twice. With `update.epochs` the model goes on from its own factors; else `train` trains on all of it.\n\n\
+             Examples:\n  coordinator update job.toml --set update.files=new/2026-11-26.parquet\n  \
+             coordinator update job.toml --set update.deltas_max=0",
+        ),
         "train" => (
             "Train the model at `output.model` on a sealed data set; resumable",
             "Examples:\n  coordinator train job.toml\n  coordinator train job.toml --set model.rank=128 --set output.model=model-128",

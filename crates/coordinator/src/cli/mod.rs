@@ -142,6 +142,11 @@ fn needs(command: &Command) -> Needs {
             data: true,
             ..none
         },
+        Command::Update { .. } => Needs {
+            columns: true,
+            data: true,
+            ..none
+        },
         Command::Train { .. } => Needs {
             data: true,
             model: true,

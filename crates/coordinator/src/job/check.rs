@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::job::merge::{Faults, Merged, Origin};
 use crate::job::settings::{
     Context, Evaluate, Export, ExportFormat, Input, Io, Location, Model, OnBadRow, Output,
-    Recommend, Run, Settings, Simd, Similar, Split, Workers,
+    Recommend, Run, Settings, Simd, Similar, Split, Update, Workers,
 };
 use crate::memory;
 use std::path::Path;
@@ -32,6 +32,8 @@ const EMBEDDED_MAX: u32 = 256;
 pub struct Needs {
     /// `[input]`.
     pub input: bool,
+    /// The columns of `[input]`, without its files.
+    pub columns: bool,
     /// `output.data`.
     pub data: bool,
     /// `output.model`.
@@ -56,6 +58,12 @@ pub fn settings(merged: &Merged, needs: Needs, mut faults: Faults) -> Result<Set
     apart(merged, (&input, &split, &model), &output, &mut faults);
     let evaluate = evaluate(merged);
     let generate = generate::generate(merged, &mut faults);
+    let update = Update {
+        files: locations(merged, "update.files", &mut faults),
+        deltas_max: merged.count("update.deltas_max").unwrap_or(8) as u32,
+        compact: merged.flag("update.compact"),
+        epochs: u32::try_from(merged.count("update.epochs").unwrap_or(0)).unwrap_or(u32::MAX),
+    };
     let run = run(merged, &mut faults);
     faults.into_result()?;
     Ok(Settings {
@@ -65,6 +73,7 @@ pub fn settings(merged: &Merged, needs: Needs, mut faults: Faults) -> Result<Set
         output,
         evaluate,
         generate,
+        update,
         run,
     })
 }
@@ -107,6 +116,8 @@ fn missing(merged: &Merged, path: &str, what: &str, faults: &mut Faults) {
 fn input(merged: &Merged, needs: Needs, faults: &mut Faults) -> Input {
     if needs.input {
         missing(merged, "input.files", "the Parquet files to read", faults);
+    }
+    if needs.input || needs.columns {
         missing(merged, "input.user", "the column of user ids", faults);
         missing(merged, "input.product", "the column of product ids", faults);
     }

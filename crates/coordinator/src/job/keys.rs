@@ -90,6 +90,10 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ),
     ("evaluate", "How held-out interactions are scored."),
     (
+        "update",
+        "What `coordinator update` adds to a data set (docs/update.md). Other verbs do not read it.",
+    ),
+    (
         "tune",
         "What `coordinator tune` searches (docs/tune.md). Other verbs do not read it.",
     ),
@@ -986,6 +990,31 @@ pub const KEYS: &[Key] = &[
         Some("200"),
         "Bootstrap replicates over users for the intervals. 0: none.",
     ),
+    texts(
+        "update.files",
+        "Parquet files with new rows, directories of them, or globs. Without them `update` only compacts.",
+    ),
+    count(
+        "update.deltas_max",
+        0,
+        64,
+        Some("8"),
+        "Updates that a data set keeps beside its partitions before it is compacted. Each costs a little when views are made.",
+    ),
+    count(
+        "update.epochs",
+        0,
+        MANY,
+        Some("0"),
+        "Epochs that the model at `output.model` is trained on for, from its own factors and with the settings of [model]. 0: it is left alone.",
+    ),
+    Key {
+        path: "update.compact",
+        shape: Shape::Flag,
+        default: Some("true"),
+        flag: None,
+        help: "Whether an update that comes on top of `update.deltas_max` others compacts the data set. Else it is refused.",
+    },
     Key {
         path: "tune.search",
         shape: Shape::Search,

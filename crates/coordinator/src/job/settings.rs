@@ -629,6 +629,19 @@ pub struct Generate {
     pub rows_per_file: u64,
 }
 
+/// `[update]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Update {
+    /// Files, directories, globs and URLs, not yet expanded.
+    pub files: Vec<Location>,
+    /// Deltas that a data set keeps.
+    pub deltas_max: u32,
+    /// Whether more are compacted; else they are refused.
+    pub compact: bool,
+    /// Epochs that the model is trained on for.
+    pub epochs: u32,
+}
+
 /// All settings of one invocation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Settings {
@@ -644,6 +657,8 @@ pub struct Settings {
     pub evaluate: Evaluate,
     /// `[generate]`.
     pub generate: Generate,
+    /// `[update]`.
+    pub update: Update,
     /// `[run]`.
     pub run: Run,
 }

@@ -29,6 +29,8 @@ pub struct Report<'a> {
 pub enum VerbOutput {
     /// `ingest`.
     Ingest(IngestReport),
+    /// `update`.
+    Update(Box<UpdateReport>),
     /// `train`.
     Train(TrainReport),
     /// `evaluate`.
@@ -101,6 +103,41 @@ pub struct IngestReport {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_zero(count: &u64) -> bool {
     *count == 0
+}
+
+/// An update of a data set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct UpdateReport {
+    /// What it brought; all 0 where it was there already.
+    pub added: AddedReport,
+    /// Updates that stand beside the partitions. An interaction that one of them repeats counts twice in `interactions`, until
+    /// they are compacted.
+    pub deltas: u64,
+    /// Partitions that were sealed anew, where this update compacted the data set.
+    pub compacted: Option<u64>,
+    /// What training on brought, with `update.epochs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train: Option<TrainReport>,
+    /// The data set as it is now; its fields stand at the top.
+    #[serde(flatten)]
+    pub data: IngestReport,
+}
+
+/// What an update brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AddedReport {
+    /// Rows read.
+    pub input_rows: u64,
+    /// Interactions that they make.
+    pub interactions: u64,
+    /// New users.
+    pub users: u64,
+    /// New products.
+    pub products: u64,
+    /// New bins of time.
+    pub time_bins: u32,
+    /// Partitions that were sealed.
+    pub partitions: u64,
 }
 
 /// The attributes of a mode.

@@ -2,7 +2,7 @@
 
 use crate::output::report::{
     EdgesReport, ExportReport, IngestReport, RecommendReport, RunReport, SimilarReport,
-    TrainReport, TuneReport, VerbOutput,
+    TrainReport, TuneReport, UpdateReport, VerbOutput,
 };
 use crate::output::sparkline;
 use comfy_table::{CellAlignment, Table, presets};
@@ -16,6 +16,7 @@ use tensor::ByteSize;
 pub fn show(output: &VerbOutput) -> String {
     match output {
         VerbOutput::Ingest(ingest) => self::ingest(ingest),
+        VerbOutput::Update(update) => self::update(update),
         VerbOutput::Train(train) => self::train(train),
         VerbOutput::Evaluate(evaluation) => self::evaluation(evaluation),
         VerbOutput::Recommend(recommend) => self::recommend(recommend),
@@ -106,6 +107,25 @@ fn ingest(ingest: &IngestReport) -> String {
     let lines = std::iter::once(first).chain(skipped).chain(left_out);
     let lines = lines.chain(attributes).chain(edges);
     lines.collect::<Vec<String>>().join("\n")
+}
+
+fn update(update: &UpdateReport) -> String {
+    let added = &update.added;
+    let mut lines = vec![format!(
+        "added {} interactions, {} new users, {} new products and {} new bins, from {} rows: {} partitions sealed",
+        HumanCount(added.interactions),
+        HumanCount(added.users),
+        HumanCount(added.products),
+        added.time_bins,
+        HumanCount(added.input_rows),
+        added.partitions
+    )];
+    if let Some(partitions) = update.compacted {
+        lines.push(format!("compacted: {partitions} partitions sealed anew"));
+    }
+    lines.push(ingest(&update.data));
+    lines.extend(update.train.as_ref().map(train));
+    lines.join("\n")
 }
 
 /// What people are told of the edges of a mode.

@@ -76,23 +76,23 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
         edges,
     } = survey(engine).await?;
     let depot = engine.depot(DepotId::DATA)?;
-    if let Some((_, data)) = depot
-        .latest_data_set(Some(survey.lineage))
-        .await
-        .map_err(failed)?
-    {
-        engine
-            .console
-            .observer()
-            .note("the data set is there and of the same input: it is used as it is");
-        return Ok(Ingested {
-            report: report(&data, true, skipped_files),
-            data,
-        });
-    }
-    if depot.latest_data_set(None).await.map_err(failed)?.is_some() {
+    let there = depot.latest_data_set(None).await.map_err(failed)?;
+    if let Some((_, data)) = there {
+        if data.origin() == survey.lineage {
+            let note = if data.first.is_some() {
+                "the data set is there and of the same input, with updates since: it is used as it is"
+            } else {
+                "the data set is there and of the same input: it is used as it is"
+            };
+            engine.console.observer().note(note);
+            return Ok(Ingested {
+                report: report(&data, true, skipped_files),
+                data,
+            });
+        }
         let sentence = format!(
-            "{} holds the data set of another input or of other [input] settings: name another `output.data`, or remove it",
+            "{} holds the data set of another input or of other [input] settings: name another `output.data`, or remove it; \
+             `coordinator update` adds new files to it",
             depot.url()
         );
         return Err(Failure::new(Refusal::Config, sentence));
@@ -112,7 +112,7 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
     let data = attributes::ingest(engine, data, attributes, term).await?;
     let data = edges::ingest(engine, data, edges, term).await?;
     depot
-        .commit(term, Body::DataSet(data.clone()))
+        .commit(term, Body::DataSet(Box::new(data.clone())))
         .await
         .map_err(failed)?;
     Ok(Ingested {
@@ -142,12 +142,21 @@ pub struct Input {
 /// # Errors
 /// Where a file is not what the job says.
 pub async fn survey(engine: &Engine<'_>) -> Result<Input, Failure> {
+    let chosen = inputs(engine)?;
+    survey_of(engine, chosen).await
+}
+
+/// The same of these files, read so.
+///
+/// # Errors
+/// Where a file is not what the job says.
+pub(super) async fn survey_of(engine: &Engine<'_>, chosen: Chosen) -> Result<Input, Failure> {
     let Chosen {
         spec,
         selection,
         opened,
         skipped_files,
-    } = inputs(engine)?;
+    } = chosen;
     let named = named(&opened);
     let budget = engine.task_memory();
     let surveying = move || {
@@ -199,7 +208,7 @@ pub(super) fn unfit(engine: &Engine<'_>, error: TablesError) -> Failure {
 }
 
 /// The files to read, and how.
-struct Chosen {
+pub(super) struct Chosen {
     spec: ScanSpec,
     selection: Selection,
     opened: Vec<Arc<LocalFile>>,
@@ -220,13 +229,25 @@ fn inputs(engine: &Engine<'_>) -> Result<Chosen, Failure> {
             locations.extend(more);
         }
     }
-    let all_train = parts.iter().all(|part| *part == SplitPart::Train);
+    chosen(settings, locations, parts)
+}
+
+/// How the job reads interactions, from those of these files of these parts whose folders tell times that are wanted.
+///
+/// # Errors
+/// Where folders tell no times, or none is wanted, or a file cannot be opened.
+pub(super) fn chosen(
+    settings: &settings::Settings,
+    mut locations: Vec<Location>,
+    mut parts: Vec<SplitPart>,
+) -> Result<Chosen, Failure> {
     let input = &settings.input;
     let mut selection = Selection {
         range: input.range,
         folders: folder_times(input, &locations)?,
     };
     let skipped_files = leave_out(input, &mut selection, &mut locations, &mut parts)?;
+    let all_train = parts.iter().all(|part| *part == SplitPart::Train);
     let spec = ScanSpec {
         user: input.user.clone(),
         product: input.product.clone(),
@@ -314,13 +335,9 @@ fn leave_out(
     Ok(skipped as u64)
 }
 
-fn report(data: &DataSet, reused: bool, skipped_files: u64) -> IngestReport {
+pub(super) fn report(data: &DataSet, reused: bool, skipped_files: u64) -> IngestReport {
     IngestReport {
-        interactions: data
-            .parts
-            .iter()
-            .map(|(_, partitions)| partitions.interactions)
-            .sum(),
+        interactions: data.interactions(),
         users: data.user.grid.rows_total(),
         products: data.product.grid.rows_total(),
         time_bins: data.time.as_ref().map(|time| time.bins),
@@ -350,13 +367,7 @@ fn digest(data: &DataSet) -> Digest {
         .chain(&data.product.dictionary)
         .chain(data.context.iter().flat_map(|axis| axis.dictionary()))
         .copied();
-    let partitions = data.parts.iter().flat_map(|(_, partitions)| {
-        partitions
-            .user_major
-            .iter()
-            .chain(&partitions.product_major)
-            .map(|partition| partition.object)
-    });
+    let partitions = data.partitions().map(|partition| partition.object);
     let attributes = data.attributes.values();
     let attributes = attributes.flat_map(|known| known.blocks.iter().copied());
     let edges = data.edges.values().flat_map(ModeEdges::partitions);
@@ -420,6 +431,27 @@ pub async fn views(engine: &Engine<'_>, data: &DataSet) -> Result<Views, Failure
         recent: next(),
         moments,
     })
+}
+
+/// All interactions of a part, with what updates added to it.
+///
+/// # Errors
+/// Where they cannot be brought together.
+pub async fn whole(
+    engine: &Engine<'_>,
+    data: &DataSet,
+    part: SplitPart,
+) -> Result<Option<Partitions>, Failure> {
+    if data.is_settled(part) {
+        let mut parts = data.parts.iter();
+        let found = parts.find(|(other, _)| *other == part);
+        return Ok(found.map(|(_, partitions)| partitions.clone()));
+    }
+    let spec = ViewSpec::whole(part);
+    Ok(found_or_built(engine, data, &[Some(spec)])
+        .await?
+        .pop()
+        .flatten())
 }
 
 /// The training part as tiles, and the super-blocks of a side.
@@ -542,13 +574,9 @@ fn splits(engine: &Engine<'_>, data: &DataSet) -> Result<Splits, Failure> {
     let by = match split {
         settings::Split::None => {
             let all = ViewSpec {
-                part: SplitPart::Train,
-                bins: None,
-                hash: None,
                 collapse_time: collapse.time,
                 collapse_context: collapse.context,
-                tiles: None,
-                decay: None,
+                ..ViewSpec::whole(SplitPart::Train)
             };
             return Ok(Splits {
                 train: all.clone(),
@@ -581,6 +609,6 @@ fn spec_hash(spec: &ViewSpec) -> Result<Digest, Failure> {
     Ok(Digest(*blake3::hash(&bytes).as_bytes()))
 }
 
-fn unfinished(what: &str) -> Failure {
+pub(super) fn unfinished(what: &str) -> Failure {
     Failure::new(Refusal::Bug, format!("{what} ended without a result"))
 }

@@ -72,13 +72,9 @@ fn describe_data(
     fields: &mut Map<String, Value>,
     lines: &mut Vec<String>,
 ) {
-    let interactions: u64 = data.parts.iter().map(|(_, part)| part.interactions).sum();
-    let bytes: u64 = data
-        .parts
-        .iter()
-        .flat_map(|(_, part)| part.user_major.iter().chain(&part.product_major))
-        .map(|partition| partition.object.bytes)
-        .sum();
+    let interactions = data.interactions();
+    let partitions = data.partitions();
+    let bytes: u64 = partitions.map(|partition| partition.object.bytes).sum();
     let (users, products) = (data.user.grid.rows_total(), data.product.grid.rows_total());
     lines.push(format!(
         "data set (manifest {number}), lineage {}",
@@ -90,6 +86,12 @@ fn describe_data(
         data.product.column,
         ByteSize(bytes)
     ));
+    if data.first.is_some() {
+        lines.push(format!(
+            "updated since its first ingest; {} updates stand beside its partitions",
+            data.deltas.len()
+        ));
+    }
     if let Some(time) = &data.time {
         let partial = if time.last_is_partial {
             ", the last one partial"

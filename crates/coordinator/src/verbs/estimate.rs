@@ -62,7 +62,7 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
     if let Some(data) = known {
         job.users = data.user.grid.rows_total();
         job.products = data.product.grid.rows_total();
-        job.interactions = data.parts.iter().map(|(_, part)| part.interactions).sum();
+        job.interactions = data.interactions();
         let Small { time, context } = data.small().map(u64::from);
         (job.bins, job.contexts) = (time, context);
         job.user_attributes = known_of(&data, Mode::User);

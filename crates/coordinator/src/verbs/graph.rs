@@ -1,5 +1,6 @@
 //! What the graph of a data set is, beside what `inspect` tells of it anyway.
 
+use super::data;
 use super::describe;
 use super::engine::{Engine, Stage, failed, key_of};
 use crate::failure::Failure;
@@ -17,19 +18,18 @@ use tensor::{DepotId, SplitPart};
 pub async fn inspect(engine: &Engine<'_>, at: &Location) -> Result<VerbOutput, Failure> {
     let (mut fields, mut lines) = describe::look(at).await?;
     let depot = engine.depot(DepotId::DATA)?;
-    let data = depot.latest_data_set(None).await.map_err(failed)?;
-    let (_, data) = data.ok_or_else(|| {
+    let found = depot.latest_data_set(None).await.map_err(failed)?;
+    let (_, data) = found.ok_or_else(|| {
         let sentence = format!(
             "{at} holds no data set: `--graph` tells of the graph of one, name that of `output.data`"
         );
         Failure::new(Refusal::Unavailable, sentence)
     })?;
-    let train = data.parts.into_iter();
-    let train = train.filter(|(part, _)| *part == SplitPart::Train);
+    let interactions = data::whole(engine, &data, SplitPart::Train).await?;
     let mut program = GraphFacts::new(Input {
         user: data.user.grid,
         product: data.product.grid,
-        interactions: train.map(|(_, part)| part).next().unwrap_or_default(),
+        interactions: interactions.unwrap_or_default(),
         edges: data.edges,
     });
     let run = key_of(&[b"graph", &data.lineage.0]);

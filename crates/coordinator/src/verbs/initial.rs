@@ -3,17 +3,19 @@
 use super::data::{named, unfit};
 use super::engine::Engine;
 use super::input::{self, LocalFile};
-use super::stored_model::Algorithm;
+use super::stored_model::{Algorithm, StoredModel};
 use super::weights::{self, Earlier};
 use crate::cluster::InputFile;
 use crate::failure::Failure;
 use crate::job::files;
+use depot::ModelTable;
 use model::Given;
 use plan::Refusal;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tables::op::CarryOp;
 use tables::vectors::{RowsOf, VectorSpec, VectorSurvey};
-use tensor::{DataSet, DepotId, Digest, Imported, Mode, Read};
+use tensor::{DataSet, DepotId, Digest, Grid, Imported, Mode, Read, SealedRef};
 
 /// Tables of first factors whose footers were read.
 #[derive(Default)]
@@ -22,13 +24,18 @@ pub struct Initial {
     opened: Vec<Arc<LocalFile>>,
     /// Matrices of an earlier model.
     pub weights: Option<Earlier>,
+    /// Tables of an earlier model, to go on from, and its digest.
+    carried: Vec<(ModelTable, Digest)>,
 }
 
 impl Initial {
     /// What is read, for run keys.
     pub fn digests(&self) -> BTreeMap<Mode, Digest> {
         let surveys = self.surveys.iter();
-        surveys.map(|(_, of)| (of.spec.mode, of.digest)).collect()
+        let surveys = surveys.map(|(_, of)| (of.spec.mode, of.digest));
+        let carried = self.carried.iter();
+        let carried = carried.map(|(table, digest)| (table.mode, *digest));
+        surveys.chain(carried).collect()
     }
 
     /// The files, as a session serves them.
@@ -54,8 +61,118 @@ impl Initial {
             });
             Some((survey.spec.mode, given.collect()))
         };
-        self.surveys.iter().filter_map(of_mode).collect()
+        let carried = self.carried.iter();
+        let carried = carried.map(|(table, _)| (table.mode, carry(data, table)));
+        let surveys = self.surveys.iter().filter_map(of_mode);
+        surveys.chain(carried).collect()
     }
+
+    /// The factors of an earlier model of the same data set, as far as the algorithm begins with them.
+    ///
+    /// # Errors
+    /// Where it cannot go on from any, or the model has rows of another length.
+    pub fn of(
+        earlier: &StoredModel,
+        data: &DataSet,
+        algorithm: &Algorithm,
+    ) -> Result<Self, Failure> {
+        let (modes, columns) = goes_on(algorithm)?;
+        let mut all = Initial::default();
+        let tables = earlier.manifest.tables.iter();
+        for table in tables.filter(|table| table.name == table.mode.name()) {
+            if !modes.contains(&table.mode) {
+                continue;
+            }
+            if table.rank != columns {
+                let sentence = format!(
+                    "the model has {} columns, those of the job have {columns}: give the [model] that it was trained with, or run \
+                     `coordinator train`",
+                    table.rank
+                );
+                return Err(Failure::new(Refusal::Config, sentence));
+            }
+            let now = &grid_of(data, table.mode).rows;
+            let fits = table.grid.rows.len() == now.len()
+                && table
+                    .grid
+                    .rows
+                    .iter()
+                    .zip(now)
+                    .all(|(then, now)| then <= now);
+            if !fits {
+                let sentence =
+                    "the model is of other rows than the data set: run `coordinator train`";
+                return Err(Failure::new(Refusal::Config, sentence));
+            }
+            all.carried.push((table.clone(), earlier.manifest.factors));
+        }
+        Ok(all)
+    }
+}
+
+/// The modes of which an algorithm goes on from earlier factors, and their columns.
+///
+/// # Errors
+/// Where it always begins anew.
+pub fn goes_on(algorithm: &Algorithm) -> Result<(Vec<Mode>, u32), Failure> {
+    match algorithm {
+        Algorithm::Als(settings) => {
+            let factored = settings.factors();
+            // Solvers that do not go on from the last factors make users of the products alone.
+            let modes = [
+                (Mode::User, settings.starts_warm()),
+                (Mode::Product, true),
+                (Mode::Time, factored.time),
+                (Mode::Context, factored.context),
+            ];
+            let modes = modes.into_iter().filter(|(_, goes_on)| *goes_on);
+            Ok((modes.map(|(mode, _)| mode).collect(), settings.columns()))
+        }
+        Algorithm::Sgd(settings) => Ok((vec![Mode::User, Mode::Product], settings.columns())),
+        Algorithm::LightGcn(settings) => Ok((vec![Mode::User, Mode::Product], settings.rank)),
+        Algorithm::Spectral(_) | Algorithm::Filter(_) | Algorithm::Gcn(_) | Algorithm::Ucmf(_) => {
+            let sentence = format!(
+                "a model of the kind \"{}\" always begins anew: leave `update.epochs` at 0, and run `coordinator train`",
+                algorithm.kind()
+            );
+            Err(Failure::new(Refusal::Config, sentence))
+        }
+    }
+}
+
+fn grid_of(data: &DataSet, mode: Mode) -> Grid {
+    let small = data.small();
+    match mode {
+        Mode::User => data.user.grid.clone(),
+        Mode::Product => data.product.grid.clone(),
+        Mode::Time => Grid::single(small.time),
+        Mode::Context => Grid::single(small.context),
+    }
+}
+
+/// The tasks that take over the rows of a table, a few blocks each.
+fn carry(data: &DataSet, table: &ModelTable) -> Vec<Given> {
+    const BLOCKS: usize = 4;
+    let grid = grid_of(data, table.mode);
+    let tasks = grid.rows.chunks(BLOCKS).zip(table.blocks.chunks(BLOCKS));
+    let task = |(number, (rows, sealed)): (usize, (&[u32], &[SealedRef]))| {
+        let op = CarryOp {
+            width: table.width,
+            rows: rows.to_vec(),
+            total: table.grid.rows_total(),
+        };
+        let reads = sealed.iter();
+        let first = (number * BLOCKS) as u32;
+        Given {
+            op: tables::Op::Carry(op).encode(),
+            reads: reads
+                .map(|block| Read::whole(block.key(DepotId::MODEL)))
+                .collect(),
+            blocks: first..first + rows.len() as u32,
+            cost: 1 + rows.iter().map(|&rows| u64::from(rows)).sum::<u64>(),
+        }
+    };
+    tasks.enumerate().map(task).collect()
 }
 
 /// Reads the footers of the tables that the job names.

@@ -23,6 +23,7 @@ mod similar;
 mod stored_model;
 mod train;
 mod tune;
+mod update;
 mod warnings;
 mod weights;
 
@@ -130,6 +131,10 @@ async fn with_engine(
         }
         Command::Plan { .. } => estimate::estimate(engine).await,
         Command::Ingest { .. } => Ok(VerbOutput::Ingest(data::ingest(engine).await?.report)),
+        Command::Update { .. } => {
+            let updated = Box::pin(update::update(engine)).await?;
+            Ok(VerbOutput::Update(Box::new(updated)))
+        }
         Command::Train { .. } => {
             let data = data::stored(engine).await?;
             let views = data::views(engine, &data).await?;

@@ -52,9 +52,23 @@ pub struct Trained {
 /// Where settings make no sense with the data, or the run cannot be finished.
 pub async fn train(engine: &Engine<'_>, data: &DataSet, views: &Views) -> Result<Trained, Failure> {
     let algorithm = Algorithm::for_data(&engine.settings.model, data);
+    let initial = initial::survey(engine, data, &algorithm).await?;
+    train_from(engine, data, views, initial).await
+}
+
+/// The same, from these factors.
+///
+/// # Errors
+/// As [`train`].
+pub async fn train_from(
+    engine: &Engine<'_>,
+    data: &DataSet,
+    views: &Views,
+    initial: Initial,
+) -> Result<Trained, Failure> {
+    let algorithm = Algorithm::for_data(&engine.settings.model, data);
     let simd_name = simd(engine.settings.run.simd)?.path().name().to_owned();
     let stopping = engine.settings.model.stopping;
-    let initial = initial::survey(engine, data, &algorithm).await?;
     let record = record_of(engine, (data, views), &algorithm, &initial);
     let run = run_key(b"train", data, &record)?;
     let depot = engine.depot(DepotId::MODEL)?;

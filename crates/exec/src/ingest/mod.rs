@@ -1,8 +1,10 @@
 //! The tasks of ingest: what each needs next, and the threads that it computes on.
 
 mod attributes;
+mod carry;
 mod dictionary;
 mod edges;
+mod grow;
 mod scan;
 mod seal;
 mod shuffle;
@@ -33,10 +35,15 @@ pub(crate) fn begin(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> 
             (task.reads.len().clamp(3, 4), sides)
         }
         Op::Match(op) => (1 + op.rows.len(), 1),
+        Op::Grow(op) => (1 + op.known.rows.len(), 1),
         Op::Seal(_) => (task.reads.len().clamp(1, 2), 0),
-        Op::View(op) => (op.units.len(), 0),
+        Op::View(op) => {
+            let sources = op.units.iter().map(|unit| unit.sources.len());
+            (sources.sum(), 0)
+        }
         Op::Tiles(_) | Op::Words(_) => (task.reads.len().max(1), 0),
         Op::Learn(_) => (0, 0),
+        Op::Carry(op) => (op.rows.len(), op.rows.len()),
         Op::Vectors(op) => match op.ids {
             RowIds::Original(_) => (op.rows.len(), op.rows.len()),
             RowIds::Numbered(_) => (0, op.rows.len()),
@@ -57,6 +64,8 @@ pub(crate) fn begin(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> 
         Op::Learn(op) => Box::new(attributes::LearnWork::new(&op, room)?),
         Op::Words(op) => Box::new(attributes::WordsWork::new(op, task, room)?),
         Op::Match(op) => Box::new(edges::MatchWork::new(op, task, room)?),
+        Op::Carry(op) => Box::new(carry::CarryWork::new(op, task, room)?),
+        Op::Grow(op) => Box::new(grow::GrowWork::new(op, task, room)?),
         Op::Vectors(op) => Box::new(vectors::VectorsWork::new(op, task, room)?),
     })
 }

@@ -78,6 +78,7 @@ impl IngestEdges {
                 spec: spec.clone(),
                 kinds: self.survey.kinds(),
                 span: None,
+                first_bin: None,
             });
             let writes = [USER_IDS, PRODUCT_IDS, RECORDS].map(|table| key(table, index));
             task(SCAN, index, &op, vec![], writes.to_vec(), split.rows)

@@ -10,6 +10,7 @@ use ::model::sgd::Loss;
 
 const ALL: Needs = Needs {
     input: true,
+    columns: true,
     data: true,
     model: true,
     test: false,
