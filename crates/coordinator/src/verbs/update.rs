@@ -5,12 +5,12 @@ use super::data::{self, refused, unfinished};
 use super::edges;
 use super::engine::{Engine, Stage, failed, key_of};
 use super::initial::{self, Initial};
-use super::stored_model::{self, Algorithm, StoredModel};
+use super::stored_model::{Algorithm, StoredModel};
 use super::train;
 use crate::failure::Failure;
 use crate::job::files;
 use crate::output::report::{AddedReport, TrainReport, UpdateReport};
-use depot::Body;
+use depot::{Body, Model};
 use plan::Refusal;
 use std::collections::BTreeMap;
 use tables::{Compact, Survey, Update};
@@ -52,8 +52,27 @@ pub async fn update(engine: &Engine<'_>) -> Result<UpdateReport, Failure> {
 
 /// The last model at the job's place, of the data set as it is or was.
 async fn earlier(engine: &Engine<'_>, data: &DataSet) -> Result<StoredModel, Failure> {
-    initial::goes_on(&Algorithm::for_data(&engine.settings.model, data))?;
-    let earlier = stored_model::stored(engine).await?;
+    let algorithm = Algorithm::for_data(&engine.settings.model, data);
+    let (_, columns) = initial::goes_on(&algorithm)?;
+    let wanted = algorithm.kind();
+    let models = engine.depot(DepotId::MODEL)?;
+    // Jobs may share a place: what this one cannot go on from is another's, as long as there is one that it can.
+    let of_job = |model: &Model| {
+        let mut tables = model.tables.iter();
+        model.kind == wanted && tables.any(|table| table.rank == columns)
+    };
+    let mut found = models.newest_model(of_job).await.map_err(failed)?;
+    if found.is_none() {
+        found = models.latest_model(None).await.map_err(failed)?;
+    }
+    let (_, manifest) = found.ok_or_else(|| {
+        let sentence = format!(
+            "{} holds no model to go on from: run `coordinator train` with this job first",
+            models.url()
+        );
+        Failure::new(Refusal::Unavailable, sentence)
+    })?;
+    let earlier = StoredModel::of(manifest)?;
     let depot = engine.depot(DepotId::DATA)?;
     let lineage = earlier.manifest.lineage;
     let known = depot.latest_data_set(Some(lineage)).await.map_err(failed)?;
@@ -61,10 +80,7 @@ async fn earlier(engine: &Engine<'_>, data: &DataSet) -> Result<StoredModel, Fai
         let sentence = "the model was trained on another data set than that of `output.data`: run `coordinator train`";
         return Err(Failure::new(Refusal::Config, sentence));
     }
-    let (kind, wanted) = (
-        earlier.record.algorithm.kind(),
-        Algorithm::of(&engine.settings.model).kind(),
-    );
+    let kind = earlier.record.algorithm.kind();
     if kind != wanted {
         let sentence = format!(
             "the model is of the kind \"{kind}\", the job says \"{wanted}\": give the [model] that it was trained with, or run `coordinator \
@@ -72,11 +88,7 @@ async fn earlier(engine: &Engine<'_>, data: &DataSet) -> Result<StoredModel, Fai
         );
         return Err(Failure::new(Refusal::Config, sentence));
     }
-    Initial::of(
-        &earlier,
-        data,
-        &Algorithm::for_data(&engine.settings.model, data),
-    )?;
+    Initial::of(&earlier, data, &algorithm)?;
     Ok(earlier)
 }
 
