@@ -14,8 +14,8 @@ use store::partition::Partition;
 use store::{Cache, IoMode};
 use tables::survey::InMemory;
 use tables::{
-    AttributeSpec, AttributeSurvey, Compact, Ingest, IngestAttributes, OnBadRow, ScanSpec, Selection,
-    Survey, TablesError, Update, ValueRule, interaction_hash, survey, survey_selected,
+    AttributeSpec, AttributeSurvey, Compact, Ingest, IngestAttributes, OnBadRow, ScanSpec,
+    Selection, Survey, TablesError, Update, ValueRule, interaction_hash, survey, survey_selected,
 };
 use tensor::{
     Axis, DataSet, Duplicates, Grid, IdKind, Mode, PartitionRef, Partitions, ReadAt, Small, TimeBin,
