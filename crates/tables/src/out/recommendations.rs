@@ -122,7 +122,6 @@ mod tests {
     use arrow::array::{Array, AsArray};
     use arrow::datatypes::{Float32Type, Int64Type, UInt32Type};
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-    use std::fs;
     use store::dictionary::{Dictionary, DictionaryWriter, IdRef};
     use store::{Cache, IoMode};
     use tensor::{Grid, IdKind};
