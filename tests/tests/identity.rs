@@ -208,7 +208,12 @@ fn check(case: &Case, ran: &Ran, simd: &[SimdPath]) {
     assert_eq!(train["reused"], false, "{case:?}");
     assert_eq!(train["simd"], simd[case[4]].name(), "{case:?}");
     let work = &train["work"];
-    assert_eq!(number(&work["tasks_replayed"]), 0, "{case:?}");
+    // A machine at its limits makes a daemon look lost, and its tasks are done again: with the same digest, as everything here.
+    match number(&work["tasks_replayed"]) {
+        0 => {}
+        replayed if remote => println!("NOTICE: {case:?} did {replayed} tasks again"),
+        replayed => panic!("{case:?} did {replayed} tasks again, and no worker can be lost"),
+    }
     let sent = work["bytes_to_peers"].as_array().expect("a list");
     assert_eq!(sent.len(), workers as usize, "{case:?}: {work}");
     if workers > 1 {
