@@ -1,6 +1,6 @@
-"""Milliseconds of the sparse product beside MKL and scipy, on a matrix dumped by the half_step bench.
+"""Milliseconds of the sparse product beside MKL, PyTorch and scipy, on a matrix dumped by the half_step bench.
 
-    spmm.py DUMP [--widths 64,128] [--order given,random] [--libraries mkl,scipy] [--threads 2] [--repeats 7]
+    spmm.py DUMP [--widths 64,128] [--order given,random] [--libraries mkl,torch,scipy] [--threads 2] [--repeats 7]
 
 Both directions of a layer: users from rows of products, products from rows of users, f32, all weights 1 (peers have no products without
 weights). Medians. MKL 2019.0 is the last that can be told to take its AVX2 path on every processor (MKL_DEBUG_CPU_TYPE=5); later ones
@@ -70,6 +70,20 @@ def by_mkl(mkl, matrix, table, out):
     return once
 
 
+def by_torch(matrix, table, out):
+    """A function that multiplies once, with PyTorch's own form of sparse rows."""
+    import torch
+
+    form = [torch.from_numpy(array) for array in (matrix.indptr, matrix.indices, matrix.data)]
+    sparse = torch.sparse_csr_tensor(*form, size=matrix.shape)
+    table = torch.from_numpy(table)
+
+    def once():
+        out[:] = (sparse @ table).numpy()
+
+    return once
+
+
 def by_scipy(matrix, table, out):
     def once():
         out[:] = matrix @ table
@@ -92,7 +106,7 @@ def main():
     parser.add_argument("dump")
     parser.add_argument("--widths", default="64,128")
     parser.add_argument("--order", default="given,random")
-    parser.add_argument("--libraries", default="mkl,scipy")
+    parser.add_argument("--libraries", default="mkl,torch,scipy")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
@@ -100,6 +114,10 @@ def main():
     os.environ["MKL_NUM_THREADS"] = str(options.threads)
     libraries = options.libraries.split(",")
     mkl = loaded() if "mkl" in libraries else None
+    if "torch" in libraries:
+        import torch
+
+        torch.set_num_threads(options.threads)
     given = read(options.dump)
     given.data[:] = 1.0
     print("| library | order | width | users, ms | products, ms |\n|---|---|---|---|---|")
@@ -117,8 +135,9 @@ def main():
                 for side in sides:
                     table = np.random.default_rng(2).standard_normal((side.shape[1], width), dtype=np.float32)
                     out = np.empty((side.shape[0], width), np.float32)
-                    once = by_mkl(mkl, side, table, out) if library == "mkl" else by_scipy(side, table, out)
-                    cells.append(median(once, options.repeats if library == "mkl" else 1) * 1e3)
+                    makers = {"mkl": lambda *all: by_mkl(mkl, *all), "torch": by_torch, "scipy": by_scipy}
+                    once = makers[library](side, table, out)
+                    cells.append(median(once, 1 if library == "scipy" else options.repeats) * 1e3)
                     expected = side[:50].astype(np.float64) @ table
                     if not np.allclose(out[:50], expected, atol=1e-2, rtol=1e-4):
                         raise SystemExit(f"{library} has found something else than numpy")

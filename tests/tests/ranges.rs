@@ -356,7 +356,9 @@ fn folders_of_days_are_the_files_of_days() {
     let wider = days.replace("02-12", "02-13");
     let (code, sentence) = ingested(at, "days-range", &wider).unwrap_err();
     assert!(
-        code == 78 && sentence.contains("of another input or of other [input] settings"),
+        code == 78
+            && sentence.contains("1 of `input.files` are not in it")
+            && sentence.contains("day=2024-02-12"),
         "{sentence}"
     );
 }

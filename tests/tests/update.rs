@@ -442,6 +442,78 @@ fn the_verb_adds_files_once_and_training_reads_all_of_it() {
     }
 }
 
+/// A folder into which somebody puts a file a night, and a job that never names one.
+#[test]
+fn files_that_join_the_folder_of_the_input_are_found() {
+    let shop = Shop::new();
+    let sales = shop.path("sales");
+    std::fs::create_dir(&sales).unwrap();
+    let put = |name: &str| {
+        let name = format!("{name}.parquet");
+        std::fs::copy(shop.path(&name), sales.join(name)).unwrap();
+    };
+    let verb = |verb: &str, places: &str| {
+        let mut command = shop.verb(verb, places);
+        command.arg(format!("--set=input.files={}", sales.display()));
+        command
+    };
+    put("first");
+    json_of(&mut verb("ingest", "a"));
+    let none = json_of(&mut verb("update", "a"));
+    assert!(none["reused"] == true && none["added"]["input_rows"] == 0);
+    let (code, sentence) = refusal(verb("update", "a").arg("--set=input.from=2000-01-01"));
+    assert!(
+        code == 78 && sentence.contains("a file may be in the data set in part"),
+        "{sentence}"
+    );
+    put("second");
+    put("third");
+    let (code, sentence) = refusal(&mut verb("ingest", "a"));
+    assert!(
+        code == 78 && sentence.contains("2 of `input.files` are not in it, the first is"),
+        "{sentence}"
+    );
+    let both = json_of(&mut verb("update", "a"));
+    assert_eq!(both["added"]["input_rows"], 1400);
+    // The same as if they had been named.
+    json_of(&mut shop.verb("ingest", "b"));
+    let named = json_of(&mut shop.update(&["second", "third"], "b"));
+    assert_eq!(both["digest"], named["digest"]);
+    // What is there is of all files of the folder now, and a run takes it as it is.
+    let run = json_of(&mut verb("run", "a"));
+    assert_eq!(run["ingest"]["reused"], true);
+    assert_eq!(run["ingest"]["digest"], named["digest"]);
+}
+
+/// A file is what it holds and the day that its folder tells: two days may have sold the same.
+#[test]
+fn equal_files_of_two_days_are_two() {
+    let shop = Shop::new();
+    let purchases: Vec<(i64, i64, i64, f32)> = (0..40).map(|i| (i % 7, i % 11, 0, 1.0)).collect();
+    let put = |day: &str| {
+        let folder = shop.path("sales").join(format!("date={day}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        generate::write(&folder.join("part.parquet"), &purchases);
+    };
+    let verb = |verb: &str| {
+        let mut command = shop.verb(verb, "a");
+        command.arg(format!(
+            "--set=input.files={}",
+            shop.path("sales").display()
+        ));
+        command.args(["--set", "input.time=date"]);
+        command
+    };
+    put("2026-01-05");
+    let first = json_of(&mut verb("ingest"));
+    put("2026-01-12");
+    let second = json_of(&mut verb("update"));
+    assert_eq!(second["added"]["input_rows"], 40);
+    assert_eq!(second["time_bins"], 2);
+    let double = first["interactions"].as_u64().unwrap() * 2;
+    assert_eq!(second["interactions"], double);
+}
+
 #[test]
 fn what_the_job_cannot_mean_is_refused() {
     let shop = Shop::new();
@@ -451,11 +523,6 @@ fn what_the_job_cannot_mean_is_refused() {
         "{sentence}"
     );
     json_of(&mut shop.verb("ingest", "a"));
-    let (code, sentence) = refusal(&mut shop.verb("update", "a"));
-    assert!(
-        code == 78 && sentence.starts_with("`update.files` is missing"),
-        "{sentence}"
-    );
     let (code, sentence) = refusal(
         shop.update(&["second"], "a")
             .arg("--set=input.duplicates=max"),

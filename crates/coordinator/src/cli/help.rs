@@ -47,10 +47,11 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
             "Examples:\n  coordinator ingest job.toml\n  coordinator ingest job.toml --set input.on_bad_row=skip",
         ),
         "update" => (
-            "Add new Parquet files (`update.files`) to the data set at `output.data`, and train the model on (`update.epochs`)",
+            "Add new Parquet files to the data set at `output.data`, and train the model on (`update.epochs`)",
             "Ids keep their rows and new ones get rows of their own; bins of time extend at the end. Only what is new is sealed, \
              beside what is there, and the same files are never added twice. With `update.epochs` the model goes on from its own factors; else `train` trains on all of it.\n\n\
-             Examples:\n  coordinator update job.toml --set update.files=new/2026-11-26.parquet\n  \
+             Without `update.files` the new ones of `input.files` are added, as where a folder gets a file a day.\n\n\
+             Examples:\n  coordinator update job.toml\n  coordinator update job.toml --set update.files=new/2026-11-26.parquet\n  \
              coordinator update job.toml --set update.deltas_max=0",
         ),
         "train" => (

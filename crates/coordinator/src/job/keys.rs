@@ -992,7 +992,7 @@ pub const KEYS: &[Key] = &[
     ),
     texts(
         "update.files",
-        "Parquet files with new rows, directories of them, or globs. Without them `update` only compacts.",
+        "Parquet files with new rows, directories of them, or globs. Absent: the files of `input.files` that are not in the data set yet.",
     ),
     count(
         "update.deltas_max",

@@ -14,6 +14,7 @@ use depot::{Body, ViewOf};
 use model::als;
 use model::evaluate::recent_spec;
 use plan::Refusal;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tables::{
     BuildViews, ContextSpec, ErrorKind, FolderTime, Ingest, ScanSpec, Selection, SplitSettings,
@@ -78,7 +79,7 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
     let depot = engine.depot(DepotId::DATA)?;
     let there = depot.latest_data_set(None).await.map_err(failed)?;
     if let Some((_, data)) = there {
-        if data.origin() == survey.lineage {
+        if data.origin() == survey.lineage || holds_all(&data, &survey, &spec) {
             let note = if data.first.is_some() {
                 "the data set is there and of the same input, with updates since: it is used as it is"
             } else {
@@ -90,11 +91,24 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
                 data,
             });
         }
-        let sentence = format!(
-            "{} holds the data set of another input or of other [input] settings: name another `output.data`, or remove it; \
-             `coordinator update` adds new files to it",
-            depot.url()
-        );
+        let new = survey.files.iter().zip(&survey.digests);
+        let new: Vec<&str> = new
+            .filter(|(_, digest)| !data.inputs.contains(digest))
+            .map(|(file, _)| file.name.as_str())
+            .collect();
+        let sentence = match new[..] {
+            [first, ..] if new.len() < survey.files.len() => format!(
+                "{} holds the data set of other files: {} of `input.files` are not in it, the first is {first}; `coordinator update` \
+                 adds them",
+                depot.url(),
+                new.len()
+            ),
+            _ => format!(
+                "{} holds the data set of another input or of other [input] settings: name another `output.data`, or remove it; \
+                 `coordinator update` adds new files to it",
+                depot.url()
+            ),
+        };
         return Err(Failure::new(Refusal::Config, sentence));
     }
     let term = depot.claim_term(None).await.map_err(failed)?;
@@ -119,6 +133,17 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
         report: report(&data, false, skipped_files),
         data,
     })
+}
+
+/// Whether a data set is of these very files, by ingest and updates.
+fn holds_all(data: &DataSet, survey: &tables::Survey, spec: &ScanSpec) -> bool {
+    let there: BTreeSet<Digest> = data.inputs.iter().copied().collect();
+    let here: BTreeSet<Digest> = survey.digests.iter().copied().collect();
+    let whole = survey.takes_files_whole();
+    data.first.is_some()
+        && whole
+        && there == here
+        && tables::update::fits(data, survey, spec).is_ok()
 }
 
 /// What an ingest reads.

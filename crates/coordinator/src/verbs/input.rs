@@ -7,7 +7,7 @@ use plan::Refusal;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensor::ReadAt;
 
@@ -22,6 +22,11 @@ impl LocalFile {
     /// As people know it.
     pub fn name(&self) -> String {
         self.path.display().to_string()
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// As a session serves it.

@@ -9,6 +9,7 @@ use super::stored_model::{Algorithm, StoredModel};
 use super::train;
 use crate::failure::Failure;
 use crate::job::files;
+use crate::job::settings::Location;
 use crate::output::report::{AddedReport, TrainReport, UpdateReport};
 use depot::{Body, Model};
 use plan::Refusal;
@@ -30,13 +31,9 @@ pub async fn update(engine: &Engine<'_>) -> Result<UpdateReport, Failure> {
         _ => Some(earlier(engine, &before).await?),
     };
     let mut after = before.clone();
-    if !settings.files.is_empty() {
-        after = added(engine, before.clone()).await?;
+    if let Some(found) = new_files(engine, &before).await? {
+        after = added(engine, before.clone(), found).await?;
         report.added = difference(&before, &after);
-    } else if earlier.is_none() && before.deltas.len() <= settings.deltas_max as usize {
-        let sentence = "`update.files` is missing: give the Parquet files with new rows, or set `update.deltas_max` to less than the \
-                        updates that the data set keeps, to compact it";
-        return Err(Failure::new(Refusal::Config, sentence));
     }
     if after.deltas.len() > settings.deltas_max as usize {
         let (compacted, partitions) = compacted(engine, after).await?;
@@ -113,12 +110,54 @@ async fn trained_on(
     Ok(Some(trained.report))
 }
 
-/// The data set with the files of [update]: the one that is there, if they were the last to be added.
-async fn added(engine: &Engine<'_>, before: DataSet) -> Result<DataSet, Failure> {
-    let locations = files::expand("update.files", &engine.settings.update.files)?;
+/// The files of [update], or else those of [input] that are not in the data set; `None` where there are none of these.
+async fn new_files(engine: &Engine<'_>, before: &DataSet) -> Result<Option<data::Input>, Failure> {
+    let settings = engine.settings;
+    if !settings.update.files.is_empty() {
+        let locations = files::expand("update.files", &settings.update.files)?;
+        return Ok(Some(read(engine, locations).await?));
+    }
+    if settings.input.files.is_empty() {
+        let sentence = "neither `update.files` nor `input.files` names files: give the Parquet files with new rows";
+        return Err(Failure::new(Refusal::Config, sentence));
+    }
+    if before.inputs.is_empty() {
+        let sentence = "the data set does not say which files it was made of: name the new ones under `update.files`";
+        return Err(Failure::new(Refusal::Config, sentence));
+    }
+    let locations = files::expand("input.files", &settings.input.files)?;
+    let all = read(engine, locations).await?;
+    if !all.survey.takes_files_whole() {
+        let sentence = "with `input.from` or `input.until` a file may be in the data set in part: name the new ones under `update.files`, \
+                        or keep files in folders that tell their times";
+        return Err(Failure::new(Refusal::Config, sentence));
+    }
+    let files = all.opened.iter().zip(&all.survey.digests);
+    let new = files.filter(|(_, digest)| !before.inputs.contains(digest));
+    let new: Vec<Location> = new
+        .map(|(file, _)| Location::Path(file.path().to_owned()))
+        .collect();
+    if new.is_empty() {
+        let note = "all of `input.files` is in the data set already: nothing is added";
+        engine.console.observer().note(note);
+        return Ok(None);
+    }
+    Ok(Some(read(engine, new).await?))
+}
+
+/// What the footers of files say that are read as [input] says.
+async fn read(engine: &Engine<'_>, locations: Vec<Location>) -> Result<data::Input, Failure> {
     let parts = vec![SplitPart::Train; locations.len()];
     let chosen = data::chosen(engine.settings, locations, parts)?;
-    let found = data::survey_of(engine, chosen).await?;
+    data::survey_of(engine, chosen).await
+}
+
+/// The data set with these files: the one that is there, if they were the last to be added.
+async fn added(
+    engine: &Engine<'_>,
+    before: DataSet,
+    found: data::Input,
+) -> Result<DataSet, Failure> {
     tables::update::fits(&before, &found.survey, &found.spec).map_err(refused)?;
     described(engine, &before)?;
     if is_there(&before, &found.survey)? {
