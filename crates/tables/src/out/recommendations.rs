@@ -236,7 +236,7 @@ mod tests {
             .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "row 2 has no id in the column rank: the recommendations are of another data set"
+            "row 2 has no id in the column rank: what is written is of another data set"
         );
         drop(writer);
         assert_eq!(
