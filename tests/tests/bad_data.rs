@@ -453,7 +453,8 @@ fn of_what_a_run_left() -> Vec<Case> {
             },
             "run job.toml",
             78,
-            "{dir}/out/data holds the data set of another input or of other [input] settings: name another `output.data`, or remove it",
+            "{dir}/out/data holds the data set of another input or of other [input] settings: name another `output.data`, or remove it; \
+             `coordinator update` adds new files to it",
         ),
         other(
             JOB.replace("0.2", "0.3"),

@@ -560,8 +560,7 @@ fn of_splits_and_models() -> Vec<Case> {
         ),
         of_job(
             plus("recommend = { file = \"s3://bucket/r.parquet\" }\n"),
-            "job.toml:9:22: `output.recommend.file`: s3://bucket/r.parquet is a URL: recommendations go to a local \
-             file",
+            "job.toml:9:22: `output.recommend.file`: s3://bucket/r.parquet is a URL: give a local path",
         ),
     ]
 }
