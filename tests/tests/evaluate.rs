@@ -302,6 +302,7 @@ impl Bed {
             validation: Some(validation),
             test: Some(test),
             recent: Some(recent),
+            faded: None,
             part: SplitPart::Test,
             own: OwnWeight::Values,
         };

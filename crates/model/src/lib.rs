@@ -4,6 +4,7 @@
 //! **Invariant:** pure. No I/O, no clock, no thread but those of the pool that a caller installed, and no
 //! result that depends on how many there are.
 
+pub mod advise;
 pub mod als;
 pub mod bootstrap;
 pub mod context;

@@ -47,6 +47,11 @@ pub enum Command {
         /// The job file.
         job: PathBuf,
     },
+    /// Which model to use.
+    Advise {
+        /// The job file.
+        job: PathBuf,
+    },
     /// A model against the test part.
     Evaluate {
         /// The job file.
@@ -104,6 +109,7 @@ impl Command {
             Command::Update { .. } => "update",
             Command::Train { .. } => "train",
             Command::Tune { .. } => "tune",
+            Command::Advise { .. } => "advise",
             Command::Evaluate { .. } => "evaluate",
             Command::Recommend { .. } => "recommend",
             Command::Similar { .. } => "similar",
@@ -124,6 +130,7 @@ impl Command {
             | Command::Update { job }
             | Command::Train { job }
             | Command::Tune { job }
+            | Command::Advise { job }
             | Command::Evaluate { job }
             | Command::Recommend { job }
             | Command::Similar { job }
@@ -205,6 +212,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, Failure> {
         "update" => Command::Update { job: job() },
         "train" => Command::Train { job: job() },
         "tune" => Command::Tune { job: job() },
+        "advise" => Command::Advise { job: job() },
         "evaluate" => Command::Evaluate { job: job() },
         "recommend" => Command::Recommend { job: job() },
         "similar" => Command::Similar { job: job() },
@@ -344,6 +352,7 @@ pub fn grammar() -> clap::Command {
         .subcommand(verb("update").arg(job()))
         .subcommand(verb("train").arg(job()))
         .subcommand(verb("tune").arg(job()))
+        .subcommand(verb("advise").arg(job()))
         .subcommand(verb("evaluate").arg(job()))
         .subcommand(verb("recommend").arg(job()))
         .subcommand(verb("similar").arg(job()))

@@ -64,6 +64,14 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
              Examples:\n  coordinator tune job.toml\n  \
              coordinator tune job.toml --set tune.trials=9 --set \"tune.search=rank = 32, 64; regularization = 0.0001..0.1 log\"",
         ),
+        "advise" => (
+            "Train what a data team would try, each model for as long as the others, and say which to use; resumable",
+            "Baselines, matrix factorization alone, with attributes and with time, neighbourhoods, filters and networks on the graph are \
+             compared on the job's own split, with intervals that hold for all of them at once. Of models that these do not tell apart the \
+             one that asks for least is advised.\n\n\
+             Examples:\n  coordinator advise job.toml\n  coordinator advise job.toml --set advise.seconds=60\n  \
+             coordinator advise job.toml --set \"advise.models=matrix,tensor,lightgcn\"",
+        ),
         "evaluate" => (
             "Score the model on the test part, beside its baselines",
             "Examples:\n  coordinator evaluate job.toml\n  coordinator evaluate job.toml --set evaluate.k=5,10",

@@ -6,6 +6,7 @@ pub mod help;
 pub use arguments::{Command, Invocation};
 
 use crate::failure::Failure;
+use crate::job::advising::Advising;
 use crate::job::check::{self, Needs};
 use crate::job::document::Document;
 use crate::job::merge::{Faults, Given, Merged};
@@ -65,6 +66,13 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         Command::Tune { .. } => Some(Tuning::of(&merged, needs, &settings)?),
         _ => None,
     };
+    let advising = match &invocation.command {
+        Command::Advise { .. } => Some(Advising::of(&merged, needs, &settings)?),
+        _ => None,
+    };
+    if let Some(advising) = &advising {
+        settings = advising.base();
+    }
     // A search keeps what it makes beside the model, and leaves that alone.
     if let Some(trial) = tuning.as_ref().and_then(|tuning| tuning.trials.first()) {
         settings
@@ -82,7 +90,10 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         Command::Config { .. } => VerbOutput::Config {
             settings: crate::job::describe::list(&merged),
         },
-        command => verbs::dispatch(command, &settings, tuning.as_ref(), &console)?,
+        command => {
+            let of = (tuning.as_ref(), advising.as_ref());
+            verbs::dispatch(command, &settings, of, &console)?
+        }
     };
     console.finish(invocation.command.name(), &output)
 }
@@ -131,6 +142,13 @@ fn needs(command: &Command) -> Needs {
             input: true,
             data: true,
             model: true,
+            ..none
+        },
+        Command::Advise { .. } => Needs {
+            input: true,
+            data: true,
+            model: true,
+            test: true,
             ..none
         },
         Command::Plan { .. } => Needs {

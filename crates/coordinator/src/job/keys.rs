@@ -94,6 +94,10 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "What `coordinator update` adds to a data set (docs/update.md). Other verbs do not read it.",
     ),
     (
+        "advise",
+        "What `coordinator advise` compares (docs/advise.md). Other verbs do not read it.",
+    ),
+    (
         "tune",
         "What `coordinator tune` searches (docs/tune.md). Other verbs do not read it.",
     ),
@@ -432,13 +436,21 @@ pub const KEYS: &[Key] = &[
     choice(
         "model.kind",
         &[
-            "als", "sgd", "line", "spectral", "filter", "lightgcn", "gcn", "ucmf",
+            "als",
+            "sgd",
+            "line",
+            "spectral",
+            "filter",
+            "lightgcn",
+            "gcn",
+            "ucmf",
+            "popularity",
         ],
         "als",
         "The algorithm: `als` solves, `sgd` descends on samples, `line` is `sgd` with the loss and the negatives of LINE, \
          `spectral` takes the singular vectors of the graph of users and products, `filter` scores by what this graph lets \
          pass (GF-CF), `lightgcn` learns an embedding that is smoothed over \
-         this graph, `gcn` one that goes through layers with weights on it, `ucmf` rows of one length that may learn to tell labels too.",
+         this graph, `gcn` one that goes through layers with weights on it, `ucmf` rows of one length that may learn to tell labels too, `popularity` counts among users of one label (`user_label`).",
     ),
     choice(
         "model.time",
@@ -1015,6 +1027,32 @@ pub const KEYS: &[Key] = &[
         flag: None,
         help: "Whether an update that comes on top of `update.deltas_max` others compacts the data set. Else it is refused.",
     },
+    real(
+        "advise.seconds",
+        0.01,
+        1e9,
+        Some("20"),
+        "What each model may train, in seconds on the workers of the first call: turned into epochs once, written down, and the same \
+         ever after. No model trains for more epochs than its kind needs.",
+    ),
+    with_default(
+        text(
+            "advise.metric",
+            "What is compared, for new products and for all: `recall@K`, `ndcg@K`, `map@K` or `precision@K`.",
+        ),
+        "ndcg@20",
+    ),
+    real(
+        "advise.worth",
+        0.0,
+        10.0,
+        Some("0.02"),
+        "The least gain, as a share, that is worth a model that asks for more.",
+    ),
+    texts(
+        "advise.models",
+        "The models to compare, by their names in the table. Absent: all that the data allow.",
+    ),
     Key {
         path: "tune.search",
         shape: Shape::Search,

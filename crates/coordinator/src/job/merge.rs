@@ -207,6 +207,13 @@ impl Merged {
         self.set(key, value, Origin::Verb(verb.to_owned()));
     }
 
+    /// Forgets what was given for a setting.
+    pub fn reset(&mut self, key: &'static Key) {
+        let value = key.default.and_then(|text| key.shape.read_text(text).ok());
+        let origin = Origin::Default;
+        self.entries.insert(key.path, Entry { value, origin });
+    }
+
     fn set(&mut self, key: &'static Key, value: Value, origin: Origin) {
         self.entries.insert(
             key.path,

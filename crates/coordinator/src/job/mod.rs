@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** text is parsed, checked together and frozen here; verbs see typed [`Settings`] only.
 
+pub mod advising;
 pub mod check;
 pub mod describe;
 pub mod document;

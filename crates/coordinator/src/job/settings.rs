@@ -254,6 +254,8 @@ pub enum ModelKind {
     Gcn,
     /// Rows of one length that learn labels too.
     Ucmf,
+    /// Counts among users of one label.
+    Popularity,
 }
 
 impl ModelKind {
@@ -268,6 +270,7 @@ impl ModelKind {
             ModelKind::LightGcn => "lightgcn",
             ModelKind::Gcn => "gcn",
             ModelKind::Ucmf => "ucmf",
+            ModelKind::Popularity => "popularity",
         }
     }
 }
@@ -460,7 +463,7 @@ impl Model {
             ModelKind::LightGcn | ModelKind::Gcn | ModelKind::Ucmf => {
                 self.head == HeadName::Squared && self.negatives.unwrap_or(0) == 0
             }
-            ModelKind::Spectral | ModelKind::Filter => false,
+            ModelKind::Spectral | ModelKind::Filter | ModelKind::Popularity => false,
         }
     }
 }

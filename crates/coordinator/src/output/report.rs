@@ -1,6 +1,7 @@
 //! The JSON of every verb, as types. `docs/json.md` explains them; a field once there keeps its meaning.
 
 use crate::job::describe::Setting;
+use crate::output::advice::AdviceReport;
 use model::evaluate::Evaluation;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -45,6 +46,8 @@ pub enum VerbOutput {
     Run(Box<RunReport>),
     /// `tune`.
     Tune(TuneReport),
+    /// `advise`.
+    Advise(Box<AdviceReport>),
     /// `verify`.
     Verify(VerifyReport),
     /// `generate`.

@@ -4,7 +4,7 @@ use crate::output::report::{
     EdgesReport, ExportReport, IngestReport, RecommendReport, RunReport, SimilarReport,
     TrainReport, TuneReport, UpdateReport, VerbOutput,
 };
-use crate::output::sparkline;
+use crate::output::{advice, sparkline};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
 use model::bootstrap::Interval;
@@ -24,6 +24,7 @@ pub fn show(output: &VerbOutput) -> String {
         VerbOutput::Export(export) => self::export(export),
         VerbOutput::Run(run) => self::run(run),
         VerbOutput::Tune(tune) => self::tune(tune),
+        VerbOutput::Advise(found) => advice::shown(found),
         VerbOutput::Verify(verify) => format!(
             "all whole: {} manifests, {} objects, {}",
             HumanCount(verify.manifests),
@@ -413,7 +414,7 @@ fn differences(evaluation: &Evaluation, task: &str, k: u32) -> Option<String> {
 }
 
 /// Columns two spaces apart; a line of text a row.
-fn aligned(header: impl Iterator<Item = String>) -> Table {
+pub(super) fn aligned(header: impl Iterator<Item = String>) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)

@@ -458,6 +458,37 @@ pub async fn views(engine: &Engine<'_>, data: &DataSet) -> Result<Views, Failure
     })
 }
 
+/// The training view with values that fade by half in an eighth of its bins, for own counts of late; none without times.
+///
+/// # Errors
+/// Where it cannot be made.
+pub async fn own_of_late(
+    engine: &Engine<'_>,
+    data: &DataSet,
+    views: &Views,
+) -> Result<Option<Partitions>, Failure> {
+    let last_bin = views.last_bin();
+    let last_bin = last_bin.or(data.time.as_ref().map(|time| time.bins - 1));
+    let Some(last_bin) = last_bin else {
+        return Ok(None);
+    };
+    let decay = Decay {
+        half_life: (f64::from(last_bin + 1) / 8.0).max(1.0),
+        last_bin,
+        keeps_bin: false,
+    };
+    let spec = ViewSpec {
+        decay: Some(decay),
+        collapse_time: true,
+        collapse_context: true,
+        ..views.train_spec.clone()
+    };
+    Ok(found_or_built(engine, data, &[Some(spec)])
+        .await?
+        .pop()
+        .flatten())
+}
+
 /// All interactions of a part, with what updates added to it.
 ///
 /// # Errors

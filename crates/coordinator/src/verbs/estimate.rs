@@ -139,6 +139,7 @@ fn columns_beside(model: &settings::Model) -> u64 {
         }
         Algorithm::LightGcn(_) | Algorithm::Gcn(_) => 0,
         Algorithm::Ucmf(settings) => u64::from(settings.columns() - settings.rank),
+        Algorithm::Popularity(_) => 1,
     }
 }
 
@@ -150,6 +151,7 @@ fn products_of(model: &settings::Model) -> u64 {
     };
     match Algorithm::of(model) {
         Algorithm::Als(_) | Algorithm::Sgd(_) => 0,
+        Algorithm::Popularity(_) => 1,
         // And three each way with the filter that is distilled.
         Algorithm::Filter(settings) if settings.distill > 0 => 2 + 6,
         Algorithm::Spectral(_) | Algorithm::Filter(_) => 2,
@@ -196,7 +198,8 @@ fn samples(model: &settings::Model) -> u64 {
         | Algorithm::Filter(_)
         | Algorithm::LightGcn(_)
         | Algorithm::Gcn(_)
-        | Algorithm::Ucmf(_) => 0,
+        | Algorithm::Ucmf(_)
+        | Algorithm::Popularity(_) => 0,
         Algorithm::Sgd(settings) if settings.loss == Loss::Bpr => settings.negatives().into(),
         Algorithm::Sgd(settings) => 1 + u64::from(settings.negatives()),
     }

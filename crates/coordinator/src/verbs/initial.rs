@@ -130,7 +130,11 @@ pub fn goes_on(algorithm: &Algorithm) -> Result<(Vec<Mode>, u32), Failure> {
         }
         Algorithm::Sgd(settings) => Ok((vec![Mode::User, Mode::Product], settings.columns())),
         Algorithm::LightGcn(settings) => Ok((vec![Mode::User, Mode::Product], settings.rank)),
-        Algorithm::Spectral(_) | Algorithm::Filter(_) | Algorithm::Gcn(_) | Algorithm::Ucmf(_) => {
+        Algorithm::Spectral(_)
+        | Algorithm::Filter(_)
+        | Algorithm::Gcn(_)
+        | Algorithm::Ucmf(_)
+        | Algorithm::Popularity(_) => {
             let sentence = format!(
                 "a model of the kind \"{}\" always begins anew: leave `update.epochs` at 0, and run `coordinator train`",
                 algorithm.kind()
@@ -197,7 +201,10 @@ pub async fn survey(
             (settings.rank, settings.rank, false)
         }
         // They start from random rows, whatever there was before.
-        Algorithm::Spectral(_) | Algorithm::Filter(_) | Algorithm::Ucmf(_) => return Ok(all),
+        Algorithm::Spectral(_)
+        | Algorithm::Filter(_)
+        | Algorithm::Ucmf(_)
+        | Algorithm::Popularity(_) => return Ok(all),
     };
     let model = &engine.settings.model;
     for (mode, given) in [

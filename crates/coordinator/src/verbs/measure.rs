@@ -4,9 +4,21 @@ use super::data::Views;
 use super::engine::{Engine, Stage, key_of};
 use super::stored_model::StoredModel;
 use crate::failure::Failure;
-use model::evaluate::{self, Evaluate, Evaluation, Goal};
+use model::evaluate::{self, Evaluate, Evaluation, Goal, Slice};
+use model::metrics::Measure;
 use plan::Refusal;
-use tensor::{DataSet, Duplicates, SplitPart, ViewSpec};
+use tensor::{DataSet, Duplicates, Partitions, SplitPart, ViewSpec};
+
+/// What is measured beyond the usual.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Parts by themselves.
+    pub slices: Vec<Slice>,
+    /// Whose replicates are kept.
+    pub kept: Option<(Measure, u32)>,
+    /// The training view with values that fade with age.
+    pub faded: Option<Partitions>,
+}
 
 /// The figures of a model on the test part.
 ///
@@ -17,6 +29,19 @@ pub async fn evaluate(
     data: &DataSet,
     views: &Views,
     model: &StoredModel,
+) -> Result<Evaluation, Failure> {
+    evaluate_more(engine, (data, views), model, Wanted::default()).await
+}
+
+/// The same, and what is wanted besides.
+///
+/// # Errors
+/// As [`evaluate`].
+pub async fn evaluate_more(
+    engine: &Engine<'_>,
+    (data, views): (&DataSet, &Views),
+    model: &StoredModel,
+    wanted: Wanted,
 ) -> Result<Evaluation, Failure> {
     let own = match data.duplicates {
         Duplicates::Count | Duplicates::Sum => evaluate::OwnWeight::Values,
@@ -30,6 +55,7 @@ pub async fn evaluate(
         validation: views.validation.clone(),
         test: views.test.clone(),
         recent: views.recent.clone(),
+        faded: wanted.faded,
         part: SplitPart::Test,
         own,
     };
@@ -42,6 +68,8 @@ pub async fn evaluate(
         ks: engine.settings.evaluate.k.clone(),
         replicates: engine.settings.evaluate.replicates,
         seed: engine.settings.model.seed,
+        slices: wanted.slices,
+        kept: wanted.kept,
         ..evaluate::Settings::default()
     };
     let mut program = Evaluate::new(settings, input)

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a verb prints nothing but through the console's observer, and reads no flag or variable.
 
+mod advise;
 mod attributes;
 mod curve;
 mod data;
@@ -29,24 +30,26 @@ mod weights;
 
 use crate::cli::Command;
 use crate::failure::{Failure, Kind};
+use crate::job::advising::Advising;
 use crate::job::settings::Settings;
 use crate::job::tuning::Tuning;
 use crate::output::report::RunReport;
 use crate::output::{Console, VerbOutput};
+pub(crate) use advise::Tried;
 use engine::Engine;
 use plan::Refusal;
 use stored_model::StoredModel;
 use tensor::DataSet;
 use tokio_util::sync::CancellationToken;
 
-/// Runs a verb; `tune` with its search. `config` never comes here: it shows what stands before settings are typed.
+/// Runs a verb; `tune` with its search, `advise` with what it compares. `config` never comes here: it shows what stands before settings are typed.
 ///
 /// # Errors
 /// With one sentence and the exit code of its kind.
 pub fn dispatch(
     command: &Command,
     settings: &Settings,
-    tuning: Option<&Tuning>,
+    (tuning, advising): (Option<&Tuning>, Option<&Advising>),
     console: &Console,
 ) -> Result<VerbOutput, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -57,7 +60,14 @@ pub fn dispatch(
     let cancel = CancellationToken::new();
     let done = runtime.block_on(async {
         let signalled = tokio::spawn(signal(cancel.clone()));
-        let done = Box::pin(run(command, settings, tuning, console, cancel.clone())).await;
+        let done = Box::pin(run(
+            command,
+            settings,
+            (tuning, advising),
+            console,
+            cancel.clone(),
+        ))
+        .await;
         match (cancel.is_cancelled(), done) {
             // What a cancelled run ends with is what the signal asked for.
             (true, _) => Err(signalled
@@ -99,7 +109,7 @@ fn interrupted(kind: Kind) -> Failure {
 async fn run(
     command: &Command,
     settings: &Settings,
-    tuning: Option<&Tuning>,
+    (tuning, advising): (Option<&Tuning>, Option<&Advising>),
     console: &Console,
     cancel: CancellationToken,
 ) -> Result<VerbOutput, Failure> {
@@ -110,7 +120,7 @@ async fn run(
         _ => {}
     }
     let engine = Engine::start(settings, console, cancel)?;
-    let done = Box::pin(with_engine(command, tuning, &engine)).await;
+    let done = Box::pin(with_engine(command, (tuning, advising), &engine)).await;
     if done.is_err() {
         engine.withdraw().await;
     }
@@ -119,7 +129,7 @@ async fn run(
 
 async fn with_engine(
     command: &Command,
-    tuning: Option<&Tuning>,
+    (tuning, advising): (Option<&Tuning>, Option<&Advising>),
     engine: &Engine<'_>,
 ) -> Result<VerbOutput, Failure> {
     match command {
@@ -128,6 +138,12 @@ async fn with_engine(
             let tuning = tuning.ok_or_else(missing)?;
             let found = tune::tune(engine, tuning, job).await?;
             Ok(VerbOutput::Tune(found))
+        }
+        Command::Advise { .. } => {
+            let missing = || Failure::new(Refusal::Bug, "the verb `advise` has nothing to compare");
+            let advising = advising.ok_or_else(missing)?;
+            let found = Box::pin(advise::advise(engine, advising)).await?;
+            Ok(VerbOutput::Advise(Box::new(found)))
         }
         Command::Plan { .. } => estimate::estimate(engine).await,
         Command::Ingest { .. } => Ok(VerbOutput::Ingest(data::ingest(engine).await?.report)),

@@ -9,7 +9,7 @@ use model::als::{self, ContextUse, Preset, Scaling, Solver, TimeUse};
 use model::digest::DigestFeed;
 use model::evaluate::Factors;
 use model::forecast::{Forecast, Moment};
-use model::graph::{Edges, filter, gcn, lightgcn, spectral, ucmf};
+use model::graph::{Edges, filter, gcn, lightgcn, popularity, spectral, ucmf};
 use model::sgd;
 use model::{Best, Holds, Stopping, TableVersion};
 use plan::Refusal;
@@ -39,6 +39,8 @@ pub enum Algorithm {
     Gcn(gcn::Settings),
     /// Rows of one length that learn labels too.
     Ucmf(ucmf::Settings),
+    /// Counts among users of one label.
+    Popularity(popularity::Settings),
 }
 
 impl Algorithm {
@@ -52,6 +54,10 @@ impl Algorithm {
             ModelKind::LightGcn => Algorithm::LightGcn(lightgcn_settings(model)),
             ModelKind::Gcn => Algorithm::Gcn(gcn_settings(model)),
             ModelKind::Ucmf => Algorithm::Ucmf(ucmf_settings(model)),
+            ModelKind::Popularity => Algorithm::Popularity(popularity::Settings {
+                label: model.labels.get(&Mode::User).cloned().unwrap_or_default(),
+                ..popularity::Settings::default()
+            }),
         }
     }
 
@@ -67,7 +73,8 @@ impl Algorithm {
             | Algorithm::Filter(_)
             | Algorithm::LightGcn(_)
             | Algorithm::Gcn(_)
-            | Algorithm::Ucmf(_)) => other,
+            | Algorithm::Ucmf(_)
+            | Algorithm::Popularity(_)) => other,
         }
     }
 
@@ -82,6 +89,7 @@ impl Algorithm {
             Algorithm::LightGcn(_) => "lightgcn",
             Algorithm::Gcn(_) => "gcn",
             Algorithm::Ucmf(_) => "ucmf",
+            Algorithm::Popularity(_) => "popularity",
         }
     }
 
@@ -93,7 +101,7 @@ impl Algorithm {
             Algorithm::LightGcn(settings) => settings.learning().fits_values(),
             Algorithm::Gcn(settings) => settings.learning().fits_values(),
             Algorithm::Ucmf(settings) => settings.learning().fits_values(),
-            Algorithm::Spectral(_) | Algorithm::Filter(_) => false,
+            Algorithm::Spectral(_) | Algorithm::Filter(_) | Algorithm::Popularity(_) => false,
         }
     }
 
@@ -106,7 +114,8 @@ impl Algorithm {
             | Algorithm::Spectral(_)
             | Algorithm::LightGcn(_)
             | Algorithm::Gcn(_)
-            | Algorithm::Ucmf(_) => None,
+            | Algorithm::Ucmf(_)
+            | Algorithm::Popularity(_) => None,
         }
     }
 
@@ -119,7 +128,8 @@ impl Algorithm {
             Algorithm::Spectral(_)
             | Algorithm::Filter(_)
             | Algorithm::LightGcn(_)
-            | Algorithm::Gcn(_) => columns,
+            | Algorithm::Gcn(_)
+            | Algorithm::Popularity(_) => columns,
         }
     }
 

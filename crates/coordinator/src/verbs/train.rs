@@ -10,7 +10,7 @@ use super::warnings;
 use super::weights::known;
 use crate::driver::{Outcome, Pace, Resume, StoredObject};
 use crate::failure::Failure;
-use crate::output::report::{BestReport, TrainReport, WorkReport};
+use crate::output::report::{BestReport, EpochReport, TrainReport, WorkReport};
 use depot::{Body, Checkpoint, CheckpointObject, Depot, Model, ModelTable, Versioned};
 use futures::future::BoxFuture;
 use model::als::{self, Als};
@@ -19,6 +19,7 @@ use model::graph;
 use model::graph::filter::Distilled;
 use model::graph::gcn::{self, Gcn};
 use model::graph::lightgcn::LightGcn;
+use model::graph::popularity::Popularity;
 use model::graph::spectral::{self, Spectral};
 use model::graph::tiles::Caches;
 use model::graph::ucmf::{self, Ucmf};
@@ -204,6 +205,65 @@ pub async fn advance(
     views: &Views,
     epochs: u32,
 ) -> Result<Advanced, Failure> {
+    let gone = go_on(engine, data, views, epochs).await?;
+    let best = gone.program.best().ok_or_else(|| {
+        Failure::new(
+            Refusal::Bug,
+            "a trial ended without an epoch: please report this",
+        )
+    })?;
+    Ok(Advanced {
+        best,
+        epochs: gone.program.epochs_done(),
+        trained: gone.program.epochs_done() - gone.before,
+        term: gone.term,
+    })
+}
+
+/// Seconds of an epoch: of the second of two, since the first has what is made once.
+///
+/// # Errors
+/// As [`advance`].
+pub async fn seconds_of_an_epoch(
+    engine: &Engine<'_>,
+    data: &DataSet,
+    views: &Views,
+) -> Result<f64, Failure> {
+    let gone = go_on(engine, data, views, 2).await?;
+    let last = gone.curve.and_then(|curve| curve.after(0).pop());
+    Ok(last.map_or(0.0, |epoch| epoch.seconds))
+}
+
+/// All epochs of a model that was trained.
+///
+/// # Errors
+/// Where the place does not answer.
+pub async fn epochs_of(
+    engine: &Engine<'_>,
+    model: &StoredModel,
+) -> Result<Vec<EpochReport>, Failure> {
+    let depot = engine.depot(DepotId::MODEL)?;
+    let curve = Curve::open(&depot, model.manifest.run, u32::MAX).await?;
+    Ok(curve.after(0))
+}
+
+/// What a program came to.
+struct Gone {
+    program: Box<dyn Training>,
+    /// Epochs that were done before.
+    before: u32,
+    /// The term in which more were.
+    term: Option<u64>,
+    /// Their course.
+    curve: Option<Curve>,
+}
+
+async fn go_on(
+    engine: &Engine<'_>,
+    data: &DataSet,
+    views: &Views,
+    epochs: u32,
+) -> Result<Gone, Failure> {
     let algorithm = Algorithm::for_data(&engine.settings.model, data);
     let initial = initial::survey(engine, data, &algorithm).await?;
     let record = record_of(engine, (data, views), &algorithm, &initial);
@@ -220,14 +280,15 @@ pub async fn advance(
             .map_err(|error| Failure::new(Refusal::BadData, error.to_string()))?;
     }
     let before = program.epochs_done();
-    let mut trained_in = None;
+    let (mut trained_in, mut course) = (None, None);
     if !program.rests() {
         let term = depot.claim_term(Some(run)).await.map_err(failed)?;
         let objects = resume.as_ref().map(|resume| resume.objects.clone());
         let kept = Arc::new(Mutex::new(objects.unwrap_or_default()));
         let curve = Curve::open(&depot, run, before).await?;
         let heard = curve.clone();
-        let commit = committer(Arc::clone(&depot), (term, run), kind, kept, curve);
+        let commit = committer(Arc::clone(&depot), (term, run), kind, kept, curve.clone());
+        course = Some(curve);
         let stage = Stage {
             resume,
             // Trials are short: a checkpoint where one pauses is enough.
@@ -241,17 +302,11 @@ pub async fn advance(
         }
         trained_in = Some(term);
     }
-    let best = program.best().ok_or_else(|| {
-        Failure::new(
-            Refusal::Bug,
-            "a trial ended without an epoch: please report this",
-        )
-    })?;
-    Ok(Advanced {
-        best,
-        epochs: program.epochs_done(),
-        trained: program.epochs_done() - before,
+    Ok(Gone {
+        program,
+        before,
         term: trained_in,
+        curve: course,
     })
 }
 
@@ -370,6 +425,11 @@ async fn program(
             let program = Gcn::new(settings, input).map_err(|error| config(&error))?;
             Ok(watched(program, watch))
         }
+        Algorithm::Popularity(settings) => {
+            let input = graph_input(data, views, BTreeMap::new());
+            let program = Popularity::new(settings, input, &data.attributes);
+            Ok(watched(program.map_err(|error| config(&error))?, watch))
+        }
         Algorithm::Ucmf(settings) => {
             let input = ucmf::Input {
                 graph: graph_input(data, views, BTreeMap::new()),
@@ -450,6 +510,7 @@ fn sampler(
         validation: views.validation.clone(),
         test: None,
         recent: None,
+        faded: None,
         part: SplitPart::Validation,
         own: evaluate::OwnWeight::Values,
     };

@@ -56,7 +56,8 @@ fn idle_edges(model: &Model, data: &DataSet) -> Option<String> {
         | ModelKind::Line
         | ModelKind::Spectral
         | ModelKind::Filter
-        | ModelKind::Ucmf => Some(format!(
+        | ModelKind::Ucmf
+        | ModelKind::Popularity => Some(format!(
             "{edges}: kinds that do are \"lightgcn\", \"gcn\" and \"als\""
         )),
     }
@@ -70,7 +71,7 @@ fn ignores_values(model: &Model) -> bool {
         ModelKind::Spectral | ModelKind::Filter | ModelKind::LightGcn | ModelKind::Gcn => {
             model.edges == Edges::Binary
         }
-        ModelKind::Ucmf => true,
+        ModelKind::Ucmf | ModelKind::Popularity => true,
         ModelKind::Sgd | ModelKind::Line => !matches!(model.loss, Loss::Squared | Loss::Poisson),
     }
 }
@@ -85,5 +86,6 @@ fn name(model: &Model) -> &'static str {
         ModelKind::LightGcn => "the kind \"lightgcn\" with `edges` = \"binary\"",
         ModelKind::Gcn => "the kind \"gcn\" with `edges` = \"binary\"",
         ModelKind::Ucmf => "the kind \"ucmf\"",
+        ModelKind::Popularity => "the kind \"popularity\"",
     }
 }

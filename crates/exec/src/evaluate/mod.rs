@@ -21,9 +21,11 @@ pub(crate) fn begin(task: &Task, op: EvaluateOp, room: &Room) -> Result<Box<dyn 
             Box::new(products::ProductsWork::new(task, recent, room))
         }
         EvaluateOp::Rank(op) => Box::new(rank::RankWork::new(task, op, room)?),
-        EvaluateOp::Intervals { layout, level } => {
-            Box::new(summary::IntervalsWork::new(task, layout, level))
-        }
+        EvaluateOp::Intervals {
+            layout,
+            level,
+            kept,
+        } => Box::new(summary::IntervalsWork::new(task, layout, level, kept)),
         EvaluateOp::Coverage { lists } => Box::new(summary::CoverageWork::new(task, lists)),
         EvaluateOp::Values => Box::new(products::ValuesWork::new(task, room)),
         EvaluateOp::ProductOffsets { mean, damping } => {

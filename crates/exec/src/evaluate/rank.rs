@@ -19,6 +19,7 @@ use tensor::{BlockId, ObjectKey, Task};
 struct Opened {
     train: Partition,
     mask: Option<Partition>,
+    faded: Option<Partition>,
     held_out: Partition,
     hashes: Vec<u64>,
 }
@@ -50,7 +51,7 @@ impl RankWork {
             grids: [&op.users, &op.products],
         };
         let (scoring, block) = Scoring::of(task, &mut reads, scorer)?;
-        let sealed = (0..3 + usize::from(op.mask))
+        let sealed = (0..3 + usize::from(op.mask) + usize::from(op.faded))
             .map(|_| reads.one())
             .collect::<Result<_, _>>()?;
         let found = Sums::new(&op);
@@ -89,6 +90,11 @@ impl RankWork {
         } else {
             None
         };
+        let faded = if self.op.faded {
+            Some(partition(fetched.next())?)
+        } else {
+            None
+        };
         let held_out = partition(fetched.next())?;
         let hashes: Vec<u64> = dictionary(fetched.next())?.iter().map(hash_of).collect();
         self.scoring.take_first(fetched)?;
@@ -101,6 +107,7 @@ impl RankWork {
         if counts
             .iter()
             .chain(mask.as_ref().map(|m| m.rows() as usize).as_ref())
+            .chain(faded.as_ref().map(|f| f.rows() as usize).as_ref())
             .any(|&count| count != rows)
         {
             return Err(bug(format!(
@@ -111,6 +118,7 @@ impl RankWork {
         let opened = Opened {
             train,
             mask,
+            faded,
             held_out,
             hashes,
         };
@@ -142,9 +150,18 @@ impl RankWork {
                 .as_ref()
                 .map(|mask| RowsOf::read(mask, rows.clone(), false))
                 .transpose()?;
+            let faded = opened
+                .faded
+                .as_ref()
+                .map(|faded| RowsOf::read(faded, rows.clone(), true))
+                .transpose()?;
             let train = train.csr(&opened.train, limit)?;
             let held_out = held_out.csr(&opened.held_out, limit)?;
             let mask = match (&mask, &opened.mask) {
+                (Some(rows), Some(partition)) => Some(rows.csr(partition, limit)?),
+                _ => None,
+            };
+            let faded = match (&faded, &opened.faded) {
                 (Some(rows), Some(partition)) => Some(rows.csr(partition, limit)?),
                 _ => None,
             };
@@ -159,6 +176,7 @@ impl RankWork {
                     hash,
                     &train,
                     mask.as_ref(),
+                    faded.as_ref(),
                     &held_out,
                     place,
                     op.own,
@@ -233,7 +251,8 @@ fn needed(op: &RankOp, opened: &Opened, row: usize) -> u64 {
         + k * 40
         + lists
         + layout.width() as u64 * 16;
-    fixed + opened.seen(row) * 28 + opened.held_out(row) * 12
+    let own = if op.faded { 28 + 16 } else { 28 };
+    fixed + opened.seen(row) * own + opened.held_out(row) * 24
 }
 
 impl Work for RankWork {

@@ -13,16 +13,18 @@ pub(crate) struct IntervalsWork {
     key: Option<ObjectKey>,
     layout: Layout,
     level: f64,
+    kept: Option<u32>,
     partial: Vec<u8>,
 }
 
 impl IntervalsWork {
-    pub(crate) fn new(task: &Task, layout: Layout, level: f64) -> Self {
+    pub(crate) fn new(task: &Task, layout: Layout, level: f64, kept: Option<u32>) -> Self {
         let key = task.reads.iter().flat_map(|read| read.keys.keys()).next();
         IntervalsWork {
             key,
             layout,
             level,
+            kept,
             partial: Vec::new(),
         }
     }
@@ -45,6 +47,7 @@ impl Work for IntervalsWork {
             &self.layout,
             RowBytes::of(sums)?.typed(),
             self.level,
+            self.kept,
         ));
         Ok(())
     }

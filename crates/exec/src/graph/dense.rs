@@ -11,8 +11,10 @@ use model::graph::dense::{
 };
 use model::graph::features::{features, matrix_sums};
 use model::graph::gcn::given::read;
+use model::graph::popularity::groups;
 use model::graph::{
-    DenseBackOp, DenseOp, FeaturesBackOp, FeaturesOp, FirstMatrixOp, FirstNumbers, MatrixOp, MeanOp,
+    DenseBackOp, DenseOp, FeaturesBackOp, FeaturesOp, FirstMatrixOp, FirstNumbers, GroupsOp,
+    MatrixOp, MeanOp,
 };
 use plan::Failure;
 use std::borrow::Cow;
@@ -285,6 +287,28 @@ impl Whole for FeaturesOp {
             features(self, degrees, known, learnt, out.typed_mut());
         });
         Ok(vec![held(out, 4 * width(self.columns))])
+    }
+}
+
+impl Whole for GroupsOp {
+    const WRITES: usize = 1;
+
+    fn reads(&self) -> usize {
+        1
+    }
+
+    fn make(&self, room: &Room, came: &[Numbers], _: bool) -> Result<Vec<Held>, Failure> {
+        let words = came[0].typed::<u32>();
+        let (rows, width) = (
+            words.len() / self.attributes as usize,
+            width(self.levels + 1),
+        );
+        as_many(words, rows * self.attributes as usize)?;
+        let bytes = 4 * rows * width;
+        fits(bytes as u64, room.budget_bytes)?;
+        let mut out = room.buffers.take(bytes);
+        groups(self, words, out.typed_mut());
+        Ok(vec![held(out, 4 * width)])
     }
 }
 

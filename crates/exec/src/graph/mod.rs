@@ -42,6 +42,7 @@ pub(crate) fn begin(task: &Task, op: GraphOp, room: &Room) -> Result<Box<dyn Wor
         GraphOp::FeaturesBack(op) => Box::new(dense::WholeWork::new(task, op, room)?),
         GraphOp::Unit(op) => Box::new(dense::WholeWork::new(task, op, room)?),
         GraphOp::UnitBack(op) => Box::new(dense::WholeWork::new(task, op, room)?),
+        GraphOp::Groups(op) => Box::new(dense::WholeWork::new(task, op, room)?),
         GraphOp::Labels(op) => Box::new(unit::LabelsWork::new(task, op, room)?),
     })
 }

@@ -1,11 +1,13 @@
 //! Where each figure stands in the vectors of sums that tasks return.
 //!
-//! A vector has, for each ranking task: a 1 for a user that counts, then ranker by ranker, k by k, the measures.
+//! A vector has, for each ranking task: a 1 for a user that counts, then ranker by ranker, k by k, the measures. That is a
+//! section. Behind those of the tasks there is one more for each task and slice.
 //! **Invariant:** producers and readers of these vectors know positions through here only.
 
 use crate::evaluate::RankingTask;
-use crate::metrics::MEASURES;
+use crate::metrics::{MEASURES, Measure};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Who made a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -19,6 +21,8 @@ pub enum Ranker {
     /// The user's own products by how often he had them, ties by popularity; then the others by popularity. Where
     /// his own products are masked this is popularity itself.
     OwnCount,
+    /// The same with counts that fade with age.
+    OwnRecent,
 }
 
 impl Ranker {
@@ -29,8 +33,29 @@ impl Ranker {
             Ranker::Popularity => "popularity",
             Ranker::PopularityRecent => "popularity_recent",
             Ranker::OwnCount => "own_count",
+            Ranker::OwnRecent => "own_recent",
         }
     }
+}
+
+/// What a slice divides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sliced {
+    /// Users, by the number of their products in training: others do not count.
+    Users,
+    /// Relevant products, by the number of their users in training: others are not asked for.
+    Products,
+}
+
+/// A part of what is measured, that is measured by itself too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slice {
+    /// The word used in JSON.
+    pub name: String,
+    /// What it divides.
+    pub of: Sliced,
+    /// The numbers that are in.
+    pub range: Range<u32>,
 }
 
 /// Which figures there are.
@@ -42,12 +67,14 @@ pub struct Layout {
     pub rankers: Vec<Ranker>,
     /// Lengths of lists, rising.
     pub ks: Vec<u32>,
+    /// Slices in order.
+    pub slices: Vec<Slice>,
 }
 
 impl Layout {
     /// Figures of a user.
     pub fn width(&self) -> usize {
-        self.tasks.len() * self.task_width()
+        self.tasks.len() * (1 + self.slices.len()) * self.section_width()
     }
 
     /// Lists of a user: one a task, ranker and k.
@@ -60,18 +87,30 @@ impl Layout {
         self.ks.last().copied().unwrap_or(0)
     }
 
-    fn task_width(&self) -> usize {
+    /// The section of a slice of a task; that of the task itself has its number.
+    pub fn section(&self, task: usize, slice: usize) -> usize {
+        self.tasks.len() + task * self.slices.len() + slice
+    }
+
+    fn section_width(&self) -> usize {
         1 + self.rankers.len() * self.ks.len() * MEASURES.len()
     }
 
-    /// Where the count of users of a task stands.
-    pub fn counted(&self, task: usize) -> usize {
-        task * self.task_width()
+    /// Where the count of users of a section stands.
+    pub fn counted(&self, section: usize) -> usize {
+        section * self.section_width()
     }
 
     /// Where the first measure of a list stands; the others follow in the order of [`MEASURES`].
-    pub fn figures(&self, task: usize, ranker: usize, k: usize) -> usize {
-        self.counted(task) + 1 + (ranker * self.ks.len() + k) * MEASURES.len()
+    pub fn figures(&self, section: usize, ranker: usize, k: usize) -> usize {
+        self.counted(section) + 1 + (ranker * self.ks.len() + k) * MEASURES.len()
+    }
+
+    /// Where a measure at k stands among the figures of a list of all ks.
+    pub fn place(&self, (measure, k): (Measure, u32)) -> Option<u32> {
+        let k = self.ks.iter().position(|&of| of == k)?;
+        let measure = MEASURES.iter().position(|&of| of == measure)?;
+        Some((k * MEASURES.len() + measure) as u32)
     }
 
     /// The number of a list among all.
@@ -81,7 +120,7 @@ impl Layout {
 
     /// The position of the count of users that belongs to a position.
     pub fn counted_of(&self, position: usize) -> usize {
-        self.counted(position / self.task_width())
+        self.counted(position / self.section_width())
     }
 
     /// The same figure of the model, for a position of any ranker.
@@ -106,9 +145,15 @@ mod tests {
             tasks: vec![RankingTask::NewProducts, RankingTask::AllProducts],
             rankers: vec![Ranker::Model, Ranker::Popularity, Ranker::OwnCount],
             ks: vec![5, 10],
+            slices: vec![Slice {
+                name: "few".to_owned(),
+                of: Sliced::Users,
+                range: 0..5,
+            }],
         };
-        let mut seen = vec![layout.counted(0), layout.counted(1)];
-        for (task, ranker, k) in (0..12).map(|i| (i / 6, i / 2 % 3, i % 2)) {
+        assert_eq!((layout.section(0, 0), layout.section(1, 0)), (2, 3));
+        let mut seen: Vec<usize> = (0..4).map(|section| layout.counted(section)).collect();
+        for (task, ranker, k) in (0..24).map(|i| (i / 6, i / 2 % 3, i % 2)) {
             let first = layout.figures(task, ranker, k);
             assert_eq!(layout.list(task, ranker, k), task * 6 + ranker * 2 + k);
             for measure in 0..MEASURES.len() {

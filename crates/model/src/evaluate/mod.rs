@@ -18,7 +18,7 @@ pub mod steps;
 pub mod users;
 
 pub use errors::ValidationErrors;
-pub use layout::{Layout, Ranker};
+pub use layout::{Layout, Ranker, Slice, Sliced};
 pub use metric::Metric;
 pub use op::{EvaluateOp, ProductRow, RankOp};
 pub use program::Evaluate;
@@ -28,6 +28,7 @@ pub use sample::SampledEvaluation;
 use crate::context::ContextAt;
 use crate::forecast::Moment;
 use crate::graph::Edges;
+use crate::metrics::Measure;
 use serde::{Deserialize, Serialize};
 use tensor::{Axis, KeyRange, ObjectKey, Partitions, SplitPart, TableId};
 
@@ -99,6 +100,10 @@ pub struct Settings {
     pub seed: u64,
     /// How many interactions at the global mean the bias-only model adds to each user and product.
     pub damping: f64,
+    /// What is measured by itself too.
+    pub slices: Vec<Slice>,
+    /// The measure whose replicates are kept, for comparisons with other evaluations of the same data and seed.
+    pub kept: Option<(Measure, u32)>,
 }
 
 impl Default for Settings {
@@ -111,6 +116,8 @@ impl Default for Settings {
             level: 0.95,
             seed: 0,
             damping: 5.0,
+            slices: Vec::new(),
+            kept: None,
         }
     }
 }
@@ -213,6 +220,8 @@ pub struct Input {
     pub test: Option<Partitions>,
     /// The training interactions of the last bins, where the data have times ([`recent_spec`]).
     pub recent: Option<Partitions>,
+    /// The training view with values that fade with age, for own counts of late.
+    pub faded: Option<Partitions>,
     /// What is held out for this evaluation: `Validation` masks train, `Test` masks train and validation.
     pub part: SplitPart,
     /// What own-count counts.

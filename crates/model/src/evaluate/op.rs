@@ -38,6 +38,8 @@ pub enum EvaluateOp {
         layout: Layout,
         /// The level.
         level: f64,
+        /// The measure whose replicates are kept, by its place among the figures of a list.
+        kept: Option<u32>,
     },
     /// Reads the bitmaps of all user blocks. Collects the number of bits set in each list's union (postcard of `Vec<u64>`).
     Coverage {
@@ -61,7 +63,7 @@ pub enum EvaluateOp {
 /// Reads, in order: the block of U; all blocks of V; (if `moment`) the block of T; (if `context`) the block of S and its mean;
 /// all blocks of [`crate::evaluate::PRODUCTS`]; (if `filter`) all blocks of [`crate::evaluate::USER_DEGREES`], of
 /// [`crate::evaluate::PRODUCT_DEGREES`] and all partitions of train, product-major; then user-major partitions of the block: train,
-/// (if `mask`) validation, held out; the block's dictionary.
+/// (if `mask`) validation, (if `faded`) train with values that fade, held out; the block's dictionary.
 ///
 /// Writes (if `replicates` > 0) the bootstrap sums, replicates x layout, as one row of f64; (if `coverage`) one bitmap
 /// over products a list. Sums: the layout, then per task the users left out for want of training and of relevant
@@ -84,6 +86,8 @@ pub struct RankOp {
     pub own: OwnWeight,
     /// Whether a validation partition masks too.
     pub mask: bool,
+    /// Whether a partition of fading values is among the reads.
+    pub faded: bool,
     /// Users whose mixed hash is below this share of 2^64 are evaluated; `None`: all.
     pub sample: Option<Sample>,
     /// Seeds the bootstrap.
@@ -153,11 +157,13 @@ pub struct Intervals {
     pub figures: Vec<Option<Interval>>,
     /// Of the model's figure minus this one.
     pub differences: Vec<Option<Interval>>,
+    /// The replicates that are kept: of every section, and in it of every ranker.
+    pub samples: Vec<Vec<f64>>,
 }
 
 impl Intervals {
     /// From weighted sums of every replicate, replicates x layout.
-    pub fn of(layout: &Layout, replicates: &[f64], level: f64) -> Self {
+    pub fn of(layout: &Layout, replicates: &[f64], level: f64, kept: Option<u32>) -> Self {
         let samples =
             |of: &dyn Fn(&[f64]) -> f64| replicates.chunks_exact(layout.width()).map(of).collect();
         let mut found = Intervals::default();
@@ -171,6 +177,20 @@ impl Intervals {
             found
                 .differences
                 .push(interval(samples(&difference), level));
+        }
+        if let Some(kept) = kept {
+            let sections = layout.tasks.len() * (1 + layout.slices.len());
+            for (section, ranker) in (0..sections)
+                .flat_map(|section| (0..layout.rankers.len()).map(move |ranker| (section, ranker)))
+            {
+                let (counted, position) = (
+                    layout.counted(section),
+                    layout.figures(section, ranker, 0) + kept as usize,
+                );
+                found
+                    .samples
+                    .push(samples(&|sums| sums[position] / sums[counted]));
+            }
         }
         found
     }

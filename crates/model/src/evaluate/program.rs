@@ -49,10 +49,12 @@ impl Evaluate {
         let mut rankers = vec![Ranker::Model, Ranker::Popularity];
         rankers.extend(input.recent.as_ref().map(|_| Ranker::PopularityRecent));
         rankers.push(Ranker::OwnCount);
+        rankers.extend(input.faded.as_ref().map(|_| Ranker::OwnRecent));
         let layout = Layout {
             tasks: settings.tasks.clone(),
             rankers,
             ks: settings.ks.clone(),
+            slices: settings.slices.clone(),
         };
         let (waiting, reduced) = (0, BTreeMap::new());
         Ok(Evaluate {
@@ -120,6 +122,7 @@ impl Evaluate {
             layout: self.layout.clone(),
             own: input.own,
             mask: input.mask().is_some(),
+            faded: input.faded.is_some(),
             sample: None,
             seed: self.settings.seed,
             replicates: self.settings.replicates,
@@ -161,6 +164,7 @@ impl Evaluate {
             let intervals = EvaluateOp::Intervals {
                 layout: self.layout.clone(),
                 level: self.settings.level,
+                kept: self.settings.kept.and_then(|kept| self.layout.place(kept)),
             };
             parts.push((intervals, self.bootstrap().root().into()));
         }

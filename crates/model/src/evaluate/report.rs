@@ -65,6 +65,18 @@ pub struct Ratings {
     pub range: (f32, f32),
 }
 
+/// The figures of a slice.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SliceFigures {
+    /// Users who count in it.
+    pub users: u64,
+    /// Means over them, by ranker.
+    pub rankers: BTreeMap<String, Figures<f64>>,
+    /// Their intervals.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub intervals: BTreeMap<String, Figures<Interval>>,
+}
+
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
@@ -91,6 +103,12 @@ pub struct Evaluation {
     /// Replicates of the bootstrap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicates: Option<u32>,
+    /// Parts of users or of relevant products by themselves, by task and slice.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub slices: ByTask<SliceFigures>,
+    /// Replicates of the measure that is kept, by task and ranker.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub samples: ByTask<Vec<f64>>,
     /// For explicit values.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub ratings: Option<Ratings>,
@@ -107,6 +125,8 @@ impl Evaluation {
             candidates: None,
             level: None,
             replicates: None,
+            slices: BTreeMap::new(),
+            samples: BTreeMap::new(),
             ratings: None,
         }
     }
@@ -140,6 +160,18 @@ impl Evaluation {
                 .insert(ranking.name().to_owned(), users_counted(layout, sums, task));
             for ranker in 0..layout.rankers.len() {
                 found.add_list(layout, sums, (task, ranker), candidates, covered, intervals);
+                let place = task * layout.rankers.len() + ranker;
+                if let Some(samples) = intervals.samples.get(place) {
+                    let by = layout.rankers[ranker].name().to_owned();
+                    let of_task = found.samples.entry(ranking.name().to_owned()).or_default();
+                    of_task.insert(by, samples.clone());
+                }
+            }
+            for (slice, of) in layout.slices.iter().enumerate() {
+                let figures =
+                    SliceFigures::of(layout, sums, layout.section(task, slice), intervals);
+                let of_task = found.slices.entry(ranking.name().to_owned()).or_default();
+                of_task.insert(of.name.clone(), figures);
             }
         }
         found
@@ -183,6 +215,33 @@ impl Evaluation {
                 }
             }
         }
+    }
+}
+
+impl SliceFigures {
+    fn of(layout: &Layout, sums: &[f64], section: usize, intervals: &Intervals) -> Self {
+        let users = sums[layout.counted(section)];
+        let mut found = SliceFigures {
+            users: users as u64,
+            ..Self::default()
+        };
+        for (ranker, by) in layout.rankers.iter().enumerate() {
+            let (mut figures, mut bounds) = (Figures::new(), Figures::new());
+            for (index, &k) in layout.ks.iter().enumerate() {
+                let first = layout.figures(section, ranker, index);
+                for (measure, position) in MEASURES.iter().zip(first..) {
+                    figures.insert(measure.at(k), share(sums[position], users));
+                    if let Some(interval) = intervals.figures.get(position).copied().flatten() {
+                        bounds.insert(measure.at(k), interval);
+                    }
+                }
+            }
+            found.rankers.insert(by.name().to_owned(), figures);
+            if !bounds.is_empty() {
+                found.intervals.insert(by.name().to_owned(), bounds);
+            }
+        }
+        found
     }
 }
 

@@ -49,6 +49,7 @@ impl SampledEvaluation {
             tasks: self.settings.tasks.clone(),
             rankers: vec![Ranker::Model],
             ks: self.settings.ks.clone(),
+            slices: Vec::new(),
         }
     }
 }
@@ -97,6 +98,7 @@ impl Sampler for SampledEvaluation {
         let input = Input {
             factors,
             recent: None,
+            faded: None,
             ..self.input.clone()
         };
         let op = RankOp {
@@ -108,6 +110,7 @@ impl Sampler for SampledEvaluation {
             layout: self.layout(),
             own: input.own,
             mask: input.mask().is_some(),
+            faded: false,
             sample: Some(self.sample),
             seed: self.settings.seed,
             replicates: 0,

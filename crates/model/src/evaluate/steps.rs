@@ -183,7 +183,7 @@ pub fn rank(
     bootstrap: Reduction,
     version: u64,
 ) -> Step {
-    let (replicates, coverage) = (op.replicates, op.coverage);
+    let (replicates, coverage, with_faded) = (op.replicates, op.coverage, op.faded);
     let scored = u64::from(op.width) * input.product.grid.rows_total() / 64;
     let blocks = input.user.grid.blocks();
     per_block(
@@ -208,6 +208,8 @@ pub fn rank(
             }
             reads.push(partition(&input.train.user_major, block));
             reads.extend(input.mask().map(|mask| partition(&mask.user_major, block)));
+            let faded = input.faded.as_ref().filter(|_| with_faded);
+            reads.extend(faded.map(|faded| partition(&faded.user_major, block)));
             reads.push(partition(&held_out.user_major, block));
             reads.push(sealed(input.user.dictionary[block as usize]));
             let mut writes = Vec::new();

@@ -3,7 +3,7 @@
 //! **Invariant:** a user's figures depend on his rows and on all products, never on who is ranked beside him, on
 //! how products are cut into stretches or on threads.
 
-use crate::evaluate::layout::{Layout, Ranker};
+use crate::evaluate::layout::{Layout, Ranker, Slice, Sliced};
 use crate::evaluate::op::ProductRow;
 use crate::evaluate::{OwnWeight, RankingTask};
 use crate::metrics::{Listed, MEASURES, measure};
@@ -20,18 +20,26 @@ use tensor::csr::{CsrRef, Values};
 pub struct Person {
     hash: u64,
     own: Vec<(u32, f64)>,
+    faded: Vec<(u32, f64)>,
     seen: Vec<u32>,
     relevant: Vec<u32>,
     unseen: Vec<u32>,
     own_best: Best<(f64, u32)>,
+    faded_best: Best<(f64, u32)>,
 }
 
 impl Person {
-    /// From a row of each partition; columns are rising, equal ones are neighbours.
+    /// From a row of each partition; columns are rising, equal ones are neighbours. `faded` are those of training with
+    /// values that fade with age.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one row of each partition of a user"
+    )]
     pub fn new(
         hash: u64,
         train: &CsrRef<'_>,
         mask: Option<&CsrRef<'_>>,
+        faded: Option<&CsrRef<'_>>,
         held_out: &CsrRef<'_>,
         row: usize,
         own: OwnWeight,
@@ -54,10 +62,12 @@ impl Person {
         Person {
             hash,
             own,
+            faded: faded.map_or_else(Vec::new, |faded| counts(faded, row, OwnWeight::Values)),
             seen,
             relevant,
             unseen,
             own_best: Best::new(layout.k_max()),
+            faded_best: Best::new(layout.k_max()),
         }
     }
 
@@ -100,23 +110,46 @@ impl Person {
         !self.own.is_empty() && self.truth(task).is_empty()
     }
 
-    /// Adds his own products among those of a stretch to his own-count list.
+    /// Adds his own products among those of a stretch to his lists by counts.
     fn absorb_own(&mut self, first: u32, products: &[ProductRow]) {
-        let end = u64::from(first) + products.len() as u64;
-        let start = self.own.partition_point(|&(product, _)| product < first);
-        for &(product, count) in self.own[start..]
-            .iter()
-            .take_while(|own| u64::from(own.0) < end)
-        {
-            let row = products[(product - first) as usize];
-            let score = (count, row.popularity);
-            self.own_best.offer(Entry {
-                score,
-                tie: row.tie,
-                product,
-                popularity: row.popularity,
-            });
+        offer_own(&self.own, &mut self.own_best, first, products);
+        offer_own(&self.faded, &mut self.faded_best, first, products);
+    }
+
+    /// The part of what is relevant that counts in a slice; `None` where he does not count in it. `popularity` tells that of
+    /// relevant products.
+    fn sliced(
+        &self,
+        slice: &Slice,
+        truth: &[u32],
+        popularity: impl Fn(u32) -> u32,
+    ) -> Option<Vec<u32>> {
+        match slice.of {
+            Sliced::Users => {
+                let had = self.own.len() as u32;
+                slice.range.contains(&had).then(|| truth.to_vec())
+            }
+            Sliced::Products => {
+                let within = |product: &u32| slice.range.contains(&popularity(*product));
+                let truth: Vec<u32> = truth.iter().copied().filter(within).collect();
+                Some(truth).filter(|truth| !truth.is_empty())
+            }
         }
+    }
+}
+
+/// Offers a user's own products among those of a stretch, by their counts.
+fn offer_own(own: &[(u32, f64)], best: &mut Best<(f64, u32)>, first: u32, products: &[ProductRow]) {
+    let end = u64::from(first) + products.len() as u64;
+    let start = own.partition_point(|&(product, _)| product < first);
+    for &(product, count) in own[start..].iter().take_while(|own| u64::from(own.0) < end) {
+        let row = products[(product - first) as usize];
+        best.offer(Entry {
+            score: (count, row.popularity),
+            tie: row.tie,
+            product,
+            popularity: row.popularity,
+        });
     }
 }
 
@@ -226,6 +259,10 @@ impl Group {
             }
         }
         let own = layout.rankers.contains(&Ranker::OwnCount);
+        let relevant = layout
+            .slices
+            .iter()
+            .any(|slice| slice.of == Sliced::Products);
         let (first, products) = (stretch.first, stretch.products);
         let best = &self.best;
         let each = self
@@ -240,8 +277,11 @@ impl Group {
                 }
                 let listed = best
                     .iter()
-                    .flat_map(|best| &best[place * k..(place + 1) * k]);
-                remember(listed, first, products, popularity);
+                    .flat_map(|best| &best[place * k..(place + 1) * k])
+                    .filter(|ranked| ranked.is_some())
+                    .map(|ranked| ranked.row);
+                let relevant = person.relevant.iter().copied().filter(|_| relevant);
+                remember(listed.chain(relevant), first, products, popularity);
             });
     }
 
@@ -257,9 +297,9 @@ impl Group {
     }
 }
 
-/// Keeps the popularity of the products that are listed, adding those of the stretch.
-fn remember<'a>(
-    listed: impl Iterator<Item = &'a Ranked>,
+/// Keeps the popularity of these products, adding those of the stretch.
+fn remember(
+    wanted: impl Iterator<Item = u32>,
     first: u32,
     products: &[ProductRow],
     known: &mut Vec<(u32, u32)>,
@@ -275,10 +315,7 @@ fn remember<'a>(
         };
         here.map_or_else(before, |product| product.popularity)
     };
-    let mut kept: Vec<(u32, u32)> = listed
-        .filter(|place| place.is_some())
-        .map(|place| (place.row, popularity(place.row)))
-        .collect();
+    let mut kept: Vec<(u32, u32)> = wanted.map(|row| (row, popularity(row))).collect();
     kept.sort_unstable();
     kept.dedup();
     *known = kept;
@@ -306,6 +343,19 @@ fn measure_all(layout: &Layout, group: &Group, baselines: &Baselines) -> Measure
             .filter(|(_, ranking)| person.counts_in(**ranking))
         {
             figures[layout.counted(task)] = 1.0;
+            let slices: Vec<(usize, Vec<u32>)> = layout
+                .slices
+                .iter()
+                .enumerate()
+                .filter_map(|(slice, of)| {
+                    let known = |product| group.popularity(place, product);
+                    let truth = person.sliced(of, person.truth(ranking), known)?;
+                    Some((layout.section(task, slice), truth))
+                })
+                .collect();
+            for (section, _) in &slices {
+                figures[layout.counted(*section)] = 1.0;
+            }
             for (ranker, &by) in layout.rankers.iter().enumerate() {
                 let list = match by {
                     Ranker::Model => group.list(layout, place, task),
@@ -315,6 +365,11 @@ fn measure_all(layout: &Layout, group: &Group, baselines: &Baselines) -> Measure
                     let first = layout.figures(task, ranker, place);
                     let found = measure(&list, person.truth(ranking), k);
                     figures[first..first + MEASURES.len()].copy_from_slice(&found);
+                    for (section, truth) in &slices {
+                        let first = layout.figures(*section, ranker, place);
+                        let found = measure(&list, truth, k);
+                        figures[first..first + MEASURES.len()].copy_from_slice(&found);
+                    }
                 }
                 lists[task * layout.rankers.len() + ranker] = list;
             }
@@ -334,15 +389,19 @@ fn measure_all(layout: &Layout, group: &Group, baselines: &Baselines) -> Measure
 }
 
 impl Group {
+    /// The popularity of a product that is listed for a person or, where slices ask for it, relevant to him; 0 where nobody
+    /// had it.
+    fn popularity(&self, place: usize, product: u32) -> u32 {
+        let known = &self.popularity[place];
+        let found = known.binary_search_by_key(&product, |&(row, _)| row);
+        found.map_or(0, |place| known[place].1)
+    }
+
     fn list(&self, layout: &Layout, place: usize, task: usize) -> Vec<Listed> {
         let k = layout.k_max() as usize;
-        let known = &self.popularity[place];
-        let listed = |ranked: &Ranked| {
-            let found = known.binary_search_by_key(&ranked.row, |&(row, _)| row);
-            Listed {
-                product: ranked.row,
-                popularity: found.map_or(0, |place| known[place].1),
-            }
+        let listed = |ranked: &Ranked| Listed {
+            product: ranked.row,
+            popularity: self.popularity(place, ranked.row),
         };
         let places = &self.best[task][place * k..(place + 1) * k];
         places
@@ -368,11 +427,15 @@ impl Baselines {
             Ranker::Model => {}
             Ranker::Popularity => self.popular.fill(masked, k, &mut list),
             Ranker::PopularityRecent => self.recent.fill(masked, k, &mut list),
-            Ranker::OwnCount if ranking == RankingTask::NewProducts => {
+            Ranker::OwnCount | Ranker::OwnRecent if ranking == RankingTask::NewProducts => {
                 self.popular.fill(masked, k, &mut list);
             }
-            Ranker::OwnCount => {
-                list.extend(person.own_best.entries().iter().map(listed));
+            Ranker::OwnCount | Ranker::OwnRecent => {
+                let best = match by {
+                    Ranker::OwnRecent => &person.faded_best,
+                    _ => &person.own_best,
+                };
+                list.extend(best.entries().iter().map(listed));
                 let own: Vec<u32> = person.own.iter().map(|&(product, _)| product).collect();
                 self.popular.fill(&own, k, &mut list);
             }

@@ -24,6 +24,7 @@ pub mod learnt;
 pub mod lightgcn;
 pub mod normalization;
 pub mod ops;
+pub mod popularity;
 pub mod product;
 pub mod spectral;
 pub(crate) mod steps;
@@ -37,8 +38,8 @@ pub use steps::Input;
 
 pub use ops::{
     Activation, AdamOp, ArrangeOp, Batch, Counts, CrossOp, DegreesOp, DenseBackOp, DenseOp, Edges,
-    Factor, FeaturesBackOp, FeaturesOp, FirstMatrixOp, FirstNumbers, GraphOp, Head, HeadOp,
-    LabelCheck, LabelSums, LabelsOp, Loss, MatrixOp, MeanOp, Onto, Power, ProductOp, RangesOp,
-    Residuals, ResidualsOp, RivalsOp, Scales, ScoreLoss, StartOp, Target, TimesOp, TurnOp,
-    UnitBackOp, UnitOp, Versus,
+    Factor, FeaturesBackOp, FeaturesOp, FirstMatrixOp, FirstNumbers, GraphOp, GroupsOp, Head,
+    HeadOp, LabelCheck, LabelSums, LabelsOp, Loss, MatrixOp, MeanOp, Onto, Power, ProductOp,
+    RangesOp, Residuals, ResidualsOp, RivalsOp, Scales, ScoreLoss, StartOp, Target, TimesOp,
+    TurnOp, UnitBackOp, UnitOp, Versus,
 };

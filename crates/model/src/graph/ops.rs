@@ -56,6 +56,8 @@ pub enum GraphOp {
     UnitBack(UnitBackOp),
     /// Labels of rows, and their gradients.
     Labels(LabelsOp),
+    /// Rows that name their level.
+    Groups(GroupsOp),
 }
 
 /// What an interaction weighs.
@@ -540,6 +542,20 @@ pub struct FeaturesOp {
     pub learns_rows: bool,
     /// What of degrees features are multiplied by as they are kept.
     pub power: Power,
+}
+
+/// Reads the words of a block's attributes. Writes a row a node: 1 in the column of its level, and a number in the one behind all
+/// levels. Returns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupsOp {
+    /// Words of a row.
+    pub attributes: u32,
+    /// Which of them is the level.
+    pub place: u32,
+    /// Levels; a word that is none of them names nothing.
+    pub levels: u32,
+    /// The last column.
+    pub last: f32,
 }
 
 /// Reads a block of gradients by features, and the words of its attributes. Writes the leaf of the gradients by their matrix, an f64 an entry.

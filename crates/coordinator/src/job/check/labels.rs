@@ -46,6 +46,11 @@ pub(super) fn labels(
                         `model.product_label`, or remove the key";
         faults.push(merged.origin("model.cotraining"), sentence);
     }
+    if kind == ModelKind::Popularity && labels.is_empty() {
+        let sentence = "the kind \"popularity\" counts among users of one label: name an attribute with `model.user_label`, such as \
+                        a segment";
+        faults.push(merged.origin("model.kind"), sentence);
+    }
     labels
 }
 

@@ -50,9 +50,9 @@ const OF_FILTER: &[&str] = &[
 ];
 const OF_LAYERS: &[&str] = &["model.layers", "model.self_loops"];
 const OF_BATCHES: &[&str] = &["model.batches"];
+const OF_LABELLED: &[&str] = &["model.user_label"];
 const OF_UCMF: &[&str] = &[
     "model.temperature",
-    "model.user_label",
     "model.product_label",
     "model.user_label_check",
     "model.product_label_check",
@@ -95,6 +95,7 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
             ("lightgcn", ModelKind::LightGcn),
             ("gcn", ModelKind::Gcn),
             ("ucmf", ModelKind::Ucmf),
+            ("popularity", ModelKind::Popularity),
         ],
     );
     let of = |keys, of| -> (&[&str], &str) { (keys, of) };
@@ -107,6 +108,7 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
     let layers = of(OF_LAYERS, "of \"lightgcn\" and \"gcn\"");
     let batches = of(OF_BATCHES, "of \"lightgcn\", \"gcn\" and \"ucmf\"");
     let unit = of(OF_UCMF, "of \"ucmf\"");
+    let labelled = of(OF_LABELLED, "of \"ucmf\" and \"popularity\"");
     let steps = of(
         OF_STEPS,
         "of descent (\"sgd\", \"line\"), \"lightgcn\", \"gcn\" and \"ucmf\"",
@@ -129,22 +131,28 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
     let others: &[(&[&str], &str)] = match kind {
         ModelKind::Als => &[
             descent, steps, spectral, iterated, normalized, graphs, filter, layers, batches, gcn,
-            unit,
+            unit, labelled,
         ],
         ModelKind::Sgd | ModelKind::Line => &[
             als, whole, spectral, iterated, normalized, graphs, filter, layers, batches, gcn, unit,
-            linked,
+            labelled, linked,
         ],
         ModelKind::Spectral => &[
             als, whole, descent, steps, held, trained, given, filter, layers, batches, gcn, unit,
-            linked,
+            labelled, linked,
         ],
         ModelKind::Filter => &[
             als, whole, descent, steps, held, trained, given, spectral, normalized, layers,
-            batches, gcn, unit, linked,
+            batches, gcn, unit, labelled, linked,
         ],
-        ModelKind::LightGcn => &[als, descent, spectral, iterated, filter, gcn, unit],
-        ModelKind::Gcn => &[als, descent, spectral, iterated, filter, unit],
+        ModelKind::LightGcn => &[
+            als, descent, spectral, iterated, filter, gcn, unit, labelled,
+        ],
+        ModelKind::Gcn => &[als, descent, spectral, iterated, filter, unit, labelled],
+        ModelKind::Popularity => &[
+            als, whole, descent, steps, held, trained, given, spectral, iterated, normalized,
+            graphs, filter, layers, batches, gcn, unit, linked,
+        ],
         ModelKind::Ucmf => &[
             als, descent, held, given, spectral, iterated, normalized, graphs, filter, layers, gcn,
             linked,
@@ -160,7 +168,8 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
         | ModelKind::Filter
         | ModelKind::LightGcn
         | ModelKind::Gcn
-        | ModelKind::Ucmf => &fixed[1..],
+        | ModelKind::Ucmf
+        | ModelKind::Popularity => &fixed[1..],
         ModelKind::Als | ModelKind::Sgd => &[],
     };
     let others = others
@@ -436,7 +445,7 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
     let fits_all = match kind {
         ModelKind::Als => matches!(preset, Preset::Explicit | Preset::Full),
         ModelKind::Sgd | ModelKind::LightGcn | ModelKind::Gcn | ModelKind::Ucmf => fits_values,
-        ModelKind::Line | ModelKind::Spectral | ModelKind::Filter => false,
+        ModelKind::Line | ModelKind::Spectral | ModelKind::Filter | ModelKind::Popularity => false,
     };
     if fits_all && merged.text("input.negative") == Some("net") {
         let sentence = "`input.negative` = \"net\" is for models that weigh by values: this one fits values below 0 as they \
@@ -571,7 +580,9 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             ModelKind::Als if preset == Preset::Full => 1e-6,
             ModelKind::Als => 0.003,
             ModelKind::Sgd | ModelKind::Line => 0.03,
-            ModelKind::Spectral | ModelKind::Filter | ModelKind::Ucmf => 0.0,
+            ModelKind::Spectral | ModelKind::Filter | ModelKind::Ucmf | ModelKind::Popularity => {
+                0.0
+            }
             ModelKind::LightGcn => DEFAULTS.regularization,
             ModelKind::Gcn => gcn::Settings::DEFAULT.regularization,
         }),

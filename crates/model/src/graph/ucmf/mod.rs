@@ -12,5 +12,6 @@ pub mod schedule;
 pub mod settings;
 pub mod unit;
 
+pub(in crate::graph) use program::levels_of;
 pub use program::{Input, Ucmf, Unitized};
 pub use settings::Settings;

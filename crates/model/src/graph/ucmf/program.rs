@@ -73,7 +73,7 @@ impl Ucmf {
 }
 
 /// Which of a mode's attributes has a name, and its levels; or why it is none of levels.
-fn levels_of<'a>(
+pub(in crate::graph) fn levels_of<'a>(
     mode: Mode,
     name: &str,
     known: Option<&'a Attributes>,
