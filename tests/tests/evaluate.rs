@@ -3,9 +3,10 @@
 
 use model::evaluate::{
     Evaluate, Evaluation, Factors, Goal, Input, Metric, OwnWeight, RankingTask, SampledEvaluation,
-    Settings, ValidationErrors, id_hash,
+    Settings, Slice, Sliced, ValidationErrors, id_hash,
 };
 use model::forecast::{Forecast, Moment};
+use model::metrics::Measure;
 use model::recommend::{self, Recommend};
 use model::{Holds, Sampler, TableVersion};
 use plan::Failure;
@@ -34,6 +35,7 @@ struct Small {
     validation: Cells,
     test: Cells,
     recent: Cells,
+    faded: Cells,
     factors: BTreeMap<Mode, Vec<f32>>,
 }
 
@@ -108,6 +110,9 @@ impl Small {
                 recent.insert(*cell, *value);
             }
         }
+        let faded = train.keys().zip(1..);
+        let faded = faded.map(|(cell, place)| (*cell, 0.5_f32.powi(place * 7 % 5)));
+        let faded = faded.collect();
         // Quarters: sums are exact, so that scores tie and the order of adding shows nothing.
         let mut table = |rows: usize| {
             (0..rows * WIDTH)
@@ -127,6 +132,7 @@ impl Small {
             validation,
             test,
             recent,
+            faded,
             factors,
         }
     }
@@ -273,6 +279,7 @@ impl Bed {
         let mut part = |cells: &Cells| seal_partitions(&cache, small, cells, &mut sealed);
         let (train, validation) = (part(&small.train), part(&small.validation));
         let (test, recent) = (part(&small.test), part(&small.recent));
+        let faded = part(&small.faded);
         let axis = |mode: Mode, kind: IdKind, sealed: &mut Vec<Sealed>| Axis {
             column: mode.name().to_owned(),
             id_kind: kind,
@@ -302,7 +309,7 @@ impl Bed {
             validation: Some(validation),
             test: Some(test),
             recent: Some(recent),
-            faded: None,
+            faded: Some(faded),
             part: SplitPart::Test,
             own: OwnWeight::Values,
         };
@@ -409,9 +416,11 @@ impl Naive<'_> {
             .map(|product| {
                 let popularity = f64::from(Self::users_with(&self.small.train, product));
                 let recent = f64::from(Self::users_with(&self.small.recent, product));
-                let own = self
-                    .small
-                    .train
+                let own = match ranker {
+                    "own_recent" => &self.small.faded,
+                    _ => &self.small.train,
+                };
+                let own = own
                     .get(&(user, product))
                     .map_or(0.0, |&value| f64::from(value));
                 let key = match ranker {
@@ -427,8 +436,13 @@ impl Naive<'_> {
         keyed.into_iter().map(|(_, _, product)| product).collect()
     }
 
-    /// Recall, precision and coverage of a ranker, and the users counted.
-    fn figures(&self, task: RankingTask, ranker: &str, k: usize) -> (f64, f64, f64, u64) {
+    /// Recall, precision and coverage of a ranker, and the users counted; of a slice or of all.
+    fn figures(
+        &self,
+        task: RankingTask,
+        (ranker, k): (&str, usize),
+        slice: Option<&Slice>,
+    ) -> (f64, f64, f64, u64) {
         let (mut recall, mut precision, mut users, mut covered) = (0.0, 0.0, 0, BTreeSet::new());
         for user in rows_of(&self.small.users) {
             let train = Self::of(&self.small.train, user);
@@ -439,6 +453,13 @@ impl Naive<'_> {
                 relevant.retain(|product| !masked.contains(product));
             } else {
                 masked.clear();
+            }
+            match slice.map(|slice| (slice.of, &slice.range)) {
+                Some((Sliced::Users, range)) if !range.contains(&(train.len() as u32)) => continue,
+                Some((Sliced::Products, range)) => relevant.retain(|&product| {
+                    range.contains(&Self::users_with(&self.small.train, product))
+                }),
+                _ => {}
             }
             if train.is_empty() || relevant.is_empty() {
                 continue;
@@ -475,11 +496,20 @@ fn settings() -> Settings {
     }
 }
 
+const RANKERS: [&str; 5] = [
+    "model",
+    "popularity",
+    "popularity_recent",
+    "own_count",
+    "own_recent",
+];
+
 fn check_against_naive(found: &Evaluation, naive: &Naive<'_>) {
     for task in [RankingTask::NewProducts, RankingTask::AllProducts] {
-        for ranker in ["model", "popularity", "popularity_recent", "own_count"] {
+        for ranker in RANKERS {
             for k in KS {
-                let (recall, precision, coverage, users) = naive.figures(task, ranker, k as usize);
+                let list = (ranker, k as usize);
+                let (recall, precision, coverage, users) = naive.figures(task, list, None);
                 let figures = &found.tasks[task.name()][ranker];
                 let close = |name: &str, expected: f64| {
                     let figure = figures[&format!("{name}@{k}")];
@@ -521,6 +551,69 @@ fn lists_are_those_of_a_naive_evaluation() {
         "own products are masked in the task of new products"
     );
     assert_ne!(own, &found.tasks["all_products"]["popularity"]);
+}
+
+#[test]
+fn slices_are_those_of_a_naive_evaluation() {
+    let small = Small::new();
+    let slice = |name: &str, of, range| Slice {
+        name: name.to_owned(),
+        of,
+        range,
+    };
+    let slices = vec![
+        slice("light", Sliced::Users, 0..8),
+        slice("heavy", Sliced::Users, 8..u32::MAX),
+        slice("unseen", Sliced::Products, 0..1),
+        slice("rare", Sliced::Products, 0..12),
+        slice("top", Sliced::Products, 12..u32::MAX),
+    ];
+    let settings = Settings {
+        slices: slices.clone(),
+        kept: Some((Measure::Recall, 10)),
+        ..settings()
+    };
+    let found = Bed::new(&small, 64 << 20, 2, IoMode::Mmap)
+        .evaluate(settings.clone())
+        .unwrap();
+    let naive = Naive {
+        small: &small,
+        time: None,
+    };
+    // What is not sliced is as ever.
+    check_against_naive(&found, &naive);
+    for task in [RankingTask::NewProducts, RankingTask::AllProducts] {
+        for slice in &slices {
+            let told = &found.slices[task.name()][&slice.name];
+            for (ranker, k) in RANKERS
+                .into_iter()
+                .flat_map(|ranker| KS.map(|k| (ranker, k)))
+            {
+                let list = (ranker, k as usize);
+                let (recall, precision, _, users) = naive.figures(task, list, Some(slice));
+                let figures = &told.rankers[ranker];
+                assert_eq!(told.users, users, "{task:?} {}", slice.name);
+                assert!(users > 0);
+                for (name, expected) in [("recall", recall), ("precision", precision)] {
+                    let figure = figures[&format!("{name}@{k}")];
+                    let of = &slice.name;
+                    assert!(
+                        (figure - expected).abs() < 1e-12,
+                        "{task:?} {of} {ranker} {name}"
+                    );
+                }
+            }
+        }
+        for ranker in RANKERS {
+            let samples = found.samples[task.name()][ranker].clone();
+            assert_eq!(samples.len(), 40);
+            let told = found.intervals[task.name()][ranker]["recall@10"];
+            assert_eq!(model::bootstrap::interval(samples, 0.95), Some(told));
+        }
+    }
+    // Pieces, threads and ways of reading change nothing.
+    let pieces = Bed::new(&small, 820 << 10, 1, IoMode::Pread).evaluate(settings);
+    assert!(pieces.unwrap() == found);
 }
 
 #[test]
