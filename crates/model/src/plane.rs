@@ -120,7 +120,9 @@ fn orthonormal(basis: &mut [f64], columns: usize) {
         } else {
             0.0
         };
-        vector.iter_mut().for_each(|x| *x *= scale);
+        for x in vector.iter_mut() {
+            *x *= scale;
+        }
     }
 }
 
@@ -147,7 +149,9 @@ fn face(direction: &mut [f64]) {
             |largest, x| if x.abs() > largest.abs() { *x } else { largest },
         );
     if largest < 0.0 {
-        direction.iter_mut().for_each(|x| *x = -*x);
+        for x in direction.iter_mut() {
+            *x = -*x;
+        }
     }
 }
 

@@ -245,7 +245,7 @@ fn origin(engine: &Engine<'_>, data: &DataSet, model: &StoredModel) -> Result<Or
     Ok(Origin {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         digests: vec![
-            fact("Factors", &model.manifest.factors),
+            fact("Factors", model.manifest.factors),
             fact("Data set", &told.digest),
             fact("Lineage of the data", data.lineage),
             fact("Run", model.manifest.run),

@@ -131,7 +131,16 @@ pub fn x_axis(ticks: &[Tick], name: &str, plot: (f64, f64, f64, f64)) -> Html {
             label(tick.at, bottom + 15.0, anchor, "tick", &tick.text),
         ]
     });
-    let name = wide_label((left + right) / 2.0, bottom + 34.0, Anchor::Middle, name);
+    let name = element(
+        "text",
+        &[
+            ("x", &place(f64::midpoint(left, right))),
+            ("y", &place(bottom + 34.0)),
+            ("text-anchor", "middle"),
+            ("class", "axis"),
+        ],
+        [name.into()],
+    );
     marks.chain([name]).collect()
 }
 
@@ -145,25 +154,6 @@ pub fn y_axis(ticks: &[Tick], plot: (f64, f64, f64, f64)) -> Html {
         ]
     });
     marks.collect()
-}
-
-/// The name of an axis: our own words, as long as they are.
-fn wide_label(x: f64, y: f64, anchor: Anchor, text: &str) -> Html {
-    let anchor = if anchor == Anchor::Middle {
-        "middle"
-    } else {
-        "start"
-    };
-    element(
-        "text",
-        &[
-            ("x", &place(x)),
-            ("y", &place(y)),
-            ("text-anchor", anchor),
-            ("class", "axis"),
-        ],
-        [text.into()],
-    )
 }
 
 /// A course through points; those that are no numbers break it.

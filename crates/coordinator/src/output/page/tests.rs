@@ -325,10 +325,7 @@ fn the_headline_says_what_the_intervals_support() {
         let page = render(&page);
         let heading = with_elements(&page, |elements| {
             let heading = elements.iter().find(|element| element.has_tag_name("h1"));
-            heading
-                .and_then(|heading| heading.text())
-                .unwrap_or_default()
-                .to_owned()
+            heading.and_then(Node::text).unwrap_or_default().to_owned()
         });
         assert_eq!(heading, expected);
         page
