@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** only code here and in `tests/tests` pretends; nothing here is linked into a binary.
 
+pub mod browser;
 pub mod dense;
 pub mod factors;
 pub mod filtered;

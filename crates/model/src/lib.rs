@@ -16,6 +16,7 @@ pub mod generate;
 pub mod graph;
 pub mod metrics;
 pub mod op;
+pub mod plane;
 pub mod popularity;
 pub mod rank;
 pub mod recommend;

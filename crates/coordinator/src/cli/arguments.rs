@@ -72,6 +72,11 @@ pub enum Command {
         /// The job file.
         job: PathBuf,
     },
+    /// The report, for people.
+    Report {
+        /// The job file.
+        job: PathBuf,
+    },
     /// What a data set or a model is.
     Inspect {
         /// Where it is.
@@ -114,6 +119,7 @@ impl Command {
             Command::Recommend { .. } => "recommend",
             Command::Similar { .. } => "similar",
             Command::Export { .. } => "export",
+            Command::Report { .. } => "report",
             Command::Inspect { .. } => "inspect",
             Command::Verify { .. } => "verify",
             Command::Generate { .. } => "generate",
@@ -134,7 +140,8 @@ impl Command {
             | Command::Evaluate { job }
             | Command::Recommend { job }
             | Command::Similar { job }
-            | Command::Export { job } => Some(job),
+            | Command::Export { job }
+            | Command::Report { job } => Some(job),
             Command::Config { job } | Command::Generate { job, .. } => job.as_deref(),
             Command::Demo | Command::Inspect { .. } | Command::Verify { .. } => None,
         }
@@ -217,6 +224,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, Failure> {
         "recommend" => Command::Recommend { job: job() },
         "similar" => Command::Similar { job: job() },
         "export" => Command::Export { job: job() },
+        "report" => Command::Report { job: job() },
         "inspect" => Command::Inspect {
             at: at(),
             graph: of_verb.get_flag("graph"),
@@ -357,6 +365,7 @@ pub fn grammar() -> clap::Command {
         .subcommand(verb("recommend").arg(job()))
         .subcommand(verb("similar").arg(job()))
         .subcommand(verb("export").arg(job()))
+        .subcommand(verb("report").arg(job()))
         .subcommand(
             verb("inspect").arg(at()).arg(
                 Arg::new("graph")

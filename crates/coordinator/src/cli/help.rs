@@ -94,6 +94,13 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
              Examples:\n  coordinator export job.toml --set output.export.folder=factors\n  \
              coordinator export job.toml --set output.export.folder=factors --set output.export.format=npy",
         ),
+        "report" => (
+            "Write the report on a model: one HTML file for people, to be opened, mailed or printed",
+            "It says whether the model is better than simple rules, with intervals, and shows how training went, what changes over \
+             time, who is like whom, some lists, what it took and how to repeat it. The file fetches nothing and runs nothing. `run` \
+             writes it too where the job names `output.report.file`.\n\n\
+             Examples:\n  coordinator report job.toml\n  coordinator report job.toml --set output.report.file=model.html",
+        ),
         "inspect" => (
             "Say what a data set or a model is",
             "With --graph, the workers read the interactions and tell of the graph that they make: degrees, components, equal \

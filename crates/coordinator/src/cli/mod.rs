@@ -188,6 +188,11 @@ fn needs(command: &Command) -> Needs {
             export: true,
             ..none
         },
+        Command::Report { .. } => Needs {
+            data: true,
+            model: true,
+            ..none
+        },
         Command::Similar { .. } => Needs {
             data: true,
             model: true,

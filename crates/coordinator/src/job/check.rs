@@ -412,8 +412,9 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         "output.recommend.file",
         "output.similar.file",
         "output.export.folder",
+        "output.report.file",
     ];
-    let [recommended, similar, folder] = local.map(|path| match place(path, faults)? {
+    let [recommended, similar, folder, report] = local.map(|path| match place(path, faults)? {
         Location::Path(path) => Some(path),
         Location::Url(url) => {
             let sentence = format!("`{path}`: {url} is a URL: give a local path");
@@ -454,6 +455,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
                 _ => ExportFormat::Parquet,
             },
         },
+        report,
     }
 }
 
@@ -488,12 +490,14 @@ fn apart(
     let recommend = output.recommend.file.clone().map(Location::Path);
     let similar = output.similar.file.clone().map(Location::Path);
     let export = output.export.folder.clone().map(Location::Path);
+    let report = output.report.clone().map(Location::Path);
     let written = [
         ("output.data", output.data.as_ref()),
         ("output.model", output.model.as_ref()),
         ("output.recommend.file", recommend.as_ref()),
         ("output.similar.file", similar.as_ref()),
         ("output.export.folder", export.as_ref()),
+        ("output.report.file", report.as_ref()),
     ];
     for (index, (path, place)) in written.iter().enumerate() {
         let Some(place) = place else { continue };

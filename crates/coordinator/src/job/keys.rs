@@ -88,6 +88,10 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "output.export",
         "The factors as files for other programs; without `folder` none are written.",
     ),
+    (
+        "output.report",
+        "The report: one HTML file to look at (docs/report.md).",
+    ),
     ("evaluate", "How held-out interactions are scored."),
     (
         "update",
@@ -984,6 +988,10 @@ pub const KEYS: &[Key] = &[
         &["parquet", "arrow", "npy"],
         "parquet",
         "`arrow` is Arrow IPC; `npy` a NumPy array, and its ids beside it as Parquet.",
+    ),
+    text(
+        "output.report.file",
+        "The HTML file. Absent: `report` writes `report.html` where it is started, and `run` writes none.",
     ),
     Key {
         path: "evaluate.k",

@@ -530,6 +530,8 @@ pub struct Output {
     pub similar: Similar,
     /// The factors as files.
     pub export: Export,
+    /// The HTML file of the report; `None`: none is asked for.
+    pub report: Option<PathBuf>,
 }
 
 /// `[evaluate]`.

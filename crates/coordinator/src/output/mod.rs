@@ -5,6 +5,7 @@
 pub mod advice;
 pub mod console;
 pub mod graph;
+pub mod page;
 pub mod report;
 mod sparkline;
 pub mod tables;

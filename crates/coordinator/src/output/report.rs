@@ -1,9 +1,10 @@
 //! The JSON of every verb, as types. `docs/json.md` explains them; a field once there keeps its meaning.
 
+use crate::driver::Outcome;
 use crate::job::describe::Setting;
 use crate::output::advice::AdviceReport;
 use model::evaluate::Evaluation;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tensor::Imported;
@@ -42,6 +43,8 @@ pub enum VerbOutput {
     Similar(SimilarReport),
     /// `export`.
     Export(ExportReport),
+    /// `report`.
+    Page(PageReport),
     /// `run` and `demo`.
     Run(Box<RunReport>),
     /// `tune`.
@@ -296,6 +299,53 @@ pub struct WorkReport {
     pub peak_anonymous_bytes_by_phase: BTreeMap<String, u64>,
 }
 
+/// What a phase took; the same phase twice adds up.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PhaseReport {
+    /// Its name, as in progress lines.
+    pub phase: String,
+    /// Wall clock.
+    pub seconds: f64,
+    /// The most anonymous memory of this process.
+    pub peak_anonymous_bytes: u64,
+    /// Workers that did some of it.
+    pub workers: u64,
+    /// Tasks whose result was taken.
+    pub tasks: u64,
+    /// Tasks that ran again after a loss.
+    pub tasks_replayed: u64,
+    /// Times it went back to a checkpoint.
+    pub rollbacks: u64,
+    /// Bytes that workers sent to one another.
+    pub bytes_to_peers: u64,
+    /// Bytes of blocks that passed through the coordinator.
+    pub bytes_through_coordinator: u64,
+}
+
+impl PhaseReport {
+    /// Adds what a run of it came to.
+    pub fn add(&mut self, outcome: &Outcome, peak_anonymous_bytes: u64) {
+        self.seconds += outcome.seconds;
+        self.peak_anonymous_bytes = self.peak_anonymous_bytes.max(peak_anonymous_bytes);
+        self.workers = self.workers.max(outcome.workers.len() as u64);
+        self.tasks += outcome.tasks_run;
+        self.tasks_replayed += outcome.tasks_replayed;
+        self.rollbacks += outcome.rollbacks;
+        let sent = outcome.workers.values().map(|worker| worker.sent_bytes);
+        self.bytes_to_peers += sent.sum::<u64>();
+        self.bytes_through_coordinator += outcome.coordinator_bytes;
+    }
+}
+
+/// A written page.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PageReport {
+    /// The file.
+    pub file: PathBuf,
+    /// Its bytes.
+    pub bytes: u64,
+}
+
 /// Written recommendations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RecommendReport {
@@ -385,6 +435,9 @@ pub struct RunReport {
     /// Where the job asks for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub export: Option<ExportReport>,
+    /// Where the job asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report: Option<PageReport>,
 }
 
 /// Objects that were hashed again. A damaged one fails the verb, so here all are whole.

@@ -1,7 +1,7 @@
 //! Results for people.
 
 use crate::output::report::{
-    EdgesReport, ExportReport, IngestReport, RecommendReport, RunReport, SimilarReport,
+    EdgesReport, ExportReport, IngestReport, PageReport, RecommendReport, RunReport, SimilarReport,
     TrainReport, TuneReport, UpdateReport, VerbOutput,
 };
 use crate::output::{advice, sparkline};
@@ -22,6 +22,7 @@ pub fn show(output: &VerbOutput) -> String {
         VerbOutput::Recommend(recommend) => self::recommend(recommend),
         VerbOutput::Similar(similar) => self::similar(similar),
         VerbOutput::Export(export) => self::export(export),
+        VerbOutput::Page(page) => self::page(page),
         VerbOutput::Run(run) => self::run(run),
         VerbOutput::Tune(tune) => self::tune(tune),
         VerbOutput::Advise(found) => advice::shown(found),
@@ -261,6 +262,14 @@ fn export(export: &ExportReport) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+fn page(page: &PageReport) -> String {
+    format!(
+        "report: {} in {}, open it in a browser",
+        ByteSize(page.bytes),
+        page.file.display()
+    )
+}
+
 fn run(run: &RunReport) -> String {
     let mut parts = vec![ingest(&run.ingest)];
     parts.extend(run.evaluation.as_ref().map(evaluation));
@@ -272,6 +281,7 @@ fn run(run: &RunReport) -> String {
         .into_iter()
         .chain(run.similar.as_ref().map(similar))
         .chain(run.export.as_ref().map(export))
+        .chain(run.report.as_ref().map(page))
         .chain([train(&run.train)])
         .collect();
     parts.push(last.join("\n"));
@@ -324,7 +334,7 @@ pub fn evaluation(evaluation: &Evaluation) -> String {
 }
 
 /// The list length that people see: 20 where it was scored, else the middle one. `--json` has all.
-fn shown_k(rankers: &BTreeMap<String, BTreeMap<String, f64>>) -> Option<u32> {
+pub fn shown_k(rankers: &BTreeMap<String, BTreeMap<String, f64>>) -> Option<u32> {
     let lengths: BTreeSet<u32> = rankers
         .values()
         .flat_map(BTreeMap::keys)
@@ -343,7 +353,7 @@ const SHOWN: [(&str, &str); 4] = [
 ];
 
 /// Own count has no new product to name: there it is popularity over again.
-fn is_shown(task: &str, ranker: &str) -> bool {
+pub fn is_shown(task: &str, ranker: &str) -> bool {
     task != "new_products" || ranker != "own_count"
 }
 

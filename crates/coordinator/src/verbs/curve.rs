@@ -63,6 +63,14 @@ impl Curve {
         })
     }
 
+    /// The epochs of a finished run.
+    ///
+    /// # Errors
+    /// Where the place does not answer.
+    pub async fn of(depot: &Arc<Depot>, run: Digest) -> Result<Vec<EpochReport>, Failure> {
+        Ok(Self::open(depot, run, u32::MAX).await?.after(0))
+    }
+
     fn with<T>(&self, act: impl FnOnce(&mut Course) -> T) -> T {
         act(&mut self.course.lock().unwrap_or_else(PoisonError::into_inner))
     }

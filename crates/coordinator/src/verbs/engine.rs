@@ -8,6 +8,7 @@ use crate::driver::{
 use crate::failure::Failure;
 use crate::job::settings::{Io, Location, Settings, Simd, Workers};
 use crate::output::Console;
+use crate::output::report::PhaseReport;
 use crate::progress::Unit;
 use depot::{Depot, DepotError};
 use exec::Held;
@@ -98,7 +99,7 @@ pub struct Engine<'a> {
     cancel: CancellationToken,
     depots: Mutex<BTreeMap<DepotId, Arc<Depot>>>,
     fresh: Mutex<Vec<(Arc<Depot>, Fresh)>>,
-    peaks: Mutex<BTreeMap<String, u64>>,
+    phases: Mutex<Vec<PhaseReport>>,
     /// Those of embedded workers.
     caches: Vec<Arc<Cache>>,
     /// Removed with the engine where the job names no scratch directory.
@@ -137,7 +138,7 @@ impl<'a> Engine<'a> {
             cancel,
             depots: Mutex::default(),
             fresh: Mutex::default(),
-            peaks: Mutex::default(),
+            phases: Mutex::default(),
             caches,
             _scratch: scratch,
         })
@@ -154,7 +155,7 @@ impl<'a> Engine<'a> {
             cancel: self.cancel.clone(),
             depots: Mutex::new(depots.clone()),
             fresh: Mutex::default(),
-            peaks: Mutex::default(),
+            phases: Mutex::default(),
             caches: self.caches.clone(),
             _scratch: None,
         }
@@ -239,12 +240,33 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// The most anonymous memory of this process in each phase so far.
-    pub fn peaks(&self) -> BTreeMap<String, u64> {
-        self.peaks
+    /// What each phase took so far, in the order in which they began.
+    pub fn phases(&self) -> Vec<PhaseReport> {
+        self.phases
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// The most anonymous memory of this process in each phase so far.
+    pub fn peaks(&self) -> BTreeMap<String, u64> {
+        let phases = self.phases().into_iter();
+        phases
+            .map(|phase| (phase.phase, phase.peak_anonymous_bytes))
+            .collect()
+    }
+
+    fn add_phase(&self, name: &str, outcome: &Outcome, peak_anonymous_bytes: u64) {
+        let mut phases = self.phases.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = phases.iter().position(|phase| phase.phase == name);
+        let place = place.unwrap_or_else(|| {
+            phases.push(PhaseReport {
+                phase: name.to_owned(),
+                ..PhaseReport::default()
+            });
+            phases.len() - 1
+        });
+        phases[place].add(outcome, peak_anonymous_bytes);
     }
 
     /// Runs a program over the workers of the job.
@@ -305,12 +327,9 @@ impl<'a> Engine<'a> {
         let outcome = Driver::run(program, &mut cluster, context).await;
         cluster.close(CLOSE_PATIENCE).await;
         let peak = self.console.memory().take_phase_bytes();
-        self.peaks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(stage.name.to_owned(), peak);
         match outcome {
             Ok(outcome) => {
+                self.add_phase(stage.name, &outcome, peak);
                 self.console.observer().end(&format!(
                     "{} tasks in {:.1} s",
                     outcome.tasks_run, outcome.seconds

@@ -19,6 +19,9 @@ mod initial;
 mod input;
 mod measure;
 mod moments;
+mod people;
+mod phases;
+mod report;
 mod serve_lists;
 mod similar;
 mod stored_model;
@@ -184,6 +187,13 @@ async fn with_engine(
             let written = export::export(engine, &data, &model).await?;
             Ok(VerbOutput::Export(written))
         }
+        Command::Report { .. } => {
+            let (data, model) = model_of_job(engine).await?;
+            let views = data::views(engine, &data).await?;
+            Ok(VerbOutput::Page(
+                report::write(engine, &data, &views, &model, None).await?,
+            ))
+        }
         Command::Demo | Command::Run { .. } => whole_path(engine).await,
         Command::Inspect { at, .. } => graph::inspect(engine, at).await,
         Command::Verify { .. } | Command::Generate { .. } | Command::Config { .. } => {
@@ -228,6 +238,10 @@ async fn whole_path(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
     }
     if engine.settings.output.export.folder.is_some() {
         report.export = Some(export::export(engine, &data, &trained.model).await?);
+    }
+    if engine.settings.output.report.is_some() {
+        let found = report.evaluation.clone();
+        report.report = Some(report::write(engine, &data, &views, &trained.model, found).await?);
     }
     report.train.work.peak_anonymous_bytes_by_phase = engine.peaks();
     Ok(VerbOutput::Run(Box::new(report)))

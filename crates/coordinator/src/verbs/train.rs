@@ -5,6 +5,7 @@ use super::data::{self, Views};
 use super::engine::{Engine, Stage, failed, key_of, refused, simd};
 use super::ids;
 use super::initial::{self, Initial};
+use super::phases;
 use super::stored_model::{Algorithm, Record, Scorer, StoredModel, digest_of};
 use super::warnings;
 use super::weights::known;
@@ -151,6 +152,7 @@ pub async fn train_from(
         &objects,
     )
     .await?;
+    phases::keep(engine, &depot, run, resumed_from).await?;
     let digest = model.factors.to_string();
     let imported = program.imported();
     for (mode, of) in &imported {
