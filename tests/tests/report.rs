@@ -92,6 +92,38 @@ fn the_same_model_has_the_same_page_whoever_makes_it() {
     assert_eq!(lasting(&written(&ran["report"])), lasting(&page));
 }
 
+/// Compares a few models, and writes their page.
+fn advised(job: &Job, page: &Path) -> Value {
+    let some = "advise.models=matrix,spectral";
+    let enough = "advise.seconds=100000";
+    let page = setting(page);
+    json_of(&mut job.command("advise", &["--set", some, "--set", enough, "--set", &page]))
+}
+
+#[test]
+fn a_comparison_has_a_page_of_its_own() {
+    let inputs = Inputs::of(&[Data::Small]);
+    let job = Job::new(&inputs, Data::Small, "rank = 5", BINS);
+    let told = advised(&job, &job.folder().join("advice.html"));
+    let page = written(&told["report"]);
+    assert_eq!(sections(&page), ["advice", "data", "origin"]);
+    let said = told["verdict"][0]["text"].as_str().expect("a sentence");
+    let start: String = said
+        .chars()
+        .take_while(|c| c.is_alphanumeric() || *c == ' ')
+        .collect();
+    assert!(page.contains(&format!("<h1>{start}")), "{said}");
+    for part in [
+        "Models for new products",
+        "Models for all products",
+        "heavy users",
+        "spectral",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(page.contains("coordinator advise JOB.toml"));
+}
+
 #[test]
 fn what_a_model_lacks_is_left_out() {
     let inputs = Inputs::of(&[Data::Small]);
@@ -263,8 +295,15 @@ fn a_browser_finds_no_fault() {
     let job = Job::new(&inputs, Data::Small, TENSOR, BINS);
     let page = job.folder().join("report.html");
     json_of(&mut job.command("run", &["--set", &setting(&page)]));
+    let advice = tempfile::tempdir().expect("a temporary folder");
+    let advice_page = advice.path().join("advice.html");
+    advised(&job, &advice_page);
     let (other, hostile) = hostile_page();
-    for (page, folder) in [(page, job.folder()), (hostile, other.folder())] {
+    for (page, folder) in [
+        (page, job.folder()),
+        (hostile, other.folder()),
+        (advice_page, advice.path()),
+    ] {
         let found = match browser.look(&page, folder) {
             Ok(found) => found,
             Err(why) => panic!("the browser is there and does not work: {why}"),

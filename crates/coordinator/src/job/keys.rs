@@ -991,7 +991,7 @@ pub const KEYS: &[Key] = &[
     ),
     text(
         "output.report.file",
-        "The HTML file. Absent: `report` writes `report.html` where it is started, and `run` writes none.",
+        "The HTML file. Absent: `report` writes `report.html` where it is started; `run` and `advise` write none.",
     ),
     Key {
         path: "evaluate.k",

@@ -1,6 +1,7 @@
 //! What `advise` found, for people and programs. `docs/advise.md` explains the figures.
 
-use super::tables::{aligned, right};
+use super::report::PageReport;
+use super::tables::{aligned, page, right};
 use crate::verbs::Tried;
 use indicatif::HumanCount;
 use model::advise::{Answer, Family, Gap};
@@ -29,6 +30,9 @@ pub struct AdviceReport {
     pub data: DataShape,
     /// Facts about the graph of the training files, as of `inspect --graph`.
     pub graph: serde_json::Value,
+    /// The page, where the job asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report: Option<PageReport>,
     /// Where this stands.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub file: String,
@@ -216,6 +220,7 @@ pub fn shown(report: &AdviceReport) -> String {
         .map(|of| format!("- {}", of.text))
         .collect();
     parts.push(sentences.join("\n"));
+    parts.extend(report.report.as_ref().map(page));
     parts.push(format!("all figures: {}", report.file));
     parts.join("\n\n")
 }

@@ -262,7 +262,7 @@ fn export(export: &ExportReport) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn page(page: &PageReport) -> String {
+pub(super) fn page(page: &PageReport) -> String {
     format!(
         "report: {} in {}, open it in a browser",
         ByteSize(page.bytes),

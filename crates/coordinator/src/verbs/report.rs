@@ -11,10 +11,12 @@ use super::stored_model::{Algorithm, StoredModel};
 use super::{graph, measure, people, phases};
 use crate::failure::Failure;
 use crate::job::settings::Split;
+use crate::output::advice::AdviceReport;
 use crate::output::page::{self, Course, Fact, HeldOut, Origin, Page, Span, Subject, Times};
 use crate::output::report::{BestReport, PageReport};
 use model::als::TimeUse;
 use model::evaluate::Evaluation;
+use model::facts::Facts;
 use plan::Refusal;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -36,8 +38,6 @@ pub async fn write(
     model: &StoredModel,
     evaluation: Option<Evaluation>,
 ) -> Result<PageReport, Failure> {
-    let file = engine.settings.output.report.clone();
-    let file = file.unwrap_or_else(|| PathBuf::from(FILE));
     let evaluation = match evaluation {
         None if views.test.is_some() => Some(measure::evaluate(engine, data, views, model).await?),
         at_hand => at_hand,
@@ -46,7 +46,8 @@ pub async fn write(
     let run = model.manifest.run;
     let compared = model.record.stopping.zip(model.record.best);
     let page = Page {
-        subject: subject(engine, data, model),
+        subject: subject(engine, data, words(&model.record.algorithm)),
+        advice: None,
         evaluation,
         course: Course {
             epochs: Curve::of(&depot, run).await?,
@@ -63,16 +64,55 @@ pub async fn write(
         work: phases::of(engine, &depot, run).await?,
         origin: origin(engine, data, model)?,
     };
-    let text = page::render(&page);
-    put(&file, &text)?;
-    Ok(PageReport {
-        bytes: text.len() as u64,
-        file,
-    })
+    put(&file(engine), &page)
+}
+
+/// Writes the page of a comparison of models.
+///
+/// # Errors
+/// As [`write`].
+pub fn advised(
+    engine: &Engine<'_>,
+    data: &DataSet,
+    advice: &AdviceReport,
+    facts: Facts,
+) -> Result<PageReport, Failure> {
+    let digests = advice.models.iter().filter_map(|model| {
+        let digest = model.digest.as_ref()?;
+        Some(fact(&format!("Factors of {}", model.name), digest))
+    });
+    let settings = advice
+        .models
+        .iter()
+        .filter(|model| !model.settings.is_empty());
+    let settings = settings.flat_map(|model| {
+        let set = model.settings.iter();
+        set.map(|(key, value)| fact(&format!("{}: {key}", model.name), value))
+    });
+    let page = Page {
+        subject: subject(engine, data, ("Each model".to_owned(), String::new())),
+        advice: Some(advice.clone()),
+        degrees: Some(facts),
+        origin: Origin {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            verb: "advise".to_owned(),
+            digests: of_data(data).into_iter().chain(digests).collect(),
+            data: about(data),
+            settings: settings.collect(),
+        },
+        ..Page::default()
+    };
+    put(&file(engine), &page)
+}
+
+fn file(engine: &Engine<'_>) -> PathBuf {
+    let wished = engine.settings.output.report.clone();
+    wished.unwrap_or_else(|| PathBuf::from(FILE))
 }
 
 /// Replaces the file as a whole.
-fn put(file: &Path, text: &str) -> Result<(), Failure> {
+fn put(file: &Path, page: &Page) -> Result<PageReport, Failure> {
+    let text = page::render(page);
     let mut part = file.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
@@ -81,20 +121,23 @@ fn put(file: &Path, text: &str) -> Result<(), Failure> {
         .filter(|folder| !folder.as_os_str().is_empty());
     let put = folder
         .map_or(Ok(()), std::fs::create_dir_all)
-        .and_then(|()| std::fs::write(&part, text))
+        .and_then(|()| std::fs::write(&part, &text))
         .and_then(|()| std::fs::rename(&part, file));
     put.map_err(|error| {
         // What is left of it is of no use; the failure is what people must hear of.
         let _ = std::fs::remove_file(&part);
         Failure::io(format!("{} cannot be written", file.display()), &error)
+    })?;
+    Ok(PageReport {
+        file: file.to_owned(),
+        bytes: text.len() as u64,
     })
 }
 
-fn subject(engine: &Engine<'_>, data: &DataSet, model: &StoredModel) -> Subject {
-    let (name, details) = words(&model.record.algorithm);
+fn subject(engine: &Engine<'_>, data: &DataSet, (model, details): (String, String)) -> Subject {
     let bin = data.time.as_ref().map_or("bin", |time| word(time.bin));
     Subject {
-        model: name,
+        model,
         details,
         users: data.user.grid.rows_total(),
         products: data.product.grid.rows_total(),
@@ -144,6 +187,7 @@ fn words(algorithm: &Algorithm) -> (String, String) {
             "The graph convolutional network",
             format!("{} layers, rank {}", settings.layers, settings.rank),
         ),
+        Algorithm::Popularity(_) => ("Popularity", "among users of one label".to_owned()),
         Algorithm::Ucmf(settings) => ("UCMF", format!("unit embeddings, rank {}", settings.rank)),
     };
     (name.to_owned(), details)
@@ -225,8 +269,15 @@ fn fact(name: &str, value: impl ToString) -> Fact {
     }
 }
 
+/// Digests of a data set.
+fn of_data(data: &DataSet) -> [Fact; 2] {
+    [
+        fact("Data set", data::report(data, true, 0).digest),
+        fact("Lineage of the data", data.lineage),
+    ]
+}
+
 fn origin(engine: &Engine<'_>, data: &DataSet, model: &StoredModel) -> Result<Origin, Failure> {
-    let told = data::report(data, true, 0);
     let record = serde_json::to_value(&model.record.algorithm)
         .map_err(|error| Failure::new(Refusal::Bug, error.to_string()))?;
     let mut settings = vec![fact("kind", model.record.algorithm.kind())];
@@ -244,12 +295,12 @@ fn origin(engine: &Engine<'_>, data: &DataSet, model: &StoredModel) -> Result<Or
     flatten("split", Some(&split), &mut settings);
     Ok(Origin {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        digests: vec![
-            fact("Factors", model.manifest.factors),
-            fact("Data set", &told.digest),
-            fact("Lineage of the data", data.lineage),
-            fact("Run", model.manifest.run),
-        ],
+        verb: "run".to_owned(),
+        digests: [fact("Factors", model.manifest.factors)]
+            .into_iter()
+            .chain(of_data(data))
+            .chain([fact("Run", model.manifest.run)])
+            .collect(),
         data: about(data),
         settings,
     })

@@ -1,7 +1,8 @@
 //! The first screen: what was trained on what, and whether it is better than a simple rule, for a reader who knows no metric.
 
+use super::advice::SENTENCE_MAX;
 use super::html::{Html, classed, element, short, tagged};
-use super::{names, number, paragraph};
+use super::{Page, names, number, paragraph};
 use crate::output::tables::{is_shown, shown_k};
 use model::bootstrap::Interval;
 use model::evaluate::Evaluation;
@@ -128,12 +129,24 @@ impl<'a> Verdict<'a> {
 }
 
 /// Of the window.
-pub fn title(subject: &Subject) -> String {
-    format!("{}: report", subject.model)
+pub fn title(page: &Page) -> String {
+    match &page.advice {
+        Some(_) => "Which model to use: report".to_owned(),
+        None => format!("{}: report", page.subject.model),
+    }
 }
 
 /// Sentence, verdicts, figures of the data.
-pub fn header(subject: &Subject, evaluation: Option<&Evaluation>) -> Html {
+pub fn header(page: &Page) -> Html {
+    let (subject, evaluation) = (&page.subject, page.evaluation.as_ref());
+    let said = page
+        .advice
+        .as_ref()
+        .and_then(|advice| advice.verdict.first());
+    let headline = said.map_or_else(
+        || headline(subject, evaluation),
+        |sentence| short(&sentence.text, SENTENCE_MAX),
+    );
     let line = if subject.details.is_empty() {
         "Strata report".to_owned()
     } else {
@@ -141,7 +154,7 @@ pub fn header(subject: &Subject, evaluation: Option<&Evaluation>) -> Html {
     };
     [
         classed("p", "eyebrow", line),
-        tagged("h1", headline(subject, evaluation)),
+        tagged("h1", headline),
         lead(subject),
         verdicts(evaluation),
         tiles(subject),

@@ -4,6 +4,7 @@
 //! the data, a page has at most 2 MB: rows, points and characters are counted where they are written. The same model and job give
 //! the same bytes, but for [`Work`], which says how long things took.
 
+mod advice;
 mod chart;
 mod curve;
 mod degrees;
@@ -24,6 +25,7 @@ pub use headline::{HeldOut, Span, Subject};
 pub use map::{Map, MapGroup};
 pub use origin::{Fact, Origin};
 
+use crate::output::advice::AdviceReport;
 use crate::output::report::{BestReport, EpochReport, PhaseReport};
 use html::{Html, classed, element, tagged};
 use model::evaluate::Evaluation;
@@ -35,6 +37,8 @@ use serde::{Deserialize, Serialize};
 pub struct Page {
     /// What was trained on what.
     pub subject: Subject,
+    /// Which of several models to use, where they were compared.
+    pub advice: Option<AdviceReport>,
     /// How good it is, where something is held out.
     pub evaluation: Option<Evaluation>,
     /// The course of training.
@@ -129,6 +133,7 @@ pub struct Work {
 /// The page as a file.
 pub fn render(page: &Page) -> String {
     let sections: Vec<Section> = [
+        advice::section(page.advice.as_ref()),
         quality::section(page.evaluation.as_ref()),
         curve::section(&page.course),
         factors::section(page.times.as_ref()),
@@ -141,7 +146,7 @@ pub fn render(page: &Page) -> String {
     .into_iter()
     .flatten()
     .collect();
-    let title = headline::title(&page.subject);
+    let title = headline::title(page);
     let head = element(
         "head",
         &[],
@@ -168,14 +173,7 @@ pub fn render(page: &Page) -> String {
             Html::style(include_str!("style.css")),
         ],
     );
-    let header = element(
-        "header",
-        &[],
-        [
-            headline::header(&page.subject, page.evaluation.as_ref()),
-            contents(&sections),
-        ],
-    );
+    let header = element("header", &[], [headline::header(page), contents(&sections)]);
     let main = element("main", &[], sections.into_iter().map(Section::html));
     let footer = element("footer", &[], [origin::footer(&page.origin)]);
     let body = element("body", &[], [header, main, footer]);

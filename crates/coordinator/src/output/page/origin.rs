@@ -23,6 +23,8 @@ pub struct Fact {
 pub struct Origin {
     /// The engine's version.
     pub version: String,
+    /// The verb that makes it all again.
+    pub verb: String,
     /// Digests: of the data, the factors, the run.
     pub digests: Vec<Fact>,
     /// What the data are: columns, rules, rows left out.
@@ -51,13 +53,22 @@ pub fn section(origin: &Origin) -> Section {
     let header = [Cell::Text("Setting".into()), Cell::Text("Value".into())];
     let settings = table(
         "table-settings",
-        "What the model was made with, defaults included",
+        match origin.verb.as_str() {
+            "advise" => "What was set for models beyond the job",
+            _ => "What the model was made with, defaults included",
+        },
         &header,
         settings.collect(),
         None,
     );
-    let commands =
-        "coordinator run JOB.toml\ncoordinator report JOB.toml\ncoordinator verify MODEL";
+    let report = match origin.verb.as_str() {
+        "run" => "\ncoordinator report JOB.toml",
+        _ => "",
+    };
+    let commands = format!(
+        "coordinator {} JOB.toml{report}\ncoordinator verify MODEL",
+        origin.verb
+    );
     let again = element(
         "pre",
         &[

@@ -1,9 +1,12 @@
 //! The whole page: what is in it, that it is well-formed, and what hostile data do to it.
 
 use super::*;
+use crate::output::advice::{ModelAdvice, Sentence, TaskAdvice, TaskFigures};
 use crate::output::report::PhaseReport;
+use model::advise::{Answer, Family, Gap};
+use model::bootstrap::Interval;
 use roxmltree::{Document, Node, ParsingOptions};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What somebody might call a product.
 const HOSTILE: &str = "\"><script>alert(1)</script><img src=x onerror=alert(2)>&lt;\u{202e}\u{0}";
@@ -108,6 +111,7 @@ fn whole(name: &str, rows: usize) -> Page {
             }),
             held_out: Some(HeldOut::Bins(4, "week".to_owned())),
         },
+        advice: None,
         evaluation: Some(evaluation(0.04, Some((0.005, 0.015)))),
         course: Course {
             epochs: course.collect(),
@@ -144,6 +148,7 @@ fn whole(name: &str, rows: usize) -> Page {
         },
         origin: Origin {
             version: "0.1.0".to_owned(),
+            verb: "run".to_owned(),
             digests: vec![fact("Factors", name)],
             data: vec![fact("User", name)],
             settings: vec![fact(name, name); rows],
@@ -231,6 +236,114 @@ fn all_sections_are_there_and_found_by_their_names() {
             );
         }
     });
+}
+
+/// Models side by side, one of which could not be trained.
+fn advice(name: &str) -> AdviceReport {
+    let figures = |value: f64| {
+        let gap = |difference: f64| Gap {
+            difference,
+            interval: Interval(difference - 0.01, difference + 0.01),
+        };
+        let values: BTreeMap<String, f64> = [("ndcg@20".to_owned(), value)].into();
+        TaskFigures {
+            figures: values.clone(),
+            intervals: [("ndcg@20".to_owned(), Interval(value - 0.01, value + 0.01))].into(),
+            to_best: Some(gap(value - 0.3)),
+            slices: [(name.to_owned(), (12, values))].into(),
+            ..TaskFigures::default()
+        }
+    };
+    let model = |name: &str, value: Option<f64>| {
+        let tasks = ["new_products", "all_products"].map(str::to_owned);
+        let tasks = value.map(|value| tasks.map(|task| (task, figures(value))).into());
+        ModelAdvice {
+            tasks: tasks.unwrap_or_default(),
+            seconds: Some(3.0),
+            parameters: Some(4096),
+            failed: value.is_none().then(|| name.to_owned()),
+            ..ModelAdvice::baseline(name, Family::Matrix, "model", None)
+        }
+    };
+    let task = || TaskAdvice {
+        users: 100,
+        answer: Answer::Use,
+        model: "als".to_owned(),
+        family: Family::Matrix,
+        best: "als".to_owned(),
+        as_good: Vec::new(),
+        worse_than_popularity: Vec::new(),
+    };
+    let sentence = |text: &str| Sentence {
+        text: text.to_owned(),
+        models: Vec::new(),
+    };
+    AdviceReport {
+        metric: "ndcg@20".to_owned(),
+        level: 0.95,
+        verdict: vec![sentence("Use matrix factorization."), sentence(name)],
+        tasks: ["new_products", "all_products"]
+            .map(|name| (name.to_owned(), task()))
+            .into(),
+        models: vec![
+            model(name, Some(0.1)),
+            model("als", Some(0.3)),
+            model("gcn", None),
+        ],
+        ..AdviceReport::default()
+    }
+}
+
+#[test]
+fn advice_stands_first_and_marks_what_to_use() {
+    for name in ["lightgcn", HOSTILE] {
+        let page = Page {
+            advice: Some(advice(name)),
+            evaluation: None,
+            ..whole("x", 3)
+        };
+        let page = render(&page);
+        with_elements(&page, |elements| {
+            let text = |tag: &str| {
+                let found = elements.iter().find(|element| element.has_tag_name(tag));
+                found.and_then(Node::text).unwrap_or_default().to_owned()
+            };
+            assert_eq!(text("h1"), "Use matrix factorization.");
+            let ids = attributes(elements, "id");
+            assert_eq!(
+                ids.iter().collect::<BTreeSet<_>>().len(),
+                ids.len(),
+                "ids are unique"
+            );
+            let first = elements
+                .iter()
+                .find(|element| element.has_tag_name("section"));
+            assert_eq!(
+                first.and_then(|section| section.attribute("id")),
+                Some("advice")
+            );
+            let marked = elements
+                .iter()
+                .filter(|element| element.attribute("class") == Some("model"));
+            let marked: Vec<String> = marked
+                .map(|row| {
+                    row.descendants()
+                        .filter_map(|node| node.text())
+                        .next()
+                        .unwrap_or_default()
+                        .to_owned()
+                })
+                .collect();
+            // Costs and slices of two tasks.
+            assert_eq!(marked, ["als"; 4]);
+        });
+        assert!(page.contains("could not be trained: "));
+        // 0.1 is worse than the best by what its interval supports; the best differs from itself by nothing.
+        assert!(
+            page.contains("\u{2212}0.2000 (worse)") && page.contains("+0.0000 (no difference"),
+            "{page}"
+        );
+    }
 }
 
 #[test]

@@ -7,16 +7,17 @@ mod sentences;
 mod trial;
 
 use super::data::{self, Views};
-use super::engine::{Engine, Stage, failed, key_of};
+use super::engine::{Engine, failed};
+use super::{graph, report as page};
 use crate::failure::Failure;
 use crate::job::advising::Advising;
 use crate::output::advice::{AdviceReport, DataShape, ModelAdvice, TaskAdvice};
 use model::advise::{Family, Row, verdict};
 use model::evaluate::{Slice, Sliced};
-use model::facts::{Facts, GraphFacts, Input};
+use model::facts::Facts;
 use plan::Refusal;
 use std::collections::BTreeMap;
-use tensor::{DataSet, DepotId, SplitPart};
+use tensor::{DataSet, DepotId};
 use trial::Trial;
 pub(crate) use trial::Tried;
 
@@ -38,7 +39,7 @@ const BASELINES: [(&str, &str, Family); 4] = [
 pub async fn advise(engine: &Engine<'_>, advising: &Advising) -> Result<AdviceReport, Failure> {
     let data = data::ingest(engine).await?.data;
     let views = data::views(engine, &data).await?;
-    let facts = facts(engine, &data).await?;
+    let facts = graph::facts(engine, &data).await?;
     let bins = views.last_bin().map(|last| last + 1);
     let bins = bins.or(data.time.as_ref().map(|time| time.bins));
     let faded = data::own_of_late(engine, &data, &views).await?;
@@ -95,24 +96,10 @@ pub async fn advise(engine: &Engine<'_>, advising: &Advising) -> Result<AdviceRe
         .await
         .map_err(failed)?;
     report.file = depot.note_url(ADVICE);
+    if engine.settings.output.report.is_some() {
+        report.report = Some(page::advised(engine, &data, &report, facts)?);
+    }
     Ok(report)
-}
-
-/// What the graph of the training files is.
-async fn facts(engine: &Engine<'_>, data: &DataSet) -> Result<Facts, Failure> {
-    let interactions = data::whole(engine, data, SplitPart::Train).await?;
-    let mut program = GraphFacts::new(Input {
-        user: data.user.grid.clone(),
-        product: data.product.grid.clone(),
-        interactions: interactions.unwrap_or_default(),
-        edges: data.edges.clone(),
-    });
-    let run = key_of(&[b"graph", &data.lineage.0]);
-    engine
-        .run(&mut program, Stage::plain("graph", run, 0))
-        .await?;
-    let found = program.found().cloned();
-    found.ok_or_else(|| Failure::new(Refusal::Bug, "no fact was found"))
 }
 
 /// Users by how much is known of them, products by how many have them: about a quarter, a half and a quarter of the users with an edge,
