@@ -102,7 +102,8 @@ pub fn advised(
         },
         ..Page::default()
     };
-    put(&file(engine), &page)
+    // The page of a model keeps its name.
+    put(&file(engine).with_extension("advice.html"), &page)
 }
 
 fn file(engine: &Engine<'_>) -> PathBuf {

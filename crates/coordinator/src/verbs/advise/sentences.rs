@@ -160,11 +160,11 @@ impl<'a> Teller<'a> {
     fn questions(&self) -> Vec<Sentence> {
         let mut said = Vec::new();
         let questions: [(&str, &[Family]); 4] = [
-            ("A graph", &[Family::Graph]),
-            ("Time", &[Family::Tensor, Family::Fading]),
-            ("Attributes", &[Family::SideInformation]),
+            ("a graph", &[Family::Graph]),
+            ("time", &[Family::Tensor, Family::Fading]),
+            ("attributes", &[Family::SideInformation]),
             (
-                "A neighbourhood of products without factors",
+                "a neighbourhood of products without factors",
                 &[Family::Neighbours],
             ),
         ];
@@ -179,7 +179,7 @@ impl<'a> Teller<'a> {
                 let repeat = self.rows().filter(|row| row.family == Family::Repeat);
                 let repeat =
                     repeat.max_by(|one, other| self.value(one).total_cmp(&self.value(other)));
-                said.extend(repeat.map(|row| self.against("What a user had before", row, matrix)));
+                said.extend(repeat.map(|row| self.against("what a user had before", row, matrix)));
             }
         }
         let dropped = &self.report.tasks[self.task].worse_than_popularity;
