@@ -22,6 +22,7 @@ pub mod rank;
 pub mod recommend;
 pub mod reduce;
 pub mod score;
+pub mod segments;
 pub mod several;
 pub mod sgd;
 pub mod training;

@@ -8,6 +8,7 @@ use crate::facts::FactsOp;
 use crate::graph::GraphOp;
 use crate::recommend::{DirectionsOp, RecommendOp};
 use crate::reduce::ReduceOp;
+use crate::segments::SegmentsOp;
 use crate::several::Several;
 use crate::sgd::SgdOp;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,8 @@ pub enum Op {
     Several(Several),
     /// Rows as directions.
     Directions(DirectionsOp),
+    /// Segments of rows.
+    Segments(SegmentsOp),
 }
 
 /// The bytes are not an op that this engine knows.

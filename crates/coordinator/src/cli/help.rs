@@ -88,6 +88,14 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
              coordinator similar job.toml --set output.similar.ids=1029743,995242 --set output.similar.top=5\n  \
              coordinator similar job.toml --set output.similar.of=user --set output.similar.file=users.parquet",
         ),
+        "segments" => (
+            "Bring users together by their factors, and say what each segment buys",
+            "k-means of the directions of rows. Of several counts of segments the one with the best silhouette is taken, and set beside \
+             the attributes of users that the job knows.\n\n\
+             Examples:\n  coordinator segments job.toml\n  \
+             coordinator segments job.toml --set output.segments.k=6 --set output.segments.file=segments.parquet\n  \
+             coordinator segments job.toml --set output.segments.of=product",
+        ),
         "export" => (
             "Write the factors, with their original ids, for pandas, DuckDB or NumPy",
             "The dot product of a user's and a product's row is the score.\n\n\

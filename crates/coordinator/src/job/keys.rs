@@ -92,6 +92,10 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "output.report",
         "The report: one HTML file to look at (docs/report.md).",
     ),
+    (
+        "output.segments",
+        "Users, or products, brought together by their factors (docs/segments.md); `run` does it where `file` is named.",
+    ),
     ("evaluate", "How held-out interactions are scored."),
     (
         "update",
@@ -992,6 +996,68 @@ pub const KEYS: &[Key] = &[
     text(
         "output.report.file",
         "The HTML file. Absent: `report` writes `report.html` where it is started, and `run` writes none.",
+    ),
+    choice(
+        "output.segments.of",
+        &["user", "product"],
+        "user",
+        "Whose rows are brought together.",
+    ),
+    Key {
+        path: "output.segments.k",
+        shape: Shape::Counts {
+            least: 2,
+            most: 128,
+        },
+        default: Some("4,8,16"),
+        flag: None,
+        help: "How many segments. Of several counts, the one with the best silhouette.",
+    },
+    choice(
+        "output.segments.distance",
+        &["cosine", "euclidean"],
+        "cosine",
+        "`cosine` compares directions of rows: their lengths tell how much is bought, not what. `euclidean` compares rows as they are.",
+    ),
+    text(
+        "output.segments.file",
+        "The Parquet file: id, segment, distance to its centre, silhouette. What is known of the segments lies beside it, with the ending \
+         `.json`.",
+    ),
+    count(
+        "output.segments.sample",
+        100,
+        20_000,
+        Some("4000"),
+        "About so many rows choose the first centres and have a silhouette; attributes are told from them.",
+    ),
+    count(
+        "output.segments.top",
+        1,
+        1000,
+        Some("10"),
+        "Products that are told of each segment.",
+    ),
+    count(
+        "output.segments.least_buyers",
+        1,
+        1_000_000,
+        Some("5"),
+        "The fewest buyers in a segment of a product that is told to be bought beyond its share.",
+    ),
+    count(
+        "output.segments.iterations",
+        1,
+        1000,
+        Some("100"),
+        "The most iterations; they end earlier where centres rest.",
+    ),
+    count(
+        "output.segments.seed",
+        0,
+        MANY,
+        Some("0"),
+        "Of the sample and the first centres.",
     ),
     Key {
         path: "evaluate.k",

@@ -496,6 +496,29 @@ pub struct Similar {
     pub ids: Vec<String>,
 }
 
+/// `[output.segments]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Segments {
+    /// Whose rows are brought together.
+    pub of: Mode,
+    /// How many segments: the best of these, ascending, each once.
+    pub k: Vec<u32>,
+    /// Whether lengths of rows do not count.
+    pub directions: bool,
+    /// The Parquet file; `None`: none is asked for.
+    pub file: Option<PathBuf>,
+    /// Rows of the sample, about.
+    pub sample: u32,
+    /// Products that are told of each.
+    pub top: u32,
+    /// The fewest buyers in a segment of a product that is told to be its own.
+    pub least_buyers: u32,
+    /// The most iterations.
+    pub iterations: u32,
+    /// Of the draws.
+    pub seed: u64,
+}
+
 /// The form of written factors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -532,6 +555,8 @@ pub struct Output {
     pub export: Export,
     /// The HTML file of the report; `None`: none is asked for.
     pub report: Option<PathBuf>,
+    /// Rows brought together.
+    pub segments: Segments,
 }
 
 /// `[evaluate]`.

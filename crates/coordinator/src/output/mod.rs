@@ -7,6 +7,7 @@ pub mod console;
 pub mod graph;
 pub mod page;
 pub mod report;
+pub mod segments;
 mod sparkline;
 pub mod tables;
 

@@ -1,5 +1,6 @@
 //! The JSON of every verb, as types. `docs/json.md` explains them; a field once there keeps its meaning.
 
+use super::segments::SegmentsReport;
 use crate::driver::Outcome;
 use crate::job::describe::Setting;
 use crate::output::advice::AdviceReport;
@@ -41,6 +42,8 @@ pub enum VerbOutput {
     Recommend(RecommendReport),
     /// `similar`.
     Similar(SimilarReport),
+    /// `segments`.
+    Segments(Box<SegmentsReport>),
     /// `export`.
     Export(ExportReport),
     /// `report`.
@@ -438,6 +441,9 @@ pub struct RunReport {
     /// Where the job asks for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<PageReport>,
+    /// Where the job asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segments: Option<SegmentsReport>,
 }
 
 /// Objects that were hashed again. A damaged one fails the verb, so here all are whole.

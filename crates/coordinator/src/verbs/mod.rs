@@ -22,6 +22,7 @@ mod moments;
 mod people;
 mod phases;
 mod report;
+mod segments;
 mod serve_lists;
 mod similar;
 mod stored_model;
@@ -182,6 +183,12 @@ async fn with_engine(
                 similar::similar(engine, &data, &views, &model).await?,
             ))
         }
+        Command::Segments { .. } => {
+            let (data, model) = model_of_job(engine).await?;
+            let views = data::views(engine, &data).await?;
+            let found = segments::segments(engine, &data, &views, &model).await?;
+            Ok(VerbOutput::Segments(Box::new(found)))
+        }
         Command::Export { .. } => {
             let (data, model) = model_of_job(engine).await?;
             let written = export::export(engine, &data, &model).await?;
@@ -238,6 +245,9 @@ async fn whole_path(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
     }
     if engine.settings.output.export.folder.is_some() {
         report.export = Some(export::export(engine, &data, &trained.model).await?);
+    }
+    if engine.settings.output.segments.file.is_some() {
+        report.segments = Some(segments::segments(engine, &data, &views, &trained.model).await?);
     }
     if engine.settings.output.report.is_some() {
         let found = report.evaluation.clone();
