@@ -349,8 +349,10 @@ fn the_page_does_what_it_says() {
     let inputs = Inputs::of(&[Data::Small]);
     let job = Job::new(&inputs, Data::Small, "rank = 5\nepochs = 2", "");
     let mut command = job.command("run", &[]);
-    let file = job.folder().join("segments.parquet");
-    command.args(["--set", &format!("output.segments.file={}", file.display())]);
+    for verb in ["segments", "influencers"] {
+        let file = job.folder().join(format!("{verb}.parquet"));
+        command.args(["--set", &format!("output.{verb}.file={}", file.display())]);
+    }
     json_of(&mut command);
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/segments.md");
     let page = fs::read_to_string(page).expect("the page");
@@ -358,7 +360,7 @@ fn the_page_does_what_it_says() {
     let blocks: Vec<&str> = blocks
         .filter_map(|part| part.strip_prefix("python\n"))
         .collect();
-    assert_eq!(blocks.len(), 2);
+    assert_eq!(blocks.len(), 3);
     for code in blocks {
         let mut command = Command::new(&python);
         let command = command.current_dir(job.folder()).args(["-c", code]);

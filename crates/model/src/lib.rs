@@ -14,6 +14,7 @@ pub mod facts;
 pub mod forecast;
 pub mod generate;
 pub mod graph;
+pub mod influence;
 pub mod metrics;
 pub mod op;
 pub mod plane;

@@ -6,6 +6,7 @@ use crate::als::AlsOp;
 use crate::evaluate::EvaluateOp;
 use crate::facts::FactsOp;
 use crate::graph::GraphOp;
+use crate::influence::InfluenceOp;
 use crate::recommend::{DirectionsOp, RecommendOp};
 use crate::reduce::ReduceOp;
 use crate::segments::SegmentsOp;
@@ -40,6 +41,8 @@ pub enum Op {
     Directions(DirectionsOp),
     /// Segments of rows.
     Segments(SegmentsOp),
+    /// Influencers.
+    Influence(InfluenceOp),
 }
 
 /// The bytes are not an op that this engine knows.

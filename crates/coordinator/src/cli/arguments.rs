@@ -72,6 +72,11 @@ pub enum Command {
         /// The job file.
         job: PathBuf,
     },
+    /// Rows through whom others are reached.
+    Influencers {
+        /// The job file.
+        job: PathBuf,
+    },
     /// The factors as files.
     Export {
         /// The job file.
@@ -124,6 +129,7 @@ impl Command {
             Command::Recommend { .. } => "recommend",
             Command::Similar { .. } => "similar",
             Command::Segments { .. } => "segments",
+            Command::Influencers { .. } => "influencers",
             Command::Export { .. } => "export",
             Command::Report { .. } => "report",
             Command::Inspect { .. } => "inspect",
@@ -147,6 +153,7 @@ impl Command {
             | Command::Recommend { job }
             | Command::Similar { job }
             | Command::Segments { job }
+            | Command::Influencers { job }
             | Command::Export { job }
             | Command::Report { job } => Some(job),
             Command::Config { job } | Command::Generate { job, .. } => job.as_deref(),
@@ -231,6 +238,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, Failure> {
         "recommend" => Command::Recommend { job: job() },
         "similar" => Command::Similar { job: job() },
         "segments" => Command::Segments { job: job() },
+        "influencers" => Command::Influencers { job: job() },
         "export" => Command::Export { job: job() },
         "report" => Command::Report { job: job() },
         "inspect" => Command::Inspect {
@@ -373,6 +381,7 @@ pub fn grammar() -> clap::Command {
         .subcommand(verb("recommend").arg(job()))
         .subcommand(verb("similar").arg(job()))
         .subcommand(verb("segments").arg(job()))
+        .subcommand(verb("influencers").arg(job()))
         .subcommand(verb("export").arg(job()))
         .subcommand(verb("report").arg(job()))
         .subcommand(

@@ -96,6 +96,14 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
              coordinator segments job.toml --set output.segments.k=6 --set output.segments.file=segments.parquet\n  \
              coordinator segments job.toml --set output.segments.of=product",
         ),
+        "influencers" => (
+            "Find users through whom others are reached who are tied to nobody else, and what to offer through each",
+            "Ties are edges between users where the data have some, else purchases that two users share. The score of a user is the sum over \
+             neighbours of the share of their ties that is with the user.\n\n\
+             Examples:\n  coordinator influencers job.toml\n  \
+             coordinator influencers job.toml --set output.influencers.by=purchases --set output.influencers.top=100\n  \
+             coordinator influencers job.toml --set output.influencers.file=influencers.parquet",
+        ),
         "export" => (
             "Write the factors, with their original ids, for pandas, DuckDB or NumPy",
             "The dot product of a user's and a product's row is the score.\n\n\

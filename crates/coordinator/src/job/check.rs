@@ -415,8 +415,9 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         "output.export.folder",
         "output.report.file",
         "output.segments.file",
+        "output.influencers.file",
     ];
-    let [recommended, similar, folder, report, segments] =
+    let [recommended, similar, folder, report, segments, influencers] =
         local.map(|path| match place(path, faults)? {
             Location::Path(path) => Some(path),
             Location::Url(url) => {
@@ -460,6 +461,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         },
         report,
         segments: segments::segments(merged, segments),
+        influencers: segments::influencers(merged, influencers),
     }
 }
 
@@ -496,6 +498,7 @@ fn apart(
     let export = output.export.folder.clone().map(Location::Path);
     let report = output.report.clone().map(Location::Path);
     let segments = output.segments.file.clone().map(Location::Path);
+    let influencers = output.influencers.file.clone().map(Location::Path);
     let written = [
         ("output.data", output.data.as_ref()),
         ("output.model", output.model.as_ref()),
@@ -504,6 +507,7 @@ fn apart(
         ("output.export.folder", export.as_ref()),
         ("output.report.file", report.as_ref()),
         ("output.segments.file", segments.as_ref()),
+        ("output.influencers.file", influencers.as_ref()),
     ];
     for (index, (path, place)) in written.iter().enumerate() {
         let Some(place) = place else { continue };

@@ -96,6 +96,11 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "output.segments",
         "Users, or products, brought together by their factors (docs/segments.md); `run` does it where `file` is named.",
     ),
+    (
+        "output.influencers",
+        "Users, or products, through whom others are reached who are tied to nobody else (docs/segments.md); `run` looks for them where `file` is \
+         named.",
+    ),
     ("evaluate", "How held-out interactions are scored."),
     (
         "update",
@@ -1058,6 +1063,45 @@ pub const KEYS: &[Key] = &[
         MANY,
         Some("0"),
         "Of the sample and the first centres.",
+    ),
+    choice(
+        "output.influencers.of",
+        &["user", "product"],
+        "user",
+        "Who is looked for.",
+    ),
+    choice(
+        "output.influencers.by",
+        &["auto", "edges", "purchases"],
+        "auto",
+        "What ties them: the edges of `[input.user_edges]` (or of products), or the purchases that two of them share. `auto`: edges where \
+         there are some.",
+    ),
+    count("output.influencers.top", 1, 10_000, Some("20"), "How many."),
+    count(
+        "output.influencers.most_ties",
+        1,
+        1000,
+        Some("2"),
+        "The most ties of one who is nearly isolated.",
+    ),
+    real(
+        "output.influencers.share",
+        0.0,
+        1.0,
+        Some("0.1"),
+        "The least part of the ties of one who is reached that is with the influencer.",
+    ),
+    count(
+        "output.influencers.offers",
+        0,
+        1000,
+        Some("10"),
+        "Products to offer through each: what those who are reached would buy by the model and do not have. Of users alone.",
+    ),
+    text(
+        "output.influencers.file",
+        "The Parquet file: id, rank, score, ties, strength, and as lists who is reached, what to offer, and how many would want it.",
     ),
     Key {
         path: "evaluate.k",

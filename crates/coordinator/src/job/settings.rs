@@ -519,6 +519,37 @@ pub struct Segments {
     pub seed: u64,
 }
 
+/// What ties rows of a mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TiesBy {
+    /// Edges where there are some, else purchases.
+    Auto,
+    /// Edges between them.
+    Edges,
+    /// Purchases that they share.
+    Purchases,
+}
+
+/// `[output.influencers]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Influencers {
+    /// Who is looked for.
+    pub of: Mode,
+    /// What ties them.
+    pub by: TiesBy,
+    /// How many.
+    pub top: u32,
+    /// The most ties of one who is nearly isolated.
+    pub most_ties: u32,
+    /// The least share of its ties.
+    pub share: f64,
+    /// Products to offer through each.
+    pub offers: u32,
+    /// The Parquet file; `None`: none is asked for.
+    pub file: Option<PathBuf>,
+}
+
 /// The form of written factors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -541,7 +572,7 @@ pub struct Export {
 }
 
 /// `[output]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Output {
     /// The depot of the data set.
     pub data: Option<Location>,
@@ -557,6 +588,8 @@ pub struct Output {
     pub report: Option<PathBuf>,
     /// Rows brought together.
     pub segments: Segments,
+    /// Rows through whom others are reached.
+    pub influencers: Influencers,
 }
 
 /// `[evaluate]`.

@@ -19,7 +19,7 @@ use std::path::Path;
 /// Where trials keep their checkpoints, below the place of the model.
 const PLACE: &str = "tune";
 /// Keys whose values are places, which start at a job file where they stand in it.
-const PLACES: [&str; 17] = [
+const PLACES: [&str; 18] = [
     "input.files",
     "input.user_attributes.files",
     "input.product_attributes.files",
@@ -37,6 +37,7 @@ const PLACES: [&str; 17] = [
     "output.similar.file",
     "output.export.folder",
     "output.segments.file",
+    "output.influencers.file",
 ];
 
 /// One point of the space as a job.

@@ -5,6 +5,7 @@
 pub mod advice;
 pub mod console;
 pub mod graph;
+pub mod influencers;
 pub mod page;
 pub mod report;
 pub mod segments;

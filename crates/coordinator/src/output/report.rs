@@ -1,5 +1,6 @@
 //! The JSON of every verb, as types. `docs/json.md` explains them; a field once there keeps its meaning.
 
+use super::influencers::InfluencersReport;
 use super::segments::SegmentsReport;
 use crate::driver::Outcome;
 use crate::job::describe::Setting;
@@ -44,6 +45,8 @@ pub enum VerbOutput {
     Similar(SimilarReport),
     /// `segments`.
     Segments(Box<SegmentsReport>),
+    /// `influencers`.
+    Influencers(Box<InfluencersReport>),
     /// `export`.
     Export(ExportReport),
     /// `report`.
@@ -444,6 +447,9 @@ pub struct RunReport {
     /// Where the job asks for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub segments: Option<SegmentsReport>,
+    /// Where the job asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub influencers: Option<InfluencersReport>,
 }
 
 /// Objects that were hashed again. A damaged one fails the verb, so here all are whole.

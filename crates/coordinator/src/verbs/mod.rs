@@ -15,6 +15,7 @@ mod fresh;
 mod generate;
 mod graph;
 mod ids;
+mod influencers;
 mod initial;
 mod input;
 mod measure;
@@ -189,6 +190,12 @@ async fn with_engine(
             let found = segments::segments(engine, &data, &views, &model).await?;
             Ok(VerbOutput::Segments(Box::new(found)))
         }
+        Command::Influencers { .. } => {
+            let (data, model) = model_of_job(engine).await?;
+            let views = data::views(engine, &data).await?;
+            let found = influencers::influencers(engine, &data, &views, &model).await?;
+            Ok(VerbOutput::Influencers(Box::new(found)))
+        }
         Command::Export { .. } => {
             let (data, model) = model_of_job(engine).await?;
             let written = export::export(engine, &data, &model).await?;
@@ -248,6 +255,10 @@ async fn whole_path(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
     }
     if engine.settings.output.segments.file.is_some() {
         report.segments = Some(segments::segments(engine, &data, &views, &trained.model).await?);
+    }
+    if engine.settings.output.influencers.file.is_some() {
+        report.influencers =
+            Some(influencers::influencers(engine, &data, &views, &trained.model).await?);
     }
     if engine.settings.output.report.is_some() {
         let found = report.evaluation.clone();

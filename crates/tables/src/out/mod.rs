@@ -7,6 +7,7 @@ mod error;
 pub mod factors;
 pub mod generated;
 pub mod ids;
+pub mod influencers;
 pub mod names;
 pub mod recommendations;
 pub mod segments;
@@ -14,6 +15,7 @@ mod unfinished;
 
 pub use error::OutError;
 pub use factors::{FactorsFormat, FactorsWriter, Shape};
+pub use influencers::{InfluencerRow, write_influencers};
 pub use names::Names;
 pub use recommendations::RecommendationsWriter;
 pub use segments::SegmentsWriter;
