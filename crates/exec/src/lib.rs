@@ -9,6 +9,7 @@ mod evaluate;
 mod facts;
 mod graph;
 pub mod held;
+mod influence;
 mod ingest;
 mod objects;
 mod pieces;
@@ -16,12 +17,14 @@ pub mod pool;
 pub mod probe;
 mod recommend;
 pub mod reduce;
+mod segments;
 mod several;
 mod sgd;
 pub mod shelf;
 pub mod spare;
 pub mod trouble;
 mod view;
+mod whole;
 pub mod work;
 
 pub use held::HeldBytes;
@@ -61,6 +64,8 @@ fn begin_model(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> {
         model::Op::Sgd(op) => sgd::begin(task, op, room),
         model::Op::Graph(op) => graph::begin(task, op, room),
         model::Op::Facts(op) => facts::begin(task, op, room),
+        model::Op::Influence(op) => influence::begin(task, op, room),
+        model::Op::Segments(op) => segments::begin(task, op, room),
         model::Op::Several(op) => Ok(Box::new(several::SeveralWork::new(task, &op, room)?)),
     }
 }

@@ -6,8 +6,10 @@ use crate::als::AlsOp;
 use crate::evaluate::EvaluateOp;
 use crate::facts::FactsOp;
 use crate::graph::GraphOp;
+use crate::influence::InfluenceOp;
 use crate::recommend::{DirectionsOp, RecommendOp};
 use crate::reduce::ReduceOp;
+use crate::segments::SegmentsOp;
 use crate::several::Several;
 use crate::sgd::SgdOp;
 use serde::{Deserialize, Serialize};
@@ -37,6 +39,10 @@ pub enum Op {
     Several(Several),
     /// Rows as directions.
     Directions(DirectionsOp),
+    /// Segments of rows.
+    Segments(SegmentsOp),
+    /// Influencers.
+    Influence(InfluenceOp),
 }
 
 /// The bytes are not an op that this engine knows.

@@ -67,6 +67,16 @@ pub enum Command {
         /// The job file.
         job: PathBuf,
     },
+    /// Rows brought together.
+    Segments {
+        /// The job file.
+        job: PathBuf,
+    },
+    /// Rows through whom others are reached.
+    Influencers {
+        /// The job file.
+        job: PathBuf,
+    },
     /// The factors as files.
     Export {
         /// The job file.
@@ -118,6 +128,8 @@ impl Command {
             Command::Evaluate { .. } => "evaluate",
             Command::Recommend { .. } => "recommend",
             Command::Similar { .. } => "similar",
+            Command::Segments { .. } => "segments",
+            Command::Influencers { .. } => "influencers",
             Command::Export { .. } => "export",
             Command::Report { .. } => "report",
             Command::Inspect { .. } => "inspect",
@@ -140,6 +152,8 @@ impl Command {
             | Command::Evaluate { job }
             | Command::Recommend { job }
             | Command::Similar { job }
+            | Command::Segments { job }
+            | Command::Influencers { job }
             | Command::Export { job }
             | Command::Report { job } => Some(job),
             Command::Config { job } | Command::Generate { job, .. } => job.as_deref(),
@@ -223,6 +237,8 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, Failure> {
         "evaluate" => Command::Evaluate { job: job() },
         "recommend" => Command::Recommend { job: job() },
         "similar" => Command::Similar { job: job() },
+        "segments" => Command::Segments { job: job() },
+        "influencers" => Command::Influencers { job: job() },
         "export" => Command::Export { job: job() },
         "report" => Command::Report { job: job() },
         "inspect" => Command::Inspect {
@@ -364,6 +380,8 @@ pub fn grammar() -> clap::Command {
         .subcommand(verb("evaluate").arg(job()))
         .subcommand(verb("recommend").arg(job()))
         .subcommand(verb("similar").arg(job()))
+        .subcommand(verb("segments").arg(job()))
+        .subcommand(verb("influencers").arg(job()))
         .subcommand(verb("export").arg(job()))
         .subcommand(verb("report").arg(job()))
         .subcommand(

@@ -88,6 +88,22 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
              coordinator similar job.toml --set output.similar.ids=1029743,995242 --set output.similar.top=5\n  \
              coordinator similar job.toml --set output.similar.of=user --set output.similar.file=users.parquet",
         ),
+        "segments" => (
+            "Bring users together by their factors, and say what each segment buys",
+            "k-means of the directions of rows. Of several counts of segments the one with the best silhouette is taken, and set beside \
+             the attributes of users that the job knows.\n\n\
+             Examples:\n  coordinator segments job.toml\n  \
+             coordinator segments job.toml --set output.segments.k=6 --set output.segments.file=segments.parquet\n  \
+             coordinator segments job.toml --set output.segments.of=product",
+        ),
+        "influencers" => (
+            "Find users through whom others are reached who are tied to nobody else, and what to offer through each",
+            "Ties are edges between users where the data have some, else purchases that two users share. The score of a user is the sum over \
+             neighbours of the share of their ties that is with the user.\n\n\
+             Examples:\n  coordinator influencers job.toml\n  \
+             coordinator influencers job.toml --set output.influencers.by=purchases --set output.influencers.top=100\n  \
+             coordinator influencers job.toml --set output.influencers.file=influencers.parquet",
+        ),
         "export" => (
             "Write the factors, with their original ids, for pandas, DuckDB or NumPy",
             "The dot product of a user's and a product's row is the score.\n\n\

@@ -188,7 +188,7 @@ fn needs(command: &Command) -> Needs {
             export: true,
             ..none
         },
-        Command::Report { .. } => Needs {
+        Command::Report { .. } | Command::Segments { .. } | Command::Influencers { .. } => Needs {
             data: true,
             model: true,
             ..none

@@ -8,6 +8,7 @@ mod edges;
 mod generate;
 mod labels;
 mod model;
+mod segments;
 pub(crate) mod stopping;
 
 use crate::failure::Failure;
@@ -413,15 +414,18 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         "output.similar.file",
         "output.export.folder",
         "output.report.file",
+        "output.segments.file",
+        "output.influencers.file",
     ];
-    let [recommended, similar, folder, report] = local.map(|path| match place(path, faults)? {
-        Location::Path(path) => Some(path),
-        Location::Url(url) => {
-            let sentence = format!("`{path}`: {url} is a URL: give a local path");
-            faults.push(merged.origin(path), sentence);
-            None
-        }
-    });
+    let [recommended, similar, folder, report, segments, influencers] =
+        local.map(|path| match place(path, faults)? {
+            Location::Path(path) => Some(path),
+            Location::Url(url) => {
+                let sentence = format!("`{path}`: {url} is a URL: give a local path");
+                faults.push(merged.origin(path), sentence);
+                None
+            }
+        });
     if needs.similar && similar.is_none() && merged.texts("output.similar.ids").is_empty() {
         let sentence = "nothing says where lists of what is alike go: give [output.similar] a `file`, or `ids` to be shown";
         faults.push(&Origin::Default, sentence);
@@ -456,6 +460,8 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
             },
         },
         report,
+        segments: segments::segments(merged, segments),
+        influencers: segments::influencers(merged, influencers),
     }
 }
 
@@ -491,6 +497,8 @@ fn apart(
     let similar = output.similar.file.clone().map(Location::Path);
     let export = output.export.folder.clone().map(Location::Path);
     let report = output.report.clone().map(Location::Path);
+    let segments = output.segments.file.clone().map(Location::Path);
+    let influencers = output.influencers.file.clone().map(Location::Path);
     let written = [
         ("output.data", output.data.as_ref()),
         ("output.model", output.model.as_ref()),
@@ -498,6 +506,8 @@ fn apart(
         ("output.similar.file", similar.as_ref()),
         ("output.export.folder", export.as_ref()),
         ("output.report.file", report.as_ref()),
+        ("output.segments.file", segments.as_ref()),
+        ("output.influencers.file", influencers.as_ref()),
     ];
     for (index, (path, place)) in written.iter().enumerate() {
         let Some(place) = place else { continue };
@@ -539,16 +549,18 @@ fn within(inner: &Location, outer: &Location) -> bool {
     }
 }
 
+/// Counts, ascending, each once.
+fn ascending(merged: &Merged, path: &str) -> Vec<u32> {
+    let counts = merged.counts(path).iter();
+    let mut counts: Vec<u32> = counts.map(|&count| count as u32).collect();
+    counts.sort_unstable();
+    counts.dedup();
+    counts
+}
+
 fn evaluate(merged: &Merged) -> Evaluate {
-    let mut k: Vec<u32> = merged
-        .counts("evaluate.k")
-        .iter()
-        .map(|k| *k as u32)
-        .collect();
-    k.sort_unstable();
-    k.dedup();
     Evaluate {
-        k,
+        k: ascending(merged, "evaluate.k"),
         replicates: merged.count("evaluate.replicates").unwrap_or_default() as u32,
     }
 }

@@ -92,6 +92,15 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "output.report",
         "The report: one HTML file to look at (docs/report.md).",
     ),
+    (
+        "output.segments",
+        "Users, or products, brought together by their factors (docs/segments.md); `run` does it where `file` is named.",
+    ),
+    (
+        "output.influencers",
+        "Users, or products, through whom others are reached who are tied to nobody else (docs/segments.md); `run` looks for them where `file` is \
+         named.",
+    ),
     ("evaluate", "How held-out interactions are scored."),
     (
         "update",
@@ -992,6 +1001,107 @@ pub const KEYS: &[Key] = &[
     text(
         "output.report.file",
         "The HTML file. Absent: `report` writes `report.html` where it is started; `run` and `advise` write none.",
+    ),
+    choice(
+        "output.segments.of",
+        &["user", "product"],
+        "user",
+        "Whose rows are brought together.",
+    ),
+    Key {
+        path: "output.segments.k",
+        shape: Shape::Counts {
+            least: 2,
+            most: 128,
+        },
+        default: Some("4,8,16"),
+        flag: None,
+        help: "How many segments. Of several counts, the one with the best silhouette.",
+    },
+    choice(
+        "output.segments.distance",
+        &["cosine", "euclidean"],
+        "cosine",
+        "`cosine` compares directions of rows: their lengths tell how much is bought, not what. `euclidean` compares rows as they are.",
+    ),
+    text(
+        "output.segments.file",
+        "The Parquet file: id, segment, distance to its centre, silhouette. What is known of the segments lies beside it, with the ending \
+         `.json`.",
+    ),
+    count(
+        "output.segments.sample",
+        100,
+        20_000,
+        Some("4000"),
+        "About so many rows choose the first centres and have a silhouette; attributes are told from them.",
+    ),
+    count(
+        "output.segments.top",
+        1,
+        1000,
+        Some("10"),
+        "Products that are told of each segment.",
+    ),
+    count(
+        "output.segments.least_buyers",
+        1,
+        1_000_000,
+        Some("5"),
+        "The fewest buyers in a segment of a product that is told to be bought beyond its share.",
+    ),
+    count(
+        "output.segments.iterations",
+        1,
+        1000,
+        Some("100"),
+        "The most iterations; they end earlier where centres rest.",
+    ),
+    count(
+        "output.segments.seed",
+        0,
+        MANY,
+        Some("0"),
+        "Of the sample and the first centres.",
+    ),
+    choice(
+        "output.influencers.of",
+        &["user", "product"],
+        "user",
+        "Who is looked for.",
+    ),
+    choice(
+        "output.influencers.by",
+        &["auto", "edges", "purchases"],
+        "auto",
+        "What ties them: the edges of `[input.user_edges]` (or of products), or the purchases that two of them share. `auto`: edges where \
+         there are some.",
+    ),
+    count("output.influencers.top", 1, 10_000, Some("20"), "How many."),
+    count(
+        "output.influencers.most_ties",
+        1,
+        1000,
+        Some("2"),
+        "The most ties of one who is nearly isolated.",
+    ),
+    real(
+        "output.influencers.share",
+        0.0,
+        1.0,
+        Some("0.1"),
+        "The least part of the ties of one who is reached that is with the influencer.",
+    ),
+    count(
+        "output.influencers.offers",
+        0,
+        1000,
+        Some("10"),
+        "Products to offer through each: what those who are reached would buy by the model and do not have. Of users alone.",
+    ),
+    text(
+        "output.influencers.file",
+        "The Parquet file: id, rank, score, ties, strength, and as lists who is reached, what to offer, and how many would want it.",
     ),
     Key {
         path: "evaluate.k",

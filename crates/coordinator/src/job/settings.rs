@@ -496,6 +496,60 @@ pub struct Similar {
     pub ids: Vec<String>,
 }
 
+/// `[output.segments]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Segments {
+    /// Whose rows are brought together.
+    pub of: Mode,
+    /// How many segments: the best of these, ascending, each once.
+    pub k: Vec<u32>,
+    /// Whether lengths of rows do not count.
+    pub directions: bool,
+    /// The Parquet file; `None`: none is asked for.
+    pub file: Option<PathBuf>,
+    /// Rows of the sample, about.
+    pub sample: u32,
+    /// Products that are told of each.
+    pub top: u32,
+    /// The fewest buyers in a segment of a product that is told to be its own.
+    pub least_buyers: u32,
+    /// The most iterations.
+    pub iterations: u32,
+    /// Of the draws.
+    pub seed: u64,
+}
+
+/// What ties rows of a mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TiesBy {
+    /// Edges where there are some, else purchases.
+    Auto,
+    /// Edges between them.
+    Edges,
+    /// Purchases that they share.
+    Purchases,
+}
+
+/// `[output.influencers]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Influencers {
+    /// Who is looked for.
+    pub of: Mode,
+    /// What ties them.
+    pub by: TiesBy,
+    /// How many.
+    pub top: u32,
+    /// The most ties of one who is nearly isolated.
+    pub most_ties: u32,
+    /// The least share of its ties.
+    pub share: f64,
+    /// Products to offer through each.
+    pub offers: u32,
+    /// The Parquet file; `None`: none is asked for.
+    pub file: Option<PathBuf>,
+}
+
 /// The form of written factors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -518,7 +572,7 @@ pub struct Export {
 }
 
 /// `[output]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Output {
     /// The depot of the data set.
     pub data: Option<Location>,
@@ -532,6 +586,10 @@ pub struct Output {
     pub export: Export,
     /// The HTML file of the report; `None`: none is asked for.
     pub report: Option<PathBuf>,
+    /// Rows brought together.
+    pub segments: Segments,
+    /// Rows through whom others are reached.
+    pub influencers: Influencers,
 }
 
 /// `[evaluate]`.

@@ -19,7 +19,7 @@ use std::path::Path;
 /// Where trials keep their checkpoints, below the place of the model.
 const PLACE: &str = "tune";
 /// Keys whose values are places, which start at a job file where they stand in it.
-const PLACES: [&str; 16] = [
+const PLACES: [&str; 18] = [
     "input.files",
     "input.user_attributes.files",
     "input.product_attributes.files",
@@ -36,6 +36,8 @@ const PLACES: [&str; 16] = [
     "output.recommend.file",
     "output.similar.file",
     "output.export.folder",
+    "output.segments.file",
+    "output.influencers.file",
 ];
 
 /// One point of the space as a job.

@@ -5,8 +5,10 @@
 pub mod advice;
 pub mod console;
 pub mod graph;
+pub mod influencers;
 pub mod page;
 pub mod report;
+pub mod segments;
 mod sparkline;
 pub mod tables;
 

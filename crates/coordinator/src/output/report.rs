@@ -1,5 +1,7 @@
 //! The JSON of every verb, as types. `docs/json.md` explains them; a field once there keeps its meaning.
 
+use super::influencers::InfluencersReport;
+use super::segments::SegmentsReport;
 use crate::driver::Outcome;
 use crate::job::describe::Setting;
 use crate::output::advice::AdviceReport;
@@ -41,6 +43,10 @@ pub enum VerbOutput {
     Recommend(RecommendReport),
     /// `similar`.
     Similar(SimilarReport),
+    /// `segments`.
+    Segments(Box<SegmentsReport>),
+    /// `influencers`.
+    Influencers(Box<InfluencersReport>),
     /// `export`.
     Export(ExportReport),
     /// `report`.
@@ -438,6 +444,12 @@ pub struct RunReport {
     /// Where the job asks for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<PageReport>,
+    /// Where the job asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segments: Option<SegmentsReport>,
+    /// Where the job asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub influencers: Option<InfluencersReport>,
 }
 
 /// Objects that were hashed again. A damaged one fails the verb, so here all are whole.

@@ -4,7 +4,7 @@ use crate::output::report::{
     EdgesReport, ExportReport, IngestReport, PageReport, RecommendReport, RunReport, SimilarReport,
     TrainReport, TuneReport, UpdateReport, VerbOutput,
 };
-use crate::output::{advice, sparkline};
+use crate::output::{advice, influencers, segments, sparkline};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
 use model::bootstrap::Interval;
@@ -21,6 +21,8 @@ pub fn show(output: &VerbOutput) -> String {
         VerbOutput::Evaluate(evaluation) => self::evaluation(evaluation),
         VerbOutput::Recommend(recommend) => self::recommend(recommend),
         VerbOutput::Similar(similar) => self::similar(similar),
+        VerbOutput::Segments(found) => segments::show(found),
+        VerbOutput::Influencers(found) => influencers::show(found),
         VerbOutput::Export(export) => self::export(export),
         VerbOutput::Page(page) => self::page(page),
         VerbOutput::Run(run) => self::run(run),
@@ -281,6 +283,8 @@ fn run(run: &RunReport) -> String {
         .into_iter()
         .chain(run.similar.as_ref().map(similar))
         .chain(run.export.as_ref().map(export))
+        .chain(run.segments.as_ref().map(segments::show))
+        .chain(run.influencers.as_ref().map(influencers::show))
         .chain(run.report.as_ref().map(page))
         .chain([train(&run.train)])
         .collect();

@@ -15,6 +15,7 @@ mod fresh;
 mod generate;
 mod graph;
 mod ids;
+mod influencers;
 mod initial;
 mod input;
 mod measure;
@@ -22,6 +23,7 @@ mod moments;
 mod people;
 mod phases;
 mod report;
+mod segments;
 mod serve_lists;
 mod similar;
 mod stored_model;
@@ -182,6 +184,18 @@ async fn with_engine(
                 similar::similar(engine, &data, &views, &model).await?,
             ))
         }
+        Command::Segments { .. } => {
+            let (data, model) = model_of_job(engine).await?;
+            let views = data::views(engine, &data).await?;
+            let found = segments::segments(engine, &data, &views, &model).await?;
+            Ok(VerbOutput::Segments(Box::new(found)))
+        }
+        Command::Influencers { .. } => {
+            let (data, model) = model_of_job(engine).await?;
+            let views = data::views(engine, &data).await?;
+            let found = influencers::influencers(engine, &data, &views, &model).await?;
+            Ok(VerbOutput::Influencers(Box::new(found)))
+        }
         Command::Export { .. } => {
             let (data, model) = model_of_job(engine).await?;
             let written = export::export(engine, &data, &model).await?;
@@ -238,6 +252,13 @@ async fn whole_path(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
     }
     if engine.settings.output.export.folder.is_some() {
         report.export = Some(export::export(engine, &data, &trained.model).await?);
+    }
+    if engine.settings.output.segments.file.is_some() {
+        report.segments = Some(segments::segments(engine, &data, &views, &trained.model).await?);
+    }
+    if engine.settings.output.influencers.file.is_some() {
+        report.influencers =
+            Some(influencers::influencers(engine, &data, &views, &trained.model).await?);
     }
     if engine.settings.output.report.is_some() {
         let found = report.evaluation.clone();

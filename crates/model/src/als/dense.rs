@@ -9,7 +9,7 @@ use kernels::LANES;
 pub(super) const STRIP: usize = 16;
 
 /// The f64 of a lower triangle by rows: row i begins at i (i + 1) / 2.
-pub(super) const fn lower_len(n: usize) -> usize {
+pub(crate) const fn lower_len(n: usize) -> usize {
     n * (n + 1) / 2
 }
 
@@ -31,7 +31,7 @@ pub(super) fn dot(x: &[f64], y: &[f64]) -> f64 {
 }
 
 /// A = L Lᵀ in place, by rows of the lower triangle; or the pivot that failed.
-pub(super) fn cholesky(n: usize, a: &mut [f64]) -> Result<(), usize> {
+pub(crate) fn cholesky(n: usize, a: &mut [f64]) -> Result<(), usize> {
     for i in 0..n {
         let (above, row) = a.split_at_mut(lower_len(i));
         for j in 0..i {
@@ -48,7 +48,7 @@ pub(super) fn cholesky(n: usize, a: &mut [f64]) -> Result<(), usize> {
 }
 
 /// L Lᵀ x = b in place.
-pub(super) fn substitute(n: usize, l: &[f64], b: &mut [f64]) {
+pub(crate) fn substitute(n: usize, l: &[f64], b: &mut [f64]) {
     for i in 0..n {
         let row = &l[lower_len(i)..][..=i];
         b[i] = (b[i] - dot(&row[..i], &b[..i])) / row[i];

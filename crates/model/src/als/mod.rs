@@ -8,7 +8,7 @@ pub mod basis;
 pub mod biases;
 mod bin_sums;
 mod bin_targets;
-mod dense;
+pub(crate) mod dense;
 pub mod desk;
 mod equations;
 pub mod first;

@@ -2,18 +2,23 @@
 //!
 //! **Invariant:** a file has its name only when it is whole; until then it lies beside it under another.
 
+mod columns;
 mod error;
 pub mod factors;
 pub mod generated;
 pub mod ids;
+pub mod influencers;
 pub mod names;
 pub mod recommendations;
+pub mod segments;
 mod unfinished;
 
 pub use error::OutError;
 pub use factors::{FactorsFormat, FactorsWriter, Shape};
+pub use influencers::{InfluencerRow, write_influencers};
 pub use names::Names;
 pub use recommendations::RecommendationsWriter;
+pub use segments::SegmentsWriter;
 pub use unfinished::publish_text;
 
 use parquet::basic::{Compression, ZstdLevel};
