@@ -107,12 +107,23 @@ fn a_comparison_has_a_page_of_its_own() {
     let told = advised(&job, &job.folder().join("advice.html"));
     let page = written(&told["report"]);
     assert_eq!(sections(&page), ["advice", "data", "origin"]);
+    for task in ["new_products", "all_products"] {
+        let model = told["tasks"][task]["model"].as_str().expect("a model");
+        let task = task.replace('_', " ");
+        let table = format!("Models for {task}; the one to use is marked");
+        let (_, table) = page.split_once(&table).expect("its table");
+        let (_, marked) = table
+            .split_once("<tr class=\"model\">")
+            .expect("a marked row");
+        let name = format!("<th scope=\"row\"><bdi class=\"id\">{model}</bdi>");
+        assert!(marked.starts_with(&name), "{model}");
+    }
     let said = told["verdict"][0]["text"].as_str().expect("a sentence");
     let start: String = said
         .chars()
         .take_while(|c| c.is_alphanumeric() || *c == ' ')
         .collect();
-    assert!(page.contains(&format!("<h1>{start}")), "{said}");
+    assert!(page.contains(&format!("<li>{start}")), "{said}");
     for part in [
         "Models for new products",
         "Models for all products",

@@ -15,7 +15,7 @@ const MODELS_MAX: usize = 40;
 /// Slices that are shown at the most.
 const SLICES_MAX: usize = 12;
 /// Characters of a sentence at the most.
-pub const SENTENCE_MAX: usize = 600;
+const SENTENCE_MAX: usize = 600;
 
 /// A task with the models in it.
 struct Task<'a> {

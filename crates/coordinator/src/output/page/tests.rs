@@ -308,7 +308,10 @@ fn advice_stands_first_and_marks_what_to_use() {
                 let found = elements.iter().find(|element| element.has_tag_name(tag));
                 found.and_then(Node::text).unwrap_or_default().to_owned()
             };
-            assert_eq!(text("h1"), "Use matrix factorization.");
+            assert_eq!(
+                text("h1"),
+                "Use “als”, for new products and for all products"
+            );
             let ids = attributes(elements, "id");
             assert_eq!(
                 ids.iter().collect::<BTreeSet<_>>().len(),
@@ -328,8 +331,7 @@ fn advice_stands_first_and_marks_what_to_use() {
             let marked: Vec<String> = marked
                 .map(|row| {
                     row.descendants()
-                        .filter_map(|node| node.text())
-                        .next()
+                        .find_map(|node| node.text())
                         .unwrap_or_default()
                         .to_owned()
                 })
@@ -344,6 +346,29 @@ fn advice_stands_first_and_marks_what_to_use() {
             "{page}"
         );
     }
+}
+
+#[test]
+fn the_headline_of_a_comparison_says_what_can_be_said() {
+    let check = |answers: [Answer; 2], expected: &str| {
+        let mut found = advice("gcn");
+        for (task, answer) in ["new_products", "all_products"].into_iter().zip(answers) {
+            found.tasks.get_mut(task).expect("the task").answer = answer;
+        }
+        let page = render(&Page {
+            advice: Some(found),
+            ..Page::default()
+        });
+        assert!(page.contains(&format!("<h1>{expected}</h1>")), "{expected}");
+    };
+    check(
+        [Answer::Use, Answer::NothingBeatsPopularity],
+        "Use “als” for new products; nothing beats popularity for all products",
+    );
+    check(
+        [Answer::TooLittleData; 2],
+        "The data are too few to tell, for new products and for all products",
+    );
 }
 
 #[test]
