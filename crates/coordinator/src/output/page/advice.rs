@@ -274,7 +274,7 @@ fn slices_table(task: &Task<'_>) -> Option<Html> {
         task.measure, task.name
     );
     Some(table(
-        &format!("table-slices-{}", task.id),
+        &format!("table-advice-slices-{}", task.id),
         &caption,
         &header,
         rows.collect(),

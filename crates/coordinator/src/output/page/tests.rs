@@ -35,6 +35,8 @@ fn evaluation(model: f64, interval: Option<(f64, f64)>) -> Evaluation {
         "differences": {"new_products": rules, "all_products": rules},
         "users": {"new_products": users, "all_products": users},
         "level": 0.95, "replicates": 200,
+        "slices": {"new_products": {"cold users": {"users": 41, "rankers": {"model": {"recall@20": 0.0123}},
+            "intervals": {"model": {"recall@20": [0.01, 0.02]}}}}},
     });
     serde_json::from_value(found).expect("an evaluation")
 }
@@ -292,6 +294,19 @@ fn advice(name: &str) -> AdviceReport {
         ],
         ..AdviceReport::default()
     }
+}
+
+#[test]
+fn slices_say_for_whom() {
+    let page = render(&whole("x", 3));
+    let (_, table) = page
+        .split_once("id=\"table-slices-new-products-caption\"")
+        .expect("the table");
+    let (table, _) = table.split_once("</table>").expect("its end");
+    for part in ["cold users", "41 users", "0.0123", "0.0100 to 0.0200", "–"] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    assert!(!page.contains("table-slices-all-products"));
 }
 
 #[test]
