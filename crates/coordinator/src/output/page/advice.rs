@@ -240,7 +240,9 @@ fn costs_table(task: &Task<'_>) -> Html {
 fn slices_table(task: &Task<'_>) -> Option<Html> {
     let known = || task.models.iter().filter_map(|(_, figures)| *figures);
     let slices: BTreeSet<&String> = known().flat_map(|figures| figures.slices.keys()).collect();
-    let slices: Vec<&String> = slices.into_iter().take(SLICES_MAX).collect();
+    let mut slices: Vec<&String> = slices.into_iter().collect();
+    slices.sort_by_key(|slice| names::slice_place(slice));
+    slices.truncate(SLICES_MAX);
     if slices.is_empty() {
         return None;
     }

@@ -284,16 +284,16 @@ pub enum DotStyle {
 }
 
 /// Room for names on the left: the least, and the most, which takes [`LABEL_MAX`] letters.
-const NAMES: (f64, f64) = (104.0, 184.0);
+const NAMES: (f64, f64) = (104.0, 196.0);
 /// Room for numbers on the right.
 const NUMBERS: f64 = 62.0;
 /// Between rows.
 const ROW: f64 = 27.0;
 
-/// Where the plot begins right of names; a letter is some 7 units wide.
+/// Where the plot begins right of names; a letter is some 7.4 units wide.
 fn right_of<'a>(names: impl Iterator<Item = &'a str>) -> f64 {
     let letters = names.map(|name| name.chars().count().min(LABEL_MAX)).max();
-    (18.0 + 7.0 * letters.unwrap_or(0) as f64).clamp(NAMES.0, NAMES.1)
+    (18.0 + 7.4 * letters.unwrap_or(0) as f64).clamp(NAMES.0, NAMES.1)
 }
 
 /// Dots with whiskers, one a row. `guide`: a value at which a line runs through all rows, and its class.

@@ -300,6 +300,8 @@ fn slices_table(
                 .map(|(ranker, _)| Cell::Number(names::ranker(ranker).into())),
         )
         .collect();
+    let mut slices: Vec<_> = slices.iter().collect();
+    slices.sort_by_key(|(slice, _)| names::slice_place(slice));
     let rows = slices.iter().take(SLICES_MAX).map(|(slice, found)| {
         let users = format!("{} users", number::count(found.users));
         let first = [short(slice, 40).into(), classed("span", "range", users)];
