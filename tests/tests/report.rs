@@ -71,6 +71,9 @@ fn the_same_model_has_the_same_page_whoever_makes_it() {
     let all = ran["ingest"]["interactions"].as_u64().expect("a count");
     let (thousands, rest) = (all / 1000, all % 1000);
     assert!(page.contains(&format!("{thousands},{rest:03} interactions")));
+    for slice in ["heavy users", "rare products"] {
+        assert!(page.contains(slice), "{slice}");
+    }
     for phase in ["Reading the data", "Training", "Evaluation"] {
         assert!(page.contains(phase), "{phase}");
     }
@@ -104,15 +107,31 @@ fn advised(job: &Job, page: &Path) -> Value {
 fn a_comparison_has_a_page_of_its_own() {
     let inputs = Inputs::of(&[Data::Small]);
     let job = Job::new(&inputs, Data::Small, "rank = 5", BINS);
-    let told = advised(&job, &job.folder().join("advice.html"));
+    let told = advised(&job, &job.folder().join("page.html"));
+    let file = told["report"]["file"].as_str().expect("a file");
+    assert!(
+        file.ends_with("page.advice.html"),
+        "{file}: that of a model keeps its name"
+    );
     let page = written(&told["report"]);
     assert_eq!(sections(&page), ["advice", "data", "origin"]);
+    for task in ["new_products", "all_products"] {
+        let model = told["tasks"][task]["model"].as_str().expect("a model");
+        let task = task.replace('_', " ");
+        let table = format!("Models for {task}; the one to use is marked");
+        let (_, table) = page.split_once(&table).expect("its table");
+        let (_, marked) = table
+            .split_once("<tr class=\"model\">")
+            .expect("a marked row");
+        let name = format!("<th scope=\"row\"><bdi class=\"id\">{model}</bdi>");
+        assert!(marked.starts_with(&name), "{model}");
+    }
     let said = told["verdict"][0]["text"].as_str().expect("a sentence");
     let start: String = said
         .chars()
         .take_while(|c| c.is_alphanumeric() || *c == ' ')
         .collect();
-    assert!(page.contains(&format!("<h1>{start}")), "{said}");
+    assert!(page.contains(&format!("<li>{start}")), "{said}");
     for part in [
         "Models for new products",
         "Models for all products",
@@ -146,6 +165,35 @@ fn what_a_model_lacks_is_left_out() {
         ["users", "examples", "data", "work", "origin"]
     );
     assert!(page.contains("nothing is held out that could tell how good it is"));
+}
+
+/// Models of values have errors and no lists to be measured by, and amounts that are no counts.
+#[test]
+fn values_are_told_by_their_errors() {
+    let inputs = Inputs::of(&[Data::Small]);
+    let job = Job::over(
+        &inputs.folder().join("small.parquet"),
+        "user = \"user\"\nproduct = \"product\"\nvalue = \"value\"\nduplicates = \"last\"",
+        "kind = \"als\"\npreset = \"explicit\"\nrank = 3\nepochs = 2",
+        "test_fraction = 0.2",
+    );
+    let file = setting(&job.folder().join("report.html"));
+    let ran = json_of(&mut job.command("run", &["--set", &file]));
+    let page = written(&ran["report"]);
+    let expected = [
+        "quality", "training", "users", "examples", "data", "work", "origin",
+    ];
+    assert_eq!(sections(&page), expected);
+    let rmse = ran["evaluation"]["rmse"].as_f64().expect("an error");
+    for part in [
+        "than averages of users and products do",
+        "Errors on what was held out",
+        "20.0 % of the interactions, taken at random",
+        "<small>value ",
+        &format!("{rmse:.4}"),
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
 }
 
 /// Ids that try to be more than text.
@@ -296,8 +344,8 @@ fn a_browser_finds_no_fault() {
     let page = job.folder().join("report.html");
     json_of(&mut job.command("run", &["--set", &setting(&page)]));
     let advice = tempfile::tempdir().expect("a temporary folder");
-    let advice_page = advice.path().join("advice.html");
-    advised(&job, &advice_page);
+    let told = advised(&job, &advice.path().join("page.html"));
+    let advice_page = PathBuf::from(told["report"]["file"].as_str().expect("a file"));
     let (other, hostile) = hostile_page();
     for (page, folder) in [
         (page, job.folder()),

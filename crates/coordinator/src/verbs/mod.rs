@@ -210,8 +210,9 @@ async fn with_engine(
         Command::Report { .. } => {
             let (data, model) = model_of_job(engine).await?;
             let views = data::views(engine, &data).await?;
+            let measured = report::measured(engine, &data, &views, &model).await?;
             Ok(VerbOutput::Page(
-                report::write(engine, &data, &views, &model, None).await?,
+                report::write(engine, &data, &views, &model, measured).await?,
             ))
         }
         Command::Demo | Command::Run { .. } => whole_path(engine).await,
@@ -246,7 +247,12 @@ async fn whole_path(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         train: trained.report,
         ..RunReport::default()
     };
-    if engine.settings.split.has_test() {
+    let mut page = None;
+    if engine.settings.output.report.is_some() {
+        let measured = report::measured(engine, &data, &views, &trained.model).await?;
+        report.evaluation.clone_from(&measured.evaluation);
+        page = Some(measured);
+    } else if engine.settings.split.has_test() {
         report.evaluation = Some(measure::evaluate(engine, &data, &views, &trained.model).await?);
     }
     if engine.settings.output.recommend.file.is_some() {
@@ -266,9 +272,9 @@ async fn whole_path(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         report.influencers =
             Some(influencers::influencers(engine, &data, &views, &trained.model).await?);
     }
-    if engine.settings.output.report.is_some() {
-        let found = report.evaluation.clone();
-        report.report = Some(report::write(engine, &data, &views, &trained.model, found).await?);
+    if let Some(measured) = page {
+        let written = report::write(engine, &data, &views, &trained.model, measured).await?;
+        report.report = Some(written);
     }
     report.train.work.peak_anonymous_bytes_by_phase = engine.peaks();
     Ok(VerbOutput::Run(Box::new(report)))

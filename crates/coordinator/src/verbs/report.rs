@@ -7,8 +7,9 @@
 use super::curve::Curve;
 use super::data::{self, Views};
 use super::engine::{Engine, failed};
+use super::measure::{self, Wanted};
 use super::stored_model::{Algorithm, StoredModel};
-use super::{graph, measure, people, phases};
+use super::{advise, graph, people, phases};
 use crate::failure::Failure;
 use crate::job::settings::Split;
 use crate::output::advice::AdviceReport;
@@ -27,7 +28,37 @@ use tensor::{ContextAxis, DataSet, DepotId, Mode, TimeAxis, TimeBin};
 const FILE: &str = "report.html";
 const SECONDS_PER_DAY: i64 = 86_400;
 
-/// Writes the page, with an evaluation that is at hand or one that is made.
+/// What a page shows and others want too.
+pub struct Measured {
+    /// Facts about the graph.
+    facts: Facts,
+    /// The figures on the test part, with slices; `None` where nothing is held out.
+    pub evaluation: Option<Evaluation>,
+}
+
+/// Measures a model as its page shows it: with slices of users and of products.
+///
+/// # Errors
+/// As [`measure::evaluate`].
+pub async fn measured(
+    engine: &Engine<'_>,
+    data: &DataSet,
+    views: &Views,
+    model: &StoredModel,
+) -> Result<Measured, Failure> {
+    let facts = graph::facts(engine, data).await?;
+    let wanted = Wanted {
+        slices: advise::slices(&facts),
+        ..Wanted::default()
+    };
+    let evaluation = match &views.test {
+        Some(_) => Some(measure::evaluate_more(engine, (data, views), model, wanted).await?),
+        None => None,
+    };
+    Ok(Measured { facts, evaluation })
+}
+
+/// Writes the page of a model.
 ///
 /// # Errors
 /// Where the model cannot be read or the file not be written; an earlier file then stays as it was.
@@ -36,19 +67,15 @@ pub async fn write(
     data: &DataSet,
     views: &Views,
     model: &StoredModel,
-    evaluation: Option<Evaluation>,
+    measured: Measured,
 ) -> Result<PageReport, Failure> {
-    let evaluation = match evaluation {
-        None if views.test.is_some() => Some(measure::evaluate(engine, data, views, model).await?),
-        at_hand => at_hand,
-    };
     let depot = engine.depot(DepotId::MODEL)?;
     let run = model.manifest.run;
     let compared = model.record.stopping.zip(model.record.best);
     let page = Page {
         subject: subject(engine, data, words(&model.record.algorithm)),
         advice: None,
-        evaluation,
+        evaluation: measured.evaluation,
         course: Course {
             epochs: Curve::of(&depot, run).await?,
             best: compared.map(|(stopping, best)| BestReport {
@@ -58,7 +85,7 @@ pub async fn write(
             }),
         },
         times: times(engine, data, views, model).await?,
-        degrees: Some(graph::facts(engine, data).await?),
+        degrees: Some(measured.facts),
         map: people::map(engine, data, model).await?,
         examples: people::examples(engine, data, views, model).await?,
         work: phases::of(engine, &depot, run).await?,

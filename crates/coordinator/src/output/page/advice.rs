@@ -15,7 +15,7 @@ const MODELS_MAX: usize = 40;
 /// Slices that are shown at the most.
 const SLICES_MAX: usize = 12;
 /// Characters of a sentence at the most.
-pub const SENTENCE_MAX: usize = 600;
+const SENTENCE_MAX: usize = 600;
 
 /// A task with the models in it.
 struct Task<'a> {
@@ -240,7 +240,9 @@ fn costs_table(task: &Task<'_>) -> Html {
 fn slices_table(task: &Task<'_>) -> Option<Html> {
     let known = || task.models.iter().filter_map(|(_, figures)| *figures);
     let slices: BTreeSet<&String> = known().flat_map(|figures| figures.slices.keys()).collect();
-    let slices: Vec<&String> = slices.into_iter().take(SLICES_MAX).collect();
+    let mut slices: Vec<&String> = slices.into_iter().collect();
+    slices.sort_by_key(|slice| names::slice_place(slice));
+    slices.truncate(SLICES_MAX);
     if slices.is_empty() {
         return None;
     }
@@ -274,7 +276,7 @@ fn slices_table(task: &Task<'_>) -> Option<Html> {
         task.measure, task.name
     );
     Some(table(
-        &format!("table-slices-{}", task.id),
+        &format!("table-advice-slices-{}", task.id),
         &caption,
         &header,
         rows.collect(),

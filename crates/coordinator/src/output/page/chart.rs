@@ -283,12 +283,18 @@ pub enum DotStyle {
     Open,
 }
 
-/// Room for names on the left.
-const NAMES: f64 = 128.0;
+/// Room for names on the left: the least, and the most, which takes [`LABEL_MAX`] letters.
+const NAMES: (f64, f64) = (104.0, 196.0);
 /// Room for numbers on the right.
 const NUMBERS: f64 = 62.0;
 /// Between rows.
 const ROW: f64 = 27.0;
+
+/// Where the plot begins right of names; a letter is some 7.4 units wide.
+fn right_of<'a>(names: impl Iterator<Item = &'a str>) -> f64 {
+    let letters = names.map(|name| name.chars().count().min(LABEL_MAX)).max();
+    (18.0 + 7.4 * letters.unwrap_or(0) as f64).clamp(NAMES.0, NAMES.1)
+}
 
 /// Dots with whiskers, one a row. `guide`: a value at which a line runs through all rows, and its class.
 pub fn dots(caption: Caption<'_>, rows: &[Dot], guide: (f64, &str), axis: &str) -> Html {
@@ -296,19 +302,20 @@ pub fn dots(caption: Caption<'_>, rows: &[Dot], guide: (f64, &str), axis: &str) 
         let (low, high) = row.interval.unwrap_or((row.value, row.value));
         [row.value, low, high]
     });
-    let plot = (NAMES, WIDTH - NUMBERS, 6.0, 14.0 + ROW * rows.len() as f64);
+    let left = right_of(rows.iter().map(|row| row.name.as_str()));
+    let plot = (left, WIDTH - NUMBERS, 6.0, 14.0 + ROW * rows.len() as f64);
     let scale = Scale::linear(values.chain([guide.0]), (plot.0, plot.1));
     let mut parts = vec![x_axis(&scale.ticks(), axis, plot)];
     let at = scale.at(guide.0);
     parts.push(line((at, plot.2), (at, plot.3), guide.1));
     for (number, row) in rows.iter().enumerate() {
         let y = plot.2 + 4.0 + ROW * (number as f64 + 0.5);
-        parts.push(dot(row, &scale, y));
+        parts.push(dot(row, &scale, (left, y)));
     }
     figure(caption, plot.3 + 42.0, parts)
 }
 
-fn dot(row: &Dot, scale: &Scale, y: f64) -> Html {
+fn dot(row: &Dot, scale: &Scale, (left, y): (f64, f64)) -> Html {
     let (class, name_class) = match row.style {
         DotStyle::Model => ("dot model", "name strong"),
         DotStyle::Baseline => ("dot baseline", "name"),
@@ -317,7 +324,7 @@ fn dot(row: &Dot, scale: &Scale, y: f64) -> Html {
         DotStyle::Open => ("dot open", "name"),
     };
     let mut parts = vec![label(
-        NAMES - 10.0,
+        left - 10.0,
         y + 4.0,
         Anchor::End,
         name_class,
@@ -366,7 +373,8 @@ fn dot(row: &Dot, scale: &Scale, y: f64) -> Html {
 
 /// Bars from the left, one a row: name, length, and what stands at its end.
 pub fn bars(caption: Caption<'_>, rows: &[(String, f64, String)]) -> Html {
-    let plot = (NAMES, WIDTH - NUMBERS, 6.0, 10.0 + ROW * rows.len() as f64);
+    let left = right_of(rows.iter().map(|(name, ..)| name.as_str()));
+    let plot = (left, WIDTH - NUMBERS, 6.0, 10.0 + ROW * rows.len() as f64);
     let lengths = rows.iter().map(|(_, length, _)| *length);
     let most = lengths.fold(f64::MIN_POSITIVE, f64::max);
     let scale = Scale::between((0.0, most), (plot.0, plot.1));
@@ -385,7 +393,7 @@ pub fn bars(caption: Caption<'_>, rows: &[(String, f64, String)]) -> Html {
             [],
         );
         let parts = [
-            label(NAMES - 10.0, y + 17.0, Anchor::End, "name", name),
+            label(left - 10.0, y + 17.0, Anchor::End, "name", name),
             rect,
             label(end + 6.0, y + 17.0, Anchor::Start, "name", text),
         ];
@@ -437,10 +445,10 @@ mod tests {
         };
         let rows = [row(0.4, DotStyle::Model), row(0.2, DotStyle::Baseline)];
         let page = parsed(dots(caption("c"), &rows, (0.4, "guide"), "recall"));
-        // From 0.1 to 0.5 over 128 to 338: 0.4 lies at three quarters.
-        assert!(page.contains("M285.5 17l6.5"), "{page}");
-        assert!(page.contains("x1=\"285.5\""), "{page}");
-        assert!(page.contains("M233 23.5H338"), "{page}");
+        // From 0.1 to 0.5 over 104 to 338, since names are short: 0.4 lies at three quarters.
+        assert!(page.contains("M279.5 17l6.5"), "{page}");
+        assert!(page.contains("x1=\"279.5\""), "{page}");
+        assert!(page.contains("M221 23.5H338"), "{page}");
         assert!(page.contains("aria-labelledby=\"c-title c-desc\""));
     }
 
@@ -476,7 +484,7 @@ mod tests {
             ("none".to_owned(), 0.0, String::new()),
         ];
         let page = parsed(bars(caption("b"), &rows));
-        assert!(page.contains("width=\"210\""), "{page}");
+        assert!(page.contains("width=\"234\""), "{page}");
         let page = parsed(legend(&["<x>".to_owned(), "y".to_owned()], true));
         assert!(page.contains("&lt;x&gt;"), "{page}");
     }

@@ -1,9 +1,10 @@
 //! The first screen: what was trained on what, and whether it is better than a simple rule, for a reader who knows no metric.
 
-use super::advice::SENTENCE_MAX;
-use super::html::{Html, classed, element, short, tagged};
+use super::html::{Html, TEXT_MAX, classed, element, short, tagged};
 use super::{Page, names, number, paragraph};
+use crate::output::advice::{AdviceReport, TaskAdvice};
 use crate::output::tables::{is_shown, shown_k};
+use model::advise::Answer;
 use model::bootstrap::Interval;
 use model::evaluate::Evaluation;
 use model::evaluate::report::Ratings;
@@ -139,14 +140,10 @@ pub fn title(page: &Page) -> String {
 /// Sentence, verdicts, figures of the data.
 pub fn header(page: &Page) -> Html {
     let (subject, evaluation) = (&page.subject, page.evaluation.as_ref());
-    let said = page
-        .advice
-        .as_ref()
-        .and_then(|advice| advice.verdict.first());
-    let headline = said.map_or_else(
-        || headline(subject, evaluation),
-        |sentence| short(&sentence.text, SENTENCE_MAX),
-    );
+    let headline = match &page.advice {
+        Some(advice) => advised(advice),
+        None => headline(subject, evaluation),
+    };
     let line = if subject.details.is_empty() {
         "Strata report".to_owned()
     } else {
@@ -161,6 +158,32 @@ pub fn header(page: &Page) -> Html {
     ]
     .into_iter()
     .collect()
+}
+
+/// Which model to use, task by task.
+fn advised(advice: &AdviceReport) -> String {
+    let call = |of: &TaskAdvice| match of.answer {
+        Answer::Use => format!("use “{}”", short(&of.model, TEXT_MAX)),
+        Answer::NothingBeatsPopularity => "nothing beats popularity".to_owned(),
+        Answer::TooLittleData => "the data are too few to tell".to_owned(),
+    };
+    // New products first, as everywhere on the page.
+    let calls = advice.tasks.iter().rev();
+    let calls: Vec<(String, String)> = calls
+        .map(|(task, of)| (call(of), task.replace('_', " ")))
+        .collect();
+    let said = match &calls[..] {
+        [(one, new), (other, all)] if one == other => format!("{one}, for {new} and for {all}"),
+        calls => {
+            let clauses = calls
+                .iter()
+                .map(|(call, task)| format!("{call} for {task}"));
+            clauses.collect::<Vec<_>>().join("; ")
+        }
+    };
+    let mut letters = said.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    first.unwrap_or_default() + letters.as_str()
 }
 
 fn headline(subject: &Subject, evaluation: Option<&Evaluation>) -> String {

@@ -27,6 +27,22 @@ pub fn rule(word: &str) -> String {
     }
 }
 
+/// Slices as people think of them, users first.
+const SLICES: [&str; 6] = [
+    "cold users",
+    "light users",
+    "heavy users",
+    "rare products",
+    "common products",
+    "top products",
+];
+
+/// Where a slice stands among others; those of other names come last, by name.
+pub fn slice_place(name: &str) -> (usize, &str) {
+    let known = SLICES.iter().position(|known| *known == name);
+    (known.unwrap_or(SLICES.len()), name)
+}
+
 /// A measure, as in `recall@20`.
 pub fn measure(word: &str) -> String {
     let (name, k) = word.split_once('@').unwrap_or((word, ""));
@@ -88,6 +104,9 @@ mod tests {
         assert_eq!(rule("segment_popularity"), "the rule “segment popularity”");
         assert_eq!(measure("ndcg@20"), "NDCG@20");
         assert_eq!(measure("rmse"), "rmse");
+        let mut slices = ["x", "top products", "a", "light users"];
+        slices.sort_by_key(|name| slice_place(name));
+        assert_eq!(slices, ["light users", "top products", "a", "x"]);
         assert_eq!(several(1, "week"), "1 week");
         assert_eq!(several(1200, "week"), "1,200 weeks");
     }

@@ -2,7 +2,7 @@
 
 use super::chart::{Caption, Dot, DotStyle, dots};
 use super::headline::Call;
-use super::html::{Html, element, tagged};
+use super::html::{Html, classed, element, short, tagged};
 use super::{Cell, Section, charts, names, note, number, paragraph, table};
 use crate::output::tables::{is_shown, shown_k};
 use model::bootstrap::Interval;
@@ -32,6 +32,9 @@ const TASKS: [(&str, &str, &str); 2] = [
 const DRAWN: [&str; 2] = ["recall", "ndcg"];
 /// Columns of tables.
 const COLUMNS: [&str; 5] = ["recall", "ndcg", "map", "precision", "coverage"];
+
+/// Slices that are shown at the most.
+const SLICES_MAX: usize = 12;
 
 /// The section.
 pub fn section(evaluation: Option<&Evaluation>) -> Option<Section> {
@@ -104,6 +107,7 @@ fn of_task(
         .filter_map(|name| name.strip_prefix("recall@")?.parse().ok())
         .collect();
     parts.push(figures_table(evaluation, (task, name), rankers, k));
+    parts.extend(slices_table(evaluation, (task, name), rankers, k));
     let others: Vec<Html> = lengths
         .iter()
         .filter(|&&other| other != k)
@@ -255,7 +259,7 @@ fn figures_table(
             let interval = intervals.and_then(|all| all.get(ranker)?.get(&figure));
             let range = interval.map(|Interval(low, high)| {
                 let text = format!("{} to {}", number::figure(*low), number::figure(*high));
-                super::classed("span", "range", text)
+                classed("span", "range", text)
             });
             Cell::Number(
                 [number::figure(value).into()]
@@ -273,6 +277,62 @@ fn figures_table(
     let caption = format!("{name}, lists of {k}");
     let marked = rows.first().is_some_and(|(ranker, _)| *ranker == "model");
     table(&id, &caption, &header, body.collect(), marked.then_some(0))
+}
+
+/// Users and products by how much is known of them: for whom the model is good. Lists by rules as in the other tables.
+fn slices_table(
+    evaluation: &Evaluation,
+    (task, name): (&str, &str),
+    rankers: &Rankers,
+    k: u32,
+) -> Option<Html> {
+    let slices = evaluation
+        .slices
+        .get(task)
+        .filter(|slices| !slices.is_empty())?;
+    let figure = format!("recall@{k}");
+    let columns = ordered(task, rankers, &figure);
+    let header: Vec<Cell> = [Cell::Text("Part".into())]
+        .into_iter()
+        .chain(
+            columns
+                .iter()
+                .map(|(ranker, _)| Cell::Number(names::ranker(ranker).into())),
+        )
+        .collect();
+    let mut slices: Vec<_> = slices.iter().collect();
+    slices.sort_by_key(|(slice, _)| names::slice_place(slice));
+    let rows = slices.iter().take(SLICES_MAX).map(|(slice, found)| {
+        let users = format!("{} users", number::count(found.users));
+        let first = [short(slice, 40).into(), classed("span", "range", users)];
+        let cell = |&(ranker, _): &(&str, f64)| {
+            let value = found
+                .rankers
+                .get(ranker)
+                .and_then(|figures| figures.get(&figure));
+            let interval = found
+                .intervals
+                .get(ranker)
+                .and_then(|figures| figures.get(&figure));
+            let range = interval.map(|Interval(low, high)| {
+                let text = format!("{} to {}", number::figure(*low), number::figure(*high));
+                classed("span", "range", text)
+            });
+            let value = value.map_or_else(|| "–".to_owned(), |value| number::figure(*value));
+            Cell::Number([value.into()].into_iter().chain(range).collect())
+        };
+        (
+            first.into_iter().collect(),
+            columns.iter().map(cell).collect(),
+        )
+    });
+    let id = format!("table-slices-{}", task.replace('_', "-"));
+    let caption = format!(
+        "{}, {}: for whom and for what",
+        names::measure(&figure),
+        name.to_lowercase()
+    );
+    Some(table(&id, &caption, &header, rows.collect(), None))
 }
 
 fn of_values(ratings: &Ratings) -> Vec<Html> {

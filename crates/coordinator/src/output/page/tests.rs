@@ -35,6 +35,8 @@ fn evaluation(model: f64, interval: Option<(f64, f64)>) -> Evaluation {
         "differences": {"new_products": rules, "all_products": rules},
         "users": {"new_products": users, "all_products": users},
         "level": 0.95, "replicates": 200,
+        "slices": {"new_products": {"cold users": {"users": 41, "rankers": {"model": {"recall@20": 0.0123}},
+            "intervals": {"model": {"recall@20": [0.01, 0.02]}}}}},
     });
     serde_json::from_value(found).expect("an evaluation")
 }
@@ -295,6 +297,19 @@ fn advice(name: &str) -> AdviceReport {
 }
 
 #[test]
+fn slices_say_for_whom() {
+    let page = render(&whole("x", 3));
+    let (_, table) = page
+        .split_once("id=\"table-slices-new-products-caption\"")
+        .expect("the table");
+    let (table, _) = table.split_once("</table>").expect("its end");
+    for part in ["cold users", "41 users", "0.0123", "0.0100 to 0.0200", "–"] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    assert!(!page.contains("table-slices-all-products"));
+}
+
+#[test]
 fn advice_stands_first_and_marks_what_to_use() {
     for name in ["lightgcn", HOSTILE] {
         let page = Page {
@@ -308,7 +323,10 @@ fn advice_stands_first_and_marks_what_to_use() {
                 let found = elements.iter().find(|element| element.has_tag_name(tag));
                 found.and_then(Node::text).unwrap_or_default().to_owned()
             };
-            assert_eq!(text("h1"), "Use matrix factorization.");
+            assert_eq!(
+                text("h1"),
+                "Use “als”, for new products and for all products"
+            );
             let ids = attributes(elements, "id");
             assert_eq!(
                 ids.iter().collect::<BTreeSet<_>>().len(),
@@ -328,8 +346,7 @@ fn advice_stands_first_and_marks_what_to_use() {
             let marked: Vec<String> = marked
                 .map(|row| {
                     row.descendants()
-                        .filter_map(|node| node.text())
-                        .next()
+                        .find_map(|node| node.text())
                         .unwrap_or_default()
                         .to_owned()
                 })
@@ -344,6 +361,29 @@ fn advice_stands_first_and_marks_what_to_use() {
             "{page}"
         );
     }
+}
+
+#[test]
+fn the_headline_of_a_comparison_says_what_can_be_said() {
+    let check = |answers: [Answer; 2], expected: &str| {
+        let mut found = advice("gcn");
+        for (task, answer) in ["new_products", "all_products"].into_iter().zip(answers) {
+            found.tasks.get_mut(task).expect("the task").answer = answer;
+        }
+        let page = render(&Page {
+            advice: Some(found),
+            ..Page::default()
+        });
+        assert!(page.contains(&format!("<h1>{expected}</h1>")), "{expected}");
+    };
+    check(
+        [Answer::Use, Answer::NothingBeatsPopularity],
+        "Use “als” for new products; nothing beats popularity for all products",
+    );
+    check(
+        [Answer::TooLittleData; 2],
+        "The data are too few to tell, for new products and for all products",
+    );
 }
 
 #[test]

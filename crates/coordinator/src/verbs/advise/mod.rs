@@ -104,7 +104,7 @@ pub async fn advise(engine: &Engine<'_>, advising: &Advising) -> Result<AdviceRe
 
 /// Users by how much is known of them, products by how many have them: about a quarter, a half and a quarter of the users with an edge,
 /// cut at powers of two; half of the products, the next four tenths, and the last.
-fn slices(facts: &Facts) -> Vec<Slice> {
+pub(super) fn slices(facts: &Facts) -> Vec<Slice> {
     let all: u64 = facts
         .users
         .degrees
