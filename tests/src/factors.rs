@@ -57,7 +57,11 @@ pub fn of(job: &Job) -> Vec<Factors> {
                             .await
                             .expect("a dictionary");
                         let dictionary = Dictionary::open(file).expect("a whole dictionary");
-                        dictionary.iter().map(|id| id.to_string()).collect()
+                        dictionary
+                            .iter()
+                            .flatten()
+                            .map(|id| id.to_string())
+                            .collect()
                     }
                     None => (first..table.grid.rows_total())
                         .map(|row| row.to_string())

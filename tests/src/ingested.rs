@@ -270,11 +270,8 @@ impl Ingested {
             let dictionary = Dictionary::open(self.world.sealed[&sealed.digest].clone()).unwrap();
             assert_eq!(dictionary.kind(), axis.id_kind);
             assert_eq!(dictionary.rows() as u32, axis.grid.rows[block.0 as usize]);
-            ids.extend(
-                axis.grid
-                    .row_ids(block)
-                    .zip(dictionary.iter().map(|id| id.to_string())),
-            );
+            let rows = axis.grid.row_ids(block).zip(dictionary.iter());
+            ids.extend(rows.filter_map(|(row, id)| Some((row, id?.to_string()))));
         }
         ids
     }

@@ -24,12 +24,15 @@ pub struct Report {
     pub damaged_manifests: Vec<(u64, String)>,
     /// Objects that no manifest needs: to be collected.
     pub unreferenced: Vec<SealedRef>,
+    /// Those of them that a withdrawal meant to end.
+    pub lingering: Vec<SealedRef>,
 }
 
 impl Report {
-    /// Whether everything that is named is there as it was put.
+    /// Whether everything that is named is there as it was put, and nothing that was withdrawn.
     pub fn is_sound(&self) -> bool {
-        self.missing.is_empty() && self.damaged.is_empty() && self.damaged_manifests.is_empty()
+        let whole = self.missing.is_empty() && self.damaged.is_empty();
+        whole && self.damaged_manifests.is_empty() && self.lingering.is_empty()
     }
 }
 
@@ -42,8 +45,17 @@ pub struct Collected {
     pub bytes: u64,
 }
 
-/// Objects in use, each with the newest manifest that names it.
-type InUse = BTreeMap<Digest, (SealedRef, u64)>;
+/// Objects, each with the newest manifest that names it.
+type Named = BTreeMap<Digest, (SealedRef, u64)>;
+
+/// What manifests name.
+#[derive(Default)]
+struct Naming {
+    /// What is in use.
+    in_use: Named,
+    /// What manifests name that were withdrawn.
+    withdrawn: Named,
+}
 
 impl Depot {
     /// Hashes every object that the manifests need again. Of the checkpoints of a run only the newest counts:
@@ -53,7 +65,7 @@ impl Depot {
     /// Where the place does not answer; damage is no error but in the report.
     pub async fn verify(&self) -> Result<Report, DepotError> {
         let mut report = Report::default();
-        let in_use = self.in_use(&mut report).await?;
+        let Naming { in_use, withdrawn } = self.naming(&mut report).await?;
         let there: BTreeMap<Digest, u64> = self
             .list()
             .await?
@@ -80,6 +92,9 @@ impl Depot {
             .filter(|(digest, _)| !in_use.contains_key(digest))
             .map(|(digest, bytes)| SealedRef { digest, bytes })
             .collect();
+        let unreferenced = report.unreferenced.iter();
+        let lingering = unreferenced.filter(|object| withdrawn.contains_key(&object.digest));
+        report.lingering = lingering.copied().collect();
         Ok(report)
     }
 
@@ -98,7 +113,7 @@ impl Depot {
             });
         }
         let mut report = Report::default();
-        let in_use = self.in_use(&mut report).await?;
+        let Naming { in_use, .. } = self.naming(&mut report).await?;
         if let Some((number, reason)) = report.damaged_manifests.pop() {
             return Err(DepotError::Manifest {
                 url: self.url.to_string(),
@@ -124,8 +139,9 @@ impl Depot {
     }
 
     /// Reads the whole chain, the newest first.
-    async fn in_use(&self, report: &mut Report) -> Result<InUse, DepotError> {
-        let mut in_use = InUse::new();
+    async fn naming(&self, report: &mut Report) -> Result<Naming, DepotError> {
+        let mut naming = Naming::default();
+        let mut withdrawn = BTreeSet::new();
         let mut runs = BTreeSet::new();
         let mut successor: Option<(u64, Option<Digest>)> = None;
         for number in self.manifests().await?.into_iter().rev() {
@@ -147,11 +163,19 @@ impl Depot {
                     .push((later, format!("it does not follow from manifest {number}")));
             }
             successor = Some((number, manifest.predecessor));
-            let outdated = matches!(&manifest.body, Body::Checkpoint(checkpoint) if !runs.insert(checkpoint.run));
-            if !outdated {
-                for object in manifest.body.objects() {
-                    in_use.entry(object.digest).or_insert((object, number));
-                }
+            if let Body::Withdrawal(withdrawal) = &manifest.body {
+                withdrawn.extend(withdrawal.manifests.iter().copied());
+            }
+            let named = if withdrawn.contains(&number) {
+                &mut naming.withdrawn
+            } else if matches!(&manifest.body, Body::Checkpoint(checkpoint) if !runs.insert(checkpoint.run))
+            {
+                continue;
+            } else {
+                &mut naming.in_use
+            };
+            for object in manifest.body.objects() {
+                named.entry(object.digest).or_insert((object, number));
             }
         }
         if let Some((number, predecessor)) = successor
@@ -161,6 +185,6 @@ impl Depot {
                 .damaged_manifests
                 .push((number, "the manifests before it are missing".to_owned()));
         }
-        Ok(in_use)
+        Ok(naming)
     }
 }

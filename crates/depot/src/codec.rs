@@ -2,14 +2,14 @@
 //! ends in a manifest or in a reason.
 
 use crate::manifest::{
-    Body, Checkpoint, CheckpointObject, Manifest, Model, ModelTable, Versioned, ViewOf,
+    Body, Checkpoint, CheckpointObject, Manifest, Model, ModelTable, Versioned, ViewOf, Withdrawal,
 };
 use crate::messages as m;
 use prost::Message;
 use std::collections::BTreeMap;
 use tensor::{
     Attribute, AttributeKind, Attributes, Axis, BlockId, CONTEXTS_MAX, ContextAxis, Cycle, DataSet,
-    Decay, Delta, DepotId, Digest, Duplicates, Grid, IdKind, Mode, ModeEdges, ObjectKey,
+    Decay, Delta, DepotId, Digest, Duplicates, Forgotten, Grid, IdKind, Mode, ModeEdges, ObjectKey,
     PartitionRef, Partitions, SealedRef, SplitPart, TableId, TimeAxis, TimeBin, View, ViewSpec,
 };
 
@@ -421,6 +421,11 @@ fn from_data_set(data: &DataSet) -> m::DataSetMessage {
         first: data.first.map_or_else(Vec::new, from_digest),
         inputs: data.inputs.iter().copied().map(from_digest).collect(),
         deltas: data.deltas.iter().map(from_delta).collect(),
+        forgotten: data.forgotten.map(|forgotten| m::ForgottenMessage {
+            users: forgotten.users,
+            before: from_digest(forgotten.before),
+            after: from_digest(forgotten.after),
+        }),
     }
 }
 
@@ -458,11 +463,22 @@ fn data_set(message: m::DataSetMessage) -> Result<DataSet, Reason> {
     }
     let blocks = [user.grid.blocks(), product.grid.blocks()];
     let first = Some(&message.first).filter(|first| !first.is_empty());
+    let forgotten = message.forgotten.map(|forgotten| {
+        if forgotten.users > user.grid.rows_total() {
+            return Err("it forgot more users than it has rows".to_owned());
+        }
+        Ok(Forgotten {
+            users: forgotten.users,
+            before: digest(&forgotten.before)?,
+            after: digest(&forgotten.after)?,
+        })
+    });
     Ok(DataSet {
         lineage: digest(&message.lineage)?,
         first: first.map(|first| digest(first)).transpose()?,
         inputs: each(message.inputs, |input| digest(&input))?,
         deltas: each(message.deltas, |message| delta(message, blocks))?,
+        forgotten: forgotten.transpose()?,
         attributes,
         edges,
         time: time.transpose()?,
@@ -707,6 +723,11 @@ fn from_body(body: &Body) -> m::BodyMessage {
         Body::View(view) => m::BodyMessage::View(from_view(view)),
         Body::Checkpoint(checkpoint) => m::BodyMessage::Checkpoint(from_checkpoint(checkpoint)),
         Body::Model(model) => m::BodyMessage::Model(from_model(model)),
+        Body::Withdrawal(withdrawal) => m::BodyMessage::Withdrawal(m::WithdrawalMessage {
+            manifests: withdrawal.manifests.clone(),
+            rows: withdrawal.rows.clone(),
+            cleared: withdrawal.cleared.clone(),
+        }),
     }
 }
 
@@ -725,5 +746,10 @@ fn body(message: m::BodyMessage) -> Result<Body, Reason> {
         m::BodyMessage::View(message) => Body::View(view(message)?),
         m::BodyMessage::Checkpoint(message) => Body::Checkpoint(checkpoint(message)?),
         m::BodyMessage::Model(message) => Body::Model(model(message)?),
+        m::BodyMessage::Withdrawal(message) => Body::Withdrawal(Withdrawal {
+            manifests: message.manifests,
+            rows: message.rows,
+            cleared: message.cleared,
+        }),
     })
 }

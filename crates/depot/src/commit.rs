@@ -7,6 +7,7 @@ use crate::place::Depot;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt};
+use std::collections::BTreeSet;
 use tensor::{DataSet, Digest};
 
 impl Depot {
@@ -147,18 +148,61 @@ impl Depot {
         }
     }
 
-    /// The newest manifest of which `pick` makes something.
+    /// The newest manifest that is not withdrawn and of which `pick` makes something.
     async fn newest<T>(
         &self,
         pick: impl Fn(Body) -> Option<T>,
     ) -> Result<Option<(u64, T)>, DepotError> {
+        let mut withdrawn = BTreeSet::new();
         for number in self.manifests().await?.into_iter().rev() {
             let (manifest, _) = self.manifest(number).await?;
-            if let Some(found) = pick(manifest.body) {
-                return Ok(Some((number, found)));
+            match manifest.body {
+                Body::Withdrawal(withdrawal) => withdrawn.extend(withdrawal.manifests),
+                _ if withdrawn.contains(&number) => {}
+                body => {
+                    if let Some(found) = pick(body) {
+                        return Ok(Some((number, found)));
+                    }
+                }
             }
         }
         Ok(None)
+    }
+
+    /// All that is recorded and not withdrawn, the newest first.
+    ///
+    /// # Errors
+    /// Where a manifest is damaged.
+    pub async fn standing(&self) -> Result<Vec<(u64, Body)>, DepotError> {
+        let (mut withdrawn, mut standing) = (BTreeSet::new(), Vec::new());
+        for number in self.manifests().await?.into_iter().rev() {
+            let (manifest, _) = self.manifest(number).await?;
+            if let Body::Withdrawal(withdrawal) = &manifest.body {
+                withdrawn.extend(withdrawal.manifests.iter().copied());
+            }
+            if !withdrawn.contains(&number) {
+                standing.push((number, manifest.body));
+            }
+        }
+        Ok(standing)
+    }
+
+    /// The lineages of all versions of a data set that there ever were, those withdrawn included, the newest first.
+    ///
+    /// # Errors
+    /// Where a manifest is damaged.
+    pub async fn lineages_of(&self, origin: Digest) -> Result<Vec<Digest>, DepotError> {
+        let mut lineages = Vec::new();
+        for number in self.manifests().await?.into_iter().rev() {
+            let (manifest, _) = self.manifest(number).await?;
+            if let Body::DataSet(data) = manifest.body
+                && data.origin() == origin
+                && !lineages.contains(&data.lineage)
+            {
+                lineages.push(data.lineage);
+            }
+        }
+        Ok(lineages)
     }
 
     /// The newest data set and the number of its manifest; with a lineage, the newest of that lineage.

@@ -19,7 +19,7 @@ mod place;
 pub use care::{Collected, Report};
 pub use error::DepotError;
 pub use manifest::{
-    Body, Checkpoint, CheckpointObject, Manifest, Model, ModelTable, Versioned, ViewOf,
+    Body, Checkpoint, CheckpointObject, Manifest, Model, ModelTable, Versioned, ViewOf, Withdrawal,
 };
 pub use objects::Listed;
 pub use place::Depot;

@@ -31,6 +31,20 @@ pub enum Body {
     Checkpoint(Checkpoint),
     /// A finished model.
     Model(Model),
+    /// Earlier manifests are withdrawn.
+    Withdrawal(Withdrawal),
+}
+
+/// The end of what some earlier manifests name, since it held users who are to be forgotten: it is not to be found any more, and
+/// what nothing else names is collected. The manifests themselves stay, for the chain; they hold no ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Withdrawal {
+    /// Their numbers, rising.
+    pub manifests: Vec<u64>,
+    /// The rows of all users who were forgotten, rising.
+    pub rows: Vec<u32>,
+    /// The manifests, of models, that are of these users and hold nothing at their rows.
+    pub cleared: Vec<u64>,
 }
 
 /// A view, and of what.
@@ -129,7 +143,7 @@ impl Body {
                 .collect()
         };
         match self {
-            Body::Term { .. } => Vec::new(),
+            Body::Term { .. } | Body::Withdrawal(_) => Vec::new(),
             Body::DataSet(data) => {
                 let dictionaries = [&data.user, &data.product]
                     .into_iter()

@@ -11,7 +11,7 @@ pub(crate) struct ManifestMessage {
     pub term: u64,
     #[prost(bytes = "vec", tag = "3")]
     pub predecessor: Vec<u8>,
-    #[prost(oneof = "BodyMessage", tags = "10, 11, 12, 13, 14, 15")]
+    #[prost(oneof = "BodyMessage", tags = "10, 11, 12, 13, 14, 15, 16")]
     pub body: Option<BodyMessage>,
 }
 
@@ -31,6 +31,18 @@ pub(crate) enum BodyMessage {
     /// as if it were all.
     #[prost(message, tag = "15")]
     UpdatedDataSet(DataSetMessage),
+    #[prost(message, tag = "16")]
+    Withdrawal(WithdrawalMessage),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct WithdrawalMessage {
+    #[prost(uint64, repeated, tag = "1")]
+    pub manifests: Vec<u64>,
+    #[prost(uint32, repeated, tag = "2")]
+    pub rows: Vec<u32>,
+    #[prost(uint64, repeated, tag = "3")]
+    pub cleared: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -164,6 +176,18 @@ pub(crate) struct DataSetMessage {
     pub inputs: Vec<Vec<u8>>,
     #[prost(message, repeated, tag = "16")]
     pub deltas: Vec<DeltaMessage>,
+    #[prost(message, optional, tag = "17")]
+    pub forgotten: Option<ForgottenMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ForgottenMessage {
+    #[prost(uint64, tag = "1")]
+    pub users: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    pub before: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub after: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]

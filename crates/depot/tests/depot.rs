@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use depot::{
     Body, Checkpoint, CheckpointObject, Depot, DepotError, Model, ModelTable, Versioned, ViewOf,
+    Withdrawal,
 };
 use futures::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,7 @@ use std::path::Path;
 use store::{Cache, IoMode, Sealed};
 use tensor::{
     Attribute, AttributeKind, Attributes, Axis, BlockId, ContextAxis, Cycle, DataSet, Delta,
-    DepotId, Digest, Duplicates, Grid, IdKind, Mode, ModeEdges, ObjectKey, PartitionRef,
+    DepotId, Digest, Duplicates, Forgotten, Grid, IdKind, Mode, ModeEdges, ObjectKey, PartitionRef,
     Partitions, SealedRef, SplitPart, TableId, TimeAxis, TimeBin, View, ViewSpec,
 };
 
@@ -132,6 +133,11 @@ fn data_set() -> DataSet {
             },
             Delta::default(),
         ],
+        forgotten: Some(Forgotten {
+            users: 5,
+            before: Digest([9; 32]),
+            after: Digest([3; 32]),
+        }),
     }
 }
 
@@ -218,6 +224,7 @@ fn bodies() -> Vec<Body> {
         first: None,
         inputs: Vec::new(),
         deltas: Vec::new(),
+        forgotten: None,
         ..data.clone()
     };
     let cycle = DataSet {
@@ -282,6 +289,12 @@ fn bodies() -> Vec<Body> {
             }],
             lineage: Digest([3; 32]),
             factors: Digest([5; 32]),
+        }),
+        // Last: it withdraws nothing that the others are read by.
+        Body::Withdrawal(Withdrawal {
+            manifests: vec![1000, 1 << 40],
+            rows: vec![0, 2, u32::MAX],
+            cleared: vec![8],
         }),
     ]
 }
@@ -540,6 +553,74 @@ async fn a_kill_between_object_and_manifest_changes_nothing_that_is_read() {
             again.has(two.reference()).await.unwrap() && !again.has(one.reference()).await.unwrap()
         );
         assert!(again.verify().await.unwrap().is_sound());
+    }
+}
+
+#[tokio::test]
+async fn what_is_withdrawn_is_not_found_not_needed_and_collected() {
+    for (depot, cache, _directory) in places("withdrawn") {
+        let [old, shared, new] = [1, 2, 3].map(|seed| seal(&cache, &bytes(seed, 900)));
+        for file in [&old, &shared, &new] {
+            depot.put(file).await.unwrap();
+        }
+        let (old, shared, new) = (old.reference(), shared.reference(), new.reference());
+        let model = |run: u8, block: SealedRef, both: SealedRef| {
+            let table = ModelTable {
+                name: "user".to_owned(),
+                mode: Mode::User,
+                rank: 1,
+                width: 1,
+                grid: Grid {
+                    stride_log2: 3,
+                    rows: vec![1, 1],
+                },
+                blocks: vec![block, both],
+            };
+            Body::Model(Model {
+                run: Digest([run; 32]),
+                kind: "als".to_owned(),
+                scorer: Versioned::default(),
+                settings: Versioned::default(),
+                tables: vec![table],
+                lineage: Digest([3; 32]),
+                factors: Digest([run; 32]),
+            })
+        };
+        let first = depot.commit(1, model(1, old, shared)).await.unwrap();
+        let open = depot.commit(1, checkpoint(7, 1, &[old])).await.unwrap();
+        let second = depot.commit(1, model(2, new, shared)).await.unwrap();
+        let withdrawal = Withdrawal {
+            manifests: vec![first, open],
+            rows: vec![0],
+            cleared: vec![second],
+        };
+        let body = Body::Withdrawal(withdrawal);
+        let last = depot.commit(1, body.clone()).await.unwrap();
+        let run = |run| Some(Digest([run; 32]));
+        assert!(depot.latest_model(run(1)).await.unwrap().is_none());
+        assert!(
+            depot
+                .latest_checkpoint(Digest([7; 32]))
+                .await
+                .unwrap()
+                .is_none()
+        );
+        let found = depot.latest_model(None).await.unwrap().unwrap();
+        assert_eq!(found.0, second);
+        let standing = depot.standing().await.unwrap();
+        let standing: Vec<u64> = standing.into_iter().map(|(number, _)| number).collect();
+        assert_eq!(standing, [last, second]);
+        // Until it is collected, it lingers, and that is told.
+        let report = depot.verify().await.unwrap();
+        assert_eq!(
+            (report.lingering.clone(), report.is_sound()),
+            (vec![old], false)
+        );
+        let collected = depot.collect(1, i64::MAX).await.unwrap();
+        assert_eq!((collected.objects, collected.bytes), (1, 900));
+        let report = depot.verify().await.unwrap();
+        assert!(report.is_sound() && report.sound == 2, "{report:?}");
+        assert!(!depot.has(old).await.unwrap());
     }
 }
 

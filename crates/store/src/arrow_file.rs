@@ -22,15 +22,18 @@ pub(crate) struct ArrowFile {
     pub(crate) schema: Schema,
     /// Length of each field, depth first.
     pub(crate) lengths: Vec<u64>,
+    /// Nulls among them.
+    pub(crate) nulls: Vec<u64>,
     /// Byte range of each buffer, in the order of the fields.
     pub(crate) buffers: Vec<Range<u64>>,
 }
 
-/// Writes the whole file. `lengths` has one entry a field, depth first; a buffer of `None` is an absent validity bitmap.
+/// Writes the whole file. `lengths` has one entry a field, depth first, with the nulls among them; a buffer of `None` is an
+/// absent validity bitmap.
 pub(crate) fn write(
     out: &mut SealWriter,
     schema: &Schema,
-    lengths: &[u64],
+    lengths: &[(u64, u64)],
     buffers: &[Option<&Spool>],
 ) -> Result<(), StoreError> {
     out.append(MAGIC)?;
@@ -90,13 +93,13 @@ fn schema_message(schema: &Schema) -> Vec<u8> {
     fbb.finished_data().to_vec()
 }
 
-fn batch_message(lengths: &[u64], places: &[(u64, u64)], body_bytes: u64) -> Vec<u8> {
+fn batch_message(lengths: &[(u64, u64)], places: &[(u64, u64)], body_bytes: u64) -> Vec<u8> {
     // Arrow's encoder hands out the builder that its generated code wants.
     let mut fbb = IpcSchemaEncoder::new().schema_to_fb(&Schema::empty());
     fbb.reset();
     let nodes: Vec<_> = lengths
         .iter()
-        .map(|&length| ipc::FieldNode::new(length as i64, 0))
+        .map(|&(length, nulls)| ipc::FieldNode::new(length as i64, nulls as i64))
         .collect();
     let buffers: Vec<_> = places
         .iter()
@@ -105,7 +108,7 @@ fn batch_message(lengths: &[u64], places: &[(u64, u64)], body_bytes: u64) -> Vec
     let nodes = fbb.create_vector(&nodes);
     let buffers = fbb.create_vector(&buffers);
     let mut batch = ipc::RecordBatchBuilder::new(&mut fbb);
-    batch.add_length(lengths[0] as i64);
+    batch.add_length(lengths[0].0 as i64);
     batch.add_nodes(nodes);
     batch.add_buffers(buffers);
     let batch = batch.finish().as_union_value();
@@ -198,12 +201,10 @@ pub(crate) fn read(file: &Sealed, what: &'static str) -> Result<ArrowFile, Store
     let (Some(nodes), Some(places)) = (batch.nodes(), batch.buffers()) else {
         return Err(wrong("its batch has no fields"));
     };
-    let mut lengths = Vec::with_capacity(nodes.len());
+    let (mut lengths, mut nulls) = (Vec::with_capacity(nodes.len()), Vec::new());
     for node in nodes {
-        if node.null_count() != 0 {
-            return Err(wrong("it has nulls"));
-        }
         lengths.push(unsigned(node.length())?);
+        nulls.push(unsigned(node.null_count())?);
     }
     let mut buffers = Vec::with_capacity(places.len());
     for place in places {
@@ -217,6 +218,7 @@ pub(crate) fn read(file: &Sealed, what: &'static str) -> Result<ArrowFile, Store
     Ok(ArrowFile {
         schema,
         lengths,
+        nulls,
         buffers,
     })
 }

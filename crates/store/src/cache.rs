@@ -165,6 +165,15 @@ impl Cache {
         self.0.forget(&mut self.0.state(), digest);
     }
 
+    /// Throws everything out, whoever still reads it: what was forgotten must not lie here either.
+    pub fn clear(&self) {
+        let mut state = self.0.state();
+        let all: Vec<Digest> = state.files.keys().copied().collect();
+        for digest in all {
+            self.0.forget(&mut state, digest);
+        }
+    }
+
     /// Begins a file that will be sealed.
     ///
     /// # Errors

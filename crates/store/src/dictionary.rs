@@ -1,6 +1,7 @@
-//! The sealed dictionary of a block: the original id of each local row, as an Arrow IPC file of one column, `id`.
+//! The sealed dictionary of a block: the original id of each local row, as an Arrow IPC file of one column, `id`. It is null
+//! where the id was erased: such a row keeps its place and is nobody's any more.
 
-use crate::arrow_file::{self, malformed};
+use crate::arrow_file::{self, ArrowFile, malformed};
 use crate::cache::Cache;
 use crate::error::StoreError;
 use crate::sealed::{Sealed, Section, TypedSection};
@@ -12,6 +13,8 @@ use tensor::IdKind;
 
 const WHAT: &str = "sealed dictionary";
 const FORMAT: &str = "strata-dictionary-1";
+/// Of one with erased ids.
+const FORMAT_ERASED: &str = "strata-dictionary-2";
 
 /// An original id, borrowed. Ids of one kind compare as typed values: integers by number, text and binary by bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,7 +55,7 @@ impl fmt::Display for IdRef<'_> {
     }
 }
 
-fn schema(kind: IdKind) -> Schema {
+fn schema(kind: IdKind, erased: bool) -> Schema {
     let data_type = match kind {
         IdKind::Int64 => DataType::Int64,
         IdKind::UInt64 => DataType::UInt64,
@@ -60,8 +63,9 @@ fn schema(kind: IdKind) -> Schema {
         IdKind::Utf8 => DataType::LargeUtf8,
         IdKind::Binary => DataType::LargeBinary,
     };
-    let metadata = HashMap::from([("format".to_owned(), FORMAT.to_owned())]);
-    Schema::new_with_metadata(vec![Field::new("id", data_type, false)], metadata)
+    let format = if erased { FORMAT_ERASED } else { FORMAT };
+    let metadata = HashMap::from([("format".to_owned(), format.to_owned())]);
+    Schema::new_with_metadata(vec![Field::new("id", data_type, erased)], metadata)
 }
 
 /// A dictionary in the making.
@@ -72,6 +76,8 @@ pub struct DictionaryWriter {
     offsets: Spool,
     data: Spool,
     rows: u64,
+    /// Rows without an id, rising.
+    erased: Vec<u64>,
 }
 
 impl DictionaryWriter {
@@ -88,6 +94,7 @@ impl DictionaryWriter {
             offsets,
             data: Spool::new(cache),
             rows: 0,
+            erased: Vec::new(),
         })
     }
 
@@ -111,6 +118,19 @@ impl DictionaryWriter {
         self.offsets.push(&self.data.len().to_le_bytes())
     }
 
+    /// Adds a row whose id was erased.
+    ///
+    /// # Errors
+    /// Where the disk is full.
+    pub fn push_erased(&mut self) -> Result<(), StoreError> {
+        self.erased.push(self.rows);
+        self.rows += 1;
+        match self.kind {
+            IdKind::Int64 | IdKind::UInt64 => self.data.push(&[0; 8]),
+            IdKind::Utf8 | IdKind::Binary => self.offsets.push(&self.data.len().to_le_bytes()),
+        }
+    }
+
     /// Rows so far.
     pub fn rows(&self) -> u64 {
         self.rows
@@ -122,12 +142,35 @@ impl DictionaryWriter {
     /// Where the disk is full.
     pub fn seal(self) -> Result<Sealed, StoreError> {
         let mut out = self.cache.writer()?;
+        let validity = self.validity()?;
         let buffers = match self.kind {
-            IdKind::Int64 | IdKind::UInt64 => vec![None, Some(&self.data)],
-            IdKind::Utf8 | IdKind::Binary => vec![None, Some(&self.offsets), Some(&self.data)],
+            IdKind::Int64 | IdKind::UInt64 => vec![validity.as_ref(), Some(&self.data)],
+            IdKind::Utf8 | IdKind::Binary => {
+                vec![validity.as_ref(), Some(&self.offsets), Some(&self.data)]
+            }
         };
-        arrow_file::write(&mut out, &schema(self.kind), &[self.rows], &buffers)?;
+        let schema = schema(self.kind, validity.is_some());
+        let length = (self.rows, self.erased.len() as u64);
+        arrow_file::write(&mut out, &schema, &[length], &buffers)?;
         out.seal()
+    }
+
+    /// The bitmap of rows that have an id, the first in the lowest bit; none where all have.
+    fn validity(&self) -> Result<Option<Spool>, StoreError> {
+        if self.erased.is_empty() {
+            return Ok(None);
+        }
+        let mut validity = Spool::new(&self.cache);
+        let mut erased = self.erased.iter().peekable();
+        for first in (0..self.rows).step_by(8) {
+            let last = self.rows.min(first + 8);
+            let mut byte = ((1_u32 << (last - first)) - 1) as u8;
+            while let Some(row) = erased.next_if(|&&row| row < last) {
+                byte &= !(1 << (row - first));
+            }
+            validity.push(&[byte])?;
+        }
+        Ok(Some(validity))
     }
 }
 
@@ -136,6 +179,9 @@ impl DictionaryWriter {
 pub struct Dictionary {
     file: Sealed,
     ids: Ids,
+    /// The bitmap of rows that have an id; none where all have.
+    validity: Option<Section>,
+    erased: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -154,12 +200,14 @@ impl Dictionary {
     pub fn open(file: Sealed) -> Result<Self, StoreError> {
         let wrong = |reason: &str| malformed(&file, WHAT, reason);
         let found = arrow_file::read(&file, WHAT)?;
-        let kind = [IdKind::Int64, IdKind::UInt64, IdKind::Utf8, IdKind::Binary]
+        let kinds = [IdKind::Int64, IdKind::UInt64, IdKind::Utf8, IdKind::Binary];
+        let mut kinds = kinds
             .into_iter()
-            .find(|&kind| schema(kind) == found.schema)
-            .ok_or_else(|| {
-                wrong("it is not one column of ids in a format that this version reads")
-            })?;
+            .flat_map(|kind| [(kind, false), (kind, true)]);
+        let known = kinds.find(|&(kind, erased)| schema(kind, erased) == found.schema);
+        let (kind, has_erased) = known.ok_or_else(|| {
+            wrong("it is not one column of ids in a format that this version reads")
+        })?;
         let buffers = if matches!(kind, IdKind::Int64 | IdKind::UInt64) {
             2
         } else {
@@ -174,6 +222,7 @@ impl Dictionary {
         } else {
             rows.checked_add(1)
         };
+        let (validity, erased) = validity(&file, &found, has_erased)?;
         let first = found.buffers[1].clone();
         if entries.and_then(|entries| entries.checked_mul(8)) != Some(first.end - first.start) {
             return Err(wrong("its ids do not fit its rows"));
@@ -206,7 +255,26 @@ impl Dictionary {
                 }
             }
         };
-        Ok(Dictionary { file, ids })
+        Ok(Dictionary {
+            file,
+            ids,
+            validity,
+            erased,
+        })
+    }
+
+    /// Rows whose ids were erased.
+    pub fn erased(&self) -> u64 {
+        self.erased
+    }
+
+    /// Whether the id of a row in use was erased.
+    pub fn is_erased(&self, local: u32) -> bool {
+        let byte = self
+            .validity
+            .as_ref()
+            .and_then(|bits| bits.get(local as usize / 8));
+        byte.is_some_and(|byte| byte >> (local % 8) & 1 == 0) && (local as usize) < self.rows()
     }
 
     /// The kind of its ids.
@@ -228,8 +296,11 @@ impl Dictionary {
         }
     }
 
-    /// The id of a local row; `None` beyond the last.
+    /// The id of a local row; `None` where it was erased, and beyond the last.
     pub fn get(&self, local: u32) -> Option<IdRef<'_>> {
+        if self.is_erased(local) {
+            return None;
+        }
         let row = local as usize;
         match &self.ids {
             Ids::Int64(ids) => ids.get(row).map(|&id| IdRef::Int64(id)),
@@ -241,9 +312,9 @@ impl Dictionary {
         }
     }
 
-    /// Every id in the order of local rows.
-    pub fn iter(&self) -> impl Iterator<Item = IdRef<'_>> {
-        (0..self.rows() as u32).filter_map(|local| self.get(local))
+    /// The id of every row in the order of local rows; `None` where it was erased.
+    pub fn iter(&self) -> impl Iterator<Item = Option<IdRef<'_>>> {
+        (0..self.rows() as u32).map(|local| self.get(local))
     }
 
     /// The sealed file.
@@ -253,14 +324,43 @@ impl Dictionary {
 
     /// The anonymous memory it takes: none when mapped.
     pub fn anonymous_bytes(&self) -> u64 {
-        match &self.ids {
-            Ids::Int64(ids) => ids.anonymous_bytes(),
-            Ids::UInt64(ids) => ids.anonymous_bytes(),
-            Ids::Utf8(offsets, data) | Ids::Binary(offsets, data) => {
-                offsets.anonymous_bytes() + data.anonymous_bytes()
+        let validity = self.validity.as_ref().map_or(0, Section::anonymous_bytes);
+        validity
+            + match &self.ids {
+                Ids::Int64(ids) => ids.anonymous_bytes(),
+                Ids::UInt64(ids) => ids.anonymous_bytes(),
+                Ids::Utf8(offsets, data) | Ids::Binary(offsets, data) => {
+                    offsets.anonymous_bytes() + data.anonymous_bytes()
+                }
             }
-        }
     }
+}
+
+/// The bitmap of a file that says that it has one, and how many rows it erases.
+fn validity(
+    file: &Sealed,
+    found: &ArrowFile,
+    has_erased: bool,
+) -> Result<(Option<Section>, u64), StoreError> {
+    let (rows, nulls, place) = (found.lengths[0], found.nulls[0], found.buffers[0].clone());
+    let amiss = || malformed(file, WHAT, "its erased ids are not those of its bitmap");
+    if !has_erased {
+        return if nulls == 0 {
+            Ok((None, 0))
+        } else {
+            Err(amiss())
+        };
+    }
+    if place.end - place.start != rows.div_ceil(8) {
+        return Err(amiss());
+    }
+    let bits = file.section(place)?;
+    let known: u64 = bits.iter().map(|byte| u64::from(byte.count_ones())).sum();
+    // Bits beyond the last row are 0, as we write them.
+    if rows.checked_sub(known) != Some(nulls) {
+        return Err(amiss());
+    }
+    Ok((Some(bits), nulls))
 }
 
 fn bytes_of<'a>(offsets: &[u64], data: &'a [u8], row: usize) -> Option<&'a [u8]> {

@@ -300,7 +300,8 @@ fn dictionaries_keep_every_kind_of_id() {
             let sealed = writer.seal().unwrap();
             let dictionary = Dictionary::open(sealed.clone()).unwrap();
             assert_eq!((dictionary.kind(), dictionary.rows()), (*kind, ids.len()));
-            assert!(dictionary.iter().eq(ids.iter().copied()));
+            assert!(dictionary.iter().eq(ids.iter().copied().map(Some)));
+            assert_eq!(dictionary.erased(), 0);
             assert_eq!(dictionary.get(ids.len() as u32), None);
             let bytes = sealed.section(0..sealed.len()).unwrap().to_vec();
             let mut reader =
@@ -310,6 +311,52 @@ fn dictionaries_keep_every_kind_of_id() {
                 Partition::open(sealed).is_err(),
                 "a dictionary is no partition"
             );
+        }
+    }
+}
+
+#[test]
+fn an_erased_id_keeps_its_place_and_leaves_no_bytes() {
+    let text: Vec<String> = (0..21).map(|row| format!("user-{row}")).collect();
+    let cases: [(IdKind, Vec<IdRef>); 2] = [
+        (
+            IdKind::Utf8,
+            text.iter().map(|id| IdRef::Utf8(id)).collect(),
+        ),
+        (IdKind::Int64, (7000..7021).map(IdRef::Int64).collect()),
+    ];
+    for mode in [IoMode::Mmap, IoMode::Pread] {
+        let (_directory, cache) = cache(mode);
+        for (kind, ids) in &cases {
+            for erased in [vec![0], vec![7, 8], vec![20], (0..21).collect()] {
+                let mut writer = DictionaryWriter::create(&cache, *kind).unwrap();
+                let kept = |row: usize| Some(ids[row]).filter(|_| !erased.contains(&row));
+                for row in 0..ids.len() {
+                    match kept(row) {
+                        Some(id) => writer.push(id).unwrap(),
+                        None => writer.push_erased().unwrap(),
+                    }
+                }
+                let sealed = writer.seal().unwrap();
+                let dictionary = Dictionary::open(sealed.clone()).unwrap();
+                assert_eq!(dictionary.rows(), ids.len());
+                assert_eq!(dictionary.erased(), erased.len() as u64);
+                assert!(dictionary.iter().eq((0..ids.len()).map(kept)));
+                assert!(!dictionary.is_erased(21) && dictionary.get(21).is_none());
+                let bytes = sealed.section(0..sealed.len()).unwrap().to_vec();
+                let gone = |row: &usize| {
+                    let id = match ids[*row] {
+                        IdRef::Int64(id) => id.to_le_bytes().to_vec(),
+                        _ => text[*row].clone().into_bytes(),
+                    };
+                    // `user-2` stands in `user-20`.
+                    !bytes.windows(id.len()).any(|window| window == id)
+                };
+                assert!(erased.iter().filter(|row| **row > 2).all(gone));
+                let reader = arrow::ipc::reader::FileReader::try_new(Cursor::new(bytes), None);
+                let batch = reader.unwrap().next().unwrap().unwrap();
+                assert_eq!(batch.column(0).null_count(), erased.len());
+            }
         }
     }
 }
@@ -349,6 +396,9 @@ proptest! {
             let mut writer = DictionaryWriter::create(&cache, IdKind::Utf8).unwrap();
             for id in ["ä", "bc", "d"] {
                 writer.push(IdRef::Utf8(id)).unwrap();
+            }
+            if cut.is_none() {
+                writer.push_erased().unwrap();
             }
             writer.seal().unwrap()
         };

@@ -1,45 +1,101 @@
 //! Compaction: the partitions of blocks that updates touched are sealed anew, each with its deltas merged in, and those that
 //! do not know of later rows. What a view reads stays the same to the bit, so the data set keeps its lineage.
+//!
+//! Forgetting is a compaction that leaves users out: their rows stay, and are empty.
 
 use crate::error::TablesError;
 use crate::ingest::{collected, refuse};
-use crate::op::{self, SealReport, ViewUnit};
+use crate::op::{self, Forgets, SealReport, ViewUnit};
 use crate::view::{step, units};
 use tensor::{
-    DataSet, Mode, PartitionRef, Partitions, Program, ProgramError, Reduced, SplitPart, StepId,
-    Turn, ViewSpec,
+    BlockId, DataSet, Mode, PartitionRef, Partitions, Program, ProgramError, Reduced, SplitPart,
+    StepId, Turn, ViewSpec,
 };
 
 /// The compaction of a data set, a step for each part that needs one.
 pub struct Compact {
     data: DataSet,
-    /// What is sealed anew of each part, and whether it is done.
-    parts: Vec<(SplitPart, Vec<ViewUnit>, bool)>,
+    /// The rows of users who are left out, rising.
+    without: Vec<u32>,
+    sealings: Vec<Sealing>,
+}
+
+/// What one step seals anew, and whether it is done.
+struct Sealing {
+    what: Sealed,
+    units: Vec<ViewUnit>,
+    done: bool,
+}
+
+/// What partitions are of.
+#[derive(Clone, Copy)]
+enum Sealed {
+    /// A part of the interactions.
+    Part(SplitPart),
+    /// Edges between users.
+    Edges {
+        /// Their transpose.
+        backward: bool,
+    },
 }
 
 impl Compact {
     /// Of a data set.
     pub fn new(data: DataSet) -> Self {
-        let of_part = |(part, _): &(SplitPart, Partitions)| {
-            let stale =
-                |unit: &ViewUnit| !matches!(&unit.sources[..], [only] if only.rows == unit.rows);
-            let units: Vec<ViewUnit> = units(&data, *part).into_iter().filter(stale).collect();
-            let done = units.is_empty();
-            (*part, units, done)
+        Self::without(data, Vec::new())
+    }
+
+    /// Of a data set without the interactions and edges of the users at these rows (rising).
+    pub fn without(data: DataSet, rows: Vec<u32>) -> Self {
+        let blocks: Vec<BlockId> = rows
+            .iter()
+            .map(|&row| data.user.grid.split(row).0)
+            .collect();
+        let touched = |unit: &ViewUnit| match unit.orientation {
+            Mode::User => blocks.binary_search(&BlockId(unit.block)).is_ok(),
+            _ => !blocks.is_empty(),
         };
-        let parts = data.parts.iter().map(of_part).collect();
-        Compact { data, parts }
+        let stale =
+            |unit: &ViewUnit| !matches!(&unit.sources[..], [only] if only.rows == unit.rows);
+        let of_part = |(part, _): &(SplitPart, Partitions)| {
+            let all = units(&data, *part).into_iter();
+            let units = all.filter(|unit| stale(unit) || touched(unit)).collect();
+            (Sealed::Part(*part), units)
+        };
+        let parts = data.parts.iter().map(of_part);
+        let edges = if blocks.is_empty() {
+            Vec::new()
+        } else {
+            edge_units(&data)
+        };
+        let sealing = |(what, units): (Sealed, Vec<ViewUnit>)| Sealing {
+            what,
+            done: units.is_empty(),
+            units,
+        };
+        let sealings = parts.chain(edges).map(sealing).collect();
+        Compact {
+            data,
+            without: rows,
+            sealings,
+        }
     }
 
     /// Partitions that are sealed anew.
     pub fn partitions(&self) -> usize {
-        self.parts.iter().map(|(_, units, _)| units.len()).sum()
+        self.sealings
+            .iter()
+            .map(|sealing| sealing.units.len())
+            .sum()
+    }
+
+    fn is_done(&self) -> bool {
+        self.sealings.iter().all(|sealing| sealing.done)
     }
 
     /// The data set without deltas, once the program is finished.
     pub fn into_data_set(self) -> Option<DataSet> {
-        let done = self.parts.iter().all(|(.., done)| *done);
-        done.then_some(DataSet {
+        self.is_done().then_some(DataSet {
             deltas: Vec::new(),
             ..self.data
         })
@@ -51,12 +107,30 @@ impl Compact {
             let report: SealReport = op::decode(&report)?;
             sealed.extend(report.partitions);
         }
-        let (_, units, done) = &mut self.parts[number];
+        let Sealing { what, units, done } = &mut self.sealings[number];
         if sealed.len() != units.len() {
             return Err(TablesError::Malformed("a partition is missing"));
         }
-        let (_, partitions) = &mut self.data.parts[number];
-        for (unit, sealed) in units.iter().zip(sealed) {
+        *done = true;
+        let sealed = units.iter().zip(sealed);
+        let part = match *what {
+            Sealed::Part(part) => part,
+            Sealed::Edges { backward } => {
+                let edges = self.data.edges.get_mut(&Mode::User);
+                let edges = edges.ok_or(TablesError::Malformed("there are no edges of users"))?;
+                let side = if backward {
+                    &mut edges.backward
+                } else {
+                    &mut edges.forward
+                };
+                sealed.for_each(|(unit, sealed)| side[unit.block as usize] = sealed);
+                return Ok(());
+            }
+        };
+        let mut parts = self.data.parts.iter_mut();
+        let found = parts.find(|(other, _)| *other == part);
+        let (_, partitions) = found.ok_or(TablesError::Malformed("there is no such part"))?;
+        for (unit, sealed) in sealed {
             let side = match unit.orientation {
                 Mode::User => &mut partitions.user_major,
                 _ => &mut partitions.product_major,
@@ -70,24 +144,51 @@ impl Compact {
                 "the orientations differ in interactions",
             ));
         }
-        *done = true;
         Ok(())
     }
+}
+
+/// All partitions of edges between users.
+fn edge_units(data: &DataSet) -> Vec<(Sealed, Vec<ViewUnit>)> {
+    let grid = &data.user.grid;
+    let units = |side: &[PartitionRef]| {
+        let unit = |(block, source): (BlockId, &PartitionRef)| ViewUnit {
+            orientation: Mode::User,
+            block: block.0,
+            first_row: grid.row_ids(block).start,
+            rows: grid.rows[block.0 as usize],
+            sources: vec![*source],
+        };
+        grid.block_ids().zip(side).map(unit).collect()
+    };
+    let edges = data.edges.get(&Mode::User);
+    let sides = edges.map(|edges| {
+        let side = |backward, side| (Sealed::Edges { backward }, units(side));
+        [side(false, &edges.forward), side(true, &edges.backward)]
+    });
+    sides.into_iter().flatten().collect()
 }
 
 impl Program for Compact {
     fn start(&mut self) -> Result<Turn, ProgramError> {
         let mut turn = Turn::default();
-        for (number, (part, units, done)) in self.parts.iter().enumerate() {
-            if !done {
-                let spec = ViewSpec::whole(*part);
-                // Values below 0 stay: a later update may bring what they are taken off.
-                let nets = false;
-                let id = StepId(number as u64);
-                let name = "compact".to_owned();
-                turn.steps
-                    .push(step(id, name, &self.data, &spec, nets, units));
+        for (number, sealing) in self.sealings.iter().enumerate() {
+            if sealing.done {
+                continue;
             }
+            let (spec, edges) = match sealing.what {
+                Sealed::Part(part) => (ViewSpec::whole(part), false),
+                Sealed::Edges { .. } => (ViewSpec::whole(SplitPart::Train), true),
+            };
+            let whom = Forgets {
+                users: self.without.clone(),
+                edges,
+            };
+            // Values below 0 stay: a later update may bring what they are taken off.
+            let left_out = (false, &whom);
+            let (id, name) = (StepId(number as u64), "compact".to_owned());
+            let step = step(id, name, &self.data, &spec, left_out, &sealing.units);
+            turn.steps.push(step);
         }
         turn.finished = turn.steps.is_empty();
         Ok(turn)
@@ -97,7 +198,7 @@ impl Program for Compact {
         let taken = collected(reduced).and_then(|reports| self.take(step.0 as usize, reports));
         taken.map_err(refuse)?;
         Ok(Turn {
-            finished: self.parts.iter().all(|(.., done)| *done),
+            finished: self.is_done(),
             ..Turn::default()
         })
     }
@@ -107,7 +208,7 @@ impl Program for Compact {
     }
 
     fn restore(&mut self, _state: Option<&[u8]>) -> Result<(), ProgramError> {
-        *self = Compact::new(self.data.clone());
+        *self = Compact::without(self.data.clone(), self.without.clone());
         Ok(())
     }
 }

@@ -478,7 +478,7 @@ mod tests {
             for (block, file) in grid.block_ids().zip(&built.files) {
                 let dictionary = Dictionary::open(file.clone()).unwrap();
                 for (row, id) in grid.row_ids(block).zip(dictionary.iter()) {
-                    let IdRef::Utf8(id) = id else {
+                    let Some(IdRef::Utf8(id)) = id else {
                         panic!("a text id")
                     };
                     assert_eq!(rows[id], row);

@@ -232,6 +232,9 @@ pub enum TablesError {
     /// A table of vectors is not what it should be.
     #[error("{0}")]
     BadVectors(String),
+    /// Ids that were named are not of the kind of the data set's.
+    #[error("{0}")]
+    BadIds(String),
     /// The op of a task cannot be opened.
     #[error(
         "this worker cannot open a task of tables, version {found}: use the same version everywhere"

@@ -340,7 +340,10 @@ impl Writing {
             return Err(TablesError::Malformed("a dictionary of other rows"));
         }
         let mut writer = DictionaryWriter::create(cache, kind)?;
-        known.iter().try_for_each(|id| writer.push(id))?;
+        known.iter().try_for_each(|id| match id {
+            Some(id) => writer.push(id),
+            None => writer.push_erased(),
+        })?;
         let ids = self.ids.as_mut().ok_or(AMISS)?;
         for local in before..self.report.rows[block as usize] {
             let row = (u64::from(block) << op.known.stride_log2) + u64::from(local);

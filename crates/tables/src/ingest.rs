@@ -535,6 +535,7 @@ impl Ingest {
             first: None,
             inputs: self.survey.digests.clone(),
             deltas: Vec::new(),
+            forgotten: None,
         });
         Ok(Turn {
             finished: true,

@@ -32,6 +32,7 @@ pub mod tiles;
 pub mod update;
 pub mod vectors;
 pub mod view;
+mod wanted;
 
 pub use attributes::{AttributeSpec, AttributeSurvey, IngestAttributes};
 pub use compact::Compact;
@@ -46,3 +47,4 @@ pub use survey::{Survey, survey, survey_selected};
 pub use update::Update;
 pub use vectors::{VectorSpec, VectorSurvey};
 pub use view::BuildViews;
+pub use wanted::Wanted;

@@ -408,6 +408,29 @@ pub struct ViewOp {
     pub duplicates: Duplicates,
     /// Whether interactions that come to 0 or less are left out.
     pub nets: bool,
+    /// Whose interactions are left out.
+    pub forgets: Forgets,
+}
+
+/// Users whose interactions, or edges, are left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgets {
+    /// Their rows, rising.
+    pub users: Vec<u32>,
+    /// Whether columns are users whatever rows are: edges between users.
+    pub edges: bool,
+}
+
+impl Forgets {
+    /// Whether a row and a column of partitions with rows of this mode are of one of them.
+    pub fn covers(&self, orientation: Mode, row: u32, column: u32) -> bool {
+        let covers = |user: u32| self.users.binary_search(&user).is_ok();
+        match orientation {
+            Mode::User if self.edges => covers(row) || covers(column),
+            Mode::User => covers(row),
+            _ => covers(column),
+        }
+    }
 }
 
 /// A partition to be derived.

@@ -4,7 +4,7 @@
 use crate::combine::{Built, Combined, PartitionBuild};
 use crate::error::TablesError;
 use crate::ingest::{UNITS_PER_TASK, collected, refuse};
-use crate::op::{self, Op, SealReport, ViewOp, ViewUnit};
+use crate::op::{self, Forgets, Op, SealReport, ViewOp, ViewUnit};
 use crate::split::{interaction_hash, is_in};
 use crate::staged::Staged;
 use crate::tiles;
@@ -45,6 +45,7 @@ pub fn derive(
     let reading = Reading {
         spec,
         duplicates,
+        forgets: &op.forgets,
         budget_bytes,
     };
     if reorders(spec, staged.has()) {
@@ -143,6 +144,7 @@ impl Pairs {
 pub(crate) struct Reading<'a> {
     pub(crate) spec: &'a ViewSpec,
     pub(crate) duplicates: Duplicates,
+    pub(crate) forgets: &'a Forgets,
     pub(crate) budget_bytes: u64,
 }
 
@@ -164,7 +166,8 @@ impl Reading<'_> {
             self.duplicates,
             self.budget_bytes,
             |row, column, small, value| {
-                if !keeps(spec, first, row, column, small) {
+                let forgotten = self.forgets.covers(first.0, first.1 + row, column);
+                if forgotten || !keeps(spec, first, row, column, small) {
                     return Ok(());
                 }
                 let fade = fades.get(small.time as usize).copied().unwrap_or(1.0);
@@ -247,17 +250,25 @@ impl BuildViews {
         let name = format!("view {}", number + 1);
         let units = units(&self.data, spec.part);
         let id = StepId(number as u64);
-        Ok(step(id, name, &self.data, spec, self.data.nets, &units))
+        let whom = Forgets::default();
+        Ok(step(
+            id,
+            name,
+            &self.data,
+            spec,
+            (self.data.nets, &whom),
+            &units,
+        ))
     }
 }
 
-/// The step that derives partitions, a few a task.
+/// The step that derives partitions, a few a task; with what is left out.
 pub(crate) fn step(
     id: StepId,
     name: String,
     data: &DataSet,
     spec: &ViewSpec,
-    nets: bool,
+    (nets, forgets): (bool, &Forgets),
     units: &[ViewUnit],
 ) -> Step {
     let task = |(index, units): (usize, &[ViewUnit])| {
@@ -266,6 +277,7 @@ pub(crate) fn step(
             units: units.to_vec(),
             duplicates: data.duplicates,
             nets,
+            forgets: forgets.clone(),
         });
         let sources = units.iter().flat_map(|unit| &unit.sources);
         Task {

@@ -230,6 +230,20 @@ pub struct DataSet {
     pub inputs: Vec<Digest>,
     /// What updates added to the `Train` part since its partitions were written, the oldest first.
     pub deltas: Vec<Delta>,
+    /// Users that were forgotten, where there are any.
+    pub forgotten: Option<Forgotten>,
+}
+
+/// Users that a data set forgot. Their rows keep their places in grids and tables, so that no row of another user moves; they
+/// have no id, no interaction and no edge, and nothing is known of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// Rows without an id, of all times that users were forgotten.
+    pub users: u64,
+    /// The lineage that the last of them found.
+    pub before: Digest,
+    /// The lineage that it made.
+    pub after: Digest,
 }
 
 impl DataSet {
@@ -290,6 +304,12 @@ impl DataSet {
         let parts = self.parts.iter();
         let parts = parts.flat_map(|(_, part)| part.user_major.iter().chain(&part.product_major));
         parts.chain(self.deltas.iter().flat_map(Delta::partitions))
+    }
+
+    /// Users that have an id: forgotten ones are not counted.
+    pub fn users(&self) -> u64 {
+        let forgotten = self.forgotten.map_or(0, |forgotten| forgotten.users);
+        self.user.grid.rows_total() - forgotten
     }
 
     /// The lineage of the first ingest.

@@ -26,8 +26,8 @@ pub mod time;
 pub use attributes::{Attribute, AttributeKind, Attributes};
 pub use csr::{CsrError, CsrRef};
 pub use dataset::{
-    Axis, CONTEXTS_MAX, ContextAxis, DataSet, Delta, Duplicates, IdKind, PartitionRef, Partitions,
-    SealedRef, SplitPart, TimeAxis, View, ViewSpec,
+    Axis, CONTEXTS_MAX, ContextAxis, DataSet, Delta, Duplicates, Forgotten, IdKind, PartitionRef,
+    Partitions, SealedRef, SplitPart, TimeAxis, View, ViewSpec,
 };
 pub use decay::Decay;
 pub use digest::Digest;

@@ -37,6 +37,15 @@ pub enum Command {
         /// The job file.
         job: PathBuf,
     },
+    /// Users out of a data set and its models.
+    Forget {
+        /// The job file.
+        job: PathBuf,
+        /// Files of ids.
+        users: Vec<PathBuf>,
+        /// Ids.
+        ids: Vec<String>,
+    },
     /// A model from a data set.
     Train {
         /// The job file.
@@ -122,6 +131,7 @@ impl Command {
             Command::Plan { .. } => "plan",
             Command::Ingest { .. } => "ingest",
             Command::Update { .. } => "update",
+            Command::Forget { .. } => "forget",
             Command::Train { .. } => "train",
             Command::Tune { .. } => "tune",
             Command::Advise { .. } => "advise",
@@ -146,6 +156,7 @@ impl Command {
             | Command::Plan { job }
             | Command::Ingest { job }
             | Command::Update { job }
+            | Command::Forget { job, .. }
             | Command::Train { job }
             | Command::Tune { job }
             | Command::Advise { job }
@@ -231,6 +242,11 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, Failure> {
         "plan" => Command::Plan { job: job() },
         "ingest" => Command::Ingest { job: job() },
         "update" => Command::Update { job: job() },
+        "forget" => Command::Forget {
+            job: job(),
+            users: all::<PathBuf>(of_verb, "users"),
+            ids: all::<String>(of_verb, "user"),
+        },
         "train" => Command::Train { job: job() },
         "tune" => Command::Tune { job: job() },
         "advise" => Command::Advise { job: job() },
@@ -292,6 +308,36 @@ fn flags(
         }
     }
     Ok(flags)
+}
+
+/// Every value of a flag that can be repeated.
+fn all<T: Clone + Send + Sync + 'static>(of_verb: &ArgMatches, flag: &str) -> Vec<T> {
+    let given = of_verb.get_many::<T>(flag);
+    given.into_iter().flatten().cloned().collect()
+}
+
+/// Whom to forget. No setting: a job file is no place for the ids of people who want to be forgotten.
+fn forgetting(verb: clap::Command) -> clap::Command {
+    let heading = "Whom to forget";
+    verb.arg(
+        Arg::new("users")
+            .long("users")
+            .action(ArgAction::Append)
+            .value_name("FILE")
+            .value_parser(clap::value_parser!(PathBuf))
+            .required_unless_present("user")
+            .help_heading(heading)
+            .help("A file of ids: text with one a line, or Parquet; repeatable"),
+    )
+    .arg(
+        Arg::new("user")
+            .long("user")
+            .action(ArgAction::Append)
+            .value_name("ID")
+            .allow_hyphen_values(true)
+            .help_heading(heading)
+            .help("An original id, as in --user 1029; bytes in hexadecimals; repeatable"),
+    )
 }
 
 /// clap's message without its word "error", its usage and its hint about help: one sentence, tips in brackets.
@@ -374,6 +420,7 @@ pub fn grammar() -> clap::Command {
         .subcommand(verb("plan").arg(job()))
         .subcommand(verb("ingest").arg(job()))
         .subcommand(verb("update").arg(job()))
+        .subcommand(forgetting(verb("forget").arg(job())))
         .subcommand(verb("train").arg(job()))
         .subcommand(verb("tune").arg(job()))
         .subcommand(verb("advise").arg(job()))

@@ -54,6 +54,14 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
              Examples:\n  coordinator update job.toml\n  coordinator update job.toml --set update.files=new/2026-11-26.parquet\n  \
              coordinator update job.toml --set update.deltas_max=0",
         ),
+        "forget" => (
+            "Remove users from the data set at `output.data` and from its models at `output.model`",
+            "Their ids, interactions, attributes, edges and rows of factors go, and so do all older versions of the data set and of its \
+             models, and all checkpoints. Rows of other users keep their places and their recommendations. `verify` proves it; what \
+             cannot be reached (the Parquet files that were read, lists that were written) is named. After a kill, the same command \
+             does the rest.\n\n\
+             Examples:\n  coordinator forget job.toml --users erased.txt\n  coordinator forget job.toml --user 1029 --user 2310",
+        ),
         "train" => (
             "Train the model at `output.model` on a sealed data set; resumable",
             "Examples:\n  coordinator train job.toml\n  coordinator train job.toml --set model.rank=128 --set output.model=model-128",

@@ -165,6 +165,7 @@ fn needs(command: &Command) -> Needs {
             data: true,
             ..none
         },
+        Command::Forget { .. } => Needs { data: true, ..none },
         Command::Train { .. } => Needs {
             data: true,
             model: true,

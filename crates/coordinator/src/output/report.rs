@@ -35,6 +35,8 @@ pub enum VerbOutput {
     Ingest(IngestReport),
     /// `update`.
     Update(Box<UpdateReport>),
+    /// `forget`.
+    Forget(Box<ForgetReport>),
     /// `train`.
     Train(TrainReport),
     /// `evaluate`.
@@ -130,6 +132,38 @@ pub struct UpdateReport {
     /// What training on brought, with `update.epochs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train: Option<TrainReport>,
+    /// The data set as it is now; its fields stand at the top.
+    #[serde(flatten)]
+    pub data: IngestReport,
+}
+
+/// Users who were forgotten.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ForgetReport {
+    /// Different ids that were named.
+    pub asked: u64,
+    /// Those that the data set had, and has no more.
+    pub forgotten: u64,
+    /// Those that it did not have.
+    pub unknown: u64,
+    /// The first of these.
+    pub unknown_ids: Vec<String>,
+    /// Users who were forgotten so far, then and now.
+    pub users_forgotten: u64,
+    /// Partitions that were sealed anew.
+    pub partitions: u64,
+    /// Models whose rows of these users are zero now.
+    pub models: u64,
+    /// Older models that went.
+    pub models_dropped: u64,
+    /// Older versions of the data set that went.
+    pub versions: u64,
+    /// Objects that were removed.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What may hold these users still and is beyond the engine.
+    pub out_of_reach: Vec<String>,
     /// The data set as it is now; its fields stand at the top.
     #[serde(flatten)]
     pub data: IngestReport,
@@ -461,6 +495,12 @@ pub struct VerifyReport {
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Users who were forgotten here, where there are any: nothing at this place holds anything of theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users_forgotten: Option<u64>,
+    /// The objects that were read for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objects_without_them: Option<u64>,
 }
 
 /// What was generated.

@@ -1,8 +1,8 @@
 //! Results for people.
 
 use crate::output::report::{
-    EdgesReport, ExportReport, IngestReport, PageReport, RecommendReport, RunReport, SimilarReport,
-    TrainReport, TuneReport, UpdateReport, VerbOutput,
+    EdgesReport, ExportReport, ForgetReport, IngestReport, PageReport, RecommendReport, RunReport,
+    SimilarReport, TrainReport, TuneReport, UpdateReport, VerbOutput, VerifyReport,
 };
 use crate::output::{advice, influencers, segments, sparkline};
 use comfy_table::{CellAlignment, Table, presets};
@@ -17,6 +17,7 @@ pub fn show(output: &VerbOutput) -> String {
     match output {
         VerbOutput::Ingest(ingest) => self::ingest(ingest),
         VerbOutput::Update(update) => self::update(update),
+        VerbOutput::Forget(forget) => self::forget(forget),
         VerbOutput::Train(train) => self::train(train),
         VerbOutput::Evaluate(evaluation) => self::evaluation(evaluation),
         VerbOutput::Recommend(recommend) => self::recommend(recommend),
@@ -28,12 +29,7 @@ pub fn show(output: &VerbOutput) -> String {
         VerbOutput::Run(run) => self::run(run),
         VerbOutput::Tune(tune) => self::tune(tune),
         VerbOutput::Advise(found) => advice::shown(found),
-        VerbOutput::Verify(verify) => format!(
-            "all whole: {} manifests, {} objects, {}",
-            HumanCount(verify.manifests),
-            HumanCount(verify.objects),
-            ByteSize(verify.bytes)
-        ),
+        VerbOutput::Verify(verify) => self::verify(verify),
         VerbOutput::Generate(made) => {
             let there = if made.reused { " (there already)" } else { "" };
             format!(
@@ -130,6 +126,53 @@ fn update(update: &UpdateReport) -> String {
     lines.push(ingest(&update.data));
     lines.extend(update.train.as_ref().map(train));
     lines.join("\n")
+}
+
+fn forget(forget: &ForgetReport) -> String {
+    let mut lines = vec![format!(
+        "forgot {} of {} users ({} in all): {} partitions sealed anew, {} models cleared",
+        HumanCount(forget.forgotten),
+        HumanCount(forget.asked),
+        HumanCount(forget.users_forgotten),
+        HumanCount(forget.partitions),
+        HumanCount(forget.models)
+    )];
+    lines.push(format!(
+        "removed {} older versions of the data set and {} older models: {} objects, {}",
+        HumanCount(forget.versions),
+        HumanCount(forget.models_dropped),
+        HumanCount(forget.objects),
+        ByteSize(forget.bytes)
+    ));
+    if forget.unknown > 0 {
+        let named = forget.unknown_ids.join(", ");
+        let more = match forget.unknown - forget.unknown_ids.len() as u64 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        lines.push(format!("not in the data set: {named}{more}"));
+    }
+    lines.push(ingest(&forget.data));
+    let places = forget.out_of_reach.iter();
+    lines.extend(places.map(|place| format!("out of reach: {place}")));
+    lines.join("\n")
+}
+
+fn verify(verify: &VerifyReport) -> String {
+    let whole = format!(
+        "all whole: {} manifests, {} objects, {}",
+        HumanCount(verify.manifests),
+        HumanCount(verify.objects),
+        ByteSize(verify.bytes)
+    );
+    match (verify.users_forgotten, verify.objects_without_them) {
+        (Some(users), Some(objects)) => format!(
+            "{whole}\n{} users forgotten: nothing of theirs in the {} objects that have rows of users",
+            HumanCount(users),
+            HumanCount(objects)
+        ),
+        _ => whole,
+    }
 }
 
 /// What people are told of the edges of a mode.

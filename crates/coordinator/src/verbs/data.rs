@@ -363,7 +363,7 @@ fn leave_out(
 pub(super) fn report(data: &DataSet, reused: bool, skipped_files: u64) -> IngestReport {
     IngestReport {
         interactions: data.interactions(),
-        users: data.user.grid.rows_total(),
+        users: data.users(),
         products: data.product.grid.rows_total(),
         time_bins: data.time.as_ref().map(|time| time.bins),
         contexts: data.context.as_ref().map(|axis| axis.rows()),

@@ -2,6 +2,7 @@
 
 use super::edges;
 use super::engine::{failed, open_depot};
+use super::forget::{Proof, prove};
 use crate::failure::Failure;
 use crate::job::settings::Location;
 use crate::output::report::VerifyReport;
@@ -11,6 +12,7 @@ use crate::progress::Unit;
 use depot::{Body, Depot, Model};
 use plan::Refusal;
 use serde_json::{Map, Value, json};
+use store::{Cache, IoMode};
 use tensor::{Attribute, AttributeKind, ByteSize, ContextAxis, DataSet};
 
 /// Opens a place that must be there already: looking makes nothing.
@@ -47,8 +49,8 @@ pub async fn look(at: &Location) -> Result<(Map<String, Value>, Vec<String>), Fa
         describe_model(number, &model, &mut fields, &mut lines);
     }
     let (mut views, mut checkpoints) = (0, 0);
-    for number in depot.manifests().await.map_err(failed)? {
-        match depot.manifest(number).await.map_err(failed)?.0.body {
+    for (_, body) in depot.standing().await.map_err(failed)? {
+        match body {
             Body::View(_) => views += 1,
             Body::Checkpoint(_) => checkpoints += 1,
             _ => {}
@@ -75,7 +77,7 @@ fn describe_data(
     let interactions = data.interactions();
     let partitions = data.partitions();
     let bytes: u64 = partitions.map(|partition| partition.object.bytes).sum();
-    let (users, products) = (data.user.grid.rows_total(), data.product.grid.rows_total());
+    let (users, products) = (data.users(), data.product.grid.rows_total());
     lines.push(format!(
         "data set (manifest {number}), lineage {}",
         data.lineage
@@ -91,6 +93,9 @@ fn describe_data(
             "updated since its first ingest; {} updates stand beside its partitions",
             data.deltas.len()
         ));
+    }
+    if let Some(forgotten) = data.forgotten {
+        lines.push(format!("{} users were forgotten", forgotten.users));
     }
     if let Some(time) = &data.time {
         let partial = if time.last_is_partial {
@@ -136,6 +141,7 @@ fn describe_data(
             "lineage": data.lineage.to_string(),
             "interactions": interactions,
             "users": users,
+            "users_forgotten": data.forgotten.map_or(0, |forgotten| forgotten.users),
             "products": products,
             "time_bins": data.time.as_ref().map(|time| time.bins),
             "contexts": data.context.as_ref().map(|axis| axis.rows()),
@@ -224,10 +230,13 @@ pub async fn verify(at: &Location, console: &Console) -> Result<VerbOutput, Fail
         ));
     }
     if report.is_sound() {
+        let proof = proof_of(&depot).await?;
         let whole = VerifyReport {
             manifests: report.manifests,
             objects: report.sound,
             bytes: report.sound_bytes,
+            users_forgotten: proof.map(|proof| proof.users),
+            objects_without_them: proof.map(|proof| proof.objects),
         };
         return Ok(VerbOutput::Verify(whole));
     }
@@ -250,6 +259,10 @@ pub async fn verify(at: &Location, console: &Console) -> Result<VerbOutput, Fail
             .iter()
             .map(|(number, why)| format!("manifest {number} is damaged: {why}")),
     );
+    faults.extend(report.lingering.iter().map(|object| {
+        let digest = object.digest;
+        format!("object {digest} is of users who were forgotten, and still there: run `coordinator forget` with the job and them again")
+    }));
     let more = if faults.len() > 3 {
         format!(" and {} more", faults.len() - 3)
     } else {
@@ -261,4 +274,14 @@ pub async fn verify(at: &Location, console: &Console) -> Result<VerbOutput, Fail
         faults.join("; ")
     );
     Err(Failure::new(Refusal::BadData, sentence))
+}
+
+/// Whether nothing that stands at a place is of users who were forgotten there.
+async fn proof_of(depot: &Depot) -> Result<Option<Proof>, Failure> {
+    let scratch = tempfile::Builder::new().prefix("strata-").tempdir();
+    let scratch =
+        scratch.map_err(|error| Failure::io("a temporary directory cannot be made", &error))?;
+    let cache = Cache::open_unsynced(scratch.path(), u64::MAX, IoMode::Pread);
+    let cache = cache.map_err(|error| Failure::new(Refusal::Io, error.to_string()))?;
+    prove(depot, &cache).await
 }

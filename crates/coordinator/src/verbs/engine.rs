@@ -190,6 +190,12 @@ impl<'a> Engine<'a> {
         Ok(opened)
     }
 
+    /// Empties the caches of this process: its workers' too.
+    pub fn clear_caches(&self) {
+        let caches = self.caches.iter().chain([&self.cache]);
+        caches.for_each(|cache| cache.clear());
+    }
+
     /// After a failure: removes the depots that this verb made and into which it committed nothing.
     pub async fn withdraw(&self) {
         let made = std::mem::take(&mut *self.fresh.lock().unwrap_or_else(PoisonError::into_inner));

@@ -60,7 +60,7 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
     };
     let mut notes = Vec::new();
     if let Some(data) = known {
-        job.users = data.user.grid.rows_total();
+        job.users = data.users();
         job.products = data.product.grid.rows_total();
         job.interactions = data.interactions();
         let Small { time, context } = data.small().map(u64::from);

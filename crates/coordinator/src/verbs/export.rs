@@ -84,10 +84,15 @@ async fn write(
     let names = names(engine, data, table.mode).await?;
     let factors = model.record.algorithm.factor_columns(table.rank);
     let (rank, width) = (table.rank as usize, table.width as usize);
+    let all = table
+        .grid
+        .block_ids()
+        .flat_map(|block| table.grid.row_ids(block));
+    let rows = all.filter(|row| names.has(*row)).count() as u64;
     let note = |key: &str, value: String| (format!("strata.{key}"), value);
     let shape = Shape {
         id: names.column(),
-        rows: table.grid.rows_total(),
+        rows,
         columns: table.rank,
         metadata: vec![
             note("model", model.manifest.factors.to_string()),
@@ -116,14 +121,20 @@ async fn write(
             .zip(rows.clone().step_by(BATCH_ROWS))
         {
             let last = rows.end.min(first + BATCH_ROWS as u32);
-            let kept = share.chunks_exact(width).flat_map(|row| &row[..rank]);
-            let ids = names.array(first..last).map_err(io)?;
-            writer.write(ids, kept.copied().collect()).map_err(io)?;
+            // Users who were forgotten have a row, and no name.
+            let named = |row: &u32| names.has(*row);
+            let kept = (first..last).zip(share.chunks_exact(width));
+            let kept = kept.filter(|(row, _)| named(row));
+            let kept = kept
+                .flat_map(|(_, row)| row[..rank].iter().copied())
+                .collect();
+            let ids = names.array((first..last).filter(named)).map_err(io)?;
+            writer.write(ids, kept).map_err(io)?;
         }
     }
     Ok(ExportedReport {
         files: writer.finish().map_err(io)?,
-        rows: table.grid.rows_total(),
+        rows,
         columns: table.rank,
         factors,
     })

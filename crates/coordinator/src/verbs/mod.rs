@@ -11,6 +11,7 @@ mod edges;
 mod engine;
 mod estimate;
 mod export;
+mod forget;
 mod fresh;
 mod generate;
 mod graph;
@@ -155,6 +156,11 @@ async fn with_engine(
         Command::Update { .. } => {
             let updated = Box::pin(update::update(engine)).await?;
             Ok(VerbOutput::Update(Box::new(updated)))
+        }
+        Command::Forget { users, ids, .. } => {
+            let whom = forget::Whom { files: users, ids };
+            let forgotten = Box::pin(forget::forget(engine, whom)).await?;
+            Ok(VerbOutput::Forget(Box::new(forgotten)))
         }
         Command::Train { .. } => {
             let data = data::stored(engine).await?;

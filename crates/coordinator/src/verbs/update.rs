@@ -72,8 +72,8 @@ async fn earlier(engine: &Engine<'_>, data: &DataSet) -> Result<StoredModel, Fai
     let earlier = StoredModel::of(manifest)?;
     let depot = engine.depot(DepotId::DATA)?;
     let lineage = earlier.manifest.lineage;
-    let known = depot.latest_data_set(Some(lineage)).await.map_err(failed)?;
-    if known.is_none_or(|(_, known)| known.origin() != data.origin()) {
+    let known = depot.lineages_of(data.origin()).await.map_err(failed)?;
+    if !known.contains(&lineage) {
         let sentence = "the model was trained on another data set than that of `output.data`: run `coordinator train`";
         return Err(Failure::new(Refusal::Config, sentence));
     }

@@ -121,14 +121,15 @@ pub(crate) fn dictionary(fetched: Option<Fetched>) -> Result<Dictionary, Failure
     }
 }
 
-/// The hash of an original id.
-pub(crate) fn hash_of(id: IdRef<'_>) -> u64 {
+/// The hash of an original id; 0 where it was erased: such a row is in no list.
+pub(crate) fn hash_of(id: Option<IdRef<'_>>) -> u64 {
     use model::evaluate::id_hash;
     match id {
-        IdRef::Int64(id) => id_hash(&id.to_le_bytes()),
-        IdRef::UInt64(id) => id_hash(&id.to_le_bytes()),
-        IdRef::Utf8(id) => id_hash(id.as_bytes()),
-        IdRef::Binary(id) => id_hash(id),
+        Some(IdRef::Int64(id)) => id_hash(&id.to_le_bytes()),
+        Some(IdRef::UInt64(id)) => id_hash(&id.to_le_bytes()),
+        Some(IdRef::Utf8(id)) => id_hash(id.as_bytes()),
+        Some(IdRef::Binary(id)) => id_hash(id),
+        None => 0,
     }
 }
 

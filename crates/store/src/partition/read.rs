@@ -142,6 +142,9 @@ impl Partition {
         if found.lengths.len() != fields || found.buffers.len() != 3 + 2 * (fields - 2) {
             return Err(wrong("its batch does not have the fields of its schema"));
         }
+        if found.nulls.iter().any(|&nulls| nulls != 0) {
+            return Err(wrong("it has nulls"));
+        }
         let (rows, interactions) = (found.lengths[0], found.lengths[1]);
         let pointers = found.buffers[1].clone();
         let expected = rows.checked_add(1).and_then(|count| count.checked_mul(8));

@@ -161,6 +161,7 @@ impl PartitionWriter {
             buffers.extend([None, Some(spool)]);
         }
         let mut out = self.cache.writer()?;
+        let lengths: Vec<(u64, u64)> = lengths.into_iter().map(|length| (length, 0)).collect();
         arrow_file::write(&mut out, &schema, &lengths, &buffers)?;
         let sealed = out.seal()?;
         let reference = PartitionRef {

@@ -64,7 +64,14 @@ impl Ids {
         }
     }
 
-    /// The original id of a row; `None` where no row is in use.
+    /// Whether the id of a row in use was erased.
+    pub fn is_erased(&self, row: u32) -> bool {
+        let (block, local) = self.grid.split(row);
+        let block = self.blocks.get(block.0 as usize);
+        block.is_some_and(|block| block.is_erased(local))
+    }
+
+    /// The original id of a row; `None` where no row is in use, or its id was erased.
     pub fn get(&self, row: u32) -> Option<IdRef<'_>> {
         let (block, local) = self.grid.split(row);
         self.blocks.get(block.0 as usize)?.get(local)

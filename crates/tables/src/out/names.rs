@@ -4,7 +4,6 @@ use crate::out::OutError;
 use crate::out::ids::Ids;
 use arrow::array::{ArrayRef, TimestampSecondArray, UInt32Array};
 use arrow::datatypes::{DataType, TimeUnit};
-use std::ops::Range;
 use std::sync::Arc;
 use tensor::{TimeAxis, TimeBin};
 
@@ -41,11 +40,19 @@ impl Names {
         }
     }
 
+    /// Whether a row has one: the ids of users who were forgotten are erased.
+    pub fn has(&self, row: u32) -> bool {
+        match self {
+            Names::Ids(ids) => !ids.is_erased(row),
+            Names::Bins(_) | Names::Numbers(_) => true,
+        }
+    }
+
     /// The column of these rows.
     ///
     /// # Errors
     /// [`OutError::Row`] where a row is not in use.
-    pub fn array(&self, rows: Range<u32>) -> Result<ArrayRef, OutError> {
+    pub fn array(&self, rows: impl Iterator<Item = u32>) -> Result<ArrayRef, OutError> {
         Ok(match self {
             Names::Ids(ids) => ids.array(rows)?,
             Names::Bins(time) => {

@@ -1,0 +1,71 @@
+//! What no engine can make forget: files that were read or written for other programs, and the caches of daemons.
+
+use crate::failure::Failure;
+use crate::job::files;
+use crate::job::settings::{Location, Split, Workers};
+use crate::verbs::engine::{Engine, failed};
+use depot::Body;
+use std::path::Path;
+use tensor::{DataSet, DepotId};
+
+/// Places that the job names and that may hold the users still, each with what to do about it.
+pub(super) async fn beyond(engine: &Engine<'_>, data: &DataSet) -> Result<Vec<String>, Failure> {
+    let mut places = Vec::new();
+    let settings = engine.settings;
+    let mut inputs: Vec<(&str, &[Location])> = vec![
+        ("input.files", &settings.input.files),
+        ("update.files", &settings.update.files),
+    ];
+    if let Split::Given { validation, test } = &settings.split {
+        inputs.push(("split.validation_files", validation));
+        inputs.push(("split.test_files", test));
+    }
+    for (key, locations) in inputs {
+        // What is gone already needs no mention.
+        let found = files::expand(key, locations).unwrap_or_default();
+        for location in found {
+            places.push(format!(
+                "{location} (`{key}`): a new ingest would bring the users back"
+            ));
+        }
+    }
+    let output = &settings.output;
+    let written: [(&str, Option<&Path>); 3] = [
+        ("output.recommend.file", output.recommend.file.as_deref()),
+        ("output.similar.file", output.similar.file.as_deref()),
+        ("output.export.folder", output.export.folder.as_deref()),
+    ];
+    for (key, path) in written {
+        if let Some(path) = path.filter(|path| path.exists()) {
+            places.push(format!("{} (`{key}`): write it anew", path.display()));
+        }
+    }
+    match &settings.run.workers {
+        Workers::Embedded(_) => {}
+        Workers::Addresses(addresses) => {
+            let addresses = addresses.join(", ");
+            places.push(format!("the caches (--data) of the workers {addresses}: stop them, empty their folders, start them"));
+        }
+        Workers::Dns { service, .. } => {
+            places.push(format!(
+                "the caches (--data) of the workers of {service}: start them with empty folders"
+            ));
+        }
+    }
+    places.extend(others(engine, data).await?);
+    Ok(places)
+}
+
+/// Other data sets at the same place that count the same users.
+async fn others(engine: &Engine<'_>, data: &DataSet) -> Result<Option<String>, Failure> {
+    let depot = engine.depot(DepotId::DATA)?;
+    let standing = depot.standing().await.map_err(failed)?;
+    let other = |body: &Body| matches!(body, Body::DataSet(other) if other.origin() != data.origin() && other.user.column == data.user.column);
+    let count = standing.iter().filter(|(_, body)| other(body)).count();
+    Ok((count > 0).then(|| {
+        format!(
+            "{count} versions of other data sets at {}: forget the users with their jobs, too",
+            depot.url()
+        )
+    }))
+}
