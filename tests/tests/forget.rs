@@ -275,7 +275,10 @@ fn no_byte_of_a_forgotten_user_stays_and_nobody_else_moves() {
         shop.path("alike.parquet").display()
     ));
     let lists = json_of(&mut similar)["lists"].as_u64().unwrap();
-    assert!((left - 9..=left).contains(&lists), "who has nothing in training has no list: {lists}");
+    assert!(
+        (left - 9..=left).contains(&lists),
+        "who has nothing in training has no list: {lists}"
+    );
     let (code, sentence) = refusal(&mut shop.forget("a", &gone()));
     assert_eq!(code, 65);
     assert!(sentence.starts_with("none of the users is in the data set, which never had them or has forgotten them: Kundin-0003"));

@@ -146,9 +146,15 @@ impl Wanted {
         };
         match self.kind {
             IdKind::Int64 | IdKind::UInt64 => integers(ids, self.kind, |id| {
-                id.into_iter().for_each(|id| add(&id.to_be_bytes()));
+                if let Some(id) = id {
+                    add(&id.to_be_bytes());
+                }
             }),
-            IdKind::Utf8 | IdKind::Binary => texts(ids, |id| id.into_iter().for_each(&mut add)),
+            IdKind::Utf8 | IdKind::Binary => texts(ids, |id| {
+                if let Some(id) = id {
+                    add(id);
+                }
+            }),
         }
     }
 

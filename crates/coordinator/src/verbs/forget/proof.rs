@@ -133,11 +133,11 @@ impl Reader<'_> {
                 match view.view.spec.tiles {
                     None => {
                         self.partitions(&whom, &view.view.partitions, objects)
-                            .await?
+                            .await?;
                     }
                     Some(side) => {
                         self.tiles(&whom, &view.view.partitions, side, objects)
-                            .await?
+                            .await?;
                     }
                 }
             }
