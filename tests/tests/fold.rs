@@ -1,6 +1,6 @@
 //! Folding in: who has new interactions is solved as a half-step on the whole history solves him, and nobody else moves.
 
-use arrow::array::{Array as _, AsArray, Float32Array, Int64Array};
+use arrow::array::{AsArray, Float32Array, Int64Array};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
