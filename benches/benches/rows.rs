@@ -263,6 +263,7 @@ fn median(options: &Options, rank: u32, solver: Solver, rows: &Interactions, tab
         biases,
         sums: None,
         neighbours: None,
+        keeps: false,
     };
     let last = factors(rows.rows() as u32, rank);
     let longest = rows.offsets[1];

@@ -187,6 +187,7 @@ fn bed(data: &Data, has_time: bool, course: Course) -> Bed {
             edges: BTreeMap::new(),
             given: BTreeMap::new(),
             decay: None,
+            folds: None,
         },
         _directory: directory,
     }

@@ -52,6 +52,7 @@ fn als(bed: &mut Bed, train: &Partitions, settings: &als::Settings) -> Factors {
         edges: BTreeMap::new(),
         given: BTreeMap::new(),
         decay: None,
+        folds: None,
     };
     let mut program = Als::new(settings.clone(), input).unwrap();
     run(bed, &mut program)

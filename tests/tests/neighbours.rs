@@ -89,6 +89,7 @@ fn input(bed: &Bed) -> Input {
         small: Small::default(),
         train: bed.input.train.clone(),
         decay: None,
+        folds: None,
         attributes: BTreeMap::new(),
         edges: bed.found.data.edges.clone(),
         given: BTreeMap::new(),

@@ -253,6 +253,7 @@ fn train(data: &mut Ingested, settings: &Settings) -> Result<Trained, String> {
         small: tensor::Small::default(),
         train: train_part(data).clone(),
         decay: None,
+        folds: None,
         attributes: data.data.attributes.clone(),
         edges: BTreeMap::new(),
         given: BTreeMap::new(),

@@ -75,6 +75,7 @@ fn program(bed: &Bed, kind: Kind, epochs: u32, stopping: Option<Stopping>) -> Bo
                 edges: BTreeMap::new(),
                 given: BTreeMap::new(),
                 decay: None,
+                folds: None,
             };
             let program = Als::new(settings, input).unwrap().with_sampler(scripted());
             match stopping {

@@ -174,6 +174,7 @@ impl Problem {
             biases: self.biases(),
             sums: self.sums,
             neighbours: None,
+            keeps: false,
         }
     }
 

@@ -147,6 +147,7 @@ fn half_step(preset: Preset, solver: Solver, biased: bool, simd: Simd, threads: 
         biases: biases(biased, Mode::User),
         sums: None,
         neighbours: None,
+        keeps: false,
     };
     let table = products(biased);
     let gram = model::als::gram::block_gram(simd, WIDTH, &table);

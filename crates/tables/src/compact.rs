@@ -5,7 +5,7 @@
 
 use crate::error::TablesError;
 use crate::ingest::{collected, refuse};
-use crate::op::{self, Forgets, SealReport, ViewUnit};
+use crate::op::{self, Forgets, RowsKept, SealReport, ViewUnit};
 use crate::view::{step, units};
 use tensor::{
     BlockId, DataSet, Mode, PartitionRef, Partitions, Program, ProgramError, Reduced, SplitPart,
@@ -158,6 +158,7 @@ fn edge_units(data: &DataSet) -> Vec<(Sealed, Vec<ViewUnit>)> {
             first_row: grid.row_ids(block).start,
             rows: grid.rows[block.0 as usize],
             sources: vec![*source],
+            rows_kept: RowsKept::All,
         };
         grid.block_ids().zip(side).map(unit).collect()
     };

@@ -446,6 +446,18 @@ pub struct ViewUnit {
     pub rows: u32,
     /// From what: the partitions of the block, the oldest first.
     pub sources: Vec<PartitionRef>,
+    /// The rows that it keeps.
+    pub rows_kept: RowsKept,
+}
+
+/// Rows of a partition that is derived.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RowsKept {
+    /// All.
+    #[default]
+    All,
+    /// Those that one of so many last sources has interactions of.
+    OfLast(u32),
 }
 
 /// See [`Op::Tiles`]. Reads the user-major partitions of the super-block's blocks, in order, of each block the oldest first.

@@ -50,6 +50,15 @@ impl Staged {
         rows.max().unwrap_or(0)
     }
 
+    /// Whether one of so many last ones has interactions of a row.
+    pub(crate) fn last_have(&self, sources: u32, row: u32) -> bool {
+        let mut last = self.sources.iter().rev().take(sources as usize);
+        last.any(|source| {
+            let ends = source.offsets().get(row as usize..row as usize + 2);
+            ends.is_some_and(|ends| ends[0] < ends[1])
+        })
+    }
+
     /// Whether interactions have times, and contexts.
     pub(crate) fn has(&self) -> Small<bool> {
         self.sources[0].has()

@@ -6,7 +6,7 @@
 
 use crate::combine::{Built, PartitionBuild};
 use crate::error::TablesError;
-use crate::op::{self, Forgets, Op, SealReport, TilesOp};
+use crate::op::{self, Forgets, Op, RowsKept, SealReport, TilesOp};
 use crate::staged::Staged;
 use crate::view::{Reading, kept, reorders};
 use store::{Cache, Sealed};
@@ -72,6 +72,7 @@ pub fn derive(
                 spec: &op.spec,
                 duplicates: op.duplicates,
                 forgets: &Forgets::default(),
+                rows_kept: RowsKept::All,
                 budget_bytes: budget_bytes / 4,
             };
             reading.each_kept(staged, first_row, |row, column, small, value| {

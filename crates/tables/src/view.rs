@@ -4,7 +4,7 @@
 use crate::combine::{Built, Combined, PartitionBuild};
 use crate::error::TablesError;
 use crate::ingest::{UNITS_PER_TASK, collected, refuse};
-use crate::op::{self, Forgets, Op, SealReport, ViewOp, ViewUnit};
+use crate::op::{self, Forgets, Op, RowsKept, SealReport, ViewOp, ViewUnit};
 use crate::split::{interaction_hash, is_in};
 use crate::staged::Staged;
 use crate::tiles;
@@ -46,6 +46,7 @@ pub fn derive(
         spec,
         duplicates,
         forgets: &op.forgets,
+        rows_kept: unit.rows_kept,
         budget_bytes,
     };
     if reorders(spec, staged.has()) {
@@ -145,6 +146,7 @@ pub(crate) struct Reading<'a> {
     pub(crate) spec: &'a ViewSpec,
     pub(crate) duplicates: Duplicates,
     pub(crate) forgets: &'a Forgets,
+    pub(crate) rows_kept: RowsKept,
     pub(crate) budget_bytes: u64,
 }
 
@@ -166,6 +168,13 @@ impl Reading<'_> {
             self.duplicates,
             self.budget_bytes,
             |row, column, small, value| {
+                let wanted = match self.rows_kept {
+                    RowsKept::All => true,
+                    RowsKept::OfLast(sources) => staged.last_have(sources, row),
+                };
+                if !wanted {
+                    return Ok(());
+                }
                 let forgotten = self.forgets.covers(first.0, first.1 + row, column);
                 if forgotten || !keeps(spec, first, row, column, small) {
                     return Ok(());
@@ -315,6 +324,7 @@ pub(crate) fn units(data: &DataSet, part: SplitPart) -> Vec<ViewUnit> {
             first_row: grid.row_ids(block).start,
             rows: grid.rows[block.0 as usize],
             sources: data.sources(part, orientation, block.0),
+            rows_kept: RowsKept::All,
         };
         grid.block_ids().map(unit).collect::<Vec<_>>()
     };

@@ -64,7 +64,12 @@ pub fn settings(merged: &Merged, needs: Needs, mut faults: Faults) -> Result<Set
         deltas_max: merged.count("update.deltas_max").unwrap_or(8) as u32,
         compact: merged.flag("update.compact"),
         epochs: u32::try_from(merged.count("update.epochs").unwrap_or(0)).unwrap_or(u32::MAX),
+        fold_in: merged.flag("update.fold_in"),
     };
+    if update.fold_in && update.epochs > 0 {
+        let sentence = "`update.fold_in` is true and `update.epochs` above 0: an epoch folds users in already, leave one of them away";
+        faults.push(merged.origin("update.fold_in"), sentence.to_owned());
+    }
     let run = run(merged, &mut faults);
     faults.into_result()?;
     Ok(Settings {

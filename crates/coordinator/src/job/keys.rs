@@ -1139,6 +1139,14 @@ pub const KEYS: &[Key] = &[
         "Epochs that the model at `output.model` is trained on for, from its own factors and with the settings of [model]. 0: it is left alone.",
     ),
     Key {
+        path: "update.fold_in",
+        shape: Shape::Flag,
+        default: Some("false"),
+        flag: None,
+        help: "Whether users with new interactions are folded into the model (`als`) at `output.model`: each is solved once, from all that he \
+               has and the products as they are; nobody else moves. It costs what their interactions cost.",
+    },
+    Key {
         path: "update.compact",
         shape: Shape::Flag,
         default: Some("true"),

@@ -703,6 +703,8 @@ pub struct Update {
     pub compact: bool,
     /// Epochs that the model is trained on for.
     pub epochs: u32,
+    /// Whether users that the update touches are folded into the model.
+    pub fold_in: bool,
 }
 
 /// All settings of one invocation.

@@ -26,6 +26,8 @@ pub struct Initial {
     pub weights: Option<Earlier>,
     /// Tables of an earlier model, to go on from, and its digest.
     carried: Vec<(ModelTable, Digest)>,
+    /// What it takes off explicit targets, where users are only folded into it.
+    pub folds: Option<f32>,
 }
 
 impl Initial {
@@ -77,6 +79,32 @@ impl Initial {
         algorithm: &Algorithm,
     ) -> Result<Self, Failure> {
         let (modes, columns) = goes_on(algorithm)?;
+        Self::carrying(earlier, data, &modes, columns)
+    }
+
+    /// The factors of users and products of an earlier model of the same data set, into which users are folded.
+    ///
+    /// # Errors
+    /// As [`Initial::of`].
+    pub fn folding(
+        earlier: &StoredModel,
+        data: &DataSet,
+        algorithm: &Algorithm,
+    ) -> Result<Self, Failure> {
+        let (_, columns) = goes_on(algorithm)?;
+        let carried = Self::carrying(earlier, data, &[Mode::User, Mode::Product], columns)?;
+        Ok(Initial {
+            folds: Some(earlier.record.offset),
+            ..carried
+        })
+    }
+
+    fn carrying(
+        earlier: &StoredModel,
+        data: &DataSet,
+        modes: &[Mode],
+        columns: u32,
+    ) -> Result<Self, Failure> {
         let mut all = Initial::default();
         let tables = earlier.manifest.tables.iter();
         for table in tables.filter(|table| table.name == table.mode.name()) {

@@ -11,6 +11,7 @@ mod edges;
 mod engine;
 mod estimate;
 mod export;
+mod fold;
 mod forget;
 mod fresh;
 mod generate;

@@ -393,6 +393,14 @@ pub struct Record {
     /// The tables that its first factors came from, where users brought them along.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub initial: BTreeMap<Mode, Digest>,
+    /// Whether users were only folded into an earlier model.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub folded: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl Record {
@@ -414,6 +422,7 @@ impl Record {
             attributes: BTreeMap::new(),
             weights: None,
             initial,
+            folded: false,
         }
     }
 

@@ -332,6 +332,7 @@ fn record_of(
             .map(|(mode, known)| (mode, known.attributes))
             .collect(),
         weights: earlier.map(|earlier| earlier.digest),
+        folded: initial.folds.is_some(),
         ..Record::new(
             algorithm.clone(),
             train,
@@ -384,6 +385,7 @@ async fn program(
                 attributes: data.attributes.clone(),
                 edges: data.edges.clone(),
                 given: initial.given(data, settings.columns()),
+                folds: initial.folds,
             };
             let program = Als::new(settings, input).map_err(|error| config(&error))?;
             Ok(watched(program, watch))

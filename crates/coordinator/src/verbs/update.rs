@@ -4,6 +4,7 @@ use super::attributes;
 use super::data::{self, refused, unfinished};
 use super::edges;
 use super::engine::{Engine, Stage, failed, key_of};
+use super::fold;
 use super::initial::{self, Initial};
 use super::stored_model::{Algorithm, StoredModel};
 use super::train;
@@ -27,19 +28,26 @@ pub async fn update(engine: &Engine<'_>) -> Result<UpdateReport, Failure> {
     let mut report = UpdateReport::default();
     // What cannot be trained on is refused before anything is added.
     let earlier = match settings.epochs {
-        0 => None,
+        0 if !settings.fold_in => None,
         _ => Some(earlier(engine, &before).await?),
     };
+    if settings.fold_in {
+        fold::check(engine, &before)?;
+    }
     let mut after = before.clone();
     if let Some(found) = new_files(engine, &before).await? {
         after = added(engine, before.clone(), found).await?;
         report.added = difference(&before, &after);
     }
+    // Before deltas are merged: they tell who was touched.
+    if let Some(earlier) = earlier.as_ref().filter(|_| settings.fold_in) {
+        report.train = fold::fold(engine, &after, earlier).await?;
+    }
     if after.deltas.len() > settings.deltas_max as usize {
         let (compacted, partitions) = compacted(engine, after).await?;
         (after, report.compacted) = (compacted, Some(partitions));
     }
-    if let Some(earlier) = earlier {
+    if let Some(earlier) = earlier.filter(|_| !settings.fold_in) {
         report.train = trained_on(engine, &after, &earlier).await?;
     }
     report.deltas = after.deltas.len() as u64;

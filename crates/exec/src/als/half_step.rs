@@ -37,6 +37,8 @@ struct Started {
     step: HalfStep,
     side: Option<Arc<Side>>,
     desks: Desks,
+    /// The last version, where rows without interactions stay as they are there.
+    last: Option<Numbers>,
     out: AlignedBuf,
 }
 
@@ -59,8 +61,8 @@ impl HalfStepPass {
         };
         // A column takes four bytes of the file.
         let longest = bytes / 4;
-        // The new version and, while it starts, the last one.
-        let versions = if op.warm { 2 } else { 1 };
+        // The new version and the last one, as long as it is read.
+        let versions = if op.warm || op.keeps { 2 } else { 1 };
         let basis = if op.basis { basis_len(width) } else { 0 };
         let fixed = HalfStep::bytes(&op, rows, longest, threads)
             + rows * (versions * 4 * width as u64 + 8)
@@ -120,7 +122,7 @@ impl Pass for HalfStepPass {
             (table, gram)
         });
         let small_grams = pairs.as_ref().map(|(_, gram)| gram.as_ref());
-        let last = came.next_if(self.op.warm);
+        let last = came.next_if(self.op.warm || self.op.keeps);
         let words = came.next_if(self.op.side.is_some());
         let mapped = self.op.side.as_ref().filter(|side| side.mapped);
         let maps = came.next_if(mapped.is_some_and(SideOp::holds_factors));
@@ -170,10 +172,10 @@ impl Pass for HalfStepPass {
             step = step.with_neighbours(of);
         }
         let mut out = room.buffers.take(partition.rows() as usize * width * 4);
-        let last = last.as_ref().map(Numbers::typed);
+        let first = last.as_ref().filter(|_| self.op.warm).map(Numbers::typed);
         let offsets = partition.offsets();
         room.pool
-            .install(|| step.start(last, offsets, out.typed_mut()));
+            .install(|| step.start(first, offsets, out.typed_mut()));
         let panel = HalfStep::panel(&self.op, self.longest);
         let desks = room.desks(width, panel);
         self.started = Some(Started {
@@ -181,6 +183,7 @@ impl Pass for HalfStepPass {
             step,
             side,
             desks,
+            last: last.filter(|_| self.op.keeps),
             out,
         });
         Ok(())
@@ -215,6 +218,7 @@ impl Pass for HalfStepPass {
             mut step,
             side,
             desks,
+            last,
             mut out,
             ..
         } = self.started.expect("everything is computed");
@@ -232,7 +236,7 @@ impl Pass for HalfStepPass {
         });
         let offsets = partition.offsets();
         let (mut tally, neighbours) = pool.install(|| step.finish(offsets, out.typed_mut()));
-        let gram = writes.next_if(self.op.formula.has_base());
+        let gram = writes.next_if(self.op.formula.has_base() && !self.op.keeps);
         let gram = gram.map(|key| (key, held_gram(room, width, out.typed())));
         let mut sums = None;
         if let (Some(op), Some(side)) = (&self.op.side, side) {
@@ -250,6 +254,15 @@ impl Pass for HalfStepPass {
         // their ones.
         if let Some(neighbours) = neighbours {
             neighbours.read_out(offsets, out.typed_mut());
+        }
+        if let Some(last) = last {
+            let rows = out.typed_mut::<f32>().chunks_exact_mut(width);
+            let last = last.typed::<f32>().chunks_exact(width);
+            for ((row, last), ends) in rows.zip(last).zip(offsets.windows(2)) {
+                if ends[0] == ends[1] {
+                    row.copy_from_slice(last);
+                }
+            }
         }
         self.op.biases.complete(width, out.typed_mut());
         let block = block.map(|key| (key, held(out, 4 * width)));

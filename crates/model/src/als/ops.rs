@@ -137,6 +137,8 @@ pub struct HalfStepOp {
     pub sums: Option<Mode>,
     /// How strongly rows are held to the mean of their neighbours.
     pub neighbours: Option<f64>,
+    /// Whether rows without interactions stay what they last were; they are zero otherwise. There is no Gram then.
+    pub keeps: bool,
 }
 
 /// The side information of the rows of a mode.

@@ -37,6 +37,9 @@ pub struct Input {
     pub edges: BTreeMap<Mode, ModeEdges>,
     /// First factors that users brought along, by mode.
     pub given: BTreeMap<Mode, Vec<Given>>,
+    /// Whether users are only folded in, and what an earlier model takes off explicit targets: those who have interactions here
+    /// are solved once from the products that are given, the others stay as they are given, and products do not move.
+    pub folds: Option<f32>,
 }
 
 /// What the counts of the first stage come to.
@@ -77,7 +80,8 @@ impl Als {
             imported: BTreeMap::new(),
         };
         let given = &algorithm.input.given;
-        if given.contains_key(&Mode::User) && !algorithm.settings.starts_warm() {
+        let folds = algorithm.input.folds.is_some();
+        if given.contains_key(&Mode::User) && !algorithm.settings.starts_warm() && !folds {
             let problem = "is for solvers that go on from last factors (\"cg\", \"subspace\" and, above rank 32, \"auto\") and for `non_negative`: others \
                            solve users from the products alone, give `initial_products`, or remove the key";
             return Err(SettingsError {
@@ -188,6 +192,9 @@ impl Alternation {
             let mean = f64::from(self.learnt.offset);
             self.learnt.constant = constant - 2.0 * mean * values + weights * mean * mean;
         }
+        if let Some(offset) = self.input.folds {
+            self.learnt.offset = offset;
+        }
         Ok(())
     }
 
@@ -247,7 +254,10 @@ impl Algorithm for Alternation {
     type Learnt = Learnt;
 
     fn epochs(&self) -> u32 {
-        self.settings.epochs
+        match self.input.folds {
+            Some(_) => 1,
+            None => self.settings.epochs,
+        }
     }
 
     fn tolerance(&self) -> f64 {
@@ -278,9 +288,7 @@ impl Algorithm for Alternation {
     fn objective(&mut self, epoch: u32) -> Result<f64, ProgramError> {
         let tallies = std::mem::take(&mut self.tallies);
         let maps = std::mem::take(&mut self.maps);
-        let (mode, last) = tallies
-            .last_key_value()
-            .expect("an epoch solves users and products");
+        let (mode, last) = tallies.last_key_value().expect("an epoch solves users");
         let others = tallies
             .values()
             .rev()

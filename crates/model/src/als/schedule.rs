@@ -217,7 +217,8 @@ impl Layout<'_> {
             Mode::Time => (TIMES, Grid::single(self.input.small.time)),
             Mode::Context => (CONTEXTS, Grid::single(self.input.small.context)),
         };
-        let held = self.settings.trains().of(mode) == Some(&false);
+        let folds = self.input.folds.is_some() && mode != Mode::User;
+        let held = folds || self.settings.trains().of(mode) == Some(&false);
         let version = if held { 0 } else { u64::from(epoch) };
         TableVersion {
             id,
@@ -325,6 +326,11 @@ impl Layout<'_> {
             First::HalfNormal { seed, mode, scale }
         } else {
             First::Normal { seed, mode, scale }
+        };
+        // Where products do not move, those that nobody has solved are in no score.
+        let normal = match self.input.folds {
+            Some(_) => First::Zeros,
+            None => normal,
         };
         self.init(&mut stage, &self.table(mode, 0), normal);
         // Where users start from something, it is what is given.
@@ -440,6 +446,20 @@ impl Layout<'_> {
         let small: Vec<TableVersion> = self.small_tables(epoch - 1).collect();
         let (old_users, users) = (before(Mode::User), after(Mode::User));
         let (old_products, products) = (before(Mode::Product), after(Mode::Product));
+        if self.input.folds.is_some() {
+            let partitions = &self.input.train.user_major;
+            let (last, frees) = (Some(&old_users), vec![old_users.keys()]);
+            self.half_step(
+                &mut stage,
+                &users,
+                partitions,
+                &old_products,
+                &small,
+                last,
+                frees,
+            );
+            return stage;
+        }
 
         let starts = epoch > 1 || self.input.given.contains_key(&Mode::User);
         let mut frees = self.root_of(&old_products);
@@ -530,7 +550,8 @@ impl Layout<'_> {
     ) {
         let pulls = last.and_then(|last| self.pulls(stage, last));
         frees.extend(pulls.iter().map(TableVersion::keys));
-        let last = last.filter(|_| self.starts_warm());
+        let keeps = self.input.folds.is_some();
+        let last = last.filter(|_| self.starts_warm() || keeps);
         let op = HalfStepOp {
             formula: self.formula,
             rows: solved.grid.clone(),
@@ -540,7 +561,7 @@ impl Layout<'_> {
             solver: self.settings.solver_of_rows(),
             cg_steps: self.settings.cg_steps,
             basis: self.takes_basis(solved.mode) || self.shares_matrix(solved.mode),
-            warm: last.is_some(),
+            warm: last.is_some() && self.starts_warm(),
             side: self.side(solved),
             non_negative: self.settings.non_negative,
             biases: self.formula.biases(solved.mode),
@@ -548,7 +569,9 @@ impl Layout<'_> {
             neighbours: pulls
                 .as_ref()
                 .map(|_| self.settings.edge_weight(solved.mode)),
+            keeps,
         };
+        let has_gram = self.formula.has_base() && !keeps;
         let equations = op
             .sums
             .map(|mode| self.small_equations(mode, solved.version as u32));
@@ -587,9 +610,8 @@ impl Layout<'_> {
                 .chain(self.side_reads(solved, block))
                 .chain(self.pull_reads(pulls.as_ref(), block))
                 .collect(),
-            writes: self
-                .block_and_gram(solved, block)
-                .into_iter()
+            writes: std::iter::once(solved.block(block))
+                .chain(has_gram.then(|| self.gram(solved).leaf(block)))
                 .chain(
                     side.as_ref()
                         .map(|side| self.side_sums(solved, side).leaf(block)),
@@ -606,7 +628,9 @@ impl Layout<'_> {
             drafts.collect(),
             frees,
         );
-        self.gram_reduce(stage, solved);
+        if has_gram {
+            self.gram_reduce(stage, solved);
+        }
         if let Some(side) = side {
             self.map_steps(stage, solved, side);
         }

@@ -61,7 +61,9 @@ impl RecommendationsWriter {
     /// Where a row is not of the data set or the file cannot be written.
     pub fn write(&mut self, object: &[u8]) -> Result<(), OutError> {
         for rows in object.chunks(BATCH_ROWS * Recommended::ROW_BYTES) {
-            let rows: Vec<Recommended> = Recommended::rows(rows).collect();
+            // Nobody is served whose id was erased, whatever the model says of users without interactions.
+            let rows = Recommended::rows(rows).filter(|row| !self.users.is_erased(row.user));
+            let rows: Vec<Recommended> = rows.collect();
             let columns: Vec<ArrayRef> = vec![
                 self.users.array(rows.iter().map(|row| row.user))?,
                 Arc::new(UInt32Array::from_iter_values(

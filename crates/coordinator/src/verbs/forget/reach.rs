@@ -30,10 +30,16 @@ pub(super) async fn beyond(engine: &Engine<'_>, data: &DataSet) -> Result<Vec<St
         }
     }
     let output = &settings.output;
-    let written: [(&str, Option<&Path>); 3] = [
+    let written: [(&str, Option<&Path>); 6] = [
         ("output.recommend.file", output.recommend.file.as_deref()),
         ("output.similar.file", output.similar.file.as_deref()),
         ("output.export.folder", output.export.folder.as_deref()),
+        ("output.report.file", output.report.as_deref()),
+        ("output.segments.file", output.segments.file.as_deref()),
+        (
+            "output.influencers.file",
+            output.influencers.file.as_deref(),
+        ),
     ];
     for (key, path) in written {
         if let Some(path) = path.filter(|path| path.exists()) {
