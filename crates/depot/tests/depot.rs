@@ -313,7 +313,7 @@ async fn every_body_is_read_as_it_was_written() {
         }
         assert_eq!(
             depot.manifests().await.unwrap(),
-            (1..=8).collect::<Vec<_>>()
+            (1..=9).collect::<Vec<_>>()
         );
         assert_eq!(depot.latest_data_set(None).await.unwrap().unwrap().0, 5);
         assert!(
