@@ -16,7 +16,7 @@ use tensor::attributes::AttributeKind;
 use tensor::{DataSet, Mode, TimeBin};
 
 /// Where candidates keep their models, below the place of the model.
-const PLACE: &str = "advise";
+pub const PLACE: &str = "advise";
 /// The verb, as the origin of settings.
 const VERB: &str = "advise";
 

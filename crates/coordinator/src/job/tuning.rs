@@ -17,7 +17,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 /// Where trials keep their checkpoints, below the place of the model.
-const PLACE: &str = "tune";
+pub const PLACE: &str = "tune";
 /// Keys whose values are places, which start at a job file where they stand in it.
 const PLACES: [&str; 18] = [
     "input.files",

@@ -1,8 +1,8 @@
 //! What no engine can make forget: files that were read or written for other programs, and the caches of daemons.
 
 use crate::failure::Failure;
-use crate::job::files;
 use crate::job::settings::{Location, Split, Workers};
+use crate::job::{advising, files, tuning};
 use crate::verbs::engine::{Engine, failed};
 use depot::Body;
 use std::path::Path;
@@ -44,6 +44,17 @@ pub(super) async fn beyond(engine: &Engine<'_>, data: &DataSet) -> Result<Vec<St
     for (key, path) in written {
         if let Some(path) = path.filter(|path| path.exists()) {
             places.push(format!("{} (`{key}`): write it anew", path.display()));
+        }
+    }
+    // Trials have checkpoints and models of their own.
+    for (verb, place) in [("tune", tuning::PLACE), ("advise", advising::PLACE)] {
+        if let Some(Location::Path(at)) = output.model.as_ref().map(|model| model.join(place))
+            && at.exists()
+        {
+            places.push(format!(
+                "{} (what `{verb}` trained): delete it",
+                at.display()
+            ));
         }
     }
     match &settings.run.workers {
