@@ -162,7 +162,7 @@ impl<'a> Teller<'a> {
         let questions: [(&str, &[Family]); 4] = [
             ("a graph", &[Family::Graph]),
             ("time", &[Family::Tensor, Family::Fading]),
-            ("attributes", &[Family::SideInformation]),
+            ("side information", &[Family::SideInformation]),
             (
                 "a neighbourhood of products without factors",
                 &[Family::Neighbours],
