@@ -2,7 +2,6 @@
 
 use super::report::PageReport;
 use super::tables::{aligned, page, right};
-use crate::verbs::Tried;
 use indicatif::HumanCount;
 use model::advise::{Answer, Family, Gap};
 use model::bootstrap::Interval;
@@ -132,8 +131,8 @@ pub struct DataShape {
 }
 
 impl ModelAdvice {
-    /// Something that needs no model, out of any evaluation.
-    pub(crate) fn baseline(name: &str, family: Family, ranker: &str, of: Option<&Tried>) -> Self {
+    /// A row for which nothing is trained, without figures.
+    pub fn untrained(name: &str, family: Family) -> Self {
         ModelAdvice {
             name: name.to_owned(),
             family,
@@ -145,7 +144,7 @@ impl ModelAdvice {
             parameters: None,
             digest: None,
             failed: None,
-            tasks: of.map_or_else(BTreeMap::new, |of| of.figures(ranker)),
+            tasks: BTreeMap::new(),
         }
     }
 }

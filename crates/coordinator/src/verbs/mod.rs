@@ -42,7 +42,6 @@ use crate::job::settings::Settings;
 use crate::job::tuning::Tuning;
 use crate::output::report::RunReport;
 use crate::output::{Console, VerbOutput};
-pub(crate) use advise::Tried;
 use engine::Engine;
 use plan::Refusal;
 use stored_model::StoredModel;

@@ -264,7 +264,7 @@ fn advice(name: &str) -> AdviceReport {
             seconds: Some(3.0),
             parameters: Some(4096),
             failed: value.is_none().then(|| name.to_owned()),
-            ..ModelAdvice::baseline(name, Family::Matrix, "model", None)
+            ..ModelAdvice::untrained(name, Family::Matrix)
         }
     };
     let task = || TaskAdvice {

@@ -18,8 +18,7 @@ use model::facts::Facts;
 use plan::Refusal;
 use std::collections::BTreeMap;
 use tensor::{DataSet, DepotId};
-use trial::Trial;
-pub(crate) use trial::Tried;
+use trial::{Trial, Tried, baseline};
 
 /// What is found, beside the models.
 const ADVICE: &str = "advice.json";
@@ -208,10 +207,7 @@ fn report(advising: &Advising, tried: &[Tried]) -> AdviceReport {
     };
     let first = tried.iter().find(|tried| tried.evaluation.is_some());
     for (ranker, name, family) in BASELINES {
-        models.insert(
-            name.to_owned(),
-            ModelAdvice::baseline(name, family, ranker, first),
-        );
+        models.insert(name.to_owned(), baseline(name, family, ranker, first));
     }
     for of in tried {
         models.insert(of.name.clone(), of.advice());

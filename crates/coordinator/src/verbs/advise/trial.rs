@@ -214,6 +214,14 @@ fn with_epochs(settings: &Settings, epochs: u32) -> Settings {
     settings
 }
 
+/// Something that needs no model, out of any evaluation.
+pub fn baseline(name: &str, family: Family, ranker: &str, of: Option<&Tried>) -> ModelAdvice {
+    ModelAdvice {
+        tasks: of.map_or_else(BTreeMap::new, |of| of.figures(ranker)),
+        ..ModelAdvice::untrained(name, family)
+    }
+}
+
 impl Tried {
     /// One that could not be trained.
     pub fn failed(candidate: &Candidate, why: String) -> Self {
