@@ -8,6 +8,7 @@ pub mod factors;
 pub mod filtered;
 pub mod generate;
 pub mod graph;
+pub mod http;
 pub mod ingested;
 pub mod inline;
 pub mod jobs;

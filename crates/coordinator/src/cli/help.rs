@@ -162,6 +162,7 @@ pub fn value_name(flag: &str) -> &'static str {
         "threads" => "N",
         "scratch" => "DIR",
         "trace" => "FILE",
+        "http" => "HOST:PORT",
         "log" => "FILTER",
         "io" => "mmap|pread",
         "simd" => "auto|avx512|avx2|portable",
