@@ -55,21 +55,30 @@ fn alerts_can_be_heeded(watched: &Value) {
     let figures = Told::metrics(&live);
     let asked = |of: &str| -> Vec<String> {
         let words = watched[of].as_array().expect("a list").iter();
-        words.map(|word| word.as_str().expect("a word").to_owned()).collect()
+        words
+            .map(|word| word.as_str().expect("a word").to_owned())
+            .collect()
     };
     // Those of others: of Prometheus itself, and of kube-state-metrics.
-    for name in asked("figures").iter().filter(|name| name.starts_with("strata_")) {
+    for name in asked("figures")
+        .iter()
+        .filter(|name| name.starts_with("strata_"))
+    {
         let known = figures.lines().any(|line| {
             let rest = line.strip_prefix(name.as_str());
             rest.is_some_and(|rest| rest.starts_with([' ', '{']))
         });
         assert!(known, "{name} is asked for and not there\n{figures}");
     }
-    let runbook = std::fs::read_to_string(deploy().join("../docs/operations.md")).expect("it is there");
+    let runbook =
+        std::fs::read_to_string(deploy().join("../docs/operations.md")).expect("it is there");
     let alerts = asked("alerts");
     assert_eq!(alerts.len(), 6);
     for alert in alerts {
-        assert!(runbook.contains(&format!("## {alert}\n")), "{alert} is not in the runbook");
+        assert!(
+            runbook.contains(&format!("## {alert}\n")),
+            "{alert} is not in the runbook"
+        );
     }
 }
 

@@ -34,7 +34,12 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 
 fn job(inputs: &Inputs, epochs: u32) -> Job {
     let model = format!("rank = 16\nepochs = {epochs}\ntime = \"ignore\"");
-    Job::new(inputs, Data::Small, &model, "validation_bins = 1\ntest_bins = 1")
+    Job::new(
+        inputs,
+        Data::Small,
+        &model,
+        "validation_bins = 1\ntest_bins = 1",
+    )
 }
 
 fn started(job: &Job, arguments: &[&str]) -> Child {
@@ -127,7 +132,10 @@ fn a_worker_that_leaves_is_not_ready() {
     let coordinator = started(&job, &["--workers", &daemon.address]);
     job.checkpoint();
     let serving = status(&http).expect("a state");
-    assert!(serving["run"].is_string() && serving["term"].is_u64(), "{serving}");
+    assert!(
+        serving["run"].is_string() && serving["term"].is_u64(),
+        "{serving}"
+    );
     // It stays readable for the coordinator, which has nobody else, and answers meanwhile.
     daemon.terminate();
     until("it is leaving", || {
@@ -147,15 +155,23 @@ fn a_run_is_told_as_it_goes_on_and_to_its_end() {
     let run = started(&watched, &["--workers", "2", "--http", &http]);
     let frames = until("events", || events(&http, "/events"));
     let seen = std::thread::spawn(move || frames.collect::<Vec<String>>());
-    until("an epoch", || status(&http).filter(|of| of["epoch"]["epoch"].is_u64()));
+    until("an epoch", || {
+        status(&http).filter(|of| of["epoch"]["epoch"].is_u64())
+    });
     answers_probes(&http);
     let of = until("a checkpoint", || {
         status(&http).filter(|of| of["checkpoint"]["epoch"].is_u64())
     });
-    assert_eq!((&of["verb"], &of["state"]), (&"run".into(), &"running".into()));
+    assert_eq!(
+        (&of["verb"], &of["state"]),
+        (&"run".into(), &"running".into())
+    );
     assert_eq!(of["workers"].as_array().map(Vec::len), Some(2), "{of}");
     assert_eq!(of["faults"]["worker_lost"], 0);
-    assert!(of["left_seconds"].is_f64() && of["step"]["tasks"].is_u64(), "{of}");
+    assert!(
+        of["left_seconds"].is_f64() && of["step"]["tasks"].is_u64(),
+        "{of}"
+    );
     let figures = metrics(&http).expect("figures");
     for name in [
         "strata_epoch",
@@ -176,7 +192,10 @@ fn a_run_is_told_as_it_goes_on_and_to_its_end() {
     assert!(page.body.contains("Training goes on."), "{}", page.body);
 
     let told = parse(&ended(run));
-    assert_eq!(told["digest"], json_of(&mut alone.command("run", &[]))["digest"]);
+    assert_eq!(
+        told["digest"],
+        json_of(&mut alone.command("run", &[]))["digest"]
+    );
     let seen = seen.join().expect("the stream ends with the run");
     let frames: Vec<Value> = seen
         .iter()
@@ -204,7 +223,10 @@ fn a_run_that_fails_says_so_to_those_who_look() {
     assert_eq!(ended(run).status.code(), Some(143));
     let last = seen.join().expect("it ends").expect("a frame");
     let last: Value = serde_json::from_str(&last).expect("an object");
-    assert_eq!((&last["over"], &last["put"]["headline"]), (&true.into(), &"Failed".into()));
+    assert_eq!(
+        (&last["over"], &last["put"]["headline"]),
+        (&true.into(), &"Failed".into())
+    );
     let sentence = last["put"]["status"].as_str().expect("a sentence");
     assert!(
         sentence.starts_with("stopped on request") && sentence.ends_with("(exit code 143)"),
@@ -219,10 +241,20 @@ fn an_address_that_cannot_be_had_is_told() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let taken = taken.local_addr().expect("an address").to_string();
     let held = TcpListener::bind(&taken);
-    let in_use = format!("--http {taken}: Address already in use (os error 98): give another address or port");
+    let in_use = format!(
+        "--http {taken}: Address already in use (os error 98): give another address or port"
+    );
     for (address, code, sentence) in [
-        ("here", 78, "--http here is no HOST:PORT: write 127.0.0.1:7080, say"),
-        ("127.0.0.1:70800", 78, "--http 127.0.0.1:70800 is no HOST:PORT: write 127.0.0.1:7080, say"),
+        (
+            "here",
+            78,
+            "--http here is no HOST:PORT: write 127.0.0.1:7080, say",
+        ),
+        (
+            "127.0.0.1:70800",
+            78,
+            "--http 127.0.0.1:70800 is no HOST:PORT: write 127.0.0.1:7080, say",
+        ),
         (taken.as_str(), 69, in_use.as_str()),
     ] {
         let output = output_of(&mut job.command("run", &["--http", address]));
@@ -255,7 +287,11 @@ fn silent_connections_keep_nobody_out() {
         .collect();
     let began = Instant::now();
     assert_eq!(get(&http, "/healthz").map(|answer| answer.code), Some(200));
-    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        began.elapsed()
+    );
     drop((silent, daemon));
 }
 
@@ -314,6 +350,21 @@ impl Large {
                     name,
                     tasks: BLOCKS.into(),
                 });
+                self.live.hear(&Report::Checkpoint {
+                    epoch: self.epoch,
+                    seconds: 1.25,
+                });
+                if self.step == 2 {
+                    let lost = "the worker at 10.0.1.91:7070 is gone".to_owned();
+                    self.live.note(&format!("w341 is lost: {lost}"));
+                    let lost = Report::Worker(WorkerId(341), OfWorker::Lost(lost));
+                    self.live.hear(&lost);
+                }
+                for worker in 0..WORKERS {
+                    let anonymous_bytes = u64::from(20 + worker % 7) << 30;
+                    let alive = OfWorker::Alive { anonymous_bytes };
+                    self.live.hear(&Report::Worker(WorkerId(worker), alive));
+                }
                 (0..2 * WORKERS).for_each(|index| self.of(index, |task| OfWorker::Given(task, 0)));
                 self.live.news(&News::Epoch {
                     epoch: self.epoch,
@@ -327,6 +378,8 @@ impl Large {
                 tasks,
                 received_bytes: tasks << 20,
                 sent_bytes: tasks << 20,
+                compute_seconds: 0.4 * tasks as f64,
+                fetch_seconds: 0.02 * tasks as f64,
                 ..WorkerTally::default()
             };
             self.of(index, |task| OfWorker::Done {
@@ -340,7 +393,10 @@ impl Large {
                 self.of(next, |task| OfWorker::Given(task, 0));
             }
         }
-        self.live.progress(u64::from(self.step) * u64::from(BLOCKS) + u64::from(self.at), None);
+        self.live.progress(
+            u64::from(self.step) * u64::from(BLOCKS) + u64::from(self.at),
+            None,
+        );
     }
 }
 
@@ -394,6 +450,7 @@ with sync_playwright() as playwright:
         before, had = spent(), page.evaluate("window.took.length")
         until(page, f"window.took.length >= {had + int(updates)}")
         after, has = spent(), page.evaluate("window.took.length")
+        page.screenshot(path=f"{pictures}/top.png")
         page.screenshot(path=f"{pictures}/{name}.png", full_page=True)
         shown = {id: page.inner_text("#" + id) for id in ("headline", "status", "map-title", "link", "workers-more")}
         of = {
@@ -446,7 +503,10 @@ fn is_sound(found: &Value) {
         assert_eq!(of["cells"], 25, "{view}: shapes of the map");
         assert!(of["drawn"].as_u64() > Some(0), "{view}: {of}");
     }
-    assert_eq!(found["phone"]["width"], 390, "a phone scrolls in one direction only");
+    assert_eq!(
+        found["phone"]["width"], 390,
+        "a phone scrolls in one direction only"
+    );
 }
 
 #[test]
@@ -460,7 +520,12 @@ fn a_browser_follows_a_run_to_its_end() {
     let url = format!("http://{http}/");
     let (pictures, id) = (job.folder().to_owned(), run.id());
     let looking = std::thread::spawn(move || {
-        let arguments = [url.as_ref(), pictures.as_os_str(), OsStr::new("2"), OsStr::new("end")];
+        let arguments = [
+            url.as_ref(),
+            pictures.as_os_str(),
+            OsStr::new("2"),
+            OsStr::new("end"),
+        ];
         browser.run(WATCH, &arguments)
     });
     let folder = job.folder().to_owned();
@@ -484,7 +549,12 @@ fn a_browser_follows_a_run_to_its_end() {
     }
     let over = &found["light"]["shown"];
     assert_eq!(over["headline"], "Failed", "{over}");
-    assert!(over["status"].as_str().is_some_and(|text| text.contains("stopped on request")), "{over}");
+    assert!(
+        over["status"]
+            .as_str()
+            .is_some_and(|text| text.contains("stopped on request")),
+        "{over}"
+    );
 }
 
 #[test]
@@ -522,15 +592,18 @@ fn a_thousand_workers_and_ten_thousand_blocks_take_little_of_a_browser() {
         let took: Vec<f64> = serde_json::from_value(of["took"].clone()).expect("numbers");
         let most = took.iter().copied().fold(0.0, f64::max);
         let script = of["script"].as_f64().expect("a number");
-        println!("{view}: the script took {most:.1} ms at the most, {script:.1} ms on average, layout {} ms, {} elements", of["layout"], of["elements"]);
+        println!(
+            "{view}: the script took {most:.1} ms at the most, {script:.1} ms on average, layout {} ms, {} elements",
+            of["layout"], of["elements"]
+        );
         assert!(took.len() >= 5 && most > 0.0, "{of}");
         assert!(most < 100.0, "{view}: {most} ms for an update");
         assert!(script < 100.0, "{view}: {script} ms of scripting an update");
         assert!(of["elements"].as_u64() < Some(1500), "{of}");
         assert_eq!(of["shown"]["workers-more"], "968 more are in /status.json.");
     }
-    if let Some(keep) = std::env::var_os("KEEP_PICTURES") {
-        std::fs::copy(pictures.path().join("light.png"), keep).expect("it is written");
+    if let Some(keep) = std::env::var_os("STRATA_PICTURE") {
+        std::fs::copy(pictures.path().join("top.png"), keep).expect("it is written");
     }
     runtime.block_on(serving.close(None));
 }

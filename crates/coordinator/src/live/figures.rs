@@ -25,7 +25,10 @@ fn run(status: &Status, figures: &mut Exposition) {
     ];
     figures.gauges("run_info", "The verb and its run", [(info, 1.0)]);
     let course = |state: &'static str, of: Course| {
-        (vec![("state", state.to_owned())], one_or_none(status.state == of))
+        (
+            vec![("state", state.to_owned())],
+            one_or_none(status.state == of),
+        )
     };
     figures.gauges(
         "run_state",
@@ -63,7 +66,11 @@ fn run(status: &Status, figures: &mut Exposition) {
             epoch.metrics.iter().map(metric),
         );
     }
-    figures.counter("checkpoints", "Checkpoints made durable", status.checkpoints);
+    figures.counter(
+        "checkpoints",
+        "Checkpoints made durable",
+        status.checkpoints,
+    );
     if let Some(checkpoint) = status.checkpoint {
         figures.gauge(
             "checkpoint_age_seconds",
@@ -96,7 +103,11 @@ fn work(status: &Status, figures: &mut Exposition) {
         status.tasks.retried,
     );
     if let Some(step) = &status.step {
-        figures.gauge("step_tasks", "Tasks of the step in front", step.tasks as f64);
+        figures.gauge(
+            "step_tasks",
+            "Tasks of the step in front",
+            step.tasks as f64,
+        );
         figures.gauge("step_done", "Those that are done", step.done as f64);
     }
     let of_kind =

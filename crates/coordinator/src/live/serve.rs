@@ -196,9 +196,8 @@ impl Seen {
         let state = live.locked();
         let map = state.map().and_then(|map| {
             let before = self.map.take();
-            let same = before.filter(|(step, cells)| {
-                *step == map.step && cells.len() == map.cells.len()
-            });
+            let same =
+                before.filter(|(step, cells)| *step == map.step && cells.len() == map.cells.len());
             self.map = Some((map.step, map.cells.clone()));
             match same {
                 None => Some(MapFrame::All(map.all())),
@@ -217,9 +216,7 @@ impl Seen {
         let put = now
             .iter()
             .filter(|(place, html)| self.fragments.get(*place) != Some(html));
-        let put: Fragments = put
-            .map(|(place, html)| (*place, html.clone()))
-            .collect();
+        let put: Fragments = put.map(|(place, html)| (*place, html.clone())).collect();
         self.fragments.extend(now);
         Frame { put, map, over }
     }

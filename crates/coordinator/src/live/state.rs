@@ -24,6 +24,8 @@ const LINE_MAX: usize = 400;
 const KINDS_MAX: usize = 64;
 /// Lost workers that are remembered by name.
 const LOST_MAX: usize = 1000;
+/// Workers whose joining is a line of its own.
+const JOINED_MAX: usize = 20;
 /// Steps whose maps are kept: programs are some steps ahead.
 const MAPS_MAX: usize = 32;
 /// Steps from here on are checkpoints.
@@ -274,7 +276,10 @@ impl State {
                 } else {
                     format!(" from {address}")
                 };
-                self.note(now, &format!("{worker} joined{at}"));
+                // Of a thousand that come at once the first will do.
+                if self.workers.len() <= JOINED_MAX {
+                    self.note(now, &format!("{worker} joined{at}"));
+                }
             }
             OfWorker::Alive { anonymous_bytes } => {
                 if let Some((of, _)) = self.workers.get_mut(&worker) {
@@ -344,8 +349,7 @@ impl State {
     }
 
     fn did(&mut self, kind: String) {
-        let known =
-            self.tasks.by_step.len() < KINDS_MAX || self.tasks.by_step.contains_key(&kind);
+        let known = self.tasks.by_step.len() < KINDS_MAX || self.tasks.by_step.contains_key(&kind);
         let kind = if known { kind } else { "other".to_owned() };
         *self.tasks.by_step.entry(kind).or_default() += 1;
     }
@@ -354,8 +358,7 @@ impl State {
         let Some((of, _)) = self.workers.get_mut(&worker) else {
             return;
         };
-        self.moved.between_workers_bytes +=
-            tally.received_bytes.saturating_sub(of.received_bytes);
+        self.moved.between_workers_bytes += tally.received_bytes.saturating_sub(of.received_bytes);
         of.tasks = tally.tasks;
         of.sent_bytes = tally.sent_bytes;
         of.received_bytes = tally.received_bytes;
@@ -430,8 +433,7 @@ impl State {
         let phase = self.phases.back().filter(|phase| !phase.over)?;
         if let Some(last) = self.epochs.last() {
             let recent = &self.epochs[self.epochs.len().saturating_sub(5)..];
-            let mean =
-                recent.iter().map(|epoch| epoch.seconds).sum::<f64>() / recent.len() as f64;
+            let mean = recent.iter().map(|epoch| epoch.seconds).sum::<f64>() / recent.len() as f64;
             let left = f64::from(last.epochs.saturating_sub(last.epoch)) * mean;
             return Some((left - (now - self.epoch_began)).max(0.0));
         }
@@ -548,8 +550,14 @@ mod tests {
             let given = OfWorker::Given(task(7, index), 0);
             state.hear(1.0, &Report::Worker(WorkerId(worker), given));
         }
-        state.hear(2.0, &Report::Worker(WorkerId(0), done(task(7, 0), false, 1)));
-        state.hear(2.5, &Report::Worker(WorkerId(1), OfWorker::Lost("it is gone".into())));
+        state.hear(
+            2.0,
+            &Report::Worker(WorkerId(0), done(task(7, 0), false, 1)),
+        );
+        state.hear(
+            2.5,
+            &Report::Worker(WorkerId(1), OfWorker::Lost("it is gone".into())),
+        );
         assert_eq!(state.map().map(Map::all).as_deref(), Some("002000000"));
         for index in [1, 2] {
             let given = OfWorker::Given(task(7, index), 1);
@@ -583,7 +591,11 @@ mod tests {
         assert_eq!(status.state, Course::Running);
         assert_eq!(status.tasks.by_step["user half-step"], 2);
         assert_eq!(
-            (status.tasks.done, status.tasks.replayed, status.tasks.retried),
+            (
+                status.tasks.done,
+                status.tasks.replayed,
+                status.tasks.retried
+            ),
             (2, 1, 2)
         );
         assert_eq!(status.faults["worker_lost"], 1);
@@ -656,7 +668,11 @@ mod tests {
         let mut state = State::new("ingest", 0);
         state.begin(0.0, "ingest", "rows", Some(1000));
         for second in 1..=40_u32 {
-            let done = if second <= 20 { 10 * second } else { 200 + 30 * (second - 20) };
+            let done = if second <= 20 {
+                10 * second
+            } else {
+                200 + 30 * (second - 20)
+            };
             state.progress(f64::from(second), u64::from(done), None);
         }
         let status = state.status(40.0, 0, 0);

@@ -1,10 +1,10 @@
 //! The two channels to the user: stdout for the one JSON object, stderr for everything else.
 
 use crate::failure::Failure;
+use crate::live::Live;
 use crate::memory::PeakMemory;
 use crate::output::report::{Report, VerbOutput};
 use crate::output::tables;
-use crate::live::Live;
 use crate::progress::{Lines, Observer, Several};
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;

@@ -298,19 +298,21 @@ impl<'a> Engine<'a> {
                 live.hear(&report);
             }
             match report {
-            Report::News(news) => {
-                if let Some(hear) = &mut hear {
-                    hear(&news);
+                Report::News(news) => {
+                    if let Some(hear) = &mut hear {
+                        hear(&news);
+                    }
+                    observer.news(&news);
                 }
-                observer.news(&news);
-            }
-            Report::Tasks { done, submitted, .. } => observer.progress(done, Some(submitted)),
-            Report::Note(line) => observer.note(&line),
-            Report::Step { .. }
-            | Report::Checkpoint { .. }
-            | Report::Worker(..)
-            | Report::Whole(_)
-            | Report::RolledBack => {}
+                Report::Tasks {
+                    done, submitted, ..
+                } => observer.progress(done, Some(submitted)),
+                Report::Note(line) => observer.note(&line),
+                Report::Step { .. }
+                | Report::Checkpoint { .. }
+                | Report::Worker(..)
+                | Report::Whole(_)
+                | Report::RolledBack => {}
             }
         };
         let mut refuse = |_: ObjectKey, _: Held| Err(nobody("took a delivery"));

@@ -3,7 +3,7 @@
 (() => {
   const HUES = 12;
   const DIGITS = 3;
-  // Beyond so many cells neighbours are drawn as one.
+  // Beyond so many cells neighbours are drawn as one, and those that wait are not drawn.
   const APART_MAX = 2000;
   const place = (id) => document.getElementById(id);
   const map = place("map");
@@ -27,6 +27,10 @@
       const end = Math.min(cells.length, (row + 1) * columns);
       let next = at + 1;
       while (!apart && next < end && cells[next] === cell) next += 1;
+      if (cell === 0 && !apart) {
+        at = next;
+        continue;
+      }
       const inset = cell === 0 ? 0.36 : cell % 2 ? 0.24 : apart ? 0.08 : 0;
       const width = next - at - 2 * inset;
       const height = 1 - 2 * inset;

@@ -104,8 +104,8 @@ pub fn page(status: &Status) -> String {
                 vec![
                     map(part("map-title"), part("map-desc")),
                     note(
-                        "A square is a task of the step in front, of a block each. Full: done; smaller: in work; a point: waits. Colours \
-                         are workers, and the numbers of workers that share one differ by 12.",
+                        "A square is a task of the step in front, of a block each. Full: done; smaller: in work; a point, or in a map of \
+                         thousands nothing: waits. Colours are workers, and the numbers of workers that share one differ by 12.",
                     ),
                 ],
             ),
@@ -136,8 +136,14 @@ pub fn page(status: &Status) -> String {
                         "workers",
                         "Workers of this phase; memory is that of their process",
                         &[
-                            "Worker", "State", "Tasks", "Memory", "Sent", "Received",
-                            "Computing", "Waiting",
+                            "Worker",
+                            "State",
+                            "Tasks",
+                            "Memory",
+                            "Sent",
+                            "Received",
+                            "Computing",
+                            "Waiting",
                         ],
                         part("workers"),
                     ),
@@ -147,17 +153,18 @@ pub fn page(status: &Status) -> String {
             section(
                 "happened",
                 "What happened",
-                vec![
-                    filled("p", "faults", "fixed"),
-                    filled("ol", "log", "log"),
-                ],
+                vec![filled("p", "faults", "fixed"), filled("ol", "log", "log")],
             ),
         ],
     );
-    let footer = element("footer", &[], [paragraph(format!(
-        "Strata {}. The same for programs: /status.json, and /metrics for Prometheus. Nothing can be changed from here.",
-        status.version
-    ))]);
+    let footer = element(
+        "footer",
+        &[],
+        [paragraph(format!(
+            "Strata {}. The same for programs: /status.json, and /metrics for Prometheus. Nothing can be changed from here.",
+            status.version
+        ))],
+    );
     let body = element("body", &[("class", "live")], [header, main, footer]);
     Html::page("en", head, body)
 }
@@ -193,7 +200,11 @@ fn table(id: &'static str, caption: &str, header: &[&'static str], rows: &str) -
     let name = format!("{id}-caption");
     let cells = header.iter().enumerate().map(|(place, text)| {
         let class = if is_number(id, place) { "n" } else { "t" };
-        element("th", &[("scope", "col"), ("class", class)], [(*text).into()])
+        element(
+            "th",
+            &[("scope", "col"), ("class", class)],
+            [(*text).into()],
+        )
     });
     let table = element(
         "table",
@@ -285,14 +296,19 @@ pub fn fragments(status: &Status) -> Fragments {
     put("workers-more", more);
     put("faults", vec![faults(status).into()]);
     let lines = status.log.iter().rev().take(LINES_SHOWN);
-    put("log", lines.map(|line| logged(line.seconds, &line.line)).collect());
+    put(
+        "log",
+        lines.map(|line| logged(line.seconds, &line.line)).collect(),
+    );
     all
 }
 
 fn eyebrow(status: &Status) -> String {
     let run = status.run.as_ref();
     let run = run.map_or_else(String::new, |run| format!(" · run {run}"));
-    let term = status.term.map_or_else(String::new, |term| format!(", term {term}"));
+    let term = status
+        .term
+        .map_or_else(String::new, |term| format!(", term {term}"));
     format!("Strata {} · {}{run}{term}", status.version, status.verb)
 }
 
@@ -496,7 +512,10 @@ fn faults(status: &Status) -> String {
     if told.is_empty() {
         return "No fault so far.".to_owned();
     }
-    format!("Faults so far: {}. They cost time and change no result.", told.join("; "))
+    format!(
+        "Faults so far: {}. They cost time and change no result.",
+        told.join("; ")
+    )
 }
 
 fn logged(seconds: f64, line: &str) -> Html {
