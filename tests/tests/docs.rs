@@ -15,6 +15,7 @@ use tests::python::python;
 /// Which test runs a page's Python.
 const RUN_BY: &[(&str, &str)] = &[
     ("docs/embeddings.md", "tests/tests/export.rs"),
+    ("docs/formats.md", "tests/tests/docs.rs"),
     ("docs/segments.md", "tests/tests/segments.rs"),
     ("docs/tutorial.md", "tests/tests/docs.rs"),
 ];
@@ -172,7 +173,7 @@ fn code_in_the_pages_is_run_somewhere() {
     }
 }
 
-/// From a clone to a verdict, in a folder that has the examples and nothing else.
+/// From a clone to a verdict, in a folder that has the examples and nothing else; then a look at the files it left.
 #[test]
 fn the_tutorial_runs_as_it_stands() {
     let packages = ["duckdb==1.4.2", "pandas==2.3.3", "pyarrow==22.0.0"];
@@ -196,7 +197,10 @@ fn the_tutorial_runs_as_it_stands() {
         programs.parent().unwrap().display(),
         std::env::var("PATH").unwrap()
     );
-    let blocks = pages::blocks(&pages::page("docs/tutorial.md"));
+    let mut blocks = pages::blocks(&pages::page("docs/tutorial.md"));
+    let formats = pages::blocks(&pages::page("docs/formats.md"));
+    assert!(formats.iter().all(|(language, _)| language == "python"));
+    blocks.extend(formats);
     assert!(blocks[0].1.starts_with("cargo build"), "{:?}", blocks[0]);
     for (language, code) in &blocks[1..] {
         let mut command = match language.as_str() {
