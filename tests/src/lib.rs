@@ -15,6 +15,7 @@ pub mod jobs;
 pub mod laws;
 pub mod linked;
 pub mod lists;
+pub mod pages;
 pub mod process;
 pub mod python;
 pub mod stir;

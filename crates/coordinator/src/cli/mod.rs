@@ -2,6 +2,7 @@
 
 pub mod arguments;
 pub mod help;
+pub mod pages;
 
 pub use arguments::{Command, Invocation};
 
@@ -37,6 +38,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             print(&text);
             Ok(())
         }
+        Ok(Parsed::Manual(folder)) => pages::manual(&folder).map(|count| {
+            print(&format!("{count} pages in {}\n", folder.display()));
+        }),
         Ok(Parsed::Invocation(invocation)) => run(*invocation),
         Err(failure) => Err(failure),
     };
