@@ -194,7 +194,7 @@ async fn embedded_workers_and_daemons_give_the_same_answers() {
         addresses.push(listener.local_addr().unwrap().to_string());
         daemons.push(daemon(&scratch.path().join(format!("d{number}")), listener));
     }
-    let mut cluster = Cluster::dial(job(&scratch.path().join("m2")), &addresses, 1 << 30)
+    let mut cluster = Cluster::dial(job(&scratch.path().join("m2")), &addresses, 1 << 30, tcp())
         .await
         .unwrap();
     assert_eq!(course(&mut cluster).await, here);
@@ -213,7 +213,7 @@ async fn a_dismissed_worker_joins_again_under_a_new_number() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (_worker, _serving) = daemon(&scratch.path().join("d"), listener);
-    let mut cluster = Cluster::dial(job(&scratch.path().join("m")), &[address], 1 << 30)
+    let mut cluster = Cluster::dial(job(&scratch.path().join("m")), &[address], 1 << 30, tcp())
         .await
         .unwrap();
     let first = joined(&mut cluster).await;
@@ -235,10 +235,15 @@ async fn no_worker_at_all_is_told_in_one_sentence() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);
-    let failure = Cluster::dial(job(scratch.path()), std::slice::from_ref(&address), 1 << 30)
-        .await
-        .err()
-        .unwrap();
+    let failure = Cluster::dial(
+        job(scratch.path()),
+        std::slice::from_ref(&address),
+        1 << 30,
+        tcp(),
+    )
+    .await
+    .err()
+    .unwrap();
     assert!(matches!(
         failure,
         Failure::Refused {

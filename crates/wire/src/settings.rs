@@ -3,7 +3,7 @@
 use crate::proto::worker_client::WorkerClient;
 use crate::proto::worker_server::{Worker, WorkerServer};
 use std::time::Duration;
-use tonic::transport::{Channel, Endpoint, Server};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Server};
 
 /// HTTP/2 flow control window of one stream: 16 MiB, three to eight times the speed of the default.
 pub const STREAM_WINDOW_BYTES: u32 = 16 << 20;
@@ -33,6 +33,8 @@ pub const CONNECTIONS_MAX: usize = 512;
 /// How long a new connection may take to say that it speaks HTTP/2. A client says it with its first packet; who then
 /// says nothing more is found by the probes.
 pub const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a TLS handshake may take.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most bytes of headers.
 pub const HEADER_BYTES_MAX: u32 = 16 << 10;
 
@@ -41,8 +43,27 @@ pub const HEADER_BYTES_MAX: u32 = 16 << 10;
 /// # Errors
 /// Where the address is none.
 pub fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
-    Ok(endpoint
+    Ok(tuned(Endpoint::from_shared(format!("http://{address}"))?))
+}
+
+/// The same place over TLS.
+///
+/// # Errors
+/// Where the certificates are none.
+pub fn secured(
+    plain: &Endpoint,
+    tls: ClientTlsConfig,
+) -> Result<Endpoint, tonic::transport::Error> {
+    let address = plain
+        .uri()
+        .authority()
+        .map_or("", |authority| authority.as_str());
+    let endpoint = Endpoint::from_shared(format!("https://{address}"))?;
+    tuned(endpoint).tls_config(tls)
+}
+
+fn tuned(endpoint: Endpoint) -> Endpoint {
+    endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -51,7 +72,7 @@ pub fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
         .http2_max_header_list_size(HEADER_BYTES_MAX)
-        .max_frame_size(FRAME_BYTES))
+        .max_frame_size(FRAME_BYTES)
 }
 
 /// How a worker serves.

@@ -194,6 +194,15 @@ pub enum Parsed {
     Print(String),
     /// The pages of the manual, into this folder.
     Manual(PathBuf),
+    /// Certificates.
+    Certificates {
+        /// The folder to make.
+        folder: PathBuf,
+        /// How long they hold.
+        days: u32,
+        /// Whether by the authority that is there.
+        renew: bool,
+    },
 }
 
 /// Reads the arguments, the program's name first.
@@ -231,6 +240,13 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, Failure> {
     }
     if let Some(folder) = of_verb.try_get_one::<PathBuf>("folder").ok().flatten() {
         return Ok(Parsed::Manual(folder.clone()));
+    }
+    if let Some(init) = of_verb.subcommand_matches("init") {
+        return Ok(Parsed::Certificates {
+            folder: init.get_one::<PathBuf>("at").cloned().unwrap_or_default(),
+            days: init.get_one::<u32>("days").copied().unwrap_or_default(),
+            renew: init.get_flag("renew"),
+        });
     }
     let job = || {
         of_verb
@@ -347,6 +363,35 @@ fn forgetting(verb: clap::Command) -> clap::Command {
             .help_heading(heading)
             .help("An original id, as in --user 1029; bytes in hexadecimals; repeatable"),
     )
+}
+
+/// The certificates of a cluster.
+fn certificates(verb: clap::Command) -> clap::Command {
+    let days = Arg::new("days")
+        .long("days")
+        .value_name("N")
+        .default_value("365")
+        .value_parser(clap::value_parser!(u32).range(1..=3650))
+        .help("How long the certificates of programs hold; that of the authority holds ten years");
+    let renew = Arg::new("renew")
+        .long("renew")
+        .action(ArgAction::SetTrue)
+        .help(
+            "Make new ones by the authority that is in the folder; workers that run take them up",
+        );
+    let init = clap::Command::new("init")
+        .about("Make an authority and, by it, certificates of workers and of coordinators")
+        .arg(
+            Arg::new("at")
+                .value_name("FOLDER")
+                .required(true)
+                .value_parser(clap::value_parser!(PathBuf))
+                .value_hint(ValueHint::DirPath)
+                .help("The folder to make: ca.crt, ca.key, and what goes to the machines, worker/ and coordinator/"),
+        )
+        .arg(days)
+        .arg(renew);
+    verb.subcommand_required(true).subcommand(init)
 }
 
 /// clap's message without its word "error", its usage and its hint about help: one sentence, tips in brackets.
@@ -470,6 +515,7 @@ pub fn grammar() -> clap::Command {
                     .help("Print what every setting does, as docs/settings.md"),
             ),
         )
+        .subcommand(certificates(verb("tls")))
         .subcommand(
             verb("completions").arg(
                 Arg::new("shell")

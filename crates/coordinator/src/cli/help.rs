@@ -147,6 +147,14 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
              coordinator generate seasons --season 3 --days 728\n  coordinator generate days --layout days\n  \
              coordinator --json generate shop settings.toml --seed 7",
         ),
+        "tls" => (
+            "Make the certificates of a small cluster, so that its programs know one another",
+            "A folder for each program: what listens and what commands trust nobody without a certificate of this authority. Where \
+             cert-manager runs, its secrets do the same (docs/cluster.md).\n\n\
+             Examples:\n  coordinator tls init certificates\n  coordinator tls init certificates --days 30 --renew\n  \
+             worker --listen 0.0.0.0:7070 --data /var/lib/strata --tls certificates/worker\n  \
+             coordinator --workers a:7070,b:7070 --tls certificates/coordinator run job.toml",
+        ),
         "completions" => (
             "Print a script that completes verbs and flags in a shell",
             "Examples:\n  coordinator completions bash > ~/.local/share/bash-completion/completions/coordinator\n  \
@@ -174,6 +182,7 @@ pub fn value_name(flag: &str) -> &'static str {
         "scratch" => "DIR",
         "trace" => "FILE",
         "http" => "HOST:PORT",
+        "tls" => "DIR",
         "log" => "FILTER",
         "io" => "mmap|pread",
         "simd" => "auto|avx512|avx2|portable",

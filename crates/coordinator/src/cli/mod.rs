@@ -41,6 +41,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Parsed::Manual(folder)) => pages::manual(&folder).map(|count| {
             print(&format!("{count} pages in {}\n", folder.display()));
         }),
+        Ok(Parsed::Certificates {
+            folder,
+            days,
+            renew,
+        }) => verbs::authority::make(&folder, days, renew).map(|told| print(&told)),
         Ok(Parsed::Invocation(invocation)) => run(*invocation),
         Err(failure) => Err(failure),
     };

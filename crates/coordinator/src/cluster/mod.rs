@@ -247,18 +247,16 @@ impl Cluster {
     ///
     /// # Errors
     /// Where none of them can be had now.
-    pub async fn dial(job: Job, addresses: &[String], memory_bytes: u64) -> Result<Self, Failure> {
-        Self::dial_by(
-            job,
-            addresses,
-            memory_bytes,
-            worker::grpc::tcp(),
-            file_threads()?,
-        )
-        .await
+    pub async fn dial(
+        job: Job,
+        addresses: &[String],
+        memory_bytes: u64,
+        connect: Connect,
+    ) -> Result<Self, Failure> {
+        Self::dial_by(job, addresses, memory_bytes, connect, file_threads()?).await
     }
 
-    /// As [`Cluster::dial`], over connections and with threads of the caller's: a simulation's.
+    /// As [`Cluster::dial`], with threads of the caller's: a simulation's.
     ///
     /// # Errors
     /// As [`Cluster::dial`].

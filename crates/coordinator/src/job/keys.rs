@@ -1548,6 +1548,13 @@ pub const KEYS: &[Key] = &[
         "http",
     ),
     with_flag(
+        text(
+            "run.tls",
+            "A folder with ca.crt, tls.crt and tls.key, as `coordinator tls init` makes them: daemons are reached over TLS, and each end shows who it is. Absent: nothing is encrypted.",
+        ),
+        "tls",
+    ),
+    with_flag(
         with_default(
             text(
                 "run.log",

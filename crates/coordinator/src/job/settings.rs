@@ -665,6 +665,8 @@ pub struct Run {
     pub trace: Option<PathBuf>,
     /// Where to show the run over HTTP; `None`: nowhere.
     pub http: Option<String>,
+    /// The folder of certificates with which daemons are reached; `None`: without TLS.
+    pub tls: Option<PathBuf>,
     /// What to log.
     pub log: String,
 }

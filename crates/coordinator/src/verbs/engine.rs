@@ -22,6 +22,7 @@ use store::{Cache, IoMode};
 use tensor::{ByteSize, DepotId, Digest, News, ObjectKey, Program};
 use tokio_util::sync::CancellationToken;
 use worker::Split;
+use worker::grpc::{Connect, Credentials, Role, tcp};
 
 /// The cache may take what it needs of the disk: a full disk is told as such.
 const CACHE_BYTES: u64 = u64::MAX;
@@ -396,12 +397,23 @@ impl<'a> Engine<'a> {
                 };
                 Cluster::embed(job, &embedded).await
             }
-            Workers::Addresses(addresses) => Cluster::dial(job, addresses, memory).await,
+            Workers::Addresses(addresses) => {
+                Cluster::dial(job, addresses, memory, self.connect()?).await
+            }
             Workers::Dns { service, port } => {
-                Cluster::dial(job, &[format!("dns://{service}:{port}")], memory).await
+                let service = format!("dns://{service}:{port}");
+                Cluster::dial(job, &[service], memory, self.connect()?).await
             }
         };
         Ok(cluster?)
+    }
+
+    /// How daemons are reached.
+    fn connect(&self) -> Result<Connect, Failure> {
+        let Some(folder) = &self.settings.run.tls else {
+            return Ok(tcp());
+        };
+        Ok(Credentials::open(folder, Role::Coordinator)?.connect())
     }
 
     /// Compute threads of each worker of this process: the cores, shared out, unless the job says.

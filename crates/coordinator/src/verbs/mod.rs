@@ -4,6 +4,7 @@
 
 mod advise;
 mod attributes;
+pub mod authority;
 mod curve;
 mod data;
 mod describe;

@@ -12,7 +12,8 @@ use tensor::ByteSize;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use wire::settings::{server, service};
-use worker::grpc::{GrpcDialer, Service, incoming, tcp};
+use worker::grpc::tls::handshakes;
+use worker::grpc::{Credentials, GrpcDialer, Guard, Role, Service, incoming, tcp};
 use worker::http;
 use worker::{Settings, Threads, Worker};
 
@@ -82,6 +83,11 @@ struct Arguments {
     /// The instructions of the kernels. The results are the same.
     #[arg(long, value_name = "PATH", default_value = "auto", value_parser = ["auto", "avx512", "avx2", "portable"])]
     simd: String,
+
+    /// A folder with ca.crt, tls.crt and tls.key, as `coordinator tls init` makes them: only who has a certificate of the same authority
+    /// is served. New files are taken from the next connection on.
+    #[arg(long, value_name = "DIR", env = "STRATA_TLS")]
+    tls: Option<PathBuf>,
 
     /// Listen beyond loopback although nothing is encrypted and nobody is asked who he is.
     #[arg(long, env = "STRATA_INSECURE")]
@@ -169,7 +175,11 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         simd,
     };
     let executor = Arc::new(Threads::start(threads as usize, settings.lanes as usize)?);
-    let dialer = Arc::new(GrpcDialer::new(tcp(), arguments.memory.0));
+    let credentials = arguments.tls.as_deref();
+    let credentials = credentials.map(|folder| Credentials::open(folder, Role::Worker));
+    let credentials = credentials.transpose()?;
+    let connect = credentials.as_ref().map_or_else(tcp, Credentials::connect);
+    let dialer = Arc::new(GrpcDialer::new(connect, arguments.memory.0));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads.div_ceil(4).min(TALKING_THREADS) as usize)
         .enable_all()
@@ -182,7 +192,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         })?;
     runtime.block_on(async {
         let worker = Worker::new(settings, Arc::new(cache), executor, dialer);
-        listen(&arguments, worker).await
+        listen(&arguments, worker, credentials).await
     })
 }
 
@@ -198,10 +208,13 @@ async fn bind(arguments: &Arguments) -> Result<(TcpListener, SocketAddr), Failur
         .await
         .map_err(cannot)?
         .collect();
-    if !arguments.insecure && addresses.iter().any(|address| !address.ip().is_loopback()) {
+    if !arguments.insecure
+        && arguments.tls.is_none()
+        && addresses.iter().any(|address| !address.ip().is_loopback())
+    {
         let sentence = format!(
-            "--listen {} is reachable from other machines, and nothing would be encrypted: listen on 127.0.0.1, or \
-             give --insecure on a network you trust",
+            "--listen {} is reachable from other machines, and nothing would be encrypted: give --tls with certificates \
+             (`coordinator tls init`), listen on 127.0.0.1, or give --insecure on a network you trust",
             arguments.listen
         );
         return Err(refused(Refusal::Config, sentence));
@@ -211,7 +224,11 @@ async fn bind(arguments: &Arguments) -> Result<(TcpListener, SocketAddr), Failur
     Ok((listener, address))
 }
 
-async fn listen(arguments: &Arguments, worker: Worker) -> Result<u8, Failure> {
+async fn listen(
+    arguments: &Arguments,
+    worker: Worker,
+    credentials: Option<Credentials>,
+) -> Result<u8, Failure> {
     let (listener, address) = bind(arguments).await?;
     if let Some(http) = &arguments.http {
         let (listener, address) = http::bind("--http", http).await?;
@@ -234,12 +251,21 @@ async fn listen(arguments: &Arguments, worker: Worker) -> Result<u8, Failure> {
                 format!("the reflection service does not start: {error}"),
             )
         })?;
-    let serving = server()
+    let guard = Guard {
+        secured: credentials.is_some(),
+    };
+    let services = server()
+        .layer(guard)
         .add_service(health_service)
         .add_service(reflection)
-        .add_service(service(Service::new(worker.clone())))
-        .serve_with_incoming(incoming(listener));
-    let mut serving = tokio::spawn(serving);
+        .add_service(service(Service::new(worker.clone())));
+    let mut serving = match credentials {
+        Some(credentials) => {
+            let connections = handshakes(incoming(listener), credentials);
+            tokio::spawn(services.serve_with_incoming(connections))
+        }
+        None => tokio::spawn(services.serve_with_incoming(incoming(listener))),
+    };
     let no_signals =
         |error: std::io::Error| refused(Refusal::Bug, format!("signals cannot be caught: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
