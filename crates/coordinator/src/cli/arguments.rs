@@ -241,7 +241,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, Failure> {
     if let Some(folder) = of_verb.try_get_one::<PathBuf>("folder").ok().flatten() {
         return Ok(Parsed::Manual(folder.clone()));
     }
-    if let Some(init) = of_verb.subcommand_matches("init") {
+    if let Some(("init", init)) = of_verb.subcommand() {
         return Ok(Parsed::Certificates {
             folder: init.get_one::<PathBuf>("at").cloned().unwrap_or_default(),
             days: init.get_one::<u32>("days").copied().unwrap_or_default(),
