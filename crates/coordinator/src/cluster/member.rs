@@ -48,10 +48,7 @@ impl Place {
                 let channel = Self::channel(shared, address)?;
                 let connecting = timeout(CONNECT_TIMEOUT, remote::connect(channel.clone())).await;
                 let connected = connecting.map_err(|_| "it does not answer".to_owned())?;
-                Ok((
-                    connected.map_err(|status| status.message().to_owned())?,
-                    Some(channel),
-                ))
+                Ok((connected.map_err(|status| said(&status))?, Some(channel)))
             }
         }
     }
@@ -65,6 +62,19 @@ impl Place {
             (Place::There(address), None) => Err(format!("{address} has no channel")),
         }
     }
+}
+
+/// Why a worker is not to be had. The words of the libraries on an end that speaks TLS and one that does not help nobody.
+fn said(status: &tonic::Status) -> String {
+    let message = status.message();
+    if message.contains("InvalidContentType") {
+        return "it speaks no TLS: start it with `--tls`, or leave `--tls` out here".to_owned();
+    }
+    let cut_off = ["operation was canceled", "h2 protocol error", "broken pipe"];
+    if cut_off.iter().any(|words| message.contains(words)) {
+        return format!("{message}; if it asks for certificates, give `--tls`");
+    }
+    message.to_owned()
 }
 
 /// How a session ended.
