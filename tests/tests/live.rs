@@ -150,7 +150,7 @@ fn a_worker_that_leaves_is_not_ready() {
 #[test]
 fn a_run_is_told_as_it_goes_on_and_to_its_end() {
     let inputs = Inputs::of(&[Data::Small]);
-    let (watched, alone) = (job(&inputs, 300), job(&inputs, 300));
+    let (watched, alone) = (job(&inputs, 100), job(&inputs, 100));
     let http = free_address();
     let run = started(&watched, &["--workers", "2", "--http", &http]);
     let frames = until("events", || events(&http, "/events"));
