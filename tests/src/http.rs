@@ -22,7 +22,7 @@ impl Answer {
     /// Whether a header has a value.
     pub fn has(&self, name: &str, value: &str) -> bool {
         let line = format!("{name}: {value}");
-        self.headers.iter().any(|header| *header == line)
+        self.headers.contains(&line)
     }
 }
 

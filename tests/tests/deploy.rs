@@ -170,7 +170,8 @@ fn the_chart_renders_what_kubernetes_and_our_programs_take() {
                     let config = format!(" config {}", job.display());
                     let output = output_of(&mut shell("0", &words[2].replace(run, &config)));
                     let told: Value = serde_json::from_slice(&output.stdout).expect("an object");
-                    let settings = told["settings"].as_array().expect("settings");
+                    let settings = told["settings"].as_array();
+                    let settings = settings.unwrap_or_else(|| panic!("no settings: {told}"));
                     let workers = settings.iter().find(|of| of["key"] == "run.workers");
                     let workers = workers.expect("the setting")["value"].to_string();
                     assert_eq!(workers.matches(".svc:7070").count(), 5, "{workers}");

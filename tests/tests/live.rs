@@ -6,6 +6,7 @@ use coordinator::progress::{Observer, Unit};
 use plan::Profile;
 use serde_json::Value;
 use std::ffi::OsStr;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
@@ -150,7 +151,7 @@ fn a_worker_that_leaves_is_not_ready() {
 #[test]
 fn a_run_is_told_as_it_goes_on_and_to_its_end() {
     let inputs = Inputs::of(&[Data::Small]);
-    let (watched, alone) = (job(&inputs, 300), job(&inputs, 300));
+    let (watched, alone) = (job(&inputs, 100), job(&inputs, 100));
     let http = free_address();
     let run = started(&watched, &["--workers", "2", "--http", &http]);
     let frames = until("events", || events(&http, "/events"));
@@ -210,6 +211,18 @@ fn a_run_is_told_as_it_goes_on_and_to_its_end() {
     assert!(some("all"), "{before:?}");
 }
 
+/// What a page is told for which there is no room; `None` where there was.
+fn one_too_many(address: &str) -> Option<Answer> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    let request = format!("GET /events HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).ok()?;
+    drop(stream);
+    let full = start.ends_with(b"503");
+    full.then(|| get(address, "/events"))?
+}
+
 #[test]
 fn a_run_that_fails_says_so_to_those_who_look() {
     let inputs = Inputs::of(&[Data::Small]);
@@ -218,9 +231,19 @@ fn a_run_that_fails_says_so_to_those_who_look() {
     let run = started(&job, &["--http", &http]);
     let frames = until("events", || events(&http, "/events"));
     let seen = std::thread::spawn(move || frames.last());
+    // Pages that never read what they are sent: there are only so many, and the run does not wait for them.
+    let idle: Vec<_> = (0..15).map(|_| events(&http, "/events")).collect();
+    until("as many pages as there may be", || {
+        let answer = get(&http, "/healthz").and_then(|_| one_too_many(&http))?;
+        answer
+            .body
+            .starts_with("as many pages are open")
+            .then_some(())
+    });
     job.checkpoint();
     signal(run.id(), "TERM");
     assert_eq!(ended(run).status.code(), Some(143));
+    drop(idle);
     let last = seen.join().expect("it ends").expect("a frame");
     let last: Value = serde_json::from_str(&last).expect("an object");
     assert_eq!(
@@ -373,7 +396,7 @@ impl Large {
                     metrics: vec![("new_products ndcg@20".into(), 0.1)],
                 });
             }
-            let (index, tasks) = (self.at, u64::from(self.step) * 10);
+            let (index, tasks) = (self.at, self.step * 10);
             let tally = WorkerTally {
                 tasks,
                 received_bytes: tasks << 20,
@@ -393,10 +416,8 @@ impl Large {
                 self.of(next, |task| OfWorker::Given(task, 0));
             }
         }
-        self.live.progress(
-            u64::from(self.step) * u64::from(BLOCKS) + u64::from(self.at),
-            None,
-        );
+        self.live
+            .progress(self.step * u64::from(BLOCKS) + u64::from(self.at), None);
     }
 }
 

@@ -26,7 +26,7 @@ pub mod writer;
 pub use buffer::AlignedBuf;
 pub use cache::Cache;
 pub use error::StoreError;
-pub use journal::{Journal, Record};
+pub use journal::{Entry, Journal, Record};
 pub use scratch::Scratch;
 pub use sealed::{IoMode, Sealed, Section, TypedSection};
 pub use writer::{Receiver, SealWriter};

@@ -82,7 +82,9 @@ impl Session {
             Ok(done) => FromWorker::Done(done),
             Err(failure) => {
                 self.counters.task_failed();
-                tracing::warn!(task = %task, attempt, %failure, "a task could not be done");
+                let run = self.run.short();
+                let (term, step, block) = (self.term, task.step.0, task.index);
+                tracing::warn!(run, term, step, block, attempt, %failure, "a task could not be done");
                 FromWorker::Failed {
                     task,
                     attempt,

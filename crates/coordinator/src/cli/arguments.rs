@@ -104,6 +104,13 @@ pub enum Command {
         /// Whether its graph is told of.
         graph: bool,
     },
+    /// What happened in the runs of a job.
+    Log {
+        /// The job file.
+        job: PathBuf,
+        /// The beginning of a run key.
+        run: Option<String>,
+    },
     /// Whether every object of it is whole.
     Verify {
         /// Where it is.
@@ -144,6 +151,7 @@ impl Command {
             Command::Export { .. } => "export",
             Command::Report { .. } => "report",
             Command::Inspect { .. } => "inspect",
+            Command::Log { .. } => "log",
             Command::Verify { .. } => "verify",
             Command::Generate { .. } => "generate",
             Command::Config { .. } => "config",
@@ -167,7 +175,8 @@ impl Command {
             | Command::Segments { job }
             | Command::Influencers { job }
             | Command::Export { job }
-            | Command::Report { job } => Some(job),
+            | Command::Report { job }
+            | Command::Log { job, .. } => Some(job),
             Command::Config { job } | Command::Generate { job, .. } => job.as_deref(),
             Command::Demo | Command::Inspect { .. } | Command::Verify { .. } => None,
         }
@@ -285,6 +294,10 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, Failure> {
         "inspect" => Command::Inspect {
             at: at(),
             graph: of_verb.get_flag("graph"),
+        },
+        "log" => Command::Log {
+            job: job(),
+            run: of_verb.get_one::<String>("run").cloned(),
         },
         "verify" => Command::Verify { at: at() },
         "generate" => Command::Generate {
@@ -493,6 +506,13 @@ pub fn grammar() -> clap::Command {
                     .long("graph")
                     .action(ArgAction::SetTrue)
                     .help("Tell facts about the graph of users and products, too; reads all interactions"),
+            ),
+        )
+        .subcommand(
+            verb("log").arg(job()).arg(
+                Arg::new("run")
+                    .value_name("RUN")
+                    .help("The beginning of a run key; without it, all runs"),
             ),
         )
         .subcommand(verb("verify").arg(at()))

@@ -133,6 +133,12 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
              Examples:\n  coordinator inspect target/demo/data\n  coordinator inspect s3://bucket/model\n  \
              coordinator --workers 2 inspect target/demo/data --graph",
         ),
+        "log" => (
+            "Tell what happened in the runs of `output.model`: workers that joined and were lost, tasks that were done again, checkpoints",
+            "A journal is kept beside a model on a disk, in its folder `journal`, while it is trained; what it tells of a run that goes on is at most \
+             a moment old.\n\n\
+             Examples:\n  coordinator log job.toml\n  coordinator log job.toml 3fa9\n  coordinator --json log job.toml",
+        ),
         "verify" => (
             "Hash every object of a data set or a model again",
             "Ends with 65 and the name of the object if one is damaged or missing.\n\n\

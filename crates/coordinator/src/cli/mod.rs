@@ -215,6 +215,10 @@ fn needs(command: &Command) -> Needs {
             similar: true,
             ..none
         },
+        Command::Log { .. } => Needs {
+            model: true,
+            ..none
+        },
         Command::Inspect { .. }
         | Command::Verify { .. }
         | Command::Generate { .. }

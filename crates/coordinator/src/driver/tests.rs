@@ -383,7 +383,7 @@ fn run(
         let mut listener = |report: Report| match report {
             Report::News(News::Epoch { epoch, .. }) => epochs.push(epoch),
             Report::Checkpoint { epoch, .. } if cancel_at.is_some_and(|at| epoch >= at) => {
-                cancel.cancel()
+                cancel.cancel();
             }
             _ => {}
         };

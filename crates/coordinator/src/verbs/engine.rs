@@ -1,6 +1,8 @@
 //! What all verbs share: depots, a cache, and one way to run a program over the workers.
 
 use super::fresh::{Fresh, holds_nothing};
+use super::journal::Keeper;
+use super::telling;
 use crate::cluster::{Cluster, Embedded, InputFile, Job, LANES};
 use crate::driver::{
     Checkpoints, Context, Driver, Outcome, Pace, Report, Resume, StoredObject, Trace,
@@ -291,6 +293,13 @@ impl<'a> Engine<'a> {
             live.open(stage.run, stage.term);
         }
         let mut cluster = self.cluster(stage.run, stage.term, stage.inputs).await?;
+        // Runs that can be resumed are those that people ask about afterwards.
+        let resumed = stage.resume.as_ref().map(|from| from.checkpoint.epoch);
+        let mut journal = stage.checkpoints.as_ref().and_then(|_| {
+            let model = self.settings.output.model.as_ref();
+            Keeper::open(model, (stage.run, stage.term), stage.name, resumed)
+        });
+        let (run, term) = (stage.run.short(), stage.term);
         let observer = self.console.observer();
         let mut hear = stage.news;
         let live = self.console.live();
@@ -298,6 +307,10 @@ impl<'a> Engine<'a> {
             if let Some(live) = live {
                 live.hear(&report);
             }
+            if let Some(journal) = &mut journal {
+                journal.hear(&report);
+            }
+            telling::log(&run, term, &report);
             match report {
                 Report::News(news) => {
                     if let Some(hear) = &mut hear {
@@ -347,6 +360,9 @@ impl<'a> Engine<'a> {
             trace: self.trace(stage.name)?,
         };
         let outcome = Driver::run(program, &mut cluster, context).await;
+        if let Some(journal) = journal {
+            journal.close(&outcome);
+        }
         cluster.close(CLOSE_PATIENCE).await;
         let peak = self.console.memory().take_phase_bytes();
         match outcome {

@@ -21,6 +21,8 @@ mod ids;
 mod influencers;
 mod initial;
 mod input;
+mod journal;
+mod log;
 mod measure;
 mod moments;
 mod people;
@@ -30,6 +32,7 @@ mod segments;
 mod serve_lists;
 mod similar;
 mod stored_model;
+mod telling;
 mod train;
 mod tune;
 mod update;
@@ -142,6 +145,7 @@ async fn run(
     match command {
         Command::Inspect { at, graph: false } => return describe::inspect(at).await,
         Command::Verify { at } => return describe::verify(at, console).await,
+        Command::Log { run, .. } => return log_of(settings, run.as_deref()),
         Command::Generate { at, .. } => return generate::generate(at, settings, console, &cancel),
         _ => {}
     }
@@ -237,13 +241,21 @@ async fn with_engine(
         }
         Command::Demo | Command::Run { .. } => whole_path(engine).await,
         Command::Inspect { at, .. } => graph::inspect(engine, at).await,
-        Command::Verify { .. } | Command::Generate { .. } | Command::Config { .. } => {
-            Err(Failure::new(
-                Refusal::Bug,
-                format!("the verb `{}` does not come here", command.name()),
-            ))
-        }
+        Command::Log { .. }
+        | Command::Verify { .. }
+        | Command::Generate { .. }
+        | Command::Config { .. } => Err(Failure::new(
+            Refusal::Bug,
+            format!("the verb `{}` does not come here", command.name()),
+        )),
     }
+}
+
+/// What happened in the runs of the job's model.
+fn log_of(settings: &Settings, run: Option<&str>) -> Result<VerbOutput, Failure> {
+    let missing = || Failure::new(Refusal::Config, "the job names no `output.model`");
+    let model = settings.output.model.as_ref().ok_or_else(missing)?;
+    log::log(model, run)
 }
 
 /// The data set and the model that a job made before.
