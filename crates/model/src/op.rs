@@ -7,7 +7,7 @@ use crate::evaluate::EvaluateOp;
 use crate::facts::FactsOp;
 use crate::graph::GraphOp;
 use crate::influence::InfluenceOp;
-use crate::recommend::{DirectionsOp, RecommendOp};
+use crate::recommend::{DirectionsOp, ExplainOp, GramOp, RecommendOp};
 use crate::reduce::ReduceOp;
 use crate::segments::SegmentsOp;
 use crate::several::Several;
@@ -43,6 +43,10 @@ pub enum Op {
     Segments(SegmentsOp),
     /// Influencers.
     Influence(InfluenceOp),
+    /// The Gram of a block of a stored table.
+    Gram(GramOp),
+    /// Reasons of recommendations.
+    Explain(ExplainOp),
 }
 
 /// The bytes are not an op that this engine knows.

@@ -421,16 +421,24 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         "output.report.file",
         "output.segments.file",
         "output.influencers.file",
+        "output.recommend.explanations",
     ];
-    let [recommended, similar, folder, report, segments, influencers] =
-        local.map(|path| match place(path, faults)? {
-            Location::Path(path) => Some(path),
-            Location::Url(url) => {
-                let sentence = format!("`{path}`: {url} is a URL: give a local path");
-                faults.push(merged.origin(path), sentence);
-                None
-            }
-        });
+    let [
+        recommended,
+        similar,
+        folder,
+        report,
+        segments,
+        influencers,
+        explanations,
+    ] = local.map(|path| match place(path, faults)? {
+        Location::Path(path) => Some(path),
+        Location::Url(url) => {
+            let sentence = format!("`{path}`: {url} is a URL: give a local path");
+            faults.push(merged.origin(path), sentence);
+            None
+        }
+    });
     if needs.similar && similar.is_none() && merged.texts("output.similar.ids").is_empty() {
         let sentence = "nothing says where lists of what is alike go: give [output.similar] a `file`, or `ids` to be shown";
         faults.push(&Origin::Default, sentence);
@@ -446,6 +454,8 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
             file: recommended,
             context: merged.text("output.recommend.context").map(str::to_owned),
             exclude_seen: merged.text("output.recommend.seen") != Some("include"),
+            explanations,
+            reasons: merged.count("output.recommend.reasons").unwrap_or_default() as u32,
         },
         similar: Similar {
             of: match merged.text("output.similar.of") {
@@ -504,6 +514,8 @@ fn apart(
     let report = output.report.clone().map(Location::Path);
     let segments = output.segments.file.clone().map(Location::Path);
     let influencers = output.influencers.file.clone().map(Location::Path);
+    let explanations = output.recommend.explanations.clone();
+    let explanations = explanations.map(Location::Path);
     let written = [
         ("output.data", output.data.as_ref()),
         ("output.model", output.model.as_ref()),
@@ -513,6 +525,7 @@ fn apart(
         ("output.report.file", report.as_ref()),
         ("output.segments.file", segments.as_ref()),
         ("output.influencers.file", influencers.as_ref()),
+        ("output.recommend.explanations", explanations.as_ref()),
     ];
     for (index, (path, place)) in written.iter().enumerate() {
         let Some(place) = place else { continue };

@@ -966,6 +966,18 @@ pub const KEYS: &[Key] = &[
         "exclude",
         "Whether products that the user has already had are left out.",
     ),
+    text(
+        "output.recommend.explanations",
+        "A Parquet file of reasons: user, rank, product, score, and `because_` a past product, what that contributes to the score. For \
+         models of the kind `als`.",
+    ),
+    count(
+        "output.recommend.reasons",
+        1,
+        1000,
+        Some("5"),
+        "Past products that are named for each recommendation in `explanations`, those that contribute most.",
+    ),
     choice(
         "output.similar.of",
         &["product", "user"],

@@ -481,6 +481,10 @@ pub struct Recommend {
     pub context: Option<String>,
     /// Whether products that the user has had are left out.
     pub exclude_seen: bool,
+    /// The Parquet file of reasons; `None`: none are asked for.
+    pub explanations: Option<PathBuf>,
+    /// Reasons of each recommendation.
+    pub reasons: u32,
 }
 
 /// `[output.similar]`.

@@ -395,6 +395,12 @@ pub struct RecommendReport {
     pub rows: u64,
     /// The file.
     pub file: PathBuf,
+    /// Rows of the file of reasons, where they are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasons: Option<u64>,
+    /// That file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanations: Option<PathBuf>,
 }
 
 /// Rows that are alike.

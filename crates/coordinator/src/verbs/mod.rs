@@ -24,6 +24,7 @@ mod measure;
 mod moments;
 mod people;
 mod phases;
+mod reasons;
 mod report;
 mod segments;
 mod serve_lists;

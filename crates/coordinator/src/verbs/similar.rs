@@ -88,6 +88,7 @@ pub async fn similar(
         exclude_train: false,
         exclude_held_out: false,
         users: chosen,
+        ..recommend::Settings::default()
     };
     let mut program = Recommend::new(settings, input)
         .map_err(|error| Failure::new(Refusal::Config, error.to_string()))?;

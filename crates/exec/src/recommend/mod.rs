@@ -1,8 +1,12 @@
 //! Runs the op of recommending: groups of users that fit, and for each group all products in pieces.
 
 mod directions;
+mod explain;
+mod gram;
 
 pub(crate) use directions::DirectionsWork;
+pub(crate) use explain::ExplainWork;
+pub(crate) use gram::gram;
 
 use crate::evaluate::reading::{Reads, RowsOf, bug, limit_of, partial, partition};
 use crate::evaluate::scoring::{Scorer, Scoring};
