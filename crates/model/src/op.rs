@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tensor::OpFamily;
 
 /// The version of the encoding.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// An op of an algorithm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

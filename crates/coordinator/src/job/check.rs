@@ -7,6 +7,7 @@ mod attributes;
 mod edges;
 mod generate;
 mod labels;
+mod lists;
 mod model;
 mod segments;
 pub(crate) mod stopping;
@@ -422,6 +423,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         "output.segments.file",
         "output.influencers.file",
         "output.recommend.explanations",
+        "output.rising.file",
     ];
     let [
         recommended,
@@ -431,6 +433,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         segments,
         influencers,
         explanations,
+        rises,
     ] = local.map(|path| match place(path, faults)? {
         Location::Path(path) => Some(path),
         Location::Url(url) => {
@@ -452,11 +455,14 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
                 .count("output.recommend.bins_ahead")
                 .unwrap_or_default() as u32,
             file: recommended,
+            date: lists::date(merged, faults),
             context: merged.text("output.recommend.context").map(str::to_owned),
             exclude_seen: merged.text("output.recommend.seen") != Some("include"),
             explanations,
             reasons: merged.count("output.recommend.reasons").unwrap_or_default() as u32,
         },
+        rules: lists::rules(merged, faults),
+        rising: lists::rising(merged, rises),
         similar: Similar {
             of: match merged.text("output.similar.of") {
                 Some("user") => Mode::User,
@@ -506,6 +512,9 @@ fn apart(
         .chain(&model.initial_contexts)
         .chain(validation)
         .chain(test)
+        .chain(output.rules.allow.iter())
+        .chain(output.rules.deny.iter())
+        .chain(output.rules.windows.iter())
         .filter_map(Location::as_path)
         .collect();
     let recommend = output.recommend.file.clone().map(Location::Path);
@@ -514,6 +523,7 @@ fn apart(
     let report = output.report.clone().map(Location::Path);
     let segments = output.segments.file.clone().map(Location::Path);
     let influencers = output.influencers.file.clone().map(Location::Path);
+    let rises = output.rising.file.clone().map(Location::Path);
     let explanations = output.recommend.explanations.clone();
     let explanations = explanations.map(Location::Path);
     let written = [
@@ -526,6 +536,7 @@ fn apart(
         ("output.segments.file", segments.as_ref()),
         ("output.influencers.file", influencers.as_ref()),
         ("output.recommend.explanations", explanations.as_ref()),
+        ("output.rising.file", rises.as_ref()),
     ];
     for (index, (path, place)) in written.iter().enumerate() {
         let Some(place) = place else { continue };

@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
-use tables::TimeRange;
+use tables::{Bound, TimeRange};
 use tensor::{ByteSize, Cycle, Duplicates, Mode, TimeBin};
 
 /// A path or a URL.
@@ -477,6 +477,8 @@ pub struct Recommend {
     pub file: Option<PathBuf>,
     /// The bin behind the end of the data for which they are.
     pub bins_ahead: u32,
+    /// The day, or number, whose bin they are for; `None`: as `bins_ahead` says.
+    pub date: Option<Bound>,
     /// The context for which they are; `None`: the mean.
     pub context: Option<String>,
     /// Whether products that the user has had are left out.
@@ -485,6 +487,36 @@ pub struct Recommend {
     pub explanations: Option<PathBuf>,
     /// Reasons of each recommendation.
     pub reasons: u32,
+}
+
+/// `[output.rules]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Rules {
+    /// The file of products that lists may hold; `None`: any.
+    pub allow: Option<Location>,
+    /// The file of products that they may not.
+    pub deny: Option<Location>,
+    /// The file of times at which products may be had.
+    pub windows: Option<Location>,
+    /// The most products with one level of an attribute in a list.
+    pub most: Option<u32>,
+    /// That attribute.
+    pub most_by: Option<String>,
+    /// What a score loses with the logarithm of popularity.
+    pub damping: f64,
+}
+
+/// `[output.rising]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rising {
+    /// Products for each user.
+    pub top: u32,
+    /// The Parquet file; `None`: none is asked for.
+    pub file: Option<PathBuf>,
+    /// The last bins whose mean is compared.
+    pub over: u32,
+    /// Whether products that the user has had are left out.
+    pub exclude_seen: bool,
 }
 
 /// `[output.similar]`.
@@ -584,6 +616,10 @@ pub struct Output {
     pub model: Option<Location>,
     /// The recommendations.
     pub recommend: Recommend,
+    /// What lists must obey.
+    pub rules: Rules,
+    /// What rises for whom.
+    pub rising: Rising,
     /// The rows that are alike.
     pub similar: Similar,
     /// The factors as files.

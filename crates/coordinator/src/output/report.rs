@@ -401,6 +401,23 @@ pub struct RecommendReport {
     /// That file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explanations: Option<PathBuf>,
+    /// Products that rules keep out of lists, where there are rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub barred: Option<u64>,
+    /// What rises for whom, where it is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rising: Option<RisingReport>,
+}
+
+/// Written lists of what rises.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RisingReport {
+    /// Users for whom something rises.
+    pub users: u64,
+    /// Rows of the file.
+    pub rows: u64,
+    /// The file.
+    pub file: PathBuf,
 }
 
 /// Rows that are alike.

@@ -273,6 +273,15 @@ fn recommend(recommend: &RecommendReport) -> String {
         );
         shown.push_str(&reasons);
     }
+    if let Some(rising) = &recommend.rising {
+        let rises = format!(
+            "\nwhat rises: {} rows for {} users in {}",
+            HumanCount(rising.rows),
+            HumanCount(rising.users),
+            rising.file.display()
+        );
+        shown.push_str(&rises);
+    }
     shown
 }
 

@@ -26,6 +26,8 @@ mod people;
 mod phases;
 mod reasons;
 mod report;
+mod rising;
+mod rules;
 mod segments;
 mod serve_lists;
 mod similar;

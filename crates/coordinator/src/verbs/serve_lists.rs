@@ -4,6 +4,8 @@ use super::data::Views;
 use super::engine::{Engine, Stage, key_of};
 use super::ids;
 use super::reasons;
+use super::rising;
+use super::rules::{self, Lists};
 use super::stored_model::StoredModel;
 use crate::failure::Failure;
 use crate::output::report::RecommendReport;
@@ -33,6 +35,12 @@ pub async fn recommend(
     let users = ids::of_axis(engine, &data.user).await?;
     let products = ids::of_axis(engine, &data.product).await?;
     let io = |error: &dyn std::fmt::Display| Failure::new(Refusal::Io, error.to_string());
+    if wish.date.is_some() && data.time.is_none() {
+        let sentence = "`output.recommend.date` says when lists are, but the data have no time: name the column under [input] `time`";
+        return Err(Failure::new(Refusal::Config, sentence));
+    }
+    rising::check(engine, views)?;
+    let rules = rules::of(engine, data, Lists::Recommended).await?;
     let (mut explain, mut reasons) = (None, None);
     if let Some(file) = &wish.explanations {
         explain = Some(reasons::of(engine, data, views, model).await?);
@@ -63,7 +71,10 @@ pub async fn recommend(
         exclude_held_out: wish.exclude_seen,
         users: None,
         explain,
+        rules,
     };
+    let barred = settings.rules.barred.len() as u64;
+    let ruled = !settings.rules.are_none();
     let mut program = Recommend::new(settings, input)
         .map_err(|error| Failure::new(Refusal::Config, error.to_string()))?;
     let sink = |key: ObjectKey, held: exec::Held| {
@@ -95,5 +106,7 @@ pub async fn recommend(
         file,
         reasons: explained.map_err(|error| io(&error))?,
         explanations: wish.explanations.clone(),
+        barred: ruled.then_some(barred),
+        rising: rising::rising(engine, data, views, model).await?,
     })
 }

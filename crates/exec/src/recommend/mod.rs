@@ -55,6 +55,7 @@ impl RecommendWork {
             context: op.context,
             width: op.width,
             filter: op.filter,
+            most: op.most,
             grids: [&op.users, &op.products],
         };
         let (scoring, block) = Scoring::of(task, &mut reads, scorer)?;
@@ -113,7 +114,8 @@ impl RecommendWork {
         let left = budget
             .checked_sub(fixed)
             .ok_or_else(|| short_by(fixed, budget))?;
-        let row_bytes = 100 + u64::from(self.op.width) * 8 + u64::from(self.op.k) * 16;
+        let row_bytes =
+            100 + u64::from(self.op.width) * 8 + u64::from(self.op.k) * size_of::<Ranked>() as u64;
         let needed = |place: usize| {
             let partitions = self.partitions.iter();
             let seen = partitions.map(|partition| Self::count(partition, self.chosen[place]));

@@ -39,6 +39,8 @@ pub struct RecommendOp {
     pub chosen: Option<Vec<u32>>,
     /// What interactions weigh in the linear filter, where scores have one.
     pub filter: Option<Edges>,
+    /// The most products of a group in a list.
+    pub most: Option<u32>,
 }
 
 /// Reads a block of factors, of so many f32 a row. Writes its Gram, an upper triangle of f64. Returns nothing.

@@ -9,6 +9,7 @@ use crate::recommend::directions::DirectionsOp;
 use crate::recommend::op::{ExplainOp, GramOp, RecommendOp};
 use crate::recommend::{DIRECTIONS, EXPLAINED, RECOMMENDED};
 use crate::reduce::Reduction;
+use crate::rules::Rules;
 use std::collections::{BTreeMap, BTreeSet};
 use tensor::{
     Axis, KeyRange, PartialSpec, PartitionRef, Partitions, Program, ProgramError, Read, Reduced,
@@ -33,6 +34,8 @@ pub struct Settings {
     pub users: Option<Vec<u32>>,
     /// How lists are explained, where they are.
     pub explain: Option<Explaining>,
+    /// What they must obey.
+    pub rules: Rules,
 }
 
 /// What explaining needs to know of the model that is recommended from.
@@ -54,6 +57,7 @@ impl Default for Settings {
             exclude_held_out: true,
             users: None,
             explain: None,
+            rules: Rules::default(),
         }
     }
 }
@@ -235,6 +239,7 @@ impl Recommend {
             },
             chosen,
             filter: self.input.factors.filter,
+            most: self.settings.rules.most(),
         }
     }
 
@@ -448,7 +453,7 @@ impl Program for Recommend {
             &self.input.product,
             &self.input.train,
             None,
-            0,
+            (&self.settings.rules, 0),
         ));
         if let Some(edges) = self.input.factors.filter {
             let axes = (&self.input.user, &self.input.product);
