@@ -59,6 +59,7 @@ fn begin_model(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> {
         model::Op::Als(op) => als::begin(task, op, room),
         model::Op::Evaluate(op) => evaluate::begin(task, op, room),
         model::Op::Recommend(op) => recommend::begin(task, op, room),
+        model::Op::Index(op) => recommend::index::begin(task, op, room),
         model::Op::Gram(op) => recommend::gram(task, op, room),
         model::Op::Explain(op) => Ok(Box::new(recommend::ExplainWork::new(task, op, room)?)),
         model::Op::Directions(op) => Ok(Box::new(recommend::DirectionsWork::new(task, op, room)?)),

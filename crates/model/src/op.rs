@@ -7,6 +7,7 @@ use crate::evaluate::EvaluateOp;
 use crate::facts::FactsOp;
 use crate::graph::GraphOp;
 use crate::influence::InfluenceOp;
+use crate::recommend::index::IndexOp;
 use crate::recommend::{DirectionsOp, ExplainOp, GramOp, RecommendOp};
 use crate::reduce::ReduceOp;
 use crate::segments::SegmentsOp;
@@ -47,6 +48,8 @@ pub enum Op {
     Gram(GramOp),
     /// Reasons of recommendations.
     Explain(ExplainOp),
+    /// Likeness by an index.
+    Index(IndexOp),
 }
 
 /// The bytes are not an op that this engine knows.

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::job::merge::{Faults, Merged, Origin};
 use crate::job::settings::{
     Context, Evaluate, Export, ExportFormat, Input, Io, Location, Model, OnBadRow, Output,
-    Recommend, Run, Settings, Simd, Similar, Split, Update, Workers,
+    Recommend, Run, Settings, Simd, Similar, SimilarIndex, Split, Update, Workers,
 };
 use crate::memory;
 use std::path::Path;
@@ -471,6 +471,12 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
             top: merged.count("output.similar.top").unwrap_or_default() as u32,
             file: similar,
             ids: merged.texts("output.similar.ids").to_vec(),
+            index: match merged.text("output.similar.index") {
+                Some("exact") => SimilarIndex::Exact,
+                Some("index") => SimilarIndex::Index,
+                _ => SimilarIndex::Auto,
+            },
+            recall: merged.real("output.similar.recall").unwrap_or(1.0),
         },
         export: Export {
             folder,

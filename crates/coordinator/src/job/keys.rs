@@ -1067,6 +1067,20 @@ pub const KEYS: &[Key] = &[
         "The original ids to list for, as in `[\"1029743\", \"995242\"]`; bytes in hexadecimals. Absent: all. Without `file` the lists \
          are shown.",
     ),
+    choice(
+        "output.similar.index",
+        &["auto", "exact", "index"],
+        "auto",
+        "Whether all pairs are compared, or those that an index brings together: `auto` takes an index from some 20 milliard pairs on.",
+    ),
+    real(
+        "output.similar.recall",
+        0.5,
+        1.0,
+        Some("0.99"),
+        "The share of the true lists that an index must hold, by a sample: as much of it is looked through as that takes. Where that is more \
+         than a fifth, all pairs are compared.",
+    ),
     text(
         "output.export.folder",
         "The folder: `user.parquet`, `product.parquet`, and those of small modes, each an id and its row of factors.",

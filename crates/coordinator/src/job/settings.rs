@@ -520,7 +520,7 @@ pub struct Rising {
 }
 
 /// `[output.similar]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Similar {
     /// Whose rows are compared.
     pub of: Mode,
@@ -530,6 +530,22 @@ pub struct Similar {
     pub file: Option<PathBuf>,
     /// Original ids for whose rows lists are; none: all.
     pub ids: Vec<String>,
+    /// Whether all pairs are compared.
+    pub index: SimilarIndex,
+    /// The share of the true lists that an index must find.
+    pub recall: f64,
+}
+
+/// `output.similar.index`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SimilarIndex {
+    /// An index where there are many pairs.
+    Auto,
+    /// All pairs are compared.
+    Exact,
+    /// An index, however few there are.
+    Index,
 }
 
 /// `[output.segments]`.

@@ -420,9 +420,23 @@ pub struct RisingReport {
     pub file: PathBuf,
 }
 
+/// By what index rows were looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct IndexReport {
+    /// Its lists.
+    pub lists: u32,
+    /// How many of them were looked through for each row.
+    pub probes: u32,
+    /// The share of the true lists of a sample that these hold.
+    pub recall: f64,
+}
+
 /// Rows that are alike.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SimilarReport {
+    /// The index; absent where all pairs were compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<IndexReport>,
     /// The mode.
     pub of: String,
     /// Rows with a list.

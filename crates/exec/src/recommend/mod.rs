@@ -3,6 +3,7 @@
 mod directions;
 mod explain;
 mod gram;
+pub(crate) mod index;
 
 pub(crate) use directions::DirectionsWork;
 pub(crate) use explain::ExplainWork;

@@ -4,6 +4,7 @@
 //! them. Rows that are like a row are lists of the same kind: a mode is recommended to itself, by directions.
 
 pub mod directions;
+pub mod index;
 pub mod op;
 pub mod program;
 

@@ -203,7 +203,45 @@ impl Recommend {
         self.served
     }
 
-    fn groups(&self) -> u32 {
+    /// The steps that make all lists, submitted together; what they leave is for others to free.
+    pub(super) fn lists_at_once(&self) -> Vec<Step> {
+        let mut steps = self.first_steps();
+        let lists = (0..self.groups()).map(|group| Step {
+            frees: Vec::new(),
+            ..self.step(group)
+        });
+        steps.extend(lists);
+        steps
+    }
+
+    /// The places in a block of those who are served; `None`: all.
+    pub(super) fn chosen_of(&self, block: u32) -> Option<Vec<u32>> {
+        let chosen = self.chosen.as_ref()?;
+        Some(chosen.get(&block).cloned().unwrap_or_default())
+    }
+
+    /// What comes before lists.
+    fn first_steps(&self) -> Vec<Step> {
+        let mut first = vec![steps::products(
+            StepId(0),
+            &self.input.product,
+            &self.input.train,
+            None,
+            (&self.settings.rules, 0),
+        )];
+        if let Some(edges) = self.input.factors.filter {
+            let axes = (&self.input.user, &self.input.product);
+            let train = &self.input.train;
+            first.extend(steps::degrees(StepId(1), axes, train, edges, 0));
+        }
+        first.extend(self.input.alike.map(|columns| self.directions(columns)));
+        let next = StepId(first.len() as u64);
+        first.extend(self.grams(next));
+        first
+    }
+
+    /// Groups of blocks, a step each.
+    pub(super) fn groups(&self) -> u32 {
         self.input.user.grid.blocks().div_ceil(BLOCKS_PER_STEP)
     }
 
@@ -218,10 +256,7 @@ impl Recommend {
     }
 
     fn op(&self, block: u32) -> RecommendOp {
-        let chosen = self
-            .chosen
-            .as_ref()
-            .map(|chosen| chosen.get(&block).cloned().unwrap_or_default());
+        let chosen = self.chosen_of(block);
         RecommendOp {
             users: self.input.user.grid.clone(),
             products: self.input.product.grid.clone(),
@@ -448,23 +483,7 @@ impl Recommend {
 impl Program for Recommend {
     fn start(&mut self) -> Result<Turn, ProgramError> {
         let mut turn = Turn::default();
-        turn.steps.push(steps::products(
-            StepId(0),
-            &self.input.product,
-            &self.input.train,
-            None,
-            (&self.settings.rules, 0),
-        ));
-        if let Some(edges) = self.input.factors.filter {
-            let axes = (&self.input.user, &self.input.product);
-            let train = &self.input.train;
-            turn.steps
-                .extend(steps::degrees(StepId(1), axes, train, edges, 0));
-        }
-        turn.steps
-            .extend(self.input.alike.map(|columns| self.directions(columns)));
-        let next = StepId(turn.steps.len() as u64);
-        turn.steps.extend(self.grams(next));
+        turn.steps = self.first_steps();
         self.submit(&mut turn);
         Ok(turn)
     }
