@@ -8,9 +8,12 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use tests::factors;
 use tests::jobs::{Data, Inputs, Job};
+use tests::pages;
 use tests::process::{json_of, output_of};
+use tests::python::python;
 
 /// A reason.
 #[derive(Clone, Copy, Debug)]
@@ -234,6 +237,37 @@ fn at_rest_purchases_explain_the_whole_score() {
         let found = reasons(&explained(&job, "all", &all));
         let rest = check_sums(&found, &job.folder().join("lists-all.parquet"));
         assert!(rest < 0.02, "{name}: {rest} of the scores");
+    }
+}
+
+/// The page's code runs as it stands.
+#[test]
+fn the_page_does_what_it_says() {
+    let packages = ["duckdb==1.4.2", "pandas==2.3.3", "pyarrow==22.0.0"];
+    let python = match python(env!("CARGO_TARGET_TMPDIR"), "export-readers", &packages) {
+        Ok(python) => python,
+        Err(why) => {
+            eprintln!("NOTICE: what reads reasons was not tried: {why}");
+            return;
+        }
+    };
+    let inputs = Inputs::of(&[Data::Small]);
+    let job = Job::new(&inputs, Data::Small, "rank = 4\nepochs = 2", "");
+    json_of(&mut job.command("run", &[]));
+    let written = explained(&job, "page", &["--set", "output.recommend.reasons=3"]);
+    std::fs::rename(written, job.folder().join("reasons.parquet")).unwrap();
+    let found = pages::blocks_of("docs/recommend.md", "python");
+    assert_eq!(found.len(), 1);
+    for code in found {
+        let mut command = Command::new(&python);
+        let output = output_of(command.current_dir(job.folder()).args(["-c", &code]));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{code}\n{said}");
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            shown.contains("contribution") && shown.contains("rest"),
+            "{shown}"
+        );
     }
 }
 
