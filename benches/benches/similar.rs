@@ -12,7 +12,7 @@ use kernels::{Random, Simd, unit};
 use model::evaluate::ProductRow;
 use model::recommend::index::lists::{Centres, WORDS, assign, centres, rank_of};
 use model::recommend::index::ops::CentresOp;
-use model::recommend::index::search::Shard;
+use model::recommend::index::search::{Shard, pack, shard_len};
 use model::score::{Packed, Stretch};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -198,7 +198,7 @@ impl Index {
         mut found: impl FnMut(usize, &mut [Ranked]),
     ) {
         let (width, simd) = (options.width(), options.simd);
-        let (mut shards, mut first, mut start) = (Vec::new(), 0, 0);
+        let (mut packed, mut first, mut start) = (Vec::new(), 0, 0);
         while first < self.sizes.len() {
             let (mut end, mut held) = (first, 0);
             while end < self.sizes.len() && (held == 0 || held + self.sizes[end] <= SHARD_ROWS) {
@@ -218,10 +218,16 @@ impl Index {
                 })
                 .collect();
             assert_eq!(words.len(), ours.len() * WORDS);
-            let sizes = (first as u32, &self.sizes[first..end]);
-            shards.push(Shard::new(simd, width, sizes, &directions, &words));
+            let sizes = &self.sizes[first..end];
+            let mut panels = vec![0.0; shard_len(width, sizes)];
+            pack(simd, width, sizes, &directions, &mut panels);
+            packed.push((first as u32, sizes, panels, words));
             (first, start) = (end, start + held);
         }
+        let shards: Vec<Shard<'_>> = packed
+            .iter()
+            .map(|(first, sizes, panels, words)| Shard::new(width, (*first, sizes), panels, words))
+            .collect();
         for (group, asking) in rows.chunks(TOGETHER * width).enumerate() {
             let first = group * TOGETHER;
             let count = asking.len() / width;

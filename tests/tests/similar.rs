@@ -124,7 +124,7 @@ fn an_index_finds_what_all_pairs_hold_whatever_computes_it() {
         (told, lists, std::fs::read(&file).expect("the file"))
     };
     // So few pairs are all compared, unless an index is asked for.
-    let (told, all, exact) = written("all", &[], &[]);
+    let (told, all, _) = written("all", &[], &[]);
     assert!(told.get("index").is_none());
     let by_index = ["index=index", "recall=0.9"];
     let (told, found, bytes) = written("one", &by_index, &["--threads", "1"]);
@@ -159,7 +159,8 @@ fn an_index_finds_what_all_pairs_hold_whatever_computes_it() {
     let daemons = addresses(&daemons);
     assert!(written("daemons", &by_index, &["--workers", &daemons]).2 == bytes);
     // Where an index would have to look through most of its lists, all pairs are compared.
-    let (told, _, bytes) = written("wide", &["index=index", "recall=1"], &[]);
+    let exact = written("long", &["top=1000"], &[]).2;
+    let (told, _, bytes) = written("wide", &["top=1000", "index=index"], &[]);
     assert!(told.get("index").is_none() && bytes == exact);
     // Lists of some are those of all.
     let id = ids.iter().next().expect("an id");

@@ -9,7 +9,7 @@ use model::evaluate::ProductRow;
 use model::evaluate::steps::block_of;
 use model::recommend::index::lists::{Centres, WORDS, assign, centres, rank_of};
 use model::recommend::index::ops::{AssignOp, CentresOp, RanksOp, SearchOp, ShardOp};
-use model::recommend::index::search::Shard;
+use model::recommend::index::search::{Shard, pack, shard_len};
 use model::recommend::index::{IndexOp, NO_LIST};
 use model::score::{Ranked, finish};
 use plan::Failure;
@@ -177,8 +177,10 @@ impl ShardWork {
             rows.extend(ours.map(|((row, &list), known)| (list, row, known.tie)));
         }
         rows.sort_unstable();
-        let row_bytes = 8 * u64::from(self.op.width) + 16 + 4 * WORDS as u64;
-        fits(rows.len() as u64 * row_bytes, self.room.budget_bytes)?;
+        let row_bytes = 12 * u64::from(self.op.width) + 16 + 4 * WORDS as u64;
+        // Panels of the last rows of each list are filled up.
+        let padded = rows.len() as u64 + 16 * u64::from(self.op.end - self.op.first);
+        fits(padded * row_bytes, self.room.budget_bytes)?;
         self.rows = Some(rows);
         Ok(())
     }
@@ -223,11 +225,15 @@ impl Work for ShardWork {
         let came = came
             .iter()
             .flat_map(|rows| rows.typed::<f32>().chunks_exact(width));
-        let mut made = AlignedBuf::zeroed(rows.len() * width * 4);
-        let out: &mut [f32] = made.typed_mut();
+        let mut directions = vec![0.0; rows.len() * width];
         for (place, row) in Self::by_row(rows).into_iter().zip(came) {
-            out[place as usize * width..][..width].copy_from_slice(row);
+            directions[place as usize * width..][..width].copy_from_slice(row);
         }
+        let mut sizes = vec![0; (self.op.end - self.op.first) as usize];
+        rows.iter()
+            .for_each(|(list, ..)| sizes[(list - self.op.first) as usize] += 1);
+        let mut made = AlignedBuf::zeroed(4 * shard_len(width, &sizes));
+        pack(self.room.simd, width, &sizes, &directions, made.typed_mut());
         self.made = Some(made);
         Ok(())
     }
@@ -341,7 +347,7 @@ impl SearchWork {
         let sizes = (0..self.shards.len()).map(|shard| {
             let sizes = self.sizes(shard);
             let rows: usize = sizes.iter().sum();
-            Shard::bytes(width as usize, rows as u64, sizes.len() as u64, threads, k)
+            Shard::bytes(width as usize, rows as u64, threads, k)
         });
         let centres = 4 * width * (self.op.starts.len() as u64 + 16);
         let fixed = 2 * output + sizes.max().unwrap_or(0) + centres;
@@ -400,7 +406,7 @@ impl SearchWork {
             return Err(bug("nobody looks".to_owned()));
         };
         self.room.pool.install(|| {
-            let shard = Shard::new(simd, width, (first, &sizes), rows.typed(), words.typed());
+            let shard = Shard::new(width, (first, &sizes), rows.typed(), words.typed());
             let (near, best) = ((&looking.near[..], probes), &mut looking.best);
             shard.offer(simd, &looking.directions, &looking.own, near, k, best);
         });

@@ -27,7 +27,7 @@ pub(crate) const SAMPLE: TableId = TableId(0x0f20);
 pub(crate) const CENTRES: TableId = TableId(0x0f21);
 /// The list of each row, a word each.
 pub(crate) const LISTS: TableId = TableId(0x0f22);
-/// The directions of the rows of some lists, one list after the other; the block is the place of the shard.
+/// The directions of the rows of some lists in panels, one list after the other; the block is the place of the shard.
 pub(crate) const SHARD_ROWS: TableId = TableId(0x0f23);
 /// Of each of them [`lists::WORDS`] words.
 pub(crate) const SHARD_WORDS: TableId = TableId(0x0f24);

@@ -47,8 +47,8 @@ pub struct RanksOp {
     pub first: u32,
 }
 
-/// Reads the lists of all rows, what is known of all of them, and rows of all directions. Writes the directions of the rows in these lists,
-/// one list after the other, and their words. Returns nothing.
+/// Reads the lists of all rows, what is known of all of them, and rows of all directions. Writes the directions of the rows in these lists
+/// in panels, one list after the other, and their words. Returns nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardOp {
     /// Of the rows.

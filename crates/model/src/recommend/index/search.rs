@@ -4,73 +4,91 @@ use super::lists::WORDS;
 use kernels::top::{self, Products, Ranked, Users};
 use kernels::{Rows, Simd};
 use rayon::prelude::*;
-use std::ops::Range;
 
 /// Rows that are looked for together: enough for several of each list, few enough for the second-level cache.
 const TOGETHER: usize = 4_096;
 
 /// The rows of some lists, packed for the kernel.
-pub struct Shard {
+pub struct Shard<'a> {
     width: usize,
     /// The first list.
     first: u32,
-    lists: Vec<Packed>,
+    lists: Vec<List<'a>>,
 }
 
-struct Packed {
-    panels: Vec<f32>,
+struct List<'a> {
+    panels: &'a [f32],
     rows: Vec<u32>,
     ties: Vec<u64>,
 }
 
-impl Shard {
-    /// Of the objects of a shard: `sizes` are the rows of each list from `first` on.
+/// Floats of a packed list of so many rows.
+fn list_len(width: usize, rows: usize) -> usize {
+    top::packed_len(width, rows)
+}
+
+/// Floats of the panels of a shard.
+pub fn shard_len(width: usize, sizes: &[usize]) -> usize {
+    sizes.iter().map(|&size| list_len(width, size)).sum()
+}
+
+/// Packs the rows of lists of these sizes, one after the other.
+///
+/// # Panics
+/// Where there are not as many rows or floats as that.
+pub fn pack(simd: Simd, width: usize, sizes: &[usize], rows: &[f32], panels: &mut [f32]) {
+    let all: usize = sizes.iter().sum();
+    assert_eq!(rows.len(), all * width, "rows of the lists");
+    assert_eq!(panels.len(), shard_len(width, sizes), "panels of the lists");
+    let (mut rows, mut panels) = (rows, panels);
+    for &size in sizes {
+        let (ours, others) = rows.split_at(size * width);
+        let (into, behind) = panels.split_at_mut(list_len(width, size));
+        let ids: Vec<u32> = (0..size as u32).collect();
+        top::pack_products(simd, Rows::contiguous(&[ours], width), &ids, into);
+        (rows, panels) = (others, behind);
+    }
+}
+
+impl<'a> Shard<'a> {
+    /// Of the objects of a shard: `sizes` are the rows of each list from `first` on, `panels` as [`pack`] makes them.
     ///
     /// # Panics
-    /// Where there are not as many rows or words as that.
+    /// Where there are not as many floats or words as that.
     pub fn new(
-        simd: Simd,
         width: usize,
         (first, sizes): (u32, &[usize]),
-        rows: &[f32],
+        panels: &'a [f32],
         words: &[u32],
     ) -> Self {
         let all: usize = sizes.iter().sum();
-        assert_eq!(
-            (rows.len(), words.len()),
-            (all * width, all * WORDS),
-            "rows of the lists"
-        );
-        let starts = sizes.iter().scan(0, |next, size| {
-            let start = *next;
-            *next += size;
-            Some(start..*next)
-        });
-        let starts: Vec<Range<usize>> = starts.collect();
-        let pack = |range: Range<usize>| {
-            let ids: Vec<u32> = (0..range.len() as u32).collect();
-            let rows = &rows[range.start * width..range.end * width];
-            let words = words[range.start * WORDS..range.end * WORDS].chunks_exact(WORDS);
-            let mut panels = vec![0.0; top::packed_len(width, ids.len())];
-            top::pack_products(simd, Rows::contiguous(&[rows], width), &ids, &mut panels);
-            Packed {
-                panels,
-                rows: words.clone().map(|words| words[0]).collect(),
-                ties: words
+        assert_eq!(panels.len(), shard_len(width, sizes), "panels of the lists");
+        assert_eq!(words.len(), all * WORDS, "words of the lists");
+        let (mut panels, mut words) = (panels, words);
+        let mut lists = Vec::with_capacity(sizes.len());
+        for &size in sizes {
+            let (ours, others) = panels.split_at(list_len(width, size));
+            let (known, behind) = words.split_at(size * WORDS);
+            (panels, words) = (others, behind);
+            let known = known.chunks_exact(WORDS);
+            lists.push(List {
+                panels: ours,
+                rows: known.clone().map(|words| words[0]).collect(),
+                ties: known
                     .map(|words| u64::from(words[1]) | u64::from(words[2]) << 32)
                     .collect(),
-            }
-        };
+            });
+        }
         Shard {
             width,
             first,
-            lists: starts.into_par_iter().map(pack).collect(),
+            lists,
         }
     }
 
-    /// Bytes of one with so many rows, with the scratch of as many threads.
-    pub fn bytes(width: usize, rows: u64, lists: u64, threads: u64, k: u64) -> u64 {
-        let panels = (rows + 16 * lists) * 4 * width as u64 + rows * 16;
+    /// Bytes of one with so many rows beside its objects, with the scratch of as many threads.
+    pub fn bytes(width: usize, rows: u64, threads: u64, k: u64) -> u64 {
+        let panels = rows * 12;
         let together = TOGETHER as u64 * (4 * width as u64 + 24 * k + 24);
         panels + threads * (together + 4 * top::rank_scratch() as u64)
     }
@@ -118,7 +136,7 @@ impl Shard {
                     added: None,
                 };
                 let products = Products {
-                    packed: &list.panels,
+                    packed: list.panels,
                     rows: &list.rows,
                     ties: &list.ties,
                     biases: None,
@@ -162,6 +180,7 @@ mod tests {
     use super::*;
     use kernels::Random;
     use kernels::top::finish;
+    use std::ops::Range;
 
     #[test]
     fn the_best_of_the_lists_that_are_looked_into_are_found() {
@@ -174,21 +193,21 @@ mod tests {
         let words: Vec<u32> = (0..60).flat_map(|at| [at, at % 2, 0]).collect();
         let sizes = [10, 0, 20, 5, 25];
         let ends = [10, 10, 30, 35, 60];
-        let shard = |lists: Range<usize>| {
+        let shards = [0..3, 3..5].map(|lists: Range<usize>| {
             let first = lists.start.checked_sub(1).map_or(0, |before| ends[before]);
             let rows = first..ends[lists.end - 1];
-            Shard::new(
-                simd,
-                width,
-                (lists.start as u32, &sizes[lists]),
-                &all[rows.start * width..rows.end * width],
-                &words[rows.start * WORDS..rows.end * WORDS],
-            )
-        };
+            let sizes = &sizes[lists.clone()];
+            let mut panels = vec![0.0; shard_len(width, sizes)];
+            let ours = &all[rows.start * width..rows.end * width];
+            pack(simd, width, sizes, ours, &mut panels);
+            let words = &words[rows.start * WORDS..rows.end * WORDS];
+            (lists.start as u32, sizes, panels, words)
+        });
         let own: Vec<u32> = (0..60).collect();
         let near: Vec<u32> = (0..60).flat_map(|at| [at % 2 + at % 3, 4]).collect();
         let mut best = vec![Ranked::NONE; 60 * k];
-        for part in [shard(0..3), shard(3..5)] {
+        for (first, sizes, panels, words) in &shards {
+            let part = Shard::new(width, (*first, sizes), panels, words);
             part.offer(simd, &all, &own, (&near, 2), k, &mut best);
         }
         for (at, best) in best.chunks_exact_mut(k).enumerate() {
