@@ -16,6 +16,7 @@ use tests::python::python;
 const RUN_BY: &[(&str, &str)] = &[
     ("docs/embeddings.md", "tests/tests/export.rs"),
     ("docs/formats.md", "tests/tests/docs.rs"),
+    ("docs/recommend.md", "tests/tests/explain.rs"),
     ("docs/segments.md", "tests/tests/segments.rs"),
     ("docs/tutorial.md", "tests/tests/docs.rs"),
 ];

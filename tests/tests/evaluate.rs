@@ -905,6 +905,7 @@ fn recommendations_are_the_best_of_a_full_sort_without_what_was_seen() {
             exclude_train,
             exclude_held_out,
             users: None,
+            ..recommend::Settings::default()
         };
         let mut bed = Bed::new(&small, 64 << 20, 2, IoMode::Mmap);
         let (found, program) = recommended(&mut bed, settings.clone()).unwrap();

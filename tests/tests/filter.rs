@@ -41,6 +41,7 @@ fn lists(bed: &mut Bed, settings: &Settings, k: u32) -> Result<Vec<Recommended>,
         exclude_train: false,
         exclude_held_out: false,
         users: None,
+        ..recommend::Settings::default()
     };
     let mut program = Recommend::new(settings, input).unwrap();
     world.run(&mut program, &exec::begin)?;

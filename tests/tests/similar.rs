@@ -4,7 +4,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::{Float32Type, Int64Type, UInt32Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use tests::factors::{self, Factors};
 use tests::jobs::{Data, Inputs, Job};
@@ -103,6 +103,74 @@ fn lists_are_those_of_cosines_whatever_computes_them() {
         let daemons = addresses(&daemons);
         assert!(written("daemons", &["--workers", &daemons]).1 == bytes);
     }
+}
+
+#[test]
+fn an_index_finds_what_all_pairs_hold_whatever_computes_it() {
+    let inputs = Inputs::of(&[Data::Small]);
+    let job = job(&inputs);
+    json_of(&mut job.command("run", &[]));
+    let written = |name: &str, sets: &[&str], arguments: &[&str]| {
+        let file = job.folder().join(format!("{name}.parquet"));
+        let mut command = job.command("similar", arguments);
+        command.args(["--set", &format!("output.similar.top={TOP}")]);
+        command.args(["--set", &format!("output.similar.file={}", file.display())]);
+        for set in sets {
+            command.args(["--set", &format!("output.similar.{set}")]);
+        }
+        let told = json_of(&mut command);
+        let lists = lists(&file, "product");
+        assert_eq!(told["rows"], lists.len());
+        (told, lists, std::fs::read(&file).expect("the file"))
+    };
+    // So few pairs are all compared, unless an index is asked for.
+    let (told, all, _) = written("all", &[], &[]);
+    assert!(told.get("index").is_none());
+    let by_index = ["index=index", "recall=0.9"];
+    let (told, found, bytes) = written("one", &by_index, &["--threads", "1"]);
+    let number = |key: &str| told["index"][key].as_f64().expect("a number");
+    assert!(number("recall") >= 0.9 && number("probes") <= 0.2 * number("lists"));
+    let ids: BTreeSet<i64> = all.keys().map(|&(id, _)| id).collect();
+    assert_eq!(
+        found.keys().map(|&(id, _)| id).collect::<BTreeSet<_>>(),
+        ids
+    );
+    let mut hits = 0;
+    for &id in &ids {
+        let list = |lists: &Lists| -> BTreeMap<i64, f32> {
+            (1..=TOP as u32)
+                .filter_map(|rank| lists.get(&(id, rank)).copied())
+                .collect()
+        };
+        let (all, found) = (list(&all), list(&found));
+        for (other, score) in &found {
+            // What is found has its exact cosine.
+            let known = all.get(other);
+            assert!(known.is_none_or(|known| known.to_bits() == score.to_bits()));
+            hits += usize::from(known.is_some());
+        }
+    }
+    let recall = hits as f64 / all.len() as f64;
+    assert!(recall > 0.87, "{recall}");
+    let small = ["--memory", "256MiB", "--workers", "3", "--io", "pread"];
+    assert!(written("three", &by_index, &small).2 == bytes);
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let daemons = folders.each_ref().map(|at| Daemon::start(at.path(), &[]));
+    let daemons = addresses(&daemons);
+    assert!(written("daemons", &by_index, &["--workers", &daemons]).2 == bytes);
+    // Where an index would have to look through most of its lists, all pairs are compared.
+    let exact = written("long", &["top=1000"], &[]).2;
+    let (told, _, bytes) = written("wide", &["top=1000", "index=index"], &[]);
+    assert!(told.get("index").is_none() && bytes == exact);
+    // Lists of some are those of all.
+    let id = ids.iter().next().expect("an id");
+    let (_, some, _) = written(
+        "some",
+        &["index=index", "recall=0.9", &format!("ids={id}")],
+        &[],
+    );
+    assert_eq!(some.len(), TOP);
+    assert!(some.iter().all(|(key, pair)| found[key] == *pair));
 }
 
 #[test]

@@ -76,7 +76,7 @@ pub use spmm::{LINE, Lines, Weights, spmm, spmm_times};
 pub use spread::{Places, spread};
 pub use subspace::{subspace, subspace_scratch};
 pub use top::{
-    Added, Products, Ranked, Users, finish, pack_products, packed_len, rank, rank_scratch,
+    Added, Caps, Products, Ranked, Users, finish, pack_products, packed_len, rank, rank_scratch,
 };
 pub use unit::{unit, unit_back};
 

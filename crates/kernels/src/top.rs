@@ -28,15 +28,21 @@ pub struct Ranked {
     pub tie: u64,
     /// The product's row id.
     pub row: u32,
+    /// The product's group, where lists are capped by groups; else [`Ranked::NO_GROUP`].
+    pub group: u32,
 }
 
 impl Ranked {
+    /// The group of products that no cap counts.
+    pub const NO_GROUP: u32 = u32::MAX;
+
     /// A place not taken: fill the places of all users with it before the first block of products. No product has
     /// its row id, the largest there is.
     pub const NONE: Ranked = Ranked {
         score: f32::NEG_INFINITY,
         tie: u64::MAX,
         row: u32::MAX,
+        group: Ranked::NO_GROUP,
     };
 
     /// Whether a product is in this place.
@@ -70,6 +76,21 @@ pub struct Products<'a> {
     pub ties: &'a [u64],
     /// Added to each product's scores.
     pub biases: Option<&'a [f32]>,
+    /// What caps lists.
+    pub caps: Option<Caps<'a>>,
+}
+
+/// The most products of a group in one list.
+///
+/// Lists that hold at most k products, and of each group at most so many, are the independent sets of a matroid; so the best list is
+/// kept by taking each offer in and the worst of what it makes too many out, in any order of offers (Lawler, *Combinatorial optimization:
+/// networks and matroids*, 1976).
+#[derive(Clone, Copy, Debug)]
+pub struct Caps<'a> {
+    /// The group of each product; [`Ranked::NO_GROUP`] where none counts it.
+    pub groups: &'a [u32],
+    /// The most of a group.
+    pub most: u32,
 }
 
 /// Users to choose for.
@@ -194,6 +215,12 @@ pub fn rank(
     assert!(
         products.biases.is_none_or(|biases| biases.len() == count),
         "a bias per product"
+    );
+    assert!(
+        products
+            .caps
+            .is_none_or(|caps| caps.groups.len() == count && caps.most > 0),
+        "a group per product, of which some may be listed"
     );
     let padded = count.next_multiple_of(LANES);
     assert!(
@@ -394,17 +421,41 @@ fn select<V: Vector>(
                 score: lanes[lane],
                 tie: products.ties[at],
                 row: products.rows[at],
+                group: products
+                    .caps
+                    .map_or(Ranked::NO_GROUP, |caps| caps.groups[at]),
             };
             if offer.is_better(&best[0]) && mask.binary_search(&offer.row).is_err() {
-                replace_worst(best, offer);
+                let most = products.caps.map_or(u32::MAX, |caps| caps.most);
+                match full_group(best, offer.group, most) {
+                    None => replace(best, 0, offer),
+                    Some(worst) if offer.is_better(&best[worst]) => replace(best, worst, offer),
+                    Some(_) => {}
+                }
             }
         }
     }
 }
 
-/// The places are a heap with the worst at the root.
-fn replace_worst(best: &mut [Ranked], offer: Ranked) {
-    let mut place = 0;
+/// The worst place of a group that has its most.
+fn full_group(best: &[Ranked], group: u32, most: u32) -> Option<usize> {
+    if group == Ranked::NO_GROUP {
+        return None;
+    }
+    let (mut count, mut worst) = (0, None);
+    for (place, ranked) in best.iter().enumerate() {
+        if ranked.group == group {
+            count += 1;
+            if worst.is_none_or(|worst: usize| best[worst].is_better(ranked)) {
+                worst = Some(place);
+            }
+        }
+    }
+    worst.filter(|_| count >= most)
+}
+
+/// The places are a heap with the worst at the root; what comes is better than what goes, so it can only sink.
+fn replace(best: &mut [Ranked], mut place: usize, offer: Ranked) {
     loop {
         let mut child = 2 * place + 1;
         if child >= best.len() {

@@ -1,8 +1,8 @@
 //! Fused top-k against a full sort, bit for bit across instruction sets and cuts.
 
 use kernels::{
-    Added, Products, Random, Ranked, Rows, Simd, Users, finish, pack_products, packed_len, rank,
-    rank_scratch,
+    Added, Caps, Products, Random, Ranked, Rows, Simd, Users, finish, pack_products, packed_len,
+    rank, rank_scratch,
 };
 use proptest::prelude::*;
 
@@ -20,6 +20,8 @@ struct Case {
     biases: Option<Vec<f32>>,
     added: Option<Vec<f32>>,
     masks: Vec<Vec<u32>>,
+    /// The group of each product, and the most of one.
+    caps: Option<(Vec<u32>, u32)>,
 }
 
 impl Case {
@@ -64,7 +66,27 @@ impl Case {
                         .collect()
                 })
                 .collect(),
+            caps: None,
         }
+    }
+
+    /// With so many groups, beside products of none, of which a list holds at most some.
+    fn capped(mut self, seed: u64, groups: u32, most: u32) -> Self {
+        let group = |j: usize| {
+            let drawn = Random::new(seed, 6, 0, j as u32).word(0) % (groups + 1);
+            if drawn == groups {
+                Ranked::NO_GROUP
+            } else {
+                drawn
+            }
+        };
+        self.caps = Some(((0..self.ties.len()).map(group).collect(), most));
+        self
+    }
+
+    fn group(&self, j: usize) -> u32 {
+        let caps = self.caps.as_ref();
+        caps.map_or(Ranked::NO_GROUP, |(groups, _)| groups[j])
     }
 
     /// The k best, products in blocks of `product_cut`, users of `user_cut`.
@@ -94,6 +116,10 @@ impl Case {
                 rows,
                 ties: &self.ties[range.clone()],
                 biases,
+                caps: self.caps.as_ref().map(|(groups, most)| Caps {
+                    groups: &groups[range.clone()],
+                    most: *most,
+                }),
             };
             let places = best.chunks_mut(user_cut * k);
             let stride = stride(self.ties.len());
@@ -140,12 +166,23 @@ impl Case {
                         score,
                         tie: self.ties[j],
                         row: j as u32,
+                        group: self.group(j),
                     }
                 })
                 .collect();
             all.sort_by(Ranked::compare);
-            all.truncate(k);
-            all
+            // From the best down, whatever still has room in its group.
+            let (most, mut listed) = (self.caps.as_ref().map(|caps| caps.1), Vec::new());
+            for ranked in all {
+                let same = |other: &&Ranked| {
+                    ranked.group != Ranked::NO_GROUP && other.group == ranked.group
+                };
+                let held = listed.iter().filter(same).count() as u32;
+                if listed.len() < k && most.is_none_or(|most| held < most) {
+                    listed.push(ranked);
+                }
+            }
+            listed
         };
         self.users
             .chunks(self.width)
@@ -165,6 +202,22 @@ proptest! {
         biased: bool, adds: bool, product_cut in 1_usize..700, user_cut in 1_usize..30,
     ) {
         let case = Case::new(seed, 16 * blocks, users, products, (biased, adds));
+        let expected = case.sorted(k);
+        for simd in Simd::available() {
+            prop_assert_eq!(&case.ranked(simd, k, product_cut, user_cut), &expected, "{}", simd);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn capped_lists_are_those_of_a_full_sort(
+        seed: u64, users in 1_usize..20, products in 1_usize..400, k in 1_usize..30, groups in 1_u32..20, most in 1_u32..5,
+        product_cut in 1_usize..400, user_cut in 1_usize..20,
+    ) {
+        let case = Case::new(seed, 16, users, products, (true, false)).capped(seed, groups, most);
         let expected = case.sorted(k);
         for simd in Simd::available() {
             prop_assert_eq!(&case.ranked(simd, k, product_cut, user_cut), &expected, "{}", simd);

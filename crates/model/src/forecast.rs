@@ -33,6 +33,8 @@ pub struct Moment {
     pub bin: u32,
     /// How factors go on behind the last.
     pub forecast: Forecast,
+    /// The last bins of training whose mean is taken off, so that scores are what has changed since; 0: nothing is.
+    pub over: u32,
 }
 
 impl Moment {
@@ -44,6 +46,7 @@ impl Moment {
             last,
             bin: last,
             forecast,
+            over: 0,
         }
     }
 
@@ -51,6 +54,12 @@ impl Moment {
     #[must_use]
     pub fn at(self, bin: u32) -> Self {
         Moment { bin, ..self }
+    }
+
+    /// The same bin against the mean of the last bins of training.
+    #[must_use]
+    pub fn over(self, bins: u32) -> Self {
+        Moment { over: bins, ..self }
     }
 
     /// Bins of training.
@@ -66,7 +75,16 @@ impl Moment {
         let known = |bin: &u32| row(*bin).is_some_and(|row| row.iter().any(|&t| t != 0.0));
         let last = (self.first..=self.last).rev().find(known);
         let last = last.unwrap_or(self.last);
-        Moment { last, ..*self }.row_of(row)
+        let mut found = Moment { last, ..*self }.row_of(row)?;
+        if self.over > 0 {
+            let first = (last + 1).saturating_sub(self.over).max(self.first);
+            let rows: Vec<&[f32]> = (first..=last).map(row).collect::<Option<_>>()?;
+            for (column, found) in found.iter_mut().enumerate() {
+                let sum: f64 = rows.iter().map(|row| f64::from(row[column])).sum();
+                *found = (f64::from(*found) - sum / rows.len() as f64) as f32;
+            }
+        }
+        Some(found)
     }
 
     fn row_of<'a>(&self, row: impl Fn(u32) -> Option<&'a [f32]>) -> Option<Vec<f32>> {
@@ -131,6 +149,21 @@ mod tests {
         let seasonal = Forecast::Seasonal { period: 3 };
         assert_eq!(row(seasonal, 7), Some(vec![16.0]));
         assert_eq!(row(seasonal, 1), Some(vec![0.0]));
+    }
+
+    #[test]
+    fn what_rises_is_the_bin_less_the_mean_of_the_last() {
+        let row = |over, bin| {
+            let moment = Moment::last_of(2..7, Forecast::Drift).at(bin).over(over);
+            moment.row(&TABLE, 1).unwrap()[0]
+        };
+        assert_eq!(row(0, 7), 44.0);
+        assert_eq!(row(1, 7), 8.0);
+        assert_eq!(row(3, 7), (44.0 - 77.0 / 3.0_f64) as f32);
+        // Never before the first bin, and bins that training did not fill are none of the last.
+        assert_eq!(row(99, 7), 44.0 - 18.0);
+        let unfilled = Moment::last_of(0..9, Forecast::Last).at(9).over(2);
+        assert_eq!(unfilled.row(&TABLE, 1), Some(vec![36.0 - 30.5]));
     }
 
     #[test]

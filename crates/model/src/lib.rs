@@ -22,6 +22,7 @@ pub mod popularity;
 pub mod rank;
 pub mod recommend;
 pub mod reduce;
+pub mod rules;
 pub mod score;
 pub mod segments;
 pub mod several;

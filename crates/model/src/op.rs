@@ -7,7 +7,8 @@ use crate::evaluate::EvaluateOp;
 use crate::facts::FactsOp;
 use crate::graph::GraphOp;
 use crate::influence::InfluenceOp;
-use crate::recommend::{DirectionsOp, RecommendOp};
+use crate::recommend::index::IndexOp;
+use crate::recommend::{DirectionsOp, ExplainOp, GramOp, RecommendOp};
 use crate::reduce::ReduceOp;
 use crate::segments::SegmentsOp;
 use crate::several::Several;
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tensor::OpFamily;
 
 /// The version of the encoding.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// An op of an algorithm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +44,12 @@ pub enum Op {
     Segments(SegmentsOp),
     /// Influencers.
     Influence(InfluenceOp),
+    /// The Gram of a block of a stored table.
+    Gram(GramOp),
+    /// Reasons of recommendations.
+    Explain(ExplainOp),
+    /// Likeness by an index.
+    Index(IndexOp),
 }
 
 /// The bytes are not an op that this engine knows.

@@ -144,7 +144,7 @@ mod tests {
             .map(|i| ProductRow {
                 tie: crate::bootstrap::mix(u64::from(i)),
                 popularity: i * 7919 % 40,
-                recent: 0,
+                ..ProductRow::default()
             })
             .collect();
         let mut popular = Popular::new(13);

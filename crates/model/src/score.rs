@@ -4,7 +4,7 @@
 //! on how products are cut into stretches and parts, or users into chunks.
 
 use crate::evaluate::ProductRow;
-use kernels::top::{self, Products};
+use kernels::top::{self, Caps, Products};
 use kernels::{Rows, Simd};
 use rayon::prelude::*;
 
@@ -54,19 +54,26 @@ pub struct Packed {
     panels: Vec<f32>,
     rows: Vec<u32>,
     ties: Vec<u64>,
+    groups: Vec<u32>,
+    handicaps: Vec<f32>,
+    /// The most of a group.
+    most: Option<u32>,
     places: Vec<u32>,
     /// Candidates of the parts before.
     before: usize,
 }
 
 impl Packed {
-    /// Nothing, for factors of a width.
-    pub fn new(width: usize) -> Self {
+    /// Nothing, for factors of a width, and lists that hold at most so many of a group.
+    pub fn new(width: usize, most: Option<u32>) -> Self {
         Packed {
             width,
             panels: Vec::new(),
             rows: Vec::new(),
             ties: Vec::new(),
+            groups: Vec::new(),
+            handicaps: Vec::new(),
+            most,
             places: Vec::new(),
             before: 0,
         }
@@ -80,7 +87,7 @@ impl Packed {
 
     /// Bytes of one, with the scratch of as many threads.
     pub fn bytes(width: usize, threads: usize) -> u64 {
-        (top::packed_len(width, PART) * 4 + PART * 16 + threads * top::rank_scratch() * 4) as u64
+        (top::packed_len(width, PART) * 4 + PART * 24 + threads * top::rank_scratch() * 4) as u64
     }
 
     /// Takes the candidates of a part.
@@ -103,6 +110,11 @@ impl Packed {
             .extend(self.places.iter().map(|place| part.first + place));
         self.ties.clear();
         self.ties.extend(candidates().map(|(_, row)| row.tie));
+        self.groups.clear();
+        self.groups.extend(candidates().map(|(_, row)| row.group));
+        self.handicaps.clear();
+        let handicaps = candidates().map(|(_, row)| row.handicap);
+        self.handicaps.extend(handicaps);
         self.panels
             .resize(top::packed_len(self.width, self.rows.len()), 0.0);
         top::pack_products(
@@ -123,11 +135,16 @@ impl Packed {
         k: usize,
         best: &mut [Ranked],
     ) {
+        let handicapped = self.handicaps.iter().any(|&handicap| handicap != 0.0);
         let products = Products {
             packed: &self.panels,
             rows: &self.rows,
             ties: &self.ties,
-            biases: None,
+            biases: handicapped.then_some(&self.handicaps[..]),
+            caps: self.most.map(|most| Caps {
+                groups: &self.groups,
+                most,
+            }),
         };
         let chunks = users
             .factors

@@ -34,6 +34,7 @@ pub mod update;
 pub mod vectors;
 pub mod view;
 mod wanted;
+mod windows;
 
 pub use attributes::{AttributeSpec, AttributeSurvey, IngestAttributes};
 pub use compact::Compact;
@@ -50,3 +51,4 @@ pub use update::Update;
 pub use vectors::{VectorSpec, VectorSurvey};
 pub use view::BuildViews;
 pub use wanted::Wanted;
+pub use windows::closed;

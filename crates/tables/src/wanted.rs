@@ -98,6 +98,11 @@ impl Wanted {
         Ok(())
     }
 
+    /// Adds an id by its bytes.
+    pub(crate) fn add_key(&mut self, key: Vec<u8>) {
+        self.ids.insert(key, false);
+    }
+
     fn read_parquet(&mut self, name: &str, file: &dyn ReadAt) -> Result<(), TablesError> {
         let (_, metadata) = read_footer(name, file)?;
         let metadata = arrow_metadata(name, metadata)?;
@@ -180,7 +185,11 @@ impl Wanted {
     }
 }
 
-fn fetched(name: &str, file: &dyn ReadAt, range: Range<u64>) -> Result<Vec<u8>, TablesError> {
+pub(crate) fn fetched(
+    name: &str,
+    file: &dyn ReadAt,
+    range: Range<u64>,
+) -> Result<Vec<u8>, TablesError> {
     let mut bytes = vec![0; (range.end - range.start) as usize];
     let read = file.read_at(range.start, &mut bytes);
     read.map_err(|source| TablesError::Read {

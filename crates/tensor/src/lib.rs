@@ -10,6 +10,7 @@ pub mod dataset;
 pub mod decay;
 pub mod digest;
 pub mod edges;
+pub mod explained;
 pub mod grid;
 pub mod imported;
 pub mod key;
@@ -32,6 +33,7 @@ pub use dataset::{
 pub use decay::Decay;
 pub use digest::Digest;
 pub use edges::ModeEdges;
+pub use explained::Explained;
 pub use grid::{Grid, GridError};
 pub use imported::Imported;
 pub use key::{BlockId, DepotId, KeyRange, ObjectKey, TableId, WorkerId};

@@ -7,6 +7,7 @@ mod attributes;
 mod edges;
 mod generate;
 mod labels;
+mod lists;
 mod model;
 mod segments;
 pub(crate) mod stopping;
@@ -15,7 +16,7 @@ use crate::failure::Failure;
 use crate::job::merge::{Faults, Merged, Origin};
 use crate::job::settings::{
     Context, Evaluate, Export, ExportFormat, Input, Io, Location, Model, OnBadRow, Output,
-    Recommend, Run, Settings, Simd, Similar, Split, Update, Workers,
+    Recommend, Run, Settings, Simd, Similar, SimilarIndex, Split, Update, Workers,
 };
 use crate::memory;
 use std::path::Path;
@@ -421,16 +422,26 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         "output.report.file",
         "output.segments.file",
         "output.influencers.file",
+        "output.recommend.explanations",
+        "output.rising.file",
     ];
-    let [recommended, similar, folder, report, segments, influencers] =
-        local.map(|path| match place(path, faults)? {
-            Location::Path(path) => Some(path),
-            Location::Url(url) => {
-                let sentence = format!("`{path}`: {url} is a URL: give a local path");
-                faults.push(merged.origin(path), sentence);
-                None
-            }
-        });
+    let [
+        recommended,
+        similar,
+        folder,
+        report,
+        segments,
+        influencers,
+        explanations,
+        rises,
+    ] = local.map(|path| match place(path, faults)? {
+        Location::Path(path) => Some(path),
+        Location::Url(url) => {
+            let sentence = format!("`{path}`: {url} is a URL: give a local path");
+            faults.push(merged.origin(path), sentence);
+            None
+        }
+    });
     if needs.similar && similar.is_none() && merged.texts("output.similar.ids").is_empty() {
         let sentence = "nothing says where lists of what is alike go: give [output.similar] a `file`, or `ids` to be shown";
         faults.push(&Origin::Default, sentence);
@@ -444,9 +455,14 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
                 .count("output.recommend.bins_ahead")
                 .unwrap_or_default() as u32,
             file: recommended,
+            date: lists::date(merged, faults),
             context: merged.text("output.recommend.context").map(str::to_owned),
             exclude_seen: merged.text("output.recommend.seen") != Some("include"),
+            explanations,
+            reasons: merged.count("output.recommend.reasons").unwrap_or_default() as u32,
         },
+        rules: lists::rules(merged, faults),
+        rising: lists::rising(merged, rises),
         similar: Similar {
             of: match merged.text("output.similar.of") {
                 Some("user") => Mode::User,
@@ -455,6 +471,12 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
             top: merged.count("output.similar.top").unwrap_or_default() as u32,
             file: similar,
             ids: merged.texts("output.similar.ids").to_vec(),
+            index: match merged.text("output.similar.index") {
+                Some("exact") => SimilarIndex::Exact,
+                Some("index") => SimilarIndex::Index,
+                _ => SimilarIndex::Auto,
+            },
+            recall: merged.real("output.similar.recall").unwrap_or(1.0),
         },
         export: Export {
             folder,
@@ -496,6 +518,9 @@ fn apart(
         .chain(&model.initial_contexts)
         .chain(validation)
         .chain(test)
+        .chain(output.rules.allow.iter())
+        .chain(output.rules.deny.iter())
+        .chain(output.rules.windows.iter())
         .filter_map(Location::as_path)
         .collect();
     let recommend = output.recommend.file.clone().map(Location::Path);
@@ -504,6 +529,9 @@ fn apart(
     let report = output.report.clone().map(Location::Path);
     let segments = output.segments.file.clone().map(Location::Path);
     let influencers = output.influencers.file.clone().map(Location::Path);
+    let rises = output.rising.file.clone().map(Location::Path);
+    let explanations = output.recommend.explanations.clone();
+    let explanations = explanations.map(Location::Path);
     let written = [
         ("output.data", output.data.as_ref()),
         ("output.model", output.model.as_ref()),
@@ -513,6 +541,8 @@ fn apart(
         ("output.report.file", report.as_ref()),
         ("output.segments.file", segments.as_ref()),
         ("output.influencers.file", influencers.as_ref()),
+        ("output.recommend.explanations", explanations.as_ref()),
+        ("output.rising.file", rises.as_ref()),
     ];
     for (index, (path, place)) in written.iter().enumerate() {
         let Some(place) = place else { continue };

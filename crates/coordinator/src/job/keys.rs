@@ -81,6 +81,14 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "The products to recommend to every user; without `file` none are written.",
     ),
     (
+        "output.rules",
+        "What lists may hold, whatever the model scores (docs/recommend.md): `recommend` obeys it, and `evaluate` tells what it costs.",
+    ),
+    (
+        "output.rising",
+        "Which products rise for whom, by a model with factors of time; `recommend` writes them where `file` is named.",
+    ),
+    (
         "output.similar",
         "The products that are like each product, or the users like each user.",
     ),
@@ -966,6 +974,77 @@ pub const KEYS: &[Key] = &[
         "exclude",
         "Whether products that the user has already had are left out.",
     ),
+    text(
+        "output.recommend.explanations",
+        "A Parquet file of reasons: user, rank, product, score, and `because_` a past product, what that contributes to the score. For \
+         models of the kind `als`.",
+    ),
+    count(
+        "output.recommend.reasons",
+        1,
+        1000,
+        Some("5"),
+        "Past products that are named for each recommendation in `explanations`, those that contribute most.",
+    ),
+    text(
+        "output.recommend.date",
+        "Instead of `bins_ahead`: a day (YYYY-MM-DD), or the number of a bin where times are such numbers, whose bin the lists are for.",
+    ),
+    text(
+        "output.rules.allow",
+        "A file of products that lists may hold, and no others: Parquet with the column of products, or text with an id a line.",
+    ),
+    text(
+        "output.rules.deny",
+        "A file of products that no list may hold, in the same forms.",
+    ),
+    text(
+        "output.rules.windows",
+        "A Parquet file of when products may be had: the column of products, `from` and `to` (dates, timestamps or integers; not yet at \
+         `to`; null: open). What it does not name may be had at any time. It is held against the first moment of the bin that lists are for.",
+    ),
+    count(
+        "output.rules.most",
+        1,
+        1000,
+        None,
+        "The most products with one level of `most_by` in a list.",
+    ),
+    text(
+        "output.rules.most_by",
+        "The attribute of products by whose levels lists are capped; products without one are not counted.",
+    ),
+    real(
+        "output.rules.damping",
+        0.0,
+        1e6,
+        Some("0"),
+        "What a score loses, times the natural logarithm of how many users had the product in training.",
+    ),
+    count(
+        "output.rising.top",
+        1,
+        1000,
+        Some("10"),
+        "Products for each user, at the most.",
+    ),
+    text(
+        "output.rising.file",
+        "The Parquet file: user, rank, product, and `score`, by how much it rises; what falls is left out.",
+    ),
+    count(
+        "output.rising.over",
+        1,
+        100_000,
+        Some("4"),
+        "The last bins of training whose mean is what scores of the bin to come are compared with.",
+    ),
+    choice(
+        "output.rising.seen",
+        &["include", "exclude"],
+        "include",
+        "Whether products that the user has already had are left out.",
+    ),
     choice(
         "output.similar.of",
         &["product", "user"],
@@ -987,6 +1066,20 @@ pub const KEYS: &[Key] = &[
         "output.similar.ids",
         "The original ids to list for, as in `[\"1029743\", \"995242\"]`; bytes in hexadecimals. Absent: all. Without `file` the lists \
          are shown.",
+    ),
+    choice(
+        "output.similar.index",
+        &["auto", "exact", "index"],
+        "auto",
+        "Whether all pairs are compared, or those that an index brings together: `auto` takes an index from some 20 milliard pairs on.",
+    ),
+    real(
+        "output.similar.recall",
+        0.5,
+        1.0,
+        Some("0.99"),
+        "The share of the true lists that an index must hold, by a sample: as much of it is looked through as that takes. Where that is more \
+         than a fifth, all pairs are compared.",
     ),
     text(
         "output.export.folder",

@@ -2,6 +2,10 @@
 //!
 //! **Invariant:** plain data, checked together before any verb sees it; nothing in here reads a file.
 
+mod lists;
+
+pub use lists::{Recommend, Rising, Rules, Similar, SimilarIndex};
+
 use crate::driver::Pace;
 use model::Stopping;
 use model::forecast::Forecast;
@@ -468,34 +472,6 @@ impl Model {
     }
 }
 
-/// `[output.recommend]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Recommend {
-    /// Products for each user.
-    pub top: u32,
-    /// The Parquet file; `None`: no recommendations are asked for.
-    pub file: Option<PathBuf>,
-    /// The bin behind the end of the data for which they are.
-    pub bins_ahead: u32,
-    /// The context for which they are; `None`: the mean.
-    pub context: Option<String>,
-    /// Whether products that the user has had are left out.
-    pub exclude_seen: bool,
-}
-
-/// `[output.similar]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Similar {
-    /// Whose rows are compared.
-    pub of: Mode,
-    /// How many like each.
-    pub top: u32,
-    /// The Parquet file; `None`: none is asked for.
-    pub file: Option<PathBuf>,
-    /// Original ids for whose rows lists are; none: all.
-    pub ids: Vec<String>,
-}
-
 /// `[output.segments]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Segments {
@@ -580,6 +556,10 @@ pub struct Output {
     pub model: Option<Location>,
     /// The recommendations.
     pub recommend: Recommend,
+    /// What lists must obey.
+    pub rules: Rules,
+    /// What rises for whom.
+    pub rising: Rising,
     /// The rows that are alike.
     pub similar: Similar,
     /// The factors as files.

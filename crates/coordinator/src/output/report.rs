@@ -395,11 +395,48 @@ pub struct RecommendReport {
     pub rows: u64,
     /// The file.
     pub file: PathBuf,
+    /// Rows of the file of reasons, where they are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasons: Option<u64>,
+    /// That file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanations: Option<PathBuf>,
+    /// Products that rules keep out of lists, where there are rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub barred: Option<u64>,
+    /// What rises for whom, where it is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rising: Option<RisingReport>,
+}
+
+/// Written lists of what rises.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RisingReport {
+    /// Users for whom something rises.
+    pub users: u64,
+    /// Rows of the file.
+    pub rows: u64,
+    /// The file.
+    pub file: PathBuf,
+}
+
+/// By what index rows were looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct IndexReport {
+    /// Its lists.
+    pub lists: u32,
+    /// How many of them were looked through for each row.
+    pub probes: u32,
+    /// The share of the true lists of a sample that these hold.
+    pub recall: f64,
 }
 
 /// Rows that are alike.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SimilarReport {
+    /// The index; absent where all pairs were compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<IndexReport>,
     /// The mode.
     pub of: String,
     /// Rows with a list.

@@ -259,12 +259,30 @@ fn plain(value: &serde_json::Value) -> String {
 }
 
 fn recommend(recommend: &RecommendReport) -> String {
-    format!(
+    let mut shown = format!(
         "recommendations: {} rows for {} users in {}",
         HumanCount(recommend.rows),
         HumanCount(recommend.users),
         recommend.file.display()
-    )
+    );
+    if let (Some(rows), Some(file)) = (recommend.reasons, &recommend.explanations) {
+        let reasons = format!(
+            "\nexplanations: {} rows in {}",
+            HumanCount(rows),
+            file.display()
+        );
+        shown.push_str(&reasons);
+    }
+    if let Some(rising) = &recommend.rising {
+        let rises = format!(
+            "\nwhat rises: {} rows for {} users in {}",
+            HumanCount(rising.rows),
+            HumanCount(rising.users),
+            rising.file.display()
+        );
+        shown.push_str(&rises);
+    }
+    shown
 }
 
 fn similar(similar: &SimilarReport) -> String {

@@ -2,10 +2,12 @@
 
 use super::data::Views;
 use super::engine::{Engine, Stage, key_of};
+use super::rules::{self, Lists};
 use super::stored_model::StoredModel;
 use crate::failure::Failure;
 use model::evaluate::{self, Evaluate, Evaluation, Goal, Slice};
 use model::metrics::Measure;
+use model::rules::Rules;
 use plan::Refusal;
 use tensor::{DataSet, Duplicates, Partitions, SplitPart, ViewSpec};
 
@@ -18,6 +20,8 @@ pub struct Wanted {
     pub kept: Option<(Measure, u32)>,
     /// The training view with values that fade with age.
     pub faded: Option<Partitions>,
+    /// What lists must obey.
+    pub rules: Rules,
 }
 
 /// The figures of a model on the test part.
@@ -30,7 +34,21 @@ pub async fn evaluate(
     views: &Views,
     model: &StoredModel,
 ) -> Result<Evaluation, Failure> {
-    evaluate_more(engine, (data, views), model, Wanted::default()).await
+    let rules = rules::of(engine, data, Lists::Tested).await?;
+    if rules.are_none() || model.record.algorithm.fits_values() {
+        return evaluate_more(engine, (data, views), model, Wanted::default()).await;
+    }
+    let ks = &engine.settings.evaluate.k;
+    let k = ks.iter().find(|&&k| k == 20).or(ks.get(ks.len() / 2));
+    let wanted = Wanted {
+        kept: k.map(|&k| (Measure::Ndcg, k)),
+        ..Wanted::default()
+    };
+    let free = evaluate_more(engine, (data, views), model, wanted.clone()).await?;
+    let wanted = Wanted { rules, ..wanted };
+    let ruled = evaluate_more(engine, (data, views), model, wanted).await?;
+    let kept = k.map(|&k| Measure::Ndcg.at(k));
+    Ok(free.with_rules(ruled, kept.as_deref()))
 }
 
 /// The same, and what is wanted besides.
@@ -70,6 +88,7 @@ pub async fn evaluate_more(
         seed: engine.settings.model.seed,
         slices: wanted.slices,
         kept: wanted.kept,
+        rules: wanted.rules,
         ..evaluate::Settings::default()
     };
     let mut program = Evaluate::new(settings, input)

@@ -374,6 +374,7 @@ async fn lists(
         exclude_train: true,
         exclude_held_out: true,
         users: Some(rows),
+        ..recommend::Settings::default()
     };
     let mut program = Recommend::new(settings, input)
         .map_err(|error| Failure::new(Refusal::Config, error.to_string()))?;

@@ -183,6 +183,7 @@ async fn agreement(
         exclude_train: false,
         exclude_held_out: false,
         users: Some(sampled.keys().copied().collect()),
+        ..recommend::Settings::default()
     };
     let mut program = Recommend::new(settings, input)
         .map_err(|error| Failure::new(Refusal::Config, error.to_string()))?;

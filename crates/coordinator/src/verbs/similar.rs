@@ -1,17 +1,22 @@
 //! Lists the rows of a mode that are like each of its rows, into one Parquet file or for people to see.
 
 use super::data::Views;
-use super::engine::{Engine, Stage, key_of};
+use super::engine::{Engine, SinkFn, Stage, key_of};
 use super::ids;
 use super::stored_model::StoredModel;
 use crate::failure::Failure;
-use crate::output::report::{AlikeReport, SimilarReport};
+use crate::job::settings::SimilarIndex;
+use crate::output::report::{AlikeReport, IndexReport, SimilarReport};
+use model::recommend::index::{self, ByIndex};
+use model::recommend::program::Served;
 use model::recommend::{self, Recommend};
 use plan::Refusal;
 use tables::out::RecommendationsWriter;
 use tables::out::ids::Ids;
 use tensor::{DataSet, Mode, ObjectKey, Recommended};
 
+/// Pairs from which on an index takes less time than to compare them all, its making included.
+const PAIRS_FOR_INDEX: u64 = 20_000_000_000;
 /// Pairs that are shown at the most.
 const SHOWN_MAX: usize = 10_000;
 
@@ -37,6 +42,93 @@ impl Sink {
             }
         }
     }
+}
+
+/// A sink of a stage.
+fn into(sink: &mut Sink) -> Box<SinkFn<'_>> {
+    Box::new(|_: ObjectKey, held: exec::Held| {
+        let refused = |sentence: String| plan::Failure::Refused {
+            refusal: Refusal::Io,
+            sentence,
+        };
+        let bytes = held.whole().map_err(|error| refused(error.to_string()))?;
+        sink.take(&bytes).map_err(refused)
+    })
+}
+
+/// What is compared, and for whom.
+type Asked = (recommend::Input, Option<Vec<u32>>);
+
+/// Compares all pairs.
+async fn compare(
+    engine: &Engine<'_>,
+    model: &StoredModel,
+    (input, users): Asked,
+    sink: &mut Sink,
+) -> Result<Served, Failure> {
+    let settings = recommend::Settings {
+        k: engine.settings.output.similar.top,
+        exclude_train: false,
+        exclude_held_out: false,
+        users,
+        ..recommend::Settings::default()
+    };
+    let mut program = Recommend::new(settings, input)
+        .map_err(|error| Failure::new(Refusal::Config, error.to_string()))?;
+    let run = key_of(&[b"similar", &model.manifest.run.0]);
+    let stage = Stage {
+        stored: model.objects(),
+        sink: Some(into(sink)),
+        ..Stage::plain("similar", run, 0)
+    };
+    engine.run(&mut program, stage).await?;
+    Ok(program.served())
+}
+
+/// Looks for them by an index; `None` where that would not be worth it.
+async fn look(
+    engine: &Engine<'_>,
+    model: &StoredModel,
+    (input, users): Asked,
+    sink: &mut Sink,
+) -> Result<Option<(Served, IndexReport)>, Failure> {
+    let wish = &engine.settings.output.similar;
+    let settings = index::Settings {
+        k: wish.top,
+        users,
+        recall: wish.recall,
+    };
+    let mut program = ByIndex::new(settings, input)
+        .map_err(|error| Failure::new(Refusal::Config, error.to_string()))?;
+    let run = key_of(&[b"similar by index", &model.manifest.run.0]);
+    let stage = Stage {
+        stored: model.objects(),
+        sink: Some(into(sink)),
+        ..Stage::plain("similar", run, 0)
+    };
+    engine.run(&mut program, stage).await?;
+    let observer = engine.console.observer();
+    if let Some(index) = program.too_wide() {
+        observer.note(&format!(
+            "an index would have to look through {} of its {} lists for a recall of {}: all pairs are compared",
+            index.probes, index.lists, wish.recall
+        ));
+        return Ok(None);
+    }
+    let found = program.found();
+    let index = found.ok_or_else(|| Failure::new(Refusal::Bug, "the index was not made"))?;
+    observer.note(&format!(
+        "{} of the index's {} lists were looked through for each; on a sample they hold {:.2} % of the true lists",
+        index.probes,
+        index.lists,
+        100.0 * index.recall
+    ));
+    let report = IndexReport {
+        lists: index.lists,
+        probes: index.probes,
+        recall: index.recall,
+    };
+    Ok(Some((program.served(), report)))
 }
 
 /// Writes or tells the lists.
@@ -83,30 +175,25 @@ pub async fn similar(
     };
     let (table, columns) = model.rows_of(wish.of)?;
     let input = recommend::Input::alike(axis.clone(), table, columns, partitions.clone());
-    let settings = recommend::Settings {
-        k: wish.top,
-        exclude_train: false,
-        exclude_held_out: false,
-        users: chosen,
+    let rows = axis.grid.rows_total();
+    let asked = chosen.as_ref().map_or(rows, |chosen| chosen.len() as u64);
+    let by_index = match wish.index {
+        SimilarIndex::Auto => asked.saturating_mul(rows) >= PAIRS_FOR_INDEX,
+        SimilarIndex::Exact => false,
+        SimilarIndex::Index => true,
     };
-    let mut program = Recommend::new(settings, input)
-        .map_err(|error| Failure::new(Refusal::Config, error.to_string()))?;
-    let take = |_: ObjectKey, held: exec::Held| {
-        let refused = |sentence: String| plan::Failure::Refused {
-            refusal: Refusal::Io,
-            sentence,
-        };
-        let bytes = held.whole().map_err(|error| refused(error.to_string()))?;
-        sink.take(&bytes).map_err(refused)
+    let mut found = None;
+    if by_index {
+        let (input, chosen) = (input.clone(), chosen.clone());
+        found = look(engine, model, (input, chosen), &mut sink).await?;
+    }
+    let (served, index) = match found {
+        Some((served, index)) => (served, Some(index)),
+        None => (
+            compare(engine, model, (input, chosen), &mut sink).await?,
+            None,
+        ),
     };
-    let run = key_of(&[b"similar", &model.manifest.run.0]);
-    let stage = Stage {
-        stored: model.objects(),
-        sink: Some(Box::new(take)),
-        ..Stage::plain("similar", run, 0)
-    };
-    engine.run(&mut program, stage).await?;
-    let served = program.served();
     let similar = match sink {
         Sink::File(writer) => {
             writer.finish().map_err(|error| io(&error))?;
@@ -115,6 +202,7 @@ pub async fn similar(
         Sink::Shown(_, shown) => shown,
     };
     Ok(SimilarReport {
+        index,
         of: wish.of.name().to_owned(),
         lists: served.users,
         rows: served.rows,

@@ -17,8 +17,8 @@ use tensor::Task;
 /// Makes an op of evaluation ready to run.
 pub(crate) fn begin(task: &Task, op: EvaluateOp, room: &Room) -> Result<Box<dyn Work>, Failure> {
     Ok(match op {
-        EvaluateOp::Products { recent } => {
-            Box::new(products::ProductsWork::new(task, recent, room))
+        EvaluateOp::Products { recent, rules } => {
+            Box::new(products::ProductsWork::new(task, recent, rules, room))
         }
         EvaluateOp::Rank(op) => Box::new(rank::RankWork::new(task, op, room)?),
         EvaluateOp::Intervals {

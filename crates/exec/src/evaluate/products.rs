@@ -1,11 +1,14 @@
 //! What evaluation needs to know of products and values: passes over one partition.
 
-use crate::evaluate::reading::{bug, dictionary, hash_of, partial, partition, walk, whole};
+use crate::evaluate::reading::{
+    RowBytes, bug, dictionary, hash_of, partial, partition, walk, whole,
+};
 use crate::work::{Fetched, Held, Need, Output, Room, Work};
 use model::evaluate::ProductRow;
 use model::evaluate::op::collected;
 use model::evaluate::ratings::{RowOffsets, ValueRange};
 use model::popularity::DistinctUsers;
+use model::rules::BlockRules;
 use plan::Failure;
 use std::sync::Arc;
 use store::AlignedBuf;
@@ -65,14 +68,16 @@ impl Once {
 pub(crate) struct ProductsWork {
     once: Once,
     recent: bool,
+    rules: Option<BlockRules>,
     piece: u64,
 }
 
 impl ProductsWork {
-    pub(crate) fn new(task: &Task, recent: bool, room: &Room) -> Self {
+    pub(crate) fn new(task: &Task, recent: bool, rules: Option<BlockRules>, room: &Room) -> Self {
         ProductsWork {
             once: Once::of(task),
             recent,
+            rules,
             piece: piece_of(room),
         }
     }
@@ -110,14 +115,29 @@ impl Work for ProductsWork {
             )));
         }
         let described = ids.iter().zip(&popularity).zip(&recent);
-        let rows: Vec<ProductRow> = described
+        let mut rows: Vec<ProductRow> = described
             .map(|((id, &popularity), &recent)| ProductRow {
                 tie: hash_of(id),
                 popularity,
                 recent,
+                ..ProductRow::default()
             })
             .collect();
-        let candidates = popularity.iter().filter(|&&users| users > 0).count();
+        if let Some(rules) = &self.rules {
+            let words = fetched.next().map(RowBytes::of).transpose()?;
+            let words = words.as_ref().map_or(&[][..], RowBytes::typed::<u32>);
+            if let Some((_, attributes)) = rules.group
+                && words.len() != rows.len() * attributes as usize
+            {
+                let found = words.len();
+                return Err(bug(format!(
+                    "{found} words describe {} products",
+                    rows.len()
+                )));
+            }
+            rules.apply(&mut rows, words);
+        }
+        let candidates = rows.iter().filter(|row| row.popularity > 0).count();
         self.once.output.partial = partial(&[candidates as f64]);
         self.once.write(&rows)
     }

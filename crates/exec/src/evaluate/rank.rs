@@ -48,6 +48,7 @@ impl RankWork {
             context: op.context,
             width: op.width,
             filter: op.filter,
+            most: op.most,
             grids: [&op.users, &op.products],
         };
         let (scoring, block) = Scoring::of(task, &mut reads, scorer)?;
@@ -247,7 +248,7 @@ fn needed(op: &RankOp, opened: &Opened, row: usize) -> u64 {
     let lists = tasks * layout.rankers.len() as u64 * (k * 8 + 24);
     let fixed = 200
         + u64::from(op.width) * 8
-        + tasks * k * 24
+        + tasks * k * 32
         + k * 40
         + lists
         + layout.width() as u64 * 16;

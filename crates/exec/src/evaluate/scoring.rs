@@ -29,6 +29,8 @@ pub(crate) struct Scorer<'a> {
     pub(crate) width: u32,
     /// What interactions weigh in the linear filter, where there is one.
     pub(crate) filter: Option<Edges>,
+    /// The most of a group in a list.
+    pub(crate) most: Option<u32>,
     /// The grids of users and of products.
     pub(crate) grids: [&'a Grid; 2],
 }
@@ -95,7 +97,7 @@ impl Scoring {
             groups: VecDeque::new(),
             under: None,
             kept: None,
-            packed: Packed::new(scorer.width as usize),
+            packed: Packed::new(scorer.width as usize, scorer.most),
             filtering: filtering.transpose()?,
             pieces_done: 0,
             moment: scorer.moment,

@@ -1,8 +1,13 @@
 //! Runs the op of recommending: groups of users that fit, and for each group all products in pieces.
 
 mod directions;
+mod explain;
+mod gram;
+pub(crate) mod index;
 
 pub(crate) use directions::DirectionsWork;
+pub(crate) use explain::ExplainWork;
+pub(crate) use gram::gram;
 
 use crate::evaluate::reading::{Reads, RowsOf, bug, limit_of, partial, partition};
 use crate::evaluate::scoring::{Scorer, Scoring};
@@ -51,6 +56,7 @@ impl RecommendWork {
             context: op.context,
             width: op.width,
             filter: op.filter,
+            most: op.most,
             grids: [&op.users, &op.products],
         };
         let (scoring, block) = Scoring::of(task, &mut reads, scorer)?;
@@ -109,7 +115,8 @@ impl RecommendWork {
         let left = budget
             .checked_sub(fixed)
             .ok_or_else(|| short_by(fixed, budget))?;
-        let row_bytes = 100 + u64::from(self.op.width) * 8 + u64::from(self.op.k) * 16;
+        let row_bytes =
+            100 + u64::from(self.op.width) * 8 + u64::from(self.op.k) * size_of::<Ranked>() as u64;
         let needed = |place: usize| {
             let partitions = self.partitions.iter();
             let seen = partitions.map(|partition| Self::count(partition, self.chosen[place]));

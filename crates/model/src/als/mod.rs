@@ -11,6 +11,7 @@ mod bin_targets;
 pub(crate) mod dense;
 pub mod desk;
 mod equations;
+pub mod explain;
 pub mod first;
 pub mod formula;
 pub mod gram;

@@ -29,6 +29,7 @@ use crate::context::ContextAt;
 use crate::forecast::Moment;
 use crate::graph::Edges;
 use crate::metrics::Measure;
+use crate::rules::Rules;
 use serde::{Deserialize, Serialize};
 use tensor::{Axis, KeyRange, ObjectKey, Partitions, SplitPart, TableId};
 
@@ -84,7 +85,7 @@ pub enum Goal {
 }
 
 /// Settings of an evaluation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Lists or values.
     pub goal: Goal,
@@ -104,6 +105,8 @@ pub struct Settings {
     pub slices: Vec<Slice>,
     /// The measure whose replicates are kept, for comparisons with other evaluations of the same data and seed.
     pub kept: Option<(Measure, u32)>,
+    /// What lists must obey.
+    pub rules: Rules,
 }
 
 impl Default for Settings {
@@ -118,6 +121,7 @@ impl Default for Settings {
             damping: 5.0,
             slices: Vec::new(),
             kept: None,
+            rules: Rules::default(),
         }
     }
 }

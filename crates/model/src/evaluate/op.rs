@@ -5,12 +5,13 @@ use crate::context::ContextAt;
 use crate::evaluate::{Layout, OwnWeight};
 use crate::forecast::Moment;
 use crate::graph::Edges;
+use crate::rules::BlockRules;
 use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};
 use tensor::Grid;
 
 /// What every ranking needs to know of a product.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub struct ProductRow {
     /// Hash of the original id: of two equal scores the smaller hash comes first.
@@ -19,16 +20,22 @@ pub struct ProductRow {
     pub popularity: u32,
     /// Its users in the last bins of training; 0 where that is not asked for.
     pub recent: u32,
+    /// Its group, where rules cap lists by groups.
+    pub group: u32,
+    /// Added to its scores by rules.
+    pub handicap: f32,
 }
 
 /// One task of an evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum EvaluateOp {
     /// Reads the train partition of a product block, product-major; the recent one (if `recent`); the block's
-    /// dictionary. Writes a block of [`ProductRow`]s. Sums: candidates.
+    /// dictionary; (if rules have groups) its words of attributes. Writes a block of [`ProductRow`]s. Sums: candidates.
     Products {
         /// Whether the recent partition is among the reads.
         recent: bool,
+        /// What lists must obey.
+        rules: Option<BlockRules>,
     },
     /// Ranks products for the users of a block.
     Rank(RankOp),
@@ -98,6 +105,8 @@ pub struct RankOp {
     pub coverage: bool,
     /// What interactions weigh in the linear filter, where scores have one.
     pub filter: Option<Edges>,
+    /// The most products of a group in the model's lists.
+    pub most: Option<u32>,
 }
 
 /// A fixed hash sample of users.

@@ -128,13 +128,14 @@ impl Evaluate {
             replicates: self.settings.replicates,
             coverage: true,
             filter: input.factors.filter,
+            most: self.settings.rules.most(),
         };
         let mut steps = vec![steps::products(
             PRODUCTS_STEP,
             &input.product,
             &input.train,
             input.recent.as_ref(),
-            0,
+            (&self.settings.rules, 0),
         )];
         let mut frees = vec![blocks_of(PRODUCTS, &input.product.grid, 0)];
         if let Some(edges) = input.factors.filter {

@@ -97,6 +97,9 @@ pub struct Evaluation {
     /// Products with a training interaction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidates: Option<u64>,
+    /// Those of them that rules leave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidates_with_rules: Option<u64>,
     /// The level of intervals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<f64>,
@@ -114,7 +117,50 @@ pub struct Evaluation {
     pub ratings: Option<Ratings>,
 }
 
+/// The ranker that is the model whose lists obey rules.
+pub const WITH_RULES: &str = "model_with_rules";
+
 impl Evaluation {
+    /// Beside the model what it comes to where its lists obey rules, as `ruled` found on the same users with the same seed; and what that
+    /// costs: the model minus it, with an interval for the measure whose replicates were kept. Baselines stay as they are.
+    #[must_use]
+    pub fn with_rules(mut self, ruled: Evaluation, kept: Option<&str>) -> Self {
+        for (task, mut rankers) in ruled.tasks {
+            let (Some(free), Some(found)) = (self.tasks.get_mut(&task), rankers.remove("model"))
+            else {
+                continue;
+            };
+            let model = free.get("model").cloned().unwrap_or_default();
+            let cost = found.iter().filter_map(|(name, with)| {
+                let difference = model.get(name)? - with;
+                let none = Difference {
+                    difference,
+                    interval: None,
+                };
+                Some((name.clone(), none))
+            });
+            let mut cost: Figures<Difference> = cost.collect();
+            let samples = [&self.samples, &ruled.samples].map(|all| all.get(&task)?.get("model"));
+            if let ([Some(free), Some(with)], Some(level), Some(kept)) = (samples, self.level, kept)
+                && let Some(cost) = cost.get_mut(kept)
+            {
+                let pairs = free.iter().zip(with).map(|(free, with)| free - with);
+                cost.interval = crate::bootstrap::interval(pairs.collect(), level);
+            }
+            let of_task = self.differences.entry(task.clone()).or_default();
+            of_task.insert(WITH_RULES.to_owned(), cost);
+            let mut intervals = ruled.intervals.get(&task).cloned().unwrap_or_default();
+            if let Some(found) = intervals.remove("model") {
+                let of_task = self.intervals.entry(task.clone()).or_default();
+                of_task.insert(WITH_RULES.to_owned(), found);
+            }
+            free.insert(WITH_RULES.to_owned(), found);
+        }
+        self.samples.clear();
+        self.candidates_with_rules = ruled.candidates;
+        self
+    }
+
     fn empty(part: SplitPart) -> Self {
         Evaluation {
             part,
@@ -123,6 +169,7 @@ impl Evaluation {
             differences: BTreeMap::new(),
             users: BTreeMap::new(),
             candidates: None,
+            candidates_with_rules: None,
             level: None,
             replicates: None,
             slices: BTreeMap::new(),

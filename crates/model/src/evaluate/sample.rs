@@ -8,6 +8,7 @@ use crate::evaluate::steps::{self, blocks_of};
 use crate::evaluate::{ContextFactors, Factors, Input, PRODUCTS, Settings, SettingsError};
 use crate::forecast::{Forecast, Moment};
 use crate::reduce::Reduction;
+use crate::rules::Rules;
 use crate::training::{Holds, Sampler, TableVersion};
 use tensor::{Mode, Partitions, Reduced, Step, StepId};
 
@@ -116,6 +117,7 @@ impl Sampler for SampledEvaluation {
             replicates: 0,
             coverage: false,
             filter: input.factors.filter,
+            most: None,
         };
         let none = Reduction {
             id: 0,
@@ -129,7 +131,7 @@ impl Sampler for SampledEvaluation {
             &input.product,
             &input.train,
             None,
-            version,
+            (&Rules::default(), version),
         )];
         let mut frees = vec![blocks_of(PRODUCTS, &input.product.grid, version)];
         if let Some(edges) = input.factors.filter {

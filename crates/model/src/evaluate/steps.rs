@@ -5,6 +5,7 @@ use crate::evaluate::{COVERED, Input, PRODUCT_DEGREES, PRODUCT_OFFSETS, PRODUCTS
 use crate::graph::{DegreesOp, Edges, GraphOp};
 use crate::op::Op;
 use crate::reduce::Reduction;
+use crate::rules::{BlockRules, Rules};
 use tensor::{
     BlockId, DepotId, Grid, KeyRange, ObjectKey, PartialSpec, PartitionRef, Partitions, Read,
     SealedRef, Step, StepId, TableId, Task, TaskId,
@@ -78,27 +79,31 @@ fn partition(partitions: &[PartitionRef], block: u32) -> Read {
     sealed(partitions[block as usize].object)
 }
 
-/// Describes every product: [`PRODUCTS`] at `version`. The sum is the number of candidates.
+/// Describes every product, with what `rules` make of it: [`PRODUCTS`] at `version`. The sum is the number of candidates.
 pub fn products(
     id: StepId,
     product: &tensor::Axis,
     train: &Partitions,
     recent: Option<&Partitions>,
-    version: u64,
+    (rules, version): (&Rules, u64),
 ) -> Step {
-    let op = Op::Evaluate(EvaluateOp::Products {
-        recent: recent.is_some(),
-    });
-    per_block(
+    let op = |rules: Option<BlockRules>| {
+        Op::Evaluate(EvaluateOp::Products {
+            recent: recent.is_some(),
+            rules,
+        })
+    };
+    let mut step = per_block(
         id,
         "describe products",
-        op,
+        op(None),
         product.grid.blocks(),
         PartialSpec::Sum,
         |block| {
             let mut reads = vec![partition(&train.product_major, block)];
             reads.extend(recent.map(|recent| partition(&recent.product_major, block)));
             reads.push(sealed(product.dictionary[block as usize]));
+            reads.extend(rules.reads(BlockId(block)));
             let cost = train.product_major[block as usize].interactions / 16;
             (
                 reads,
@@ -106,7 +111,13 @@ pub fn products(
                 cost,
             )
         },
-    )
+    );
+    for (task, block) in step.tasks.iter_mut().zip(0..) {
+        if let Some(rules) = rules.of_block(&product.grid, BlockId(block)) {
+            task.op = op(Some(rules)).encode();
+        }
+    }
+    step
 }
 
 /// Counts the degrees of users and of products for scores with a linear filter: [`USER_DEGREES`] and [`PRODUCT_DEGREES`] at

@@ -4,12 +4,13 @@
 //! them. Rows that are like a row are lists of the same kind: a mode is recommended to itself, by directions.
 
 pub mod directions;
+pub mod index;
 pub mod op;
 pub mod program;
 
 pub use directions::DirectionsOp;
-pub use op::RecommendOp;
-pub use program::{Input, Recommend, Settings, SettingsError};
+pub use op::{ExplainOp, GramOp, RecommendOp};
+pub use program::{Explaining, Input, Recommend, Settings, SettingsError};
 
 use tensor::TableId;
 
@@ -17,3 +18,5 @@ use tensor::TableId;
 pub const RECOMMENDED: TableId = TableId(0x0f00);
 /// Rows of a mode as directions, where likeness is asked for.
 pub const DIRECTIONS: TableId = TableId(0x0f01);
+/// One object of [`tensor::Explained`] rows a user block, where reasons are asked for.
+pub const EXPLAINED: TableId = TableId(0x0f02);

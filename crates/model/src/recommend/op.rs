@@ -1,5 +1,6 @@
-//! The op of recommending as it travels.
+//! The ops of recommending as they travel.
 
+use crate::als::Formula;
 use crate::context::ContextAt;
 use crate::forecast::Moment;
 use crate::graph::Edges;
@@ -38,4 +39,34 @@ pub struct RecommendOp {
     pub chosen: Option<Vec<u32>>,
     /// What interactions weigh in the linear filter, where scores have one.
     pub filter: Option<Edges>,
+    /// The most products of a group in a list.
+    pub most: Option<u32>,
+}
+
+/// Reads a block of factors, of so many f32 a row. Writes its Gram, an upper triangle of f64. Returns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GramOp {
+    /// f32 per row, padding included.
+    pub width: u32,
+}
+
+/// Reads, in order: all blocks of V; the block's user-major partition of what the model was trained on; the lists that
+/// [`RecommendOp`] wrote; (if `moment`) the block of T; (if `context`) the block of S and its mean; (if unobserved cells count)
+/// the root of V's Gram.
+///
+/// Writes an object of [`tensor::Explained`] rows. Returns nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExplainOp {
+    /// The grid of users.
+    pub users: Grid,
+    /// The grid of products.
+    pub products: Grid,
+    /// The equations that made users.
+    pub formula: Formula,
+    /// Where T scores.
+    pub moment: Option<Moment>,
+    /// Where S scores.
+    pub context: Option<ContextAt>,
+    /// Reasons of each recommendation.
+    pub top: u32,
 }

@@ -1,13 +1,16 @@
 //! Recommending as a state machine: describe products, then one step for every few user blocks, each delivered when
 //! it and all before it are complete, so that the file has one order and workers hold little.
 
+use crate::als::Formula;
 use crate::evaluate::steps::{self, block_of, blocks_of};
 use crate::evaluate::{Factors, PRODUCTS};
 use crate::op::Op;
 use crate::recommend::directions::DirectionsOp;
-use crate::recommend::op::RecommendOp;
-use crate::recommend::{DIRECTIONS, RECOMMENDED};
-use std::collections::BTreeMap;
+use crate::recommend::op::{ExplainOp, GramOp, RecommendOp};
+use crate::recommend::{DIRECTIONS, EXPLAINED, RECOMMENDED};
+use crate::reduce::Reduction;
+use crate::rules::Rules;
+use std::collections::{BTreeMap, BTreeSet};
 use tensor::{
     Axis, KeyRange, PartialSpec, PartitionRef, Partitions, Program, ProgramError, Read, Reduced,
     Step, StepId, Task, TaskId, Turn,
@@ -29,6 +32,21 @@ pub struct Settings {
     pub exclude_held_out: bool,
     /// The row ids of the users to serve; `None`: all.
     pub users: Option<Vec<u32>>,
+    /// How lists are explained, where they are.
+    pub explain: Option<Explaining>,
+    /// What they must obey.
+    pub rules: Rules,
+}
+
+/// What explaining needs to know of the model that is recommended from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explaining {
+    /// Reasons of each recommendation.
+    pub top: u32,
+    /// The equations that made users.
+    pub formula: Formula,
+    /// What it was trained on, user-major.
+    pub partitions: Vec<PartitionRef>,
 }
 
 impl Default for Settings {
@@ -38,6 +56,8 @@ impl Default for Settings {
             exclude_train: true,
             exclude_held_out: true,
             users: None,
+            explain: None,
+            rules: Rules::default(),
         }
     }
 }
@@ -119,7 +139,8 @@ pub struct Served {
     pub without_training: u64,
 }
 
-/// The program. Every object of [`RECOMMENDED`] is delivered in the order of user blocks.
+/// The program. Every object of [`RECOMMENDED`] is delivered in the order of user blocks, and where reasons are asked for those of
+/// [`EXPLAINED`] are, of some blocks at a time behind their lists.
 #[derive(Debug)]
 pub struct Recommend {
     settings: Settings,
@@ -128,6 +149,7 @@ pub struct Recommend {
     submitted: u32,
     delivered: u32,
     waiting: BTreeMap<u32, Served>,
+    explained: BTreeSet<u32>,
     served: Served,
 }
 
@@ -171,6 +193,7 @@ impl Recommend {
             submitted: 0,
             delivered: 0,
             waiting,
+            explained: BTreeSet::new(),
             served: Served::default(),
         })
     }
@@ -180,7 +203,45 @@ impl Recommend {
         self.served
     }
 
-    fn groups(&self) -> u32 {
+    /// The steps that make all lists, submitted together; what they leave is for others to free.
+    pub(super) fn lists_at_once(&self) -> Vec<Step> {
+        let mut steps = self.first_steps();
+        let lists = (0..self.groups()).map(|group| Step {
+            frees: Vec::new(),
+            ..self.step(group)
+        });
+        steps.extend(lists);
+        steps
+    }
+
+    /// The places in a block of those who are served; `None`: all.
+    pub(super) fn chosen_of(&self, block: u32) -> Option<Vec<u32>> {
+        let chosen = self.chosen.as_ref()?;
+        Some(chosen.get(&block).cloned().unwrap_or_default())
+    }
+
+    /// What comes before lists.
+    fn first_steps(&self) -> Vec<Step> {
+        let mut first = vec![steps::products(
+            StepId(0),
+            &self.input.product,
+            &self.input.train,
+            None,
+            (&self.settings.rules, 0),
+        )];
+        if let Some(edges) = self.input.factors.filter {
+            let axes = (&self.input.user, &self.input.product);
+            let train = &self.input.train;
+            first.extend(steps::degrees(StepId(1), axes, train, edges, 0));
+        }
+        first.extend(self.input.alike.map(|columns| self.directions(columns)));
+        let next = StepId(first.len() as u64);
+        first.extend(self.grams(next));
+        first
+    }
+
+    /// Groups of blocks, a step each.
+    pub(super) fn groups(&self) -> u32 {
         self.input.user.grid.blocks().div_ceil(BLOCKS_PER_STEP)
     }
 
@@ -195,10 +256,7 @@ impl Recommend {
     }
 
     fn op(&self, block: u32) -> RecommendOp {
-        let chosen = self
-            .chosen
-            .as_ref()
-            .map(|chosen| chosen.get(&block).cloned().unwrap_or_default());
+        let chosen = self.chosen_of(block);
         RecommendOp {
             users: self.input.user.grid.clone(),
             products: self.input.product.grid.clone(),
@@ -216,13 +274,100 @@ impl Recommend {
             },
             chosen,
             filter: self.input.factors.filter,
+            most: self.settings.rules.most(),
         }
     }
 
     /// The first step that makes lists.
     fn first_group(&self) -> u64 {
         let filtered = self.input.factors.filter.is_some();
-        1 + 2 * u64::from(filtered) + u64::from(self.input.alike.is_some())
+        let grams = self.gram().map_or(0, |gram| 1 + u64::from(gram.levels()));
+        1 + 2 * u64::from(filtered) + u64::from(self.input.alike.is_some()) + grams
+    }
+
+    /// Steps of a group: its lists, and their reasons.
+    fn steps_per_group(&self) -> u64 {
+        1 + u64::from(self.settings.explain.is_some())
+    }
+
+    /// The step that makes the lists of a group.
+    fn lists_of(&self, group: u32) -> StepId {
+        StepId(self.first_group() + u64::from(group) * self.steps_per_group())
+    }
+
+    /// The Gram of products, where unobserved cells are among what explains.
+    fn gram(&self) -> Option<Reduction> {
+        let explain = self.settings.explain.as_ref()?;
+        explain.formula.has_base().then(|| Reduction {
+            id: 0,
+            leaves: self.input.product.grid.blocks(),
+            rows: 1,
+            row_bytes: (kernels::upper_len(explain.formula.width()) * 8) as u32,
+        })
+    }
+
+    /// The steps that make it.
+    fn grams(&self, first: StepId) -> Vec<Step> {
+        let Some(gram) = self.gram() else {
+            return Vec::new();
+        };
+        let (grid, width) = (&self.input.product.grid, self.input.factors.width);
+        let products = self.input.factors.products;
+        let leaves = steps::per_block(
+            first,
+            "gram",
+            Op::Gram(GramOp { width }),
+            grid.blocks(),
+            PartialSpec::None,
+            |block| {
+                let cost = u64::from(grid.rows[block as usize]) * u64::from(width);
+                let reads = vec![Read::whole(block_of(products, block))];
+                (reads, vec![gram.leaf(block)], cost)
+            },
+        );
+        let mut steps = vec![leaves];
+        steps.extend(gram.steps(StepId(first.0 + 1), "gram"));
+        steps
+    }
+
+    /// Finds the reasons of the lists of a group.
+    fn explain(&self, group: u32, explaining: &Explaining) -> Step {
+        let (users, factors) = (&self.input.user.grid, &self.input.factors);
+        let op = Op::Explain(ExplainOp {
+            users: users.clone(),
+            products: self.input.product.grid.clone(),
+            formula: explaining.formula,
+            moment: factors.moment(),
+            context: factors.context_at(),
+            top: explaining.top,
+        });
+        let gram = self.gram().map(|gram| gram.root());
+        let first = self.blocks(group).start;
+        let mut step = steps::per_block(
+            StepId(self.lists_of(group).0 + 1),
+            "explain",
+            op,
+            self.blocks(group).len() as u32,
+            PartialSpec::None,
+            |index| {
+                let block = first + index;
+                let partition = &explaining.partitions[block as usize];
+                let mut reads = vec![
+                    Read::rows(factors.products),
+                    steps::sealed(partition.object),
+                    Read::whole(block_of(blocks_of(RECOMMENDED, users, 0), block)),
+                ];
+                reads.extend(factors.small().map(Read::whole));
+                reads.extend(gram.map(Read::whole));
+                let cost = partition.interactions * u64::from(factors.width) / 8;
+                let writes = vec![block_of(blocks_of(EXPLAINED, users, 0), block)];
+                (reads, writes, cost)
+            },
+        );
+        if group + 1 == self.groups() {
+            step.frees.extend(gram.map(KeyRange::One));
+        }
+        step
     }
 
     /// The tables that are multiplied.
@@ -253,7 +398,7 @@ impl Recommend {
     }
 
     fn step(&self, group: u32) -> Step {
-        let id = StepId(self.first_group() + u64::from(group));
+        let id = self.lists_of(group);
         let grid = &self.input.user.grid;
         let shared = self
             .chosen
@@ -327,6 +472,9 @@ impl Recommend {
     fn submit(&mut self, turn: &mut Turn) {
         while self.submitted < self.groups() && self.submitted < self.delivered + STEPS_AHEAD {
             turn.steps.push(self.step(self.submitted));
+            let explain = self.settings.explain.as_ref();
+            turn.steps
+                .extend(explain.map(|explaining| self.explain(self.submitted, explaining)));
             self.submitted += 1;
         }
     }
@@ -335,30 +483,20 @@ impl Recommend {
 impl Program for Recommend {
     fn start(&mut self) -> Result<Turn, ProgramError> {
         let mut turn = Turn::default();
-        turn.steps.push(steps::products(
-            StepId(0),
-            &self.input.product,
-            &self.input.train,
-            None,
-            0,
-        ));
-        if let Some(edges) = self.input.factors.filter {
-            let axes = (&self.input.user, &self.input.product);
-            let train = &self.input.train;
-            turn.steps
-                .extend(steps::degrees(StepId(1), axes, train, edges, 0));
-        }
-        turn.steps
-            .extend(self.input.alike.map(|columns| self.directions(columns)));
+        turn.steps = self.first_steps();
         self.submit(&mut turn);
         Ok(turn)
     }
 
     fn completed(&mut self, step: StepId, reduced: Reduced) -> Result<Turn, ProgramError> {
         let mut turn = Turn::default();
-        let Some(group) = step.0.checked_sub(self.first_group()) else {
+        let Some(since) = step.0.checked_sub(self.first_group()) else {
             return Ok(turn);
         };
+        let (group, explains) = (
+            (since / self.steps_per_group()) as u32,
+            since % self.steps_per_group() == 1,
+        );
         let sums = if let Reduced::Sum(sums) = reduced {
             sums
         } else {
@@ -370,13 +508,25 @@ impl Program for Recommend {
             rows: at(1),
             without_training: at(2),
         };
-        self.waiting.insert(group as u32, served);
-        while let Some(served) = self.waiting.remove(&self.delivered) {
-            let recommended = blocks_of(RECOMMENDED, &self.input.user.grid, 0);
-            turn.deliver.extend(
-                self.blocks(self.delivered)
-                    .map(|block| block_of(recommended, block)),
-            );
+        if explains {
+            self.explained.insert(group);
+        } else {
+            self.waiting.insert(group, served);
+        }
+        let explained =
+            |group: &u32| self.settings.explain.is_none() || self.explained.contains(group);
+        let whole = |waiting: &BTreeMap<u32, Served>, group: u32| {
+            waiting.contains_key(&group) && explained(&group)
+        };
+        while whole(&self.waiting, self.delivered) {
+            let served = self.waiting.remove(&self.delivered).unwrap_or_default();
+            let of = self.settings.explain.as_ref().map(|_| EXPLAINED);
+            for table in [Some(RECOMMENDED), of].into_iter().flatten() {
+                let made = blocks_of(table, &self.input.user.grid, 0);
+                let blocks = self.blocks(self.delivered);
+                turn.deliver
+                    .extend(blocks.map(|block| block_of(made, block)));
+            }
             self.served.users += served.users;
             self.served.rows += served.rows;
             self.served.without_training += served.without_training;
@@ -394,6 +544,7 @@ impl Program for Recommend {
 
     fn restore(&mut self, _state: Option<&[u8]>) -> Result<(), ProgramError> {
         self.waiting.clear();
+        self.explained.clear();
         (self.submitted, self.delivered, self.served) = (0, 0, Served::default());
         Ok(())
     }

@@ -77,6 +77,21 @@ fn add_share(simd: Simd, centres: &Centres, rows: &[f32], sums: &mut [f64]) {
     });
 }
 
+/// The sums of rows by the nearest of `k` centres of a width, then how many each has.
+pub(crate) fn sums_of_nearest(
+    simd: Simd,
+    (width, k): (usize, usize),
+    rows: &[f32],
+    centres: &[f32],
+) -> Vec<f64> {
+    let shape = Shape {
+        width: width as u32,
+        k: k as u32,
+        attributes: 0,
+    };
+    assign(simd, shape, rows, centres)
+}
+
 /// Memory that [`assign`] takes for so many rows.
 pub fn assign_bytes(shape: Shape, rows: u64) -> u64 {
     8 * shape.sums() as u64 * rows.div_ceil(SHARE_ROWS as u64).max(1)

@@ -11,15 +11,16 @@ pub mod compare;
 mod found;
 mod lloyd;
 pub mod ops;
-mod points;
+pub(crate) mod points;
 mod probe;
 mod profile;
 mod program;
 mod silhouette;
 
 pub use found::{Found, Level, Segment, Tried};
+pub(crate) use lloyd::sums_of_nearest;
 pub use lloyd::{assign, assign_bytes, labels, seed, update};
-pub use ops::SegmentsOp;
+pub use ops::{SampleOp, SegmentsOp};
 pub use points::{points, sample};
 pub use probe::probe;
 pub use profile::{Profiling, contingency};

@@ -95,6 +95,11 @@ impl<'a> Sampled<'a> {
     }
 }
 
+/// The rows of a sample without attributes.
+pub(crate) fn rows_of_sample(width: usize, blocks: &[&[u32]]) -> Vec<f32> {
+    Sampled::of(width, 0, blocks).rows
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

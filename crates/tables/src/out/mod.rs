@@ -4,6 +4,7 @@
 
 mod columns;
 mod error;
+pub mod explanations;
 pub mod factors;
 pub mod generated;
 pub mod ids;
@@ -14,6 +15,7 @@ pub mod segments;
 mod unfinished;
 
 pub use error::OutError;
+pub use explanations::ExplanationsWriter;
 pub use factors::{FactorsFormat, FactorsWriter, Shape};
 pub use influencers::{InfluencerRow, write_influencers};
 pub use names::Names;

@@ -110,6 +110,7 @@ impl Trial<'_> {
             slices: self.slices.clone(),
             kept: Some((self.advising.measure, self.advising.k)),
             faded: self.faded.clone(),
+            ..Wanted::default()
         };
         let peak = engine.peaks().get("train").copied().unwrap_or_default();
         let evaluation =
