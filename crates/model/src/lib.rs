@@ -7,6 +7,7 @@
 pub mod advise;
 pub mod als;
 pub mod bootstrap;
+pub mod churn;
 pub mod context;
 pub mod digest;
 pub mod evaluate;

@@ -3,6 +3,7 @@
 //! **Invariant:** variants are only ever appended; a change of meaning is a new [`VERSION`].
 
 use crate::als::AlsOp;
+use crate::churn::ChurnOp;
 use crate::evaluate::EvaluateOp;
 use crate::facts::FactsOp;
 use crate::graph::GraphOp;
@@ -43,6 +44,8 @@ pub enum Op {
     Segments(SegmentsOp),
     /// Influencers.
     Influence(InfluenceOp),
+    /// Users whose purchases will stop.
+    Churn(ChurnOp),
 }
 
 /// The bytes are not an op that this engine knows.

@@ -86,6 +86,11 @@ pub enum Command {
         /// The job file.
         job: PathBuf,
     },
+    /// Users whose purchases will stop.
+    Churn {
+        /// The job file.
+        job: PathBuf,
+    },
     /// The factors as files.
     Export {
         /// The job file.
@@ -140,6 +145,7 @@ impl Command {
             Command::Similar { .. } => "similar",
             Command::Segments { .. } => "segments",
             Command::Influencers { .. } => "influencers",
+            Command::Churn { .. } => "churn",
             Command::Export { .. } => "export",
             Command::Report { .. } => "report",
             Command::Inspect { .. } => "inspect",
@@ -165,6 +171,7 @@ impl Command {
             | Command::Similar { job }
             | Command::Segments { job }
             | Command::Influencers { job }
+            | Command::Churn { job }
             | Command::Export { job }
             | Command::Report { job } => Some(job),
             Command::Config { job } | Command::Generate { job, .. } => job.as_deref(),
@@ -255,6 +262,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, Failure> {
         "similar" => Command::Similar { job: job() },
         "segments" => Command::Segments { job: job() },
         "influencers" => Command::Influencers { job: job() },
+        "churn" => Command::Churn { job: job() },
         "export" => Command::Export { job: job() },
         "report" => Command::Report { job: job() },
         "inspect" => Command::Inspect {
@@ -429,6 +437,7 @@ pub fn grammar() -> clap::Command {
         .subcommand(verb("similar").arg(job()))
         .subcommand(verb("segments").arg(job()))
         .subcommand(verb("influencers").arg(job()))
+        .subcommand(verb("churn").arg(job()))
         .subcommand(verb("export").arg(job()))
         .subcommand(verb("report").arg(job()))
         .subcommand(

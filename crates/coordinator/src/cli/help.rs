@@ -112,6 +112,14 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
              coordinator influencers job.toml --set output.influencers.by=purchases --set output.influencers.top=100\n  \
              coordinator influencers job.toml --set output.influencers.file=influencers.parquet",
         ),
+        "churn" => (
+            "Score users by how likely they are to buy nothing for some bins, and say how far that can be trusted",
+            "A regression on what users had before an earlier cut (when and how often they bought, how that changed, and with kind `als` their \
+             factors as of then) is judged on the test part beside recency alone, with intervals. Scores are as of the end of the data.\n\n\
+             Examples:\n  coordinator churn job.toml\n  \
+             coordinator churn job.toml --set output.churn.horizon=4 --set output.churn.file=churn.parquet\n  \
+             coordinator churn job.toml --set output.churn.factors=false",
+        ),
         "export" => (
             "Write the factors, with their original ids, for pandas, DuckDB or NumPy",
             "The dot product of a user's and a product's row is the score.\n\n\

@@ -194,6 +194,12 @@ fn needs(command: &Command) -> Needs {
             model: true,
             ..none
         },
+        Command::Churn { .. } => Needs {
+            data: true,
+            model: true,
+            churn: true,
+            ..none
+        },
         Command::Similar { .. } => Needs {
             data: true,
             model: true,

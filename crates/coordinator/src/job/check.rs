@@ -47,6 +47,8 @@ pub struct Needs {
     pub similar: bool,
     /// `output.export.folder`.
     pub export: bool,
+    /// Later bins to judge churn by.
+    pub churn: bool,
 }
 
 /// Makes settings, or says all that is wrong.
@@ -57,6 +59,9 @@ pub fn settings(merged: &Merged, needs: Needs, mut faults: Faults) -> Result<Set
     model.stopping = stopping::stopping(merged, &split, model.fits_values(), &mut faults);
     let output = output(merged, needs, &mut faults);
     apart(merged, (&input, &split, &model), &output, &mut faults);
+    if needs.churn || output.churn.file.is_some() {
+        segments::judged(merged, &output.churn, &split, &mut faults);
+    }
     let evaluate = evaluate(merged);
     let generate = generate::generate(merged, &mut faults);
     let update = Update {
@@ -421,16 +426,24 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         "output.report.file",
         "output.segments.file",
         "output.influencers.file",
+        "output.churn.file",
     ];
-    let [recommended, similar, folder, report, segments, influencers] =
-        local.map(|path| match place(path, faults)? {
-            Location::Path(path) => Some(path),
-            Location::Url(url) => {
-                let sentence = format!("`{path}`: {url} is a URL: give a local path");
-                faults.push(merged.origin(path), sentence);
-                None
-            }
-        });
+    let [
+        recommended,
+        similar,
+        folder,
+        report,
+        segments,
+        influencers,
+        churn,
+    ] = local.map(|path| match place(path, faults)? {
+        Location::Path(path) => Some(path),
+        Location::Url(url) => {
+            let sentence = format!("`{path}`: {url} is a URL: give a local path");
+            faults.push(merged.origin(path), sentence);
+            None
+        }
+    });
     if needs.similar && similar.is_none() && merged.texts("output.similar.ids").is_empty() {
         let sentence = "nothing says where lists of what is alike go: give [output.similar] a `file`, or `ids` to be shown";
         faults.push(&Origin::Default, sentence);
@@ -467,6 +480,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         report,
         segments: segments::segments(merged, segments),
         influencers: segments::influencers(merged, influencers),
+        churn: segments::churn(merged, churn),
     }
 }
 
@@ -504,6 +518,7 @@ fn apart(
     let report = output.report.clone().map(Location::Path);
     let segments = output.segments.file.clone().map(Location::Path);
     let influencers = output.influencers.file.clone().map(Location::Path);
+    let churn = output.churn.file.clone().map(Location::Path);
     let written = [
         ("output.data", output.data.as_ref()),
         ("output.model", output.model.as_ref()),
@@ -513,6 +528,7 @@ fn apart(
         ("output.report.file", report.as_ref()),
         ("output.segments.file", segments.as_ref()),
         ("output.influencers.file", influencers.as_ref()),
+        ("output.churn.file", churn.as_ref()),
     ];
     for (index, (path, place)) in written.iter().enumerate() {
         let Some(place) = place else { continue };

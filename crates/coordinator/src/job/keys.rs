@@ -101,6 +101,10 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "Users, or products, through whom others are reached who are tied to nobody else (docs/segments.md); `run` looks for them where `file` is \
          named.",
     ),
+    (
+        "output.churn",
+        "Users whose purchases will stop (docs/churn.md); `run` scores them where `file` is named.",
+    ),
     ("evaluate", "How held-out interactions are scored."),
     (
         "update",
@@ -1102,6 +1106,47 @@ pub const KEYS: &[Key] = &[
     text(
         "output.influencers.file",
         "The Parquet file: id, rank, score, ties, strength, and as lists who is reached, what to offer, and how many would want it.",
+    ),
+    count(
+        "output.churn.horizon",
+        1,
+        10_000,
+        None,
+        "Bins without a purchase after which a user has churned; at most the test part. Absent: `split.test_bins`.",
+    ),
+    Key {
+        path: "output.churn.factors",
+        shape: Shape::Flag,
+        default: Some("true"),
+        flag: None,
+        help: "Whether users' factors are read too, with kind `als`: a model of what was before is trained for it, and kept in `churn` below \
+               `output.model`.",
+    },
+    real(
+        "output.churn.regularization",
+        1e-6,
+        1e6,
+        Some("1"),
+        "What holds the weights of the regression: half of it times their squares, of standardized features, is added to the log loss of all users \
+         of the sample.",
+    ),
+    count(
+        "output.churn.sample",
+        100,
+        1_000_000,
+        Some("50000"),
+        "About so many users teach the regression and judge it. All are scored.",
+    ),
+    count(
+        "output.churn.seed",
+        0,
+        MANY,
+        Some("0"),
+        "Of the sample and the bootstrap.",
+    ),
+    text(
+        "output.churn.file",
+        "The Parquet file: id, score (the probability that the user buys nothing within the horizon), recency, frequency, interactions, trend.",
     ),
     Key {
         path: "evaluate.k",

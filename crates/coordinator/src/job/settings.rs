@@ -550,6 +550,23 @@ pub struct Influencers {
     pub file: Option<PathBuf>,
 }
 
+/// `[output.churn]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Churn {
+    /// Bins without a purchase; `None`: those of the test part.
+    pub horizon: Option<u32>,
+    /// Whether factors are read.
+    pub factors: bool,
+    /// What holds weights.
+    pub regularization: f64,
+    /// Users of the sample, about.
+    pub sample: u32,
+    /// Of the draws.
+    pub seed: u64,
+    /// The Parquet file; `None`: none is asked for.
+    pub file: Option<PathBuf>,
+}
+
 /// The form of written factors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -590,6 +607,8 @@ pub struct Output {
     pub segments: Segments,
     /// Rows through whom others are reached.
     pub influencers: Influencers,
+    /// Users whose purchases will stop.
+    pub churn: Churn,
 }
 
 /// `[evaluate]`.

@@ -1,5 +1,6 @@
 //! The JSON of every verb, as types. `docs/json.md` explains them; a field once there keeps its meaning.
 
+use super::churn::ChurnReport;
 use super::influencers::InfluencersReport;
 use super::segments::SegmentsReport;
 use crate::driver::Outcome;
@@ -49,6 +50,8 @@ pub enum VerbOutput {
     Segments(Box<SegmentsReport>),
     /// `influencers`.
     Influencers(Box<InfluencersReport>),
+    /// `churn`.
+    Churn(Box<ChurnReport>),
     /// `export`.
     Export(ExportReport),
     /// `report`.
@@ -484,6 +487,9 @@ pub struct RunReport {
     /// Where the job asks for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub influencers: Option<InfluencersReport>,
+    /// Where the job asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub churn: Option<ChurnReport>,
 }
 
 /// Objects that were hashed again. A damaged one fails the verb, so here all are whole.

@@ -4,6 +4,7 @@
 
 mod advise;
 mod attributes;
+mod churn;
 mod curve;
 mod data;
 mod describe;
@@ -202,6 +203,11 @@ async fn with_engine(
             let found = influencers::influencers(engine, &data, &views, &model).await?;
             Ok(VerbOutput::Influencers(Box::new(found)))
         }
+        Command::Churn { .. } => {
+            let data = data::stored(engine).await?;
+            let found = Box::pin(churn::churn(engine, &data)).await?;
+            Ok(VerbOutput::Churn(Box::new(found)))
+        }
         Command::Export { .. } => {
             let (data, model) = model_of_job(engine).await?;
             let written = export::export(engine, &data, &model).await?;
@@ -271,6 +277,9 @@ async fn whole_path(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
     if engine.settings.output.influencers.file.is_some() {
         report.influencers =
             Some(influencers::influencers(engine, &data, &views, &trained.model).await?);
+    }
+    if engine.settings.output.churn.file.is_some() {
+        report.churn = Some(Box::pin(churn::churn(engine, &data)).await?);
     }
     if let Some(measured) = page {
         let written = report::write(engine, &data, &views, &trained.model, measured).await?;

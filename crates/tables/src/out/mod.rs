@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a file has its name only when it is whole; until then it lies beside it under another.
 
+pub mod churn;
 mod columns;
 mod error;
 pub mod factors;
@@ -13,6 +14,7 @@ pub mod recommendations;
 pub mod segments;
 mod unfinished;
 
+pub use churn::{ChurnRow, ChurnWriter};
 pub use error::OutError;
 pub use factors::{FactorsFormat, FactorsWriter, Shape};
 pub use influencers::{InfluencerRow, write_influencers};
