@@ -6,6 +6,7 @@
 
 pub mod als;
 mod churn;
+mod cold;
 mod evaluate;
 mod facts;
 mod graph;
@@ -66,6 +67,7 @@ fn begin_model(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> {
         model::Op::Graph(op) => graph::begin(task, op, room),
         model::Op::Facts(op) => facts::begin(task, op, room),
         model::Op::Churn(op) => churn::begin(task, op, room),
+        model::Op::Draw(op) => cold::begin(task, op, room),
         model::Op::Influence(op) => influence::begin(task, op, room),
         model::Op::Segments(op) => segments::begin(task, op, room),
         model::Op::Several(op) => Ok(Box::new(several::SeveralWork::new(task, &op, room)?)),

@@ -4,6 +4,7 @@
 
 use crate::als::AlsOp;
 use crate::churn::ChurnOp;
+use crate::cold::DrawOp;
 use crate::evaluate::EvaluateOp;
 use crate::facts::FactsOp;
 use crate::graph::GraphOp;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tensor::OpFamily;
 
 /// The version of the encoding.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// An op of an algorithm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +47,8 @@ pub enum Op {
     Influence(InfluenceOp),
     /// Users whose purchases will stop.
     Churn(ChurnOp),
+    /// Rows that are held out as if they were new.
+    Draw(DrawOp),
 }
 
 /// The bytes are not an op that this engine knows.

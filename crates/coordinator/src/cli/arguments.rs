@@ -61,6 +61,11 @@ pub enum Command {
         /// The job file.
         job: PathBuf,
     },
+    /// Users and products held out as if they were new.
+    Cold {
+        /// The job file.
+        job: PathBuf,
+    },
     /// A model against the test part.
     Evaluate {
         /// The job file.
@@ -140,6 +145,7 @@ impl Command {
             Command::Train { .. } => "train",
             Command::Tune { .. } => "tune",
             Command::Advise { .. } => "advise",
+            Command::Cold { .. } => "cold",
             Command::Evaluate { .. } => "evaluate",
             Command::Recommend { .. } => "recommend",
             Command::Similar { .. } => "similar",
@@ -166,6 +172,7 @@ impl Command {
             | Command::Train { job }
             | Command::Tune { job }
             | Command::Advise { job }
+            | Command::Cold { job }
             | Command::Evaluate { job }
             | Command::Recommend { job }
             | Command::Similar { job }
@@ -257,6 +264,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, Failure> {
         "train" => Command::Train { job: job() },
         "tune" => Command::Tune { job: job() },
         "advise" => Command::Advise { job: job() },
+        "cold" => Command::Cold { job: job() },
         "evaluate" => Command::Evaluate { job: job() },
         "recommend" => Command::Recommend { job: job() },
         "similar" => Command::Similar { job: job() },
@@ -432,6 +440,7 @@ pub fn grammar() -> clap::Command {
         .subcommand(verb("train").arg(job()))
         .subcommand(verb("tune").arg(job()))
         .subcommand(verb("advise").arg(job()))
+        .subcommand(verb("cold").arg(job()))
         .subcommand(verb("evaluate").arg(job()))
         .subcommand(verb("recommend").arg(job()))
         .subcommand(verb("similar").arg(job()))

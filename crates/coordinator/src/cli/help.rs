@@ -80,6 +80,14 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
              Examples:\n  coordinator advise job.toml\n  coordinator advise job.toml --set advise.seconds=60\n  \
              coordinator advise job.toml --set \"advise.models=matrix,tensor,lightgcn\"",
         ),
+        "cold" => (
+            "Hold out users and products as if they were new, and say what serves them best; resumable",
+            "Popularity, popularity within each attribute, what a model learns from attributes, and folding in after a few purchases are compared on \
+             the purchases that stayed hidden, with intervals that hold for all of them at once. Models are trained without any interaction of \
+             those who are held out, and kept in `cold` below `output.model`.\n\n\
+             Examples:\n  coordinator cold job.toml\n  coordinator cold job.toml --set cold.products=0 --set cold.history=0,1,2,5\n  \
+             coordinator --json cold job.toml",
+        ),
         "evaluate" => (
             "Score the model on the test part, beside its baselines",
             "Examples:\n  coordinator evaluate job.toml\n  coordinator evaluate job.toml --set evaluate.k=5,10",

@@ -151,6 +151,13 @@ fn needs(command: &Command) -> Needs {
             test: true,
             ..none
         },
+        Command::Cold { .. } => Needs {
+            input: true,
+            data: true,
+            model: true,
+            cold: true,
+            ..none
+        },
         Command::Plan { .. } => Needs {
             input: true,
             ..none

@@ -14,8 +14,8 @@ pub(crate) mod stopping;
 use crate::failure::Failure;
 use crate::job::merge::{Faults, Merged, Origin};
 use crate::job::settings::{
-    Context, Evaluate, Export, ExportFormat, Input, Io, Location, Model, OnBadRow, Output,
-    Recommend, Run, Settings, Simd, Similar, Split, Update, Workers,
+    Cold, Context, Evaluate, Export, ExportFormat, Input, Io, Location, Model, ModelKind, OnBadRow,
+    Output, Recommend, Run, Settings, Simd, Similar, Split, Update, Workers,
 };
 use crate::memory;
 use std::path::Path;
@@ -49,6 +49,8 @@ pub struct Needs {
     pub export: bool,
     /// Later bins to judge churn by.
     pub churn: bool,
+    /// A model that newcomers can be folded into.
+    pub cold: bool,
 }
 
 /// Makes settings, or says all that is wrong.
@@ -63,6 +65,7 @@ pub fn settings(merged: &Merged, needs: Needs, mut faults: Faults) -> Result<Set
         segments::judged(merged, &output.churn, &split, &mut faults);
     }
     let evaluate = evaluate(merged);
+    let cold = cold(merged, needs, &model, &mut faults);
     let generate = generate::generate(merged, &mut faults);
     let update = Update {
         files: locations(merged, "update.files", &mut faults),
@@ -83,6 +86,7 @@ pub fn settings(merged: &Merged, needs: Needs, mut faults: Faults) -> Result<Set
         model,
         output,
         evaluate,
+        cold,
         generate,
         update,
         run,
@@ -577,6 +581,35 @@ fn ascending(merged: &Merged, path: &str) -> Vec<u32> {
     counts.sort_unstable();
     counts.dedup();
     counts
+}
+
+fn cold(merged: &Merged, needs: Needs, model: &Model, faults: &mut Faults) -> Cold {
+    let share = |path: &str| merged.real(path).unwrap_or_default();
+    let cold = Cold {
+        users: share("cold.users"),
+        products: share("cold.products"),
+        history: ascending(merged, "cold.history"),
+        most: merged.count("cold.most").unwrap_or_default(),
+        k: merged.count("cold.k").unwrap_or_default() as u32,
+        seed: merged.count("cold.seed").unwrap_or_default(),
+    };
+    if !needs.cold {
+        return cold;
+    }
+    if model.kind != ModelKind::Als || model.fits_values() {
+        let sentence = "newcomers are compared in lists of a model of the kind \"als\" that ranks: set `model.kind` to \"als\" and `model.preset` \
+                        to \"hu\", \"rendle\" or \"full\"";
+        faults.push(merged.origin("model.kind"), sentence);
+    }
+    if cold.users == 0.0 && cold.products == 0.0 {
+        let sentence = "`cold.users` and `cold.products` are 0, so nobody is held out: give one of them a share";
+        faults.push(merged.origin("cold.users"), sentence);
+    }
+    if merged.count("evaluate.replicates").unwrap_or_default() < 2 {
+        let sentence = "`cold` compares by intervals: set `evaluate.replicates` to 2 or more";
+        faults.push(merged.origin("evaluate.replicates"), sentence);
+    }
+    cold
 }
 
 fn evaluate(merged: &Merged) -> Evaluate {

@@ -115,6 +115,10 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "What `coordinator advise` compares (docs/advise.md). Other verbs do not read it.",
     ),
     (
+        "cold",
+        "How `coordinator cold` holds out users and products as if they were new (docs/cold-start.md). Other verbs do not read it.",
+    ),
+    (
         "tune",
         "What `coordinator tune` searches (docs/tune.md). Other verbs do not read it.",
     ),
@@ -1223,6 +1227,52 @@ pub const KEYS: &[Key] = &[
     texts(
         "advise.models",
         "The models to compare, by their names in the table. Absent: all that the data allow.",
+    ),
+    real(
+        "cold.users",
+        0.0,
+        0.9,
+        Some("0.1"),
+        "The share of users that are held out. 0: none.",
+    ),
+    real(
+        "cold.products",
+        0.0,
+        0.9,
+        Some("0.1"),
+        "The share of products that are held out. 0: none.",
+    ),
+    Key {
+        path: "cold.history",
+        shape: Shape::Counts {
+            least: 0,
+            most: 100,
+        },
+        default: Some("0,1,3,5,10"),
+        flag: None,
+        help: "How many purchases (of a product: buyers) of those who are held out are known, the first ones. Who has no more than the most is not \
+               held out.",
+    },
+    count(
+        "cold.most",
+        10,
+        100_000,
+        Some("5000"),
+        "The most users, and the most products, that are held out.",
+    ),
+    count(
+        "cold.k",
+        1,
+        1000,
+        Some("20"),
+        "The length of the lists that are judged.",
+    ),
+    count(
+        "cold.seed",
+        0,
+        MANY,
+        Some("0"),
+        "Of the draw of users and products.",
     ),
     Key {
         path: "tune.search",

@@ -611,6 +611,23 @@ pub struct Output {
     pub churn: Churn,
 }
 
+/// `[cold]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cold {
+    /// The share of users that are held out.
+    pub users: f64,
+    /// The same of products.
+    pub products: f64,
+    /// How much of them is known, ascending, each once.
+    pub history: Vec<u32>,
+    /// The most that are held out.
+    pub most: u64,
+    /// The length of lists.
+    pub k: u32,
+    /// Of the draw.
+    pub seed: u64,
+}
+
 /// `[evaluate]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Evaluate {
@@ -739,6 +756,8 @@ pub struct Settings {
     pub output: Output,
     /// `[evaluate]`.
     pub evaluate: Evaluate,
+    /// `[cold]`.
+    pub cold: Cold,
     /// `[generate]`.
     pub generate: Generate,
     /// `[update]`.

@@ -4,6 +4,7 @@
 
 pub mod advice;
 pub mod churn;
+pub mod cold;
 pub mod console;
 pub mod graph;
 pub mod influencers;

@@ -1,6 +1,7 @@
 //! The JSON of every verb, as types. `docs/json.md` explains them; a field once there keeps its meaning.
 
 use super::churn::ChurnReport;
+use super::cold::ColdReport;
 use super::influencers::InfluencersReport;
 use super::segments::SegmentsReport;
 use crate::driver::Outcome;
@@ -52,6 +53,8 @@ pub enum VerbOutput {
     Influencers(Box<InfluencersReport>),
     /// `churn`.
     Churn(Box<ChurnReport>),
+    /// `cold`.
+    Cold(Box<ColdReport>),
     /// `export`.
     Export(ExportReport),
     /// `report`.

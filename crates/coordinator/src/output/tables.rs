@@ -4,7 +4,7 @@ use crate::output::report::{
     EdgesReport, ExportReport, ForgetReport, IngestReport, PageReport, RecommendReport, RunReport,
     SimilarReport, TrainReport, TuneReport, UpdateReport, VerbOutput, VerifyReport,
 };
-use crate::output::{advice, churn, influencers, segments, sparkline};
+use crate::output::{advice, churn, cold, influencers, segments, sparkline};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
 use model::bootstrap::Interval;
@@ -25,6 +25,7 @@ pub fn show(output: &VerbOutput) -> String {
         VerbOutput::Segments(found) => segments::show(found),
         VerbOutput::Influencers(found) => influencers::show(found),
         VerbOutput::Churn(found) => churn::show(found),
+        VerbOutput::Cold(found) => cold::show(found),
         VerbOutput::Export(export) => self::export(export),
         VerbOutput::Page(page) => self::page(page),
         VerbOutput::Run(run) => self::run(run),

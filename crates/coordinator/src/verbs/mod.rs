@@ -5,6 +5,7 @@
 mod advise;
 mod attributes;
 mod churn;
+mod cold;
 mod curve;
 mod data;
 mod describe;
@@ -151,6 +152,10 @@ async fn with_engine(
             let advising = advising.ok_or_else(missing)?;
             let found = Box::pin(advise::advise(engine, advising)).await?;
             Ok(VerbOutput::Advise(Box::new(found)))
+        }
+        Command::Cold { .. } => {
+            let found = Box::pin(cold::cold(engine)).await?;
+            Ok(VerbOutput::Cold(Box::new(found)))
         }
         Command::Plan { .. } => estimate::estimate(engine).await,
         Command::Ingest { .. } => Ok(VerbOutput::Ingest(data::ingest(engine).await?.report)),

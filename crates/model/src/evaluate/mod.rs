@@ -104,6 +104,8 @@ pub struct Settings {
     pub slices: Vec<Slice>,
     /// The measure whose replicates are kept, for comparisons with other evaluations of the same data and seed.
     pub kept: Option<(Measure, u32)>,
+    /// Whether users count who are not in training.
+    pub anyone: bool,
 }
 
 impl Default for Settings {
@@ -118,6 +120,7 @@ impl Default for Settings {
             damping: 5.0,
             slices: Vec::new(),
             kept: None,
+            anyone: false,
         }
     }
 }

@@ -3,8 +3,8 @@
 use crate::failure::Failure;
 use crate::job::settings::{Location, Split, Workers};
 use crate::job::{advising, files, tuning};
-use crate::verbs::churn;
 use crate::verbs::engine::{Engine, failed};
+use crate::verbs::{churn, cold};
 use depot::Body;
 use std::path::Path;
 use tensor::{DataSet, DepotId};
@@ -53,6 +53,7 @@ pub(super) async fn beyond(engine: &Engine<'_>, data: &DataSet) -> Result<Vec<St
         ("tune", tuning::PLACE),
         ("advise", advising::PLACE),
         ("churn", churn::PLACE),
+        ("cold", cold::PLACE),
     ] {
         if let Some(Location::Path(at)) = output.model.as_ref().map(|model| model.join(place))
             && at.exists()
