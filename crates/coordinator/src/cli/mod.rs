@@ -2,6 +2,7 @@
 
 pub mod arguments;
 pub mod help;
+pub mod pages;
 
 pub use arguments::{Command, Invocation};
 
@@ -12,6 +13,7 @@ use crate::job::document::Document;
 use crate::job::merge::{Faults, Given, Merged};
 use crate::job::settings::Settings;
 use crate::job::tuning::{self, Tuning};
+use crate::live::Live;
 use crate::output::{Console, VerbOutput};
 use crate::verbs;
 use arguments::Parsed;
@@ -19,6 +21,7 @@ use plan::Refusal;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 
 /// The job of `demo`, seen from the top of the source tree.
@@ -35,6 +38,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             print(&text);
             Ok(())
         }
+        Ok(Parsed::Manual(folder)) => pages::manual(&folder).map(|count| {
+            print(&format!("{count} pages in {}\n", folder.display()));
+        }),
         Ok(Parsed::Invocation(invocation)) => run(*invocation),
         Err(failure) => Err(failure),
     };
@@ -51,7 +57,7 @@ fn print(text: &str) {
 }
 
 fn run(invocation: Invocation) -> Result<(), Failure> {
-    let console = Console::new(invocation.json);
+    let mut console = Console::new(invocation.json);
     let (merged, faults) = load(&invocation.command, invocation.given)?;
     let needs = needs(&invocation.command);
     let mut settings = match &invocation.command {
@@ -86,6 +92,10 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         if quiet { "error" } else { &settings.run.log },
         invocation.json,
     )?;
+    if settings.run.http.is_some() {
+        let (verb, budget) = (invocation.command.name(), settings.run.memory.0);
+        console.show(Arc::new(Live::new(verb, budget)));
+    }
     let output = match &invocation.command {
         Command::Config { .. } => VerbOutput::Config {
             settings: crate::job::describe::list(&merged),
