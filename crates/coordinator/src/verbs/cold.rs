@@ -52,10 +52,10 @@ pub async fn cold(engine: &Engine<'_>) -> Result<ColdReport, Failure> {
         ..ColdReport::default()
     };
     if wish.users > 0.0 {
-        report.users = Some(side(&engine, &data, Mode::User).await?);
+        report.users = Some(Box::pin(side(&engine, &data, Mode::User)).await?);
     }
     if wish.products > 0.0 {
-        report.products = Some(side(&engine, &data, Mode::Product).await?);
+        report.products = Some(Box::pin(side(&engine, &data, Mode::Product)).await?);
     }
     Ok(report)
 }
