@@ -148,7 +148,7 @@ mod tests {
             }
         }
         assert!((found.auc - won / pairs).abs() < 1e-12);
-        let alone = Ordered::of(&probabilities, &vec![false; 90]).quality(&[1; 90]);
+        let alone = Ordered::of(&probabilities, &[false; 90]).quality(&[1; 90]);
         assert!(alone.auc.is_nan() && alone.lift.is_nan());
     }
 }
