@@ -84,6 +84,7 @@ fn bed_of(rows: &[Row], mode: IoMode, collapse_time: bool) -> Bed {
         collapse_context: true,
         tiles: None,
         decay: None,
+        newcomers: None,
     };
     let data = found.data.clone();
     let interactions = data.parts[0].1.interactions;

@@ -14,6 +14,7 @@ use tests::python::python;
 
 /// Which test runs a page's Python.
 const RUN_BY: &[(&str, &str)] = &[
+    ("docs/churn.md", "tests/tests/churn.rs"),
     ("docs/embeddings.md", "tests/tests/export.rs"),
     ("docs/formats.md", "tests/tests/docs.rs"),
     ("docs/recommend.md", "tests/tests/explain.rs"),

@@ -11,6 +11,7 @@ use tensor::{
     Attribute, AttributeKind, Attributes, Axis, BlockId, CONTEXTS_MAX, ContextAxis, Cycle, DataSet,
     Decay, Delta, DepotId, Digest, Duplicates, Forgotten, Grid, IdKind, Mode, ModeEdges, ObjectKey,
     PartitionRef, Partitions, SealedRef, SplitPart, TableId, TimeAxis, TimeBin, View, ViewSpec,
+    newcomers::{Kept, Moment, Newcomers},
 };
 
 /// Its last digit is the version of the frame.
@@ -36,6 +37,8 @@ const DUPLICATES: [Duplicates; 4] = [
     Duplicates::Last,
     Duplicates::Count,
 ];
+const MODES: [Mode; 2] = [Mode::User, Mode::Product];
+const KEPT: [Kept; 3] = [Kept::Before, Kept::First, Kept::Later];
 const SPLIT_PARTS: [SplitPart; 3] = [SplitPart::Train, SplitPart::Validation, SplitPart::Test];
 
 pub(crate) fn encode(manifest: &Manifest) -> Vec<u8> {
@@ -525,8 +528,36 @@ fn from_view(view: &ViewOf) -> m::ViewMessage {
             last_bin: decay.last_bin,
             keeps_bin: decay.keeps_bin,
         }),
+        newcomers: spec.newcomers.as_ref().map(from_newcomers),
         partitions: Some(from_partitions(&view.view.partitions)),
     }
+}
+
+fn from_newcomers(newcomers: &Newcomers) -> m::NewcomersMessage {
+    let limits = || newcomers.limits.iter();
+    m::NewcomersMessage {
+        mode: code(&MODES, &newcomers.mode),
+        kept: code(&KEPT, &newcomers.kept),
+        seed: newcomers.seed,
+        rows: limits().map(|(row, _)| *row).collect(),
+        bins: limits().map(|(_, moment)| moment.bin).collect(),
+        hashes: limits().map(|(_, moment)| moment.hash).collect(),
+    }
+}
+
+fn newcomers(message: m::NewcomersMessage) -> Result<Newcomers, Reason> {
+    let (rows, count) = (message.rows, message.bins.len());
+    if rows.len() != count || message.hashes.len() != count {
+        return Err("newcomers have lists of different lengths".to_owned());
+    }
+    let moments = message.bins.into_iter().zip(message.hashes);
+    let moments = moments.map(|(bin, hash)| Moment { bin, hash });
+    Ok(Newcomers {
+        mode: value(&MODES, message.mode, "mode")?,
+        kept: value(&KEPT, message.kept, "kept")?,
+        seed: message.seed,
+        limits: rows.into_iter().zip(moments).collect(),
+    })
 }
 
 fn view(message: m::ViewMessage) -> Result<ViewOf, Reason> {
@@ -542,6 +573,7 @@ fn view(message: m::ViewMessage) -> Result<ViewOf, Reason> {
             last_bin: decay.last_bin,
             keeps_bin: decay.keeps_bin,
         }),
+        newcomers: message.newcomers.map(newcomers).transpose()?,
     };
     Ok(ViewOf {
         lineage: digest(&message.lineage)?,

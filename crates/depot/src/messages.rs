@@ -311,6 +311,25 @@ pub(crate) struct ViewMessage {
     pub decay: Option<DecayMessage>,
     #[prost(bool, tag = "10")]
     pub collapse_context: bool,
+    #[prost(message, optional, tag = "11")]
+    pub newcomers: Option<NewcomersMessage>,
+}
+
+/// The limits of rows are three lists side by side.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct NewcomersMessage {
+    #[prost(uint32, tag = "1")]
+    pub mode: u32,
+    #[prost(uint32, tag = "2")]
+    pub kept: u32,
+    #[prost(uint64, tag = "3")]
+    pub seed: u64,
+    #[prost(uint32, repeated, tag = "4")]
+    pub rows: Vec<u32>,
+    #[prost(uint32, repeated, tag = "5")]
+    pub bins: Vec<u32>,
+    #[prost(fixed64, repeated, tag = "6")]
+    pub hashes: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -213,6 +213,12 @@ fn bodies() -> Vec<Body> {
             last_bin: 8,
             keeps_bin: true,
         }),
+        newcomers: Some(tensor::Newcomers {
+            mode: Mode::Product,
+            kept: tensor::newcomers::Kept::Later,
+            seed: 7,
+            limits: vec![(4, tensor::newcomers::moment(7, 1, 4, 9))],
+        }),
     };
     let plain = DataSet {
         time: None,

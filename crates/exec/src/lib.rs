@@ -5,6 +5,8 @@
 //! what [`Need`] names and calls again.
 
 pub mod als;
+mod churn;
+mod cold;
 mod evaluate;
 mod facts;
 mod graph;
@@ -67,6 +69,8 @@ fn begin_model(task: &Task, room: &Room) -> Result<Box<dyn Work>, Failure> {
         model::Op::Sgd(op) => sgd::begin(task, op, room),
         model::Op::Graph(op) => graph::begin(task, op, room),
         model::Op::Facts(op) => facts::begin(task, op, room),
+        model::Op::Churn(op) => churn::begin(task, op, room),
+        model::Op::Draw(op) => cold::begin(task, op, room),
         model::Op::Influence(op) => influence::begin(task, op, room),
         model::Op::Segments(op) => segments::begin(task, op, room),
         model::Op::Several(op) => Ok(Box::new(several::SeveralWork::new(task, &op, room)?)),

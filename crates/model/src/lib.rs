@@ -7,6 +7,8 @@
 pub mod advise;
 pub mod als;
 pub mod bootstrap;
+pub mod churn;
+pub mod cold;
 pub mod context;
 pub mod digest;
 pub mod evaluate;

@@ -3,6 +3,8 @@
 //! **Invariant:** variants are only ever appended; a change of meaning is a new [`VERSION`].
 
 use crate::als::AlsOp;
+use crate::churn::ChurnOp;
+use crate::cold::DrawOp;
 use crate::evaluate::EvaluateOp;
 use crate::facts::FactsOp;
 use crate::graph::GraphOp;
@@ -50,6 +52,10 @@ pub enum Op {
     Explain(ExplainOp),
     /// Likeness by an index.
     Index(IndexOp),
+    /// Users whose purchases will stop.
+    Churn(ChurnOp),
+    /// Rows that are held out as if they were new.
+    Draw(DrawOp),
 }
 
 /// The bytes are not an op that this engine knows.

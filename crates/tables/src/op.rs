@@ -19,7 +19,7 @@ use tensor::{
 };
 
 /// The version of the encoding.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// What a task of ingest or of a view does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -84,6 +84,7 @@ pub fn split_specs(
         collapse_context: collapse.context,
         tiles: None,
         decay: None,
+        newcomers: None,
     };
     match *split {
         SplitSettings::Bins { validation, test } => {

@@ -192,9 +192,9 @@ fn keeps(spec: &ViewSpec, first: (Mode, u32), local: u32, column: u32, small: Sm
     if bins.is_some_and(|bins| !bins.contains(&small.time)) {
         return false;
     }
-    let Some((seed, range)) = &spec.hash else {
+    if spec.hash.is_none() && spec.newcomers.is_none() {
         return true;
-    };
+    }
     let (orientation, first_row) = first;
     let row = first_row + local;
     let (user, product) = if orientation == Mode::User {
@@ -202,7 +202,12 @@ fn keeps(spec: &ViewSpec, first: (Mode, u32), local: u32, column: u32, small: Sm
     } else {
         (column, row)
     };
-    is_in(range, interaction_hash(*seed, user, product, small))
+    let newcomers = spec.newcomers.as_ref();
+    if newcomers.is_some_and(|of| !of.keeps(user, product, small.time)) {
+        return false;
+    }
+    let hash = spec.hash.as_ref();
+    hash.is_none_or(|(seed, range)| is_in(range, interaction_hash(*seed, user, product, small)))
 }
 
 /// The program that builds views of a data set, one step each. A view that keeps everything of partitions that are all there
@@ -246,7 +251,8 @@ impl BuildViews {
             || !self.data.is_settled(spec.part)
             || self.data.nets
             || spec.tiles.is_some()
-            || spec.decay.is_some();
+            || spec.decay.is_some()
+            || spec.newcomers.is_some();
         spec.bins.is_none() && spec.hash.is_none() && !bends
     }
 

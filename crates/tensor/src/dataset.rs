@@ -8,6 +8,7 @@ use crate::edges::ModeEdges;
 use crate::grid::Grid;
 use crate::key::{DepotId, ObjectKey};
 use crate::mode::{Mode, Small};
+use crate::newcomers::Newcomers;
 use crate::time::{Cycle, TimeBin};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -348,6 +349,9 @@ pub struct ViewSpec {
     /// How interactions fade where time is collapsed; `None`: not at all.
     #[serde(default)]
     pub decay: Option<Decay>,
+    /// Rows that are held out as if they were new, where there are any.
+    #[serde(default)]
+    pub newcomers: Option<Newcomers>,
 }
 
 impl ViewSpec {
@@ -361,6 +365,7 @@ impl ViewSpec {
             collapse_context: false,
             tiles: None,
             decay: None,
+            newcomers: None,
         }
     }
 }

@@ -62,6 +62,11 @@ pub enum Command {
         /// The job file.
         job: PathBuf,
     },
+    /// Users and products held out as if they were new.
+    Cold {
+        /// The job file.
+        job: PathBuf,
+    },
     /// A model against the test part.
     Evaluate {
         /// The job file.
@@ -84,6 +89,11 @@ pub enum Command {
     },
     /// Rows through whom others are reached.
     Influencers {
+        /// The job file.
+        job: PathBuf,
+    },
+    /// Users whose purchases will stop.
+    Churn {
         /// The job file.
         job: PathBuf,
     },
@@ -143,11 +153,13 @@ impl Command {
             Command::Train { .. } => "train",
             Command::Tune { .. } => "tune",
             Command::Advise { .. } => "advise",
+            Command::Cold { .. } => "cold",
             Command::Evaluate { .. } => "evaluate",
             Command::Recommend { .. } => "recommend",
             Command::Similar { .. } => "similar",
             Command::Segments { .. } => "segments",
             Command::Influencers { .. } => "influencers",
+            Command::Churn { .. } => "churn",
             Command::Export { .. } => "export",
             Command::Report { .. } => "report",
             Command::Inspect { .. } => "inspect",
@@ -169,11 +181,13 @@ impl Command {
             | Command::Train { job }
             | Command::Tune { job }
             | Command::Advise { job }
+            | Command::Cold { job }
             | Command::Evaluate { job }
             | Command::Recommend { job }
             | Command::Similar { job }
             | Command::Segments { job }
             | Command::Influencers { job }
+            | Command::Churn { job }
             | Command::Export { job }
             | Command::Report { job }
             | Command::Log { job, .. } => Some(job),
@@ -284,11 +298,13 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, Failure> {
         "train" => Command::Train { job: job() },
         "tune" => Command::Tune { job: job() },
         "advise" => Command::Advise { job: job() },
+        "cold" => Command::Cold { job: job() },
         "evaluate" => Command::Evaluate { job: job() },
         "recommend" => Command::Recommend { job: job() },
         "similar" => Command::Similar { job: job() },
         "segments" => Command::Segments { job: job() },
         "influencers" => Command::Influencers { job: job() },
+        "churn" => Command::Churn { job: job() },
         "export" => Command::Export { job: job() },
         "report" => Command::Report { job: job() },
         "inspect" => Command::Inspect {
@@ -493,11 +509,13 @@ pub fn grammar() -> clap::Command {
         .subcommand(verb("train").arg(job()))
         .subcommand(verb("tune").arg(job()))
         .subcommand(verb("advise").arg(job()))
+        .subcommand(verb("cold").arg(job()))
         .subcommand(verb("evaluate").arg(job()))
         .subcommand(verb("recommend").arg(job()))
         .subcommand(verb("similar").arg(job()))
         .subcommand(verb("segments").arg(job()))
         .subcommand(verb("influencers").arg(job()))
+        .subcommand(verb("churn").arg(job()))
         .subcommand(verb("export").arg(job()))
         .subcommand(verb("report").arg(job()))
         .subcommand(

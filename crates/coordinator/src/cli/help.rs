@@ -81,6 +81,14 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
              Examples:\n  coordinator advise job.toml\n  coordinator advise job.toml --set advise.seconds=60\n  \
              coordinator advise job.toml --set \"advise.models=matrix,tensor,lightgcn\"",
         ),
+        "cold" => (
+            "Hold out users and products as if they were new, and say what serves them best; resumable",
+            "Popularity, popularity within each attribute, what a model learns from attributes, and folding in after a few purchases are compared on \
+             the purchases that stayed hidden, with intervals that hold for all of them at once. Models are trained without any interaction of \
+             those who are held out, and kept in `cold` below `output.model`.\n\n\
+             Examples:\n  coordinator cold job.toml\n  coordinator cold job.toml --set cold.products=0 --set cold.history=0,1,2,5\n  \
+             coordinator --json cold job.toml",
+        ),
         "evaluate" => (
             "Score the model on the test part, beside its baselines",
             "Examples:\n  coordinator evaluate job.toml\n  coordinator evaluate job.toml --set evaluate.k=5,10",
@@ -112,6 +120,14 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
              Examples:\n  coordinator influencers job.toml\n  \
              coordinator influencers job.toml --set output.influencers.by=purchases --set output.influencers.top=100\n  \
              coordinator influencers job.toml --set output.influencers.file=influencers.parquet",
+        ),
+        "churn" => (
+            "Score users by how likely they are to buy nothing for some bins, and say how far that can be trusted",
+            "A regression on what users had before an earlier cut (when and how often they bought, how that changed, and with kind `als` their \
+             factors as of then) is judged on the test part beside recency alone, with intervals. Scores are as of the end of the data.\n\n\
+             Examples:\n  coordinator churn job.toml\n  \
+             coordinator churn job.toml --set output.churn.horizon=4 --set output.churn.file=churn.parquet\n  \
+             coordinator churn job.toml --set output.churn.factors=false",
         ),
         "export" => (
             "Write the factors, with their original ids, for pandas, DuckDB or NumPy",

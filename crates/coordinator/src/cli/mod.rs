@@ -166,6 +166,13 @@ fn needs(command: &Command) -> Needs {
             test: true,
             ..none
         },
+        Command::Cold { .. } => Needs {
+            input: true,
+            data: true,
+            model: true,
+            cold: true,
+            ..none
+        },
         Command::Plan { .. } => Needs {
             input: true,
             ..none
@@ -207,6 +214,12 @@ fn needs(command: &Command) -> Needs {
         Command::Report { .. } | Command::Segments { .. } | Command::Influencers { .. } => Needs {
             data: true,
             model: true,
+            ..none
+        },
+        Command::Churn { .. } => Needs {
+            data: true,
+            model: true,
+            churn: true,
             ..none
         },
         Command::Similar { .. } => Needs {

@@ -15,8 +15,8 @@ pub(crate) mod stopping;
 use crate::failure::Failure;
 use crate::job::merge::{Faults, Merged, Origin};
 use crate::job::settings::{
-    Context, Evaluate, Export, ExportFormat, Input, Io, Location, Model, OnBadRow, Output,
-    Recommend, Run, Settings, Simd, Similar, SimilarIndex, Split, Update, Workers,
+    Cold, Context, Evaluate, Export, ExportFormat, Input, Io, Location, Model, ModelKind, OnBadRow,
+    Output, Recommend, Run, Settings, Simd, Similar, SimilarIndex, Split, Update, Workers,
 };
 use crate::memory;
 use std::path::Path;
@@ -48,6 +48,10 @@ pub struct Needs {
     pub similar: bool,
     /// `output.export.folder`.
     pub export: bool,
+    /// Later bins to judge churn by.
+    pub churn: bool,
+    /// A model that newcomers can be folded into.
+    pub cold: bool,
 }
 
 /// Makes settings, or says all that is wrong.
@@ -58,7 +62,11 @@ pub fn settings(merged: &Merged, needs: Needs, mut faults: Faults) -> Result<Set
     model.stopping = stopping::stopping(merged, &split, model.fits_values(), &mut faults);
     let output = output(merged, needs, &mut faults);
     apart(merged, (&input, &split, &model), &output, &mut faults);
+    if needs.churn || output.churn.file.is_some() {
+        segments::judged(merged, &output.churn, &split, &mut faults);
+    }
     let evaluate = evaluate(merged);
+    let cold = cold(merged, needs, &model, &mut faults);
     let generate = generate::generate(merged, &mut faults);
     let update = Update {
         files: locations(merged, "update.files", &mut faults),
@@ -79,6 +87,7 @@ pub fn settings(merged: &Merged, needs: Needs, mut faults: Faults) -> Result<Set
         model,
         output,
         evaluate,
+        cold,
         generate,
         update,
         run,
@@ -424,6 +433,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         "output.influencers.file",
         "output.recommend.explanations",
         "output.rising.file",
+        "output.churn.file",
     ];
     let [
         recommended,
@@ -434,6 +444,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         influencers,
         explanations,
         rises,
+        churn,
     ] = local.map(|path| match place(path, faults)? {
         Location::Path(path) => Some(path),
         Location::Url(url) => {
@@ -489,6 +500,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         report,
         segments: segments::segments(merged, segments),
         influencers: segments::influencers(merged, influencers),
+        churn: segments::churn(merged, churn),
     }
 }
 
@@ -532,6 +544,7 @@ fn apart(
     let rises = output.rising.file.clone().map(Location::Path);
     let explanations = output.recommend.explanations.clone();
     let explanations = explanations.map(Location::Path);
+    let churn = output.churn.file.clone().map(Location::Path);
     let written = [
         ("output.data", output.data.as_ref()),
         ("output.model", output.model.as_ref()),
@@ -543,6 +556,7 @@ fn apart(
         ("output.influencers.file", influencers.as_ref()),
         ("output.recommend.explanations", explanations.as_ref()),
         ("output.rising.file", rises.as_ref()),
+        ("output.churn.file", churn.as_ref()),
     ];
     for (index, (path, place)) in written.iter().enumerate() {
         let Some(place) = place else { continue };
@@ -591,6 +605,35 @@ fn ascending(merged: &Merged, path: &str) -> Vec<u32> {
     counts.sort_unstable();
     counts.dedup();
     counts
+}
+
+fn cold(merged: &Merged, needs: Needs, model: &Model, faults: &mut Faults) -> Cold {
+    let share = |path: &str| merged.real(path).unwrap_or_default();
+    let cold = Cold {
+        users: share("cold.users"),
+        products: share("cold.products"),
+        history: ascending(merged, "cold.history"),
+        most: merged.count("cold.most").unwrap_or_default(),
+        k: merged.count("cold.k").unwrap_or_default() as u32,
+        seed: merged.count("cold.seed").unwrap_or_default(),
+    };
+    if !needs.cold {
+        return cold;
+    }
+    if model.kind != ModelKind::Als || model.fits_values() {
+        let sentence = "newcomers are compared in lists of a model of the kind \"als\" that ranks: set `model.kind` to \"als\" and `model.preset` \
+                        to \"hu\", \"rendle\" or \"full\"";
+        faults.push(merged.origin("model.kind"), sentence);
+    }
+    if cold.users == 0.0 && cold.products == 0.0 {
+        let sentence = "`cold.users` and `cold.products` are 0, so nobody is held out: give one of them a share";
+        faults.push(merged.origin("cold.users"), sentence);
+    }
+    if merged.count("evaluate.replicates").unwrap_or_default() < 2 {
+        let sentence = "`cold` compares by intervals: set `evaluate.replicates` to 2 or more";
+        faults.push(merged.origin("evaluate.replicates"), sentence);
+    }
+    cold
 }
 
 fn evaluate(merged: &Merged) -> Evaluate {

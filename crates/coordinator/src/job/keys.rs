@@ -109,6 +109,10 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "Users, or products, through whom others are reached who are tied to nobody else (docs/segments.md); `run` looks for them where `file` is \
          named.",
     ),
+    (
+        "output.churn",
+        "Users whose purchases will stop (docs/churn.md); `run` scores them where `file` is named.",
+    ),
     ("evaluate", "How held-out interactions are scored."),
     (
         "update",
@@ -117,6 +121,10 @@ pub const SECTIONS: &[(&str, &str)] = &[
     (
         "advise",
         "What `coordinator advise` compares (docs/advise.md). Other verbs do not read it.",
+    ),
+    (
+        "cold",
+        "How `coordinator cold` holds out users and products as if they were new (docs/cold-start.md). Other verbs do not read it.",
     ),
     (
         "tune",
@@ -1196,6 +1204,47 @@ pub const KEYS: &[Key] = &[
         "output.influencers.file",
         "The Parquet file: id, rank, score, ties, strength, and as lists who is reached, what to offer, and how many would want it.",
     ),
+    count(
+        "output.churn.horizon",
+        1,
+        10_000,
+        None,
+        "Bins without a purchase after which a user has churned; at most the test part. Absent: `split.test_bins`.",
+    ),
+    Key {
+        path: "output.churn.factors",
+        shape: Shape::Flag,
+        default: Some("true"),
+        flag: None,
+        help: "Whether users' factors are read too, with kind `als`: a model of what was before is trained for it, and kept in `churn` below \
+               `output.model`.",
+    },
+    real(
+        "output.churn.regularization",
+        1e-6,
+        1e6,
+        Some("1"),
+        "What holds the weights of the regression: half of it times their squares, of standardized features, is added to the log loss of all users \
+         of the sample.",
+    ),
+    count(
+        "output.churn.sample",
+        100,
+        1_000_000,
+        Some("50000"),
+        "About so many users teach the regression and judge it. All are scored.",
+    ),
+    count(
+        "output.churn.seed",
+        0,
+        MANY,
+        Some("0"),
+        "Of the sample and the bootstrap.",
+    ),
+    text(
+        "output.churn.file",
+        "The Parquet file: id, score (the probability that the user buys nothing within the horizon), recency, frequency, interactions, trend.",
+    ),
     Key {
         path: "evaluate.k",
         shape: Shape::Counts {
@@ -1271,6 +1320,52 @@ pub const KEYS: &[Key] = &[
     texts(
         "advise.models",
         "The models to compare, by their names in the table. Absent: all that the data allow.",
+    ),
+    real(
+        "cold.users",
+        0.0,
+        0.9,
+        Some("0.1"),
+        "The share of users that are held out. 0: none.",
+    ),
+    real(
+        "cold.products",
+        0.0,
+        0.9,
+        Some("0.1"),
+        "The share of products that are held out. 0: none.",
+    ),
+    Key {
+        path: "cold.history",
+        shape: Shape::Counts {
+            least: 0,
+            most: 100,
+        },
+        default: Some("0,1,3,5,10"),
+        flag: None,
+        help: "How many purchases (of a product: buyers) of those who are held out are known, the first ones. Who has no more than the most is not \
+               held out.",
+    },
+    count(
+        "cold.most",
+        10,
+        100_000,
+        Some("5000"),
+        "The most users, and the most products, that are held out.",
+    ),
+    count(
+        "cold.k",
+        1,
+        1000,
+        Some("20"),
+        "The length of the lists that are judged.",
+    ),
+    count(
+        "cold.seed",
+        0,
+        MANY,
+        Some("0"),
+        "Of the draw of users and products.",
     ),
     Key {
         path: "tune.search",

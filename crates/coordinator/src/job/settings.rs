@@ -526,6 +526,23 @@ pub struct Influencers {
     pub file: Option<PathBuf>,
 }
 
+/// `[output.churn]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Churn {
+    /// Bins without a purchase; `None`: those of the test part.
+    pub horizon: Option<u32>,
+    /// Whether factors are read.
+    pub factors: bool,
+    /// What holds weights.
+    pub regularization: f64,
+    /// Users of the sample, about.
+    pub sample: u32,
+    /// Of the draws.
+    pub seed: u64,
+    /// The Parquet file; `None`: none is asked for.
+    pub file: Option<PathBuf>,
+}
+
 /// The form of written factors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -570,6 +587,25 @@ pub struct Output {
     pub segments: Segments,
     /// Rows through whom others are reached.
     pub influencers: Influencers,
+    /// Users whose purchases will stop.
+    pub churn: Churn,
+}
+
+/// `[cold]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cold {
+    /// The share of users that are held out.
+    pub users: f64,
+    /// The same of products.
+    pub products: f64,
+    /// How much of them is known, ascending, each once.
+    pub history: Vec<u32>,
+    /// The most that are held out.
+    pub most: u64,
+    /// The length of lists.
+    pub k: u32,
+    /// Of the draw.
+    pub seed: u64,
 }
 
 /// `[evaluate]`.
@@ -704,6 +740,8 @@ pub struct Settings {
     pub output: Output,
     /// `[evaluate]`.
     pub evaluate: Evaluate,
+    /// `[cold]`.
+    pub cold: Cold,
     /// `[generate]`.
     pub generate: Generate,
     /// `[update]`.

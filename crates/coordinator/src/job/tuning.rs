@@ -19,7 +19,7 @@ use std::path::Path;
 /// Where trials keep their checkpoints, below the place of the model.
 pub const PLACE: &str = "tune";
 /// Keys whose values are places, which start at a job file where they stand in it.
-const PLACES: [&str; 18] = [
+const PLACES: [&str; 19] = [
     "input.files",
     "input.user_attributes.files",
     "input.product_attributes.files",
@@ -38,6 +38,7 @@ const PLACES: [&str; 18] = [
     "output.export.folder",
     "output.segments.file",
     "output.influencers.file",
+    "output.churn.file",
 ];
 
 /// One point of the space as a job.

@@ -3,6 +3,8 @@
 //! **Invariant:** both are made from the same values ([`VerbOutput`]); a verb prints nothing itself.
 
 pub mod advice;
+pub mod churn;
+pub mod cold;
 pub mod console;
 pub mod graph;
 pub mod influencers;

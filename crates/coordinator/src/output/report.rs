@@ -1,5 +1,7 @@
 //! The JSON of every verb, as types. `docs/json.md` explains them; a field once there keeps its meaning.
 
+use super::churn::ChurnReport;
+use super::cold::ColdReport;
 use super::influencers::InfluencersReport;
 use super::segments::SegmentsReport;
 use crate::driver::Outcome;
@@ -49,6 +51,10 @@ pub enum VerbOutput {
     Segments(Box<SegmentsReport>),
     /// `influencers`.
     Influencers(Box<InfluencersReport>),
+    /// `churn`.
+    Churn(Box<ChurnReport>),
+    /// `cold`.
+    Cold(Box<ColdReport>),
     /// `export`.
     Export(ExportReport),
     /// `report`.
@@ -521,6 +527,9 @@ pub struct RunReport {
     /// Where the job asks for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub influencers: Option<InfluencersReport>,
+    /// Where the job asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub churn: Option<ChurnReport>,
 }
 
 /// Objects that were hashed again. A damaged one fails the verb, so here all are whole.

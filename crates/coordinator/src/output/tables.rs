@@ -4,7 +4,7 @@ use crate::output::report::{
     EdgesReport, ExportReport, ForgetReport, IngestReport, PageReport, RecommendReport, RunReport,
     SimilarReport, TrainReport, TuneReport, UpdateReport, VerbOutput, VerifyReport,
 };
-use crate::output::{advice, influencers, segments, sparkline};
+use crate::output::{advice, churn, cold, influencers, segments, sparkline};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
 use model::bootstrap::Interval;
@@ -24,6 +24,8 @@ pub fn show(output: &VerbOutput) -> String {
         VerbOutput::Similar(similar) => self::similar(similar),
         VerbOutput::Segments(found) => segments::show(found),
         VerbOutput::Influencers(found) => influencers::show(found),
+        VerbOutput::Churn(found) => churn::show(found),
+        VerbOutput::Cold(found) => cold::show(found),
         VerbOutput::Export(export) => self::export(export),
         VerbOutput::Page(page) => self::page(page),
         VerbOutput::Run(run) => self::run(run),
@@ -346,6 +348,7 @@ fn run(run: &RunReport) -> String {
         .chain(run.export.as_ref().map(export))
         .chain(run.segments.as_ref().map(segments::show))
         .chain(run.influencers.as_ref().map(influencers::show))
+        .chain(run.churn.as_ref().map(churn::show))
         .chain(run.report.as_ref().map(page))
         .chain([train(&run.train)])
         .collect();

@@ -530,6 +530,19 @@ pub async fn tiles(
     Ok((side, tiles))
 }
 
+/// The view of a spec.
+///
+/// # Errors
+/// Where it cannot be made.
+pub async fn view(
+    engine: &Engine<'_>,
+    data: &DataSet,
+    spec: ViewSpec,
+) -> Result<Partitions, Failure> {
+    let mut found = found_or_built(engine, data, &[Some(spec)]).await?;
+    found.pop().flatten().ok_or_else(|| unfinished("views"))
+}
+
 /// What a decaying model trains on: the training part faded from its last bin on, and how weights fade that its values have
 /// not. For presets whose value is the weight, values fade, each by its own age before they are combined; for the others
 /// the bin of the interaction that decides stands beside the value.

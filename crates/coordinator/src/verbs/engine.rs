@@ -147,16 +147,23 @@ impl<'a> Engine<'a> {
         })
     }
 
-    /// The same caches, workers and depots for another job on the same data and at the same places. What it makes is
-    /// withdrawn with this one.
+    /// The same caches, workers and depots for another job on the same data, and at the same place unless it names another for
+    /// models. What it makes at the same place is withdrawn with this one.
     pub fn for_job<'b>(&'b self, settings: &'b Settings) -> Engine<'b> {
-        let depots = self.depots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut depots = self
+            .depots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if settings.output.model != self.settings.output.model {
+            depots.remove(&DepotId::MODEL);
+        }
         Engine {
             settings,
             console: self.console,
             cache: Arc::clone(&self.cache),
             cancel: self.cancel.clone(),
-            depots: Mutex::new(depots.clone()),
+            depots: Mutex::new(depots),
             fresh: Mutex::default(),
             phases: Mutex::default(),
             caches: self.caches.clone(),

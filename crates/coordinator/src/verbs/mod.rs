@@ -5,6 +5,8 @@
 mod advise;
 mod attributes;
 pub mod authority;
+mod churn;
+mod cold;
 mod curve;
 mod data;
 mod describe;
@@ -178,6 +180,10 @@ async fn with_engine(
             let found = Box::pin(advise::advise(engine, advising)).await?;
             Ok(VerbOutput::Advise(Box::new(found)))
         }
+        Command::Cold { .. } => {
+            let found = Box::pin(cold::cold(engine)).await?;
+            Ok(VerbOutput::Cold(Box::new(found)))
+        }
         Command::Plan { .. } => estimate::estimate(engine).await,
         Command::Ingest { .. } => Ok(VerbOutput::Ingest(data::ingest(engine).await?.report)),
         Command::Update { .. } => {
@@ -228,6 +234,11 @@ async fn with_engine(
             let views = data::views(engine, &data).await?;
             let found = influencers::influencers(engine, &data, &views, &model).await?;
             Ok(VerbOutput::Influencers(Box::new(found)))
+        }
+        Command::Churn { .. } => {
+            let data = data::stored(engine).await?;
+            let found = Box::pin(churn::churn(engine, &data)).await?;
+            Ok(VerbOutput::Churn(Box::new(found)))
         }
         Command::Export { .. } => {
             let (data, model) = model_of_job(engine).await?;
@@ -306,6 +317,9 @@ async fn whole_path(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
     if engine.settings.output.influencers.file.is_some() {
         report.influencers =
             Some(influencers::influencers(engine, &data, &views, &trained.model).await?);
+    }
+    if engine.settings.output.churn.file.is_some() {
+        report.churn = Some(Box::pin(churn::churn(engine, &data)).await?);
     }
     if let Some(measured) = page {
         let written = report::write(engine, &data, &views, &trained.model, measured).await?;

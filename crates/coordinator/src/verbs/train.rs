@@ -155,7 +155,8 @@ pub async fn train_from(
     phases::keep(engine, &depot, run, resumed_from).await?;
     let digest = model.factors.to_string();
     let imported = program.imported();
-    for (mode, of) in &imported {
+    // Who is folded in brings nothing along.
+    for (mode, of) in imported.iter().filter(|_| initial.folds.is_none()) {
         engine.console.observer().note(&format!(
             "{} of the {} rows of `{}` have ids of the data set, the others were left aside",
             of.known,

@@ -69,6 +69,8 @@ pub struct Layout {
     pub ks: Vec<u32>,
     /// Slices in order.
     pub slices: Vec<Slice>,
+    /// Whether users count who are not in training.
+    pub anyone: bool,
 }
 
 impl Layout {
@@ -150,6 +152,7 @@ mod tests {
                 of: Sliced::Users,
                 range: 0..5,
             }],
+            anyone: false,
         };
         assert_eq!((layout.section(0, 0), layout.section(1, 0)), (2, 3));
         let mut seen: Vec<usize> = (0..4).map(|section| layout.counted(section)).collect();

@@ -107,6 +107,8 @@ pub struct Settings {
     pub kept: Option<(Measure, u32)>,
     /// What lists must obey.
     pub rules: Rules,
+    /// Whether users count who are not in training.
+    pub anyone: bool,
 }
 
 impl Default for Settings {
@@ -122,6 +124,7 @@ impl Default for Settings {
             slices: Vec::new(),
             kept: None,
             rules: Rules::default(),
+            anyone: false,
         }
     }
 }

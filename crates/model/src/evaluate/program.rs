@@ -55,6 +55,7 @@ impl Evaluate {
             rankers,
             ks: settings.ks.clone(),
             slices: settings.slices.clone(),
+            anyone: settings.anyone,
         };
         let (waiting, reduced) = (0, BTreeMap::new());
         Ok(Evaluate {

@@ -51,6 +51,7 @@ impl SampledEvaluation {
             rankers: vec![Ranker::Model],
             ks: self.settings.ks.clone(),
             slices: Vec::new(),
+            anyone: false,
         }
     }
 }

@@ -19,6 +19,7 @@ use tensor::csr::{CsrRef, Values};
 #[derive(Clone, Debug)]
 pub struct Person {
     hash: u64,
+    anyone: bool,
     own: Vec<(u32, f64)>,
     faded: Vec<(u32, f64)>,
     seen: Vec<u32>,
@@ -61,6 +62,7 @@ impl Person {
             .collect();
         Person {
             hash,
+            anyone: layout.anyone,
             own,
             faded: faded.map_or_else(Vec::new, |faded| counts(faded, row, OwnWeight::Values)),
             seen,
@@ -95,14 +97,19 @@ impl Person {
         layout.tasks.iter().any(|&task| self.counts_in(task))
     }
 
-    /// Whether he has training and relevant products.
+    /// Whether he is in training or need not be.
+    fn is_known(&self) -> bool {
+        self.anyone || !self.own.is_empty()
+    }
+
+    /// Whether he has training, unless anyone counts, and relevant products.
     pub fn counts_in(&self, task: RankingTask) -> bool {
-        !self.own.is_empty() && !self.truth(task).is_empty()
+        self.is_known() && !self.truth(task).is_empty()
     }
 
     /// Whether he has something held out but was not in training.
     pub fn lacks_training(&self, task: RankingTask) -> bool {
-        self.own.is_empty() && !self.truth(task).is_empty()
+        !self.is_known() && !self.truth(task).is_empty()
     }
 
     /// Whether he was in training and has nothing relevant.

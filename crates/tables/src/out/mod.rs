@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a file has its name only when it is whole; until then it lies beside it under another.
 
+pub mod churn;
 mod columns;
 mod error;
 pub mod explanations;
@@ -14,6 +15,7 @@ pub mod recommendations;
 pub mod segments;
 mod unfinished;
 
+pub use churn::{ChurnRow, ChurnWriter};
 pub use error::OutError;
 pub use explanations::ExplanationsWriter;
 pub use factors::{FactorsFormat, FactorsWriter, Shape};

@@ -1,8 +1,8 @@
-//! `[output.segments]` and `[output.influencers]`.
+//! `[output.segments]`, `[output.influencers]` and `[output.churn]`.
 
 use super::{ascending, word};
-use crate::job::merge::Merged;
-use crate::job::settings::{Influencers, Segments, TiesBy};
+use crate::job::merge::{Faults, Merged};
+use crate::job::settings::{Churn, Influencers, Segments, Split, TiesBy};
 use std::path::PathBuf;
 use tensor::Mode;
 
@@ -50,5 +50,40 @@ pub(super) fn influencers(merged: &Merged, file: Option<PathBuf>) -> Influencers
         share: merged.real("output.influencers.share").unwrap_or_default(),
         offers: count("offers"),
         file,
+    }
+}
+
+/// What churn is asked for; `file` is where it goes.
+pub(super) fn churn(merged: &Merged, file: Option<PathBuf>) -> Churn {
+    let count = |name: &str| merged.count(&format!("output.churn.{name}"));
+    Churn {
+        horizon: count("horizon").map(|bins| bins as u32),
+        factors: merged.flag("output.churn.factors"),
+        regularization: merged
+            .real("output.churn.regularization")
+            .unwrap_or_default(),
+        sample: count("sample").unwrap_or_default() as u32,
+        seed: count("seed").unwrap_or_default(),
+        file,
+    }
+}
+
+/// Refuses churn without later bins to judge it by, where it is `wanted`.
+pub(super) fn judged(merged: &Merged, churn: &Churn, split: &Split, faults: &mut Faults) {
+    let path = "output.churn.horizon";
+    match split {
+        Split::Bins { test, .. } if *test > 0 => {
+            if let Some(horizon) = churn.horizon.filter(|horizon| horizon > test) {
+                let sentence = format!(
+                    "`{path}` is {horizon}, and the test part has {test} bins: whether a user stays away for {horizon} cannot be seen in them; set \
+                     it to at most {test}, or `split.test_bins` to {horizon}"
+                );
+                faults.push(merged.origin(path), sentence);
+            }
+        }
+        _ => {
+            let sentence = "churn is told from earlier bins and judged on later ones: give [split] `test_bins`, and [input] a `time`";
+            faults.push(merged.origin("output.churn.file"), sentence);
+        }
     }
 }

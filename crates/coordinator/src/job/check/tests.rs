@@ -17,6 +17,8 @@ const ALL: Needs = Needs {
     recommend: false,
     similar: false,
     export: false,
+    churn: false,
+    cold: false,
 };
 const GOOD: &str = "[input]\nfiles = \"a.parquet\"\nuser = \"u\"\nproduct = \"p\"\ntime = \"t\"\n\
                     [output]\ndata = \"out/data\"\nmodel = \"out/model\"\n";

@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::job::settings::{Location, Split, Workers};
 use crate::job::{advising, files, tuning};
 use crate::verbs::engine::{Engine, failed};
+use crate::verbs::{churn, cold};
 use depot::Body;
 use std::path::Path;
 use tensor::{DataSet, DepotId};
@@ -30,7 +31,7 @@ pub(super) async fn beyond(engine: &Engine<'_>, data: &DataSet) -> Result<Vec<St
         }
     }
     let output = &settings.output;
-    let written: [(&str, Option<&Path>); 6] = [
+    let written: [(&str, Option<&Path>); 7] = [
         ("output.recommend.file", output.recommend.file.as_deref()),
         ("output.similar.file", output.similar.file.as_deref()),
         ("output.export.folder", output.export.folder.as_deref()),
@@ -40,6 +41,7 @@ pub(super) async fn beyond(engine: &Engine<'_>, data: &DataSet) -> Result<Vec<St
             "output.influencers.file",
             output.influencers.file.as_deref(),
         ),
+        ("output.churn.file", output.churn.file.as_deref()),
     ];
     for (key, path) in written {
         if let Some(path) = path.filter(|path| path.exists()) {
@@ -47,7 +49,12 @@ pub(super) async fn beyond(engine: &Engine<'_>, data: &DataSet) -> Result<Vec<St
         }
     }
     // Trials have checkpoints and models of their own.
-    for (verb, place) in [("tune", tuning::PLACE), ("advise", advising::PLACE)] {
+    for (verb, place) in [
+        ("tune", tuning::PLACE),
+        ("advise", advising::PLACE),
+        ("churn", churn::PLACE),
+        ("cold", cold::PLACE),
+    ] {
         if let Some(Location::Path(at)) = output.model.as_ref().map(|model| model.join(place))
             && at.exists()
         {
