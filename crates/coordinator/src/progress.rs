@@ -23,7 +23,8 @@ pub enum Unit {
 }
 
 impl Unit {
-    fn name(self) -> &'static str {
+    /// The word for what is counted.
+    pub fn name(self) -> &'static str {
         match self {
             Unit::Tasks => "tasks",
             Unit::Rows => "rows",

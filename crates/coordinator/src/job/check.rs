@@ -446,6 +446,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
             file: recommended,
             context: merged.text("output.recommend.context").map(str::to_owned),
             exclude_seen: merged.text("output.recommend.seen") != Some("include"),
+            users: merged.texts("output.recommend.users").to_vec(),
         },
         similar: Similar {
             of: match merged.text("output.similar.of") {

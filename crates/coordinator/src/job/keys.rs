@@ -966,6 +966,10 @@ pub const KEYS: &[Key] = &[
         "exclude",
         "Whether products that the user has already had are left out.",
     ),
+    texts(
+        "output.recommend.users",
+        "The original ids of the users to list for; bytes in hexadecimals. Absent: all.",
+    ),
     choice(
         "output.similar.of",
         &["product", "user"],

@@ -57,6 +57,7 @@ pub fn dispatch(
     settings: &Settings,
     (tuning, advising): (Option<&Tuning>, Option<&Advising>),
     console: &Console,
+    stop: Stop,
 ) -> Result<VerbOutput, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -65,7 +66,7 @@ pub fn dispatch(
         .map_err(|error| Failure::io("the runtime cannot be started", &error))?;
     let cancel = CancellationToken::new();
     let done = runtime.block_on(async {
-        let signalled = tokio::spawn(signal(cancel.clone()));
+        let signalled = tokio::spawn(stopped(stop, cancel.clone()));
         let done = Box::pin(run(
             command,
             settings,
@@ -89,10 +90,32 @@ pub fn dispatch(
     done
 }
 
-/// Waits for Ctrl-C or SIGTERM, cancels, and says why.
-async fn signal(cancel: CancellationToken) -> Failure {
+/// What stops a verb before its end.
+#[derive(Clone, Debug)]
+pub enum Stop {
+    /// Ctrl-C or SIGTERM, of a process that is ours.
+    Signals,
+    /// The program that holds us, whose signals are its own.
+    Token(CancellationToken),
+}
+
+/// Waits until the verb is to stop, cancels, and says why.
+async fn stopped(stop: Stop, cancel: CancellationToken) -> Failure {
+    let kind = match stop {
+        Stop::Signals => signal().await,
+        Stop::Token(token) => {
+            token.cancelled().await;
+            Kind::Interrupted
+        }
+    };
+    cancel.cancel();
+    interrupted(kind)
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn signal() -> Kind {
     use tokio::signal::unix::{SignalKind, signal};
-    let kind = if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+    if let Ok(mut terminate) = signal(SignalKind::terminate()) {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => Kind::Interrupted,
             _ = terminate.recv() => Kind::Terminated,
@@ -100,9 +123,7 @@ async fn signal(cancel: CancellationToken) -> Failure {
     } else {
         let _ = tokio::signal::ctrl_c().await;
         Kind::Interrupted
-    };
-    cancel.cancel();
-    interrupted(kind)
+    }
 }
 
 fn interrupted(kind: Kind) -> Failure {
