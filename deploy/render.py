@@ -1,24 +1,27 @@
 """Renders the chart and checks what comes out, without a cluster.
 
-    pip install helm-python-sdk==0.2.2 kubernetes-validate==1.37.0 pyyaml==6.0.3
+    pip install helm-python-sdk==0.2.2 kubernetes-validate==1.37.0 promql-parser==0.12.0 pyyaml==6.0.3
     python deploy/render.py check             # all variants, strictly, against three versions of Kubernetes
-    python deploy/render.py kustomize         # writes deploy/kustomize/base anew from the chart's values
+    python deploy/render.py kustomize         # writes deploy/kustomize anew from the chart's values
     python deploy/render.py show daemons      # prints a variant
 
-`check` prints one JSON object: the commands that the pods of each variant run, and the job.
+`check` prints one JSON object: the commands that the pods of each variant run, the job, and what alerts ask for.
 """
 
 import json
 import os
+import re
 import sys
 
 import helm_python
 import kubernetes_validate
+import promql_parser
 import yaml
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CHART = os.path.join(HERE, "helm", "strata")
-BASE = os.path.join(HERE, "kustomize", "base")
+KUSTOMIZE = os.path.join(HERE, "kustomize")
+OPERATOR = "monitoring.coreos.com/v1"
 VERSIONS = ["1.34.0", "1.36.0", "1.37.0"]
 # What the base is made of: no release of Helm, so names are plain.
 RELEASE, NAMESPACE = "strata", "strata"
@@ -36,6 +39,8 @@ VARIANTS = {
         "data": {"credentials": ["s3"]},
     },
     "open": {"networkPolicy": {"enabled": False}, "job": {"enabled": False}},
+    "watched": {"monitoring": {"enabled": True, "labels": {"release": "prometheus"}, "namespace": "observability"}},
+    "watched-batch": {"mode": "batch", "workers": {"replicas": 5}, "monitoring": {"enabled": True}, "networkPolicy": {"enabled": False}},
 }
 # What the schema must refuse.
 WRONG = [
@@ -44,6 +49,8 @@ WRONG = [
     {"workers": {"memory": "8 GB"}},
     {"job": {"verb": "forget"}},
     {"wokers": {"replicas": 2}},
+    {"monitoring": {"interval": "often"}},
+    {"http": {"port": 80}},
 ]
 
 
@@ -89,6 +96,53 @@ def harden(of):
             must(mounted == {volume["name"] for volume in pod["volumes"]} | claims, of, "volumes and mounts differ")
 
 
+def answer(of):
+    """Every port that is probed is one that is open and that the program is told to answer at."""
+    for pod in pods(of):
+        for container in pod["containers"]:
+            words = " ".join(container["command"] + container["args"])
+            ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+            must(f"--http 0.0.0.0:{ports['http']}" in words.replace("--http\n", "--http "), of, "nobody answers at the port")
+            probes = [container[kind]["httpGet"] for kind in ("startupProbe", "readinessProbe", "livenessProbe") if kind in container]
+            must(probes, of, "nobody asks how it is")
+            for probe in probes:
+                must(probe["port"] == ports["http"], of, "another port is asked")
+                must(probe["path"] in ("/healthz", "/readyz"), of, "another page is asked")
+
+
+def alerts(of):
+    """Names of figures that the alerts of an object ask for. There is no promtool on the registry of Python: expressions are parsed, and
+    what an operator's schema asks of rules is checked here."""
+    asked = set()
+    must(list(of["spec"]) == ["groups"], of, "it has more than groups")
+    for group in of["spec"]["groups"]:
+        must(set(group) == {"name", "rules"}, of, "a group has other keys")
+        for rule in group["rules"]:
+            must(set(rule) <= {"alert", "expr", "for", "labels", "annotations"}, of, f"{rule['alert']}: other keys")
+            must(rule["labels"]["severity"] in ("warning", "critical"), of, f"{rule['alert']}: its severity")
+            must(rule["annotations"]["summary"], of, f"{rule['alert']}: no summary")
+            promql_parser.parse(rule["expr"])
+            asked |= set(re.findall(r"\b(?:strata|kube)_[a-z_]+|\bup\b", rule["expr"]))
+    return asked
+
+
+def watch(objects):
+    """Monitors find services with their port; what alerts ask for is returned."""
+    asked = []
+    services = [of for of in objects if of["kind"] == "Service"]
+    for of in objects:
+        if of["kind"] == "ServiceMonitor":
+            chosen = of["spec"]["selector"]["matchLabels"].items()
+            found = [service for service in services if chosen <= service["metadata"]["labels"].items()]
+            must(found, of, "it finds no service")
+            for endpoint in of["spec"]["endpoints"]:
+                must(all(endpoint["port"] in [port["name"] for port in service["spec"]["ports"]] for service in found), of, "no such port")
+        if of["kind"] == "PrometheusRule":
+            names = [rule["alert"] for group in of["spec"]["groups"] for rule in group["rules"]]
+            asked = {"alerts": names, "figures": sorted(alerts(of))}
+    return asked
+
+
 def connect(objects):
     """Names and labels that must meet."""
     kinds = {}
@@ -98,7 +152,8 @@ def connect(objects):
     labelled = [of["spec"]["template"]["metadata"]["labels"] for of in objects if of["kind"] in ("StatefulSet", "Job")]
     for service in services.values():
         chosen = service["spec"]["selector"].items()
-        must(any(chosen <= labels.items() for labels in labelled), service, "it selects no pod")
+        of_jobs = service["metadata"]["name"].endswith("-coordinator")
+        must(of_jobs or any(chosen <= labels.items() for labels in labelled), service, "it selects no pod")
     for of in kinds.get("StatefulSet", []):
         must(of["spec"]["serviceName"] in services, of, "its service is missing")
         must(of["spec"]["selector"]["matchLabels"].items() <= of["spec"]["template"]["metadata"]["labels"].items(), of, "it selects other pods")
@@ -118,14 +173,17 @@ def check():
     troubles = [finding for finding in helm_python.lint(CHART)["messages"] if finding["severity"] > 1]
     if troubles:
         raise SystemExit(f"helm lint: {troubles}")
-    commands = {}
+    commands, watched = {}, {}
     for name, values in VARIANTS.items():
         objects = rendered(values)
         for of in objects:
-            for version in VERSIONS:
+            # Kinds of the operator are not Kubernetes' own.
+            for version in VERSIONS if of["apiVersion"] != OPERATOR else []:
                 kubernetes_validate.validate(of, version, strict=True)
             harden(of)
+            answer(of)
         connect(objects)
+        watched[name] = watch(objects)
         commands[name] = [
             {"kind": of["kind"], "command": container["command"] + container["args"]}
             for of in objects for pod in pods(of) for container in pod["containers"]
@@ -138,24 +196,32 @@ def check():
             except helm_python.HelmError:
                 continue
             raise SystemExit(f"the schema of values lets {values} through")
-    for name, text in base().items():
-        with open(os.path.join(BASE, name)) as file:
+    for name, text in kustomize().items():
+        with open(os.path.join(KUSTOMIZE, name)) as file:
             if file.read() != text:
-                raise SystemExit(f"deploy/kustomize/base/{name} is not what the chart renders: run deploy/render.py kustomize")
-    print(json.dumps({"versions": VERSIONS, "commands": commands, "job": job}))
+                raise SystemExit(f"deploy/kustomize/{name} is not what the chart renders: run deploy/render.py kustomize")
+    print(json.dumps({"versions": VERSIONS, "commands": commands, "job": job, "watched": watched}))
 
 
-def base():
-    """The files of the kustomize base, by name."""
+def kustomize():
+    """The files of the base, and of the component that watches it, by name."""
     files = {}
-    for of in rendered({}):
-        of["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "kustomize"
-        for pod in pods(of):
-            of["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "kustomize"
-        files[f"{of['kind'].lower()}.yaml"] = yaml.safe_dump(of, sort_keys=False, width=120)
+    watched = [of for of in rendered({"monitoring": {"enabled": True}}) if of not in rendered({})]
+    for folder, kind, objects in (("base", "Kustomization", rendered({})), ("monitoring", "Component", watched)):
+        named = {}
+        for of in objects:
+            of["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "kustomize"
+            for pod in pods(of):
+                of["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "kustomize"
+            # Of two of a kind, the name of the second follows.
+            name = of["kind"].lower()
+            named[f"{name}.yaml" if f"{name}.yaml" not in named else f"{name}-{of['metadata']['name']}.yaml"] = of
+        for name, of in named.items():
+            files[f"{folder}/{name}"] = yaml.safe_dump(of, sort_keys=False, width=120)
+        version = "v1beta1" if kind == "Kustomization" else "v1alpha1"
+        listed = {"apiVersion": f"kustomize.config.k8s.io/{version}", "kind": kind, "namespace": NAMESPACE, "resources": sorted(named)}
+        files[f"{folder}/kustomization.yaml"] = yaml.safe_dump(listed, sort_keys=False)
     head = "# Made from the chart by deploy/render.py: change the chart, not these files.\n"
-    listed = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "namespace": NAMESPACE, "resources": sorted(files)}
-    files["kustomization.yaml"] = yaml.safe_dump(listed, sort_keys=False)
     return {name: head + text for name, text in files.items()}
 
 
@@ -164,9 +230,9 @@ def main():
         case ["check"]:
             check()
         case ["kustomize"]:
-            os.makedirs(BASE, exist_ok=True)
-            for name, text in base().items():
-                with open(os.path.join(BASE, name), "w") as file:
+            for name, text in kustomize().items():
+                os.makedirs(os.path.dirname(os.path.join(KUSTOMIZE, name)), exist_ok=True)
+                with open(os.path.join(KUSTOMIZE, name), "w") as file:
                     file.write(text)
         case ["show", variant] if variant in VARIANTS:
             print(yaml.safe_dump_all(rendered(VARIANTS[variant]), sort_keys=False))

@@ -12,6 +12,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tables::out::interchange;
 
 /// What a job is called that stands in no file.
@@ -37,7 +38,7 @@ pub fn perform(
     attended(py, hear, move |speaker, stop| {
         let mut document = Document::parse(text);
         document.directory = directory;
-        embedded(&command, document, Box::new(speaker), stop)
+        embedded(&command, document, Arc::new(speaker), stop)
     })
 }
 

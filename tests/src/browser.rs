@@ -3,6 +3,7 @@
 use crate::process::output_of;
 use crate::python::python;
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -93,12 +94,19 @@ impl Browser {
     /// # Errors
     /// Where the browser does not start: it may lack what it needs of the machine.
     pub fn look(&self, page: &Path, pictures: &Path) -> Result<Value, String> {
+        self.run(LOOK, &[page.as_os_str(), pictures.as_os_str()])
+    }
+
+    /// What a script prints as JSON, which is given the browser and then the arguments.
+    ///
+    /// # Errors
+    /// Where it fails, with what it said.
+    pub fn run(&self, script: &str, arguments: &[&OsStr]) -> Result<Value, String> {
         let mut command = Command::new(&self.python);
         command
-            .args(["-c", LOOK])
+            .args(["-c", script])
             .arg(&self.browser)
-            .arg(page)
-            .arg(pictures);
+            .args(arguments);
         let output = output_of(&mut command);
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());

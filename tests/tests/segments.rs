@@ -10,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tests::jobs::{Data, Inputs, Job};
+use tests::pages;
 use tests::process::{Daemon, addresses, coordinator, json_of, output_of};
 use tests::python::python;
 
@@ -354,16 +355,11 @@ fn the_page_does_what_it_says() {
         command.args(["--set", &format!("output.{verb}.file={}", file.display())]);
     }
     json_of(&mut command);
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/segments.md");
-    let page = fs::read_to_string(page).expect("the page");
-    let blocks = page.split("```").skip(1).step_by(2);
-    let blocks: Vec<&str> = blocks
-        .filter_map(|part| part.strip_prefix("python\n"))
-        .collect();
+    let blocks = pages::blocks_of("docs/segments.md", "python");
     assert_eq!(blocks.len(), 3);
     for code in blocks {
         let mut command = Command::new(&python);
-        let command = command.current_dir(job.folder()).args(["-c", code]);
+        let command = command.current_dir(job.folder()).args(["-c", &code]);
         let output = output_of(command);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{code}\n{said}");

@@ -283,6 +283,10 @@ impl Crew for Watched {
     fn served_bytes(&self) -> u64 {
         self.cluster.served_bytes()
     }
+
+    fn address(&self, worker: WorkerId) -> String {
+        self.cluster.address(worker)
+    }
 }
 
 /// A program, and what it is told.

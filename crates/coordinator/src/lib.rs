@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod driver;
 pub mod failure;
 pub mod job;
+pub mod live;
 pub mod memory;
 pub mod output;
 pub mod progress;

@@ -3,7 +3,7 @@
 //! **Invariant:** everything here goes to stderr and decides nothing; a run without an observer gives the same bits.
 
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tensor::News;
 
@@ -23,7 +23,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// The word for what is counted.
+    /// As it is called.
     pub fn name(self) -> &'static str {
         match self {
             Unit::Tasks => "tasks",
@@ -60,16 +60,37 @@ pub trait Observer: Send + Sync {
     fn note(&self, line: &str);
 }
 
-/// For `--json` and for tests: says nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
+/// Several who hear the same.
+#[derive(Default)]
+pub struct Several(Vec<Arc<dyn Observer>>);
 
-impl Observer for Silent {
-    fn begin(&self, _: &str, _: Unit, _: Option<u64>) {}
-    fn progress(&self, _: u64, _: Option<u64>) {}
-    fn end(&self, _: &str) {}
-    fn news(&self, _: &News) {}
-    fn note(&self, _: &str) {}
+impl Several {
+    /// One more.
+    pub fn add(&mut self, observer: Arc<dyn Observer>) {
+        self.0.push(observer);
+    }
+}
+
+impl Observer for Several {
+    fn begin(&self, phase: &str, unit: Unit, total: Option<u64>) {
+        self.0.iter().for_each(|one| one.begin(phase, unit, total));
+    }
+
+    fn progress(&self, done: u64, total: Option<u64>) {
+        self.0.iter().for_each(|one| one.progress(done, total));
+    }
+
+    fn end(&self, summary: &str) {
+        self.0.iter().for_each(|one| one.end(summary));
+    }
+
+    fn news(&self, news: &News) {
+        self.0.iter().for_each(|one| one.news(news));
+    }
+
+    fn note(&self, line: &str) {
+        self.0.iter().for_each(|one| one.note(line));
+    }
 }
 
 /// A phase that is going on.

@@ -11,6 +11,7 @@ use wire::{Totals, Traffic};
 #[derive(Debug, Default)]
 pub struct Counters {
     tasks: AtomicU64,
+    failed: AtomicU64,
     peak: AtomicU64,
     storage: AtomicU64,
     /// Sent to and received from each peer.
@@ -21,6 +22,16 @@ impl Counters {
     /// A task is done.
     pub fn task_done(&self) {
         self.tasks.fetch_add(1, Relaxed);
+    }
+
+    /// A task could not be done.
+    pub fn task_failed(&self) {
+        self.failed.fetch_add(1, Relaxed);
+    }
+
+    /// Tasks that could not be done.
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Relaxed)
     }
 
     /// Looks at the memory of the process and remembers the most.

@@ -4,11 +4,14 @@
 //! fetches what a task names, runs it, holds what it wrote, and says so. Time is tokio's, so that a
 //! simulation can drive it; threads and connections come through [`seams`].
 
+pub mod condition;
 pub mod counters;
 pub mod executor;
+pub mod exposition;
 pub mod fetch;
 pub mod grpc;
 pub mod holding;
+pub mod http;
 pub mod memory;
 pub mod queue;
 pub mod receiving;

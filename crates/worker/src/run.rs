@@ -80,11 +80,15 @@ impl Session {
         };
         let report = match handed {
             Ok(done) => FromWorker::Done(done),
-            Err(failure) => FromWorker::Failed {
-                task,
-                attempt,
-                failure: self.in_memory_of_a_worker(failure),
-            },
+            Err(failure) => {
+                self.counters.task_failed();
+                tracing::warn!(task = %task, attempt, %failure, "a task could not be done");
+                FromWorker::Failed {
+                    task,
+                    attempt,
+                    failure: self.in_memory_of_a_worker(failure),
+                }
+            }
         };
         self.say(report).await;
     }

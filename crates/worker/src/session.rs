@@ -1,5 +1,6 @@
 //! A worker and its one session: a job from its opening to its end.
 
+use crate::condition::Condition;
 use crate::counters::Counters;
 use crate::fetch::{Flights, serve};
 use crate::holding::Holding;
@@ -81,6 +82,8 @@ struct Shared {
     draining: watch::Sender<bool>,
     /// Told whenever a session ends.
     ended: Notify,
+    /// Counts of the sessions that are over.
+    past: Mutex<Condition>,
 }
 
 /// What belongs to one job. Dropped with it, and its memory with it.
@@ -159,6 +162,19 @@ impl Session {
         self.executor.beat(every, Box::new(beat))
     }
 
+    /// Adds what it did to what was done before.
+    fn count_into(&self, sum: &mut Condition) {
+        let totals = self.counters.totals();
+        sum.sessions += 1;
+        sum.tasks += totals.tasks;
+        sum.tasks_failed += self.counters.failed();
+        sum.storage_bytes += totals.storage_bytes;
+        for peer in totals.traffic {
+            sum.sent_bytes += peer.sent_bytes;
+            sum.received_bytes += peer.received_bytes;
+        }
+    }
+
     async fn give_back(&self, assignments: Vec<Assignment>) {
         for waiting in assignments {
             self.say(FromWorker::Returned {
@@ -188,6 +204,7 @@ impl Worker {
             session: Mutex::new(None),
             draining: watch::Sender::new(false),
             ended: Notify::new(),
+            past: Mutex::default(),
         }))
     }
 
@@ -270,6 +287,38 @@ impl Worker {
         lock(&self.0.session)
             .as_ref()
             .map_or((0, 0), |session| session.holding.counts())
+    }
+
+    /// How it is, and what it has done since the process began.
+    pub fn condition(&self) -> Condition {
+        let open = lock(&self.0.session);
+        let (session, past) = (open.clone(), lock(&self.0.past).clone());
+        drop(open);
+        let mut condition = Condition {
+            draining: *self.0.draining.borrow(),
+            threads: self.0.settings.threads,
+            memory_budget_bytes: self.0.settings.memory_bytes,
+            anonymous_bytes: store::heap::anonymous_bytes(),
+            ..past
+        };
+        if let Some(session) = session {
+            let (made, copies) = session.holding.counts();
+            condition.run = Some(session.run.short());
+            condition.term = Some(session.term);
+            condition.worker = Some(session.me.0);
+            condition.running = session.busy_lanes.load(SeqCst) as u64;
+            (condition.made, condition.copies) = (made as u64, copies as u64);
+            session.count_into(&mut condition);
+        }
+        condition
+    }
+
+    /// The session is over, and its counts are among those before. Under both locks: nobody sees them twice, or not at all.
+    fn count_past(&self) {
+        let mut open = lock(&self.0.session);
+        if let Some(over) = open.take() {
+            over.count_into(&mut lock(&self.0.past));
+        }
     }
 
     /// The worker is to leave: no new job, no new task; what it holds stays readable.
@@ -418,7 +467,7 @@ impl Worker {
         let _ = timeout(LANES_PATIENCE, ended).await;
         session.holding.clear();
         let totals = session.counters.totals();
-        *lock(&self.0.session) = None;
+        self.count_past();
         drop(session);
         // What a job's last kernels still hold comes back with the end of the next session, if it is small.
         through(|job| self.0.executor.file(job), store::heap::give_back).await;

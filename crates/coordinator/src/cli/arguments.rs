@@ -1,13 +1,14 @@
 //! The grammar of the command line. Flags that set something come from the registry of settings.
 
-use crate::cli::help;
+use crate::cli::{help, pages};
 use crate::failure::Failure;
 use crate::job::describe;
 use crate::job::keys::{KEYS, Key};
 use crate::job::merge::Given;
 use crate::job::settings::Location;
 use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, ArgMatches, builder::StyledStr};
+use clap::{Arg, ArgAction, ArgMatches, ValueHint, builder::StyledStr};
+use clap_complete::Shell;
 use plan::Refusal;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -189,8 +190,10 @@ pub struct Invocation {
 pub enum Parsed {
     /// A verb.
     Invocation(Box<Invocation>),
-    /// Help, the version, or the page of settings.
+    /// Help, the version, the page of settings, or a script for a shell.
     Print(String),
+    /// The pages of the manual, into this folder.
+    Manual(PathBuf),
 }
 
 /// Reads the arguments, the program's name first.
@@ -222,6 +225,12 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, Failure> {
     };
     if verb == "config" && of_verb.get_flag("describe") {
         return Ok(Parsed::Print(describe::page()));
+    }
+    if let Some(shell) = of_verb.try_get_one::<Shell>("shell").ok().flatten() {
+        return Ok(Parsed::Print(pages::completions(*shell)));
+    }
+    if let Some(folder) = of_verb.try_get_one::<PathBuf>("folder").ok().flatten() {
+        return Ok(Parsed::Manual(folder.clone()));
     }
     let job = || {
         of_verb
@@ -364,12 +373,14 @@ pub fn grammar() -> clap::Command {
             .value_name("JOB.toml")
             .required(true)
             .value_parser(clap::value_parser!(PathBuf))
+            .value_hint(ValueHint::FilePath)
             .help("The job file")
     };
     let at = || {
         Arg::new("at")
             .value_name("PLACE")
             .required(true)
+            .value_hint(ValueHint::AnyPath)
             .help("A data set or a model: a path or a URL")
     };
     // One before the verb and one behind it add up. A global one would keep those behind it alone.
@@ -457,6 +468,25 @@ pub fn grammar() -> clap::Command {
                     .long("describe")
                     .action(ArgAction::SetTrue)
                     .help("Print what every setting does, as docs/settings.md"),
+            ),
+        )
+        .subcommand(
+            verb("completions").arg(
+                Arg::new("shell")
+                    .value_name("SHELL")
+                    .required(true)
+                    .value_parser(clap::value_parser!(Shell))
+                    .help("The shell that is to complete"),
+            ),
+        )
+        .subcommand(
+            verb("manual").arg(
+                Arg::new("folder")
+                    .value_name("FOLDER")
+                    .required(true)
+                    .value_parser(clap::value_parser!(PathBuf))
+                    .value_hint(ValueHint::DirPath)
+                    .help("Where the pages go, as in ~/.local/share/man/man1"),
             ),
         )
 }

@@ -19,6 +19,7 @@ Start here:
   coordinator generate shop                     purchases to try things on, with a job
   coordinator config job.toml                   every setting and where it came from
   coordinator config --describe                 what every setting does
+  coordinator completions bash                  completions for a shell; `coordinator manual DIR` writes man pages
 
 Settings are merged from the job file, STRATA_* variables and flags; the later wins.
 
@@ -146,6 +147,16 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
              coordinator generate seasons --season 3 --days 728\n  coordinator generate days --layout days\n  \
              coordinator --json generate shop settings.toml --seed 7",
         ),
+        "completions" => (
+            "Print a script that completes verbs and flags in a shell",
+            "Examples:\n  coordinator completions bash > ~/.local/share/bash-completion/completions/coordinator\n  \
+             coordinator completions zsh > ~/.zfunc/_coordinator\n  \
+             coordinator completions fish > ~/.config/fish/completions/coordinator.fish",
+        ),
+        "manual" => (
+            "Write the manual: a page of coordinator(1), and one for every verb",
+            "Examples:\n  coordinator manual ~/.local/share/man/man1 && man coordinator-run",
+        ),
         _ => (
             "Show the merged settings and where each came from",
             "Examples:\n  coordinator config job.toml\n  STRATA_MODEL_RANK=32 coordinator --memory 1GiB config job.toml\n  \
@@ -162,6 +173,7 @@ pub fn value_name(flag: &str) -> &'static str {
         "threads" => "N",
         "scratch" => "DIR",
         "trace" => "FILE",
+        "http" => "HOST:PORT",
         "log" => "FILTER",
         "io" => "mmap|pread",
         "simd" => "auto|avx512|avx2|portable",

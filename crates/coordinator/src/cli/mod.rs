@@ -2,6 +2,7 @@
 
 pub mod arguments;
 pub mod help;
+pub mod pages;
 
 pub use arguments::{Command, Invocation};
 
@@ -12,6 +13,7 @@ use crate::job::document::Document;
 use crate::job::merge::{Faults, Given, Merged};
 use crate::job::settings::Settings;
 use crate::job::tuning::{self, Tuning};
+use crate::live::Live;
 use crate::output::{Console, VerbOutput};
 use crate::progress::Observer;
 use crate::verbs::{self, Stop};
@@ -20,6 +22,7 @@ use plan::Refusal;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -42,6 +45,9 @@ pub fn exit_code(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             print(&text);
             Ok(())
         }
+        Ok(Parsed::Manual(folder)) => pages::manual(&folder).map(|count| {
+            print(&format!("{count} pages in {}\n", folder.display()));
+        }),
         Ok(Parsed::Invocation(invocation)) => run(*invocation),
         Err(failure) => Err(failure),
     };
@@ -58,7 +64,7 @@ fn print(text: &str) {
 }
 
 fn run(invocation: Invocation) -> Result<(), Failure> {
-    let console = Console::new(invocation.json);
+    let mut console = Console::new(invocation.json);
     let command = &invocation.command;
     let job = match command {
         Command::Demo => Some(demo_job()?),
@@ -66,7 +72,12 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
     };
     let document = job.as_deref().map(Document::open).transpose()?;
     let merged = load(command, document, invocation.given);
-    let output = perform(command, merged, &console, (invocation.json, Stop::Signals))?;
+    let output = perform(
+        command,
+        merged,
+        &mut console,
+        (invocation.json, Stop::Signals),
+    )?;
     console.finish(command.name(), &output)
 }
 
@@ -78,12 +89,12 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
 pub fn embedded(
     command: &Command,
     job: Document,
-    observer: Box<dyn Observer>,
+    observer: Arc<dyn Observer>,
     stop: CancellationToken,
 ) -> Result<String, Failure> {
-    let console = Console::of(observer);
+    let mut console = Console::of(observer);
     let merged = load(command, Some(job), Given::default());
-    let output = perform(command, merged, &console, (true, Stop::Token(stop)))?;
+    let output = perform(command, merged, &mut console, (true, Stop::Token(stop)))?;
     console.json(command.name(), &output)
 }
 
@@ -91,7 +102,7 @@ pub fn embedded(
 fn perform(
     command: &Command,
     (merged, faults): (Merged, Faults),
-    console: &Console,
+    console: &mut Console,
     (json, stop): (bool, Stop),
 ) -> Result<VerbOutput, Failure> {
     let needs = needs(command);
@@ -124,6 +135,9 @@ fn perform(
     // With `--json` only errors reach stderr, unless a log was asked for.
     let quiet = json && !merged.is_given("run.log");
     start_log(if quiet { "error" } else { &settings.run.log }, json)?;
+    if settings.run.http.is_some() {
+        console.show(Arc::new(Live::new(command.name(), settings.run.memory.0)));
+    }
     match command {
         Command::Config { .. } => Ok(VerbOutput::Config {
             settings: crate::job::describe::list(&merged),

@@ -342,6 +342,13 @@ impl Cluster {
         self.shared.files.bytes.load(Relaxed)
     }
 
+    /// Where a worker is, as its users named it; empty where it is in this process.
+    pub fn address(&self, worker: WorkerId) -> String {
+        let members = self.shared.members();
+        let address = members.get(&worker).map(|member| &member.peer.address);
+        address.cloned().unwrap_or_default()
+    }
+
     /// Ends all sessions in good order and gives each worker a moment to say its totals, which are
     /// returned as they come.
     pub async fn close(mut self, patience: Duration) -> Vec<(WorkerId, wire::Totals)> {

@@ -199,10 +199,15 @@ impl Ledger {
         self.persisted.remove(&first)
     }
 
+    /// What the checkpoint that was begun last took up to now.
+    pub(super) fn took(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.begun)
+    }
+
     /// A state has become durable. Whatever it took while training went on counts as time for it: a bound, and the
     /// better one, since a slow store deserves to be asked less.
     pub(super) fn became_durable(&mut self, resume: Resume, pace: Pace, now: Duration) {
-        let took = now.saturating_sub(self.begun);
+        let took = self.took(now);
         self.rested = now + took * (100 - pace.percent.min(100)) / pace.percent.max(1);
         self.durable = Some(resume);
     }

@@ -22,6 +22,9 @@ pub trait Crew {
 
     /// Bulk bytes that went through the coordinator so far.
     fn served_bytes(&self) -> u64;
+
+    /// Where a worker is, as its users named it; empty where it is in this process.
+    fn address(&self, worker: WorkerId) -> String;
 }
 
 impl Crew for Cluster {
@@ -43,5 +46,9 @@ impl Crew for Cluster {
 
     fn served_bytes(&self) -> u64 {
         Cluster::served_bytes(self)
+    }
+
+    fn address(&self, worker: WorkerId) -> String {
+        Cluster::address(self, worker)
     }
 }

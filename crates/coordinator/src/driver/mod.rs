@@ -6,6 +6,7 @@
 mod checkpoints;
 mod crew;
 mod deliveries;
+mod heard;
 mod run;
 mod tally;
 #[cfg(test)]
@@ -14,34 +15,15 @@ mod trace;
 
 pub use checkpoints::{Checkpoints, Pace, Resume, StoredObject};
 pub use crew::Crew;
+pub use heard::{OfWorker, Report};
 pub use tally::{Outcome, WorkerTally};
 pub use trace::Trace;
 
 use futures::future::BoxFuture;
 use plan::{Failure, Settings};
 use std::time::Duration;
-use tensor::{News, ObjectKey, Program};
+use tensor::{ObjectKey, Program};
 use tokio_util::sync::CancellationToken;
-
-/// What the driver tells while it runs.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Report {
-    /// News of the program; after a roll-back an epoch is not told twice.
-    News(News),
-    /// A step was submitted: its name and its tasks.
-    Step(String, u64),
-    /// So many tasks are done, of so many that were submitted up to now.
-    Tasks {
-        /// Done.
-        done: u64,
-        /// Submitted.
-        submitted: u64,
-    },
-    /// A checkpoint of this epoch is durable.
-    Checkpoint(u32),
-    /// A line that people should see: a worker joined or was lost, a roll-back.
-    Note(String),
-}
 
 /// Hears reports.
 pub type Listener<'a> = dyn FnMut(Report) + Send + 'a;

@@ -3,7 +3,7 @@
 use super::checkpoints::{Ledger, Resume, StoredObject};
 use super::crew::Crew;
 use super::deliveries::Deliveries;
-use super::{Context, Outcome, Report};
+use super::{Context, OfWorker, Outcome, Report};
 use crate::cluster::Heard;
 use futures::future::BoxFuture;
 use plan::{Action, Assignment, Event, Failure, Plan, Refusal, Tick};
@@ -127,6 +127,7 @@ impl<'a, C: Crew> Run<'a, C> {
     fn roll_back(&mut self) -> Result<(), Failure> {
         self.rolling = false;
         self.outcome.rollbacks += 1;
+        (self.context.listener)(Report::RolledBack);
         self.ledger.forget();
         self.deliveries.forget();
         (self.finished, self.submitted, self.done) = (false, 0, 0);
@@ -154,7 +155,11 @@ impl<'a, C: Crew> Run<'a, C> {
             let tasks = step.tasks.len() as u64;
             self.submitted += tasks;
             self.names.insert(step.id, (step.name.clone(), tasks));
-            (self.context.listener)(Report::Step(step.name.clone(), tasks));
+            (self.context.listener)(Report::Step {
+                step: step.id,
+                name: step.name.clone(),
+                tasks,
+            });
             self.events.push_back(Event::Submit(step));
         }
         for key in turn.deliver {
@@ -183,6 +188,7 @@ impl<'a, C: Crew> Run<'a, C> {
             (self.context.listener)(Report::Tasks {
                 done: self.done,
                 submitted: self.submitted,
+                served_bytes: self.crew.served_bytes(),
             });
         }
         if self.committing.is_none()
@@ -200,13 +206,19 @@ impl<'a, C: Crew> Run<'a, C> {
 
     fn perform(&mut self, action: Action) -> Result<(), Failure> {
         match action {
-            Action::Assign(worker, tasks) => self.given.entry(worker).or_default().extend(tasks),
+            Action::Assign(worker, tasks) => {
+                for given in &tasks {
+                    self.tell(worker, OfWorker::Given(given.task.id, given.attempt));
+                }
+                self.given.entry(worker).or_default().extend(tasks);
+            }
             Action::Revoke(worker, task, attempt) => {
                 self.send(worker, ToWorker::Revoke { task, attempt });
             }
             Action::Drop(worker, ranges) => self.send(worker, ToWorker::Drop(ranges)),
             Action::Dismiss(worker) => {
                 self.given.remove(&worker);
+                self.tell(worker, OfWorker::GivenUp);
                 self.note(format!(
                     "{worker} is given up: it was silent for too long, or has nothing left to do"
                 ));
@@ -235,6 +247,7 @@ impl<'a, C: Crew> Run<'a, C> {
 
     fn step_done(&mut self, step: StepId, reduced: Reduced) -> Result<(), Failure> {
         self.names.remove(&step);
+        (self.context.listener)(Report::Whole(step));
         if Ledger::owns(step) {
             let Reduced::Collect(partials) = reduced else {
                 return Ok(());
@@ -337,10 +350,13 @@ impl<'a, C: Crew> Run<'a, C> {
                         .joined(worker, profile.threads)
                         .map_err(trace_failed)?;
                 }
+                let address = self.crew.address(worker);
+                self.tell(worker, OfWorker::Joined { profile, address });
                 Event::WorkerJoined(worker, profile)
             }
             Heard::Lost(worker, why) => {
                 self.note(format!("{worker} is lost: {why}"));
+                self.tell(worker, OfWorker::Lost(why));
                 Event::WorkerLost(worker)
             }
             Heard::Said(worker, message) => match self.understand(worker, message)? {
@@ -358,26 +374,53 @@ impl<'a, C: Crew> Run<'a, C> {
         message: FromWorker,
     ) -> Result<Option<Event>, Failure> {
         Ok(Some(match message {
-            FromWorker::Alive { .. } => Event::WorkerAlive(worker),
-            FromWorker::Draining => Event::WorkerDraining(worker),
-            FromWorker::Returned { task, attempt } => Event::TaskReturned {
-                worker,
-                task,
-                attempt,
-            },
+            FromWorker::Alive { anonymous_bytes } => {
+                self.tell(worker, OfWorker::Alive { anonymous_bytes });
+                Event::WorkerAlive(worker)
+            }
+            FromWorker::Draining => {
+                self.tell(worker, OfWorker::Draining);
+                Event::WorkerDraining(worker)
+            }
+            FromWorker::Returned { task, attempt } => {
+                self.tell(worker, OfWorker::Returned(task));
+                Event::TaskReturned {
+                    worker,
+                    task,
+                    attempt,
+                }
+            }
             FromWorker::Failed {
                 task,
                 attempt,
                 failure,
-            } => Event::TaskFailed {
-                worker,
-                task,
-                attempt,
-                failure,
-            },
+            } => {
+                let why = failure.clone();
+                self.tell(
+                    worker,
+                    OfWorker::Failed {
+                        task,
+                        attempt,
+                        failure: why,
+                    },
+                );
+                Event::TaskFailed {
+                    worker,
+                    task,
+                    attempt,
+                    failure,
+                }
+            }
             FromWorker::Done(done) => {
+                let replayed = self.outcome.tasks_replayed;
                 self.outcome.count(worker, &done, &mut self.seen);
                 self.done += 1;
+                let told = OfWorker::Done {
+                    task: done.task,
+                    again: self.outcome.tasks_replayed > replayed,
+                    tally: self.outcome.workers[&worker],
+                };
+                self.tell(worker, told);
                 let opened = self.joined.get(&worker).copied().unwrap_or(0);
                 if let Some(trace) = &mut self.context.trace {
                     let name = self
@@ -420,16 +463,23 @@ impl<'a, C: Crew> Run<'a, C> {
         self.ledger.committing = false;
         result?;
         self.outcome.checkpoints += 1;
-        (self.context.listener)(Report::Checkpoint(resume.checkpoint.epoch));
+        let (pace, now) = (self.context.checkpoints.pace, self.began.elapsed());
+        (self.context.listener)(Report::Checkpoint {
+            epoch: resume.checkpoint.epoch,
+            seconds: self.ledger.took(now).as_secs_f64(),
+        });
         // What the program has freed meanwhile must not come back to life.
         let known = resume
             .objects
             .iter()
             .filter(|object| self.plan.knows(&object.key));
         self.events.extend(known.map(is_durable));
-        let (pace, now) = (self.context.checkpoints.pace, self.began.elapsed());
         self.ledger.became_durable(resume, pace, now);
         Ok(())
+    }
+
+    fn tell(&mut self, worker: WorkerId, what: OfWorker) {
+        (self.context.listener)(Report::Worker(worker, what));
     }
 
     fn note(&mut self, line: String) {

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use tensor::{
-    BlockId, Checkpoint, Digest, KeyRange, Op, OpFamily, PartialSpec, ProgramError, Read, Reduced,
-    Step, StepId, TableId, Task, TaskId, Turn, WorkerId,
+    BlockId, Checkpoint, Digest, KeyRange, News, Op, OpFamily, PartialSpec, ProgramError, Read,
+    Reduced, Step, StepId, TableId, Task, TaskId, Turn, WorkerId,
 };
 use wire::{Done, FromWorker, Phase, Span, ToWorker};
 
@@ -330,6 +330,10 @@ impl Crew for Fake {
     fn served_bytes(&self) -> u64 {
         7
     }
+
+    fn address(&self, _: WorkerId) -> String {
+        String::new()
+    }
 }
 
 /// What came of a run.
@@ -378,7 +382,9 @@ fn run(
             };
         let mut listener = |report: Report| match report {
             Report::News(News::Epoch { epoch, .. }) => epochs.push(epoch),
-            Report::Checkpoint(epoch) if cancel_at.is_some_and(|at| epoch >= at) => cancel.cancel(),
+            Report::Checkpoint { epoch, .. } if cancel_at.is_some_and(|at| epoch >= at) => {
+                cancel.cancel()
+            }
             _ => {}
         };
         let mut sink = |key: ObjectKey, held: exec::Held| {

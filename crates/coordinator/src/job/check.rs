@@ -625,6 +625,7 @@ fn run(merged: &Merged, faults: &mut Faults) -> Run {
         checkpoint_epochs: merged.count("run.checkpoint_epochs").unwrap_or(1) as u32,
         checkpoint_percent: merged.count("run.checkpoint_percent").unwrap_or(5) as u32,
         trace: local("run.trace", faults),
+        http: merged.text("run.http").map(str::to_owned),
         log: merged.text("run.log").unwrap_or("warn").to_owned(),
     }
 }

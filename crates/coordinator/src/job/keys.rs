@@ -1545,6 +1545,13 @@ pub const KEYS: &[Key] = &[
         "trace",
     ),
     with_flag(
+        text(
+            "run.http",
+            "Show the run while it goes on at this HOST:PORT: a page for people, /metrics, /status.json, /healthz and /readyz (docs/live.md). Absent: nowhere.",
+        ),
+        "http",
+    ),
+    with_flag(
         with_default(
             text(
                 "run.log",

@@ -665,6 +665,8 @@ pub struct Run {
     pub checkpoint_percent: u32,
     /// The file of the trace.
     pub trace: Option<PathBuf>,
+    /// Where to show the run over HTTP; `None`: nowhere.
+    pub http: Option<String>,
     /// What to log.
     pub log: String,
 }

@@ -1,11 +1,13 @@
 //! The two channels to the user: stdout for the one JSON object, stderr for everything else.
 
 use crate::failure::Failure;
+use crate::live::Live;
 use crate::memory::PeakMemory;
 use crate::output::report::{Report, VerbOutput};
 use crate::output::tables;
-use crate::progress::{Lines, Observer, Silent};
+use crate::progress::{Lines, Observer, Several};
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What a verb is given to speak through.
@@ -13,38 +15,47 @@ pub struct Console {
     json: bool,
     began: Instant,
     memory: PeakMemory,
-    observer: Box<dyn Observer>,
+    observers: Several,
+    live: Option<Arc<Live>>,
 }
 
 impl Console {
     /// With `json`, stderr is silent but for errors.
     pub fn new(json: bool) -> Self {
-        let observer: Box<dyn Observer> = if json {
-            Box::new(Silent)
-        } else {
-            Box::new(Lines::new(std::io::stderr().is_terminal()))
-        };
+        let mut observers = Several::default();
+        if !json {
+            observers.add(Arc::new(Lines::new(std::io::stderr().is_terminal())));
+        }
         Self {
             json,
             began: Instant::now(),
             memory: PeakMemory::watch(),
-            observer,
+            observers,
+            live: None,
         }
     }
 
     /// Of a program that holds us: all goes to its observer, and nothing is printed.
-    pub fn of(observer: Box<dyn Observer>) -> Self {
-        Self {
-            json: true,
-            began: Instant::now(),
-            memory: PeakMemory::watch(),
-            observer,
-        }
+    pub fn of(observer: Arc<dyn Observer>) -> Self {
+        let mut console = Self::new(true);
+        console.observers.add(observer);
+        console
+    }
+
+    /// Tells those who look over HTTP too.
+    pub fn show(&mut self, live: Arc<Live>) {
+        self.observers.add(Arc::clone(&live) as Arc<dyn Observer>);
+        self.live = Some(live);
+    }
+
+    /// What is told over HTTP, where it is.
+    pub fn live(&self) -> Option<&Arc<Live>> {
+        self.live.as_ref()
     }
 
     /// Hears how the verb goes on.
     pub fn observer(&self) -> &dyn Observer {
-        &*self.observer
+        &self.observers
     }
 
     /// The memory of this process since it began.

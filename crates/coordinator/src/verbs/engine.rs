@@ -286,19 +286,34 @@ impl<'a> Engine<'a> {
     ) -> Result<Outcome, Failure> {
         self.console.observer().begin(stage.name, Unit::Tasks, None);
         self.console.memory().take_phase_bytes();
+        if let Some(live) = self.console.live() {
+            live.open(stage.run, stage.term);
+        }
         let mut cluster = self.cluster(stage.run, stage.term, stage.inputs).await?;
         let observer = self.console.observer();
         let mut hear = stage.news;
-        let mut listener = |report: Report| match report {
-            Report::News(news) => {
-                if let Some(hear) = &mut hear {
-                    hear(&news);
-                }
-                observer.news(&news);
+        let live = self.console.live();
+        let mut listener = |report: Report| {
+            if let Some(live) = live {
+                live.hear(&report);
             }
-            Report::Tasks { done, submitted } => observer.progress(done, Some(submitted)),
-            Report::Note(line) => observer.note(&line),
-            Report::Step(..) | Report::Checkpoint(_) => {}
+            match report {
+                Report::News(news) => {
+                    if let Some(hear) = &mut hear {
+                        hear(&news);
+                    }
+                    observer.news(&news);
+                }
+                Report::Tasks {
+                    done, submitted, ..
+                } => observer.progress(done, Some(submitted)),
+                Report::Note(line) => observer.note(&line),
+                Report::Step { .. }
+                | Report::Checkpoint { .. }
+                | Report::Worker(..)
+                | Report::Whole(_)
+                | Report::RolledBack => {}
+            }
         };
         let mut refuse = |_: ObjectKey, _: Held| Err(nobody("took a delivery"));
         let mut no_commit =

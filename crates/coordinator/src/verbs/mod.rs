@@ -40,10 +40,12 @@ use crate::failure::{Failure, Kind};
 use crate::job::advising::Advising;
 use crate::job::settings::Settings;
 use crate::job::tuning::Tuning;
+use crate::live::Serving;
 use crate::output::report::RunReport;
 use crate::output::{Console, VerbOutput};
 use engine::Engine;
 use plan::Refusal;
+use std::sync::Arc;
 use stored_model::StoredModel;
 use tensor::DataSet;
 use tokio_util::sync::CancellationToken;
@@ -66,6 +68,7 @@ pub fn dispatch(
         .map_err(|error| Failure::io("the runtime cannot be started", &error))?;
     let cancel = CancellationToken::new();
     let done = runtime.block_on(async {
+        let serving = serving(settings, console).await?;
         let signalled = tokio::spawn(stopped(stop, cancel.clone()));
         let done = Box::pin(run(
             command,
@@ -75,7 +78,7 @@ pub fn dispatch(
             cancel.clone(),
         ))
         .await;
-        match (cancel.is_cancelled(), done) {
+        let done = match (cancel.is_cancelled(), done) {
             // What a cancelled run ends with is what the signal asked for.
             (true, _) => Err(signalled
                 .await
@@ -84,7 +87,11 @@ pub fn dispatch(
                 signalled.abort();
                 done
             }
+        };
+        if let Some(serving) = serving {
+            serving.close(done.as_ref().err()).await;
         }
+        done
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     done
@@ -110,6 +117,18 @@ async fn stopped(stop: Stop, cancel: CancellationToken) -> Failure {
     };
     cancel.cancel();
     interrupted(kind)
+}
+
+/// Listens where the settings say, for those who look at the run.
+async fn serving(settings: &Settings, console: &Console) -> Result<Option<Serving>, Failure> {
+    let (Some(address), Some(live)) = (&settings.run.http, console.live()) else {
+        return Ok(None);
+    };
+    let serving = Serving::start(address, Arc::clone(live)).await?;
+    let at = format!("http://{}/ shows the run as it goes on", serving.address);
+    tracing::info!("{at}");
+    console.observer().note(&at);
+    Ok(Some(serving))
 }
 
 /// Waits for Ctrl-C or SIGTERM.

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use wire::settings::{server, service};
 use worker::grpc::{GrpcDialer, Service, incoming, tcp};
+use worker::http;
 use worker::{Settings, Threads, Worker};
 
 /// Below this there is no room for a block and its neighbours.
@@ -43,6 +44,10 @@ struct Arguments {
         default_value = "127.0.0.1:0"
     )]
     listen: String,
+
+    /// Where to answer probes and scrapers over plain HTTP: /healthz, /readyz, /metrics, /status.json. Absent: nowhere.
+    #[arg(long, value_name = "HOST:PORT", env = "STRATA_HTTP")]
+    http: Option<String>,
 
     /// A directory of this worker alone, for sealed files and spilled blocks; made if it is not there.
     #[arg(long, value_name = "DIR", env = "STRATA_DATA")]
@@ -90,6 +95,10 @@ struct Arguments {
         default_value = "info"
     )]
     log: String,
+
+    /// How lines of the log look: text for people, json for programs (one object a line).
+    #[arg(long, value_name = "FORM", env = "STRATA_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    log_format: String,
 }
 
 fn main() -> ExitCode {
@@ -123,10 +132,14 @@ fn refused(refusal: Refusal, sentence: String) -> Failure {
 fn run(arguments: Arguments) -> Result<u8, Failure> {
     let filter = tracing_subscriber::EnvFilter::try_new(&arguments.log)
         .map_err(|error| refused(Refusal::Usage, format!("--log {}: {error}", arguments.log)))?;
-    tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    if arguments.log_format == "json" {
+        lines.json().init();
+    } else {
+        lines.init();
+    }
     if arguments.memory < MEMORY_MIN {
         let sentence = format!(
             "--memory {} is too little: give {MEMORY_MIN} or more",
@@ -200,6 +213,14 @@ async fn bind(arguments: &Arguments) -> Result<(TcpListener, SocketAddr), Failur
 
 async fn listen(arguments: &Arguments, worker: Worker) -> Result<u8, Failure> {
     let (listener, address) = bind(arguments).await?;
+    if let Some(http) = &arguments.http {
+        let (listener, address) = http::bind("--http", http).await?;
+        eprintln!("worker: http://{address}/status.json tells how it is");
+        tokio::spawn(http::serve(
+            listener,
+            http::common(Arc::new(worker.clone())),
+        ));
+    }
     let (health, health_service) = tonic_health::server::health_reporter();
     health
         .set_serving::<wire::proto::worker_server::WorkerServer<Service>>()

@@ -84,6 +84,17 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 
+{{/* It talks with threads of its own: whoever does not answer for two minutes is stuck. */}}
+{{- define "strata.alive" -}}
+livenessProbe:
+  httpGet:
+    path: /healthz
+    port: {{ .Values.http.port }}
+  periodSeconds: 20
+  timeoutSeconds: 10
+  failureThreshold: 6
+{{- end }}
+
 {{- define "strata.worker.args" -}}
 - --listen
 - 0.0.0.0:{{ .Values.workers.port }}
@@ -93,6 +104,8 @@ topologySpreadConstraints:
 - {{ .Values.workers.budget }}
 - --disk
 - {{ .Values.workers.cacheLimit }}
+- --http
+- 0.0.0.0:{{ .Values.http.port }}
 - --insecure
 {{- end }}
 
@@ -103,6 +116,8 @@ topologySpreadConstraints:
 - {{ .root.Values.coordinator.budget }}
 - --scratch
 - /scratch
+- --http
+- 0.0.0.0:{{ .root.Values.http.port }}
 - --workers
 - {{ .workers | quote }}
 - {{ .verb }}

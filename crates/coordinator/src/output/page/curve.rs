@@ -15,20 +15,7 @@ const FIRST: [&str; 3] = ["new_products ndcg@20", "new_products recall@20", "rms
 
 /// The section, where there is a course to draw.
 pub fn section(course: &Course) -> Option<Section> {
-    let mut lines = vec![("objective".to_owned(), objective(course))];
-    for metric in metrics(course) {
-        let values = course
-            .epochs
-            .iter()
-            .filter_map(|epoch| Some((epoch.epoch, *epoch.metrics.get(&metric)?)));
-        lines.push((metric.clone(), values.collect()));
-    }
-    let figures: Vec<Html> = lines
-        .iter()
-        .enumerate()
-        .filter(|(_, (_, points))| points.len() > 1)
-        .map(|(number, (name, points))| chart(number, name, points, course))
-        .collect();
+    let figures = figures(course);
     if figures.is_empty() {
         return None;
     }
@@ -48,6 +35,24 @@ pub fn section(course: &Course) -> Option<Section> {
         name: "How training went",
         parts: vec![paragraph(says), charts(figures)],
     })
+}
+
+/// The charts of what has two points or more.
+pub fn figures(course: &Course) -> Vec<Html> {
+    let mut lines = vec![("objective".to_owned(), objective(course))];
+    for metric in metrics(course) {
+        let values = course
+            .epochs
+            .iter()
+            .filter_map(|epoch| Some((epoch.epoch, *epoch.metrics.get(&metric)?)));
+        lines.push((metric.clone(), values.collect()));
+    }
+    lines
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, points))| points.len() > 1)
+        .map(|(number, (name, points))| chart(number, name, points, course))
+        .collect()
 }
 
 fn objective(course: &Course) -> Vec<(u32, f64)> {

@@ -10,8 +10,8 @@ use std::fmt::Write as _;
 pub const TEXT_MAX: usize = 80;
 
 /// Elements that are written without an end.
-const EMPTY: [&str; 8] = [
-    "meta", "br", "path", "line", "circle", "rect", "use", "polyline",
+const EMPTY: [&str; 9] = [
+    "meta", "link", "br", "path", "line", "circle", "rect", "use", "polyline",
 ];
 
 /// Part of a page.
@@ -35,6 +35,16 @@ impl Html {
     pub fn style(sheet: &'static str) -> Html {
         assert!(!sheet.contains(['<', '&']), "a style sheet is no markup");
         Html(format!("<style>{sheet}</style>"))
+    }
+
+    /// As text, for a page that puts it into a place.
+    pub fn text(self) -> String {
+        self.0
+    }
+
+    /// What was taken out with [`Html::text`]: whole elements and escaped text.
+    pub(super) fn made(text: &str) -> Html {
+        Html(text.to_owned())
     }
 
     /// Bytes of it.

@@ -12,6 +12,7 @@ mod examples;
 mod factors;
 mod headline;
 pub mod html;
+pub mod live;
 mod map;
 mod names;
 mod number;
