@@ -26,6 +26,7 @@ const FLOORS: &[(&str, u32, &[&str])] = &[
             "plan", "model", "tables", "worker", "depot", "wire", "tensor",
         ],
     ),
+    ("python", 6, &["coordinator"]),
 ];
 
 /// Uses beyond the table. All of them go down.
@@ -61,6 +62,17 @@ const MORE_USES: &[(&str, &str, &str)] = &[
         "kernels",
         "names the instruction sets of --simd",
     ),
+    (
+        "python",
+        "tables",
+        "stages the caller's tables, and reads back what verbs wrote",
+    ),
+    (
+        "python",
+        "plan",
+        "its own failures are of the kinds of the command line",
+    ),
+    ("python", "tensor", "hears the news of programs"),
 ];
 
 /// A word that only some may write. Comments do not count.
@@ -80,7 +92,7 @@ const PRIVILEGES: &[Privilege] = &[
             "unsafe extern",
             "allow(unsafe_code)",
         ],
-        crates: &["kernels", "store"],
+        crates: &["kernels", "store", "python"],
     },
     Privilege {
         what: "maps of files",
@@ -105,7 +117,7 @@ const PRIVILEGES: &[Privilege] = &[
     Privilege {
         what: "the clock",
         words: &["Instant::now", "SystemTime", "UNIX_EPOCH"],
-        crates: &["worker", "coordinator"],
+        crates: &["worker", "coordinator", "python"],
     },
     Privilege {
         what: "Parquet",
@@ -129,6 +141,11 @@ const PRIVILEGES: &[Privilege] = &[
             "worker",
             "coordinator",
         ],
+    },
+    Privilege {
+        what: "Python",
+        words: &["pyo3::"],
+        crates: &["python"],
     },
 ];
 
@@ -161,6 +178,15 @@ const LINES_MAX: usize = 800;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Where a crate lies.
+fn folder(name: &str) -> String {
+    if name == "python" {
+        name.to_owned()
+    } else {
+        format!("crates/{name}")
+    }
 }
 
 fn read(path: &Path) -> String {
@@ -209,8 +235,9 @@ fn dependencies_only_go_down() {
         .map(|(name, floor, _)| (*name, *floor))
         .collect();
     let mut findings = String::new();
-    for entry in fs::read_dir(root().join("crates")).unwrap() {
-        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+    let crates = fs::read_dir(root().join("crates")).unwrap();
+    let crates = crates.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    for name in crates.chain(["python".to_owned()]) {
         let Some((_, floor, allowed)) = FLOORS.iter().find(|(known, _, _)| *known == name) else {
             writeln!(
                 findings,
@@ -219,7 +246,7 @@ fn dependencies_only_go_down() {
             .unwrap();
             continue;
         };
-        let manifest: toml::Table = read(&root().join("crates").join(&name).join("Cargo.toml"))
+        let manifest: toml::Table = read(&root().join(folder(&name)).join("Cargo.toml"))
             .parse()
             .unwrap();
         for section in ["dependencies", "build-dependencies"] {
@@ -254,7 +281,7 @@ fn dependencies_only_go_down() {
 fn privileges_stay_in_their_rooms() {
     let mut findings = String::new();
     for (name, _, _) in FLOORS {
-        for file in files(&format!("crates/{name}/src"), ".rs") {
+        for file in files(&format!("{}/src", folder(name)), ".rs") {
             let code = code(&read(&root().join(&file)));
             for privilege in PRIVILEGES
                 .iter()
@@ -286,8 +313,8 @@ fn privileges_stay_in_their_rooms() {
     none(&findings);
 }
 
-/// The rooms of the store's unsafe code; that of `kernels` is wherever SIMD is.
-const UNSAFE_IN_STORE: &[(&str, &str)] = &[
+/// The rooms of unsafe code; that of `kernels` is wherever SIMD is.
+const UNSAFE: &[(&str, &str)] = &[
     (
         "crates/store/src/map.rs",
         "maps of sealed files, advice and allocation by the kernel",
@@ -300,15 +327,20 @@ const UNSAFE_IN_STORE: &[(&str, &str)] = &[
         "crates/store/src/huge.rs",
         "buffers that share huge pages: the allocator gives none",
     ),
+    (
+        "python/src/verbs.rs",
+        "the C stream interface of Arrow is a pointer in a capsule",
+    ),
 ];
 
 #[test]
-fn unsafe_code_of_the_store_is_where_it_is_listed() {
-    let found: Vec<String> = files("crates/store/src", ".rs")
-        .into_iter()
+fn unsafe_code_is_where_it_is_listed() {
+    let found: Vec<String> = ["crates/store/src", "python/src"]
+        .iter()
+        .flat_map(|below| files(below, ".rs"))
         .filter(|file| code(&read(&root().join(file))).contains("allow(unsafe_code)"))
         .collect();
-    let mut listed: Vec<&str> = UNSAFE_IN_STORE.iter().map(|(file, _)| *file).collect();
+    let mut listed: Vec<&str> = UNSAFE.iter().map(|(file, _)| *file).collect();
     listed.sort_unstable();
     assert_eq!(found, listed);
 }
@@ -316,7 +348,10 @@ fn unsafe_code_of_the_store_is_where_it_is_listed() {
 #[test]
 fn unsafe_blocks_state_their_claim() {
     let mut findings = String::new();
-    for file in files("crates", ".rs") {
+    for file in ["crates", "python/src"]
+        .iter()
+        .flat_map(|below| files(below, ".rs"))
+    {
         let source = read(&root().join(&file));
         let opens = code(&source).matches("unsafe {").count();
         let claims = source.matches("SAFETY").count();
@@ -340,7 +375,7 @@ fn every_source_says_what_it_is_and_leaves_nothing_open() {
         concat!("dbg", "!("),
     ];
     let mut findings = String::new();
-    for file in ["crates", "tests", "benches"]
+    for file in ["crates", "python/src", "tests", "benches"]
         .iter()
         .flat_map(|below| files(below, ".rs"))
     {
@@ -376,6 +411,7 @@ fn named_paths(document: &str) -> Vec<String> {
         "tests/",
         "benches/",
         "proto/",
+        "python/",
         ".ci/",
     ];
     let mut paths = Vec::new();

@@ -15,13 +15,15 @@ use crate::job::settings::Settings;
 use crate::job::tuning::{self, Tuning};
 use crate::live::Live;
 use crate::output::{Console, VerbOutput};
-use crate::verbs;
+use crate::progress::Observer;
+use crate::verbs::{self, Stop};
 use arguments::Parsed;
 use plan::Refusal;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 /// The job of `demo`, seen from the top of the source tree.
@@ -29,6 +31,11 @@ const DEMO_JOB: &str = "examples/complete-journey/job.toml";
 
 /// All that `main` does.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    ExitCode::from(exit_code(arguments))
+}
+
+/// The same where the process is not ours to end.
+pub fn exit_code(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     store::heap::fix_thresholds();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     // The wish for JSON must be known even where the arguments make no sense.
@@ -50,8 +57,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(failure) => Err(failure),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => ExitCode::from(Console::fail(json, &failure)),
+        Ok(()) => 0,
+        Err(failure) => Console::fail(json, &failure),
     }
 }
 
@@ -63,21 +70,60 @@ fn print(text: &str) {
 
 fn run(invocation: Invocation) -> Result<(), Failure> {
     let mut console = Console::new(invocation.json);
-    let (merged, faults) = load(&invocation.command, invocation.given)?;
-    let needs = needs(&invocation.command);
-    let mut settings = match &invocation.command {
+    let command = &invocation.command;
+    let job = match command {
+        Command::Demo => Some(demo_job()?),
+        other => other.job().map(Path::to_path_buf),
+    };
+    let document = job.as_deref().map(Document::open).transpose()?;
+    let merged = load(command, document, invocation.given);
+    let output = perform(
+        command,
+        merged,
+        &mut console,
+        (invocation.json, Stop::Signals),
+    )?;
+    console.finish(command.name(), &output)
+}
+
+/// A verb inside a program that holds us: it brings the job as a document, hears what is told, and stops us by the token. Gives the
+/// object that `--json` prints. The verb's own job file is not read.
+///
+/// # Errors
+/// With the sentences and the exit code that the command line would end with.
+pub fn embedded(
+    command: &Command,
+    job: Document,
+    observer: Arc<dyn Observer>,
+    stop: CancellationToken,
+) -> Result<String, Failure> {
+    let mut console = Console::of(observer);
+    let merged = load(command, Some(job), Given::default());
+    let output = perform(command, merged, &mut console, (true, Stop::Token(stop)))?;
+    console.json(command.name(), &output)
+}
+
+/// Checks the settings together and runs the verb.
+fn perform(
+    command: &Command,
+    (merged, faults): (Merged, Faults),
+    console: &mut Console,
+    (json, stop): (bool, Stop),
+) -> Result<VerbOutput, Failure> {
+    let needs = needs(command);
+    let mut settings = match command {
         Command::Tune { .. } => tuning::base(&merged, needs, &faults)?,
         _ => check::settings(&merged, needs, faults)?,
     };
     // A verb without a job reads the place that it is given.
-    if let Command::Inspect { at, graph: true } = &invocation.command {
+    if let Command::Inspect { at, graph: true } = command {
         settings.output.data = Some(at.clone());
     }
-    let tuning = match &invocation.command {
+    let tuning = match command {
         Command::Tune { .. } => Some(Tuning::of(&merged, needs, &settings)?),
         _ => None,
     };
-    let advising = match &invocation.command {
+    let advising = match command {
         Command::Advise { .. } => Some(Advising::of(&merged, needs, &settings)?),
         _ => None,
     };
@@ -92,43 +138,33 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
             .clone_from(&trial.settings.output.model);
     }
     // With `--json` only errors reach stderr, unless a log was asked for.
-    let quiet = invocation.json && !merged.is_given("run.log");
-    start_log(
-        if quiet { "error" } else { &settings.run.log },
-        invocation.json,
-    )?;
+    let quiet = json && !merged.is_given("run.log");
+    start_log(if quiet { "error" } else { &settings.run.log }, json)?;
     if settings.run.http.is_some() {
-        let (verb, budget) = (invocation.command.name(), settings.run.memory.0);
-        console.show(Arc::new(Live::new(verb, budget)));
+        console.show(Arc::new(Live::new(command.name(), settings.run.memory.0)));
     }
-    let output = match &invocation.command {
-        Command::Config { .. } => VerbOutput::Config {
+    match command {
+        Command::Config { .. } => Ok(VerbOutput::Config {
             settings: crate::job::describe::list(&merged),
-        },
+        }),
         command => {
             let of = (tuning.as_ref(), advising.as_ref());
-            verbs::dispatch(command, &settings, of, &console)?
+            verbs::dispatch(command, &settings, of, console, stop)
         }
-    };
-    console.finish(invocation.command.name(), &output)
+    }
 }
 
-/// Reads and merges; the environment is read here and nowhere else.
-fn load(command: &Command, mut given: Given) -> Result<(Merged, Faults), Failure> {
+/// Merges; the environment is read here and nowhere else.
+fn load(command: &Command, job: Option<Document>, mut given: Given) -> (Merged, Faults) {
     given.environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let job = match command {
-        Command::Demo => Some(demo_job()?),
-        other => other.job().map(Path::to_path_buf),
-    };
-    let document = job.as_deref().map(Document::open).transpose()?;
     let mut faults = Faults::default();
-    let mut merged = Merged::new(document, &given, &mut faults);
+    let mut merged = Merged::new(job, &given, &mut faults);
     if matches!(command, Command::Demo) {
         merged.prefer("run.workers", "2", "demo");
     }
-    Ok((merged, faults))
+    (merged, faults)
 }
 
 /// The bundled job: in the source tree we stand in, beside the program's source tree, or installed beside it.

@@ -471,6 +471,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
             exclude_seen: merged.text("output.recommend.seen") != Some("include"),
             explanations,
             reasons: merged.count("output.recommend.reasons").unwrap_or_default() as u32,
+            users: merged.texts("output.recommend.users").to_vec(),
         },
         rules: lists::rules(merged, faults),
         rising: lists::rising(merged, rises),

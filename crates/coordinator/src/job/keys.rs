@@ -998,6 +998,10 @@ pub const KEYS: &[Key] = &[
         "output.recommend.date",
         "Instead of `bins_ahead`: a day (YYYY-MM-DD), or the number of a bin where times are such numbers, whose bin the lists are for.",
     ),
+    texts(
+        "output.recommend.users",
+        "The original ids of the users to list for; bytes in hexadecimals. Absent: all.",
+    ),
     text(
         "output.rules.allow",
         "A file of products that lists may hold, and no others: Parquet with the column of products, or text with an id a line.",

@@ -35,6 +35,13 @@ impl Console {
         }
     }
 
+    /// Of a program that holds us: all goes to its observer, and nothing is printed.
+    pub fn of(observer: Arc<dyn Observer>) -> Self {
+        let mut console = Self::new(true);
+        console.observers.add(observer);
+        console
+    }
+
     /// Tells those who look over HTTP too.
     pub fn show(&mut self, live: Arc<Live>) {
         self.observers.add(Arc::clone(&live) as Arc<dyn Observer>);
@@ -62,34 +69,41 @@ impl Console {
             eprintln!("{}", tables::show(output));
             return Ok(());
         }
-        let report = Report {
+        print(&self.json(verb, output)?)
+    }
+
+    /// What a verb found, as the object that `--json` prints.
+    pub fn json(&self, verb: &str, output: &VerbOutput) -> Result<String, Failure> {
+        json_of(&Report {
             verb,
             version: env!("CARGO_PKG_VERSION"),
             seconds: self.began.elapsed().as_secs_f64(),
             peak_anonymous_bytes: self.memory.peak_bytes(),
             body: output,
-        };
-        print_json(&report)
+        })
     }
 
     /// Prints why a verb failed, and gives the exit code.
     pub fn fail(json: bool, failure: &Failure) -> u8 {
         if json {
             // Nothing is left to tell anyone if stdout is closed as well: the exit code still speaks.
-            let _ = print_json(&failure.json());
+            let _ = json_of(&failure.json()).and_then(|text| print(&text));
         }
         eprint!("{}", failure.render(std::io::stderr().is_terminal()));
         failure.exit_code()
     }
 }
 
-fn print_json(object: &impl serde::Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string(object).map_err(|error| {
+fn json_of(object: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string(object).map_err(|error| {
         Failure::new(
             plan::Refusal::Bug,
             format!("the result cannot be written as JSON: {error}"),
         )
-    })?;
+    })
+}
+
+fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{text}")
         .and_then(|()| stdout.flush())

@@ -68,6 +68,7 @@ pub fn dispatch(
     settings: &Settings,
     (tuning, advising): (Option<&Tuning>, Option<&Advising>),
     console: &Console,
+    stop: Stop,
 ) -> Result<VerbOutput, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -77,7 +78,7 @@ pub fn dispatch(
     let cancel = CancellationToken::new();
     let done = runtime.block_on(async {
         let serving = serving(settings, console).await?;
-        let signalled = tokio::spawn(signal(cancel.clone()));
+        let signalled = tokio::spawn(stopped(stop, cancel.clone()));
         let done = Box::pin(run(
             command,
             settings,
@@ -105,6 +106,28 @@ pub fn dispatch(
     done
 }
 
+/// What stops a verb before its end.
+#[derive(Clone, Debug)]
+pub enum Stop {
+    /// Ctrl-C or SIGTERM, of a process that is ours.
+    Signals,
+    /// The program that holds us, whose signals are its own.
+    Token(CancellationToken),
+}
+
+/// Waits until the verb is to stop, cancels, and says why.
+async fn stopped(stop: Stop, cancel: CancellationToken) -> Failure {
+    let kind = match stop {
+        Stop::Signals => signal().await,
+        Stop::Token(token) => {
+            token.cancelled().await;
+            Kind::Interrupted
+        }
+    };
+    cancel.cancel();
+    interrupted(kind)
+}
+
 /// Listens where the settings say, for those who look at the run.
 async fn serving(settings: &Settings, console: &Console) -> Result<Option<Serving>, Failure> {
     let (Some(address), Some(live)) = (&settings.run.http, console.live()) else {
@@ -117,10 +140,10 @@ async fn serving(settings: &Settings, console: &Console) -> Result<Option<Servin
     Ok(Some(serving))
 }
 
-/// Waits for Ctrl-C or SIGTERM, cancels, and says why.
-async fn signal(cancel: CancellationToken) -> Failure {
+/// Waits for Ctrl-C or SIGTERM.
+async fn signal() -> Kind {
     use tokio::signal::unix::{SignalKind, signal};
-    let kind = if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+    if let Ok(mut terminate) = signal(SignalKind::terminate()) {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => Kind::Interrupted,
             _ = terminate.recv() => Kind::Terminated,
@@ -128,9 +151,7 @@ async fn signal(cancel: CancellationToken) -> Failure {
     } else {
         let _ = tokio::signal::ctrl_c().await;
         Kind::Interrupted
-    };
-    cancel.cancel();
-    interrupted(kind)
+    }
 }
 
 fn interrupted(kind: Kind) -> Failure {

@@ -34,6 +34,16 @@ pub async fn recommend(
     })?;
     let users = ids::of_axis(engine, &data.user).await?;
     let products = ids::of_axis(engine, &data.product).await?;
+    let chosen = match &wish.users[..] {
+        [] => None,
+        named => Some(users.rows_of(named).map_err(|id| {
+            let sentence = format!(
+                "`output.recommend.users` has {id}, which is no user of the data set: name ids of the column {}",
+                data.user.column
+            );
+            Failure::new(Refusal::Config, sentence)
+        })?),
+    };
     let io = |error: &dyn std::fmt::Display| Failure::new(Refusal::Io, error.to_string());
     if wish.date.is_some() && data.time.is_none() {
         let sentence = "`output.recommend.date` says when lists are, but the data have no time: name the column under [input] `time`";
@@ -69,7 +79,7 @@ pub async fn recommend(
         k: wish.top,
         exclude_train: wish.exclude_seen,
         exclude_held_out: wish.exclude_seen,
-        users: None,
+        users: chosen,
         explain,
         rules,
     };

@@ -10,6 +10,7 @@ pub mod factors;
 pub mod generated;
 pub mod ids;
 pub mod influencers;
+pub mod interchange;
 pub mod names;
 pub mod recommendations;
 pub mod segments;

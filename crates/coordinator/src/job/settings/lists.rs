@@ -21,6 +21,8 @@ pub struct Recommend {
     pub context: Option<String>,
     /// Whether products that the user has had are left out.
     pub exclude_seen: bool,
+    /// Original ids of the users for whom lists are; none: all.
+    pub users: Vec<String>,
     /// The Parquet file of reasons; `None`: none are asked for.
     pub explanations: Option<PathBuf>,
     /// Reasons of each recommendation.

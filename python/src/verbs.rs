@@ -1,0 +1,113 @@
+//! Verbs of the command line, and the staging of tables for them.
+
+use crate::attend::{attended, exception};
+use arrow::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
+use coordinator::cli::{Command, embedded};
+use coordinator::failure::{Failure, Kind, Text};
+use coordinator::job::document::Document;
+use coordinator::job::settings::Location;
+use coordinator::progress::{Observer as _, Unit};
+use plan::Refusal;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::PyCapsule;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tables::out::interchange;
+
+/// What a job is called that stands in no file.
+const CALL: &str = "the call";
+
+/// Runs a verb with this job (TOML), whose relative paths start at `directory`; gives the object that `--json` prints. `hear` is
+/// called with what the verb tells on its way; `at` is the place that `inspect` looks at.
+#[pyfunction]
+#[pyo3(signature = (verb, job, directory, hear=None, at=None))]
+pub fn perform(
+    py: Python<'_>,
+    verb: &str,
+    job: String,
+    directory: PathBuf,
+    hear: Option<&Bound<'_, PyAny>>,
+    at: Option<&str>,
+) -> PyResult<String> {
+    let command = command(verb, at).map_err(|failure| exception(py, &failure))?;
+    let text = Text {
+        name: CALL.to_owned(),
+        content: job,
+    };
+    attended(py, hear, move |speaker, stop| {
+        let mut document = Document::parse(text);
+        document.directory = directory;
+        embedded(&command, document, Arc::new(speaker), stop)
+    })
+}
+
+fn command(verb: &str, at: Option<&str>) -> Result<Command, Failure> {
+    let job = PathBuf::from(CALL);
+    Ok(match verb {
+        "inspect" => Command::Inspect {
+            at: Location::new(at.unwrap_or_default(), Path::new("")),
+            graph: false,
+        },
+        "run" => Command::Run { job },
+        "plan" => Command::Plan { job },
+        "update" => Command::Update { job },
+        "evaluate" => Command::Evaluate { job },
+        "recommend" => Command::Recommend { job },
+        "similar" => Command::Similar { job },
+        "segments" => Command::Segments { job },
+        "influencers" => Command::Influencers { job },
+        "export" => Command::Export { job },
+        "report" => Command::Report { job },
+        "config" => Command::Config { job: Some(job) },
+        other => {
+            let sentence = format!("the verb `{other}` is for the command line");
+            return Err(Failure::new(Refusal::Usage, sentence));
+        }
+    })
+}
+
+/// Writes the named columns of anything that exports an Arrow stream into a Parquet file; gives the rows.
+#[pyfunction]
+#[pyo3(signature = (source, path, columns, hear=None))]
+pub fn stage(
+    py: Python<'_>,
+    source: &Bound<'_, PyAny>,
+    path: PathBuf,
+    columns: Vec<String>,
+    hear: Option<&Bound<'_, PyAny>>,
+) -> PyResult<u64> {
+    let stream = stream_of(source)?;
+    attended(py, hear, move |speaker, stop| {
+        let stream = RecordBatchStreamReader::try_new(stream)
+            .map_err(|error| Failure::new(Refusal::BadData, error.to_string()))?;
+        speaker.begin("stage", Unit::Rows, None);
+        let heard = |rows| {
+            speaker.progress(rows, None);
+            !stop.is_cancelled()
+        };
+        let rows = interchange::stage(&path, stream, &columns, heard).map_err(|error| {
+            if stop.is_cancelled() {
+                Failure::stopped(Kind::Interrupted, "stopped on request")
+            } else {
+                Failure::new(Refusal::Io, error.to_string())
+            }
+        })?;
+        speaker.end(&format!("{rows} rows"));
+        Ok(rows)
+    })
+}
+
+/// The stream of an object that exports one (the Arrow `PyCapsule` interface).
+fn stream_of(source: &Bound<'_, PyAny>) -> PyResult<FFI_ArrowArrayStream> {
+    let capsule = source.call_method0("__arrow_c_stream__")?;
+    let capsule = capsule
+        .cast_into::<PyCapsule>()
+        .map_err(|_| PyTypeError::new_err("__arrow_c_stream__ gave no capsule"))?;
+    let stream = capsule.pointer_checked(Some(c"arrow_array_stream"))?;
+    // SAFETY: a capsule of this name holds a pointer to an ArrowArrayStream, which the one who asked for it may move out of it;
+    // what is left there is marked as released.
+    #[allow(unsafe_code)]
+    let stream = unsafe { FFI_ArrowArrayStream::from_raw(stream.as_ptr().cast()) };
+    Ok(stream)
+}
