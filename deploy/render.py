@@ -21,7 +21,8 @@ import yaml
 HERE = os.path.dirname(os.path.abspath(__file__))
 CHART = os.path.join(HERE, "helm", "strata")
 KUSTOMIZE = os.path.join(HERE, "kustomize")
-OPERATOR = "monitoring.coreos.com/v1"
+# Kinds of operators, whose schemas are not Kubernetes' own.
+OPERATORS = ["monitoring.coreos.com/v1", "cert-manager.io/v1"]
 VERSIONS = ["1.34.0", "1.36.0", "1.37.0"]
 # What the base is made of: no release of Helm, so names are plain.
 RELEASE, NAMESPACE = "strata", "strata"
@@ -40,6 +41,8 @@ VARIANTS = {
     },
     "open": {"networkPolicy": {"enabled": False}, "job": {"enabled": False}},
     "watched": {"monitoring": {"enabled": True, "labels": {"release": "prometheus"}, "namespace": "observability"}},
+    "certified": {"tls": {"issuer": {"name": "strata-ca", "kind": "ClusterIssuer"}}, "nightly": {"enabled": True}},
+    "certified-batch": {"mode": "batch", "workers": {"replicas": 5}, "tls": {"workers": "of-workers", "coordinator": "of-coordinators"}},
     "watched-batch": {"mode": "batch", "workers": {"replicas": 5}, "monitoring": {"enabled": True}, "networkPolicy": {"enabled": False}},
 }
 # What the schema must refuse.
@@ -51,6 +54,8 @@ WRONG = [
     {"wokers": {"replicas": 2}},
     {"monitoring": {"interval": "often"}},
     {"http": {"port": 80}},
+    {"tls": {"workers": "alone"}},
+    {"tls": {"issuer": {"kind": "Authority"}}},
 ]
 
 
@@ -143,6 +148,23 @@ def watch(objects):
     return asked
 
 
+def certify(objects):
+    """Programs are told of the certificates that are mounted, and of those that are asked for none but their own; without any, workers say so."""
+    issued = {of["spec"]["secretName"]: of["spec"]["dnsNames"] for of in objects if of["kind"] == "Certificate"}
+    for of in objects:
+        for pod in pods(of):
+            mounted = {volume["name"]: volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
+            for container in pod["containers"]:
+                words = " ".join(container["command"] + container["args"]).split()
+                told = {words[place + 1] for place, word in enumerate(words) if word == "--tls"}
+                paths = {mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] in mounted}
+                must(told == paths, of, "it is told of other certificates than it has")
+                must("worker" not in words or ("--insecure" in words) != bool(told), of, "its workers are open, or shut to all")
+            for name, secret in mounted.items():
+                role = name.removeprefix("tls-")
+                must(not issued or issued[secret] == [f"{role}.strata"], of, "its certificate is of another role")
+
+
 def connect(objects):
     """Names and labels that must meet."""
     kinds = {}
@@ -177,11 +199,11 @@ def check():
     for name, values in VARIANTS.items():
         objects = rendered(values)
         for of in objects:
-            # Kinds of the operator are not Kubernetes' own.
-            for version in VERSIONS if of["apiVersion"] != OPERATOR else []:
+            for version in VERSIONS if of["apiVersion"] not in OPERATORS else []:
                 kubernetes_validate.validate(of, version, strict=True)
             harden(of)
             answer(of)
+        certify(objects)
         connect(objects)
         watched[name] = watch(objects)
         commands[name] = [

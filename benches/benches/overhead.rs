@@ -139,9 +139,14 @@ async fn daemons(data: &Path) -> Cluster {
             .serve_with_incoming(incoming(listener));
         tokio::spawn(serving);
     }
-    Cluster::dial(job(&data.join("depot")), &addresses, MEMORY)
-        .await
-        .expect("daemons answer")
+    Cluster::dial(
+        job(&data.join("depot")),
+        &addresses,
+        MEMORY,
+        worker::grpc::tcp(),
+    )
+    .await
+    .expect("daemons answer")
 }
 
 async fn run(mut cluster: Cluster, blocks: u32, steps: u64) -> Empties {

@@ -132,11 +132,15 @@ fn the_chart_renders_what_kubernetes_and_our_programs_take() {
         .map_or(programs, PathBuf::from);
     let programs = programs.parent().expect("a folder").to_path_buf();
     let cache = folder.path().join("cache");
+    let certificates = folder.path().join("certificates");
+    let made = output_of(coordinator().args(["tls", "init"]).arg(&certificates));
+    assert!(made.status.success());
     let ours = |words: &[String]| -> Vec<String> {
         let place = cache.display().to_string();
         let words = words.iter().map(|word| match word.as_str() {
             "0.0.0.0:7070" | "0.0.0.0:7071" => "127.0.0.1:0".to_owned(),
             "/cache" => place.clone(),
+            "/tls/worker" => certificates.join("worker").display().to_string(),
             _ => word.clone(),
         });
         words.collect()
@@ -147,7 +151,7 @@ fn the_chart_renders_what_kubernetes_and_our_programs_take() {
             let words = words(command);
             match words[0].as_str() {
                 "coordinator" => takes(&words, &job),
-                "worker" if variant == "daemons" => {
+                "worker" if ["daemons", "certified"].contains(&variant.as_str()) => {
                     let mut command = Command::new(programs.join("worker"));
                     command.args(ours(&words[1..]));
                     starts(command);

@@ -106,7 +106,44 @@ livenessProbe:
 - {{ .Values.workers.cacheLimit }}
 - --http
 - 0.0.0.0:{{ .Values.http.port }}
+{{- if include "strata.tls" . }}
+- --tls
+- /tls/worker
+{{- else }}
 - --insecure
+{{- end }}
+{{- end }}
+
+{{/* Whether programs show certificates to one another: some word, or nothing. */}}
+{{- define "strata.tls" -}}
+{{- if .Values.tls.issuer.name }}issued{{ else if and .Values.tls.workers .Values.tls.coordinator }}given
+{{- else if or .Values.tls.workers .Values.tls.coordinator }}{{ fail "tls.workers and tls.coordinator name a Secret each: give both" }}{{ end }}
+{{- end }}
+
+{{- define "strata.tls.secret.worker" -}}
+{{ .Values.tls.workers | default (printf "%s-worker-tls" (include "strata.name" .)) }}
+{{- end }}
+
+{{- define "strata.tls.secret.coordinator" -}}
+{{ .Values.tls.coordinator | default (printf "%s-coordinator-tls" (include "strata.name" .)) }}
+{{- end }}
+
+{{/* What a pod of a role mounts: its own certificate, and no other. */}}
+{{- define "strata.tls.volume" -}}
+{{- if include "strata.tls" .root }}
+- name: tls-{{ .role }}
+  secret:
+    secretName: {{ include (printf "strata.tls.secret.%s" .role) .root }}
+    defaultMode: 0440
+{{- end }}
+{{- end }}
+
+{{- define "strata.tls.mount" -}}
+{{- if include "strata.tls" .root }}
+- name: tls-{{ .role }}
+  mountPath: /tls/{{ .role }}
+  readOnly: true
+{{- end }}
 {{- end }}
 
 {{/* The coordinator's words; the verb and the workers are those of who includes it. */}}
@@ -118,6 +155,10 @@ livenessProbe:
 - /scratch
 - --http
 - 0.0.0.0:{{ .root.Values.http.port }}
+{{- if include "strata.tls" .root }}
+- --tls
+- /tls/coordinator
+{{- end }}
 - --workers
 - {{ .workers | quote }}
 - {{ .verb }}
@@ -155,6 +196,7 @@ rules:
 - name: tmp
   emptyDir:
     sizeLimit: 1Gi
+{{- include "strata.tls.volume" (dict "root" . "role" "coordinator") }}
 {{- end }}
 
 {{- define "strata.job.mounts" -}}
@@ -167,4 +209,5 @@ rules:
   mountPath: /scratch
 - name: tmp
   mountPath: /tmp
+{{- include "strata.tls.mount" (dict "root" . "role" "coordinator") }}
 {{- end }}
