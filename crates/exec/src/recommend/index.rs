@@ -2,7 +2,7 @@
 
 use crate::evaluate::reading::{Reads, RowBytes, bug, partial, whole};
 use crate::evaluate::stretches::short_by;
-use crate::objects::{fits, held};
+use crate::objects::{Numbers, fits, held};
 use crate::whole::{Came, Whole};
 use crate::work::{Fetched, Held, Need, Output, Part, Room, Want, Work};
 use model::evaluate::ProductRow;
@@ -46,7 +46,7 @@ fn made(
     room: &Room,
 ) -> Result<Output, Failure> {
     let sample = came.rest()?;
-    let sample: Vec<&[u32]> = sample.iter().map(|block| block.typed()).collect();
+    let sample: Vec<&[u32]> = sample.iter().map(Numbers::typed).collect();
     let words: u64 = sample.iter().map(|block| block.len() as u64).sum();
     // The rows once more, and sums of each share of them.
     let lists = u64::from(op.lists);
@@ -230,8 +230,9 @@ impl Work for ShardWork {
             directions[place as usize * width..][..width].copy_from_slice(row);
         }
         let mut sizes = vec![0; (self.op.end - self.op.first) as usize];
-        rows.iter()
-            .for_each(|(list, ..)| sizes[(list - self.op.first) as usize] += 1);
+        for (list, ..) in rows {
+            sizes[(list - self.op.first) as usize] += 1;
+        }
         let mut made = AlignedBuf::zeroed(4 * shard_len(width, &sizes));
         pack(self.room.simd, width, &sizes, &directions, made.typed_mut());
         self.made = Some(made);

@@ -250,10 +250,9 @@ mod tests {
             a.swap(i, best);
             b.swap(i, best);
             for k in i + 1..n {
-                let by = a[k][i] / a[i][i];
-                for j in i..n {
-                    a[k][j] -= by * a[i][j];
-                }
+                let (by, pivot) = (a[k][i] / a[i][i], a[i].clone());
+                let row = a[k].iter_mut().zip(&pivot).skip(i);
+                row.for_each(|(x, p)| *x -= by * p);
                 b[k] -= by * b[i];
             }
         }
@@ -300,7 +299,7 @@ mod tests {
                 vec![bins[WIDTH..2 * WIDTH].to_vec()],
             );
             let grams: Vec<&[f64]> = grams.iter().map(Vec::as_slice).collect();
-            let grams = &grams[..1 + usize::from(binned)];
+            let grams = &grams[..=usize::from(binned)];
             let small = Small {
                 time: table,
                 context: None,

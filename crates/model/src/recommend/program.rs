@@ -482,8 +482,10 @@ impl Recommend {
 
 impl Program for Recommend {
     fn start(&mut self) -> Result<Turn, ProgramError> {
-        let mut turn = Turn::default();
-        turn.steps = self.first_steps();
+        let mut turn = Turn {
+            steps: self.first_steps(),
+            ..Turn::default()
+        };
         self.submit(&mut turn);
         Ok(turn)
     }

@@ -473,11 +473,13 @@ fn share_of(wanted: u64, all: u64) -> Option<u64> {
 
 impl Program for ByIndex {
     fn start(&mut self) -> Result<Turn, ProgramError> {
-        let mut turn = Turn::default();
-        turn.steps = self.truth.lists_at_once();
-        turn.steps.extend(self.index());
-        turn.steps.push(self.ranks_step());
-        Ok(turn)
+        let mut steps = self.truth.lists_at_once();
+        steps.extend(self.index());
+        steps.push(self.ranks_step());
+        Ok(Turn {
+            steps,
+            ..Turn::default()
+        })
     }
 
     fn completed(&mut self, step: StepId, reduced: Reduced) -> Result<Turn, ProgramError> {
