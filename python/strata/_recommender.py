@@ -223,7 +223,8 @@ class Recommender:
 
     def _heed(self, report: Mapping[str, Any]) -> None:
         self._digest: str = report["digest"]
-        self._history: list[dict[str, Any]] = [
+        # The epochs of this process; those before a checkpoint that it went on from stand in the curve.
+        here: list[dict[str, Any]] = [
             {
                 "epoch": epoch["epoch"],
                 "objective": epoch["objective"],
@@ -232,6 +233,8 @@ class Recommender:
             }
             for epoch in report["epochs"]
         ]
+        curve = report.get("curve")
+        self._history = (_lines(Path(curve)) if curve else None) or here
         for warning in report.get("warnings", []):
             warnings.warn(warning, stacklevel=3)
 
@@ -440,5 +443,11 @@ def _curve(place: str) -> list[dict[str, Any]]:
     curves = list(Path(place).glob("curves/*.jsonl")) if "://" not in place else []
     if not curves:
         return []
-    last = max(curves, key=lambda path: (path.stat().st_mtime_ns, path.name))
-    return [json.loads(line) for line in last.read_text(encoding="utf-8").splitlines()]
+    return _lines(max(curves, key=lambda path: (path.stat().st_mtime_ns, path.name)))
+
+
+def _lines(curve: Path) -> list[dict[str, Any]]:
+    """The epochs of a learning curve; none where it lies under a URL."""
+    if not curve.is_file():
+        return []
+    return [json.loads(line) for line in curve.read_text(encoding="utf-8").splitlines()]
