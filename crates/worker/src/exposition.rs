@@ -14,6 +14,16 @@ pub type Labelled<T> = (Vec<(&'static str, String)>, T);
 
 type Labels = Vec<(&'static str, String)>;
 
+/// The library writes values as they are.
+fn escaped(labels: Labels) -> Labels {
+    let value = |text: String| {
+        let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+        text.replace('\n', "\\n")
+    };
+    let labels = labels.into_iter();
+    labels.map(|(name, text)| (name, value(text))).collect()
+}
+
 /// Figures of one process, all named `strata_...`.
 #[derive(Debug)]
 pub struct Exposition(Registry);
@@ -46,7 +56,7 @@ impl Exposition {
     ) {
         let family = Family::<Labels, Gauge<f64, AtomicU64>>::default();
         for (labels, value) in values {
-            family.get_or_create(&labels).set(value);
+            family.get_or_create(&escaped(labels)).set(value);
         }
         self.add(name, help, family);
     }
@@ -67,7 +77,7 @@ impl Exposition {
     ) {
         let family = Family::<Labels, Counter<u64>>::default();
         for (labels, value) in values {
-            family.get_or_create(&labels).inc_by(value);
+            family.get_or_create(&escaped(labels)).inc_by(value);
         }
         self.add(name, help, family);
     }
