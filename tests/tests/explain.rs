@@ -196,9 +196,9 @@ fn reasons_are_those_of_the_equations_whatever_computes_them() {
             }
         };
         products.values().for_each(|v| add(1.0, v));
-        had[user]
-            .iter()
-            .for_each(|(of, y)| add(alpha * y, &products[of]));
+        for (of, y) in &had[user] {
+            add(alpha * y, &products[of]);
+        }
         (0..rank).for_each(|k| a[k][k] += lambda);
         let y = solve(a, products[product].clone());
         assert_eq!(reasons.len(), had[user].len());

@@ -17,6 +17,9 @@ use tests::process::{json_of, output_of};
 
 const TOP: usize = 7;
 
+/// A product, from when, and until when it may be had, in days.
+type Window = (i64, Option<i32>, Option<i32>);
+
 /// The list of each user: products and scores, the best first.
 type Lists = BTreeMap<i64, Vec<(i64, f32)>>;
 
@@ -142,7 +145,7 @@ fn lists_are_what_rules_leave_of_longer_ones_whatever_computes_them() {
     lines("allow.txt", &|id| id % 3 != 0);
     lines("deny.txt", &|id| id % 5 == 0);
     // The data end in the week before day 17,042, a Monday, for whose week the lists are.
-    let windows: Vec<(i64, Option<i32>, Option<i32>)> = vec![
+    let windows: Vec<Window> = vec![
         (4, None, Some(17_000)),
         (4, Some(17_030), None),
         (7, Some(17_050), Some(17_060)),
@@ -151,7 +154,7 @@ fn lists_are_what_rules_leave_of_longer_ones_whatever_computes_them() {
         (13, Some(17_042), None),
         (16, Some(17_043), None),
     ];
-    let days = |of: fn(&(i64, Option<i32>, Option<i32>)) -> Option<i32>| -> ArrayRef {
+    let days = |of: fn(&Window) -> Option<i32>| -> ArrayRef {
         Arc::new(windows.iter().map(of).collect::<Date32Array>())
     };
     write(
@@ -190,7 +193,9 @@ fn lists_are_what_rules_leave_of_longer_ones_whatever_computes_them() {
             let held = shelf(product).map(|at| shelves.entry(at).or_default());
             let room = held.as_ref().is_none_or(|held| **held < 2);
             if left.len() < TOP && room {
-                held.into_iter().for_each(|held| *held += 1);
+                if let Some(held) = held {
+                    *held += 1;
+                }
                 left.push((product, score));
             }
         }
@@ -372,9 +377,9 @@ fn what_cannot_be_obeyed_is_refused_in_a_sentence() {
             "--set",
             &format!("output.recommend.file={}", file.display()),
         ]);
-        sets.iter().for_each(|set| {
+        for set in sets {
             command.args(["--set", set]);
-        });
+        }
         let output = output_of(&mut command);
         let said: Value = serde_json::from_slice(&output.stdout).unwrap();
         let message = said["error"]["message"].as_str().unwrap_or_default();
