@@ -19,7 +19,9 @@ pub fn names() -> Vec<String> {
     let listed = std::fs::read_dir(root().join("docs")).expect("docs");
     let names = listed.map(|entry| entry.expect("an entry").file_name());
     let names = names.map(|name| name.to_string_lossy().into_owned());
-    let mut names: Vec<String> = names.filter(|name| name.ends_with(".md")).collect();
+    let mut names: Vec<String> = names
+        .filter(|name| Path::new(name).extension().is_some_and(|end| end == "md"))
+        .collect();
     names.sort();
     let docs = names.iter().map(|name| format!("docs/{name}"));
     std::iter::once("README.md".to_owned())
