@@ -209,7 +209,9 @@ fn the_tutorial_runs_as_it_stands() {
         let mut command = match language.as_str() {
             "sh" => {
                 let mut bash = Command::new("bash");
-                bash.args(["-euo", "pipefail", "-c", code]);
+                // What a block starts ends with it, whatever happens.
+                let code = format!("trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n{code}");
+                bash.args(["-euo", "pipefail", "-c", &code]);
                 bash
             }
             "python" => {

@@ -195,7 +195,9 @@ fn reasons_are_those_of_the_equations_whatever_computes_them() {
                 }
             }
         };
-        products.values().for_each(|v| add(1.0, v));
+        for v in products.values() {
+            add(1.0, v);
+        }
         for (of, y) in &had[user] {
             add(alpha * y, &products[of]);
         }
