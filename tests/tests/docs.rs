@@ -255,7 +255,7 @@ fn the_manual_and_the_completions_are_written() {
     assert!(output.status.success());
     let run = std::fs::read_to_string(man.join("coordinator-run.1")).unwrap();
     assert!(run.contains("JOB.toml"), "{run}");
-    assert!(man.join("coordinator.1").exists());
+    assert!(man.join("coordinator.1").exists() && man.join("worker.1").exists());
     let output = output_of(coordinator().args(["completions", "bash"]));
     let script = folder.path().join("script");
     std::fs::write(&script, &output.stdout).unwrap();

@@ -612,7 +612,7 @@ fn slices_are_those_of_a_naive_evaluation() {
         }
     }
     // Pieces, threads and ways of reading change nothing.
-    let pieces = Bed::new(&small, 820 << 10, 1, IoMode::Pread).evaluate(settings);
+    let pieces = Bed::new(&small, 850 << 10, 1, IoMode::Pread).evaluate(settings);
     assert!(pieces.unwrap() == found);
 }
 

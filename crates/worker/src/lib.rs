@@ -4,6 +4,7 @@
 //! fetches what a task names, runs it, holds what it wrote, and says so. Time is tokio's, so that a
 //! simulation can drive it; threads and connections come through [`seams`].
 
+pub mod arguments;
 pub mod condition;
 pub mod counters;
 pub mod executor;

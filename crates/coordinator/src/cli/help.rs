@@ -184,7 +184,7 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
              coordinator completions fish > ~/.config/fish/completions/coordinator.fish",
         ),
         "manual" => (
-            "Write the manual: a page of coordinator(1), and one for every verb",
+            "Write the manual: pages of coordinator(1), of every verb, and of worker(1)",
             "Examples:\n  coordinator manual ~/.local/share/man/man1 && man coordinator-run",
         ),
         _ => (

@@ -2,9 +2,11 @@
 
 use crate::cli::arguments::grammar;
 use crate::failure::Failure;
+use clap::CommandFactory as _;
 use clap_complete::Shell;
 use clap_mangen::Man;
 use std::path::Path;
+use worker::arguments::Arguments;
 
 /// The section of the manual: programs that a user starts.
 const SECTION: &str = "1";
@@ -16,7 +18,7 @@ pub fn completions(shell: Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// Writes `coordinator.1` and a page for every verb, as `coordinator-run.1`, into a folder, which is made if it is not there. Says how
+/// Writes `coordinator.1`, a page for every verb, as `coordinator-run.1`, and `worker.1` into a folder, which is made if it is not there. Says how
 /// many.
 ///
 /// # Errors
@@ -46,6 +48,7 @@ fn rendered() -> Vec<(String, Vec<u8>)> {
     });
     let mut commands: Vec<(clap::Command, String)> = verbs.collect();
     commands.insert(0, (whole.clone(), "coordinator".to_owned()));
+    commands.push((Arguments::command(), "worker".to_owned()));
     let page = |(command, name): (clap::Command, String)| {
         let mut page = Vec::new();
         // Writing to memory does not fail.
@@ -78,12 +81,16 @@ mod tests {
     #[test]
     fn every_verb_has_a_page_with_its_flags_and_examples() {
         let pages = rendered();
-        assert_eq!(pages.len(), grammar().get_subcommands().count() + 1);
+        assert_eq!(pages.len(), grammar().get_subcommands().count() + 2);
         for (name, page) in &pages {
             let text = String::from_utf8(page.clone()).unwrap();
             assert!(text.contains(".SH SYNOPSIS"), "{name}");
-            assert!(text.contains("\\-\\-set"), "{name}");
-            assert!(text.contains("coordinator"), "{name}");
+            let flag = if name == "worker" {
+                "\\-\\-listen"
+            } else {
+                "\\-\\-set"
+            };
+            assert!(text.contains(flag), "{name}");
         }
         let run = pages.iter().find(|(name, _)| name == "coordinator-run");
         let run = String::from_utf8(run.unwrap().1.clone()).unwrap();

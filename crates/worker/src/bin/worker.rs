@@ -3,7 +3,6 @@
 use clap::Parser;
 use plan::{Failure, Refusal};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use tensor::ByteSize;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use wire::settings::{server, service};
+use worker::arguments::Arguments;
 use worker::grpc::tls::handshakes;
 use worker::grpc::{Credentials, GrpcDialer, Guard, Role, Service, incoming, tcp};
 use worker::http;
@@ -28,84 +28,6 @@ const TALKING_THREADS: u32 = 4;
 const TERMINATED: u8 = 143;
 /// 128 + 2, likewise for Ctrl-C.
 const INTERRUPTED: u8 = 130;
-
-/// Serves jobs of a Strata coordinator: computes tasks, holds blocks in memory, hands them to its peers.
-///
-/// A worker keeps nothing that cannot be made or fetched again: its directory may be wiped between runs.
-/// On SIGTERM it finishes the tasks in progress, stays readable until the coordinator lets it go (30
-/// seconds at most) and exits with 143.
-#[derive(Debug, Parser)]
-#[command(name = "worker", version)]
-struct Arguments {
-    /// Where to listen, as in 127.0.0.1:7001; port 0 takes any free one. The address is printed on stderr.
-    #[arg(
-        long,
-        value_name = "HOST:PORT",
-        env = "STRATA_LISTEN",
-        default_value = "127.0.0.1:0"
-    )]
-    listen: String,
-
-    /// Where to answer probes and scrapers over plain HTTP: /healthz, /readyz, /metrics, /status.json. Absent: nowhere.
-    #[arg(long, value_name = "HOST:PORT", env = "STRATA_HTTP")]
-    http: Option<String>,
-
-    /// A directory of this worker alone, for sealed files and spilled blocks; made if it is not there.
-    #[arg(long, value_name = "DIR", env = "STRATA_DATA")]
-    data: PathBuf,
-
-    /// The anonymous memory it may use, as in 8GiB; at least 256MiB.
-    #[arg(
-        long,
-        value_name = "SIZE",
-        env = "STRATA_MEMORY",
-        default_value = "2GiB"
-    )]
-    memory: ByteSize,
-
-    /// The most its directory may hold; what is needed least recently goes first.
-    #[arg(
-        long,
-        value_name = "SIZE",
-        env = "STRATA_DISK",
-        default_value = "100GiB"
-    )]
-    disk: ByteSize,
-
-    /// Compute threads; without it, one for each core.
-    #[arg(long, value_name = "N", env = "STRATA_THREADS", value_parser = clap::value_parser!(u32).range(1..=4096))]
-    threads: Option<u32>,
-
-    /// How sealed files are read. The results are the same.
-    #[arg(long, value_name = "MODE", default_value = "mmap", value_parser = ["mmap", "pread"])]
-    io: String,
-
-    /// The instructions of the kernels. The results are the same.
-    #[arg(long, value_name = "PATH", default_value = "auto", value_parser = ["auto", "avx512", "avx2", "portable"])]
-    simd: String,
-
-    /// A folder with ca.crt, tls.crt and tls.key, as `coordinator tls init` makes them: only who has a certificate of the same authority
-    /// is served. New files are taken from the next connection on.
-    #[arg(long, value_name = "DIR", env = "STRATA_TLS")]
-    tls: Option<PathBuf>,
-
-    /// Listen beyond loopback although nothing is encrypted and nobody is asked who he is.
-    #[arg(long, env = "STRATA_INSECURE")]
-    insecure: bool,
-
-    /// What to log on stderr, as in info or worker=debug.
-    #[arg(
-        long,
-        value_name = "FILTER",
-        env = "STRATA_LOG",
-        default_value = "info"
-    )]
-    log: String,
-
-    /// How lines of the log look: text for people, json for programs (one object a line).
-    #[arg(long, value_name = "FORM", env = "STRATA_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"])]
-    log_format: String,
-}
 
 fn main() -> ExitCode {
     store::heap::fix_thresholds();
