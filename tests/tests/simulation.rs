@@ -5,7 +5,7 @@
 
 use coordinator::cluster::{Cluster, Heard, Job};
 use coordinator::driver::{
-    Checkpoints, Context, Crew, Driver, Outcome, Pace, Report, Resume, StoredObject,
+    Checkpoints, Context, Crew, Driver, OfWorker, Outcome, Pace, Report, Resume, StoredObject,
 };
 use depot::{Body, CheckpointObject, Depot};
 use exec::{Held, HeldBytes, Simd, SpareBuffers};
@@ -426,7 +426,11 @@ async fn coordinate(url: String, every_epochs: u32, watch: Watch) -> turmoil::Re
         watch: watch.clone(),
     };
     let (told, sunk, began) = (watch.clone(), watch.clone(), crew.began);
-    let mut listener = move |report: Report| told.note(began, format!("{report:?}"));
+    // What a process holds in memory follows from no seed.
+    let mut listener = move |report: Report| match report {
+        Report::Worker(_, OfWorker::Alive { .. }) => {}
+        report => told.note(began, format!("{report:?}")),
+    };
     let mut sink = move |key: ObjectKey, held: Held| {
         let bytes = bytes_of(&held);
         sunk.check(|seen| {
