@@ -429,6 +429,9 @@ async fn coordinate(url: String, every_epochs: u32, watch: Watch) -> turmoil::Re
     // What a process holds in memory follows from no seed.
     let mut listener = move |report: Report| match report {
         Report::Worker(_, OfWorker::Alive { .. }) => {}
+        Report::Worker(worker, OfWorker::Done { task, again, .. }) => {
+            told.note(began, format!("{worker:?} did {task:?}, again: {again}"));
+        }
         report => told.note(began, format!("{report:?}")),
     };
     let mut sink = move |key: ObjectKey, held: Held| {
