@@ -11,6 +11,7 @@ use kernels::top::{Ranked, Users, finish};
 use kernels::{Random, Simd, unit};
 use model::evaluate::ProductRow;
 use model::recommend::index::lists::{Centres, WORDS, assign, centres, rank_of};
+use model::recommend::index::lists_of;
 use model::recommend::index::ops::CentresOp;
 use model::recommend::index::search::{Shard, pack, shard_len};
 use model::score::{Packed, Stretch};
@@ -140,7 +141,7 @@ struct Index {
 impl Index {
     fn of(options: &Options, rows: &[f32], known: &[ProductRow]) -> Self {
         let width = options.width();
-        let count = ((options.rows as f64).sqrt() * 2.0) as usize;
+        let count = lists_of(options.rows as u64) as usize;
         let every = (options.rows / (count * SAMPLE_PER_LIST)).max(1);
         let sample: Vec<u32> = (0..options.rows)
             .step_by(every)

@@ -14,7 +14,7 @@ pub mod program;
 pub mod search;
 
 pub use ops::IndexOp;
-pub use program::{ByIndex, Settings};
+pub use program::{ByIndex, Settings, lists_of};
 
 use tensor::TableId;
 
