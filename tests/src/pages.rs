@@ -1,6 +1,12 @@
 //! The pages for people, taken apart: their blocks of code, so that tests can run them as they stand.
 
+use crate::process::output_of;
+use crate::python::python;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// With what the pages read files.
+const READERS: [&str; 3] = ["duckdb==1.4.2", "pandas==2.3.3", "pyarrow==22.0.0"];
 
 /// A page by its name below the top of the tree, as `docs/data.md`.
 ///
@@ -44,6 +50,26 @@ pub fn blocks_of(name: &str, language: &str) -> Vec<String> {
     blocks
         .filter_map(|(found, code)| (found == language).then_some(code))
         .collect()
+}
+
+/// A Python that has what the pages read files with. Nothing where it cannot be had, and then a notice says what was not tried.
+pub fn readers(within: &str, what: &str) -> Option<PathBuf> {
+    let found = python(within, "readers", &READERS);
+    found
+        .inspect_err(|why| eprintln!("NOTICE: {what} was not tried: {why}"))
+        .ok()
+}
+
+/// Runs Python in a folder, and gives what it printed.
+///
+/// # Panics
+/// Where it fails or prints nothing.
+pub fn run(python: &Path, code: &str, folder: &Path) -> String {
+    let output = output_of(Command::new(python).current_dir(folder).args(["-c", code]));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{code}\n{said}");
+    assert!(!output.stdout.is_empty(), "{code}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// The top of the tree.

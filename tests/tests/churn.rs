@@ -12,7 +12,6 @@ use std::process::Command;
 use tests::generate;
 use tests::pages;
 use tests::process::{Daemon, addresses, coordinator, json_of, output_of};
-use tests::python::python;
 
 const WEEKS: i64 = 40;
 const USERS: i64 = 1200;
@@ -352,13 +351,8 @@ fn factors_of_other_kinds_are_left_out_with_a_word() {
 
 #[test]
 fn the_page_does_what_it_says() {
-    let packages = ["duckdb==1.4.2", "pandas==2.3.3", "pyarrow==22.0.0"];
-    let python = match python(env!("CARGO_TARGET_TMPDIR"), "export-readers", &packages) {
-        Ok(python) => python,
-        Err(why) => {
-            eprintln!("NOTICE: what reads churn was not tried: {why}");
-            return;
-        }
+    let Some(python) = pages::readers(env!("CARGO_TARGET_TMPDIR"), "what reads churn") else {
+        return;
     };
     let shop = Shop::of(&rows(), "test_bins = 4");
     json_of(&mut shop.verb("ingest", &[]));
@@ -366,10 +360,6 @@ fn the_page_does_what_it_says() {
     let blocks = pages::blocks_of("docs/churn.md", "python");
     assert_eq!(blocks.len(), 1);
     for code in blocks {
-        let mut command = Command::new(&python);
-        let output = output_of(command.current_dir(shop.0.path()).args(["-c", &code]));
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{code}\n{said}");
-        assert!(!output.stdout.is_empty(), "{code}");
+        pages::run(&python, &code, shop.0.path());
     }
 }

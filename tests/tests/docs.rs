@@ -10,7 +10,6 @@ use std::path::Path;
 use std::process::Command;
 use tests::pages;
 use tests::process::{binary, coordinator, output_of};
-use tests::python::python;
 
 /// Which test runs a page's Python.
 const RUN_BY: &[(&str, &str)] = &[
@@ -176,16 +175,24 @@ fn code_in_the_pages_is_run_somewhere() {
     }
 }
 
+/// Runs a block of shell. What it starts ends with it, whatever happens.
+fn shell(code: &str, folder: &Path, path: &str) {
+    let code = format!("trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n{code}");
+    let mut bash = Command::new("bash");
+    bash.args(["-euo", "pipefail", "-c", &code]);
+    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("STRATA_")) {
+        bash.env_remove(key);
+    }
+    let output = output_of(bash.current_dir(folder).env("PATH", path));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{code}\n{said}");
+}
+
 /// From a clone to a verdict, in a folder that has the examples and nothing else; then a look at the files it left.
 #[test]
 fn the_tutorial_runs_as_it_stands() {
-    let packages = ["duckdb==1.4.2", "pandas==2.3.3", "pyarrow==22.0.0"];
-    let python = match python(env!("CARGO_TARGET_TMPDIR"), "export-readers", &packages) {
-        Ok(python) => python,
-        Err(why) => {
-            eprintln!("NOTICE: the tutorial was not run: {why}");
-            return;
-        }
+    let Some(python) = pages::readers(env!("CARGO_TARGET_TMPDIR"), "the tutorial") else {
+        return;
     };
     let folder = tempfile::tempdir().unwrap();
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
@@ -206,28 +213,13 @@ fn the_tutorial_runs_as_it_stands() {
     blocks.extend(formats);
     assert!(blocks[0].1.starts_with("cargo build"), "{:?}", blocks[0]);
     for (language, code) in &blocks[1..] {
-        let mut command = match language.as_str() {
-            "sh" => {
-                let mut bash = Command::new("bash");
-                // What a block starts ends with it, whatever happens.
-                let code = format!("trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n{code}");
-                bash.args(["-euo", "pipefail", "-c", &code]);
-                bash
-            }
+        match language.as_str() {
             "python" => {
-                let mut interpreter = Command::new(&python);
-                interpreter.args(["-c", code]);
-                interpreter
+                pages::run(&python, code, folder.path());
             }
+            "sh" => shell(code, folder.path(), &path),
             other => panic!("a block of {other:?}: how is it run?"),
-        };
-        for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("STRATA_")) {
-            command.env_remove(key);
         }
-        let output = output_of(command.current_dir(&folder).env("PATH", &path));
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{code}\n{said}");
-        assert!(!output.stdout.is_empty() || language == "sh", "{code}");
     }
     the_figures_are_those_of_the_page(folder.path());
 }

@@ -8,12 +8,10 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use tests::factors;
 use tests::jobs::{Data, Inputs, Job};
 use tests::pages;
 use tests::process::{json_of, output_of};
-use tests::python::python;
 
 /// A reason.
 #[derive(Clone, Copy, Debug)]
@@ -245,13 +243,8 @@ fn at_rest_purchases_explain_the_whole_score() {
 /// The page's code runs as it stands.
 #[test]
 fn the_page_does_what_it_says() {
-    let packages = ["duckdb==1.4.2", "pandas==2.3.3", "pyarrow==22.0.0"];
-    let python = match python(env!("CARGO_TARGET_TMPDIR"), "export-readers", &packages) {
-        Ok(python) => python,
-        Err(why) => {
-            eprintln!("NOTICE: what reads reasons was not tried: {why}");
-            return;
-        }
+    let Some(python) = pages::readers(env!("CARGO_TARGET_TMPDIR"), "what reads reasons") else {
+        return;
     };
     let inputs = Inputs::of(&[Data::Small]);
     let job = Job::new(&inputs, Data::Small, "rank = 4\nepochs = 2", "");
@@ -261,11 +254,7 @@ fn the_page_does_what_it_says() {
     let found = pages::blocks_of("docs/recommend.md", "python");
     assert_eq!(found.len(), 1);
     for code in found {
-        let mut command = Command::new(&python);
-        let output = output_of(command.current_dir(job.folder()).args(["-c", &code]));
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{code}\n{said}");
-        let shown = String::from_utf8_lossy(&output.stdout);
+        let shown = pages::run(&python, &code, job.folder());
         assert!(
             shown.contains("contribution") && shown.contains("rest"),
             "{shown}"

@@ -7,11 +7,9 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use std::fs::File;
 use std::path::Path;
-use std::process::Command;
 use tests::jobs::{Data, Inputs, Job};
 use tests::pages;
 use tests::process::{json_of, output_of};
-use tests::python::python;
 
 fn export(job: &Job, format: &str, folder: &Path) -> Value {
     let mut command = job.command("export", &[]);
@@ -46,13 +44,8 @@ fn rows(batches: &[RecordBatch], id: &str) -> (Vec<i64>, Vec<f32>) {
 /// The page's code runs as it stands, where the page says that it is run.
 #[test]
 fn the_page_does_what_it_says() {
-    let packages = ["duckdb==1.4.2", "pandas==2.3.3", "pyarrow==22.0.0"];
-    let python = match python(env!("CARGO_TARGET_TMPDIR"), "export-readers", &packages) {
-        Ok(python) => python,
-        Err(why) => {
-            eprintln!("NOTICE: what reads factors was not tried: {why}");
-            return;
-        }
+    let Some(python) = pages::readers(env!("CARGO_TARGET_TMPDIR"), "what reads factors") else {
+        return;
     };
     let inputs = Inputs::of(&[Data::Small]);
     let job = Job::new(&inputs, Data::Small, "rank = 5\nepochs = 2", "");
@@ -66,12 +59,7 @@ fn the_page_does_what_it_says() {
     let found = pages::blocks_of("docs/embeddings.md", "python");
     assert!(found.len() >= 2, "{found:?}");
     for code in found {
-        let mut command = Command::new(&python);
-        let command = command.current_dir(job.folder()).args(["-c", &code]);
-        let output = output_of(command);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{code}\n{said}");
-        assert!(!output.stdout.is_empty(), "{code}");
+        pages::run(&python, &code, job.folder());
     }
 }
 

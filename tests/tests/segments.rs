@@ -12,7 +12,6 @@ use std::process::Command;
 use tests::jobs::{Data, Inputs, Job};
 use tests::pages;
 use tests::process::{Daemon, addresses, coordinator, json_of, output_of};
-use tests::python::python;
 
 /// Purchases of users of four segments, each at home in a department of products; a job that knows the attributes.
 fn shop(folder: &Path) -> PathBuf {
@@ -339,13 +338,8 @@ fn segments_are_the_same_bytes_whatever_computes_them() {
 /// The page's code runs as it stands.
 #[test]
 fn the_page_does_what_it_says() {
-    let packages = ["duckdb==1.4.2", "pandas==2.3.3", "pyarrow==22.0.0"];
-    let python = match python(env!("CARGO_TARGET_TMPDIR"), "export-readers", &packages) {
-        Ok(python) => python,
-        Err(why) => {
-            eprintln!("NOTICE: what reads segments was not tried: {why}");
-            return;
-        }
+    let Some(python) = pages::readers(env!("CARGO_TARGET_TMPDIR"), "what reads segments") else {
+        return;
     };
     let inputs = Inputs::of(&[Data::Small]);
     let job = Job::new(&inputs, Data::Small, "rank = 5\nepochs = 2", "");
@@ -358,12 +352,7 @@ fn the_page_does_what_it_says() {
     let blocks = pages::blocks_of("docs/segments.md", "python");
     assert_eq!(blocks.len(), 3);
     for code in blocks {
-        let mut command = Command::new(&python);
-        let command = command.current_dir(job.folder()).args(["-c", &code]);
-        let output = output_of(command);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{code}\n{said}");
-        assert!(!output.stdout.is_empty(), "{code}");
+        pages::run(&python, &code, job.folder());
     }
 }
 

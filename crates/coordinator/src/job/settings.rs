@@ -457,6 +457,27 @@ pub struct Model {
 }
 
 impl Model {
+    /// The same as a plain matrix: without time, contexts, an early end, what else is known, and first factors.
+    #[must_use]
+    pub fn as_matrix(self) -> Self {
+        Model {
+            time: ModelTime::Ignore,
+            factors_context: false,
+            half_life: None,
+            stopping: None,
+            user_attribute_weight: 0.0,
+            product_attribute_weight: 0.0,
+            user_edge_weight: None,
+            product_edge_weight: None,
+            linear_attributes: false,
+            initial_users: Vec::new(),
+            initial_products: Vec::new(),
+            initial_time: Vec::new(),
+            initial_contexts: Vec::new(),
+            ..self
+        }
+    }
+
     /// Whether it fits values, to be judged by their errors, and does not rank.
     pub fn fits_values(&self) -> bool {
         match self.kind {

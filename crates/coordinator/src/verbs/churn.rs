@@ -10,7 +10,7 @@ use super::initial::Initial;
 use super::stored_model::{Algorithm, StoredModel};
 use super::train;
 use crate::failure::Failure;
-use crate::job::settings::{Model, ModelKind, ModelTime, Settings, Split};
+use crate::job::settings::{ModelKind, Settings, Split};
 use crate::output::churn::{CalibrationReport, ChurnModel, ChurnReport, CutReport, verdict};
 use model::churn::ops::{Factors, Ranked};
 use model::churn::{Churn, Input, Moments, SCORE_WORDS, Settings as Wish};
@@ -61,22 +61,7 @@ fn moments(settings: &Settings, data: &DataSet) -> Result<Moments, Failure> {
 fn factored(settings: &Settings) -> Settings {
     let mut settings = settings.clone();
     settings.output.model = settings.output.model.map(|model| model.join(PLACE));
-    settings.model = Model {
-        time: ModelTime::Ignore,
-        factors_context: false,
-        half_life: None,
-        stopping: None,
-        user_attribute_weight: 0.0,
-        product_attribute_weight: 0.0,
-        user_edge_weight: None,
-        product_edge_weight: None,
-        linear_attributes: false,
-        initial_users: Vec::new(),
-        initial_products: Vec::new(),
-        initial_time: Vec::new(),
-        initial_contexts: Vec::new(),
-        ..settings.model
-    };
+    settings.model = settings.model.as_matrix();
     settings
 }
 

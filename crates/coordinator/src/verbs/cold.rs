@@ -11,7 +11,7 @@ use super::initial::Initial;
 use super::stored_model::{Algorithm, StoredModel};
 use super::train;
 use crate::failure::Failure;
-use crate::job::settings::{Model, ModelKind, ModelTime, Settings};
+use crate::job::settings::{Model, ModelKind, Settings};
 use crate::output::cold::{ATTRIBUTES, ColdReport, ColdRow, FOLDED, SideReport, verdict};
 use model::advise::{Family, Row, gaps};
 use model::cold::{Chosen, Draw, DrawOp};
@@ -169,21 +169,8 @@ fn plain(settings: &Settings) -> Settings {
     let mut settings = settings.clone();
     settings.model = Model {
         kind: ModelKind::Als,
-        time: ModelTime::Ignore,
-        factors_context: false,
-        half_life: None,
-        stopping: None,
         biases: false,
-        user_attribute_weight: 0.0,
-        product_attribute_weight: 0.0,
-        user_edge_weight: None,
-        product_edge_weight: None,
-        linear_attributes: false,
-        initial_users: Vec::new(),
-        initial_products: Vec::new(),
-        initial_time: Vec::new(),
-        initial_contexts: Vec::new(),
-        ..settings.model
+        ..settings.model.as_matrix()
     };
     settings
 }

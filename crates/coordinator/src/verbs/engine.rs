@@ -105,15 +105,25 @@ pub struct Engine<'a> {
     phases: Mutex<Vec<PhaseReport>>,
     /// Those of embedded workers.
     caches: Vec<Arc<Cache>>,
+    /// How daemons are reached.
+    connect: Connect,
     /// Removed with the engine where the job names no scratch directory.
     _scratch: Option<tempfile::TempDir>,
 }
 
+/// By TCP, or over TLS with the job's certificates, which are read again when they change.
+fn connect(settings: &Settings) -> Result<Connect, Failure> {
+    let Some(folder) = &settings.run.tls else {
+        return Ok(tcp());
+    };
+    Ok(Credentials::open(folder, Role::Coordinator)?.connect())
+}
+
 impl<'a> Engine<'a> {
-    /// Opens the cache.
+    /// Opens the cache, and reads the certificates that the job names.
     ///
     /// # Errors
-    /// Where the scratch directory cannot be used.
+    /// Where the scratch directory or the certificates cannot be used.
     pub fn start(
         settings: &'a Settings,
         console: &'a Console,
@@ -143,6 +153,7 @@ impl<'a> Engine<'a> {
             fresh: Mutex::default(),
             phases: Mutex::default(),
             caches,
+            connect: connect(settings)?,
             _scratch: scratch,
         })
     }
@@ -167,6 +178,7 @@ impl<'a> Engine<'a> {
             fresh: Mutex::default(),
             phases: Mutex::default(),
             caches: self.caches.clone(),
+            connect: Arc::clone(&self.connect),
             _scratch: None,
         }
     }
@@ -421,22 +433,14 @@ impl<'a> Engine<'a> {
                 Cluster::embed(job, &embedded).await
             }
             Workers::Addresses(addresses) => {
-                Cluster::dial(job, addresses, memory, self.connect()?).await
+                Cluster::dial(job, addresses, memory, Arc::clone(&self.connect)).await
             }
             Workers::Dns { service, port } => {
                 let service = format!("dns://{service}:{port}");
-                Cluster::dial(job, &[service], memory, self.connect()?).await
+                Cluster::dial(job, &[service], memory, Arc::clone(&self.connect)).await
             }
         };
         Ok(cluster?)
-    }
-
-    /// How daemons are reached.
-    fn connect(&self) -> Result<Connect, Failure> {
-        let Some(folder) = &self.settings.run.tls else {
-            return Ok(tcp());
-        };
-        Ok(Credentials::open(folder, Role::Coordinator)?.connect())
     }
 
     /// Compute threads of each worker of this process: the cores, shared out, unless the job says.
