@@ -145,7 +145,7 @@ async fn greet(
         build: BUILD.to_owned(),
         inputs: shared.job.inputs(remote),
         depots: shared.job.depots(remote),
-        peers: shared.peers(),
+        peers: shared.members.peers(),
         heartbeat_ms: shared.job.heartbeat.as_millis() as u32,
     };
     link.to_worker
@@ -186,20 +186,17 @@ async fn session(
     };
     let serving = tokio::spawn(Arc::clone(&shared.files).serve(storage, attach));
     let (to, outbox) = mpsc::unbounded_channel();
-    shared.joined(
-        id,
-        Peer {
-            worker: id,
-            address: place.address().to_owned(),
-        },
-        to,
-    );
+    let peer = Peer {
+        worker: id,
+        address: place.address().to_owned(),
+    };
+    shared.members.join(peer, to);
     shared.tell(Heard::Joined(id, profile));
     if let Some(first) = first.take() {
         let _ = first.send(Ok(()));
     }
     let dismissed = converse(shared, id, link, outbox).await;
-    shared.left(id);
+    shared.members.leave(id);
     shared.local.leave(id);
     serving.abort();
     if !dismissed {

@@ -4,6 +4,7 @@
 //! again for as long as the run lasts.
 
 mod member;
+mod members;
 mod serve;
 
 pub use serve::InputFile;
@@ -11,17 +12,18 @@ pub use serve::InputFile;
 use depot::Depot;
 use exec::Held;
 use member::Place;
+use members::Members;
 use plan::{Failure, Profile, Refusal};
 use serve::Files;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use store::Cache;
 use tensor::{DepotId, Digest, ObjectKey, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use wire::{FromWorker, Input, Peer, Pull, PullPart, Reach, ToWorker};
+use wire::{FromWorker, Input, Pull, PullPart, Reach, ToWorker};
 use worker::grpc::{Connect, GrpcDialer};
 use worker::storage::{depot_failure, open_depots};
 use worker::{Dialer, Executor, LocalPeers, Settings, Threads, Worker};
@@ -113,11 +115,6 @@ pub struct Embedded {
     pub simd: exec::Simd,
 }
 
-struct Member {
-    peer: Peer,
-    to: mpsc::UnboundedSender<ToWorker>,
-}
-
 struct Shared {
     job: Job,
     files: Arc<Files>,
@@ -126,14 +123,10 @@ struct Shared {
     heard: mpsc::UnboundedSender<Heard>,
     next: AtomicU32,
     closing: AtomicBool,
-    members: Mutex<BTreeMap<WorkerId, Member>>,
+    members: Members,
 }
 
 impl Shared {
-    fn members(&self) -> MutexGuard<'_, BTreeMap<WorkerId, Member>> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn next_id(&self) -> WorkerId {
         WorkerId(self.next.fetch_add(1, Relaxed))
     }
@@ -145,31 +138,6 @@ impl Shared {
     /// The cluster may have been dropped: nobody listens then.
     fn tell(&self, heard: Heard) {
         let _ = self.heard.send(heard);
-    }
-
-    fn peers(&self) -> Vec<Peer> {
-        self.members()
-            .values()
-            .map(|member| member.peer.clone())
-            .collect()
-    }
-
-    /// Everybody learns of everybody, before any task can name a new holder.
-    fn joined(&self, id: WorkerId, peer: Peer, to: mpsc::UnboundedSender<ToWorker>) {
-        self.members().insert(id, Member { peer, to });
-        self.introduce();
-    }
-
-    fn left(&self, id: WorkerId) {
-        self.members().remove(&id);
-        self.introduce();
-    }
-
-    fn introduce(&self) {
-        let peers = self.peers();
-        for member in self.members().values() {
-            let _ = member.to.send(ToWorker::Peers(peers.clone()));
-        }
     }
 }
 
@@ -199,7 +167,7 @@ impl Cluster {
             heard: tell,
             next: AtomicU32::new(0),
             closing: AtomicBool::new(false),
-            members: Mutex::default(),
+            members: Members::default(),
         });
         Ok(Cluster {
             shared,
@@ -290,14 +258,12 @@ impl Cluster {
 
     /// Sends a message without waiting; one to a worker that is gone is lost without a word.
     pub fn send(&self, worker: WorkerId, message: ToWorker) {
-        if let Some(member) = self.shared.members().get(&worker) {
-            let _ = member.to.send(message);
-        }
+        self.shared.members.send(worker, message);
     }
 
     /// Ends the session of a worker. [`Heard::Lost`] does not follow; it may join again.
     pub fn dismiss(&self, worker: WorkerId) {
-        self.shared.members().remove(&worker);
+        self.shared.members.dismiss(worker);
     }
 
     /// Waits for the next thing that happens. Dropping the wait loses nothing.
@@ -311,11 +277,7 @@ impl Cluster {
 
     /// Pulls a whole object from a holder; where that fails, a sentence says why.
     pub async fn pull(&self, worker: WorkerId, key: ObjectKey) -> Result<Held, String> {
-        let peer = self
-            .shared
-            .members()
-            .get(&worker)
-            .map(|member| member.peer.clone());
+        let peer = self.shared.members.peer(worker);
         let peer = peer.ok_or_else(|| format!("{worker} is gone"))?;
         let (run, term) = (self.shared.job.run, self.shared.job.term);
         let pull = Pull {
@@ -342,16 +304,15 @@ impl Cluster {
 
     /// Where a worker is, as its users named it; empty where it is in this process.
     pub fn address(&self, worker: WorkerId) -> String {
-        let members = self.shared.members();
-        let address = members.get(&worker).map(|member| &member.peer.address);
-        address.cloned().unwrap_or_default()
+        let peer = self.shared.members.peer(worker);
+        peer.map(|peer| peer.address).unwrap_or_default()
     }
 
     /// Ends all sessions in good order and gives each worker a moment to say its totals, which are
     /// returned as they come.
     pub async fn close(mut self, patience: Duration) -> Vec<(WorkerId, wire::Totals)> {
         self.shared.closing.store(true, Relaxed);
-        let mut open: Vec<WorkerId> = self.shared.members().keys().copied().collect();
+        let mut open = self.shared.members.ids();
         for worker in &open {
             self.send(*worker, ToWorker::Close);
         }

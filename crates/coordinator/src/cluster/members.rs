@@ -1,0 +1,125 @@
+//! Who is in the run, and that everybody knows it.
+//!
+//! **Invariant:** the last that a member hears of the others is who they are. So who is there and what all are told of it change under one
+//! lock: of two that join at once, the later word would else leave out the later one.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tensor::WorkerId;
+use tokio::sync::mpsc::UnboundedSender;
+use wire::{Peer, ToWorker};
+
+struct Member {
+    peer: Peer,
+    to: UnboundedSender<ToWorker>,
+}
+
+/// The members by their numbers.
+#[derive(Default)]
+pub(super) struct Members(Mutex<BTreeMap<WorkerId, Member>>);
+
+impl Members {
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<WorkerId, Member>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everybody learns of everybody, before any task can name a new holder.
+    pub(super) fn join(&self, peer: Peer, to: UnboundedSender<ToWorker>) {
+        let mut members = self.locked();
+        members.insert(peer.worker, Member { peer, to });
+        introduce(&members);
+    }
+
+    /// One is gone, and the others learn of it.
+    pub(super) fn leave(&self, id: WorkerId) {
+        let mut members = self.locked();
+        members.remove(&id);
+        introduce(&members);
+    }
+
+    /// One is a member no more; its session ends, and then it leaves.
+    pub(super) fn dismiss(&self, id: WorkerId) {
+        self.locked().remove(&id);
+    }
+
+    /// Sends a message without waiting; one to a member that is gone is lost without a word.
+    pub(super) fn send(&self, id: WorkerId, message: ToWorker) {
+        if let Some(member) = self.locked().get(&id) {
+            let _ = member.to.send(message);
+        }
+    }
+
+    /// Their numbers.
+    pub(super) fn ids(&self) -> Vec<WorkerId> {
+        self.locked().keys().copied().collect()
+    }
+
+    /// All of them, as they are told of one another.
+    pub(super) fn peers(&self) -> Vec<Peer> {
+        peers(&self.locked())
+    }
+
+    /// One of them.
+    pub(super) fn peer(&self, id: WorkerId) -> Option<Peer> {
+        self.locked().get(&id).map(|member| member.peer.clone())
+    }
+}
+
+fn peers(members: &BTreeMap<WorkerId, Member>) -> Vec<Peer> {
+    let peers = members.values().map(|member| member.peer.clone());
+    peers.collect()
+}
+
+fn introduce(members: &BTreeMap<WorkerId, Member>) {
+    let peers = peers(members);
+    for member in members.values() {
+        // Who has just ended need not know.
+        let _ = member.to.send(ToWorker::Peers(peers.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    const TOGETHER: u32 = 4;
+
+    /// Whom a member knows by what it heard last.
+    fn known(heard: &mut UnboundedReceiver<ToWorker>) -> Vec<u32> {
+        let mut last = Vec::new();
+        while let Ok(ToWorker::Peers(peers)) = heard.try_recv() {
+            last = peers.iter().map(|peer| peer.worker.0).collect();
+        }
+        last
+    }
+
+    #[test]
+    fn all_who_join_at_once_know_one_another() {
+        for _ in 0..500 {
+            let (members, together) = (Members::default(), Barrier::new(TOGETHER as usize));
+            let join = |id: u32| {
+                let (to, heard) = unbounded_channel();
+                let peer = Peer {
+                    worker: WorkerId(id),
+                    address: String::new(),
+                };
+                together.wait();
+                members.join(peer, to);
+                heard
+            };
+            let mut heard: Vec<UnboundedReceiver<ToWorker>> = std::thread::scope(|scope| {
+                let joining = (0..TOGETHER).map(|id| scope.spawn(move || join(id)));
+                let joining: Vec<_> = joining.collect();
+                let joined = joining.into_iter().map(|joining| joining.join().unwrap());
+                joined.collect()
+            });
+            for heard in &mut heard {
+                assert_eq!(known(heard), [0, 1, 2, 3]);
+            }
+            members.leave(WorkerId(2));
+            assert_eq!(known(&mut heard[0]), [0, 1, 3]);
+        }
+    }
+}
