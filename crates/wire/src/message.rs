@@ -242,6 +242,23 @@ pub enum StorageRequest {
         /// The bytes.
         chunk: crate::Chunk,
     },
+    /// What a peer holds that this worker cannot reach itself; answered by [`StorageReply::Head`]. The coordinator then
+    /// keeps it until all of it was taken.
+    Relay {
+        /// Chosen by the worker.
+        id: u64,
+        /// Who holds it.
+        holder: WorkerId,
+        /// As the peer would have been asked.
+        pull: Pull,
+    },
+    /// Bytes of what is being relayed, answered by chunks that together are the range; an empty range ends it.
+    Take {
+        /// That of the relay.
+        id: u64,
+        /// Which bytes.
+        range: Range<u64>,
+    },
 }
 
 /// From the coordinator to a worker, on the same stream.
@@ -260,6 +277,15 @@ pub enum StorageReply {
         id: u64,
         /// The bytes.
         chunk: crate::Chunk,
+    },
+    /// What is about to be relayed.
+    Head {
+        /// That of the request.
+        id: u64,
+        /// Its length.
+        bytes: u64,
+        /// The bytes of one row.
+        row_bytes: u32,
     },
     /// A put is durable.
     Stored {

@@ -6,6 +6,7 @@ use crate::fetch::{Flights, serve};
 use crate::holding::Holding;
 use crate::memory::Split;
 use crate::queue::Queue;
+use crate::relay::Detours;
 use crate::seams::{Beating, Dialer, Executor, Lane, PeerLink, PullError, through};
 use crate::storage::{Served, Storage, open_depots};
 use exec::{Held, Simd, SpareDesks};
@@ -92,6 +93,7 @@ pub(crate) struct Session {
     pub(crate) term: u64,
     pub(crate) me: WorkerId,
     pub(crate) opened: Instant,
+    pub(crate) memory_bytes: u64,
     pub(crate) room_bytes: u64,
     pub(crate) lanes: u32,
     pub(crate) simd: Simd,
@@ -99,6 +101,7 @@ pub(crate) struct Session {
     pub(crate) desks: Arc<SpareDesks>,
     pub(crate) holding: Arc<Holding>,
     pub(crate) flights: Flights,
+    pub(crate) detours: Detours,
     pub(crate) storage: Storage,
     pub(crate) counters: Arc<Counters>,
     pub(crate) executor: Arc<dyn Executor>,
@@ -401,12 +404,14 @@ impl Worker {
             me: open.worker,
             opened: Instant::now(),
             simd: shared.settings.simd,
+            memory_bytes: shared.settings.memory_bytes,
             room_bytes: shared.split.task_bytes(shared.settings.lanes),
             lanes: shared.settings.lanes,
             queue: Queue::default(),
             desks: Arc::default(),
             holding: Arc::new(Holding::new(&shared.split, Arc::clone(&shared.cache))),
             flights: Flights::default(),
+            detours: Detours::default(),
             storage: Storage {
                 served: served.subscribe(),
                 direct,

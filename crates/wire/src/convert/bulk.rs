@@ -74,6 +74,20 @@ impl From<StorageRequest> for proto::StorageRequest {
                 }),
             ),
             StorageRequest::Content { id, chunk } => (id, Request::Chunk(chunk.into())),
+            StorageRequest::Relay { id, holder, pull } => {
+                let relay = proto::Relay {
+                    holder: holder.0,
+                    pull: Some(pull.into()),
+                };
+                (id, Request::Relay(relay))
+            }
+            StorageRequest::Take { id, range } => {
+                let take = proto::Take {
+                    offset: range.start,
+                    bytes: range.end - range.start,
+                };
+                (id, Request::Take(take))
+            }
         };
         proto::StorageRequest {
             id,
@@ -111,6 +125,15 @@ impl TryFrom<proto::StorageRequest> for StorageRequest {
                     id,
                     chunk: chunk.into(),
                 },
+                Request::Relay(relay) => StorageRequest::Relay {
+                    id,
+                    holder: WorkerId(relay.holder),
+                    pull: required("pull", relay.pull)?,
+                },
+                Request::Take(take) => StorageRequest::Take {
+                    id,
+                    range: byte_range(take.offset, take.bytes)?,
+                },
             },
         )
     }
@@ -128,6 +151,11 @@ impl From<StorageReply> for proto::StorageReply {
                 }),
             ),
             StorageReply::Content { id, chunk } => (id, Reply::Chunk(chunk.into())),
+            StorageReply::Head {
+                id,
+                bytes,
+                row_bytes,
+            } => (id, Reply::Head(proto::PullHead { bytes, row_bytes })),
             StorageReply::Stored { id } => (id, Reply::Stored(proto::Stored {})),
             StorageReply::Failed { id, failure } => (id, Reply::Failed(failure.into())),
         };
@@ -152,6 +180,11 @@ impl TryFrom<proto::StorageReply> for StorageReply {
             Reply::Chunk(chunk) => StorageReply::Content {
                 id,
                 chunk: chunk.into(),
+            },
+            Reply::Head(head) => StorageReply::Head {
+                id,
+                bytes: head.bytes,
+                row_bytes: head.row_bytes,
             },
             Reply::Stored(_) => StorageReply::Stored { id },
             Reply::Failed(failure) => StorageReply::Failed {

@@ -281,6 +281,18 @@ fn what_carries_bytes_comes_back() {
             id: 3,
             chunk: chunk.clone(),
         },
+        StorageRequest::Relay {
+            id: 4,
+            holder: WorkerId(6),
+            pull: Pull {
+                run: digest(1),
+                term: 2,
+                key: keys()[0],
+                puller: WorkerId(1),
+                part: PullPart::Span(2..8),
+            },
+        },
+        StorageRequest::Take { id: 4, range: 5..9 },
     ] {
         check::<StorageRequest, proto::StorageRequest>(request);
     }
@@ -291,6 +303,11 @@ fn what_carries_bytes_comes_back() {
     check::<StorageReply, proto::StorageReply>(StorageReply::Content {
         id: 1,
         chunk: chunk.clone(),
+    });
+    check::<StorageReply, proto::StorageReply>(StorageReply::Head {
+        id: 1,
+        bytes: 640,
+        row_bytes: 64,
     });
     check::<StorageReply, proto::StorageReply>(StorageReply::Stored { id: 1 });
     for failure in failures() {
