@@ -1,6 +1,7 @@
 //! What coordinator and worker say to each other, as Rust. Embedded workers exchange these values as they
 //! are; daemons exchange their encoding (`convert`).
 
+use crate::Token;
 use plan::{Assignment, Failure, Profile, Wrote};
 use std::ops::Range;
 use std::sync::Arc;
@@ -47,6 +48,8 @@ pub struct Open {
     pub term: u64,
     /// The run key.
     pub run: Digest,
+    /// The secret of the job.
+    pub token: Token,
     /// The number of this worker in this session.
     pub worker: WorkerId,
     /// [`BUILD`] of the coordinator.
@@ -270,6 +273,8 @@ pub enum StorageReply {
         run: Digest,
         /// The term.
         term: u64,
+        /// The secret of the job.
+        token: Token,
     },
     /// The next bytes of a read.
     Content {
@@ -319,6 +324,8 @@ pub struct Pull {
     pub run: Digest,
     /// The term.
     pub term: u64,
+    /// The secret of the job: who does not know it gets nothing.
+    pub token: Token,
     /// What.
     pub key: ObjectKey,
     /// Who asks, for the counters.

@@ -260,6 +260,7 @@ impl Session {
         let pull = Pull {
             run: self.run,
             term: self.term,
+            token: self.token,
             key,
             puller: self.me,
             part,

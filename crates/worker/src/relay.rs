@@ -163,9 +163,9 @@ mod tests {
         let mut pause = PAUSE;
         for attempt in 0..8 {
             assert_eq!(detours.open(peer), attempt == 0, "told once");
-            tokio::time::advance(pause - Duration::from_millis(1)).await;
+            tokio::time::advance(pause / 2).await;
             assert!(detours.lead_to(peer) && !detours.lead_to(WorkerId(4)));
-            tokio::time::advance(Duration::from_millis(1)).await;
+            tokio::time::advance(pause / 2).await;
             assert!(!detours.lead_to(peer));
             pause = (pause * 2).min(PAUSE_MAX);
         }

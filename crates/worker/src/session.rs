@@ -21,7 +21,9 @@ use tensor::{Digest, WorkerId};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
-use wire::{BUILD, FromWorker, Open, Peer, Pull, PullPart, StorageReply, StorageRequest, ToWorker};
+use wire::{
+    BUILD, FromWorker, Open, Peer, Pull, PullPart, StorageReply, StorageRequest, ToWorker, Token,
+};
 
 /// Messages that may wait in a link. Control messages are small.
 const LINK_MESSAGES: usize = 1024;
@@ -91,6 +93,7 @@ struct Shared {
 pub(crate) struct Session {
     pub(crate) run: Digest,
     pub(crate) term: u64,
+    pub(crate) token: Token,
     pub(crate) me: WorkerId,
     pub(crate) opened: Instant,
     pub(crate) memory_bytes: u64,
@@ -229,10 +232,10 @@ impl Worker {
         let (out, requests) = mpsc::channel(STORAGE_MESSAGES);
         let worker = self.clone();
         tokio::spawn(async move {
-            let Some(StorageReply::Attach { run, term }) = inbox.recv().await else {
+            let Some(StorageReply::Attach { run, term, token }) = inbox.recv().await else {
                 return;
             };
-            let Some(session) = worker.session(run, term) else {
+            let Some(session) = worker.session(run, term, token) else {
                 return;
             };
             let served = Arc::new(Served::new(out));
@@ -242,7 +245,7 @@ impl Worker {
                 served.deliver(reply);
             }
             served.ended();
-            if let Some(session) = worker.session(run, term) {
+            if let Some(session) = worker.session(run, term, token) {
                 session.served.send_if_modified(|now| {
                     let mine = now.as_ref().is_some_and(|now| Arc::ptr_eq(now, &served));
                     if mine {
@@ -255,10 +258,10 @@ impl Worker {
         StorageLink { replies, requests }
     }
 
-    fn session(&self, run: Digest, term: u64) -> Option<Arc<Session>> {
+    fn session(&self, run: Digest, term: u64, token: Token) -> Option<Arc<Session>> {
         lock(&self.0.session)
             .clone()
-            .filter(|session| session.run == run && session.term == term)
+            .filter(|session| session.run == run && session.term == term && session.token == token)
     }
 
     /// What a peer asked for, packed where it asked for rows.
@@ -267,7 +270,7 @@ impl Worker {
     /// Where it is not held, or not readable.
     pub async fn pulled(&self, pull: &Pull) -> Result<Held, PullError> {
         let session = self
-            .session(pull.run, pull.term)
+            .session(pull.run, pull.term, pull.token)
             .ok_or(PullError::Missing)?;
         if pull.part == PullPart::Whole {
             return serve(&session.holding, pull);
@@ -280,7 +283,7 @@ impl Worker {
 
     /// Bytes that went to a peer.
     pub fn count_sent(&self, pull: &Pull, bytes: u64) {
-        if let Some(session) = self.session(pull.run, pull.term) {
+        if let Some(session) = self.session(pull.run, pull.term, pull.token) {
             session.counters.sent(pull.puller, bytes);
         }
     }
@@ -401,6 +404,7 @@ impl Worker {
         Ok(Arc::new(Session {
             run: open.run,
             term: open.term,
+            token: open.token,
             me: open.worker,
             opened: Instant::now(),
             simd: shared.settings.simd,

@@ -144,6 +144,7 @@ async fn greet(
     let open = Open {
         term: shared.job.term,
         run: shared.job.run,
+        token: shared.token,
         worker: id,
         build: BUILD.to_owned(),
         inputs: shared.job.inputs(remote),
@@ -186,6 +187,7 @@ async fn session(
     let attach = StorageReply::Attach {
         run: shared.job.run,
         term: shared.job.term,
+        token: shared.token,
     };
     let files = Arc::clone(&shared.files);
     let serving = tokio::spawn(files.serve(Arc::clone(shared), storage, attach));

@@ -24,7 +24,7 @@ use store::Cache;
 use tensor::{DepotId, Digest, ObjectKey, WorkerId};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
-use wire::{FromWorker, Input, Pull, PullPart, Reach, ToWorker};
+use wire::{FromWorker, Input, Pull, PullPart, Reach, ToWorker, Token};
 use worker::grpc::{Connect, GrpcDialer};
 use worker::storage::{depot_failure, open_depots};
 use worker::{Dialer, Executor, LocalPeers, Settings, Threads, Worker};
@@ -125,6 +125,7 @@ pub struct Embedded {
 
 struct Shared {
     job: Job,
+    token: Token,
     files: Arc<Files>,
     connect: Connect,
     local: LocalPeers,
@@ -174,8 +175,13 @@ impl Cluster {
         }
         let files = Arc::new(Files::new(job.inputs.clone(), depots, executor));
         let (tell, heard) = mpsc::unbounded_channel();
+        let token = Token::draw().map_err(|error| Failure::Refused {
+            refusal: Refusal::Unavailable,
+            sentence: format!("the system gives no random bytes for the token of the job: {error}"),
+        })?;
         let shared = Arc::new(Shared {
             job,
+            token,
             files,
             connect,
             local,
@@ -302,6 +308,7 @@ impl Cluster {
         let pull = Pull {
             run: self.shared.job.run,
             term: self.shared.job.term,
+            token: self.shared.token,
             key,
             puller: COORDINATOR,
             part: PullPart::Whole,

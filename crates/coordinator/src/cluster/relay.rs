@@ -21,7 +21,7 @@ use worker::PullError;
 /// Objects held at once for all workers together.
 pub(super) const RELAYS_MAX: usize = 4;
 /// How long one is held for a worker that takes nothing: it may wait for room among what it receives.
-const TAKE_TIMEOUT: Duration = Duration::from_secs(60);
+const TAKE_TIMEOUT: Duration = Duration::from_mins(1);
 /// A worker asks for one part after the other.
 const TAKES: usize = 2;
 
@@ -134,6 +134,7 @@ impl Shared {
         let pull = Pull {
             run: self.job.run,
             term: self.job.term,
+            token: self.token,
             ..pull
         };
         link.pull(pull, &Arc::default()).await

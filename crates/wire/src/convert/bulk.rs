@@ -1,7 +1,7 @@
 //! The messages of the streams that carry bytes.
 
 use super::keys::{depot, digest, encode_digest};
-use super::{Malformed, required};
+use super::{Malformed, required, token};
 use crate::chunk::Chunk;
 use crate::message::{Pull, PullPart, PullReply, StorageReply, StorageRequest};
 use crate::proto;
@@ -143,11 +143,12 @@ impl From<StorageReply> for proto::StorageReply {
     fn from(reply: StorageReply) -> Self {
         use proto::storage_reply::Reply;
         let (id, reply) = match reply {
-            StorageReply::Attach { run, term } => (
+            StorageReply::Attach { run, term, token } => (
                 0,
                 Reply::Attach(proto::Attach {
                     run: encode_digest(run),
                     term,
+                    token: token.bytes().to_vec().into(),
                 }),
             ),
             StorageReply::Content { id, chunk } => (id, Reply::Chunk(chunk.into())),
@@ -176,6 +177,7 @@ impl TryFrom<proto::StorageReply> for StorageReply {
             Reply::Attach(a) => StorageReply::Attach {
                 run: digest(&a.run)?,
                 term: a.term,
+                token: token(&a.token)?,
             },
             Reply::Chunk(chunk) => StorageReply::Content {
                 id,
@@ -211,6 +213,7 @@ impl From<Pull> for proto::PullRequest {
         proto::PullRequest {
             run: encode_digest(pull.run),
             term: pull.term,
+            token: pull.token.bytes().to_vec().into(),
             key: Some(pull.key.into()),
             puller: pull.puller.0,
             part: Some(part),
@@ -237,6 +240,7 @@ impl TryFrom<proto::PullRequest> for Pull {
         Ok(Pull {
             run: digest(&pull.run)?,
             term: pull.term,
+            token: token(&pull.token)?,
             key: required("key", pull.key)?,
             puller: WorkerId(pull.puller),
             part,
