@@ -19,6 +19,9 @@ use tensor::{ObjectKey, Task};
 /// Interactions of a piece, where no user has more.
 const PIECE: u64 = 1 << 18;
 
+/// Counts of some products at a time take no more than this, unless all users take more: reading these again is the price of less.
+const COUNTS_BYTES: u64 = 128 << 20;
+
 /// Opens the task.
 ///
 /// # Errors
@@ -53,19 +56,23 @@ fn run(op: &NearestOp, mut came: Came, write: ObjectKey, room: &Room) -> Result<
         + 2 * u64::from(rows) * u64::from(nearest.count) * size_of::<Near>() as u64;
     let (budget, row_bytes) = (room.budget_bytes, 4 * width as u64);
     let short = || short_by(fixed + row_bytes, budget);
-    let together = budget.checked_sub(fixed).ok_or_else(short)? / row_bytes.max(1);
-    if together == 0 && rows > 0 {
+    let left = budget.checked_sub(fixed).ok_or_else(short)?;
+    if left < row_bytes {
         return Err(short());
     }
+    let interactions = users.iter().map(Partition::interactions).sum::<u64>();
+    let enough = COUNTS_BYTES.max(4 * interactions).max(row_bytes);
+    let together = (left.min(enough) / row_bytes.max(1)).min(rows.into()) as u32;
 
     let mut found = vec![Near::NONE; rows as usize * keep];
     let mut alone = vec![0_u32; width];
     let mut baskets = Baskets::default();
+    let mut all_counts = vec![0_u32; together as usize * width];
     let mut start = 0;
     while start < rows {
-        let end = rows.min(start + together.min(u64::from(rows)) as u32);
+        let end = rows.min(start + together);
         let pass = first + start..first + end;
-        let mut counts = vec![0_u32; pass.len() * width];
+        let counts = &mut all_counts[..pass.len() * width];
         for partition in &users {
             for range in pieces(partition) {
                 let taken = take(partition, range, op, |csr| baskets.fill(&starts, csr));
@@ -73,12 +80,12 @@ fn run(op: &NearestOp, mut came: Came, write: ObjectKey, room: &Room) -> Result<
                 if start == 0 {
                     baskets.count_users(&mut alone);
                 }
-                let count = || baskets.count_pairs(pass.clone(), width, &mut counts);
+                let count = || baskets.count_pairs(pass.clone(), width, counts);
                 room.pool.install(count);
             }
         }
         let out = &mut found[start as usize * keep..end as usize * keep];
-        let each = out.par_chunks_mut(keep).zip(counts.par_chunks(width));
+        let each = out.par_chunks_mut(keep).zip(counts.par_chunks_mut(width));
         let each = each.zip(pass.clone().into_par_iter());
         room.pool.install(|| {
             each.for_each(|((out, counts), place)| {

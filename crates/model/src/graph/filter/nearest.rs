@@ -179,32 +179,27 @@ impl Nearest {
         f64::from(both) / ((one * other).sqrt() + self.shrinkage)
     }
 
-    /// The nearest of the product at a place, by its counts with all others. `users` are the counts of each alone, `described` what is
-    /// known of them, block by block.
+    /// The nearest of the product at a place, by its counts with all others, which are zeros thereafter. `users` are the counts of each
+    /// alone, `described` what is known of them, block by block.
     pub fn of(
         self,
         products: &Grid,
         place: usize,
-        (counts, users): (&[u32], &[u32]),
+        (counts, users): (&mut [u32], &[u32]),
         described: &[&[ProductRow]],
         out: &mut [Near],
     ) {
         let keep = self.count as usize;
         let mut best: Vec<Candidate> = Vec::with_capacity(2 * keep);
         let mut worst: Option<Candidate> = None;
-        let ids = products.block_ids().zip(described);
-        let ids = ids.flat_map(|(block, rows)| products.row_ids(block).zip(*rows));
-        for (other, (&both, (product, row))) in counts.iter().zip(ids).enumerate() {
-            if both == 0 || other == place {
-                continue;
-            }
+        let mut take = |both: u32, other: usize, product: u32, tie: u64| {
             let found = Candidate {
                 similarity: self.similarity(both, [users[place], users[other]]),
-                tie: row.tie,
+                tie,
                 product,
             };
             if worst.is_some_and(|worst| worst.order(&found) == Ordering::Less) {
-                continue;
+                return;
             }
             best.push(found);
             if best.len() == 2 * keep {
@@ -212,6 +207,25 @@ impl Nearest {
                 best.truncate(keep);
                 worst = best.last().copied();
             }
+        };
+        counts[place] = 0;
+        let mut rest = counts;
+        let mut start = 0;
+        for (block, rows) in products.block_ids().zip(described) {
+            let (here, behind) = rest.split_at_mut(rows.len());
+            let first = products.row_ids(block).start;
+            // Most pairs have nobody: sixteen at a time are passed over.
+            for (sixteen, counts) in here.chunks_mut(16).enumerate() {
+                if counts.iter().fold(0, |any, &both| any | both) == 0 {
+                    continue;
+                }
+                for (at, both) in counts.iter_mut().enumerate().filter(|of| *of.1 > 0) {
+                    let local = 16 * sixteen + at;
+                    take(*both, start + local, first + local as u32, rows[local].tie);
+                    *both = 0;
+                }
+            }
+            (rest, start) = (behind, start + rows.len());
         }
         best.sort_unstable_by(Candidate::order);
         let near = best.iter().map(|of| Near {
@@ -358,11 +372,15 @@ mod tests {
                 }
                 baskets.count_pairs(of.clone(), width, &mut counts);
             }
-            for (place, counts) in of.zip(counts.chunks(width)) {
+            for (place, counts) in of.zip(counts.chunks_mut(width)) {
                 let out = found.chunks_mut(nearest.count as usize);
                 let out = out.skip(place as usize).next().unwrap();
                 nearest.of(&grid, place as usize, (counts, &alone), &described, out);
             }
+            assert!(
+                counts.iter().all(|&count| count == 0),
+                "the next counts from zero"
+            );
         }
         found
     }
@@ -422,17 +440,17 @@ mod tests {
                 .collect()
         };
         // The first product shares as many users with the second as with the eighth, which have as many.
-        let (mut counts, mut alone) = ([0; 18], [0; 18]);
-        for place in [0, 1, 7] {
-            (counts[place], alone[place]) = (3, 5);
-        }
         for (hash, expected) in [(1, 1), (9, 16)] {
+            let (mut counts, mut alone) = ([0; 18], [0; 18]);
+            for place in [0, 1, 7] {
+                (counts[place], alone[place]) = (3, 5);
+            }
             let mut ties = [5; 18];
             ties[1] = hash;
             let described = described(ties);
             let described: Vec<&[ProductRow]> = described.iter().map(Vec::as_slice).collect();
             let mut out = [Near::NONE];
-            one.of(&grid, 0, (&counts, &alone), &described, &mut out);
+            one.of(&grid, 0, (&mut counts, &alone), &described, &mut out);
             assert_eq!(out[0].product, expected);
             assert!((out[0].similarity - 0.6).abs() < 1e-6);
         }
