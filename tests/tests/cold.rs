@@ -136,9 +136,10 @@ fn attributes_that_carry_the_signal_beat_popularity() {
         "{products}"
     );
     assert!(value("fold-in", Some(5)) > 1.2 * chance, "{products}");
-    for history in [0, 5] {
-        let convolved = value("convolution", Some(history));
-        assert!(convolved > 1.2 * chance, "{products}");
+    // A convolution is trained on products with buyers, and needs one to tell what a product is.
+    for history in [1, 5] {
+        let [convolved, folded] = ["convolution", "fold-in"].map(|of| value(of, Some(history)));
+        assert!(convolved > 1.2 * chance && convolved > folded, "{products}");
     }
     assert_eq!(products["against"], "purchases of its kind");
     assert!(
