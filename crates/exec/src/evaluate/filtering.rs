@@ -158,15 +158,14 @@ impl Filtering {
     /// # Errors
     /// Where not even 16 users at a time fit.
     pub(crate) fn plan(&mut self, budget: u64, room: &Room) -> Result<u64, Failure> {
-        let piece = match &self.opened {
-            Some(Opened::Shared(_, blocks)) => blocks.piece(),
-            _ => {
-                let fixed = Neighbourhoods::bytes(&self.products);
-                return (fixed <= budget / 4)
-                    .then_some(fixed)
-                    .ok_or_else(|| short_by(4 * fixed, budget));
-            }
+        let Some(Opened::Shared(_, blocks)) = &self.opened else {
+            let fixed = Neighbourhoods::bytes(&self.products);
+            let fits = fixed <= budget / 4;
+            return fits
+                .then_some(fixed)
+                .ok_or_else(|| short_by(4 * fixed, budget));
         };
+        let piece = blocks.piece();
         let threads = room.pool.current_num_threads();
         let bytes = |width: usize, threads: usize| {
             let batch = Linear::batch_bytes(&self.users, &self.products, width);

@@ -373,8 +373,8 @@ mod tests {
                 baskets.count_pairs(of.clone(), width, &mut counts);
             }
             for (place, counts) in of.zip(counts.chunks_mut(width)) {
-                let out = found.chunks_mut(nearest.count as usize);
-                let out = out.skip(place as usize).next().unwrap();
+                let mut out = found.chunks_mut(nearest.count as usize);
+                let out = out.nth(place as usize).unwrap();
                 nearest.of(&grid, place as usize, (counts, &alone), &described, out);
             }
             assert!(
