@@ -3,7 +3,7 @@
 //! code that opens it in life. It finds the old or the new, never anything else, and what was told to be durable is there.
 //!
 //! Under test a part of the states, spread evenly. All of them:
-//! `CRASH_STATES=all cargo test -p tests --test crash_states -- --nocapture`
+//! `STRATA_CRASH_STATES=all cargo test -p tests --test crash_states -- --nocapture`
 
 use depot::Depot;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ const DRAWS: u32 = 3;
 const SEED: u64 = 7;
 /// How many crashes of an operation are looked at, and about how many losses of each.
 fn wanted() -> (usize, usize) {
-    match std::env::var("CRASH_STATES") {
+    match std::env::var("STRATA_CRASH_STATES") {
         Ok(all) if all == "all" => (usize::MAX, usize::MAX),
         _ => (25, 3),
     }

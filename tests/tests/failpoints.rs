@@ -2,7 +2,7 @@
 //! full or a broken disk: the same command again ends with the bits of a run that nobody disturbed.
 //!
 //! Under test each point once or twice. Each point at its first, its last and many calls between, before and after:
-//! `FAILPOINTS=all cargo test -p tests --test failpoints -- --nocapture --test-threads=1`
+//! `STRATA_FAILPOINTS=all cargo test -p tests --test failpoints -- --nocapture --test-threads=1`
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,11 +44,11 @@ const POINTS: &[&str] = &[
     "write other",
 ];
 
-/// Calls of one point that are tried with `FAILPOINTS=all`.
+/// Calls of one point that are tried with `STRATA_FAILPOINTS=all`.
 const CALLS_MOST: u64 = 8;
 
 fn all() -> bool {
-    std::env::var("FAILPOINTS").is_ok_and(|what| what == "all")
+    std::env::var("STRATA_FAILPOINTS").is_ok_and(|what| what == "all")
 }
 
 /// Which calls of a point are tried, of so many: one between, or the first, the last and some between.

@@ -2,7 +2,7 @@
 //! sends, and what opens it in life refuses it before a byte is used.
 //!
 //! Under test a tenth. 10,000 flips and 1,000 cuts:
-//! `FLIPS=all cargo test -p tests --test flips -- --nocapture`
+//! `STRATA_FLIPS=all cargo test -p tests --test flips -- --nocapture`
 
 use bytes::Bytes;
 use depot::{Body, Depot};
@@ -25,7 +25,7 @@ const PURPOSE: u32 = 72;
 
 /// Flips and cuts.
 fn counts() -> (u32, u32) {
-    match std::env::var("FLIPS") {
+    match std::env::var("STRATA_FLIPS") {
         Ok(all) if all == "all" => (10_000, 1_000),
         _ => (1_000, 100),
     }
@@ -186,8 +186,12 @@ fn chunk(bytes: Vec<u8>) -> Thing {
         let Ok(received) = wire::proto::Chunk::decode(damaged) else {
             return Found::Refused;
         };
-        let verified = Chunk::from(received).verified();
-        verified.map_or(Found::Refused, |found| compared(&found, &whole))
+        match Chunk::from(received).verified() {
+            // Who pulls takes no empty chunk: the length was announced.
+            Ok(found) if found.is_empty() => Found::Refused,
+            Ok(found) => compared(&found, &whole),
+            Err(_) => Found::Refused,
+        }
     };
     Thing {
         kind: "wire chunk",

@@ -2,13 +2,15 @@
 //! none takes memory out of proportion.
 //!
 //! Under test some ten thousands a door. As many as one likes, at one door or all:
-//! `FUZZ_RUNS=10000000 FUZZ_DOOR=manifest cargo test -p tests --test fuzz -- --nocapture`
+//! `STRATA_FUZZ_RUNS=10000000 STRATA_FUZZ_DOOR=manifest cargo test -p tests --test fuzz -- --nocapture`
 //! With coverage to guide them, by libFuzzer: `fuzz/README.md`.
 
 use std::panic::catch_unwind;
 use std::path::Path;
 use std::time::Instant;
+use tables::survey;
 use tests::doors::DOORS;
+use tests::ingested::{GENEROUS, inputs, spec};
 use tests::mutate::mutated;
 
 const SEED: u64 = 5;
@@ -31,11 +33,11 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn no_door_panics_or_takes_too_much() {
-    let wanted: Option<u32> = std::env::var("FUZZ_RUNS")
+    let wanted: Option<u32> = std::env::var("STRATA_FUZZ_RUNS")
         .ok()
         .and_then(|runs| runs.parse().ok());
-    let only = std::env::var("FUZZ_DOOR").ok();
-    let seed = std::env::var("FUZZ_SEED")
+    let only = std::env::var("STRATA_FUZZ_DOOR").ok();
+    let seed = std::env::var("STRATA_FUZZ_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok())
         .unwrap_or(SEED);
@@ -89,10 +91,10 @@ fn every_door_has_a_target() {
     assert_eq!(targets.count(), DOORS.len());
 }
 
-/// `FUZZ_CORPUS=fuzz/corpus` writes the samples where libFuzzer begins.
+/// `STRATA_FUZZ_CORPUS=fuzz/corpus` writes the samples where libFuzzer begins.
 #[test]
 fn samples_are_written_for_others() {
-    let Some(folder) = std::env::var_os("FUZZ_CORPUS") else {
+    let Some(folder) = std::env::var_os("STRATA_FUZZ_CORPUS") else {
         return;
     };
     for door in DOORS {
@@ -102,4 +104,20 @@ fn samples_are_written_for_others() {
             std::fs::write(folder.join(format!("sample-{number}")), sample).expect("it is written");
         }
     }
+}
+
+/// Found by mutation: the decoder's own question for the place of such a column panics.
+#[test]
+fn a_footer_with_a_place_below_zero_is_refused() {
+    let door = DOORS
+        .iter()
+        .find(|door| door.name == "purchases")
+        .expect("a door");
+    let bytes = mutated(&(door.samples)(), SEED, 4896);
+    let refused = survey(&inputs(&[bytes.into()]), &spec(), GENEROUS);
+    let said = refused.err().expect("it is refused").to_string();
+    assert!(
+        said.contains("row group") && said.contains("reaches beyond the end of the file"),
+        "{said}"
+    );
 }
