@@ -29,7 +29,7 @@ pub fn mutated(samples: &[Vec<u8>], seed: u64, number: u32) -> Vec<u8> {
     let random = Random::new(seed, PURPOSE, 0, number);
     let pick = |draw: u32, below: usize| random.word(draw) as usize % below.max(1);
     let mut bytes = samples[pick(0, samples.len())].clone();
-    for step in 0..1 + random.word(1) % STEPS_MAX {
+    for step in 0..=random.word(1) % STEPS_MAX {
         let draw = 2 + 5 * step;
         let at = pick(draw + 1, bytes.len() + 1);
         let len = 1 + pick(draw + 2, 16);

@@ -147,7 +147,7 @@ fn look_at_all(name: &str, recorded: &Recorded, look: &dyn Fn(&Path, &Disk, bool
             );
         }
         let looking = std::panic::AssertUnwindSafe(|| {
-            look(folder.path(), &disk, state.events == history.events())
+            look(folder.path(), &disk, state.events == history.events());
         });
         if let Err(panic) = std::panic::catch_unwind(looking) {
             eprintln!("{}", said());

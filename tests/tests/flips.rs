@@ -50,11 +50,14 @@ fn compared(found: &[u8], whole: &[u8]) -> Found {
     }
 }
 
+/// What opens it in life.
+type Opener = dyn Fn(&[u8]) -> Found;
+
 /// Something that can be damaged, and who opens it.
 struct Thing {
     kind: &'static str,
     bytes: Vec<u8>,
-    open: Box<dyn Fn(&[u8]) -> Found>,
+    open: Box<Opener>,
 }
 
 /// An object, fetched by a worker from where it lies.

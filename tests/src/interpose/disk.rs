@@ -445,9 +445,9 @@ pub fn fates_of(
             .collect()
     };
     let mut ways = vec![BTreeMap::new(), lost(&|_| false)];
-    for place in 0..open.len() {
-        for &fate in history.fates(open[place]) {
-            ways.push(BTreeMap::from([(open[place], fate)]));
+    for (place, &change) in open.iter().enumerate() {
+        for &fate in history.fates(change) {
+            ways.push(BTreeMap::from([(change, fate)]));
         }
         ways.push(lost(&|other| other == place));
         ways.push(lost(&|other| other < place));

@@ -6,6 +6,9 @@
 //! `INTERPOSE_AT`, as `CALL PLACE:NUMBER:DEED`, where the deed is `before` or `after` (the process kills itself), or the number
 //! of an error with which the call fails. Sockets of the internet are the place `peer`.
 //!
+//! Every function here has the contract of the function of the C library whose name it has, and hands its arguments on as they came:
+//! pointers are read no further than that function would, and before the call returns.
+//!
 //! **Invariant:** nothing here is linked into a binary of ours, and what is not asked for passes unchanged.
 #![allow(unsafe_code, missing_docs, clippy::missing_safety_doc)]
 
