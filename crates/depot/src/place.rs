@@ -70,7 +70,16 @@ impl Depot {
                 path: path.display().to_string(),
                 doing: "made",
             },
-            _ => wrong(error.to_string()),
+            std::io::ErrorKind::NotADirectory
+            | std::io::ErrorKind::AlreadyExists
+            | std::io::ErrorKind::InvalidInput
+            | std::io::ErrorKind::InvalidFilename => wrong(error.to_string()),
+            // The place is right, the disk is not.
+            _ => DepotError::Store(store::StoreError::Io {
+                path: path.to_owned(),
+                doing: "made",
+                source: error,
+            }),
         })?;
         let store =
             LocalFileSystem::new_with_prefix(path).map_err(|error| wrong(error.to_string()))?;

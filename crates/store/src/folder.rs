@@ -10,23 +10,16 @@ use std::path::Path;
 /// # Errors
 /// Where one cannot be made or synced.
 pub fn make_durable(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
+    let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let made: Vec<&Path> = folder.ancestors().take_while(missing).collect();
+    fs::create_dir_all(folder)?;
+    for folder in made {
+        let above = folder
+            .parent()
+            .filter(|above| !above.as_os_str().is_empty());
+        File::open(above.unwrap_or(Path::new(".")))?.sync_all()?;
     }
-    let above = match folder.parent() {
-        Some(above) if above.as_os_str().is_empty() => Path::new("."),
-        Some(above) => above,
-        None => return fs::create_dir_all(folder),
-    };
-    make_durable(above)?;
-    // Another process may have made it meanwhile.
-    match fs::create_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !folder.is_dir() => {
-            return Err(error);
-        }
-        _ => {}
-    }
-    File::open(above)?.sync_all()
+    Ok(())
 }
 
 /// Makes the names in a folder durable: those that were given, and that others were taken.
