@@ -53,7 +53,7 @@ pub async fn measured(
         ..Wanted::default()
     };
     let evaluation = match &views.test {
-        Some(_) => Some(measure::evaluate_more(engine, (data, views), model, wanted).await?),
+        Some(_) => Some(measure::evaluate_priced(engine, (data, views), model, wanted).await?),
         None => None,
     };
     Ok(Measured { facts, evaluation })
