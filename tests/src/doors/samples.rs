@@ -19,7 +19,7 @@ use tensor::{
 };
 use wire::{
     Chunk, Done, FromWorker, Input, Open, Peer, Phase, Pull, PullPart, PullReply, Reach, Span,
-    StorageReply, StorageRequest, ToWorker, Totals, Traffic, proto,
+    StorageReply, StorageRequest, ToWorker, Token, Totals, Traffic, proto,
 };
 
 const DIGEST: Digest = Digest([9; 32]);
@@ -184,7 +184,10 @@ pub fn messages() -> Vec<Vec<u8>> {
     };
     let worker = WorkerId(2);
     let chunk = || Chunk::new(Bytes::from_static(b"some bytes"));
+    // The same in every run, as samples must be.
+    let token = Token::from_bytes(&[9; 32]).expect("its length");
     let open = Open {
+        token,
         term: 3,
         run: DIGEST,
         worker,
@@ -248,6 +251,7 @@ pub fn messages() -> Vec<Vec<u8>> {
         FromWorker::Closed(totals.clone()),
     ];
     let pull = |part| Pull {
+        token,
         run: DIGEST,
         term: 1,
         key: key(),
@@ -279,15 +283,30 @@ pub fn messages() -> Vec<Vec<u8>> {
             digest: DIGEST,
             bytes: 4,
         },
+        StorageRequest::Relay {
+            id: 3,
+            holder: worker,
+            pull: pull(PullPart::Span(2..7)),
+        },
+        StorageRequest::Take {
+            id: 3,
+            range: 0..64,
+        },
     ];
     let answers = [
         StorageReply::Attach {
+            token,
             run: DIGEST,
             term: 2,
         },
         StorageReply::Content {
             id: 2,
             chunk: chunk(),
+        },
+        StorageReply::Head {
+            id: 3,
+            bytes: 64,
+            row_bytes: 16,
         },
     ];
     let mut all = Vec::new();
