@@ -15,6 +15,8 @@ pub struct Depot {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) root: Path,
     pub(crate) url: Arc<str>,
+    /// The directory, where it is one.
+    pub(crate) directory: Option<Arc<std::path::Path>>,
     /// Nothing here waits for a disk: work is done in place, which a simulation without threads needs.
     in_memory: bool,
 }
@@ -70,12 +72,11 @@ impl Depot {
         })?;
         let store =
             LocalFileSystem::new_with_prefix(path).map_err(|error| wrong(error.to_string()))?;
-        Ok(Self::new(
-            Arc::new(store.with_fsync(true)),
-            Path::default(),
-            url,
-            false,
-        ))
+        let store = Arc::new(store.with_fsync(true));
+        Ok(Depot {
+            directory: Some(Arc::from(path)),
+            ..Self::new(store, Path::default(), url, false)
+        })
     }
 
     fn new(store: Arc<dyn ObjectStore>, root: Path, url: &str, in_memory: bool) -> Self {
@@ -83,6 +84,7 @@ impl Depot {
             store,
             root,
             url: Arc::from(url),
+            directory: None,
             in_memory,
         }
     }
