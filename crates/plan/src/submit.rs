@@ -6,7 +6,10 @@ use crate::queues::{Kind, Place, Worker, cost};
 use crate::steps::{Entry, StepState};
 use crate::waiting::ranges;
 use std::sync::Arc;
-use tensor::{KeyRange, ObjectKey, Read, Step, Task, TaskId, WorkerId};
+use tensor::{KeyRange, ObjectKey, Step, Task, TaskId, WorkerId};
+
+/// Blocks of a range that a bundle of small tasks reads, one or a few each; more are of a table that all tasks of a step read.
+const RUN_BLOCKS: u32 = 16;
 
 impl Plan {
     pub(crate) fn submit(&mut self, step: Step) {
@@ -184,14 +187,18 @@ impl Plan {
             Some((_, sum)) => *sum += bytes,
             None => near.push((worker, bytes)),
         };
-        for Read { keys, rows_only } in &task.reads {
-            let key = match *keys {
-                KeyRange::One(key) if !rows_only => key,
-                KeyRange::Blocks { count: 1, .. } if !rows_only => {
-                    keys.keys().next().expect("one key")
-                }
-                _ => continue,
-            };
+        let own = task.reads.iter().filter(|read| {
+            let few = matches!(
+                read.keys,
+                KeyRange::One(_)
+                    | KeyRange::Blocks {
+                        count: ..=RUN_BLOCKS,
+                        ..
+                    }
+            );
+            few && !read.rows_only
+        });
+        for key in own.flat_map(|read| read.keys.keys()) {
             if let ObjectKey::Sealed { bytes, .. } = key {
                 if let Some(worker) = self.cached.get(&key) {
                     add(*worker, bytes.max(1));
