@@ -8,9 +8,6 @@ use crate::waiting::ranges;
 use std::sync::Arc;
 use tensor::{KeyRange, ObjectKey, Step, Task, TaskId, WorkerId};
 
-/// Blocks of a range that a bundle of small tasks reads, one or a few each; more are of a table that all tasks of a step read.
-const RUN_BLOCKS: u32 = 16;
-
 impl Plan {
     pub(crate) fn submit(&mut self, step: Step) {
         let id = step.id;
@@ -176,8 +173,8 @@ impl Plan {
         by_position(workers, task.id.index as usize, width).map_or(Place::Any, Place::Home)
     }
 
-    /// How many bytes of what a task reads whole each worker has. Reads of many blocks say nothing: their
-    /// readers want them all, wherever they run.
+    /// How many bytes of what a task reads whole each worker has. Reads of many blocks that other tasks read too say nothing:
+    /// their readers want them all, wherever they run. Those that a task has for itself are a bundle's.
     fn nearness(&self, task: &Task) -> Vec<(WorkerId, u64)> {
         let mut near: Vec<(WorkerId, u64)> = Vec::new();
         let mut add = |worker: WorkerId, bytes: u64| match near
@@ -188,15 +185,11 @@ impl Plan {
             None => near.push((worker, bytes)),
         };
         let own = task.reads.iter().filter(|read| {
-            let few = matches!(
+            let is_one = matches!(
                 read.keys,
-                KeyRange::One(_)
-                    | KeyRange::Blocks {
-                        count: ..=RUN_BLOCKS,
-                        ..
-                    }
+                KeyRange::One(_) | KeyRange::Blocks { count: 1, .. }
             );
-            few && !read.rows_only
+            !read.rows_only && (is_one || self.watches.has_one_reader(read.keys))
         });
         for key in own.flat_map(|read| read.keys.keys()) {
             if let ObjectKey::Sealed { bytes, .. } = key {
