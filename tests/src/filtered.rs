@@ -4,9 +4,10 @@ use crate::ingested::{Row, some_rows};
 use crate::tiled::Bed;
 use kernels::{Simd, eigen, eigen_scratch};
 use model::graph::Edges;
-use model::graph::filter::Settings;
+use model::graph::filter::{Nearest, Settings};
 use std::collections::BTreeMap;
 use store::partition::Partition;
+use tensor::Grid;
 
 /// Few users and products with many interactions, of values above 0.
 pub fn small_with_values() -> Vec<Row> {
@@ -92,4 +93,78 @@ pub fn dense(bed: &Bed, settings: &Settings) -> BTreeMap<(u32, u32), f64> {
         scores.insert((users[i], products[k]), terms.sum());
     }
     scores
+}
+
+/// The original ids of products by their rows, which tell equally near ones apart.
+fn product_hashes(bed: &Bed) -> BTreeMap<u32, u64> {
+    let axis = &bed.found.data.product;
+    let blocks = axis.grid.block_ids().zip(&axis.dictionary);
+    let of = blocks.flat_map(|(block, object)| {
+        let file = bed.found.world.sealed[&object.digest].clone();
+        let ids = store::dictionary::Dictionary::open(file).unwrap();
+        let hashes: Vec<u64> = ids
+            .iter()
+            .map(|id| match id {
+                Some(store::dictionary::IdRef::Int64(id)) => {
+                    model::evaluate::id_hash(&id.to_le_bytes())
+                }
+                other => panic!("no integer: {other:?}"),
+            })
+            .collect();
+        axis.grid.row_ids(block).zip(hashes)
+    });
+    of.collect()
+}
+
+/// The sum over what a user had of the cosines with those among the nearest of each, every cell of it, from all pairs.
+///
+/// # Panics
+/// Where the partitions of the bed cannot be read.
+pub fn nearest(bed: &Bed, of: Nearest) -> BTreeMap<(u32, u32), f64> {
+    let cells = cells(bed, Edges::Binary);
+    let mut had: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    let mut users: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for &(user, product) in cells.keys() {
+        had.entry(user).or_default().push(product);
+        users.entry(product).or_default().push(user);
+    }
+    let hashes = product_hashes(bed);
+    let near = |product: u32| -> Vec<(u32, f64)> {
+        let mine = &users[&product];
+        let others = users.iter().filter(|(other, _)| **other != product);
+        let mut all: Vec<(f64, u64, u32)> = others
+            .map(|(&other, theirs)| {
+                let both = mine.iter().filter(|user| theirs.contains(user)).count();
+                let roots = ((mine.len() * theirs.len()) as f64).sqrt();
+                let cosine = both as f64 / (roots + of.shrinkage);
+                (-cosine, hashes[&other], other)
+            })
+            .filter(|found| found.0 < 0.0)
+            .collect();
+        all.sort_by(|one, other| one.partial_cmp(other).unwrap());
+        all.truncate(of.count as usize);
+        all.into_iter()
+            .map(|(cosine, _, other)| (other, -cosine))
+            .collect()
+    };
+    let near: BTreeMap<u32, Vec<(u32, f64)>> = users.keys().map(|&of| (of, near(of))).collect();
+    let mut scores = BTreeMap::new();
+    for (&user, had) in &had {
+        for &product in users.keys() {
+            scores.insert((user, product), 0.0);
+        }
+        for (product, cosine) in had.iter().flat_map(|had| &near[had]) {
+            *scores.get_mut(&(user, *product)).unwrap() += cosine;
+        }
+    }
+    scores
+}
+
+/// Some products of a grid, none of the first.
+pub fn some_of(grid: &Grid) -> Vec<u32> {
+    let ids = grid.block_ids().flat_map(|block| grid.row_ids(block));
+    ids.enumerate()
+        .filter(|(place, _)| place % 3 == 1)
+        .map(|(_, id)| id)
+        .collect()
 }

@@ -4,6 +4,7 @@
 
 pub mod browser;
 pub mod dense;
+pub mod doors;
 pub mod factors;
 pub mod filtered;
 pub mod generate;
@@ -11,10 +12,12 @@ pub mod graph;
 pub mod http;
 pub mod ingested;
 pub mod inline;
+pub mod interpose;
 pub mod jobs;
 pub mod laws;
 pub mod linked;
 pub mod lists;
+pub mod mutate;
 pub mod pages;
 pub mod process;
 pub mod python;

@@ -12,6 +12,17 @@ const PATIENCE: Duration = Duration::from_mins(5);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// A temporary folder in memory where the machine has such a place, for what is written ten thousand times.
+///
+/// # Panics
+/// Where none can be made.
+pub fn folder_in_memory() -> tempfile::TempDir {
+    let memory = tempfile::tempdir_in("/dev/shm");
+    memory
+        .or_else(|_| tempfile::tempdir())
+        .expect("a temporary folder")
+}
+
 /// The path of one of our binaries, built beside the running test by `cargo test --workspace`.
 ///
 /// # Panics
@@ -256,6 +267,14 @@ impl Daemon {
             .find_map(|line| line.strip_prefix("RssAnon:"));
         let kib = line.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
         kib.unwrap_or(0) << 10
+    }
+
+    /// Whether it has ended.
+    ///
+    /// # Panics
+    /// Never: it is our own child.
+    pub fn is_dead(&mut self) -> bool {
+        self.child.try_wait().expect("our own child").is_some()
     }
 
     /// The process id.

@@ -73,7 +73,7 @@ fn steady(mut report: Value) -> Value {
     report
 }
 
-const MODELS: &str = "advise.models=popularity by segment,matrix,tensor,lightgcn";
+const MODELS: &str = "advise.models=popularity by segment,matrix,tensor,item kNN,lightgcn";
 
 #[test]
 fn figures_are_the_same_whoever_trains_and_whatever_is_killed() {
@@ -107,6 +107,7 @@ fn figures_are_the_same_whoever_trains_and_whatever_is_killed() {
             "popularity by segment",
             "matrix",
             "tensor",
+            "item kNN",
             "lightgcn"
         ]
     );
@@ -149,7 +150,10 @@ fn figures_are_the_same_whoever_trains_and_whatever_is_killed() {
 #[test]
 fn verdicts_are_right_where_the_truth_is_known() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let some = ["--set", "advise.models=matrix,similar products,lightgcn"];
+    let some = [
+        "--set",
+        "advise.models=matrix,similar products,item kNN,lightgcn",
+    ];
     let judged = |name: &str, flags: &[&str]| {
         let shape = [
             "--products",

@@ -107,9 +107,18 @@ fn attributes_that_carry_the_signal_beat_popularity() {
     let folded = |history| real(&row(users, "fold-in", Some(history))["figures"]["recall@20"]);
     assert!(folded(5) > folded(1), "{users}");
     assert!(least(row(users, "fold-in", Some(5))) > 0.0, "{users}");
+    // A convolution that never saw them embeds them by their kind, and by what they buy first.
+    for history in [0, 1, 5] {
+        let convolved = row(users, "convolution", Some(history));
+        assert!(least(convolved) > 0.05, "{convolved}");
+    }
     let verdict = users["verdict"].as_str().expect("a verdict");
     assert!(
         verdict.starts_with("New users: attributes beat popularity by +"),
+        "{verdict}"
+    );
+    assert!(
+        verdict.contains("Without any, a graph convolution of attributes beats popularity by +"),
         "{verdict}"
     );
     assert!(
@@ -127,6 +136,11 @@ fn attributes_that_carry_the_signal_beat_popularity() {
         "{products}"
     );
     assert!(value("fold-in", Some(5)) > 1.2 * chance, "{products}");
+    // A convolution is trained on products with buyers, and needs one to tell what a product is.
+    for history in [1, 5] {
+        let [convolved, folded] = ["convolution", "fold-in"].map(|of| value(of, Some(history)));
+        assert!(convolved > 1.2 * chance && convolved > folded, "{products}");
+    }
     assert_eq!(products["against"], "purchases of its kind");
     assert!(
         products["verdict"]
@@ -150,6 +164,9 @@ fn attributes_that_say_nothing_are_said_to_say_nothing() {
             || verdict.contains("attributes are worse than popularity"),
         "{verdict}"
     );
+    // Attributes that say nothing say nothing through a convolution either.
+    let convolved = row(users, "convolution", Some(0));
+    assert!(least(convolved) <= 0.0, "{convolved}");
     // Their first purchases tell what tables do not.
     assert!(least(row(users, "fold-in", Some(5))) > 0.0, "{users}");
 }

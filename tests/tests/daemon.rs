@@ -176,6 +176,7 @@ async fn a_coordinator_of_another_build_is_refused_and_the_next_is_served() {
         let open = Open {
             term: 1,
             run: tensor::Digest([7; 32]),
+            token: wire::Token::draw().expect("random bytes"),
             worker: tensor::WorkerId(0),
             build: build.to_owned(),
             inputs: Vec::new(),

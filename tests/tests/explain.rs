@@ -230,13 +230,34 @@ fn at_rest_purchases_explain_the_whole_score() {
         ("hu", "alpha = 2.0"),
         ("faded", "alpha = 2.0\ntime = \"decay\"\nhalf_life = 2.0"),
         ("tensor", "alpha = 2.0\ntime = \"factor\""),
+        ("contexts", "alpha = 2.0\ncontext = \"factor\""),
+        (
+            "four modes",
+            "alpha = 2.0\ntime = \"factor\"\ncontext = \"factor\"",
+        ),
     ] {
-        let job = Job::new(&inputs, Data::Small, &format!("{head}{model}"), "");
+        // Contexts are days of the week.
+        let job = Job::over(
+            &inputs.folder().join("small.parquet"),
+            "user = \"user\"\nproduct = \"product\"\ntime = \"seconds\"\nduplicates = \"count\"\ntime_bin = \"week\"\n\
+             context_cycle = \"day-of-week\"",
+            &format!("kind = \"als\"\npreset = \"hu\"\n{head}{model}"),
+            "",
+        );
         json_of(&mut job.command("run", &[]));
         let all = ["--set", "output.recommend.reasons=1000"];
         let found = reasons(&explained(&job, "all", &all));
         let rest = check_sums(&found, &job.folder().join("lists-all.parquet"));
         assert!(rest < 0.02, "{name}: {rest} of the scores");
+        if name == "contexts" {
+            // On another day the same purchases are worth other scores, which they explain as well.
+            let day = [&all[..], &["--set", "output.recommend.context=saturday"]].concat();
+            let of_day = reasons(&explained(&job, "day", &day));
+            let rest = check_sums(&of_day, &job.folder().join("lists-day.parquet"));
+            assert!(rest < 0.02, "saturday: {rest} of the scores");
+            let scores = |of: &Reasons| of.values().map(|of| of[0].score).collect::<Vec<_>>();
+            assert!(scores(&of_day) != scores(&found));
+        }
     }
 }
 

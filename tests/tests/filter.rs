@@ -2,14 +2,15 @@
 
 use kernels::Simd;
 use model::evaluate::Factors;
-use model::graph::filter::Settings;
+use model::graph::filter::{Nearest, Settings};
 use model::graph::spectral::Spectral;
 use model::graph::tiles::Caches;
 use model::graph::{Edges, filter};
 use model::recommend::{self, Recommend};
+use model::rules::Rules;
 use store::IoMode;
 use tensor::Recommended;
-use tests::filtered::{dense, positive, small_with_values};
+use tests::filtered::{dense, nearest, positive, small_with_values, some_of};
 use tests::ingested::some_rows;
 use tests::inline::InlineError;
 use tests::jobs::{Data, Inputs, Job};
@@ -18,6 +19,16 @@ use tests::tiled::{Bed, bed};
 
 /// Trains, and lists `k` products of every user, seen or not.
 fn lists(bed: &mut Bed, settings: &Settings, k: u32) -> Result<Vec<Recommended>, InlineError> {
+    lists_but(bed, settings, k, Vec::new())
+}
+
+/// The same without products that are barred.
+fn lists_but(
+    bed: &mut Bed,
+    settings: &Settings,
+    k: u32,
+    barred: Vec<u32>,
+) -> Result<Vec<Recommended>, InlineError> {
     let (input, train) = (bed.graph(Caches::default()), bed.input.train.clone());
     let world = &mut bed.found.world;
     world.objects.clear();
@@ -41,6 +52,10 @@ fn lists(bed: &mut Bed, settings: &Settings, k: u32) -> Result<Vec<Recommended>,
         exclude_train: false,
         exclude_held_out: false,
         users: None,
+        rules: Rules {
+            barred,
+            ..Rules::default()
+        },
         ..recommend::Settings::default()
     };
     let mut program = Recommend::new(settings, input).unwrap();
@@ -105,19 +120,73 @@ fn the_linear_part_is_exact_to_rounding() {
     }
 }
 
+fn near(count: u32, shrinkage: f64) -> Settings {
+    Settings {
+        rank: 1,
+        epochs: 1,
+        weight: 0.0,
+        nearest: count,
+        shrinkage,
+        ..Settings::default()
+    }
+}
+
+/// Every cell against all pairs in f64; where all are kept, too.
+#[test]
+fn scores_by_the_nearest_are_those_of_all_pairs_cut() {
+    for rows in [small_with_values(), positive(some_rows(4_000, 5))] {
+        let mut bed = bed(&rows, IoMode::Mmap);
+        for (count, shrinkage) in [(1, 0.0), (5, 3.0), (30, 10.0), (1_000, 0.5)] {
+            let expected = nearest(&bed, Nearest { count, shrinkage });
+            let found = lists(&mut bed, &near(count, shrinkage), 1_000).unwrap();
+            assert_eq!(found.len(), expected.len());
+            let scored = found.iter().filter(|it| it.score > 0.0).count();
+            assert!(scored > 500, "{scored}");
+            for it in found {
+                let exact = expected[&(it.user, it.product)];
+                let off = (f64::from(it.score) - exact).abs();
+                assert!(off <= 3e-6 * exact, "{count}: {} {exact}", it.score);
+            }
+        }
+    }
+}
+
+/// A product that rules bar takes its own score out of the lists, and no other's.
+#[test]
+fn barred_products_leave_the_scores_of_others_as_they_are() {
+    let mut bed = bed(&positive(some_rows(4_000, 5)), IoMode::Mmap);
+    let barred = some_of(&bed.input.product);
+    let shared = Settings {
+        rank: 5,
+        epochs: 3,
+        ..Settings::default()
+    };
+    for settings in [shared, near(20, 2.0)] {
+        let mut expected = lists(&mut bed, &settings, 1_000).unwrap();
+        expected.retain(|it| !barred.contains(&it.product));
+        let found = lists_but(&mut bed, &settings, 1_000, barred.clone()).unwrap();
+        assert_eq!(found.len(), expected.len());
+        assert!(found.len() > 1_000);
+        for (found, expected) in found.iter().zip(expected) {
+            let both = [found, &expected].map(|it| (it.user, it.product, it.score));
+            assert_eq!(both[0], both[1]);
+        }
+    }
+}
+
 #[test]
 fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
     let rows = some_rows(20_000, 5);
     let mut reference = bed(&rows, IoMode::Mmap);
     let mut other = bed(&rows, IoMode::Pread);
     other.found.world.backwards = true;
-    for edges in [Edges::Binary, Edges::Values] {
-        let settings = Settings {
-            rank: 20,
-            epochs: 2,
-            edges,
-            ..Settings::default()
-        };
+    let shared = [Edges::Binary, Edges::Values].map(|edges| Settings {
+        rank: 20,
+        epochs: 2,
+        edges,
+        ..Settings::default()
+    });
+    for settings in shared.into_iter().chain([near(25, 4.0)]) {
         let expected = lists(&mut reference, &settings, 7).unwrap();
         for simd in Simd::available() {
             let room = &mut other.found.world.room;
@@ -126,12 +195,12 @@ fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
                 match lists(&mut other, &settings, 7) {
                     Ok(found) => break found,
                     Err(InlineError::Task(plan::Failure::Budget { .. })) => {
-                        other.found.world.room.budget_bytes += 1 << 20;
+                        other.found.world.room.budget_bytes += 200_000;
                     }
                     Err(error) => panic!("{error}"),
                 }
             };
-            assert!(found == expected, "{edges:?} {simd}");
+            assert!(found == expected, "{settings:?} {simd}");
         }
     }
 }
@@ -151,9 +220,15 @@ fn a_row_of_scores_has_room_for_whole_vectors() {
 /// Two daemons, two workers that share little memory and one with much: one file, one evaluation.
 #[test]
 fn lists_and_figures_are_the_same_on_any_cluster() {
+    same_on_any_cluster("kind = \"filter\"\nrank = 16\nepochs = 2");
+    same_on_any_cluster(
+        "kind = \"filter\"\nrank = 16\nepochs = 1\nfilter_weight = 0\nfilter_nearest = 40\nfilter_shrinkage = 5",
+    );
+}
+
+fn same_on_any_cluster(model: &str) {
     let inputs = Inputs::of(&[Data::Small]);
     let run = |flags: &[&str]| {
-        let model = "kind = \"filter\"\nrank = 16\nepochs = 2";
         let split = "test_bins = 2\nvalidation_bins = 1";
         let job = Job::of(&inputs, Data::Small, model, split);
         let lists = job.folder().join("lists.parquet");

@@ -167,6 +167,45 @@ fn what_a_model_lacks_is_left_out() {
     assert!(page.contains("nothing is held out that could tell how good it is"));
 }
 
+/// The page of a job whose lists obey rules tells their price, as `evaluate` does.
+#[test]
+fn the_price_of_rules_is_on_the_page() {
+    let inputs = Inputs::of(&[Data::Small]);
+    let job = Job::new(&inputs, Data::Small, "rank = 5\nepochs = 2", BINS);
+    let deny = job.folder().join("deny.txt");
+    let ids: Vec<String> = (0..3_000)
+        .step_by(2)
+        .map(|id: i64| id.to_string())
+        .collect();
+    fs::write(&deny, ids.join("\n")).expect("a list");
+    let rules = format!("output.rules.deny={}", deny.display());
+    let file = setting(&job.folder().join("page.html"));
+    let ran = json_of(&mut job.command("run", &["--set", &rules, "--set", &file]));
+    let told = json_of(&mut job.command("evaluate", &["--set", &rules]));
+    let cost = &told["differences"]["new_products"]["model_with_rules"];
+    assert_eq!(
+        &ran["evaluation"]["differences"]["new_products"]["model_with_rules"],
+        cost
+    );
+    let page = written(&ran["report"]);
+    let cost = cost["ndcg@20"]["difference"].as_f64().expect("a price");
+    assert!(cost > 0.0, "half of the products are barred: {cost}");
+    assert!(page.contains("This model under the rules"), "its row");
+    let [left, all] = ["candidates_with_rules", "candidates"].map(|key| {
+        let count = told[key].as_u64().expect("a count");
+        match count / 1000 {
+            0 => count.to_string(),
+            thousands => format!("{thousands},{:03}", count % 1000),
+        }
+    });
+    let sentence = format!("The job's rules of lists leave {left} of {all} products.");
+    let page = page.replace("&#39;", "'").replace("&apos;", "'");
+    assert!(page.contains(&sentence), "{sentence}");
+    // Without rules there is nothing to tell.
+    let plain = written(&json_of(&mut job.command("report", &["--set", &file])));
+    assert!(!plain.contains("under the rules"));
+}
+
 /// Models of values have errors and no lists to be measured by, and amounts that are no counts.
 #[test]
 fn values_are_told_by_their_errors() {

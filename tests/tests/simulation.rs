@@ -10,7 +10,7 @@ use coordinator::driver::{
 use depot::{Body, CheckpointObject, Depot};
 use exec::{Held, HeldBytes, Simd, SpareBuffers};
 use futures::future::BoxFuture;
-use plan::{Failure, Refusal};
+use plan::{Dismissal, Failure, Refusal};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -30,6 +30,7 @@ use turmoil::net::{TcpListener, TcpStream};
 use wire::settings::{server, service};
 use wire::{FromWorker, Peer, Pull, PullPart, ToWorker};
 use worker::grpc::{Connect, GrpcDialer, Service};
+use worker::receiving::Receiving;
 use worker::{Dialer, Inline, PeerLink, PullError, Settings, Worker};
 
 const EPOCHS: u64 = 6;
@@ -51,6 +52,9 @@ enum Trouble {
     Crash,
     /// Two hosts do not hear each other for a while.
     Partition,
+    /// Two workers do not hear each other to the end, though the coordinator hears both; or what one says does not
+    /// reach the other.
+    Wall,
     /// The coordinator dies twice, and is started again by whoever looks after it.
     Coordinator,
     /// A worker loses power, so that its connections are just silent, and comes back; another is cut off. Checkpoints
@@ -144,7 +148,7 @@ fn connect() -> Connect {
     })
 }
 
-/// Looks at everything that a worker pulls.
+/// Looks at everything that a worker pulls of its peers.
 struct Watching {
     dialer: GrpcDialer,
     watch: Watch,
@@ -156,6 +160,10 @@ struct WatchedLink {
 }
 
 impl Dialer for Watching {
+    fn receiving(&self) -> Option<&Receiving> {
+        self.dialer.receiving()
+    }
+
     fn peer(&self, peer: &Peer) -> Arc<dyn PeerLink> {
         Arc::new(WatchedLink {
             link: self.dialer.peer(peer),
@@ -254,9 +262,10 @@ impl Crew for Watched {
         self.cluster.send(worker, message);
     }
 
-    fn dismiss(&mut self, worker: WorkerId) {
-        self.watch.note(self.began, format!("dismiss {worker}"));
-        self.cluster.dismiss(worker);
+    fn dismiss(&mut self, worker: WorkerId, why: Dismissal) -> bool {
+        self.watch
+            .note(self.began, format!("dismiss {worker}: {why:?}"));
+        self.cluster.dismiss(worker, why)
     }
 
     async fn next(&mut self) -> Heard {
@@ -500,6 +509,7 @@ enum Kind {
     Crash(&'static str),
     PowerLoss(&'static str),
     Partition(&'static str, &'static str),
+    OneWay(&'static str, &'static str),
 }
 
 impl Kind {
@@ -514,13 +524,14 @@ impl Kind {
                 .map(|other| (host, other))
                 .collect(),
             Kind::Partition(one, other) => vec![(one, other)],
+            Kind::OneWay(..) => Vec::new(),
         }
     }
 
     fn dead(self) -> Option<&'static str> {
         match self {
             Kind::Crash(host) | Kind::PowerLoss(host) => Some(host),
-            Kind::Partition(..) => None,
+            Kind::Partition(..) | Kind::OneWay(..) => None,
         }
     }
 }
@@ -547,6 +558,19 @@ impl Fault {
             Trouble::None => vec![],
             Trouble::Crash => vec![fault(3, Kind::Crash(name(first)), 2_000)],
             Trouble::Partition => vec![partition()],
+            Trouble::Wall => {
+                let (one, other) = (name(first), name(first + other));
+                let kind = if draw(seed, 7, 2) == 0 {
+                    Kind::Partition(one, other)
+                } else {
+                    Kind::OneWay(one, other)
+                };
+                let lasts = Duration::from_hours(1);
+                vec![Fault {
+                    lasts,
+                    ..fault(3, kind, 1)
+                }]
+            }
             Trouble::Coordinator => [3, 6]
                 .map(|question| fault(question, Kind::Crash(COORDINATOR), 5_000))
                 .into(),
@@ -561,6 +585,9 @@ impl Fault {
                 self.ends = Some(now + self.lasts);
                 for (one, other) in self.kind.silent() {
                     sim.partition(one, other);
+                }
+                if let Kind::OneWay(from, to) = self.kind {
+                    sim.partition_oneway(from, to);
                 }
                 if let Some(host) = self.kind.dead() {
                     sim.crash(host);
@@ -717,6 +744,12 @@ fn a_coordinator_dies_and_the_next_goes_on_from_its_checkpoint() {
 #[test]
 fn a_partition_heals() {
     all_seeds(Trouble::Partition);
+}
+
+#[test]
+fn two_workers_that_never_hear_each_other_again_exchange_through_the_coordinator() {
+    let (_, rollbacks, _) = all_seeds(Trouble::Wall);
+    assert_eq!(rollbacks, 0, "nothing is lost");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! forecast of that name must meet.
 
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
 use tests::generate::write;
 use tests::jobs::Job;
@@ -18,14 +19,19 @@ const BINS: u32 = 20;
 
 /// Every cell, (1 + a share by user) (1 + a share by product) times what `time` says of the bin and the product.
 fn plant(file: &Path, time: impl Fn(u32, u32) -> f32) {
+    plant_in(file, 3600, time);
+}
+
+/// The same with bins of so many seconds.
+fn plant_in(file: &Path, bin_seconds: i64, time: impl Fn(u32, u32) -> f32) {
     let share = |row: u32, of: u32| 1.0 + (row * 7 % of) as f32 / of as f32;
     let mut rows = Vec::new();
     for bin in 0..BINS {
         for user in 0..USERS {
             for product in 0..PRODUCTS {
                 let value = share(user, USERS) * share(product, PRODUCTS) * time(bin, product);
-                // The last second of the hour: no bin is partial.
-                let seconds = 3600 * i64::from(bin) + 3599;
+                // The last second: no bin is partial.
+                let seconds = bin_seconds * (i64::from(bin) + 1) - 1;
                 rows.push((user.into(), product.into(), seconds, value));
             }
         }
@@ -97,35 +103,70 @@ fn seasons_and_drifts_are_met_by_the_forecast_of_their_name() {
     assert!(right < 0.1 && last > 0.5, "{right}, {last}");
 }
 
+/// The best product of every user, where `when` says for which bin.
+fn best_at(job: &Job, when: &str) -> BTreeMap<i64, i64> {
+    let file = job.folder().join("lists.parquet");
+    let settings = [
+        "model.forecast=seasonal".to_owned(),
+        "model.period=2".to_owned(),
+        "output.recommend.top=1".to_owned(),
+        "output.recommend.seen=include".to_owned(),
+        format!("output.recommend.file={}", file.display()),
+        format!("output.recommend.{when}"),
+    ];
+    let flags: Vec<&str> = settings
+        .iter()
+        .flat_map(|setting| ["--set", setting])
+        .collect();
+    json_of(&mut job.command("recommend", &flags));
+    products(&file)
+}
+
+fn are_of_season(lists: &BTreeMap<i64, i64>, parity: i64, when: &str) {
+    assert_eq!(lists.len(), USERS as usize);
+    assert!(
+        lists.values().all(|product| product % 2 == parity),
+        "{when}: {lists:?}"
+    );
+}
+
 #[test]
 fn lists_are_for_the_bin_that_is_asked_for() {
     let planted = trained(season);
-    let lists = |ahead: &str| {
-        let file = planted.job.folder().join("lists.parquet");
-        let settings = [
-            "model.forecast=seasonal".to_owned(),
-            "model.period=2".to_owned(),
-            "output.recommend.top=1".to_owned(),
-            "output.recommend.seen=include".to_owned(),
-            format!("output.recommend.file={}", file.display()),
-            format!("output.recommend.bins_ahead={ahead}"),
-        ];
-        let flags: Vec<&str> = settings
-            .iter()
-            .flat_map(|setting| ["--set", setting])
-            .collect();
-        json_of(&mut planted.job.command("recommend", &flags));
-        products(&file)
-    };
     // The data end with bin 19: the first ahead is an even one.
     for (ahead, parity) in [("1", 0), ("2", 1), ("7", 0)] {
-        let lists = lists(ahead);
-        assert_eq!(lists.len(), USERS as usize);
-        assert!(
-            lists.values().all(|product| product % 2 == parity),
-            "{ahead}: {lists:?}"
-        );
+        let when = format!("bins_ahead={ahead}");
+        are_of_season(&best_at(&planted.job, &when), parity, &when);
     }
+}
+
+/// Bins are the twenty days from 1970-01-01 on, the last four held out.
+#[test]
+fn lists_are_for_the_day_that_is_asked_for() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("cells.parquet");
+    plant_in(&file, 86_400, season);
+    let input = INPUT.replace("\"hour\"", "\"day\"");
+    let job = Job::over(&file, &input, MODEL, "test_bins = 4");
+    json_of(&mut job.command("ingest", &[]));
+    json_of(&mut job.command("train", &[]));
+    // In training, held out, the first day behind the data and days far behind them.
+    for (day, parity) in [
+        ("1970-01-03", 0),
+        ("1970-01-04", 1),
+        ("1970-01-18", 1),
+        ("1970-01-21", 0),
+        ("1970-01-22", 1),
+        ("1970-03-01", 1),
+    ] {
+        let when = format!("date={day}");
+        are_of_season(&best_at(&job, &when), parity, &when);
+    }
+    let (ahead, day) = (
+        best_at(&job, "bins_ahead=2"),
+        best_at(&job, "date=1970-01-22"),
+    );
+    assert_eq!(ahead, day);
 }
 
 #[test]

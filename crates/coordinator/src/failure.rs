@@ -158,6 +158,16 @@ impl Failure {
         Self::new(refusal, format!("{what}: {error}"))
     }
 
+    /// A file that could not be written.
+    pub fn unwritten(error: tables::out::OutError) -> Self {
+        match error {
+            tables::out::OutError::Io { path, error } => {
+                Self::io(format!("{} cannot be written", path.display()), &error)
+            }
+            error => Self::new(Refusal::Io, error.to_string()),
+        }
+    }
+
     /// All sentences in one line.
     pub fn message(&self) -> String {
         self.complaints

@@ -2,7 +2,7 @@
 
 use coordinator::cluster::{Cluster, Embedded, Heard, Job};
 use exec::Probe;
-use plan::{Assignment, Failure, Holder, Refusal, Source};
+use plan::{Assignment, Dismissal, Failure, Holder, Refusal, Source};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use tensor::{
 };
 use tokio::net::TcpListener;
 use tokio::time::timeout;
-use wire::settings::{server, service};
+use wire::settings::{endpoint, server, service};
 use wire::{Done, FromWorker, ToWorker};
-use worker::grpc::{GrpcDialer, Service, incoming, tcp};
+use worker::grpc::{Connect, GrpcDialer, Service, incoming, tcp};
 use worker::{Settings, Threads, Worker};
 
 const ROWS: u32 = 1000;
@@ -37,7 +37,10 @@ async fn said(cluster: &mut Cluster) -> (WorkerId, FromWorker) {
             .await
             .expect("something happens")
         {
-            Heard::Said(_, FromWorker::Alive { .. }) | Heard::Joined(..) | Heard::Lost(..) => {}
+            Heard::Said(_, FromWorker::Alive { .. })
+            | Heard::Joined(..)
+            | Heard::Lost(..)
+            | Heard::Relaying { .. } => {}
             Heard::Said(worker, message) => return (worker, message),
         }
     }
@@ -140,6 +143,15 @@ async fn course(cluster: &mut Cluster) -> [Vec<u8>; 3] {
 }
 
 fn daemon(data: &Path, listener: TcpListener) -> (Worker, tokio::task::JoinHandle<()>) {
+    daemon_by(data, listener, tcp())
+}
+
+/// One that reaches its peers by this.
+fn daemon_by(
+    data: &Path,
+    listener: TcpListener,
+    connect: Connect,
+) -> (Worker, tokio::task::JoinHandle<()>) {
     let cache = Arc::new(Cache::open_unsynced(data, 1 << 30, IoMode::Mmap).unwrap());
     let settings = Settings {
         threads: 1,
@@ -147,7 +159,7 @@ fn daemon(data: &Path, listener: TcpListener) -> (Worker, tokio::task::JoinHandl
         lanes: 2,
         simd: exec::Simd::detect(),
     };
-    let dialer = Arc::new(GrpcDialer::new(tcp(), 1 << 30));
+    let dialer = Arc::new(GrpcDialer::new(connect, 1 << 30));
     let worker = Worker::new(
         settings,
         cache,
@@ -207,6 +219,63 @@ async fn embedded_workers_and_daemons_give_the_same_answers() {
     }
 }
 
+/// Every way leads to a port where nobody listens.
+fn wall(nowhere: &str) -> Connect {
+    let nowhere = endpoint(nowhere).unwrap();
+    Arc::new(move |_| nowhere.connect_lazy())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_worker_cannot_reach_comes_through_the_coordinator() {
+    const LONG: u32 = 150_000;
+    let bytes = u64::from(LONG * WIDTH * 4);
+    let scratch = tempfile::tempdir().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nowhere = closed.local_addr().unwrap().to_string();
+    drop(closed);
+    let (mut addresses, mut daemons) = (Vec::new(), Vec::new());
+    for number in 0..2 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        addresses.push(listener.local_addr().unwrap().to_string());
+        let data = scratch.path().join(format!("d{number}"));
+        daemons.push(daemon_by(&data, listener, wall(&nowhere)));
+    }
+    let mut cluster = Cluster::dial(job(&scratch.path().join("m")), &addresses, 1 << 30, tcp())
+        .await
+        .unwrap();
+    let (a, b) = (joined(&mut cluster).await, joined(&mut cluster).await);
+    let (rows, width, seed) = (LONG, WIDTH, 1);
+    let fill = Probe::Fill { rows, width, seed }.op();
+    done(&mut cluster, a, assignment(fill, &[], &[key()], None)).await;
+    let sum = |holder| assignment(Probe::Sum.op(), &[key()], &[], Some(Holder::Worker(holder)));
+    let here = done(&mut cluster, a, sum(a)).await;
+    for _ in 0..2 {
+        let there = done(&mut cluster, b, sum(a)).await;
+        assert_eq!(there.partial, here.partial);
+        cluster.send(b, ToWorker::Drop(vec![key().into()]));
+    }
+    assert_eq!(cluster.served_bytes(), 2 * bytes, "in three parts each");
+    cluster.send(a, ToWorker::Drop(vec![key().into()]));
+    for asked in [a, b] {
+        cluster.send(asked, ToWorker::Assign(vec![sum(a)]));
+        let (from, failed) = said(&mut cluster).await;
+        let FromWorker::Failed { failure, .. } = failed else {
+            panic!("{failed:?}");
+        };
+        let (key, holder) = (key(), a);
+        assert_eq!(
+            (from, failure),
+            (asked, Failure::Unreachable { key, holder })
+        );
+    }
+    let totals = cluster.close(Duration::from_secs(10)).await;
+    let received = totals.iter().flat_map(|(_, totals)| &totals.traffic);
+    assert_eq!(
+        received.map(|peer| peer.received_bytes).sum::<u64>(),
+        2 * bytes
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dismissed_worker_joins_again_under_a_new_number() {
     let scratch = tempfile::tempdir().unwrap();
@@ -217,7 +286,7 @@ async fn a_dismissed_worker_joins_again_under_a_new_number() {
         .await
         .unwrap();
     let first = joined(&mut cluster).await;
-    cluster.dismiss(first);
+    assert!(!cluster.dismiss(first, Dismissal::Silent));
     let second = joined(&mut cluster).await;
     assert_ne!(first, second);
     let fill = Probe::Fill {

@@ -135,6 +135,9 @@ impl Depot {
                 collected.bytes += listed.object.bytes;
             }
         }
+        if collected.objects > 0 {
+            self.sync_removals().await?;
+        }
         Ok(collected)
     }
 

@@ -1,5 +1,6 @@
 //! What a manifest says: a committed state, by name, length and hash of everything it is made of.
 
+use crate::codec;
 use tensor::{DataSet, Digest, Grid, Mode, ObjectKey, SealedRef, View};
 
 /// The create-only record of a committed state.
@@ -129,6 +130,21 @@ pub struct ModelTable {
     pub grid: Grid,
     /// One sealed object a block: rows of `width` f32.
     pub blocks: Vec<SealedRef>,
+}
+
+impl Manifest {
+    /// Its bytes, as they lie in a depot.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// What bytes say, whoever wrote them.
+    ///
+    /// # Errors
+    /// The reason for which they are no manifest.
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        codec::decode(bytes)
+    }
 }
 
 impl Body {

@@ -168,8 +168,8 @@ impl Depot {
             return Ok(found);
         }
         // Objects are put by rename and never changed: one on the disk of the cache need not be copied.
-        if let Some(directory) = &self.directory {
-            let file = directory.join("objects").join(object.digest.to_string());
+        if let Some(folder) = &self.folder {
+            let file = folder.join("objects").join(object.digest.to_string());
             let cache = cache.clone();
             let linked = self.off_thread(move || Ok(cache.link(&file, object)?));
             if let Some(linked) = linked.await? {

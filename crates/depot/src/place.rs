@@ -15,8 +15,8 @@ pub struct Depot {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) root: Path,
     pub(crate) url: Arc<str>,
-    /// The directory, where it is one.
-    pub(crate) directory: Option<Arc<std::path::Path>>,
+    /// The folder, where it is one of this machine.
+    pub(crate) folder: Option<Arc<std::path::Path>>,
     /// Nothing here waits for a disk: work is done in place, which a simulation without threads needs.
     in_memory: bool,
 }
@@ -34,7 +34,9 @@ impl Depot {
             reason,
         };
         if let Some(name) = url.strip_prefix("memory://") {
-            return Ok(Self::new(memory(name), Path::default(), url, true));
+            let mut depot = Self::new(memory(name), Path::default(), url);
+            depot.in_memory = true;
+            return Ok(depot);
         }
         // A bare path; one letter before the colon would be a drive, no scheme.
         let Some((scheme, _)) = url.split_once("://") else {
@@ -51,7 +53,7 @@ impl Depot {
             "s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss" => {
                 let (store, root) = object_store::parse_url_opts(&parsed, cloud_settings())
                     .map_err(|error| wrong(error.to_string()))?;
-                Ok(Self::new(Arc::from(store), root, url, false))
+                Ok(Self::new(Arc::from(store), root, url))
             }
             _ => Err(wrong(format!("the scheme `{scheme}` is not known"))),
         }
@@ -62,31 +64,48 @@ impl Depot {
             url: url.to_owned(),
             reason,
         };
-        std::fs::create_dir_all(path).map_err(|error| match error.kind() {
+        store::folder::make_durable(path).map_err(|error| match error.kind() {
             std::io::ErrorKind::PermissionDenied => DepotError::Denied {
                 url: url.to_owned(),
                 path: path.display().to_string(),
                 doing: "made",
             },
-            _ => wrong(error.to_string()),
+            std::io::ErrorKind::NotADirectory
+            | std::io::ErrorKind::AlreadyExists
+            | std::io::ErrorKind::InvalidInput
+            | std::io::ErrorKind::InvalidFilename => wrong(error.to_string()),
+            // The place is right, the disk is not.
+            _ => DepotError::Store(store::StoreError::Io {
+                path: path.to_owned(),
+                doing: "made",
+                source: error,
+            }),
         })?;
         let store =
             LocalFileSystem::new_with_prefix(path).map_err(|error| wrong(error.to_string()))?;
-        let store = Arc::new(store.with_fsync(true));
-        Ok(Depot {
-            directory: Some(Arc::from(path)),
-            ..Self::new(store, Path::default(), url, false)
-        })
+        let mut depot = Self::new(Arc::new(store.with_fsync(true)), Path::default(), url);
+        depot.folder = Some(Arc::from(path));
+        Ok(depot)
     }
 
-    fn new(store: Arc<dyn ObjectStore>, root: Path, url: &str, in_memory: bool) -> Self {
+    fn new(store: Arc<dyn ObjectStore>, root: Path, url: &str) -> Self {
         Depot {
             store,
             root,
             url: Arc::from(url),
-            directory: None,
-            in_memory,
+            folder: None,
+            in_memory: false,
         }
+    }
+
+    /// Makes removals of objects last: a store on a local disk syncs what it puts, but not what it removes.
+    pub(crate) async fn sync_removals(&self) -> Result<(), DepotError> {
+        let Some(folder) = self.folder.clone() else {
+            return Ok(());
+        };
+        let objects = folder.join("objects");
+        self.off_thread(move || Ok(store::folder::sync(&objects)?))
+            .await
     }
 
     /// The URL it was opened by.

@@ -40,6 +40,17 @@ pub struct Assignment {
     pub sources: Vec<Source>,
 }
 
+/// Why a worker is no longer of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dismissal {
+    /// It was silent beyond its lease.
+    Silent,
+    /// It wanted to leave, and has nothing left to do.
+    Drained,
+    /// It lives, but nobody can have what it holds.
+    Unreached,
+}
+
 /// Something to do. Actions are done in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
@@ -54,8 +65,8 @@ pub enum Action {
     /// An object that unfinished work needs is lost and not durable: restore the program from the last
     /// durable checkpoint and answer with [`crate::Event::Restarted`].
     RollBack(ObjectKey),
-    /// A worker is beyond its lease: close its session. [`crate::Event::WorkerLost`] need not follow.
-    Dismiss(WorkerId),
+    /// A worker is no longer of the run: close its session. [`crate::Event::WorkerLost`] need not follow.
+    Dismiss(WorkerId, Dismissal),
     /// The run cannot succeed: end it, with this reason.
     Stop(Failure),
 }

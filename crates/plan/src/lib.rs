@@ -19,7 +19,7 @@ mod steps;
 mod submit;
 mod waiting;
 
-pub use action::{Action, Assignment, Holder, Source};
+pub use action::{Action, Assignment, Dismissal, Holder, Source};
 pub use estimate::{Estimate, Phase, Workload};
 pub use event::{Event, Profile, Tick, Wrote};
 pub use failure::{Failure, Refusal};

@@ -3,7 +3,7 @@
 //!
 //! **Invariant:** a task that is not done either waits, is ready, or has at least one live assignment.
 
-use crate::action::{Action, Holder};
+use crate::action::{Action, Dismissal, Holder};
 use crate::event::{Event, Profile, Tick};
 use crate::failure::{Failure, Refusal};
 use crate::objects::Objects;
@@ -239,8 +239,7 @@ impl Plan {
             .map(|(id, _)| *id)
             .collect();
         for worker in silent {
-            self.out.push(Action::Dismiss(worker));
-            self.lose(worker);
+            self.dismiss(worker, Dismissal::Silent);
         }
         if self.mood == Mood::Running {
             self.dismiss_drained();
@@ -273,9 +272,28 @@ impl Plan {
                 object.is_some_and(|object| object.durable.is_some() || object.holders.len() > 1)
             };
             if held.iter().all(elsewhere) {
-                self.out.push(Action::Dismiss(worker));
-                self.lose(worker);
+                self.dismiss(worker, Dismissal::Drained);
             }
+        }
+    }
+
+    fn dismiss(&mut self, worker: WorkerId, why: Dismissal) {
+        self.out.push(Action::Dismiss(worker, why));
+        self.lose(worker);
+    }
+
+    /// Something could not be had of a worker that lives. Made again, it would be made there as likely as not, and not
+    /// be had again: one of which that is told too often is as good as lost.
+    pub(crate) fn unreached(&mut self, holder: WorkerId) {
+        let (now, lease) = (self.now, self.settings.lease_ms);
+        let Some(worker) = self.workers.get_mut(&holder) else {
+            return;
+        };
+        let recent = |since: &Tick| now.0.saturating_sub(since.0) <= lease;
+        worker.unreached.retain(recent);
+        worker.unreached.push(now);
+        if worker.unreached.len() >= self.settings.unreached_max {
+            self.dismiss(holder, Dismissal::Unreached);
         }
     }
 

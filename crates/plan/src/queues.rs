@@ -75,6 +75,8 @@ pub(crate) struct Worker {
     pub seen: Tick,
     /// It takes no new task.
     pub draining: bool,
+    /// When objects could not be had from it, though it lives.
+    pub unreached: Vec<Tick>,
     lines: [Line; 2],
 }
 
@@ -84,6 +86,7 @@ impl Worker {
             profile,
             seen: now,
             draining: false,
+            unreached: Vec::new(),
             lines: Default::default(),
         }
     }

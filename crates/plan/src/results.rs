@@ -203,6 +203,9 @@ impl Plan {
         {
             self.drops.entry(holder).or_default().push(key);
             self.bereave(holder, vec![key]);
+            if matches!(failure, Failure::Unreachable { .. }) && holder != worker {
+                self.unreached(holder);
+            }
         }
         if self.mood == Mood::Running {
             self.requeue(id);

@@ -11,6 +11,8 @@ pub struct Settings {
     pub grace_ms: u64,
     /// A task that failed this often for passing reasons ends the run.
     pub attempts_max: u32,
+    /// A worker is dismissed from which objects could not be had this often within a lease, though it lives.
+    pub unreached_max: usize,
 }
 
 impl Default for Settings {
@@ -20,6 +22,7 @@ impl Default for Settings {
             lease_ms: 10_000,
             grace_ms: 300_000,
             attempts_max: 6,
+            unreached_max: 4,
         }
     }
 }

@@ -351,6 +351,8 @@ struct World {
     accepted: BTreeMap<ObjectKey, BTreeSet<WorkerId>>,
     rolled: bool,
     rollbacks: u32,
+    /// From whom nobody can have anything, though it lives.
+    walled: Option<WorkerId>,
 }
 
 impl World {
@@ -363,6 +365,7 @@ impl World {
             lease_ms: 1_000,
             grace_ms: 100_000,
             attempts_max: 100_000,
+            unreached_max: 4,
         };
         let mut world = World {
             plan: Plan::new(settings),
@@ -380,6 +383,7 @@ impl World {
             accepted: BTreeMap::new(),
             rolled: false,
             rollbacks: 0,
+            walled: None,
         };
         world.course();
         world
@@ -410,13 +414,13 @@ impl World {
     }
 
     fn tell(&mut self, event: Event) {
-        if let Event::TaskFailed {
-            failure: Failure::Unreachable { key, holder },
-            ..
-        } = &event
-        {
-            self.accepted.entry(*key).or_default().remove(holder);
-        }
+        let missed = match &event {
+            Event::TaskFailed {
+                failure: Failure::Unreachable { key, holder },
+                ..
+            } => Some((*key, *holder)),
+            _ => None,
+        };
         let answer = match &event {
             Event::TaskDone {
                 worker,
@@ -428,6 +432,12 @@ impl World {
         };
         let before = self.plan.tasks();
         let actions = self.plan.on(Tick(self.now), event);
+        // What is told of an attempt that no longer counts changes nothing.
+        if let Some((key, holder)) = missed
+            && !self.plan.holders(&key).contains(&Holder::Worker(holder))
+        {
+            self.accepted.entry(key).or_default().remove(&holder);
+        }
         if let Some((worker, task, wrote)) = answer
             && self.plan.tasks() < before
         {
@@ -472,8 +482,11 @@ impl World {
                 self.rolled = true;
                 self.rollbacks += 1;
             }
-            Action::Dismiss(worker) => {
+            Action::Dismiss(worker, _) => {
                 self.workers.remove(&worker);
+                self.accepted
+                    .values_mut()
+                    .for_each(|holders| _ = holders.remove(&worker));
             }
             Action::Stop(failure) => panic!("stopped: {failure}"),
         }
@@ -666,7 +679,11 @@ impl World {
             match holder {
                 Holder::Durable { .. } => return Ok(name(key)),
                 Holder::Worker(holder) => {
-                    match self.workers.get(holder).and_then(|w| w.held.get(&key)) {
+                    let reached = self
+                        .workers
+                        .get(holder)
+                        .filter(|_| self.walled != Some(*holder));
+                    match reached.and_then(|w| w.held.get(&key)) {
                         Some(value) => return Ok(*value),
                         None => {
                             missing = Failure::Unreachable {
@@ -821,5 +838,24 @@ proptest! {
         for (id, worker) in &world.workers {
             prop_assert!(worker.held.is_empty(), "{} still holds {:?}", id, worker.held.keys());
         }
+    }
+
+    #[test]
+    fn with_one_that_nobody_reaches_the_program_ends_all_the_same(
+        seed in any::<u64>(),
+        ahead in 1_usize..4,
+        dice in prop::collection::vec(any::<(u8, u8)>(), 0..200),
+        walled in 0_u32..4,
+    ) {
+        let mut world = World::new(seed, ahead);
+        for _ in 0..3 {
+            world.join(1);
+        }
+        world.walled = Some(WorkerId(walled));
+        for (what, who) in dice {
+            world.happen(what, who);
+        }
+        world.finish();
+        prop_assert!(world.plan.is_idle());
     }
 }

@@ -4,7 +4,9 @@
 //! `step ID KIND: reads>writes @cost ^chain &after; ... free OBJECTS`; kinds are `none`, `sum`, `collect`, and
 //! `stores` for tasks that wait for disks.
 
-use plan::{Action, Assignment, Event, Failure, Holder, Plan, Profile, Settings, Tick, Wrote};
+use plan::{
+    Action, Assignment, Dismissal, Event, Failure, Holder, Plan, Profile, Settings, Tick, Wrote,
+};
 use std::fmt::Write;
 use std::sync::Arc;
 use tensor::{
@@ -278,19 +280,22 @@ fn show(action: &Action) -> String {
         }
         Action::StepDone(step, reduced) => format!("step {} {reduced:?}", step.0),
         Action::RollBack(key) => format!("roll back {}", show_range(&KeyRange::One(*key))),
-        Action::Dismiss(worker) => format!("dismiss {worker}"),
+        Action::Dismiss(worker, Dismissal::Unreached) => format!("dismiss {worker} unreached"),
+        Action::Dismiss(worker, _) => format!("dismiss {worker}"),
         Action::Stop(failure) => format!("stop: {failure}"),
     }
 }
 
-/// Feeds a script, lines `[tTICK] event`, to a plan with a depth of 4, a lease of 100 ms, a grace of 1 s
-/// and three attempts, and compares what it answers to each event that it answers at all.
+/// Feeds a script, lines `[tTICK] event`, to a plan with a depth of 4, a lease of 100 ms, a grace of 1 s,
+/// three attempts, and two objects that cannot be had of one that lives, and compares what it answers to each event that it
+/// answers at all.
 fn check(script: &str, expected: &str) {
     let mut plan = Plan::new(Settings {
         depth: 4,
         lease_ms: 100,
         grace_ms: 1_000,
         attempts_max: 3,
+        unreached_max: 2,
     });
     let mut steps: Vec<Step> = Vec::new();
     let (mut now, mut found) = (0, String::new());
@@ -574,6 +579,31 @@ fn failures_are_tried_elsewhere_and_end_the_run_when_they_must() {
          failed w1 1.0: drop w2 A2.1; w1[0.2#1]
          done w1 0.2#1: w2[1.0#1 A0-2.1<w1]
          failed w2 1.0#1: stop: bad row",
+    );
+}
+
+#[test]
+fn one_that_lives_but_is_not_reached_is_as_good_as_lost() {
+    check(
+        "join w1
+         join w2
+         step 0 none: >A0.1; >A1.1; >A2.1; >A3.1; >A4.1; >A5.1; >A6.1; >A7.1
+         done w1 0.0
+         done w1 0.1
+         done w1 0.2
+         done w1 0.3
+         done w2 0.4
+         done w2 0.5
+         done w2 0.6
+         done w2 0.7
+         step 1 none: A0-3.1 A4.1>B0.1; A0-3.1 A5.1>B1.1; A0-3.1 A6.1>B2.1
+         failed w1 1.1 unreachable A5.1 w2
+         failed w1 1.2 unreachable A6.1 w2",
+        "step 0 none:: w1[0.0, 0.1, 0.2, 0.3]; w2[0.4, 0.5, 0.6, 0.7]
+         done w2 0.7: step 0 None
+         step 1 none:: w1[1.2 A6.1<w2, 1.1 A5.1<w2]; w2[1.0 A0-3.1<w1]
+         failed w1 1.1: drop w2 A5.1; w1[0.5#1]
+         failed w1 1.2: dismiss w2 unreached; w1[0.4#2, 0.6#2]",
     );
 }
 

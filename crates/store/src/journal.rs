@@ -284,7 +284,15 @@ impl Journal {
         let mut file = file.take(FILE_BYTES_MAX + FRAME_BYTES_MAX as u64);
         file.read_to_end(&mut bytes)
             .map_err(StoreError::io(path, "read"))?;
-        Ok(read_frames(path, &bytes)?.0)
+        Self::parse(path, &bytes)
+    }
+
+    /// What stands in the bytes of a journal; `path` is for messages.
+    ///
+    /// # Errors
+    /// Where they were written by another version.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>, StoreError> {
+        Ok(read_frames(path, bytes)?.0)
     }
 
     /// Adds entries; they are durable when this returns. A full file takes no more.

@@ -12,6 +12,7 @@ pub mod buffer;
 pub mod cache;
 pub mod dictionary;
 pub mod error;
+pub mod folder;
 pub mod heap;
 mod huge;
 pub mod journal;

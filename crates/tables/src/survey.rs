@@ -8,7 +8,9 @@ use crate::spec::ScanSpec;
 use arrow::datatypes::Schema;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
@@ -415,6 +417,14 @@ pub(crate) fn plan_splits(
     Ok(())
 }
 
+/// Where a column of a row group lies; `None` where the footer says numbers below zero, of which the decoder's own function panics.
+fn chunk_range(column: &ColumnChunkMetaData) -> Option<Range<u64>> {
+    let first = column.dictionary_page_offset();
+    let start = u64::try_from(first.unwrap_or(column.data_page_offset())).ok()?;
+    let length = u64::try_from(column.compressed_size()).ok()?;
+    Some(start..start.checked_add(length)?)
+}
+
 pub(crate) fn chunk_ranges(
     name: &str,
     file_bytes: u64,
@@ -426,12 +436,11 @@ pub(crate) fn chunk_ranges(
     let groups = metadata.row_groups().iter().enumerate();
     for (index, group) in groups.filter(|(index, _)| skipped.get(*index) != Some(&true)) {
         for &leaf in leaves {
-            let (start, length) = group.column(leaf).byte_range();
-            if start.checked_add(length).is_none_or(|end| end > file_bytes) {
+            let range = chunk_range(group.column(leaf)).filter(|range| range.end <= file_bytes);
+            ranges.push(range.ok_or_else(|| {
                 let reason = format!("row group {index} reaches beyond the end of the file");
-                return Err(TablesError::corrupt(name, reason));
-            }
-            ranges.push(start..start + length);
+                TablesError::corrupt(name, reason)
+            })?);
         }
     }
     Ok(ranges)

@@ -7,6 +7,7 @@ pub mod chunk;
 pub mod convert;
 pub mod message;
 pub mod settings;
+pub mod token;
 
 /// Generated from `proto/strata.proto`.
 #[allow(missing_docs, clippy::pedantic)]
@@ -23,3 +24,4 @@ pub use message::{
     BUILD, Done, ENGINE, FromWorker, Input, Open, Peer, Phase, Pull, PullPart, PullReply, Reach,
     Span, StorageReply, StorageRequest, ToWorker, Totals, Traffic,
 };
+pub use token::Token;

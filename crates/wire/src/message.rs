@@ -1,6 +1,7 @@
 //! What coordinator and worker say to each other, as Rust. Embedded workers exchange these values as they
 //! are; daemons exchange their encoding (`convert`).
 
+use crate::Token;
 use plan::{Assignment, Failure, Profile, Wrote};
 use std::ops::Range;
 use std::sync::Arc;
@@ -47,6 +48,8 @@ pub struct Open {
     pub term: u64,
     /// The run key.
     pub run: Digest,
+    /// The secret of the job.
+    pub token: Token,
     /// The number of this worker in this session.
     pub worker: WorkerId,
     /// [`BUILD`] of the coordinator.
@@ -242,6 +245,23 @@ pub enum StorageRequest {
         /// The bytes.
         chunk: crate::Chunk,
     },
+    /// What a peer holds that this worker cannot reach itself; answered by [`StorageReply::Head`]. The coordinator then
+    /// keeps it until all of it was taken.
+    Relay {
+        /// Chosen by the worker.
+        id: u64,
+        /// Who holds it.
+        holder: WorkerId,
+        /// As the peer would have been asked.
+        pull: Pull,
+    },
+    /// Bytes of what is being relayed, answered by chunks that together are the range; an empty range ends it.
+    Take {
+        /// That of the relay.
+        id: u64,
+        /// Which bytes.
+        range: Range<u64>,
+    },
 }
 
 /// From the coordinator to a worker, on the same stream.
@@ -253,6 +273,8 @@ pub enum StorageReply {
         run: Digest,
         /// The term.
         term: u64,
+        /// The secret of the job.
+        token: Token,
     },
     /// The next bytes of a read.
     Content {
@@ -260,6 +282,15 @@ pub enum StorageReply {
         id: u64,
         /// The bytes.
         chunk: crate::Chunk,
+    },
+    /// What is about to be relayed.
+    Head {
+        /// That of the request.
+        id: u64,
+        /// Its length.
+        bytes: u64,
+        /// The bytes of one row.
+        row_bytes: u32,
     },
     /// A put is durable.
     Stored {
@@ -293,6 +324,8 @@ pub struct Pull {
     pub run: Digest,
     /// The term.
     pub term: u64,
+    /// The secret of the job: who does not know it gets nothing.
+    pub token: Token,
     /// What.
     pub key: ObjectKey,
     /// Who asks, for the counters.

@@ -1,6 +1,7 @@
 //! Getting what a task names: from this worker, from peers, from a depot, from the user's files.
 
 use crate::holding::{Holding, pack};
+use crate::relay::Bounds;
 use crate::seams::{PeerLink, PullError};
 use crate::session::Session;
 use exec::{Fetched, Held, Part, Want, failure_of};
@@ -249,29 +250,58 @@ impl Session {
         self.storage.file(packing).await
     }
 
+    /// From the peer itself, or, where it cannot be reached from here, through the coordinator.
     async fn pull(
         &self,
         worker: WorkerId,
         key: ObjectKey,
         part: PullPart,
     ) -> Result<Held, PullError> {
+        let pull = Pull {
+            run: self.run,
+            term: self.term,
+            token: self.token,
+            key,
+            puller: self.me,
+            part,
+        };
+        let held = if self.detours.lead_to(worker) {
+            self.relayed(worker, pull).await?
+        } else {
+            match self.pull_straight(worker, pull.clone()).await {
+                Err(PullError::Unreachable(why)) if !self.dialer.here() => {
+                    let held = self.relayed(worker, pull).await?;
+                    if self.detours.open(worker) {
+                        tracing::warn!(%worker, why, "a peer is reached through the coordinator alone");
+                    }
+                    held
+                }
+                pulled => {
+                    self.detours.close(worker);
+                    pulled?
+                }
+            }
+        };
+        self.counters.received(worker, held.bytes());
+        Ok(held)
+    }
+
+    async fn pull_straight(&self, worker: WorkerId, pull: Pull) -> Result<Held, PullError> {
         let link: Arc<dyn PeerLink> = self
             .link(worker)
             .ok_or_else(|| PullError::Unreachable("its address is not known".into()))?;
-        let held = link
-            .pull(
-                Pull {
-                    run: self.run,
-                    term: self.term,
-                    key,
-                    puller: self.me,
-                    part,
-                },
-                self.holding.spare(),
-            )
-            .await?;
-        self.counters.received(worker, held.bytes());
-        Ok(held)
+        link.pull(pull, self.holding.spare()).await
+    }
+
+    async fn relayed(&self, worker: WorkerId, pull: Pull) -> Result<Held, PullError> {
+        let served = self.storage.served().await;
+        let served = served.map_err(|failure| PullError::Unreachable(failure.to_string()))?;
+        let bounds = Bounds {
+            memory_bytes: self.memory_bytes,
+            receiving: self.dialer.receiving(),
+            spare: self.holding.spare(),
+        };
+        served.relay(worker, pull, &bounds).await
     }
 }
 

@@ -16,6 +16,7 @@ pub mod http;
 pub mod memory;
 pub mod queue;
 pub mod receiving;
+mod relay;
 pub mod run;
 pub mod seams;
 pub mod session;

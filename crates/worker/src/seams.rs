@@ -1,5 +1,6 @@
 //! What is injected: where jobs run, and how peers are reached.
 
+use crate::receiving::Receiving;
 use exec::pool::Pool;
 use exec::{Held, SpareBuffers};
 use futures::future::BoxFuture;
@@ -118,5 +119,10 @@ pub trait Dialer: Send + Sync {
     /// Whether peers are in this process, and hand over what they hold instead of a copy.
     fn here(&self) -> bool {
         false
+    }
+
+    /// The budget within which bytes of peers are received; none where they are handed over.
+    fn receiving(&self) -> Option<&Receiving> {
+        None
     }
 }

@@ -6,6 +6,7 @@ use crate::fetch::{Flights, serve};
 use crate::holding::Holding;
 use crate::memory::Split;
 use crate::queue::Queue;
+use crate::relay::Detours;
 use crate::seams::{Beating, Dialer, Executor, Lane, PeerLink, PullError, through};
 use crate::storage::{Served, Storage, open_depots};
 use exec::{Held, Simd, SpareDesks};
@@ -20,7 +21,9 @@ use tensor::{Digest, WorkerId};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
-use wire::{BUILD, FromWorker, Open, Peer, Pull, PullPart, StorageReply, StorageRequest, ToWorker};
+use wire::{
+    BUILD, FromWorker, Open, Peer, Pull, PullPart, StorageReply, StorageRequest, ToWorker, Token,
+};
 
 /// Messages that may wait in a link. Control messages are small.
 const LINK_MESSAGES: usize = 1024;
@@ -90,8 +93,10 @@ struct Shared {
 pub(crate) struct Session {
     pub(crate) run: Digest,
     pub(crate) term: u64,
+    pub(crate) token: Token,
     pub(crate) me: WorkerId,
     pub(crate) opened: Instant,
+    pub(crate) memory_bytes: u64,
     pub(crate) room_bytes: u64,
     pub(crate) lanes: u32,
     pub(crate) simd: Simd,
@@ -99,6 +104,7 @@ pub(crate) struct Session {
     pub(crate) desks: Arc<SpareDesks>,
     pub(crate) holding: Arc<Holding>,
     pub(crate) flights: Flights,
+    pub(crate) detours: Detours,
     pub(crate) storage: Storage,
     pub(crate) counters: Arc<Counters>,
     pub(crate) executor: Arc<dyn Executor>,
@@ -226,10 +232,10 @@ impl Worker {
         let (out, requests) = mpsc::channel(STORAGE_MESSAGES);
         let worker = self.clone();
         tokio::spawn(async move {
-            let Some(StorageReply::Attach { run, term }) = inbox.recv().await else {
+            let Some(StorageReply::Attach { run, term, token }) = inbox.recv().await else {
                 return;
             };
-            let Some(session) = worker.session(run, term) else {
+            let Some(session) = worker.session(run, term, token) else {
                 return;
             };
             let served = Arc::new(Served::new(out));
@@ -239,7 +245,7 @@ impl Worker {
                 served.deliver(reply);
             }
             served.ended();
-            if let Some(session) = worker.session(run, term) {
+            if let Some(session) = worker.session(run, term, token) {
                 session.served.send_if_modified(|now| {
                     let mine = now.as_ref().is_some_and(|now| Arc::ptr_eq(now, &served));
                     if mine {
@@ -252,10 +258,10 @@ impl Worker {
         StorageLink { replies, requests }
     }
 
-    fn session(&self, run: Digest, term: u64) -> Option<Arc<Session>> {
+    fn session(&self, run: Digest, term: u64, token: Token) -> Option<Arc<Session>> {
         lock(&self.0.session)
             .clone()
-            .filter(|session| session.run == run && session.term == term)
+            .filter(|session| session.run == run && session.term == term && session.token == token)
     }
 
     /// What a peer asked for, packed where it asked for rows.
@@ -264,7 +270,7 @@ impl Worker {
     /// Where it is not held, or not readable.
     pub async fn pulled(&self, pull: &Pull) -> Result<Held, PullError> {
         let session = self
-            .session(pull.run, pull.term)
+            .session(pull.run, pull.term, pull.token)
             .ok_or(PullError::Missing)?;
         if pull.part == PullPart::Whole {
             return serve(&session.holding, pull);
@@ -277,7 +283,7 @@ impl Worker {
 
     /// Bytes that went to a peer.
     pub fn count_sent(&self, pull: &Pull, bytes: u64) {
-        if let Some(session) = self.session(pull.run, pull.term) {
+        if let Some(session) = self.session(pull.run, pull.term, pull.token) {
             session.counters.sent(pull.puller, bytes);
         }
     }
@@ -398,15 +404,18 @@ impl Worker {
         Ok(Arc::new(Session {
             run: open.run,
             term: open.term,
+            token: open.token,
             me: open.worker,
             opened: Instant::now(),
             simd: shared.settings.simd,
+            memory_bytes: shared.settings.memory_bytes,
             room_bytes: shared.split.task_bytes(shared.settings.lanes),
             lanes: shared.settings.lanes,
             queue: Queue::default(),
             desks: Arc::default(),
             holding: Arc::new(Holding::new(&shared.split, Arc::clone(&shared.cache))),
             flights: Flights::default(),
+            detours: Detours::default(),
             storage: Storage {
                 served: served.subscribe(),
                 direct,

@@ -15,15 +15,17 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::{Cache, Sealed};
 use tensor::{DepotId, ObjectKey, SealedRef};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
 use tokio::time::timeout;
 use wire::settings::CHUNK_IDLE_TIMEOUT;
 use wire::{CHUNK_BYTES_MAX, Chunk, Input, Reach, StorageReply, StorageRequest};
 
 /// One request asks for at most this much, so that a lost stream costs little and memory stays bounded.
-const READ_BYTES_MAX: u64 = 4 << 20;
+pub(crate) const READ_BYTES_MAX: u64 = 4 << 20;
 /// Requests under way at once on one stream.
 const REQUESTS_MAX: usize = 4;
+/// Relays under way at once beside them: they may wait for room, for which reads must not wait.
+const RELAYS_MAX: usize = 2;
 
 /// The coordinator's end of a storage stream, as channels.
 #[derive(Debug)]
@@ -32,6 +34,7 @@ pub struct Served {
     waiting: Mutex<BTreeMap<u64, mpsc::UnboundedSender<StorageReply>>>,
     next: AtomicU64,
     turns: Semaphore,
+    relays: Semaphore,
 }
 
 impl Served {
@@ -42,6 +45,7 @@ impl Served {
             waiting: Mutex::default(),
             next: AtomicU64::new(1),
             turns: Semaphore::new(REQUESTS_MAX),
+            relays: Semaphore::new(RELAYS_MAX),
         }
     }
 
@@ -54,6 +58,7 @@ impl Served {
         let id = match &reply {
             StorageReply::Attach { .. } => return,
             StorageReply::Content { id, .. }
+            | StorageReply::Head { id, .. }
             | StorageReply::Stored { id }
             | StorageReply::Failed { id, .. } => *id,
         };
@@ -68,7 +73,17 @@ impl Served {
         self.waiting().clear();
     }
 
-    fn ask(&self) -> Asked<'_> {
+    /// A turn for a relay.
+    pub(crate) async fn relay_turn(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        self.relays.acquire().await.map_err(|_| gone())
+    }
+
+    /// Says something to the coordinator.
+    pub(crate) async fn request(&self, request: StorageRequest) -> Result<(), Failure> {
+        self.requests.send(request).await.map_err(|_| gone())
+    }
+
+    pub(crate) fn ask(&self) -> Asked<'_> {
         let id = self.next.fetch_add(1, Relaxed);
         let (to, replies) = mpsc::unbounded_channel();
         self.waiting().insert(id, to);
@@ -86,10 +101,7 @@ impl Served {
     ) -> Result<Bytes, Failure> {
         let _turn = self.turns.acquire().await.map_err(|_| gone())?;
         let mut asked = self.ask();
-        self.requests
-            .send(request(asked.id))
-            .await
-            .map_err(|_| gone())?;
+        self.request(request(asked.id)).await?;
         let mut content = BytesMut::with_capacity(bytes as usize);
         while (content.len() as u64) < bytes {
             match asked.reply().await? {
@@ -100,7 +112,9 @@ impl Served {
                     content.extend_from_slice(&data);
                 }
                 StorageReply::Failed { failure, .. } => return Err(failure),
-                StorageReply::Attach { .. } | StorageReply::Stored { .. } => return Err(gone()),
+                StorageReply::Attach { .. }
+                | StorageReply::Head { .. }
+                | StorageReply::Stored { .. } => return Err(gone()),
             }
         }
         Ok(content.freeze())
@@ -122,34 +136,33 @@ impl Served {
             digest,
             bytes,
         };
-        self.requests.send(put).await.map_err(|_| gone())?;
+        self.request(put).await?;
         let mut at = 0;
         while at < bytes {
             let end = bytes.min(at + CHUNK_BYTES_MAX as u64);
             let chunk = Chunk::new(section(at..end)?);
-            self.requests
-                .send(StorageRequest::Content { id, chunk })
-                .await
-                .map_err(|_| gone())?;
+            self.request(StorageRequest::Content { id, chunk }).await?;
             at = end;
         }
         match asked.reply().await? {
             StorageReply::Stored { .. } => Ok(()),
             StorageReply::Failed { failure, .. } => Err(failure),
-            StorageReply::Attach { .. } | StorageReply::Content { .. } => Err(gone()),
+            StorageReply::Attach { .. }
+            | StorageReply::Head { .. }
+            | StorageReply::Content { .. } => Err(gone()),
         }
     }
 }
 
 /// A request under way; given up when dropped.
-struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     served: &'a Served,
-    id: u64,
+    pub(crate) id: u64,
     replies: mpsc::UnboundedReceiver<StorageReply>,
 }
 
 impl Asked<'_> {
-    async fn reply(&mut self) -> Result<StorageReply, Failure> {
+    pub(crate) async fn reply(&mut self) -> Result<StorageReply, Failure> {
         match timeout(CHUNK_IDLE_TIMEOUT, self.replies.recv()).await {
             Ok(Some(reply)) => Ok(reply),
             Ok(None) | Err(_) => Err(gone()),
@@ -192,7 +205,7 @@ pub struct Storage {
 }
 
 impl Storage {
-    async fn served(&self) -> Result<Arc<Served>, Failure> {
+    pub(crate) async fn served(&self) -> Result<Arc<Served>, Failure> {
         let mut served = self.served.clone();
         let there = timeout(CHUNK_IDLE_TIMEOUT, served.wait_for(Option::is_some)).await;
         match there {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 use store::{Cache, IoMode};
 use tensor::{Digest, WorkerId};
-use wire::{BUILD, FromWorker, Open, ToWorker};
+use wire::{BUILD, FromWorker, Open, ToWorker, Token};
 use worker::{Executor, LocalPeers, Settings, Threads, Worker};
 
 const HEARTBEAT: Duration = Duration::from_millis(20);
@@ -15,6 +15,7 @@ fn open() -> ToWorker {
     ToWorker::Open(Open {
         term: 1,
         run: Digest([7; 32]),
+        token: Token::draw().unwrap(),
         worker: WorkerId(0),
         build: BUILD.into(),
         inputs: vec![],

@@ -18,10 +18,10 @@ use tonic::{Request, Response, Status, Streaming};
 use wire::settings::{CHUNK_IDLE_TIMEOUT, endpoint, server, service};
 use wire::{
     BUILD, Chunk, Done, FromWorker, Open, Peer, PullReply, Reach, StorageReply, StorageRequest,
-    ToWorker, proto,
+    ToWorker, Token, proto,
 };
 use worker::grpc::{GrpcDialer, Service, incoming, remote, tcp};
-use worker::{Link, Settings, Threads, Worker};
+use worker::{Link, PullError, Settings, Threads, Worker};
 
 const ROWS: u32 = 40_000;
 const WIDTH: u32 = 16;
@@ -85,6 +85,7 @@ impl Held {
         let open = Open {
             term: 1,
             run: RUN,
+            token: token(),
             worker: WorkerId(id),
             build: BUILD.into(),
             inputs: vec![],
@@ -127,6 +128,11 @@ impl Held {
             other => panic!("{}: {other:?}", self.id),
         }
     }
+}
+
+/// The secret of the job.
+fn token() -> Token {
+    Token::from_bytes(&[9; 32]).unwrap()
 }
 
 fn key(block: u32) -> ObjectKey {
@@ -367,6 +373,7 @@ async fn large_objects_wait_for_each_other_and_none_stands_still() {
             let pull = wire::Pull {
                 run: RUN,
                 term: 1,
+                token: token(),
                 key: key(block),
                 puller: WorkerId(1),
                 part: wire::PullPart::Whole,
@@ -378,6 +385,38 @@ async fn large_objects_wait_for_each_other_and_none_stands_still() {
             assert_eq!(held.bytes(), LARGE_BYTES as u64);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_know_the_token_of_a_job_gets_nothing_of_it() {
+    let a = daemon().await;
+    let mut held = Held::open(&a.address, 0, vec![]).await;
+    held.done(fill(0)).await;
+    let link = worker::Dialer::peer(&GrpcDialer::new(tcp(), 1 << 30), &peer(0, &a.address));
+    for (token, given) in [(Token::draw().unwrap(), false), (token(), true)] {
+        let pull = wire::Pull {
+            run: RUN,
+            term: 1,
+            token,
+            key: key(0),
+            puller: WorkerId(1),
+            part: wire::PullPart::Whole,
+        };
+        let pulled = link.pull(pull, &Arc::default()).await;
+        assert_eq!(pulled.err(), (!given).then_some(PullError::Missing));
+    }
+    // Nor does it serve files: the worker takes those from its own coordinator alone.
+    let mut stranger = remote::connect_storage(endpoint(&a.address).unwrap().connect_lazy())
+        .await
+        .unwrap();
+    let attach = StorageReply::Attach {
+        run: RUN,
+        term: 1,
+        token: Token::draw().unwrap(),
+    };
+    stranger.replies.send(attach).await.unwrap();
+    let said = timeout(Duration::from_secs(20), stranger.requests.recv()).await;
+    assert_eq!(said.expect("it is told at once"), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -450,7 +489,11 @@ async fn depot(
         .await
         .unwrap();
     link.replies
-        .send(StorageReply::Attach { run: RUN, term: 1 })
+        .send(StorageReply::Attach {
+            run: RUN,
+            term: 1,
+            token: token(),
+        })
         .await
         .unwrap();
     tokio::spawn(async move {
@@ -489,6 +532,9 @@ async fn depot(
                     }
                 }
                 StorageRequest::ReadInput { .. } => panic!("no inputs here"),
+                StorageRequest::Relay { .. } | StorageRequest::Take { .. } => {
+                    panic!("no relays here")
+                }
             }
         }
     });

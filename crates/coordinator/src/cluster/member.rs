@@ -95,6 +95,9 @@ pub(super) async fn keep(
     let mut first = Some(first);
     let mut pause = PAUSE;
     loop {
+        if shared.members.is_shunned(place.address()) {
+            return;
+        }
         match session(&shared, &place, &mut first).await {
             End::Over => pause = PAUSE,
             End::NotBegun(why) => {
@@ -141,6 +144,7 @@ async fn greet(
     let open = Open {
         term: shared.job.term,
         run: shared.job.run,
+        token: shared.token,
         worker: id,
         build: BUILD.to_owned(),
         inputs: shared.job.inputs(remote),
@@ -183,14 +187,17 @@ async fn session(
     let attach = StorageReply::Attach {
         run: shared.job.run,
         term: shared.job.term,
+        token: shared.token,
     };
-    let serving = tokio::spawn(Arc::clone(&shared.files).serve(storage, attach));
+    let files = Arc::clone(&shared.files);
+    let serving = tokio::spawn(files.serve(Arc::clone(shared), storage, attach));
     let (to, outbox) = mpsc::unbounded_channel();
     let peer = Peer {
         worker: id,
         address: place.address().to_owned(),
     };
-    shared.members.join(peer, to);
+    let way = shared.dialer.peer(&peer);
+    shared.members.join(peer, way, to);
     shared.tell(Heard::Joined(id, profile));
     if let Some(first) = first.take() {
         let _ = first.send(Ok(()));

@@ -3,30 +3,45 @@
 //! **Invariant:** the last that a member hears of the others is who they are. So who is there and what all are told of it change under one
 //! lock: of two that join at once, the later word would else leave out the later one.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tensor::WorkerId;
 use tokio::sync::mpsc::UnboundedSender;
 use wire::{Peer, ToWorker};
+use worker::PeerLink;
+
+/// How often a worker may be given up for not being reached, though its session lives, before it is dialled no more.
+const UNREACHED_MAX: u32 = 3;
 
 struct Member {
     peer: Peer,
+    link: Arc<dyn PeerLink>,
     to: UnboundedSender<ToWorker>,
 }
 
 /// The members by their numbers.
 #[derive(Default)]
-pub(super) struct Members(Mutex<BTreeMap<WorkerId, Member>>);
+pub(super) struct Members {
+    there: Mutex<BTreeMap<WorkerId, Member>>,
+    /// The pairs of which one's objects had to be carried to the other.
+    carried: Mutex<BTreeSet<(WorkerId, WorkerId)>>,
+    /// How often those at an address were given up for not being reached.
+    unreached: Mutex<BTreeMap<String, u32>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Members {
     fn locked(&self) -> MutexGuard<'_, BTreeMap<WorkerId, Member>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.there)
     }
 
     /// Everybody learns of everybody, before any task can name a new holder.
-    pub(super) fn join(&self, peer: Peer, to: UnboundedSender<ToWorker>) {
+    pub(super) fn join(&self, peer: Peer, link: Arc<dyn PeerLink>, to: UnboundedSender<ToWorker>) {
         let mut members = self.locked();
-        members.insert(peer.worker, Member { peer, to });
+        members.insert(peer.worker, Member { peer, link, to });
         introduce(&members);
     }
 
@@ -40,6 +55,35 @@ impl Members {
     /// One is a member no more; its session ends, and then it leaves.
     pub(super) fn dismiss(&self, id: WorkerId) {
         self.locked().remove(&id);
+    }
+
+    /// One has been given up because nobody could have what it holds. True where it will not be dialled again.
+    pub(super) fn shun(&self, id: WorkerId) -> bool {
+        let Some(address) = self.peer(id).map(|peer| peer.address) else {
+            return false;
+        };
+        let mut unreached = lock(&self.unreached);
+        let times = unreached.entry(address).or_default();
+        *times += 1;
+        *times >= UNREACHED_MAX
+    }
+
+    /// Whether those at an address have been given up too often.
+    pub(super) fn is_shunned(&self, address: &str) -> bool {
+        let times = lock(&self.unreached).get(address).copied();
+        times.is_some_and(|times| times >= UNREACHED_MAX)
+    }
+
+    /// The way to what one holds.
+    pub(super) fn link(&self, id: WorkerId) -> Option<Arc<dyn PeerLink>> {
+        self.locked()
+            .get(&id)
+            .map(|member| Arc::clone(&member.link))
+    }
+
+    /// Notes that what `holder` has is carried to `puller`. True the first time.
+    pub(super) fn first_relay(&self, puller: WorkerId, holder: WorkerId) -> bool {
+        lock(&self.carried).insert((puller, holder))
     }
 
     /// Sends a message without waiting; one to a member that is gone is lost without a word.
@@ -83,6 +127,7 @@ mod tests {
     use super::*;
     use std::sync::Barrier;
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+    use worker::{Dialer, LocalPeers};
 
     const TOGETHER: u32 = 8;
 
@@ -107,7 +152,8 @@ mod tests {
                     address: String::new(),
                 };
                 together.wait();
-                members.join(peer, to);
+                let link = LocalPeers::default().peer(&peer);
+                members.join(peer, link, to);
                 heard
             };
             let mut heard: Vec<UnboundedReceiver<ToWorker>> = std::thread::scope(|scope| {
@@ -122,5 +168,22 @@ mod tests {
             members.leave(WorkerId(7));
             assert_eq!(known(&mut heard[0]), all[..7]);
         }
+    }
+
+    #[test]
+    fn who_is_not_reached_again_and_again_is_shunned() {
+        let (members, there) = (Members::default(), "there:1");
+        for id in 0..UNREACHED_MAX {
+            assert!(!members.is_shunned(there));
+            let peer = Peer {
+                worker: WorkerId(id),
+                address: there.to_owned(),
+            };
+            let link = LocalPeers::default().peer(&peer);
+            members.join(peer, link, unbounded_channel().0);
+            assert_eq!(members.shun(WorkerId(id)), id + 1 == UNREACHED_MAX);
+            members.dismiss(WorkerId(id));
+        }
+        assert!(members.is_shunned(there) && !members.is_shunned("elsewhere:1"));
     }
 }

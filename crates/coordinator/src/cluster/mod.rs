@@ -5,6 +5,7 @@
 
 mod member;
 mod members;
+mod relay;
 mod serve;
 
 pub use serve::InputFile;
@@ -13,7 +14,7 @@ use depot::Depot;
 use exec::Held;
 use member::Place;
 use members::Members;
-use plan::{Failure, Profile, Refusal};
+use plan::{Dismissal, Failure, Profile, Refusal};
 use serve::Files;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,9 +22,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 use store::Cache;
 use tensor::{DepotId, Digest, ObjectKey, WorkerId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
-use wire::{FromWorker, Input, Pull, PullPart, Reach, ToWorker};
+use wire::{FromWorker, Input, Pull, PullPart, Reach, ToWorker, Token};
 use worker::grpc::{Connect, GrpcDialer};
 use worker::storage::{depot_failure, open_depots};
 use worker::{Dialer, Executor, LocalPeers, Settings, Threads, Worker};
@@ -44,6 +45,13 @@ pub enum Heard {
     Said(WorkerId, FromWorker),
     /// Its session is over; the sentence says why.
     Lost(WorkerId, String),
+    /// One cannot reach the other: what that one holds is carried through here.
+    Relaying {
+        /// Who asks.
+        puller: WorkerId,
+        /// Who is not reached.
+        holder: WorkerId,
+    },
 }
 
 /// What workers are told when a session is opened.
@@ -117,9 +125,13 @@ pub struct Embedded {
 
 struct Shared {
     job: Job,
+    token: Token,
     files: Arc<Files>,
     connect: Connect,
     local: LocalPeers,
+    /// How this process reaches what workers hold.
+    dialer: Arc<dyn Dialer>,
+    relaying: Semaphore,
     heard: mpsc::UnboundedSender<Heard>,
     next: AtomicU32,
     closing: AtomicBool,
@@ -145,12 +157,17 @@ impl Shared {
 pub struct Cluster {
     shared: Arc<Shared>,
     heard: mpsc::UnboundedReceiver<Heard>,
-    dialer: Arc<dyn Dialer>,
     keepers: JoinSet<()>,
 }
 
 impl Cluster {
-    fn new(job: Job, connect: Connect, executor: Arc<dyn Executor>) -> Result<Self, Failure> {
+    fn new(
+        job: Job,
+        connect: Connect,
+        local: LocalPeers,
+        dialer: Arc<dyn Dialer>,
+        executor: Arc<dyn Executor>,
+    ) -> Result<Self, Failure> {
         let mut depots = BTreeMap::new();
         for (id, url) in &job.depots {
             let depot = Depot::open(url).map_err(|error| depot_failure(error, None))?;
@@ -158,12 +175,18 @@ impl Cluster {
         }
         let files = Arc::new(Files::new(job.inputs.clone(), depots, executor));
         let (tell, heard) = mpsc::unbounded_channel();
-        let local = LocalPeers::default();
+        let token = Token::draw().map_err(|error| Failure::Refused {
+            refusal: Refusal::Unavailable,
+            sentence: format!("the system gives no random bytes for the token of the job: {error}"),
+        })?;
         let shared = Arc::new(Shared {
             job,
+            token,
             files,
             connect,
-            local: local.clone(),
+            local,
+            dialer,
+            relaying: Semaphore::new(relay::RELAYS_MAX),
             heard: tell,
             next: AtomicU32::new(0),
             closing: AtomicBool::new(false),
@@ -172,7 +195,6 @@ impl Cluster {
         Ok(Cluster {
             shared,
             heard,
-            dialer: Arc::new(local),
             keepers: JoinSet::new(),
         })
     }
@@ -191,7 +213,9 @@ impl Cluster {
     pub async fn embed(job: Job, embedded: &Embedded) -> Result<Self, Failure> {
         // Checked here, so that a wrong URL is told at once and not once for each worker.
         open_depots(&job.depots(false))?;
-        let mut cluster = Self::new(job, worker::grpc::tcp(), file_threads()?)?;
+        let (local, connect) = (LocalPeers::default(), worker::grpc::tcp());
+        let dialer: Arc<dyn Dialer> = Arc::new(local.clone());
+        let mut cluster = Self::new(job, connect, local, Arc::clone(&dialer), file_threads()?)?;
         store::heap::keep_for(embedded.memory_bytes);
         let mut tried = Vec::new();
         for cache in &embedded.caches {
@@ -202,8 +226,8 @@ impl Cluster {
                 lanes: LANES,
                 simd: embedded.simd,
             };
-            let dialer = Arc::new(cluster.shared.local.clone());
-            let worker = Worker::new(settings, Arc::clone(cache), Arc::new(threads), dialer);
+            let (cache, dialer) = (Arc::clone(cache), Arc::clone(&dialer));
+            let worker = Worker::new(settings, cache, Arc::new(threads), dialer);
             tried.push(("embedded".to_owned(), cluster.keep(Place::Here(worker))));
         }
         some_joined(tried).await?;
@@ -235,8 +259,8 @@ impl Cluster {
         connect: Connect,
         executor: Arc<dyn Executor>,
     ) -> Result<Self, Failure> {
-        let mut cluster = Self::new(job, Arc::clone(&connect), executor)?;
-        cluster.dialer = Arc::new(GrpcDialer::new(connect, memory_bytes));
+        let dialer = Arc::new(GrpcDialer::new(Arc::clone(&connect), memory_bytes));
+        let mut cluster = Self::new(job, connect, LocalPeers::default(), dialer, executor)?;
         let mut tried = Vec::new();
         for address in addresses {
             if let Some(service) = address.strip_prefix("dns://") {
@@ -261,9 +285,13 @@ impl Cluster {
         self.shared.members.send(worker, message);
     }
 
-    /// Ends the session of a worker. [`Heard::Lost`] does not follow; it may join again.
-    pub fn dismiss(&self, worker: WorkerId) {
-        self.shared.members.dismiss(worker);
+    /// Ends the session of a worker. [`Heard::Lost`] does not follow. It may join again; true where it may not, since it
+    /// was given up too often for not being reached.
+    pub fn dismiss(&self, worker: WorkerId, why: Dismissal) -> bool {
+        let members = &self.shared.members;
+        let shunned = why == Dismissal::Unreached && members.shun(worker);
+        members.dismiss(worker);
+        shunned
     }
 
     /// Waits for the next thing that happens. Dropping the wait loses nothing.
@@ -277,21 +305,18 @@ impl Cluster {
 
     /// Pulls a whole object from a holder; where that fails, a sentence says why.
     pub async fn pull(&self, worker: WorkerId, key: ObjectKey) -> Result<Held, String> {
-        let peer = self.shared.members.peer(worker);
-        let peer = peer.ok_or_else(|| format!("{worker} is gone"))?;
-        let (run, term) = (self.shared.job.run, self.shared.job.term);
         let pull = Pull {
-            run,
-            term,
+            run: self.shared.job.run,
+            term: self.shared.job.term,
+            token: self.shared.token,
             key,
             puller: COORDINATOR,
             part: PullPart::Whole,
         };
-        let spare = Arc::default();
-        let held = self.dialer.peer(&peer).pull(pull, &spare).await;
+        let held = self.shared.pull(worker, pull).await;
         let held =
             held.map_err(|error| format!("{key} could not be had from {worker}: {error}"))?;
-        if !peer.address.is_empty() {
+        if !self.shared.dialer.here() {
             self.shared.files.bytes.fetch_add(held.bytes(), Relaxed);
         }
         Ok(held)

@@ -1,6 +1,8 @@
 //! Files that only the coordinator sees, served to a worker on a stream: ranged reads of the user's files
-//! and of local depots, and puts.
+//! and of local depots, puts, and relays of what peers hold.
 
+use super::Shared;
+use super::relay::{Relay, Relays};
 use bytes::Bytes;
 use depot::{Depot, DepotError};
 use futures::stream;
@@ -60,12 +62,18 @@ impl Files {
     }
 
     /// Answers one worker until its stream ends.
-    pub(super) async fn serve(self: Arc<Self>, mut link: StorageLink, attach: StorageReply) {
+    pub(super) async fn serve(
+        self: Arc<Self>,
+        shared: Arc<Shared>,
+        mut link: StorageLink,
+        attach: StorageReply,
+    ) {
         let replies = link.replies;
         if replies.send(attach).await.is_err() {
             return;
         }
         let mut puts: BTreeMap<u64, mpsc::Sender<Chunk>> = BTreeMap::new();
+        let mut relays = Relays::default();
         // Dropped with this future: what is under way for a lost worker ends with it.
         let mut answers = JoinSet::new();
         while let Some(request) = link.requests.recv().await {
@@ -116,6 +124,12 @@ impl Files {
                         let _ = put.send(chunk).await;
                     }
                 }
+                StorageRequest::Relay { id, holder, pull } => {
+                    let takes = relays.begin(id);
+                    let relay = Relay { id, holder, pull };
+                    answers.spawn(relay.carry(Arc::clone(&shared), takes, replies));
+                }
+                StorageRequest::Take { id, range } => relays.take(id, range),
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::cluster::{Cluster, Heard};
 use exec::Held;
+use plan::Dismissal;
 use std::future::Future;
 use tensor::{ObjectKey, WorkerId};
 use wire::ToWorker;
@@ -11,8 +12,9 @@ pub trait Crew {
     /// Sends a message without waiting; one to a worker that is gone is lost without a word.
     fn send(&mut self, worker: WorkerId, message: ToWorker);
 
-    /// Ends the session of a worker that the plan has given up. `Lost` does not follow.
-    fn dismiss(&mut self, worker: WorkerId);
+    /// Ends the session of a worker that the plan has given up. `Lost` does not follow. True where it will not be dialled
+    /// again in this run.
+    fn dismiss(&mut self, worker: WorkerId, why: Dismissal) -> bool;
 
     /// Waits for the next thing that happens. Dropping the wait loses nothing.
     fn next(&mut self) -> impl Future<Output = Heard>;
@@ -32,8 +34,8 @@ impl Crew for Cluster {
         Cluster::send(self, worker, message);
     }
 
-    fn dismiss(&mut self, worker: WorkerId) {
-        Cluster::dismiss(self, worker);
+    fn dismiss(&mut self, worker: WorkerId, why: Dismissal) -> bool {
+        Cluster::dismiss(self, worker, why)
     }
 
     fn next(&mut self) -> impl Future<Output = Heard> {

@@ -6,7 +6,7 @@ use super::deliveries::Deliveries;
 use super::{Context, OfWorker, Outcome, Report};
 use crate::cluster::Heard;
 use futures::future::BoxFuture;
-use plan::{Action, Assignment, Event, Failure, Plan, Refusal, Tick};
+use plan::{Action, Assignment, Dismissal, Event, Failure, Plan, Refusal, Tick};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tensor::{News, Program, ProgramError, Reduced, StepId, TaskId, Turn, WorkerId};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
@@ -216,13 +216,15 @@ impl<'a, C: Crew> Run<'a, C> {
                 self.send(worker, ToWorker::Revoke { task, attempt });
             }
             Action::Drop(worker, ranges) => self.send(worker, ToWorker::Drop(ranges)),
-            Action::Dismiss(worker) => {
+            Action::Dismiss(worker, why) => {
                 self.given.remove(&worker);
                 self.tell(worker, OfWorker::GivenUp);
-                self.note(format!(
-                    "{worker} is given up: it was silent for too long, or has nothing left to do"
-                ));
-                self.crew.dismiss(worker);
+                let place = match self.crew.address(worker) {
+                    address if address.is_empty() => worker.to_string(),
+                    address => format!("{worker} at {address}"),
+                };
+                let shunned = self.crew.dismiss(worker, why);
+                self.note(given_up(&place, why, shunned));
             }
             // What was given stays given: the plan waits for the worker's answer, and asks it back behind it.
             Action::RollBack(key) => {
@@ -359,6 +361,14 @@ impl<'a, C: Crew> Run<'a, C> {
                 self.tell(worker, OfWorker::Lost(why));
                 Event::WorkerLost(worker)
             }
+            Heard::Relaying { puller, holder } => {
+                let (from, to) = (self.crew.address(holder), self.crew.address(puller));
+                self.note(format!(
+                    "{puller} at {to} does not reach {holder} at {from}: what it needs from there goes through the coordinator, \
+                     which is slower; see to it that workers reach one another's ports"
+                ));
+                return Ok(());
+            }
             Heard::Said(worker, message) => match self.understand(worker, message)? {
                 Some(event) => event,
                 None => return Ok(()),
@@ -484,6 +494,21 @@ impl<'a, C: Crew> Run<'a, C> {
 
     fn note(&mut self, line: String) {
         (self.context.listener)(Report::Note(line));
+    }
+}
+
+/// Why a worker is no longer of the run, and what to do.
+fn given_up(place: &str, why: Dismissal, shunned: bool) -> String {
+    match why {
+        Dismissal::Silent => format!("{place} is given up: it was silent for too long"),
+        Dismissal::Drained => format!("{place} leaves: it has nothing left to do"),
+        Dismissal::Unreached if shunned => format!(
+            "{place} is given up for this run: it says that it lives, but nobody can have what it holds; see to it that its port \
+             can be reached"
+        ),
+        Dismissal::Unreached => {
+            format!("{place} is given up: it says that it lives, but nobody can have what it holds")
+        }
     }
 }
 

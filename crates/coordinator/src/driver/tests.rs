@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::cluster::Heard;
-use plan::{Assignment, Holder, Profile, Wrote};
+use plan::{Assignment, Dismissal, Holder, Profile, Wrote};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -298,8 +298,9 @@ impl Crew for Fake {
         }
     }
 
-    fn dismiss(&mut self, worker: WorkerId) {
+    fn dismiss(&mut self, worker: WorkerId, _why: Dismissal) -> bool {
         self.held.remove(&worker);
+        false
     }
 
     async fn next(&mut self) -> Heard {

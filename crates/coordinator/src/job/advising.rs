@@ -266,6 +266,12 @@ impl Advising {
             Draft::new("similar products", Family::Neighbours, "filter", 1)
                 .with("model.filter_weight", "0"),
         );
+        drafts.push(
+            Draft::new("item kNN", Family::Neighbours, "filter", 1)
+                .with("model.filter_weight", "0")
+                .with("model.filter_shrinkage", "10")
+                .best_of("model.filter_nearest", &[50.0, 200.0]),
+        );
         drafts.extend(graphs(data));
         drafts
     }

@@ -908,6 +908,21 @@ pub const KEYS: &[Key] = &[
                time; without it the model is plain factors.",
     },
     count(
+        "model.filter_nearest",
+        0,
+        1000,
+        Some("0"),
+        "`filter`: of every product only so many others, the nearest by the cosine of their users, speak for it in the linear part: with \
+         `filter_weight` = 0 that is item kNN. 50 to 200 are usual. 0: all speak, by the filter's own weights.",
+    ),
+    real(
+        "model.filter_shrinkage",
+        0.0,
+        1e6,
+        Some("0"),
+        "`filter`: added to the denominator of the cosine where only the nearest count, in users: pairs that few users share weigh less.",
+    ),
+    count(
         "model.distill",
         0,
         512,

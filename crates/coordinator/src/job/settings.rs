@@ -422,6 +422,10 @@ pub struct Model {
     pub filter_weight: f64,
     /// Whether its linear part counts.
     pub filter_linear: bool,
+    /// Of every product so many others speak for it there; 0: all.
+    pub filter_nearest: u32,
+    /// What similarities of few users are shrunk by then.
+    pub filter_shrinkage: f64,
     /// Columns of plain factors that stand for it; 0: it scores itself.
     pub distill: u32,
     /// What the layers of a graph convolution go through.

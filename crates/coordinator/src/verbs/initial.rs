@@ -31,6 +31,14 @@ pub struct Initial {
 }
 
 impl Initial {
+    /// Matrices of an earlier model alone.
+    pub fn with_weights(weights: Earlier) -> Self {
+        Initial {
+            weights: Some(weights),
+            ..Initial::default()
+        }
+    }
+
     /// What is read, for run keys.
     pub fn digests(&self) -> BTreeMap<Mode, Digest> {
         let surveys = self.surveys.iter();

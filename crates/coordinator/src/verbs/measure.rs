@@ -34,18 +34,36 @@ pub async fn evaluate(
     views: &Views,
     model: &StoredModel,
 ) -> Result<Evaluation, Failure> {
+    evaluate_priced(engine, (data, views), model, Wanted::default()).await
+}
+
+/// The same with what is wanted besides, but rules and kept replicates, which the job's rules decide.
+///
+/// # Errors
+/// As [`evaluate`].
+pub async fn evaluate_priced(
+    engine: &Engine<'_>,
+    (data, views): (&DataSet, &Views),
+    model: &StoredModel,
+    wanted: Wanted,
+) -> Result<Evaluation, Failure> {
     let rules = rules::of(engine, data, Lists::Tested).await?;
     if rules.are_none() || model.record.algorithm.fits_values() {
-        return evaluate_more(engine, (data, views), model, Wanted::default()).await;
+        return evaluate_more(engine, (data, views), model, wanted).await;
     }
     let ks = &engine.settings.evaluate.k;
     let k = ks.iter().find(|&&k| k == 20).or(ks.get(ks.len() / 2));
     let wanted = Wanted {
         kept: k.map(|&k| (Measure::Ndcg, k)),
-        ..Wanted::default()
+        ..wanted
     };
     let free = evaluate_more(engine, (data, views), model, wanted.clone()).await?;
-    let wanted = Wanted { rules, ..wanted };
+    // Parts by themselves are of the model, and told once.
+    let wanted = Wanted {
+        rules,
+        slices: Vec::new(),
+        ..wanted
+    };
     let ruled = evaluate_more(engine, (data, views), model, wanted).await?;
     let kept = k.map(|&k| Measure::Ndcg.at(k));
     Ok(free.with_rules(ruled, kept.as_deref()))

@@ -21,6 +21,7 @@ use model::facts::Facts;
 use plan::Refusal;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use tables::out::publish_text;
 use tensor::time::text_of_day;
 use tensor::{ContextAxis, DataSet, DepotId, Mode, TimeAxis, TimeBin};
 
@@ -52,7 +53,7 @@ pub async fn measured(
         ..Wanted::default()
     };
     let evaluation = match &views.test {
-        Some(_) => Some(measure::evaluate_more(engine, (data, views), model, wanted).await?),
+        Some(_) => Some(measure::evaluate_priced(engine, (data, views), model, wanted).await?),
         None => None,
     };
     Ok(Measured { facts, evaluation })
@@ -141,21 +142,7 @@ fn file(engine: &Engine<'_>) -> PathBuf {
 /// Replaces the file as a whole.
 fn put(file: &Path, page: &Page) -> Result<PageReport, Failure> {
     let text = page::render(page);
-    let mut part = file.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let folder = file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let put = folder
-        .map_or(Ok(()), std::fs::create_dir_all)
-        .and_then(|()| std::fs::write(&part, &text))
-        .and_then(|()| std::fs::rename(&part, file));
-    put.map_err(|error| {
-        // What is left of it is of no use; the failure is what people must hear of.
-        let _ = std::fs::remove_file(&part);
-        Failure::io(format!("{} cannot be written", file.display()), &error)
-    })?;
+    publish_text(file, &text).map_err(Failure::unwritten)?;
     Ok(PageReport {
         file: file.to_owned(),
         bytes: text.len() as u64,

@@ -9,6 +9,7 @@ use model::als::{self, ContextUse, Preset, Scaling, Solver, TimeUse};
 use model::digest::DigestFeed;
 use model::evaluate::Factors;
 use model::forecast::{Forecast, Moment};
+use model::graph::filter::{Links, Nearest};
 use model::graph::{Edges, filter, gcn, lightgcn, popularity, spectral, ucmf};
 use model::sgd;
 use model::{Best, Holds, Stopping, TableVersion};
@@ -105,8 +106,8 @@ impl Algorithm {
         }
     }
 
-    /// What interactions weigh in the linear filter of its scores, where they have one.
-    pub fn filter(&self) -> Option<Edges> {
+    /// What is added to its scores by what a user had, where something is.
+    pub fn filter(&self) -> Option<Links> {
         match self {
             Algorithm::Filter(settings) => settings.scored_by(),
             Algorithm::Als(_)
@@ -241,6 +242,8 @@ fn filter_settings(model: &settings::Model) -> filter::Settings {
         edges: model.edges,
         weight: model.filter_weight,
         linear: model.filter_linear,
+        nearest: model.filter_nearest,
+        shrinkage: model.filter_shrinkage,
         distill: model.distill,
         seed: model.seed,
         tolerance: model.tolerance,
@@ -320,7 +323,7 @@ fn ucmf_settings(model: &settings::Model) -> ucmf::Settings {
 }
 
 /// How scores come from the tables of a model, as its manifest says it: whoever scores need not know what made them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scorer {
     /// Dot products.
@@ -330,13 +333,25 @@ pub enum Scorer {
         /// What interactions weigh.
         edges: Edges,
     },
+    /// Dot products, and what is near to the products that a user had in the training view.
+    Nearest {
+        /// So many are near to each.
+        count: u32,
+        /// What similarities of few users are shrunk by.
+        shrinkage: f64,
+    },
 }
 
 impl Scorer {
     /// Of what an algorithm makes.
     pub fn of(algorithm: &Algorithm) -> Self {
-        let filter = algorithm.filter();
-        filter.map_or(Scorer::Dot, |edges| Scorer::Filter { edges })
+        match algorithm.filter() {
+            None => Scorer::Dot,
+            Some(Links::Shared(edges)) => Scorer::Filter { edges },
+            Some(Links::Nearest(Nearest { count, shrinkage })) => {
+                Scorer::Nearest { count, shrinkage }
+            }
+        }
     }
 
     /// As a manifest keeps it.
@@ -347,7 +362,7 @@ impl Scorer {
         let json = || serde_json::to_vec(&self);
         let bytes = match self {
             Scorer::Dot => Ok(b"dot".to_vec()),
-            Scorer::Filter { .. } => json(),
+            Scorer::Filter { .. } | Scorer::Nearest { .. } => json(),
         };
         let bytes = bytes.map_err(|error| Failure::new(Refusal::Bug, error.to_string()))?;
         Ok(Versioned { version: 1, bytes })
@@ -493,7 +508,10 @@ impl StoredModel {
         })?;
         let filter = match self.scorer {
             Scorer::Dot => None,
-            Scorer::Filter { edges } => Some(edges),
+            Scorer::Filter { edges } => Some(Links::Shared(edges)),
+            Scorer::Nearest { count, shrinkage } => {
+                Some(Links::Nearest(Nearest { count, shrinkage }))
+            }
         };
         Ok(Factors { filter, ..factors })
     }

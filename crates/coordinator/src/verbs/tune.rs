@@ -12,6 +12,7 @@ use model::tune::ranked;
 use plan::Refusal;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use tables::out::publish_text;
 use tensor::{DataSet, DepotId};
 
 /// The table of trials, beside their checkpoints.
@@ -166,8 +167,6 @@ fn written(
     );
     let text = tuning.job(&tuning.trials[best], found.best_epoch, &comment);
     let path = job.with_extension("tuned.toml");
-    let temporary = job.with_extension("tuned.toml.part");
-    let put = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, &path));
-    put.map_err(|error| Failure::io(format!("{} cannot be written", path.display()), &error))?;
+    publish_text(&path, &text).map_err(Failure::unwritten)?;
     Ok(path)
 }

@@ -76,43 +76,14 @@ pub async fn earlier(
             format!("the model was made with `{key}` = {knew}, the job says {said}: give the same");
         return refuse(Refusal::Config, what);
     }
-    let mut matrices = Matrices::default();
-    let mut attributes = BTreeMap::new();
-    for table in &found.manifest.tables {
-        let (mode, blocks) = (table.mode, &table.blocks);
-        let name = table.name.strip_prefix(mode.name());
-        if name == Some("_weights") {
-            matrices.weights.insert(mode, blocks.clone());
-        } else if name == Some("_attributes") && settings.reads_attributes() {
-            matrices.maps.insert(mode, blocks[0]);
-        }
-    }
-    for mode in [Mode::User, Mode::Product] {
-        let have = data
-            .attributes
-            .get(&mode)
-            .filter(|_| settings.reads_attributes());
-        let have = have.map_or(&[][..], |have| &have.attributes);
-        let knew = found.record.attributes.get(&mode);
-        let knew = knew.filter(|_| settings.reads_attributes());
-        let knew = knew.map_or(&[][..], |knew| &knew[..]);
-        let readings = match Reading::of(knew, have) {
-            Ok(readings) => readings,
-            Err(what) => {
-                let what = format!(
-                    "the attributes of {mode}s are others, {what}: name the same columns in [input.{mode}_attributes]"
-                );
-                return refuse(Refusal::Config, what);
-            }
-        };
-        if !knew.is_empty() {
-            matrices.words.insert(mode, readings);
-            attributes.insert(mode, knew.to_vec());
-        }
-    }
+    let taken = match of(&found, data, settings.reads_attributes()) {
+        Ok(taken) => taken,
+        Err(what) => return refuse(Refusal::Config, what),
+    };
     let to = engine.depot(DepotId::MODEL)?;
-    let all = matrices.weights.values().flatten();
-    let all: Vec<SealedRef> = all.chain(matrices.maps.values()).copied().collect();
+    let all = taken.matrices.weights.values().flatten();
+    let all = all.chain(taken.matrices.maps.values());
+    let all: Vec<SealedRef> = all.copied().collect();
     for object in all {
         if !to.has(object).await.map_err(failed)? {
             to.put_stream(object, from.parts(object))
@@ -120,11 +91,50 @@ pub async fn earlier(
                 .map_err(failed)?;
         }
     }
-    Ok(Some(Earlier {
+    Ok(Some(taken))
+}
+
+/// What a model of the kind lends to another of the same shape over other rows, which reads attributes or does not.
+///
+/// # Errors
+/// Where the data have other attributes.
+pub fn of(found: &StoredModel, data: &DataSet, reads: bool) -> Result<Earlier, String> {
+    let mut matrices = Matrices::default();
+    let mut attributes = BTreeMap::new();
+    for table in &found.manifest.tables {
+        let (mode, blocks) = (table.mode, &table.blocks);
+        let name = table.name.strip_prefix(mode.name());
+        if name == Some("_weights") {
+            matrices.weights.insert(mode, blocks.clone());
+        } else if name == Some("_attributes") && reads {
+            matrices.maps.insert(mode, blocks[0]);
+        }
+    }
+    for mode in [Mode::User, Mode::Product] {
+        let have = data.attributes.get(&mode).filter(|_| reads);
+        let have = have.map_or(&[][..], |have| &have.attributes);
+        let knew = found.record.attributes.get(&mode);
+        let knew = knew.filter(|_| reads);
+        let knew = knew.map_or(&[][..], |knew| &knew[..]);
+        let readings = match Reading::of(knew, have) {
+            Ok(readings) => readings,
+            Err(what) => {
+                let what = format!(
+                    "the attributes of {mode}s are others, {what}: name the same columns in [input.{mode}_attributes]"
+                );
+                return Err(what);
+            }
+        };
+        if !knew.is_empty() {
+            matrices.words.insert(mode, readings);
+            attributes.insert(mode, knew.to_vec());
+        }
+    }
+    Ok(Earlier {
         matrices,
         digest: found.manifest.factors,
         attributes,
-    }))
+    })
 }
 
 /// The first setting that decides what matrices mean and differs.

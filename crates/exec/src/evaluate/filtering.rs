@@ -1,5 +1,5 @@
-//! The linear filter of a model's scores, for the users of a group: what it reads of the data set, and how many users the budget lets
-//! it score at a time.
+//! What is added to a model's scores by what a user had, for the users of a group: what it reads of the data set, and how many users the
+//! budget lets it score at a time.
 //!
 //! **Invariant:** it decides nothing that a score could tell: batches and threads change no bit.
 
@@ -10,8 +10,10 @@ use crate::evaluate::stretches::short_by;
 use crate::objects::held;
 use crate::spare::SpareBuffers;
 use crate::work::{Fetched, Room};
+use model::evaluate::ProductRow;
 use model::graph::Edges;
-use model::graph::filter::linear::{self, BATCH, Linear, Own};
+use model::graph::filter::linear::{self, BATCH, Candidates, Linear, Own};
+use model::graph::filter::{Links, Near, Neighbourhoods};
 use model::score::Added;
 use plan::Failure;
 use std::sync::Arc;
@@ -23,18 +25,27 @@ use tensor::{BlockId, Grid, KeyRange, ObjectKey};
 /// Interactions that a thread reads at a time.
 const PIECE: u64 = 1 << 18;
 
-/// The filter of a task.
+/// What is added, of a task.
 pub(crate) struct Filtering {
-    edges: Edges,
+    links: Links,
     users: Grid,
     products: Grid,
-    degrees: [KeyRange; 2],
+    /// What is known of products.
+    described: KeyRange,
+    /// Degrees of users and of products, or the nearest products.
+    made: Vec<KeyRange>,
     partitions: Vec<ObjectKey>,
-    opened: Option<(Linear, Blocks)>,
+    opened: Option<Opened>,
     /// Users of a batch, and batches at a time.
     batches: (usize, usize),
     /// The scores of a group, and where their memory goes when all are done.
     scores: Option<(AlignedBuf, Arc<SpareBuffers>)>,
+}
+
+/// What came.
+enum Opened {
+    Shared(Linear, Blocks),
+    Nearest(Neighbourhoods, Vec<RowBytes>),
 }
 
 impl Drop for Filtering {
@@ -51,23 +62,27 @@ fn give_back(scores: Option<(AlignedBuf, Arc<SpareBuffers>)>) {
 }
 
 impl Filtering {
-    /// From the next reads of a task: the degrees of users and of products, the partitions of all products.
+    /// From the next reads of a task. `described` are the blocks of what is known of products.
     ///
     /// # Errors
     /// Where the task reads something else.
     pub(crate) fn of(
         reads: &mut Reads<'_>,
-        edges: Edges,
-        users: &Grid,
-        products: &Grid,
+        links: Links,
+        (users, products): (&Grid, &Grid),
+        described: KeyRange,
     ) -> Result<Self, Failure> {
-        let degrees = [reads.range()?, reads.range()?];
-        let partitions = products.block_ids().map(|_| reads.one());
+        let (made, blocks) = match links {
+            Links::Shared(_) => (vec![reads.range()?, reads.range()?], products.blocks()),
+            Links::Nearest(_) => (vec![reads.range()?], 0),
+        };
+        let partitions = (0..blocks).map(|_| reads.one());
         Ok(Filtering {
-            edges,
+            links,
             users: users.clone(),
             products: products.clone(),
-            degrees,
+            described,
+            made,
             partitions: partitions.collect::<Result<_, _>>()?,
             opened: None,
             batches: (BATCH, 1),
@@ -77,8 +92,9 @@ impl Filtering {
 
     /// What it needs, all at once: partitions are files, which take no memory of the task's.
     pub(crate) fn keys(&self) -> impl Iterator<Item = ObjectKey> {
-        let degrees = self.degrees.iter().flat_map(|range| range.keys());
-        degrees.chain(self.partitions.iter().copied())
+        let made = std::iter::once(&self.described).chain(&self.made);
+        made.flat_map(|range| range.keys())
+            .chain(self.partitions.iter().copied())
     }
 
     /// Takes it.
@@ -89,20 +105,32 @@ impl Filtering {
         &mut self,
         mut fetched: impl Iterator<Item = Fetched>,
     ) -> Result<(), Failure> {
-        let mut degrees = |grid: &Grid| {
+        let mut blocks = |grid: &Grid| {
             let blocks = grid.block_ids().map(|_| {
                 let came = fetched.next();
-                RowBytes::of(came.ok_or_else(|| bug("degrees did not come".to_owned()))?)
+                RowBytes::of(came.ok_or_else(|| bug("rows of a block did not come".to_owned()))?)
             });
             blocks.collect::<Result<Vec<_>, Failure>>()
         };
-        let (users, products) = (degrees(&self.users)?, degrees(&self.products)?);
+        let candidates = blocks(&self.products)?;
+        let candidates: Candidates = candidates.iter().map(candidates_of).collect();
+        let edges = match self.links {
+            Links::Shared(edges) => edges,
+            Links::Nearest(nearest) => {
+                let near = blocks(&self.products)?;
+                let of = Neighbourhoods::new(nearest, &self.products, &candidates);
+                self.opened = Some(Opened::Nearest(of, near));
+                return Ok(());
+            }
+        };
+        let (users, products) = (blocks(&self.users)?, blocks(&self.products)?);
         let [user_degrees, product_degrees] =
             [&users, &products].map(|of| of.iter().map(RowBytes::typed).collect::<Vec<_>>());
         let linear = Linear::new(
-            self.edges,
+            edges,
             (&self.users, &user_degrees),
             (&self.products, &product_degrees),
+            candidates,
         );
         let partitions = self.products.rows.iter().map(|&rows| {
             let partition = partition(fetched.next())?;
@@ -117,10 +145,10 @@ impl Filtering {
         });
         let blocks = Blocks {
             partitions: partitions.collect::<Result<_, Failure>>()?,
-            with_values: self.edges == Edges::Values,
+            with_values: edges == Edges::Values,
             limit: limit_of(&self.users),
         };
-        self.opened = Some((linear, blocks));
+        self.opened = Some(Opened::Shared(linear, blocks));
         Ok(())
     }
 
@@ -130,8 +158,15 @@ impl Filtering {
     /// # Errors
     /// Where not even 16 users at a time fit.
     pub(crate) fn plan(&mut self, budget: u64, room: &Room) -> Result<u64, Failure> {
+        let Some(Opened::Shared(_, blocks)) = &self.opened else {
+            let fixed = Neighbourhoods::bytes(&self.products);
+            let fits = fixed <= budget / 4;
+            return fits
+                .then_some(fixed)
+                .ok_or_else(|| short_by(4 * fixed, budget));
+        };
+        let piece = blocks.piece();
         let threads = room.pool.current_num_threads();
-        let piece = self.opened.as_ref().map_or(0, |(_, blocks)| blocks.piece());
         let bytes = |width: usize, threads: usize| {
             let batch = Linear::batch_bytes(&self.users, &self.products, width);
             threads as u64 * (batch + 8 * piece)
@@ -165,10 +200,10 @@ impl Filtering {
         train: &Partition,
         room: &Room,
     ) -> Result<(), Failure> {
-        let (linear, blocks) = self
+        let opened = self
             .opened
             .as_ref()
-            .ok_or_else(|| bug("a group before degrees".to_owned()))?;
+            .ok_or_else(|| bug("a group before what it is scored by".to_owned()))?;
         let own = rows.iter().map(|&row| self.own(row as usize, train));
         let own = own.collect::<Result<Vec<_>, Failure>>()?;
         // Most blocks have as many users as others; new pages for the scores of each took a fifth of the time of all lists.
@@ -182,20 +217,29 @@ impl Filtering {
         };
         let of = scores.typed_mut();
         let batches = self.batches;
-        let scored = room
-            .pool
-            .install(|| linear.score(room.simd, blocks, &own, batches, of));
+        let scored = room.pool.install(|| match opened {
+            Opened::Shared(linear, blocks) => linear.score(room.simd, blocks, &own, batches, of),
+            Opened::Nearest(neighbourhoods, near) => {
+                let near: Vec<&[Near]> = near.iter().map(RowBytes::typed).collect();
+                neighbourhoods.score(&near, &own, of);
+                Ok(())
+            }
+        });
         self.scores = Some((scores, spare));
         scored
     }
 
     /// The products of a user with what they weigh.
     fn own(&self, row: usize, train: &Partition) -> Result<Own, Failure> {
-        let rows = RowsOf::read(train, row..row + 1, self.edges == Edges::Values)?;
+        let with_values = self.links == Links::Shared(Edges::Values);
+        let rows = RowsOf::read(train, row..row + 1, with_values)?;
         let csr = rows.csr(train, limit_of(&self.products))?;
-        let weight = |position| match self.edges {
-            Edges::Binary => 1.0,
-            Edges::Values => csr.values().at(position),
+        let weight = |position| {
+            if with_values {
+                csr.values().at(position)
+            } else {
+                1.0
+            }
         };
         let columns = csr.columns().iter().enumerate();
         Ok(columns
@@ -215,6 +259,13 @@ impl Filtering {
     }
 }
 
+/// The places in a block of products that may be listed.
+fn candidates_of(rows: &RowBytes) -> Vec<u32> {
+    let rows = rows.typed::<ProductRow>().iter().zip(0..);
+    let some = rows.filter(|(row, _)| row.popularity > 0);
+    some.map(|(_, local)| local).collect()
+}
+
 /// The partitions of all products.
 struct Blocks {
     partitions: Vec<Partition>,
@@ -232,10 +283,6 @@ impl Blocks {
 
 impl linear::Partitions for Blocks {
     type Error = Failure;
-
-    fn offsets(&self, block: BlockId) -> &[u64] {
-        self.partitions[block.0 as usize].offsets()
-    }
 
     fn pieces(&self, block: BlockId, of: &mut dyn FnMut(CsrRef<'_>, usize)) -> Result<(), Failure> {
         let partition = &self.partitions[block.0 as usize];

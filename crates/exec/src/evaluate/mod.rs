@@ -1,6 +1,7 @@
 //! Runs the ops of evaluation.
 
 mod filtering;
+mod nearest;
 mod products;
 mod rank;
 mod ratings;
@@ -32,5 +33,6 @@ pub(crate) fn begin(task: &Task, op: EvaluateOp, room: &Room) -> Result<Box<dyn 
             Box::new(products::OffsetsWork::new(task, mean, damping, room))
         }
         EvaluateOp::Ratings(op) => Box::new(ratings::RatingsWork::new(task, op, room)),
+        EvaluateOp::Nearest(op) => return nearest::begin(task, op, room),
     })
 }

@@ -9,7 +9,7 @@ use crate::evaluate::stretches::{Loaded, Pieces, short_by};
 use crate::work::{Fetched, Need, Part, Room, Want};
 use model::context::ContextAt;
 use model::forecast::Moment;
-use model::graph::Edges;
+use model::graph::filter::Links;
 use model::score::{Packed, Users, at_row};
 use plan::Failure;
 use std::collections::VecDeque;
@@ -27,8 +27,8 @@ pub(crate) struct Scorer<'a> {
     pub(crate) context: Option<ContextAt>,
     /// Floats of a row of factors.
     pub(crate) width: u32,
-    /// What interactions weigh in the linear filter, where there is one.
-    pub(crate) filter: Option<Edges>,
+    /// What is added to scores by what a user had.
+    pub(crate) filter: Option<Links>,
     /// The most of a group in a list.
     pub(crate) most: Option<u32>,
     /// The grids of users and of products.
@@ -77,9 +77,9 @@ impl Scoring {
         let factors = reads.range()?;
         let small = small_keys(reads, scorer.moment, scorer.context)?;
         let products = reads.range()?;
-        let filtering = scorer.filter.map(|edges| {
-            let [users, products] = scorer.grids;
-            Filtering::of(reads, edges, users, products)
+        let filtering = scorer.filter.map(|links| {
+            let [user_grid, product_grid] = scorer.grids;
+            Filtering::of(reads, links, (user_grid, product_grid), products)
         });
         let ObjectKey::Block { block, .. } = users else {
             return Err(bug(format!(

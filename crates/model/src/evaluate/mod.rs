@@ -27,7 +27,7 @@ pub use sample::SampledEvaluation;
 
 use crate::context::ContextAt;
 use crate::forecast::Moment;
-use crate::graph::Edges;
+use crate::graph::filter::Links;
 use crate::metrics::Measure;
 use crate::rules::Rules;
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,8 @@ pub const PRODUCT_OFFSETS: TableId = TableId(0x0e02);
 pub const USER_DEGREES: TableId = TableId(0x0e03);
 /// The same of products.
 pub const PRODUCT_DEGREES: TableId = TableId(0x0e04);
+/// The products nearest to each, for scores by them.
+pub const NEAREST: TableId = TableId(0x0e05);
 
 /// Which products a ranking may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -206,8 +208,8 @@ pub struct Factors {
     pub width: u32,
     /// Added to every prediction of a value; rankings do not need it.
     pub offset: f32,
-    /// What interactions weigh in the linear filter that is added to scores of lists, where there is one.
-    pub filter: Option<Edges>,
+    /// What is added to scores of lists by what a user had, where something is.
+    pub filter: Option<Links>,
 }
 
 /// What is evaluated, and on what.

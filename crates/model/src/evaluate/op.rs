@@ -4,7 +4,7 @@ use crate::bootstrap::{Interval, interval};
 use crate::context::ContextAt;
 use crate::evaluate::{Layout, OwnWeight};
 use crate::forecast::Moment;
-use crate::graph::Edges;
+use crate::graph::filter::{Links, NearestOp};
 use crate::rules::BlockRules;
 use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};
@@ -65,11 +65,12 @@ pub enum EvaluateOp {
     },
     /// Predicts held-out values.
     Ratings(RatingsOp),
+    /// Finds the nearest products of a block's.
+    Nearest(NearestOp),
 }
 
 /// Reads, in order: the block of U; all blocks of V; (if `moment`) the block of T; (if `context`) the block of S and its mean;
-/// all blocks of [`crate::evaluate::PRODUCTS`]; (if `filter`) all blocks of [`crate::evaluate::USER_DEGREES`], of
-/// [`crate::evaluate::PRODUCT_DEGREES`] and all partitions of train, product-major; then user-major partitions of the block: train,
+/// all blocks of [`crate::evaluate::PRODUCTS`]; (if `filter`) what that asks for ([`crate::evaluate::steps::linked_reads`]); then user-major partitions of the block: train,
 /// (if `mask`) validation, (if `faded`) train with values that fade, held out; the block's dictionary.
 ///
 /// Writes (if `replicates` > 0) the bootstrap sums, replicates x layout, as one row of f64; (if `coverage`) one bitmap
@@ -103,8 +104,8 @@ pub struct RankOp {
     pub replicates: u32,
     /// Whether bitmaps are written.
     pub coverage: bool,
-    /// What interactions weigh in the linear filter, where scores have one.
-    pub filter: Option<Edges>,
+    /// What is added to scores by what a user had.
+    pub filter: Option<Links>,
     /// The most products of a group in the model's lists.
     pub most: Option<u32>,
 }

@@ -22,7 +22,7 @@ use tensor::{
 /// The number of the reduction of the bootstrap sums.
 const BOOTSTRAP: u64 = 0x0e00;
 const PRODUCTS_STEP: StepId = StepId(0);
-const DEGREES_STEP: StepId = StepId(1);
+const LINKED_STEP: StepId = StepId(1);
 const VALUES_STEP: StepId = StepId(0);
 const RATINGS_STEP: StepId = StepId(2);
 
@@ -94,8 +94,7 @@ impl Evaluate {
     }
 
     fn rank_step(&self) -> StepId {
-        let degrees = 2 * u64::from(self.input.factors.filter.is_some());
-        StepId(PRODUCTS_STEP.0 + 1 + degrees)
+        StepId(PRODUCTS_STEP.0 + 1 + steps::linked_steps(self.input.factors.filter))
     }
 
     fn summary_step(&self) -> StepId {
@@ -139,10 +138,10 @@ impl Evaluate {
             (&self.settings.rules, 0),
         )];
         let mut frees = vec![blocks_of(PRODUCTS, &input.product.grid, 0)];
-        if let Some(edges) = input.factors.filter {
+        if let Some(links) = input.factors.filter {
             let axes = (&input.user, &input.product);
-            steps.extend(steps::degrees(DEGREES_STEP, axes, &input.train, edges, 0));
-            frees.extend(steps::degrees_of(axes, 0));
+            steps.extend(steps::linked(LINKED_STEP, axes, &input.train, links, 0));
+            frees.extend(steps::linked_of(axes, links, 0));
         }
         let id = self.rank_step();
         let ranked = steps::rank(id, input, input.relevant()?, op, self.bootstrap(), 0);

@@ -135,10 +135,10 @@ impl Sampler for SampledEvaluation {
             (&Rules::default(), version),
         )];
         let mut frees = vec![blocks_of(PRODUCTS, &input.product.grid, version)];
-        if let Some(edges) = input.factors.filter {
+        if let Some(links) = input.factors.filter {
             let next = StepId(first.0 + 1);
-            steps.extend(steps::degrees(next, axes, &input.train, edges, version));
-            frees.extend(steps::degrees_of(axes, version));
+            steps.extend(steps::linked(next, axes, &input.train, links, version));
+            frees.extend(steps::linked_of(axes, links, version));
         }
         let ranked = StepId(first.0 + steps.len() as u64);
         let ranked = steps::rank(ranked, &input, &self.held_out, op, none, version);

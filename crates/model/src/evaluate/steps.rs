@@ -1,7 +1,10 @@
 //! The steps of an evaluation, for the program of its own and for the sample that is evaluated during training.
 
 use crate::evaluate::op::{EvaluateOp, RankOp};
-use crate::evaluate::{COVERED, Input, PRODUCT_DEGREES, PRODUCT_OFFSETS, PRODUCTS, USER_DEGREES};
+use crate::evaluate::{
+    COVERED, Input, NEAREST, PRODUCT_DEGREES, PRODUCT_OFFSETS, PRODUCTS, USER_DEGREES,
+};
+use crate::graph::filter::{Links, Nearest, NearestOp};
 use crate::graph::{DegreesOp, Edges, GraphOp};
 use crate::op::Op;
 use crate::reduce::Reduction;
@@ -120,9 +123,89 @@ pub fn products(
     step
 }
 
-/// Counts the degrees of users and of products for scores with a linear filter: [`USER_DEGREES`] and [`PRODUCT_DEGREES`] at
-/// `version`.
-pub fn degrees(
+/// Makes what scores by what users had need, out of training and of [`PRODUCTS`] at `version`.
+pub fn linked(
+    first: StepId,
+    axes: (&tensor::Axis, &tensor::Axis),
+    train: &Partitions,
+    links: Links,
+    version: u64,
+) -> Vec<Step> {
+    match links {
+        Links::Shared(edges) => degrees(first, axes, train, edges, version).into(),
+        Links::Nearest(of) => vec![nearest(first, axes.1, train, of, version)],
+    }
+}
+
+/// How many steps [`linked`] are.
+pub fn linked_steps(links: Option<Links>) -> u64 {
+    match links {
+        Some(Links::Shared(_)) => 2,
+        Some(Links::Nearest(_)) => 1,
+        None => 0,
+    }
+}
+
+/// What [`linked`] wrote.
+pub fn linked_of(
+    (user, product): (&tensor::Axis, &tensor::Axis),
+    links: Links,
+    version: u64,
+) -> Vec<KeyRange> {
+    match links {
+        Links::Shared(_) => vec![
+            blocks_of(USER_DEGREES, &user.grid, version),
+            blocks_of(PRODUCT_DEGREES, &product.grid, version),
+        ],
+        Links::Nearest(_) => vec![blocks_of(NEAREST, &product.grid, version)],
+    }
+}
+
+/// What a task reads to score by what users had: degrees and the interactions of all products, or the nearest of each.
+pub fn linked_reads(
+    axes: (&tensor::Axis, &tensor::Axis),
+    train: &Partitions,
+    links: Links,
+    version: u64,
+) -> Vec<Read> {
+    let made = linked_of(axes, links, version).into_iter();
+    let made = made.map(Read::whole);
+    match links {
+        Links::Shared(_) => {
+            let partitions = train.product_major.iter();
+            made.chain(partitions.map(|part| sealed(part.object)))
+                .collect()
+        }
+        Links::Nearest(_) => made.collect(),
+    }
+}
+
+/// Finds the products nearest to each: [`NEAREST`] at `version`.
+fn nearest(
+    id: StepId,
+    product: &tensor::Axis,
+    train: &Partitions,
+    nearest: Nearest,
+    version: u64,
+) -> Step {
+    let op = EvaluateOp::Nearest(NearestOp {
+        products: product.grid.clone(),
+        nearest,
+    });
+    let described = blocks_of(PRODUCTS, &product.grid, version);
+    let to = blocks_of(NEAREST, &product.grid, version);
+    let name = "nearest products";
+    let (op, blocks) = (Op::Evaluate(op), product.grid.blocks());
+    per_block(id, name, op, blocks, PartialSpec::None, |block| {
+        let mut reads = vec![Read::whole(described)];
+        reads.extend(train.user_major.iter().map(|part| sealed(part.object)));
+        let cost = train.product_major[block as usize].interactions;
+        (reads, vec![block_of(to, block)], cost)
+    })
+}
+
+/// Counts the degrees of users and of products: [`USER_DEGREES`] and [`PRODUCT_DEGREES`] at `version`.
+fn degrees(
     first: StepId,
     (user, product): (&tensor::Axis, &tensor::Axis),
     train: &Partitions,
@@ -166,25 +249,6 @@ pub fn degrees(
     })
 }
 
-/// What [`degrees`] wrote.
-pub fn degrees_of((user, product): (&tensor::Axis, &tensor::Axis), version: u64) -> [KeyRange; 2] {
-    [
-        blocks_of(USER_DEGREES, &user.grid, version),
-        blocks_of(PRODUCT_DEGREES, &product.grid, version),
-    ]
-}
-
-/// What a task reads for the linear filter: degrees, and the interactions of all products.
-pub fn filter_reads(
-    axes: (&tensor::Axis, &tensor::Axis),
-    train: &Partitions,
-    version: u64,
-) -> impl Iterator<Item = Read> {
-    let degrees = degrees_of(axes, version).map(Read::whole);
-    let partitions = train.product_major.iter().map(|part| sealed(part.object));
-    degrees.into_iter().chain(partitions)
-}
-
 /// Ranks products for the users of every block. `bootstrap` names the sums of replicates where the op asks for them.
 pub fn rank(
     id: StepId,
@@ -210,12 +274,9 @@ pub fn rank(
                 &input.product.grid,
                 version,
             )));
-            if input.factors.filter.is_some() {
-                reads.extend(filter_reads(
-                    (&input.user, &input.product),
-                    &input.train,
-                    version,
-                ));
+            if let Some(links) = input.factors.filter {
+                let axes = (&input.user, &input.product);
+                reads.extend(linked_reads(axes, &input.train, links, version));
             }
             reads.push(partition(&input.train.user_major, block));
             reads.extend(input.mask().map(|mask| partition(&mask.user_major, block)));

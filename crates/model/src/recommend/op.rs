@@ -3,14 +3,13 @@
 use crate::als::Formula;
 use crate::context::ContextAt;
 use crate::forecast::Moment;
-use crate::graph::Edges;
+use crate::graph::filter::Links;
 use serde::{Deserialize, Serialize};
 use tensor::Grid;
 
 /// Reads, in order: the block of U; all blocks of V; (if `moment`) the block of T; (if `context`) the block of S and its
 /// mean; all blocks of
-/// [`crate::evaluate::PRODUCTS`]; (if `filter`) all blocks of [`crate::evaluate::USER_DEGREES`], of
-/// [`crate::evaluate::PRODUCT_DEGREES`] and all partitions of train, product-major; the block's user-major partitions: train, then `masks` more.
+/// [`crate::evaluate::PRODUCTS`]; (if `filter`) what that asks for ([`crate::evaluate::steps::linked_reads`]); the block's user-major partitions: train, then `masks` more.
 ///
 /// Writes an object of [`tensor::Recommended`] rows. Sums: users served, rows, users without training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,8 +36,8 @@ pub struct RecommendOp {
     pub masks: u32,
     /// The users to serve, by place in the block, rising; `None`: all.
     pub chosen: Option<Vec<u32>>,
-    /// What interactions weigh in the linear filter, where scores have one.
-    pub filter: Option<Edges>,
+    /// What is added to scores by what a user had.
+    pub filter: Option<Links>,
     /// The most products of a group in a list.
     pub most: Option<u32>,
 }

@@ -229,10 +229,10 @@ impl Recommend {
             None,
             (&self.settings.rules, 0),
         )];
-        if let Some(edges) = self.input.factors.filter {
+        if let Some(links) = self.input.factors.filter {
             let axes = (&self.input.user, &self.input.product);
             let train = &self.input.train;
-            first.extend(steps::degrees(StepId(1), axes, train, edges, 0));
+            first.extend(steps::linked(StepId(1), axes, train, links, 0));
         }
         first.extend(self.input.alike.map(|columns| self.directions(columns)));
         let next = StepId(first.len() as u64);
@@ -280,9 +280,9 @@ impl Recommend {
 
     /// The first step that makes lists.
     fn first_group(&self) -> u64 {
-        let filtered = self.input.factors.filter.is_some();
+        let linked = steps::linked_steps(self.input.factors.filter);
         let grams = self.gram().map_or(0, |gram| 1 + u64::from(gram.levels()));
-        1 + 2 * u64::from(filtered) + u64::from(self.input.alike.is_some()) + grams
+        1 + linked + u64::from(self.input.alike.is_some()) + grams
     }
 
     /// Steps of a group: its lists, and their reasons.
@@ -420,8 +420,8 @@ impl Recommend {
                 &self.input.product.grid,
                 0,
             )));
-            if self.input.factors.filter.is_some() {
-                reads.extend(steps::filter_reads(axes, &self.input.train, 0));
+            if let Some(links) = self.input.factors.filter {
+                reads.extend(steps::linked_reads(axes, &self.input.train, links, 0));
             }
             reads.push(steps::sealed(self.input.train.user_major[place].object));
             reads.extend(
@@ -453,8 +453,8 @@ impl Recommend {
         let mut frees = Vec::new();
         if group + 1 == self.groups() {
             frees.push(blocks_of(PRODUCTS, &self.input.product.grid, 0));
-            if self.input.factors.filter.is_some() {
-                frees.extend(steps::degrees_of(axes, 0));
+            if let Some(links) = self.input.factors.filter {
+                frees.extend(steps::linked_of(axes, links, 0));
             }
             if self.input.alike.is_some() {
                 frees.push(products);

@@ -1,7 +1,7 @@
 //! The messages of the streams that carry bytes.
 
 use super::keys::{depot, digest, encode_digest};
-use super::{Malformed, required};
+use super::{Malformed, required, token};
 use crate::chunk::Chunk;
 use crate::message::{Pull, PullPart, PullReply, StorageReply, StorageRequest};
 use crate::proto;
@@ -74,6 +74,20 @@ impl From<StorageRequest> for proto::StorageRequest {
                 }),
             ),
             StorageRequest::Content { id, chunk } => (id, Request::Chunk(chunk.into())),
+            StorageRequest::Relay { id, holder, pull } => {
+                let relay = proto::Relay {
+                    holder: holder.0,
+                    pull: Some(pull.into()),
+                };
+                (id, Request::Relay(relay))
+            }
+            StorageRequest::Take { id, range } => {
+                let take = proto::Take {
+                    offset: range.start,
+                    bytes: range.end - range.start,
+                };
+                (id, Request::Take(take))
+            }
         };
         proto::StorageRequest {
             id,
@@ -111,6 +125,15 @@ impl TryFrom<proto::StorageRequest> for StorageRequest {
                     id,
                     chunk: chunk.into(),
                 },
+                Request::Relay(relay) => StorageRequest::Relay {
+                    id,
+                    holder: WorkerId(relay.holder),
+                    pull: required("pull", relay.pull)?,
+                },
+                Request::Take(take) => StorageRequest::Take {
+                    id,
+                    range: byte_range(take.offset, take.bytes)?,
+                },
             },
         )
     }
@@ -120,14 +143,20 @@ impl From<StorageReply> for proto::StorageReply {
     fn from(reply: StorageReply) -> Self {
         use proto::storage_reply::Reply;
         let (id, reply) = match reply {
-            StorageReply::Attach { run, term } => (
+            StorageReply::Attach { run, term, token } => (
                 0,
                 Reply::Attach(proto::Attach {
                     run: encode_digest(run),
                     term,
+                    token: token.bytes().to_vec().into(),
                 }),
             ),
             StorageReply::Content { id, chunk } => (id, Reply::Chunk(chunk.into())),
+            StorageReply::Head {
+                id,
+                bytes,
+                row_bytes,
+            } => (id, Reply::Head(proto::PullHead { bytes, row_bytes })),
             StorageReply::Stored { id } => (id, Reply::Stored(proto::Stored {})),
             StorageReply::Failed { id, failure } => (id, Reply::Failed(failure.into())),
         };
@@ -148,10 +177,16 @@ impl TryFrom<proto::StorageReply> for StorageReply {
             Reply::Attach(a) => StorageReply::Attach {
                 run: digest(&a.run)?,
                 term: a.term,
+                token: token(&a.token)?,
             },
             Reply::Chunk(chunk) => StorageReply::Content {
                 id,
                 chunk: chunk.into(),
+            },
+            Reply::Head(head) => StorageReply::Head {
+                id,
+                bytes: head.bytes,
+                row_bytes: head.row_bytes,
             },
             Reply::Stored(_) => StorageReply::Stored { id },
             Reply::Failed(failure) => StorageReply::Failed {
@@ -178,6 +213,7 @@ impl From<Pull> for proto::PullRequest {
         proto::PullRequest {
             run: encode_digest(pull.run),
             term: pull.term,
+            token: pull.token.bytes().to_vec().into(),
             key: Some(pull.key.into()),
             puller: pull.puller.0,
             part: Some(part),
@@ -204,6 +240,7 @@ impl TryFrom<proto::PullRequest> for Pull {
         Ok(Pull {
             run: digest(&pull.run)?,
             term: pull.term,
+            token: token(&pull.token)?,
             key: required("key", pull.key)?,
             puller: WorkerId(pull.puller),
             part,

@@ -1,7 +1,7 @@
 //! The messages of a session.
 
 use super::keys::{attempt, depot, digest, encode_attempt, encode_digest};
-use super::{Malformed, all, each, required, unknown};
+use super::{Malformed, all, each, required, token, unknown};
 use crate::message::{
     Done, FromWorker, Input, Open, Peer, Phase, Reach, Span, ToWorker, Totals, Traffic,
 };
@@ -75,6 +75,7 @@ impl From<Open> for proto::Open {
         proto::Open {
             term: open.term,
             run: encode_digest(open.run),
+            token: open.token.bytes().to_vec().into(),
             worker: open.worker.0,
             build: open.build,
             inputs: all(open.inputs),
@@ -103,6 +104,7 @@ impl TryFrom<proto::Open> for Open {
         Ok(Open {
             term: open.term,
             run: digest(&open.run)?,
+            token: token(&open.token)?,
             worker: WorkerId(open.worker),
             build: open.build,
             inputs: each(open.inputs)?,

@@ -9,6 +9,8 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+use crate::Token;
+
 /// A message that a correct process of this engine version cannot have sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
@@ -46,6 +48,11 @@ where
 /// Every element, encoded.
 pub(crate) fn all<T, P: From<T>>(list: Vec<T>) -> Vec<P> {
     list.into_iter().map(P::from).collect()
+}
+
+/// The secret of a job.
+pub(crate) fn token(bytes: &[u8]) -> Result<Token, Malformed> {
+    Token::from_bytes(bytes).ok_or(Malformed::Missing("token"))
 }
 
 /// A number that must fit a smaller type.

@@ -5,7 +5,7 @@ use crate::message::{
     Done, FromWorker, Input, Open, Peer, Phase, Pull, PullPart, PullReply, Reach, Span,
     StorageReply, StorageRequest, ToWorker, Totals, Traffic,
 };
-use crate::{Chunk, proto};
+use crate::{Chunk, Token, proto};
 use bytes::Bytes;
 use plan::{Assignment, Failure, Holder, Profile, Refusal, Source, Wrote};
 use prost::Message;
@@ -120,10 +120,15 @@ fn failures() -> Vec<Failure> {
     failures
 }
 
+fn token() -> Token {
+    Token::from_bytes(&[9; 32]).expect("its length")
+}
+
 fn open() -> Open {
     Open {
         term: 4,
         run: digest(1),
+        token: token(),
         worker: WorkerId(2),
         build: "0.1.0".into(),
         inputs: vec![
@@ -281,16 +286,35 @@ fn what_carries_bytes_comes_back() {
             id: 3,
             chunk: chunk.clone(),
         },
+        StorageRequest::Relay {
+            id: 4,
+            holder: WorkerId(6),
+            pull: Pull {
+                run: digest(1),
+                term: 2,
+                token: token(),
+                key: keys()[0],
+                puller: WorkerId(1),
+                part: PullPart::Span(2..8),
+            },
+        },
+        StorageRequest::Take { id: 4, range: 5..9 },
     ] {
         check::<StorageRequest, proto::StorageRequest>(request);
     }
     check::<StorageReply, proto::StorageReply>(StorageReply::Attach {
         run: digest(1),
         term: 2,
+        token: token(),
     });
     check::<StorageReply, proto::StorageReply>(StorageReply::Content {
         id: 1,
         chunk: chunk.clone(),
+    });
+    check::<StorageReply, proto::StorageReply>(StorageReply::Head {
+        id: 1,
+        bytes: 640,
+        row_bytes: 64,
     });
     check::<StorageReply, proto::StorageReply>(StorageReply::Stored { id: 1 });
     for failure in failures() {
@@ -306,6 +330,7 @@ fn what_carries_bytes_comes_back() {
             check::<Pull, proto::PullRequest>(Pull {
                 run: digest(1),
                 term: 2,
+                token: token(),
                 key,
                 puller: WorkerId(1),
                 part,

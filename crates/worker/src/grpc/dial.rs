@@ -46,6 +46,10 @@ impl GrpcDialer {
 }
 
 impl Dialer for GrpcDialer {
+    fn receiving(&self) -> Option<&Receiving> {
+        Some(&self.receiving)
+    }
+
     fn peer(&self, peer: &Peer) -> Arc<dyn PeerLink> {
         let ways = match endpoint(&peer.address) {
             Ok(endpoint) => (0..CHANNELS_PER_PEER)

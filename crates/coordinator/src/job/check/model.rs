@@ -46,6 +46,8 @@ const OF_ITERATION: &[&str] = &["model.oversampling"];
 const OF_FILTER: &[&str] = &[
     "model.filter_weight",
     "model.filter_linear",
+    "model.filter_nearest",
+    "model.filter_shrinkage",
     "model.distill",
 ];
 const OF_LAYERS: &[&str] = &["model.layers", "model.self_loops"];
@@ -555,6 +557,9 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         let sentence = "`model.distill` makes plain factors of the filter, which `filter_linear` = false has anyway: remove one of the keys";
         faults.push(merged.origin("model.distill"), sentence);
     }
+    if kind == ModelKind::Filter {
+        nearest(merged, linear, distill > 0, faults);
+    }
     let layered = matches!(kind, ModelKind::LightGcn | ModelKind::Gcn);
     let head = head(merged, kind, faults);
     if kind == ModelKind::Gcn && merged.count("model.layers") == Some(0) {
@@ -656,6 +661,8 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
         walk_length: merged.count("model.walk_length").unwrap_or_default() as u32,
         filter_weight: real("model.filter_weight"),
         filter_linear: linear,
+        filter_nearest: merged.count("model.filter_nearest").unwrap_or_default() as u32,
+        filter_shrinkage: real("model.filter_shrinkage"),
         distill: distill as u32,
         oversampling: merged.count("model.oversampling").map(|count| count as u32),
         activation: word(
@@ -704,4 +711,27 @@ pub(super) fn model(merged: &Merged, faults: &mut Faults) -> Model {
             .text("model.initial_weights")
             .map(|text| location(merged, "model.initial_weights", text, faults)),
     }
+}
+
+/// What a filter says of the nearest products.
+fn nearest(merged: &Merged, linear: bool, distilled: bool, faults: &mut Faults) {
+    let (nearest, shrinkage) = ("model.filter_nearest", "model.filter_shrinkage");
+    if merged.count(nearest).unwrap_or_default() == 0 {
+        if merged.real(shrinkage).unwrap_or_default() > 0.0 {
+            let sentence = "`model.filter_shrinkage` is of the nearest products: set `model.filter_nearest`, 100 for a start, or remove the key";
+            faults.push(merged.origin(shrinkage), sentence);
+        }
+        return;
+    }
+    let why = if !linear {
+        "keeps the nearest products of the linear part, and `filter_linear` is off"
+    } else if distilled {
+        "keeps the nearest products of the linear part, and `distill` makes plain factors of the whole filter"
+    } else if merged.text("model.edges") == Some("values") {
+        "counts users who have both of two products, and `edges` is \"values\""
+    } else {
+        return;
+    };
+    let sentence = format!("`model.filter_nearest` {why}: remove one of the keys");
+    faults.push(merged.origin(nearest), sentence);
 }

@@ -143,6 +143,28 @@ fn every_kind_has_its_own_keys() {
         &format!("{GOOD}[model]\nkind = \"filter\"\nfilter_linear = false\ndistill = 8\n"),
         "j:12:11: `model.distill` makes plain factors of the filter, which `filter_linear` = false has anyway: remove one of the keys",
     );
+    let near = |more: &str, sentence: &str| {
+        let job = format!("{GOOD}[model]\nkind = \"filter\"\nfilter_nearest = 20\n{more}\n");
+        let sentence =
+            format!("j:11:18: `model.filter_nearest` {sentence}: remove one of the keys");
+        check(&job, &sentence);
+    };
+    near(
+        "filter_linear = false",
+        "keeps the nearest products of the linear part, and `filter_linear` is off",
+    );
+    near(
+        "distill = 8",
+        "keeps the nearest products of the linear part, and `distill` makes plain factors of the whole filter",
+    );
+    near(
+        "edges = \"values\"",
+        "counts users who have both of two products, and `edges` is \"values\"",
+    );
+    check(
+        &format!("{GOOD}[model]\nkind = \"filter\"\nfilter_shrinkage = 2\n"),
+        "j:11:20: `model.filter_shrinkage` is of the nearest products: set `model.filter_nearest`, 100 for a start, or remove the key",
+    );
     check(
         &format!("{GOOD}[model]\nkind = \"filter\"\ndistill = 500\noversampling = 20\n"),
         "j:12:16: `model.oversampling` is 20: with the rank 500 give at most 12",

@@ -7,7 +7,7 @@ use crate::output::tables::{is_shown, shown_k};
 use model::advise::Answer;
 use model::bootstrap::Interval;
 use model::evaluate::Evaluation;
-use model::evaluate::report::Ratings;
+use model::evaluate::report::{Ratings, WITH_RULES};
 use serde::Serialize;
 
 /// What was trained on what.
@@ -95,6 +95,11 @@ impl Call {
     }
 }
 
+/// Whether a ranker is the model, with the rules of its lists or without.
+fn is_ours(ranker: &str) -> bool {
+    ranker == "model" || ranker == WITH_RULES
+}
+
 /// The model beside the best of the rules, in one task.
 struct Verdict<'a> {
     k: u32,
@@ -114,7 +119,7 @@ impl<'a> Verdict<'a> {
         let model = *rankers.get("model")?.get(&name)?;
         let rules = rankers
             .iter()
-            .filter(|(rule, _)| *rule != "model" && is_shown(task, rule));
+            .filter(|(rule, _)| !is_ours(rule) && is_shown(task, rule));
         let rules = rules.filter_map(|(rule, figures)| Some((rule.as_str(), *figures.get(&name)?)));
         let (rule, of_rule) = rules.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(a.0)))?;
         let difference = evaluation.differences.get(task)?.get(rule)?.get(&name)?;

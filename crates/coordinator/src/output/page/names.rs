@@ -4,6 +4,7 @@
 pub fn ranker(word: &str) -> String {
     match word {
         "model" => "This model".to_owned(),
+        "model_with_rules" => "This model under the rules".to_owned(),
         "popularity" => "Most popular".to_owned(),
         "popularity_recent" => "Popular lately".to_owned(),
         "own_count" => "Own most bought".to_owned(),

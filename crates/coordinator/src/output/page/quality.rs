@@ -7,7 +7,7 @@ use super::{Cell, Section, charts, names, note, number, paragraph, table};
 use crate::output::tables::{is_shown, shown_k};
 use model::bootstrap::Interval;
 use model::evaluate::Evaluation;
-use model::evaluate::report::Ratings;
+use model::evaluate::report::{Ratings, WITH_RULES};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Rankers of a task with their figures.
@@ -92,6 +92,7 @@ fn of_task(
         number::count(users.counted),
         number::count(left_out)
     )));
+    parts.extend(price_of_rules(evaluation, task, k));
     let figures = DRAWN.iter().flat_map(|measure| {
         let figure = format!("{measure}@{k}");
         let of = (task, name, figure.as_str());
@@ -118,6 +119,28 @@ fn of_task(
         parts.push(element("details", &[], [summary].into_iter().chain(others)));
     }
     parts
+}
+
+/// What the rules of the job's lists leave, and what that costs.
+fn price_of_rules(evaluation: &Evaluation, task: &str, k: u32) -> Option<Html> {
+    let (all, left) = (evaluation.candidates?, evaluation.candidates_with_rules?);
+    let figure = format!("ndcg@{k}");
+    let cost = evaluation.differences.get(task)?.get(WITH_RULES)?;
+    let cost = cost.get(&figure)?;
+    let range = cost
+        .interval
+        .map_or_else(String::new, |Interval(low, high)| {
+            let (low, high) = (number::signed(low), number::signed(high));
+            format!(" ({low} to {high})")
+        });
+    Some(note(format!(
+        "The job's rules of lists leave {} of {} products. Without them the model's {} is {} away{range}: that is their price. \
+         “This model under the rules” obeys them, all else on this page does not.",
+        number::count(left),
+        number::count(all),
+        names::measure(&figure),
+        number::signed(cost.difference)
+    )))
 }
 
 /// The model first, then rules from the best to the worst.
@@ -182,7 +205,7 @@ fn differences_chart(
     let rules = evaluation.differences.get(task)?;
     let mut rows: Vec<_> = rules
         .iter()
-        .filter(|(rule, _)| is_shown(task, rule))
+        .filter(|(rule, _)| *rule != WITH_RULES && is_shown(task, rule))
         .filter_map(|(rule, figures)| Some((rule.as_str(), figures.get(figure)?)))
         .collect();
     rows.sort_by(|a, b| a.1.difference.total_cmp(&b.1.difference).then(a.0.cmp(b.0)));

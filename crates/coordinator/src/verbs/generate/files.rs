@@ -3,7 +3,6 @@
 use crate::failure::Failure;
 use crate::job::settings::Generate;
 use model::generate::{Activity, Edges, Interests, Order, Rows, Totals, World};
-use plan::Refusal;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::path::Path;
@@ -104,7 +103,7 @@ impl<'a> Writer<'a> {
             Table::ProductTruth(file) => self.product_truth(file),
             Table::DayTruth => self.day_truth(),
         }
-        .map_err(failed)
+        .map_err(Failure::unwritten)
     }
 
     fn purchases(&self, part: u32) -> Result<Vec<Made>, OutError> {
@@ -404,14 +403,4 @@ fn id_form(wish: &Generate, prefix: &'static str, count: u32) -> Form {
 
 fn ids(range: Range<u32>, id: impl Fn(u32) -> u32) -> Vec<u32> {
     range.map(id).collect()
-}
-
-/// A full disk is no bug of the encoder.
-pub fn failed(error: OutError) -> Failure {
-    match error {
-        OutError::Io { path, error } => {
-            Failure::io(format!("{} cannot be written", path.display()), &error)
-        }
-        error => Failure::new(Refusal::Io, error.to_string()),
-    }
 }

@@ -267,5 +267,5 @@ fn report(record: &Record, folder: &Path, reused: bool) -> GenerateReport {
 }
 
 fn publish(path: &Path, text: &str) -> Result<(), Failure> {
-    tables::out::publish_text(path, text).map_err(files::failed)
+    tables::out::publish_text(path, text).map_err(Failure::unwritten)
 }

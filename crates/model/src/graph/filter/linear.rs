@@ -32,7 +32,12 @@ pub struct Linear {
     shares: Vec<f32>,
     /// `D_v`^-½, of all products without gaps.
     roots: Vec<f32>,
+    /// Of each block of products those that are scored.
+    candidates: Candidates,
 }
+
+/// Of each block of products the locals of those that may be listed, rising.
+pub type Candidates = Vec<Vec<u32>>;
 
 /// What a user has: products with what they weigh, by rising id.
 pub type Own = Vec<(u32, f32)>;
@@ -41,9 +46,6 @@ pub type Own = Vec<(u32, f32)>;
 pub trait Partitions: Sync {
     /// Why a partition cannot be read.
     type Error: Send;
-
-    /// The row pointers of a block.
-    fn offsets(&self, block: BlockId) -> &[u64];
 
     /// Gives all pieces of a block.
     ///
@@ -77,6 +79,7 @@ impl Linear {
         edges: Edges,
         (users, user_degrees): (&Grid, &[&[f64]]),
         (products, product_degrees): (&Grid, &[&[f64]]),
+        candidates: Candidates,
     ) -> Self {
         let powers = |degrees: &[&[f64]], power: Power| -> Vec<f32> {
             let all = degrees.iter().flat_map(|block| block.iter());
@@ -89,6 +92,7 @@ impl Linear {
             starts: starts(users),
             shares: powers(user_degrees, Power(-2)),
             roots: powers(product_degrees, Power(-1)),
+            candidates,
         };
         assert_eq!(
             linear.shares.len() as u64,
@@ -105,7 +109,7 @@ impl Linear {
 
     /// Bytes that stay for a task.
     pub fn bytes(users: &Grid, products: &Grid) -> u64 {
-        4 * (users.rows_total() + products.rows_total())
+        4 * (users.rows_total() + 2 * products.rows_total())
     }
 
     /// Bytes that one thread needs for a batch of a width.
@@ -114,8 +118,8 @@ impl Linear {
         4 * (users.rows_total() + widest + LANES as u64) * width as u64
     }
 
-    /// The scores of users: for each a row of [`stride`] numbers, those of the products with an interaction in the order of their
-    /// ids, one after the other. Batches have `width` users; `threads` of them are under way at a time.
+    /// The scores of users: for each a row of [`stride`] numbers, those of the candidates in the order of their ids, one after the
+    /// other. Batches have `width` users; `threads` of them are under way at a time.
     ///
     /// # Errors
     /// The first that the partitions gave.
@@ -274,12 +278,7 @@ impl Linear {
             for (row, root) in out.chunks_exact_mut(width).zip(roots) {
                 scale(row, *root);
             }
-            let counts = partitions.offsets(block).windows(2).zip(0..);
-            let some: Vec<u32> = counts
-                .filter(|(ends, _)| ends[0] < ends[1])
-                .map(|(_, local)| local)
-                .collect();
-            for sixteen in some.chunks(LANES) {
+            for sixteen in self.candidates[block.0 as usize].chunks(LANES) {
                 pack_products(simd, Rows::contiguous(&[&out], width), sixteen, &mut panel);
                 let of_users = scores.chunks_exact_mut(stride);
                 for (scores, panel) in of_users.zip(panel.chunks_exact(LANES)) {

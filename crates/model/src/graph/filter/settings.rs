@@ -1,5 +1,6 @@
 //! The settings of the graph filter: text, checked together, then passed by value.
 
+use super::{Links, Nearest};
 use crate::graph::ops::Edges;
 use crate::graph::spectral::{self, Normalization, SettingsError};
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,10 @@ pub struct Settings {
     pub weight: f64,
     /// Whether the linear part counts.
     pub linear: bool,
+    /// Of every product so many others speak for it in the linear part. 0: all.
+    pub nearest: u32,
+    /// What similarities of few users are shrunk by, where only the nearest count.
+    pub shrinkage: f64,
     /// Columns of plain factors that stand for the whole filter. 0: the filter scores itself.
     pub distill: u32,
     /// The seed of everything random.
@@ -38,6 +43,8 @@ impl Default for Settings {
             edges: spectral.edges,
             weight: 0.3,
             linear: true,
+            nearest: 0,
+            shrinkage: 0.0,
             distill: 0,
             seed: 0,
             tolerance: 0.0,
@@ -61,10 +68,18 @@ impl Settings {
         }
     }
 
-    /// What the interactions of the linear part weigh, where it counts.
-    pub fn scored_by(&self) -> Option<Edges> {
+    /// What the linear part is, where it counts.
+    pub fn scored_by(&self) -> Option<Links> {
         let scores = self.linear && self.distill == 0;
-        scores.then_some(self.edges)
+        let links = if self.nearest > 0 {
+            Links::Nearest(Nearest {
+                count: self.nearest,
+                shrinkage: self.shrinkage,
+            })
+        } else {
+            Links::Shared(self.edges)
+        };
+        scores.then_some(links)
     }
 
     /// What makes plain factors of the whole filter.
@@ -110,6 +125,7 @@ impl Settings {
             );
             return refuse("distill", problem);
         }
+        self.nearest_ones()?;
         self.low_pass().check()?;
         if self.distill == 0 {
             return Ok(());
@@ -121,6 +137,26 @@ impl Settings {
             },
             _ => error,
         })
+    }
+
+    fn nearest_ones(&self) -> Result<(), SettingsError> {
+        let refuse = |key, problem: String| Err(SettingsError { key, problem });
+        if !(self.shrinkage >= 0.0 && self.shrinkage.is_finite()) {
+            let problem = format!("is {}: give 0 or more", self.shrinkage);
+            return refuse("filter_shrinkage", problem);
+        }
+        let why = if self.nearest == 0 {
+            return Ok(());
+        } else if !self.linear {
+            "`filter_linear` is off, of which they are"
+        } else if self.distill > 0 {
+            "`distill` makes plain factors of the whole filter"
+        } else if self.edges != Edges::Binary {
+            "`edges` = \"values\" is not for them: users are counted"
+        } else {
+            return Ok(());
+        };
+        refuse("filter_nearest", format!("is {}, and {why}", self.nearest))
     }
 }
 
@@ -156,8 +192,48 @@ mod tests {
             )
         };
         assert_eq!(distilled(64, true), (None, None));
-        assert_eq!(distilled(0, true), (None, Some(Edges::Binary)));
+        assert_eq!(
+            distilled(0, true),
+            (None, Some(Links::Shared(Edges::Binary)))
+        );
         assert_eq!(distilled(64, false).0, Some("distill"));
         assert_eq!(distilled(513, true).0, Some("distill"));
+    }
+
+    #[test]
+    fn the_nearest_are_of_the_linear_part_of_users() {
+        let near = Settings {
+            nearest: 20,
+            shrinkage: 5.0,
+            ..Settings::default()
+        };
+        let expected = Nearest {
+            count: 20,
+            shrinkage: 5.0,
+        };
+        assert_eq!(near.scored_by(), Some(Links::Nearest(expected)));
+        let key = |settings: Settings| settings.check().err().map(|error| error.key);
+        assert_eq!(key(near.clone()), None);
+        for refused in [
+            Settings {
+                linear: false,
+                ..near.clone()
+            },
+            Settings {
+                distill: 8,
+                ..near.clone()
+            },
+            Settings {
+                edges: Edges::Values,
+                ..near.clone()
+            },
+        ] {
+            assert_eq!(key(refused), Some("filter_nearest"));
+        }
+        let negative = Settings {
+            shrinkage: -1.0,
+            ..near
+        };
+        assert_eq!(key(negative), Some("filter_shrinkage"));
     }
 }

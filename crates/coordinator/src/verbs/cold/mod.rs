@@ -5,6 +5,9 @@
 //!
 //! **Invariant:** whatever is trained sees no interaction of a newcomer, and whatever is folded in sees only those that are shown.
 
+mod convolution;
+mod turned;
+
 use super::data::{self, Views};
 use super::engine::{Engine, Stage, key_of};
 use super::initial::Initial;
@@ -12,7 +15,9 @@ use super::stored_model::{Algorithm, StoredModel};
 use super::train;
 use crate::failure::Failure;
 use crate::job::settings::{Model, ModelKind, Settings};
-use crate::output::cold::{ATTRIBUTES, ColdReport, ColdRow, FOLDED, SideReport, verdict};
+use crate::output::cold::{
+    ATTRIBUTES, CONVOLVED, ColdReport, ColdRow, FOLDED, SideReport, verdict,
+};
 use model::advise::{Family, Row, gaps};
 use model::cold::{Chosen, Draw, DrawOp};
 use model::evaluate::{self, Evaluate, Evaluation, RankingTask};
@@ -20,7 +25,8 @@ use model::metrics::Measure;
 use plan::Refusal;
 use std::collections::BTreeMap;
 use tensor::newcomers::Kept;
-use tensor::{AttributeKind, DataSet, Delta, Mode, PartitionRef, Partitions, SplitPart, ViewSpec};
+use tensor::{AttributeKind, DataSet, Mode, Partitions, SplitPart, ViewSpec};
+use turned::{turned_data, turned_model, turned_partitions};
 
 /// Where its models are, below the model's place.
 pub const PLACE: &str = "cold";
@@ -111,6 +117,10 @@ async fn side(engine: &Engine<'_>, data: &DataSet, mode: Mode) -> Result<SideRep
         let model = side.trained(&settings, &views).await?;
         let name = ATTRIBUTES.to_owned();
         measured.push(side.measure(name, Some(0), &model).await?);
+    }
+    for (history, model) in side.convolved(&views).await? {
+        let name = CONVOLVED.to_owned();
+        measured.push(side.measure(name, Some(history), &model).await?);
     }
     let model = side.trained(&plain(engine.settings), &views).await?;
     for &history in wish.history.iter().filter(|history| **history > 0) {
@@ -424,63 +434,4 @@ impl Side<'_> {
         report.verdict = verdict(&report, &metric, &format!("{}s", self.mode));
         Ok(report)
     }
-}
-
-fn turned_partitions(partitions: &Partitions) -> Partitions {
-    Partitions {
-        user_major: partitions.product_major.clone(),
-        product_major: partitions.user_major.clone(),
-        ..partitions.clone()
-    }
-}
-
-fn other(mode: Mode) -> Mode {
-    match mode {
-        Mode::User => Mode::Product,
-        Mode::Product => Mode::User,
-        small => small,
-    }
-}
-
-/// A data set whose users are the products, under a lineage of its own.
-fn turned_data(data: &DataSet) -> DataSet {
-    let delta = |delta: &Delta| {
-        let turned: (BTreeMap<u32, PartitionRef>, _) =
-            (delta.product_major.clone(), delta.user_major.clone());
-        Delta {
-            user_major: turned.0,
-            product_major: turned.1,
-            ..delta.clone()
-        }
-    };
-    let parts = data.parts.iter();
-    let attributes = data.attributes.iter();
-    DataSet {
-        lineage: key_of(&[b"turned around", &data.lineage.0]),
-        user: data.product.clone(),
-        product: data.user.clone(),
-        parts: parts
-            .map(|(part, of)| (*part, turned_partitions(of)))
-            .collect(),
-        deltas: data.deltas.iter().map(delta).collect(),
-        attributes: attributes
-            .map(|(mode, of)| (other(*mode), of.clone()))
-            .collect(),
-        edges: BTreeMap::new(),
-        ..data.clone()
-    }
-}
-
-/// A model whose users are the products.
-fn turned_model(model: &StoredModel) -> Result<StoredModel, Failure> {
-    let mut manifest = model.manifest.clone();
-    for table in &mut manifest.tables {
-        let name = table.name.strip_prefix(table.mode.name());
-        let mode = other(table.mode);
-        table.name = format!("{mode}{}", name.unwrap_or_default());
-        table.mode = mode;
-    }
-    manifest.tables.sort_by_key(|table| table.mode);
-    let turned = StoredModel::of(manifest)?;
-    Ok(turned)
 }
