@@ -167,6 +167,15 @@ impl Depot {
         if let Some(found) = cache.find(object)? {
             return Ok(found);
         }
+        // Objects are put by rename and never changed: one on the disk of the cache need not be copied.
+        if let Some(folder) = &self.folder {
+            let file = folder.join("objects").join(object.digest.to_string());
+            let cache = cache.clone();
+            let linked = self.off_thread(move || Ok(cache.link(&file, object)?));
+            if let Some(linked) = linked.await? {
+                return Ok(linked);
+            }
+        }
         let mut receiver = cache.receiver(object)?;
         let mut parts = std::pin::pin!(self.parts(object));
         while let Some(part) = parts.try_next().await? {

@@ -16,7 +16,7 @@ pub struct Depot {
     pub(crate) root: Path,
     pub(crate) url: Arc<str>,
     /// The folder, where it is one of this machine.
-    folder: Option<Arc<std::path::Path>>,
+    pub(crate) folder: Option<Arc<std::path::Path>>,
     /// Nothing here waits for a disk: work is done in place, which a simulation without threads needs.
     in_memory: bool,
 }

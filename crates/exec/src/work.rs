@@ -135,7 +135,7 @@ impl Room {
         }
     }
 
-    /// The next epoch reads these interactions again. Their pages stay where all that is staged is as small as what a task
+    /// The next epoch reads these interactions again, and the first those that were counted before it. Their pages stay where all that is staged is as small as what a task
     /// may use, and go otherwise: read from disk anew they cost a fifth of an epoch, kept they count against a container.
     pub fn done_for_now(&self, partition: &Partition, interactions: Range<u64>) {
         if self.cache.used_bytes() > self.budget_bytes {

@@ -7,7 +7,7 @@ use crate::op::Op;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use tensor::{PartialSpec, Reduced, Step, Task, TaskId};
+use tensor::{KeyRange, ObjectKey, PartialSpec, Read, Reduced, Step, Task, TaskId};
 
 /// What a bundle costs at most, in interactions: some milliseconds of one thread.
 const MOST_COST: u64 = 100_000;
@@ -15,7 +15,8 @@ const MOST_COST: u64 = 100_000;
 /// Tasks of a bundle at most, so that there is something for every worker.
 const MOST_TASKS: usize = 16;
 
-/// Tasks as one. Reads what they read, each range once. Writes what they write, one task's after the other's. Returns their
+/// Tasks as one. Reads what they read, each range once, and neighbouring blocks of a table as one range: who hands tasks out keeps a
+/// note of every range of a task that waits, and of 16 blocks of each of three tables that was most of its work. Writes what they write, one task's after the other's. Returns their
 /// partials ([`told`]), or nothing where none of them returns one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Several {
@@ -27,8 +28,83 @@ pub struct Several {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Part {
     op: u32,
-    reads: Vec<u32>,
+    reads: Vec<Place>,
     writes: u32,
+}
+
+/// A read of a task among those of its bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Place {
+    at: u32,
+    /// Which block of that read, counted from its first; all of it where there is none.
+    block: Option<u32>,
+}
+
+impl Place {
+    fn read(self, reads: &[Read]) -> Option<Read> {
+        let read = *reads.get(self.at as usize)?;
+        let keys = match self.block {
+            None => read.keys,
+            Some(block) => KeyRange::One(read.keys.keys().nth(block as usize)?),
+        };
+        Some(Read { keys, ..read })
+    }
+}
+
+/// The reads of a bundle in the making.
+#[derive(Default)]
+struct Reads {
+    all: Vec<Read>,
+    /// Where a range was put.
+    places: BTreeMap<(KeyRange, bool), u32>,
+    /// Where the last run of a table's blocks was put, by table and version.
+    runs: BTreeMap<(u16, u64, bool), u32>,
+}
+
+impl Reads {
+    fn place(&mut self, read: Read) -> Place {
+        let next = self.all.len() as u32;
+        let KeyRange::One(ObjectKey::Block {
+            table,
+            block,
+            version,
+        }) = read.keys
+        else {
+            let at = self.places.entry((read.keys, read.rows_only));
+            let at = *at.or_insert(next);
+            if at == next {
+                self.all.push(read);
+            }
+            return Place { at, block: None };
+        };
+        let run = (table.0, version, read.rows_only);
+        if let Some(&at) = self.runs.get(&run) {
+            let keys = &mut self.all[at as usize].keys;
+            let (first, count) = match *keys {
+                KeyRange::One(ObjectKey::Block { block, .. }) => (block.0, 1),
+                KeyRange::Blocks { first, count, .. } => (first, count),
+                KeyRange::One(_) => unreachable!("a run is of blocks"),
+            };
+            if let Some(within) = block.0.checked_sub(first).filter(|&within| within <= count) {
+                if within == count {
+                    *keys = KeyRange::Blocks {
+                        table,
+                        first,
+                        count: count + 1,
+                        version,
+                    };
+                }
+                let block = Some(within);
+                return Place { at, block };
+            }
+        }
+        self.runs.insert(run, next);
+        self.all.push(read);
+        Place {
+            at: next,
+            block: Some(0),
+        }
+    }
 }
 
 impl Several {
@@ -37,21 +113,13 @@ impl Several {
             ops: Vec::new(),
             parts: Vec::with_capacity(tasks.len()),
         };
-        let mut reads = Vec::new();
-        let mut places = BTreeMap::new();
+        let mut reads = Reads::default();
         for task in tasks {
             // Tasks of a kind follow each other.
             if several.ops.last() != Some(&task.op) {
                 several.ops.push(task.op.clone());
             }
-            let places = task.reads.iter().map(|&read| {
-                *places
-                    .entry((read.keys, read.rows_only))
-                    .or_insert_with(|| {
-                        reads.push(read);
-                        reads.len() as u32 - 1
-                    })
-            });
+            let places = task.reads.iter().map(|&read| reads.place(read));
             several.parts.push(Part {
                 op: several.ops.len() as u32 - 1,
                 reads: places.collect(),
@@ -61,7 +129,7 @@ impl Several {
         Task {
             id,
             op: Op::Several(several).encode(),
-            reads,
+            reads: reads.all,
             writes: tasks.iter().flat_map(|task| task.writes.clone()).collect(),
             after: Vec::new(),
             chain: None,
@@ -85,11 +153,11 @@ impl Several {
         let tasks = self.parts.iter().map(|part| {
             let writes = written..written + part.writes as usize;
             written = writes.end;
-            let reads = part.reads.iter().map(|&at| bundle.reads.get(at as usize));
+            let reads = part.reads.iter().map(|place| place.read(&bundle.reads));
             Some(Task {
                 id: bundle.id,
                 op: self.ops.get(part.op as usize)?.clone(),
-                reads: reads.map(Option::<&_>::copied).collect::<Option<_>>()?,
+                reads: reads.collect::<Option<_>>()?,
                 writes: bundle.writes.get(writes)?.to_vec(),
                 after: Vec::new(),
                 chain: None,
@@ -188,7 +256,7 @@ pub fn told(counts: &[usize], reduced: Reduced) -> Option<Reduced> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tensor::{BlockId, KeyRange, ObjectKey, OpFamily, Read, StepId, TableId};
+    use tensor::{BlockId, OpFamily, StepId, TableId};
 
     fn block(table: u16, block: u32) -> ObjectKey {
         ObjectKey::Block {
@@ -250,13 +318,43 @@ mod tests {
         for (task, index) in bundled.tasks.iter().zip(0..) {
             assert_eq!(task.id.index, index);
         }
-        // The table that all read is named once.
-        assert_eq!(bundled.tasks[0].reads.len(), 1 + MOST_TASKS);
+        // The table that all read is named once, and so are their own blocks.
+        let own = KeyRange::Blocks {
+            table: TableId(1),
+            first: 0,
+            count: MOST_TASKS as u32,
+            version: 7,
+        };
+        let reads = &bundled.tasks[0].reads;
+        assert_eq!(reads.len(), 2);
+        assert_eq!(reads[1], Read::whole(own));
         for (was, is) in plain.tasks.iter().zip(unbundled(&bundled)) {
             assert_eq!(
                 (&was.op, &was.reads, &was.writes),
                 (&is.op, &is.reads, &is.writes)
             );
+        }
+    }
+
+    /// Blocks that do not follow one another, one that is read twice, and one of which one task wants rows alone.
+    #[test]
+    fn reads_that_are_no_runs_stay_apart() {
+        let mut plain = step(PartialSpec::None, &[5; 6]);
+        let own = [4, 5, 5, 9, 4, 10];
+        for (task, own) in plain.tasks.iter_mut().zip(own) {
+            task.reads[1] = Read::whole(block(1, own));
+        }
+        plain.tasks[5].reads.push(Read::rows(block(1, 10)));
+        let bundled = bundled(plain.clone());
+        let [bundle] = &bundled.tasks[..] else {
+            panic!("small tasks are a bundle");
+        };
+        let count = |read: &Read| read.keys.keys().count();
+        let counts: Vec<usize> = bundle.reads.iter().map(count).collect();
+        // All of the table; 4 and 5; 9; 4 again; 10; 10 by rows.
+        assert_eq!(counts, [4, 2, 1, 1, 1, 1]);
+        for (was, is) in plain.tasks.iter().zip(unbundled(&bundled)) {
+            assert_eq!(was.reads, is.reads);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::queues::{Kind, Place, Worker, cost};
 use crate::steps::{Entry, StepState};
 use crate::waiting::ranges;
 use std::sync::Arc;
-use tensor::{KeyRange, ObjectKey, Read, Step, Task, TaskId, WorkerId};
+use tensor::{KeyRange, ObjectKey, Step, Task, TaskId, WorkerId};
 
 impl Plan {
     pub(crate) fn submit(&mut self, step: Step) {
@@ -173,8 +173,8 @@ impl Plan {
         by_position(workers, task.id.index as usize, width).map_or(Place::Any, Place::Home)
     }
 
-    /// How many bytes of what a task reads whole each worker has. Reads of many blocks say nothing: their
-    /// readers want them all, wherever they run.
+    /// How many bytes of what a task reads whole each worker has. Reads of many blocks that other tasks read too say nothing:
+    /// their readers want them all, wherever they run. Those that a task has for itself are a bundle's.
     fn nearness(&self, task: &Task) -> Vec<(WorkerId, u64)> {
         let mut near: Vec<(WorkerId, u64)> = Vec::new();
         let mut add = |worker: WorkerId, bytes: u64| match near
@@ -184,14 +184,14 @@ impl Plan {
             Some((_, sum)) => *sum += bytes,
             None => near.push((worker, bytes)),
         };
-        for Read { keys, rows_only } in &task.reads {
-            let key = match *keys {
-                KeyRange::One(key) if !rows_only => key,
-                KeyRange::Blocks { count: 1, .. } if !rows_only => {
-                    keys.keys().next().expect("one key")
-                }
-                _ => continue,
-            };
+        let own = task.reads.iter().filter(|read| {
+            let is_one = matches!(
+                read.keys,
+                KeyRange::One(_) | KeyRange::Blocks { count: 1, .. }
+            );
+            !read.rows_only && (is_one || self.watches.has_one_reader(read.keys))
+        });
+        for key in own.flat_map(|read| read.keys.keys()) {
             if let ObjectKey::Sealed { bytes, .. } = key {
                 if let Some(worker) = self.cached.get(&key) {
                     add(*worker, bytes.max(1));

@@ -100,6 +100,12 @@ impl Watches {
         true
     }
 
+    /// Whether a single unfinished task reads exactly this range.
+    pub(crate) fn has_one_reader(&self, range: KeyRange) -> bool {
+        let watch = self.map.get(&range);
+        watch.is_some_and(|watch| watch.readers.len() == 1)
+    }
+
     /// The watched ranges that contain a key.
     fn covering(&self, key: ObjectKey) -> impl Iterator<Item = KeyRange> {
         let one = Some(KeyRange::One(key)).filter(|one| self.map.contains_key(one));

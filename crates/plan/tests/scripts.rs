@@ -363,6 +363,27 @@ fn a_step_is_dealt_reduced_and_freed() {
     );
 }
 
+/// A range that several tasks read says nothing of where they should run; one that a task has for itself does.
+#[test]
+fn a_bundle_runs_where_its_blocks_lie() {
+    check(
+        "join w1
+         join w2
+         step 0 none: >A0.1; >A1.1; >A2.1; >A3.1
+         step 1 none: A2-3.1>B0.1; A0-1.1>B1.1 free A0-3.1
+         done w1 0.0
+         done w2 0.2
+         done w2 0.3
+         done w1 0.1
+         done w1 1.1
+         done w2 1.0",
+        "step 0 none:: w1[0.0, 0.1]; w2[0.2, 0.3]
+         done w2 0.3: w2[1.0]
+         done w1 0.1: step 0 None; w1[1.1]
+         done w2 1.0: step 1 None; drop w1 A0-3.1; drop w2 A0-3.1",
+    );
+}
+
 /// A checkpoint once filled the queues, and the next epoch began when half of it was stored.
 #[test]
 fn what_stores_takes_no_place_of_what_computes() {

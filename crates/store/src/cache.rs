@@ -8,6 +8,7 @@
 //! only when it is whole.
 
 use crate::error::StoreError;
+use crate::link;
 use crate::scratch::Scratch;
 use crate::sealed::{IoMode, Sealed, SealedFile};
 use crate::sums::{self, Sums};
@@ -34,10 +35,21 @@ pub(crate) struct Shared {
     directory: PathBuf,
     mode: IoMode,
     capacity: u64,
-    sync: bool,
+    lifetime: Lifetime,
     serial: AtomicU64,
     state: Mutex<State>,
     _lock: File,
+}
+
+/// For how long what lies in a cache is to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lifetime {
+    /// As long as the machine: what is sealed is forced to the disk.
+    Lasting,
+    /// Until the directory is thrown away.
+    Unsynced,
+    /// Until the process ends.
+    Passing,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +75,7 @@ impl Cache {
     /// # Errors
     /// [`StoreError::InUse`] where another process has it; I/O.
     pub fn open(directory: &Path, capacity_bytes: u64, mode: IoMode) -> Result<Self, StoreError> {
-        Self::open_with(directory, capacity_bytes, mode, true)
+        Self::open_with(directory, capacity_bytes, mode, Lifetime::Lasting)
     }
 
     /// As [`Cache::open`], but without fsync: for tests and for directories that need not outlive the machine.
@@ -75,14 +87,28 @@ impl Cache {
         capacity_bytes: u64,
         mode: IoMode,
     ) -> Result<Self, StoreError> {
-        Self::open_with(directory, capacity_bytes, mode, false)
+        Self::open_with(directory, capacity_bytes, mode, Lifetime::Unsynced)
+    }
+
+    /// As [`Cache::open_unsynced`], for a directory that goes with the process: a whole file that lies on the same disk is
+    /// taken in by a second name instead of a copy ([`Cache::link`]). A lasting cache copies, so that it is worth something where
+    /// the other place is damaged.
+    ///
+    /// # Errors
+    /// As [`Cache::open`].
+    pub fn open_passing(
+        directory: &Path,
+        capacity_bytes: u64,
+        mode: IoMode,
+    ) -> Result<Self, StoreError> {
+        Self::open_with(directory, capacity_bytes, mode, Lifetime::Passing)
     }
 
     fn open_with(
         directory: &Path,
         capacity: u64,
         mode: IoMode,
-        sync: bool,
+        lifetime: Lifetime,
     ) -> Result<Self, StoreError> {
         fs::create_dir_all(directory).map_err(StoreError::io(directory, "created"))?;
         let lock_path = directory.join(LOCK);
@@ -108,7 +134,7 @@ impl Cache {
             directory: directory.to_owned(),
             mode,
             capacity,
-            sync,
+            lifetime,
             serial: AtomicU64::new(0),
             state,
             _lock: lock,
@@ -193,6 +219,21 @@ impl Cache {
         })
     }
 
+    /// Takes a whole file of another directory in by a second name for it, after its bytes were read and found to be those of
+    /// `object`: nothing is copied, and it stays here when it loses its other name. `None` where it has to be copied instead: the
+    /// cache outlasts the process, the file is not on this disk, is not a plain file, or has other bytes.
+    ///
+    /// Whoever keeps the file there must never change it in place.
+    ///
+    /// # Errors
+    /// Where this directory cannot be written.
+    pub fn link(&self, file: &Path, object: SealedRef) -> Result<Option<Sealed>, StoreError> {
+        if self.0.lifetime != Lifetime::Passing {
+            return Ok(None);
+        }
+        link::take(&self.0, file, object)
+    }
+
     /// A file without a name, for what is never sealed: runs of an external sort. Gone when dropped, or with the process.
     ///
     /// # Errors
@@ -232,7 +273,7 @@ impl Shared {
     }
 
     pub(crate) fn syncs(&self) -> bool {
-        self.sync
+        self.lifetime == Lifetime::Lasting
     }
 
     pub(crate) fn temporary_path(&self) -> PathBuf {

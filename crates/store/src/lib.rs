@@ -1,7 +1,7 @@
 //! Durable writes, sealed files and their maps, the bounded cache, checksums, the run journal;
 //! and what a process asks of its allocator.
 //!
-//! **Invariant:** only a file that was sealed here can be mapped; nothing here knows a manifest, an RPC
+//! **Invariant:** only a file that was sealed, here or where a depot keeps it, can be mapped; nothing here knows a manifest, an RPC
 //! or a formula.
 
 #[cfg(target_endian = "big")]
@@ -16,6 +16,7 @@ pub mod folder;
 pub mod heap;
 mod huge;
 pub mod journal;
+mod link;
 mod map;
 pub mod partition;
 pub mod scratch;

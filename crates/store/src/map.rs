@@ -1,6 +1,6 @@
 //! Unsafe code for files: maps of sealed ones, and the two calls that std lacks.
 //!
-//! **Invariant:** nobody writes to a file that is mapped here. Sealed files are complete, read-only, and
+//! **Invariant:** nobody writes to a file that is mapped here. Sealed files, and those that a depot keeps, are complete, and
 //! replaced by rename or unlinked, never changed in place.
 #![allow(unsafe_code)]
 
@@ -26,8 +26,8 @@ pub(crate) enum Hint {
 impl Map {
     /// Maps a sealed file of `len` bytes; called by `Sealed` only, after its length was compared.
     pub(crate) fn of_sealed(file: &File, len: usize) -> io::Result<Self> {
-        // SAFETY: the file was sealed in a directory that this process has locked: it is whole, read-only and
-        // never written or truncated again, so the mapped bytes neither change nor vanish.
+        // SAFETY: the file was sealed in a directory that this process has locked, or has a name there that was made for a
+        // depot's object: it is whole and never written or truncated again, so the mapped bytes neither change nor vanish.
         unsafe { MmapOptions::new().len(len).map(file) }.map(Map)
     }
 

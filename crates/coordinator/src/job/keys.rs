@@ -1722,7 +1722,7 @@ pub const KEYS: &[Key] = &[
     with_flag(
         text(
             "run.scratch",
-            "The directory for caches and spilled blocks of embedded workers. Absent: one in the temporary directory, removed at the end.",
+            "The directory for caches and spilled blocks of embedded workers. Absent: one in the temporary directory, removed at the end; a data set on the same disk is then read where it lies, without a copy.",
         ),
         "scratch",
     ),

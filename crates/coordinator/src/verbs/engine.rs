@@ -132,7 +132,13 @@ impl<'a> Engine<'a> {
         let (directory, scratch) = scratch(settings)?;
         // What lies here is durable elsewhere, or made anew after a fall.
         let open = |name: String| {
-            Cache::open_unsynced(&directory.join(name), CACHE_BYTES, io_mode(settings.run.io))
+            let (directory, mode) = (directory.join(name), io_mode(settings.run.io));
+            let opened = if scratch.is_some() {
+                Cache::open_passing(&directory, CACHE_BYTES, mode)
+            } else {
+                Cache::open_unsynced(&directory, CACHE_BYTES, mode)
+            };
+            opened
                 .map(Arc::new)
                 .map_err(|error| Failure::new(Refusal::Io, error.to_string()))
         };

@@ -16,6 +16,7 @@ const PIECE: u64 = 1 << 18;
 pub struct TotalsWork {
     op: TotalsOp,
     first_id: u32,
+    room: Room,
     key: ObjectKey,
     totals: Option<Totals>,
     pieces: u64,
@@ -26,11 +27,12 @@ impl TotalsWork {
     ///
     /// # Errors
     /// Where the task's keys are not those of its op.
-    pub fn new(task: &Task, op: TotalsOp) -> Result<Self, Failure> {
+    pub fn new(task: &Task, op: TotalsOp, room: &Room) -> Result<Self, Failure> {
         let first_id = op.rows.row_ids(BlockId(task.id.index)).start;
         Ok(TotalsWork {
             op,
             first_id,
+            room: room.clone(),
             key: key_at(task, 0)?,
             totals: None,
             pieces: 0,
@@ -60,7 +62,7 @@ impl Work for TotalsWork {
                 .csr(offsets, 1 << 32)
                 .expect("a partition's own pieces are rows");
             totals.add(&self.op.formula, csr, self.first_id + rows.start as u32);
-            partition.drop_behind(range);
+            self.room.done_for_now(&partition, range);
             self.pieces += 1;
         }
         self.totals = Some(totals);

@@ -17,7 +17,7 @@ use tensor::Task;
 /// Where the task's reads and writes are not those of its op.
 pub fn begin(task: &Task, op: AlsOp, room: &Room) -> Result<Box<dyn Work>, Failure> {
     Ok(match op {
-        AlsOp::Totals(op) => Box::new(first::TotalsWork::new(task, op)?),
+        AlsOp::Totals(op) => Box::new(first::TotalsWork::new(task, op, room)?),
         AlsOp::Init(op) => Box::new(first::InitWork::new(task, op, room)?),
         AlsOp::HalfStep(op) => Box::new(half_step::HalfStepPass::begin(task, op, room)?),
         AlsOp::SmallPartial(op) => Box::new(small::SmallPartialPass::begin(task, op, room)?),

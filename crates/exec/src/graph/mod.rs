@@ -20,7 +20,7 @@ use tensor::Task;
 /// Where the task's reads and writes are not those of its op.
 pub(crate) fn begin(task: &Task, op: GraphOp, room: &Room) -> Result<Box<dyn Work>, Failure> {
     Ok(match op {
-        GraphOp::Degrees(op) => Box::new(rows::DegreesWork::new(task, op)?),
+        GraphOp::Degrees(op) => Box::new(rows::DegreesWork::new(task, op, room)?),
         GraphOp::Start(op) => Box::new(rows::StartWork::new(task, op, room)?),
         GraphOp::Product(op) => Box::new(product::ProductPass::begin(task, op, room)?),
         GraphOp::Arrange(op) => Box::new(ranges::ArrangeWork::new(task, op, room)?),

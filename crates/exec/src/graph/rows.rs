@@ -33,6 +33,7 @@ pub(super) fn all_numbers(
 /// A [`DegreesOp`] in progress.
 pub(super) struct DegreesWork {
     op: DegreesOp,
+    room: Room,
     keys: Vec<ObjectKey>,
     write: ObjectKey,
     counted: Option<(Vec<f64>, Counts)>,
@@ -44,13 +45,14 @@ impl DegreesWork {
     ///
     /// # Errors
     /// Where the task's keys are not those of its op.
-    pub(super) fn new(task: &Task, op: DegreesOp) -> Result<Self, Failure> {
+    pub(super) fn new(task: &Task, op: DegreesOp, room: &Room) -> Result<Self, Failure> {
         let &[write] = &task.writes[..] else {
             return Err(bug(task, "writes more or less than degrees"));
         };
         let reads = 1 + usize::from(op.own.is_some());
         Ok(DegreesWork {
             op,
+            room: room.clone(),
             keys: (0..reads)
                 .map(|read| key_at(task, read))
                 .collect::<Result<_, _>>()?,
@@ -86,7 +88,7 @@ impl DegreesWork {
             let csr =
                 csr.map_err(|error| bad_partition(&format!("holds no rows of its own ({error})")))?;
             add_degrees(edges, by, csr, &mut degrees[rows]);
-            partition.drop_behind(range);
+            self.room.done_for_now(&partition, range);
             self.pieces += 1;
         }
         Ok(partition.interactions())

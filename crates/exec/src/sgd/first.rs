@@ -22,6 +22,7 @@ pub(super) struct FirstWork {
     blocks: std::ops::Range<u32>,
     keys: Vec<ObjectKey>,
     writes: Vec<ObjectKey>,
+    room: Room,
     out: AlignedBuf,
     done: usize,
     filled: usize,
@@ -54,6 +55,7 @@ impl FirstWork {
         fits(fixed + PIECE_MIN * INTERACTION_BYTES, room.budget_bytes)?;
         let most = (room.budget_bytes - fixed) / INTERACTION_BYTES;
         Ok(FirstWork {
+            room: room.clone(),
             out: AlignedBuf::zeroed((rows * row_bytes) as usize),
             op,
             blocks,
@@ -89,7 +91,7 @@ impl FirstWork {
                 .csr(offsets, 1 << 32)
                 .expect("a partition's own pieces are rows");
             self.totals.add(&self.op, csr, first_id + rows.start as u32);
-            partition.drop_behind(range);
+            self.room.done_for_now(partition, range);
             self.pieces += 1;
         }
         Ok(())
