@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Callable
 
@@ -14,6 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import strata
+
+# Modules that need a cluster's own package are tried where that is.
+collect_ignore = [f"strata/{name}.py" for name, needs in (("ray", "ray"), ("spark", "pyspark")) if find_spec(needs) is None]
 
 USERS, PRODUCTS, ROWS = 200, 120, 6000
 

@@ -17,6 +17,13 @@ fn main(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
     py.detach(|| coordinator::cli::exit_code(arguments))
 }
 
+/// Runs a worker daemon with these arguments, the program's name first, until it is told to end; gives its exit code.
+#[pyfunction]
+#[pyo3(name = "worker")]
+fn daemon(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
+    py.detach(|| worker::daemon::exit_code(arguments))
+}
+
 /// Every setting: its path, its default, and what it does.
 #[pyfunction]
 fn keys() -> Vec<(&'static str, Option<&'static str>, &'static str)> {
@@ -30,6 +37,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<table::Table>()?;
     module.add_function(wrap_pyfunction!(main, module)?)?;
+    module.add_function(wrap_pyfunction!(daemon, module)?)?;
     module.add_function(wrap_pyfunction!(keys, module)?)?;
     module.add_function(wrap_pyfunction!(verbs::perform, module)?)?;
     module.add_function(wrap_pyfunction!(verbs::stage, module)?)

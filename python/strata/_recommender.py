@@ -7,7 +7,8 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -47,6 +48,8 @@ class Recommender:
 
     #: What the job says of the model whatever its parameters are.
     _fixed: ClassVar[Mapping[str, Any]] = {}
+    #: What every job says while the work is done somewhere else.
+    _elsewhere: Mapping[str, Any] = {}
 
     def __init__(
         self,
@@ -96,6 +99,15 @@ class Recommender:
         if self.__sklearn_is_fitted__():
             raise StrataError("a fitted model is a folder: save() it, and load() it where it is wanted")
         return {name: value for name, value in vars(self).items() if name != "_temporary"}
+
+    @contextmanager
+    def _on(self, settings: Mapping[str, Any]) -> Iterator[None]:
+        """Have the work within done with these settings; the model itself does not keep them."""
+        self._elsewhere = dict(settings)
+        try:
+            yield
+        finally:
+            del self._elsewhere
 
     # --- fitting
 
@@ -205,7 +217,7 @@ class Recommender:
     ) -> dict[str, Any]:
         """Run a verb of the command line with this job and further keys."""
         job = _job.copy(job)
-        for path, value in more.items():
+        for path, value in {**more, **self._elsewhere}.items():
             _job.put(job, path, value)
         hear = progress or Progress(self.progress)
         try:

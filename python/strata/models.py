@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from strata import _engine, _job
+from strata import _job, _jobs
 from strata._recommender import Recommender
-from strata.errors import SettingsError, UnavailableError
+from strata.errors import SettingsError
 
 __all__ = ["ALS", "GCN", "SGD", "GraphFilter", "LightGCN", "Spectral", "TensorALS", "load"]
 
@@ -509,17 +509,9 @@ def load(path: str | Path, *, progress: bool | None = None) -> Recommender:
     Recommender
         Of the class of the job's ``model.kind``.
     """
-    import json
-
     file = Path(path).absolute()
     file = file / "job.toml" if file.is_dir() else file
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UnavailableError(f"{file} is not there: give a folder that save() wrote, or a job file") from None
-    merged = json.loads(_engine.perform("config", text, str(file.parent)))
-    # Only what the file itself says; the rest is the engine's to choose.
-    given = {each["key"]: each["value"] for each in merged["settings"] if each["origin"].startswith("the call:")}
+    given = _jobs.given(file)
     for key in ("output.data", "output.model"):
         if key not in given:
             raise SettingsError(f"{file} names no `{key}`: it is not the job of a model")

@@ -145,6 +145,71 @@ async fn health_and_reflection_answer() {
     assert!(names.contains(&"strata.v1.Worker"), "{names:?}");
 }
 
+/// Whoever started it may be killed in any way: the kernel closes his end of the pipe.
+#[test]
+fn it_ends_with_its_standard_input() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut worker = Command::new(binary("worker"))
+        .args(["--until-stdin-ends", "--data"])
+        .arg(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the worker starts");
+    let stdin = worker.stdin.take().expect("stdin is piped");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(worker.try_wait().expect("our own child").is_none());
+    drop(stdin);
+    let output = ended(worker);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(143), "{said}");
+    assert!(said.contains("worker: listening on 127.0.0.1:"), "{said}");
+}
+
+#[test]
+fn workers_of_a_file_may_come_later_and_elsewhere() {
+    let inputs = Inputs::of(&[Data::Small]);
+    let (first, _first) = daemon();
+    let wanted = json_of(&mut job(&inputs, 2).command("run", &["--workers", &first.address]));
+    drop(first);
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("workers");
+    let workers = format!("file://{}", file.display());
+    let refused = |text: Option<&str>| {
+        if let Some(text) = text {
+            std::fs::write(&file, text).expect("a file");
+        }
+        let output = output_of(&mut job(&inputs, 2).command("run", &["--workers", &workers]));
+        let said: Value = serde_json::from_slice(&output.stdout).expect("one object");
+        let message = said["error"]["message"].as_str().expect("a sentence");
+        (output.status.code(), message.to_owned())
+    };
+    let (code, said) = refused(None);
+    assert_eq!(code, Some(69), "{said}");
+    assert!(said.contains(&format!("the workers in {} cannot be read", file.display())));
+    let (code, said) = refused(Some("# none\nhere\n"));
+    assert_eq!(code, Some(78), "{said}");
+    assert!(
+        said.contains("line 2: `here` is no address of a worker"),
+        "{said}"
+    );
+
+    // Nobody at first; then one who is there no more, and one who is.
+    std::fs::write(&file, "").expect("a file");
+    let job = job(&inputs, 2);
+    let waiting = job
+        .command("run", &["--workers", &workers])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the coordinator starts");
+    let (second, _second) = daemon();
+    std::fs::write(&file, format!("127.0.0.1:1\n{}\n", second.address)).expect("a file");
+    assert_eq!(parse(&ended(waiting))["digest"], wanted["digest"]);
+}
+
 #[test]
 fn it_refuses_to_listen_beyond_loopback() {
     let folder = tempfile::tempdir().expect("a temporary folder");

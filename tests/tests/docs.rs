@@ -17,6 +17,7 @@ const RUN_BY: &[(&str, &str)] = &[
     ("docs/embeddings.md", "tests/tests/export.rs"),
     ("docs/formats.md", "tests/tests/docs.rs"),
     ("docs/python.md", "tests/tests/python.rs"),
+    ("docs/python-clusters.md", "tests/tests/clusters.rs"),
     ("docs/recommend.md", "tests/tests/explain.rs"),
     ("docs/segments.md", "tests/tests/segments.rs"),
     ("docs/tutorial.md", "tests/tests/docs.rs"),

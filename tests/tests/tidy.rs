@@ -73,6 +73,7 @@ const MORE_USES: &[(&str, &str, &str)] = &[
         "its own failures are of the kinds of the command line",
     ),
     ("python", "tensor", "hears the news of programs"),
+    ("python", "worker", "a wheel carries the daemon, too"),
 ];
 
 /// A word that only some may write. Comments do not count.

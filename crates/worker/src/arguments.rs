@@ -68,6 +68,11 @@ pub struct Arguments {
     #[arg(long, env = "STRATA_INSECURE")]
     pub insecure: bool,
 
+    /// End at once when standard input ends: whoever started the worker holds its other end, and when he goes, however he goes, so
+    /// does the worker.
+    #[arg(long)]
+    pub until_stdin_ends: bool,
+
     /// What to log on stderr, as in info or worker=debug.
     #[arg(
         long,

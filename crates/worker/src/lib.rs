@@ -7,6 +7,7 @@
 pub mod arguments;
 pub mod condition;
 pub mod counters;
+pub mod daemon;
 pub mod executor;
 pub mod exposition;
 pub mod fetch;

@@ -198,7 +198,7 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
 /// The placeholder of a flag.
 pub fn value_name(flag: &str) -> &'static str {
     match flag {
-        "workers" => "N|HOST:PORT,...|dns://SERVICE:PORT",
+        "workers" => "N|HOST:PORT,...|dns://SERVICE:PORT|file:///PATH",
         "memory" => "SIZE",
         "threads" => "N",
         "scratch" => "DIR",

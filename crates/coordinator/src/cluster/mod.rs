@@ -6,6 +6,7 @@
 mod member;
 mod members;
 mod relay;
+mod roll;
 mod serve;
 
 pub use serve::InputFile;
@@ -15,6 +16,7 @@ use exec::Held;
 use member::Place;
 use members::Members;
 use plan::{Dismissal, Failure, Profile, Refusal};
+use roll::Roll;
 use serve::Files;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,8 +35,9 @@ use worker::{Dialer, Executor, LocalPeers, Settings, Threads, Worker};
 const COORDINATOR: WorkerId = WorkerId(u32::MAX);
 /// Tasks in progress at once on an embedded worker: one fetches while another computes.
 pub const LANES: u32 = 2;
-/// How often a name is resolved again, to find workers that were added.
-const RESOLVE_EVERY: Duration = Duration::from_secs(5);
+
+/// Between two looks at whether somebody has come.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Something about a worker.
 #[derive(Clone, Debug, PartialEq)]
@@ -234,7 +237,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Dials daemons: `HOST:PORT` each, or `dns://SERVICE:PORT` for all addresses that a name has.
+    /// Dials daemons: `HOST:PORT` each, `dns://SERVICE:PORT` for all addresses that a name has, or `file:///PATH` for those in a file.
     /// Those that do not answer are dialled again as long as the run lasts.
     ///
     /// # Errors
@@ -262,21 +265,33 @@ impl Cluster {
         let dialer = Arc::new(GrpcDialer::new(Arc::clone(&connect), memory_bytes));
         let mut cluster = Self::new(job, connect, LocalPeers::default(), dialer, executor)?;
         let mut tried = Vec::new();
+        let mut patience = Duration::ZERO;
         for address in addresses {
-            if let Some(service) = address.strip_prefix("dns://") {
-                for found in resolve(service).await? {
-                    tried.push((found.clone(), cluster.keep(Place::There(found.clone()))));
+            if let Some(roll) = Roll::of(address) {
+                let found = roll.call().await?;
+                for address in &found {
+                    let kept = cluster.keep(Place::There(address.clone()));
+                    tried.push((address.clone(), kept));
                 }
+                patience = roll.patience();
                 let shared = Arc::clone(&cluster.shared);
-                let known = tried.iter().map(|(address, _)| address.clone()).collect();
-                cluster
-                    .keepers
-                    .spawn(watch(shared, service.to_owned(), known));
+                cluster.keepers.spawn(roll.watch(shared, found));
             } else {
                 tried.push((address.clone(), cluster.keep(Place::There(address.clone()))));
             }
         }
-        some_joined(tried).await?;
+        if let Err(none) = some_joined(tried).await {
+            // Those on a roll may be on their way back.
+            let members = &cluster.shared.members;
+            let somebody = async {
+                while members.ids().is_empty() {
+                    tokio::time::sleep(LOOK).await;
+                }
+            };
+            tokio::time::timeout(patience, somebody)
+                .await
+                .map_err(|_| none)?;
+        }
         Ok(cluster)
     }
 
@@ -393,41 +408,6 @@ async fn some_joined(tried: Tried) -> Result<(), Failure> {
         refusal: Refusal::Unavailable,
         sentence,
     })
-}
-
-async fn resolve(service: &str) -> Result<Vec<String>, Failure> {
-    let found = tokio::net::lookup_host(service)
-        .await
-        .map_err(|error| Failure::Refused {
-            refusal: Refusal::Unavailable,
-            sentence: format!("dns://{service} cannot be resolved: {error}"),
-        })?;
-    let mut addresses: Vec<String> = found.map(|address| address.to_string()).collect();
-    addresses.sort();
-    addresses.dedup();
-    Ok(addresses)
-}
-
-/// Dials addresses that a name gets later.
-async fn watch(shared: Arc<Shared>, service: String, mut known: Vec<String>) {
-    let mut keepers = JoinSet::new();
-    loop {
-        tokio::time::sleep(RESOLVE_EVERY).await;
-        let found = resolve(&service).await.unwrap_or_default();
-        for address in found
-            .into_iter()
-            .filter(|address| !known.contains(address))
-            .collect::<Vec<_>>()
-        {
-            let (first, _) = oneshot::channel();
-            keepers.spawn(member::keep(
-                Arc::clone(&shared),
-                Place::There(address.clone()),
-                first,
-            ));
-            known.push(address);
-        }
-    }
 }
 
 #[cfg(test)]

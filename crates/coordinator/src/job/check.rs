@@ -20,6 +20,7 @@ use crate::job::settings::{
 };
 use crate::memory;
 use std::path::Path;
+use std::path::PathBuf;
 use tables::{Bound, TimeRange};
 use tensor::{ByteSize, Cycle, Duplicates, Mode, TimeBin};
 
@@ -722,9 +723,17 @@ pub fn workers(text: &str) -> Result<Workers, String> {
             port,
         });
     }
+    if let Some(path) = text.strip_prefix("file://") {
+        if !path.starts_with('/') {
+            return Err(format!(
+                "`{text}` is no path from the root: write file:///PATH"
+            ));
+        }
+        return Ok(Workers::File(PathBuf::from(path)));
+    }
     if let Some((scheme, _)) = text.split_once("://") {
         return Err(format!(
-            "workers have no scheme `{scheme}`: give a number, HOST:PORT,... or dns://SERVICE:PORT"
+            "workers have no scheme `{scheme}`: give a number, HOST:PORT,..., dns://SERVICE:PORT or file:///PATH"
         ));
     }
     let mut addresses: Vec<String> = Vec::new();
@@ -738,7 +747,8 @@ pub fn workers(text: &str) -> Result<Workers, String> {
     Ok(Workers::Addresses(addresses))
 }
 
-fn host_and_port(address: &str) -> Result<(&str, u16), String> {
+/// The parts of HOST:PORT.
+pub fn host_and_port(address: &str) -> Result<(&str, u16), String> {
     let wrong = |why: &str| {
         format!(
             "`{address}` is no address of a worker: {why}; write HOST:PORT, as in 10.0.0.7:7070"

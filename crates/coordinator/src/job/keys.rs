@@ -1678,7 +1678,7 @@ pub const KEYS: &[Key] = &[
         with_default(
             text(
                 "run.workers",
-                "A number of workers inside this process, addresses of daemons (HOST:PORT,...), or dns://SERVICE:PORT.",
+                "A number of workers inside this process, addresses of daemons (HOST:PORT,...), dns://SERVICE:PORT, or file:///PATH with an address a line.",
             ),
             "1",
         ),

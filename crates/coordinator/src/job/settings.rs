@@ -657,6 +657,8 @@ pub enum Workers {
         /// The port.
         port: u16,
     },
+    /// Daemons whose addresses stand in a file, which may change while the run lasts.
+    File(PathBuf),
 }
 
 /// How sealed files are read.

@@ -144,7 +144,7 @@ impl<'a> Engine<'a> {
         };
         let workers = match &settings.run.workers {
             Workers::Embedded(workers) => (*workers).max(1),
-            Workers::Addresses(_) | Workers::Dns { .. } => 0,
+            Workers::Addresses(_) | Workers::Dns { .. } | Workers::File(_) => 0,
         };
         let caches = (0..workers)
             .map(|number| open(format!("worker-{number}")))
@@ -239,14 +239,16 @@ impl<'a> Engine<'a> {
     pub fn worker_memory(&self) -> u64 {
         match &self.settings.run.workers {
             Workers::Embedded(workers) => self.settings.run.memory.0 / u64::from((*workers).max(1)),
-            Workers::Addresses(_) | Workers::Dns { .. } => self.settings.run.memory.0,
+            Workers::Addresses(_) | Workers::Dns { .. } | Workers::File(_) => {
+                self.settings.run.memory.0
+            }
         }
     }
 
     fn embedded(&self) -> Option<u32> {
         match &self.settings.run.workers {
             Workers::Embedded(workers) => Some((*workers).max(1)),
-            Workers::Addresses(_) | Workers::Dns { .. } => None,
+            Workers::Addresses(_) | Workers::Dns { .. } | Workers::File(_) => None,
         }
     }
 
@@ -445,6 +447,10 @@ impl<'a> Engine<'a> {
                 let service = format!("dns://{service}:{port}");
                 Cluster::dial(job, &[service], memory, Arc::clone(&self.connect)).await
             }
+            Workers::File(path) => {
+                let file = format!("file://{}", path.display());
+                Cluster::dial(job, &[file], memory, Arc::clone(&self.connect)).await
+            }
         };
         Ok(cluster?)
     }
@@ -454,7 +460,7 @@ impl<'a> Engine<'a> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as u32;
         let workers = match &self.settings.run.workers {
             Workers::Embedded(workers) => (*workers).max(1),
-            Workers::Addresses(_) | Workers::Dns { .. } => 1,
+            Workers::Addresses(_) | Workers::Dns { .. } | Workers::File(_) => 1,
         };
         self.settings
             .run

@@ -27,7 +27,7 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
     let (workers, threads) = match &settings.run.workers {
         Workers::Embedded(workers) => (u64::from(*workers), u64::from(engine.threads())),
         Workers::Addresses(addresses) => (addresses.len() as u64, u64::from(engine.threads())),
-        Workers::Dns { .. } => (1, u64::from(engine.threads())),
+        Workers::Dns { .. } | Workers::File(_) => (1, u64::from(engine.threads())),
     };
     let mut job = Workload {
         users: 0,

@@ -243,6 +243,10 @@ fn workers_are_read() {
             port: 7
         })
     );
+    assert_eq!(
+        workers("file:///shared/hosts"),
+        Ok(Workers::File("/shared/hosts".into()))
+    );
     for wrong in [
         "0",
         "-1",
@@ -254,6 +258,7 @@ fn workers_are_read() {
         "::1:7",
         "a:1,a:1",
         "http://a:1",
+        "file://hosts",
         "a b:1",
     ] {
         assert!(workers(wrong).is_err(), "{wrong}");

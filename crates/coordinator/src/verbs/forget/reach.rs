@@ -75,6 +75,12 @@ pub(super) async fn beyond(engine: &Engine<'_>, data: &DataSet) -> Result<Vec<St
                 "the caches (--data) of the workers of {service}: start them with empty folders"
             ));
         }
+        Workers::File(path) => {
+            places.push(format!(
+                "the caches (--data) of the workers in {}: start them with empty folders",
+                path.display()
+            ));
+        }
     }
     places.extend(others(engine, data).await?);
     Ok(places)

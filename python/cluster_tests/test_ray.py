@@ -1,0 +1,161 @@
+"""On a Ray cluster of several nodes, all of them on this machine: one digest, whoever dies."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+ray = pytest.importorskip("ray")
+
+from ray.cluster_utils import Cluster  # noqa: E402
+
+import strata  # noqa: E402
+import strata.ray  # noqa: E402
+
+EPOCHS = 12
+#: So that Ray takes no ten seconds to notice that a node is gone.
+HEALTH = {"health_check_period_ms": 200, "health_check_timeout_ms": 500, "health_check_failure_threshold": 2}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": HEALTH}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    for _ in range(2):
+        cluster.add_node(num_cpus=2)
+    ray.init(address=cluster.address)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def als(epochs: int = 2, **more: Any) -> strata.ALS:
+    return strata.ALS(rank=8, epochs=epochs, seed=3, split={"test_fraction": 0.1}, progress=False, **more)
+
+
+def actors() -> list[dict[str, Any]]:
+    """The living workers, as Ray's dashboard has them."""
+    known = ray._private.state.actors().values()
+    return [actor for actor in known if actor["State"] == "ALIVE" and "StrataWorker" in actor["ActorClassName"]]
+
+
+class Epochs(logging.Handler):
+    """Calls a function with the number of each epoch that is done, and keeps the other lines."""
+
+    def __init__(self, call: Callable[[int], None]) -> None:
+        super().__init__()
+        self.call, self.lines = call, list[str]()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        if line.startswith("epoch "):
+            self.call(int(line.split()[1].split("/")[0]))
+        else:
+            self.lines.append(line)
+
+    def __enter__(self) -> Epochs:
+        log = logging.getLogger("strata")
+        log.setLevel(logging.INFO)
+        log.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("strata").removeHandler(self)
+
+
+def test_one_digest(cluster: Any, file: Path, tmp_path: Path, coordinator: Callable[..., dict[str, Any]]) -> None:
+    text = f'[input]\nfiles = ["{file}"]\nuser = "user"\nproduct = "product"\ntime = "day"\n[split]\ntest_fraction = 0.1\n'
+    text += '[model]\nkind = "als"\nrank = 8\nepochs = 2\nseed = 3\n'
+    (tmp_path / "cli").mkdir()
+    (tmp_path / "ray").mkdir()
+    output = '[output]\ndata = "data"\nmodel = "model"\n'
+    wanted = coordinator(tmp_path / "cli", "run", text + output)["digest"]
+    job = tmp_path / "ray" / "job.toml"
+    job.write_text(text + output)
+
+    run = strata.ray.train(job, num_workers=3)
+    assert run.digest == wanted and isinstance(run, strata.ALS)
+    fitted = strata.ray.train(als(), file, time="day", num_workers=2, resources_per_worker={"CPU": 2, "memory": 2**30})
+    assert fitted.digest == wanted
+    # What it is asked later is done here, or there again.
+    here = fitted.recommend(k=5)["score"]
+    with strata.ray.workers(fitted, num_workers=2) as there:
+        assert len(actors()) == 2
+        assert (there.recommend(k=5)["score"] == here).all()
+    assert "_elsewhere" not in vars(fitted)
+    assert not actors()
+
+
+def test_a_data_set_of_ray(cluster: Any, table: pa.Table, model: strata.ALS) -> None:
+    import ray.data
+
+    made = strata.ALS(rank=6, epochs=3, seed=3, progress=False)
+    fitted = strata.ray.train(made, ray.data.from_arrow(table), time="day", num_workers=1)
+    assert fitted.digest == model.digest
+
+
+def test_whoever_dies(cluster: Any, file: Path) -> None:
+    wanted = als(EPOCHS).fit(file, time="day").digest
+    spot: dict[str, Any] = {"num_cpus": 1, "resources": {"spot": 1}}
+    nodes = [cluster.add_node(**spot) for _ in range(2)]
+    done: list[str] = []
+
+    def at(epoch: int) -> None:
+        if epoch >= 3 and not done:
+            # All workers at once, so that the job cannot end without those that come back: one with its whole node, kill -9 of
+            # everything on it, and one alone. A node in its place comes later.
+            done.append("killed")
+            cluster.remove_node(nodes[0], allow_graceful=False)
+            alone = next(actor for actor in actors() if actor["Address"]["NodeID"] == nodes[1].node_id)
+            os.kill(alone["Pid"], signal.SIGKILL)
+            cluster.add_node(**spot)
+        elif epoch >= EPOCHS // 2 and len(done) == 1:
+            # Of a daemon alone, its actor makes another.
+            done.append("killed again")
+            for actor in actors():
+                os.kill(daemon_of(actor["Pid"]), signal.SIGKILL)
+
+    with Epochs(at) as heard:
+        fitted = strata.ray.train(
+            als(EPOCHS),
+            file,
+            time="day",
+            num_workers=2,
+            resources_per_worker={"CPU": 1, "spot": 1},
+        )
+    assert fitted.digest == wanted
+    assert done == ["killed", "killed again"]
+    assert len([line for line in heard.lines if "is lost: the worker at" in line]) >= 3, heard.lines
+
+
+def daemon_of(actor: int) -> int:
+    """The daemon beside an actor."""
+    for task in Path(f"/proc/{actor}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            if b"strata.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return int(child)
+    raise AssertionError(f"{actor} has no daemon")
+
+
+def test_one_sentence(cluster: Any, file: Path) -> None:
+    with pytest.raises(strata.UnavailableError, match=r"no room for 9 workers of .*'CPU': 1.* within 1 seconds: all its nodes have {'CPU': [0-9.]+}"):
+        strata.ray.train(als(), file, num_workers=9, timeout=1)
+    with pytest.raises(strata.UnavailableError, match=r"does not start \(exit code 78\): worker: --memory 1 MiB is too"):
+        strata.ray.train(als(memory="1MiB"), file, num_workers=1)
+    with pytest.raises(strata.SettingsError, match="`num_workers` is 0"):
+        strata.ray.train(als(), file, num_workers=0)
+    with pytest.raises(strata.SettingsError, match="trained on interactions: give them"):
+        strata.ray.train(als(), num_workers=1)
+    with pytest.raises(strata.SettingsError, match="names its own interactions"):
+        strata.ray.train("job.toml", file, num_workers=1)
+    with pytest.raises(strata.UnavailableError, match="job.toml is not there"):
+        strata.ray.train("job.toml", num_workers=1)
+    with pytest.raises(strata.DataError, match="no column `usr`"):
+        strata.ray.train(als(), file, user="usr", num_workers=1)

@@ -1,0 +1,51 @@
+//! The package `strata` on clusters that somebody else runs: Ray and Spark, each with several nodes on this machine.
+
+use std::path::Path;
+use std::process::Command;
+use tests::process::{binary, output_of};
+use tests::python::{install, python};
+
+/// What runs the clusters, pinned, and what the package needs beside it.
+const PACKAGES: &[&str] = &[
+    "numpy==2.4.6",
+    "pandas==2.3.3",
+    "pyarrow==22.0.0",
+    "pyspark==3.5.6",
+    "pytest==9.2.0",
+    "ray==2.60.0",
+    "setuptools==80.9.0",
+];
+
+/// Runs the tests of a cluster, those of its module and those of the page that name it.
+fn try_on(cluster: &str) {
+    let python = match python(env!("CARGO_TARGET_TMPDIR"), "cluster-users", PACKAGES) {
+        Ok(python) => python,
+        Err(why) => {
+            eprintln!("NOTICE: the package for Python was not tried on {cluster}: {why}");
+            return;
+        }
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    install(folder.path(), &["cluster_tests"], "docs/python-clusters.md");
+    let mut command = Command::new(python);
+    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("STRATA_")) {
+        command.env_remove(key);
+    }
+    let output = output_of(
+        command
+            .args(["-m", "pytest", "-q", "-p", "no:cacheprovider"])
+            .arg(Path::new("cluster_tests").join(format!("test_{cluster}.py")))
+            .current_dir(folder.path())
+            .env("PYTHONPATH", folder.path())
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("COORDINATOR", binary("coordinator")),
+    );
+    let said = String::from_utf8_lossy(&output.stdout);
+    let more = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{more}");
+}
+
+#[test]
+fn on_ray_whoever_dies_the_digest_is_the_same() {
+    try_on("ray");
+}
