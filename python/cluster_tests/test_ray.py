@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from ray.cluster_utils import Cluster  # noqa: E402
 
 import strata  # noqa: E402
 import strata.ray  # noqa: E402
+from cluster_tests.epochs import Epochs  # noqa: E402
 
 EPOCHS = 12
 #: So that Ray takes no ten seconds to notice that a node is gone.
@@ -44,30 +44,6 @@ def actors() -> list[dict[str, Any]]:
     """The living workers, as Ray's dashboard has them."""
     known = ray._private.state.actors().values()
     return [actor for actor in known if actor["State"] == "ALIVE" and "StrataWorker" in actor["ActorClassName"]]
-
-
-class Epochs(logging.Handler):
-    """Calls a function with the number of each epoch that is done, and keeps the other lines."""
-
-    def __init__(self, call: Callable[[int], None]) -> None:
-        super().__init__()
-        self.call, self.lines = call, list[str]()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        line = record.getMessage()
-        if line.startswith("epoch "):
-            self.call(int(line.split()[1].split("/")[0]))
-        else:
-            self.lines.append(line)
-
-    def __enter__(self) -> Epochs:
-        log = logging.getLogger("strata")
-        log.setLevel(logging.INFO)
-        log.addHandler(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger("strata").removeHandler(self)
 
 
 def test_one_digest(cluster: Any, file: Path, tmp_path: Path, coordinator: Callable[..., dict[str, Any]]) -> None:

@@ -118,7 +118,7 @@ def train(
     Recommender
         The fitted model. A killed actor, or a lost node, costs time only.
     """
-    wanted = {
+    wanted: dict[str, Any] = {
         "num_workers": num_workers,
         "placement_strategy": placement_strategy,
         "max_restarts": max_restarts,

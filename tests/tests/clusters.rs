@@ -16,8 +16,8 @@ const PACKAGES: &[&str] = &[
     "setuptools==80.9.0",
 ];
 
-/// Runs the tests of a cluster, those of its module and those of the page that name it.
-fn try_on(cluster: &str) {
+/// Runs the tests of a cluster, and the examples of a page.
+fn try_on(cluster: &str, page: &[&str]) {
     let python = match python(env!("CARGO_TARGET_TMPDIR"), "cluster-users", PACKAGES) {
         Ok(python) => python,
         Err(why) => {
@@ -27,7 +27,7 @@ fn try_on(cluster: &str) {
     };
     let folder = tempfile::tempdir().expect("a temporary folder");
     install(folder.path(), &["cluster_tests"], "docs/python-clusters.md");
-    let mut command = Command::new(python);
+    let mut command = Command::new(&python);
     for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("STRATA_")) {
         command.env_remove(key);
     }
@@ -35,9 +35,13 @@ fn try_on(cluster: &str) {
         command
             .args(["-m", "pytest", "-q", "-p", "no:cacheprovider"])
             .arg(Path::new("cluster_tests").join(format!("test_{cluster}.py")))
+            .args(page)
             .current_dir(folder.path())
             .env("PYTHONPATH", folder.path())
             .env("PYTHONDONTWRITEBYTECODE", "1")
+            // All of Spark's own talk stays on loopback, whatever the machine is called.
+            .env("SPARK_LOCAL_IP", "127.0.0.1")
+            .env("PYSPARK_PYTHON", &python)
             .env("COORDINATOR", binary("coordinator")),
     );
     let said = String::from_utf8_lossy(&output.stdout);
@@ -46,6 +50,11 @@ fn try_on(cluster: &str) {
 }
 
 #[test]
+fn on_spark_whoever_dies_the_digest_is_the_same() {
+    try_on("spark", &[]);
+}
+
+#[test]
 fn on_ray_whoever_dies_the_digest_is_the_same() {
-    try_on("ray");
+    try_on("ray", &["python-clusters.md"]);
 }

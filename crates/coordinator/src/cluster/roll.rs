@@ -18,7 +18,7 @@ const RESOLVE_EVERY: Duration = Duration::from_secs(5);
 /// How often a file is read again.
 const READ_EVERY: Duration = Duration::from_secs(1);
 /// How long those in a file may take to come where nobody is there at first: as long as it takes to start them anew.
-const FILE_PATIENCE: Duration = Duration::from_secs(60);
+const FILE_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where addresses are found.
 pub(super) enum Roll {

@@ -3,8 +3,10 @@
 //! **Invariant:** plain data, checked together before any verb sees it; nothing in here reads a file.
 
 mod lists;
+mod workers;
 
 pub use lists::{Recommend, Rising, Rules, Similar, SimilarIndex};
+pub use workers::Workers;
 
 use crate::driver::Pace;
 use model::Stopping;
@@ -640,25 +642,6 @@ pub struct Evaluate {
     pub k: Vec<u32>,
     /// Bootstrap replicates; 0: no intervals.
     pub replicates: u32,
-}
-
-/// Who computes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Workers {
-    /// So many in this process.
-    Embedded(u32),
-    /// Daemons, each HOST:PORT.
-    Addresses(Vec<String>),
-    /// All that a name resolves to.
-    Dns {
-        /// The name.
-        service: String,
-        /// The port.
-        port: u16,
-    },
-    /// Daemons whose addresses stand in a file, which may change while the run lasts.
-    File(PathBuf),
 }
 
 /// How sealed files are read.

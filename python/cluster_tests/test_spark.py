@@ -1,0 +1,153 @@
+"""On Spark with executors that are processes of their own: one digest, whoever dies, and answers that are data frames."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pyspark")
+
+from pyspark.sql import DataFrame, SparkSession  # noqa: E402
+
+import strata  # noqa: E402
+import strata.spark  # noqa: E402
+from cluster_tests.epochs import Epochs  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[SparkSession]:
+    builder = SparkSession.builder.master("local-cluster[2,1,1024]").appName("strata")
+    # The executors are told where this package lies, as a cluster's are by what is installed there.
+    builder = builder.config("spark.executorEnv.PYTHONPATH", os.environ["PYTHONPATH"])
+    for key, value in {
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.scheduler.barrier.maxConcurrentTasksCheck.interval": "1s",
+    }.items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    yield spark
+    spark.stop()
+
+
+@pytest.fixture(scope="module")
+def frame(spark: SparkSession, file: Path) -> DataFrame:
+    return spark.read.parquet(str(file)).repartition(3)
+
+
+@pytest.fixture(scope="module")
+def fitted(frame: DataFrame) -> strata.spark.Model:
+    return strata.spark.train(frame, als(), time="day")
+
+
+def als(epochs: int = 3, **more: Any) -> strata.ALS:
+    """As the model of all tests."""
+    return strata.ALS(rank=6, epochs=epochs, seed=3, progress=False, **more)
+
+
+def test_one_digest(
+    frame: DataFrame,
+    file: Path,
+    fitted: strata.spark.Model,
+    tmp_path: Path,
+    coordinator: Callable[..., dict[str, Any]],
+) -> None:
+    text = f'[input]\nfiles = ["{file}"]\nuser = "user"\nproduct = "product"\ntime = "day"\n'
+    text += '[model]\nkind = "als"\nrank = 6\nepochs = 3\nseed = 3\n[output]\ndata = "data"\nmodel = "model"\n'
+    assert fitted.digest == coordinator(tmp_path, "run", text)["digest"]
+    assert [epoch["epoch"] for epoch in fitted.history] == [1, 2, 3]
+    # By files that the executors write, and none of them stays.
+    staged = strata.spark.train(frame, als(), time="day", num_workers=1, staging=tmp_path / "staging")
+    assert staged.digest == fitted.digest
+    assert list((tmp_path / "staging").iterdir()) == []
+
+
+def test_answers_are_data_frames(spark: SparkSession, frame: DataFrame, fitted: strata.spark.Model) -> None:
+    lists = {row["user"]: row["recommendations"] for row in fitted.recommend_for_all_users(4).collect()}
+    here = fitted.model.recommend(k=4)
+    assert len(lists) == 200
+    for user in (0, 7, 199):
+        mine = here["user"] == user
+        assert [each["product"] for each in lists[user]] == here["product"][mine].tolist()
+        assert np.allclose([each["score"] for each in lists[user]], here["score"][mine])
+
+    wanted = spark.createDataFrame([(7, "a"), (7, "b"), (4711, "c")], "user int, note string")
+    subset = fitted.recommend_for_user_subset(wanted, 4).collect()
+    assert [(row["user"], row["recommendations"]) for row in subset] == [(7, lists[7])]
+    with pytest.raises(strata.DataError, match="none of the model's users"):
+        fitted.recommend_for_user_subset(wanted.where("user = 4711"))
+    everything = fitted.recommendForAllUsers(4).where("user = 7").collect()[0]["recommendations"]
+    assert everything[0]["score"] >= lists[7][0]["score"]
+
+    # The score of a list is that of the pair; whom nobody knows has none.
+    pairs = [(7, each["product"], each["score"]) for each in lists[7]] + [(4711, 1, 0.0)]
+    scored = fitted.transform(spark.createDataFrame(pairs, "user long, product long, score float"))
+    assert scored.columns == ["user", "product", "score", "prediction"]
+    for row in scored.collect():
+        if row["user"] == 7:
+            assert abs(row["prediction"] - row["score"]) < 1e-5
+        else:
+            assert np.isnan(row["prediction"])
+    assert len(fitted.user_factors.first()["factors"]) == 6 and fitted.product_factors.count() == 120
+
+
+def test_what_a_model_is_asked_later_is_done_there(fitted: strata.spark.Model) -> None:
+    here = fitted.model.recommend(k=5)["score"]
+    with strata.spark.workers(fitted.model, num_workers=2) as there:
+        assert (there.recommend(k=5)["score"] == here).all()
+
+
+def test_a_lost_executor(spark: SparkSession, frame: DataFrame, table: Any) -> None:
+    wanted = als(12).fit(table, time="day").digest
+    killed: list[int] = []
+
+    def at(epoch: int) -> None:
+        if epoch >= 3 and not killed:
+            killed.extend(executors(spark))
+            for executor in killed:
+                os.kill(executor, signal.SIGKILL)
+
+    with Epochs(at) as heard:
+        found = strata.spark.train(frame, als(12), time="day", num_workers=2)
+    assert len(killed) == 2 and found.digest == wanted
+    assert any("is lost: the worker at" in line for line in heard.lines), heard.lines
+
+
+def executors(spark: SparkSession) -> list[int]:
+    """The processes of this application's executors."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            except OSError:
+                continue
+            if any("CoarseGrainedExecutorBackend" in word for word in words) and spark.sparkContext.applicationId in words:
+                found.append(int(process.name))
+    return found
+
+
+def test_one_sentence(frame: DataFrame) -> None:
+    with pytest.raises(strata.DataError, match="the data frame has no column `usr`: it has user, product, day"):
+        strata.spark.train(frame, als(), user="usr")
+    with pytest.raises(strata.SettingsError, match="`num_workers` is 0"):
+        strata.spark.train(frame, als(), num_workers=0)
+    with pytest.raises(strata.UnavailableError, match=r"of 9 workers 0 have come within 2 seconds: all must run at once"):
+        strata.spark.train(frame, als(), num_workers=9, timeout=2)
+    with pytest.raises(strata.UnavailableError, match=r"does not start \(exit code 78\): worker: --memory 1 MiB is too little"):
+        strata.spark.train(frame, als(memory="1MiB"), num_workers=2)
+    with pytest.raises(strata.DataError, match="column `pieces` .* of interactions"):
+        strata.spark.train(frame, als(), user="pieces", num_workers=1)
+    with pytest.raises(strata.SettingsError, match="more than the product of a user and a product"):
+        tensor = strata.TensorALS(rank=2, epochs=1, progress=False)
+        strata.spark.train(frame, tensor, time="day", num_workers=1).transform(frame)

@@ -1,0 +1,383 @@
+"""On Spark: the workers of a call are the tasks of a barrier stage, and the coordinator is in the driver.
+
+    import strata, strata.spark
+    model = strata.spark.train(purchases, strata.ALS(rank=64), user="household_id", product="product_id", num_workers=8)
+    model.recommend_for_all_users(20).show()
+
+The rows of the data frame come to the driver as Arrow batches, partition after partition, or by files that the executors write
+(``staging``); its disk holds them, not its memory. A stage that Spark starts anew goes on where the first one was lost.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import tempfile
+import threading
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from strata import _data, _node
+from strata._progress import Progress
+from strata._recommender import Recommender
+from strata._roster import Roster
+from strata._table import Table
+from strata.errors import DataError, SettingsError, StrataError, UnavailableError
+
+__all__ = ["Model", "train", "workers"]
+
+Fitted = TypeVar("Fitted", bound=Recommender)
+
+_KINDS = ("user", "product", "value", "time", "context", "event")
+#: A file of the interactions that were written for a call.
+_FILE = re.compile(rf"{_data.STAGED}/\S+\.parquet")
+#: Rows of a table that one Spark task decodes.
+_ROWS = 1 << 17
+
+
+@contextmanager
+def workers(
+    model: Fitted,
+    *,
+    num_workers: int | None = None,
+    timeout: float = 300.0,
+    session: SparkSession | None = None,
+) -> Iterator[Fitted]:
+    """Have the tasks of a barrier stage do whatever the model is asked within: ``fit``, ``recommend``, ``evaluate``, ``update``.
+
+    Parameters
+    ----------
+    model : Recommender
+        A model, fitted or not. Its ``memory`` (2 GiB without it) and ``threads`` (``spark.task.cpus`` without it) are those of each
+        worker; the memory lies beside that of the JVM, so ``spark.executor.memoryOverhead`` must have room for it.
+    num_workers : int, optional
+        Tasks, all of which run at once; one for each executor without it.
+    timeout : float
+        How long the cluster may take to make room, in seconds.
+    session : SparkSession, optional
+        The active one without it.
+    """
+    spark = session or SparkSession.getActiveSession()
+    if spark is None:
+        raise SettingsError("there is no active session of Spark: make one, or give `session`")
+    wanted = num_workers if num_workers is not None else _executors(spark)
+    if wanted < 1:
+        raise SettingsError(f"`num_workers` is {wanted}: give 1 or more")
+    arguments = ["--threads", str(model.threads or spark.conf.get("spark.task.cpus", "1"))]
+    if model.memory is not None:
+        arguments += ["--memory", model.memory]
+    host = str(spark.conf.get("spark.driver.host"))
+    with Roster(host, arguments, spark.conf.get("spark.driver.bindAddress", host)) as roster:
+        stage = _Stage(spark, roster, wanted)
+        try:
+            if not roster.wait(wanted, timeout, stage.look):
+                there = len(roster.addresses())
+                slots = spark.sparkContext.defaultParallelism
+                raise UnavailableError(
+                    f"of {wanted} workers {there} have come within {timeout:g} seconds: all must run at once, and Spark runs {slots} tasks at once"
+                )
+            with model._on(roster.settings):
+                yield model
+        except UnavailableError as error:
+            if stage.failure is not None:
+                raise UnavailableError(f"{error}; Spark gave the workers up: {_reason(stage.failure)}") from stage.failure
+            raise
+        finally:
+            roster.close()
+            stage.end()
+
+
+def train(
+    dataframe: DataFrame,
+    model: Recommender,
+    *,
+    num_workers: int | None = None,
+    staging: str | os.PathLike[str] | None = None,
+    timeout: float = 300.0,
+    **columns: Any,
+) -> Model:
+    """Train on a Spark cluster.
+
+    Parameters
+    ----------
+    dataframe : DataFrame
+        One row an interaction. Of its columns those that are named are read.
+    model : Recommender
+        What to fit.
+    num_workers, timeout
+        As of :func:`workers`.
+    staging : path, optional
+        A folder that the driver and all executors share: the executors then write the rows there, as Parquet, and what was written goes
+        at the end. Without it rows stream through the driver into a temporary folder of its own.
+    **columns
+        As of ``fit``: ``user``, ``product``, ``time``, ``value``, ``directory`` and so on.
+
+    Returns
+    -------
+    Model
+        The fitted model, with answers as data frames. A lost executor costs time only, as long as Spark starts the stage anew.
+    """
+    spark = dataframe.sparkSession
+    names = {"user": "user", "product": "product", **columns}
+    wanted = [names[kind] for kind in _KINDS if names.get(kind) is not None]
+    missing = [name for name in wanted if name not in dataframe.columns]
+    if missing:
+        raise DataError(f"the data frame has no column `{missing[0]}`: it has {', '.join(dataframe.columns)}")
+    rows = dataframe.select(*(dataframe[name] for name in wanted))
+    with _written(rows, wanted, staging, Progress(model.progress)) as place:
+        with workers(model, num_workers=num_workers, timeout=timeout, session=spark):
+            try:
+                fitted = model.fit(place, **columns)
+            except StrataError as error:
+                # Nobody but us knows where they were written.
+                error.args = (_FILE.sub(_data.STAGED, str(error).replace(str(place), _data.STAGED)), *error.args[1:])
+                raise
+    return Model(fitted, spark)
+
+
+@contextmanager
+def _written(rows: DataFrame, columns: list[str], staging: Any, progress: Progress) -> Iterator[Path]:
+    """The rows as files, as long as they are wanted. They come before the workers, which take all that Spark runs at once."""
+    if staging is None:
+        with tempfile.TemporaryDirectory(prefix="strata-staged-") as folder:
+            try:
+                _data.files_of(_stream(rows), columns, Path(folder), progress)
+            finally:
+                progress.close()
+            yield Path(folder)
+        return
+    place = Path(os.fspath(staging)).absolute() / f"interactions-{uuid.uuid4().hex}"
+    try:
+        rows.write.parquet(place.as_uri())
+        if not list(place.glob("*.parquet")):
+            raise UnavailableError(f"{place} holds nothing that the executors wrote: give a `staging` folder that all of them and the driver share")
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+class Model:
+    """A fitted model whose answers are data frames of Spark.
+
+    Parameters
+    ----------
+    model : Recommender
+        A fitted or loaded model; it stays at hand as ``.model``, for all that it can be asked beside this.
+    session : SparkSession, optional
+        The active one without it.
+    """
+
+    def __init__(self, model: Recommender, session: SparkSession | None = None) -> None:
+        spark = session or SparkSession.getActiveSession()
+        if spark is None:
+            raise SettingsError("there is no active session of Spark: make one, or give `session`")
+        self.model = model
+        self._spark: SparkSession = spark
+        given = model._job_of_model()["input"]
+        self._user, self._product = given.get("user", "user"), given.get("product", "product")
+
+    def __repr__(self) -> str:
+        return f"strata.spark.Model({self.model!r})"
+
+    @property
+    def digest(self) -> str:
+        """BLAKE3 over all factors."""
+        return self.model.digest
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The learning curve."""
+        return self.model.history
+
+    @property
+    def user_factors(self) -> DataFrame:
+        """The id of each user and its ``factors``."""
+        return self._frame(self.model.factors("user"))
+
+    @property
+    def product_factors(self) -> DataFrame:
+        """The id of each product and its ``factors``."""
+        return self._frame(self.model.factors("product"))
+
+    def transform(self, dataframe: DataFrame) -> DataFrame:
+        """Add the score of each row's user and product as ``prediction``; NaN where one of them is new, as MLlib has it."""
+        kind = self.model._job_of_model()["model"]
+        if kind.get("kind") == "filter" or kind.get("time") == "factor" or kind.get("context") == "factor":
+            raise SettingsError(
+                f"a score of {type(self.model).__name__} is more than the product of a user and a product: ask for lists, with "
+                "recommend_for_all_users"
+            )
+        users = self.user_factors.select(F.col(self._user), F.col("factors").alias("_strata_user"))
+        products = self.product_factors.select(F.col(self._product), F.col("factors").alias("_strata_product"))
+        joined = dataframe.join(users, self._user, "left").join(products, self._product, "left")
+        terms = F.zip_with("_strata_user", "_strata_product", lambda left, right: left.cast("double") * right.cast("double"))
+        score = F.aggregate(terms, F.lit(0.0), lambda total, term: total + term).cast("float")
+        scored = joined.withColumn("prediction", F.coalesce(score, F.lit(float("nan")).cast("float")))
+        return scored.select(*(F.col(name) for name in dataframe.columns), "prediction")
+
+    def recommend_for_all_users(self, k: int = 20, *, exclude_seen: bool = True) -> DataFrame:
+        """The k best products of every user: the user and ``recommendations``, an array of the product and its ``score``, best first.
+
+        Products that the user has had are left out unless ``exclude_seen`` is false.
+        """
+        return self._lists(self.model.recommend(k=k, exclude_seen=exclude_seen))
+
+    def recommend_for_user_subset(self, dataframe: DataFrame, k: int = 20, *, exclude_seen: bool = True) -> DataFrame:
+        """The same for the users of a data frame, of which those that the model does not know are left out."""
+        wanted = dataframe.select(self._user).distinct()
+        known = wanted.join(self.user_factors.select(self._user), self._user)
+        users = [row[0] for row in known.collect()]
+        if not users:
+            raise DataError("the data frame has none of the model's users")
+        return self._lists(self.model.recommend(users, k=k, exclude_seen=exclude_seen))
+
+    def recommendForAllUsers(self, numItems: int) -> DataFrame:  # noqa: N802, N803
+        """As MLlib's ALSModel has it: every product counts, those that a user has had, too."""
+        return self.recommend_for_all_users(numItems, exclude_seen=False)
+
+    def recommendForUserSubset(self, dataset: DataFrame, numItems: int) -> DataFrame:  # noqa: N802, N803
+        """As MLlib's ALSModel has it."""
+        return self.recommend_for_user_subset(dataset, numItems, exclude_seen=False)
+
+    def _lists(self, lists: Table) -> DataFrame:
+        each = F.struct("rank", self._product, "score")
+        grouped = self._frame(lists).groupBy(self._user).agg(F.sort_array(F.collect_list(each)).alias("ranked"))
+        bare = F.transform("ranked", lambda one: F.struct(one[self._product].alias(self._product), one["score"].alias("score")))
+        return grouped.select(self._user, bare.alias("recommendations"))
+
+    def _frame(self, table: Table) -> DataFrame:
+        """A table in memory as a data frame: its batches go out as they are, and tasks decode them."""
+        import pyarrow as pa
+        from pyspark.sql.pandas.types import from_arrow_schema
+
+        whole = pa.table(table)
+        fields = [pa.field(each.name, _known_to_spark(each.type)) for each in whole.schema]
+        plain = whole.cast(pa.schema(fields))
+        batches = [(_encoded(batch),) for batch in plain.to_batches(max_chunksize=_ROWS)]
+        partitions = max(1, len(batches))
+        encoded = self._spark.sparkContext.parallelize(batches, partitions)
+        frame = self._spark.createDataFrame(encoded, "batch binary")
+        return frame.mapInArrow(_decode, from_arrow_schema(plain.schema))
+
+
+class _Stage:
+    """A barrier stage whose tasks are workers, run beside the call."""
+
+    def __init__(self, spark: SparkSession, roster: Roster, workers: int) -> None:
+        self.failure: BaseException | None = None
+        self._ending = False
+        invitation = roster.invitation
+
+        def serve(batches: Iterable[Any]) -> Iterator[Any]:
+            for _ in batches:
+                _node.serve(invitation, _own_address(invitation.host, invitation.port))
+            yield from ()
+
+        frame = spark.range(0, workers, 1, workers).mapInArrow(serve, "worker long", barrier=True)
+        self._thread = threading.Thread(target=self._run, args=(spark, frame), name="strata-stage", daemon=True)
+        self._thread.start()
+
+    def _run(self, spark: SparkSession, frame: DataFrame) -> None:
+        spark.sparkContext.setJobDescription("strata: workers")
+        try:
+            frame.collect()
+        except BaseException as error:  # noqa: BLE001
+            if not self._ending:
+                self.failure = error
+
+    def look(self) -> None:
+        """Raise what the stage ended with."""
+        if self.failure is not None:
+            raise UnavailableError(_reason(self.failure)) from self.failure
+        if not self._thread.is_alive():
+            raise UnavailableError("the stage of the workers ended before they were there")
+
+    def end(self) -> None:
+        """Wait for the stage, whose tasks the roster has let go."""
+        self._ending = True
+        self._thread.join(30)
+
+
+def _own_address(host: str, port: int) -> str:
+    """The address of this node by which it reaches the driver."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        # Nothing is sent: the system only chooses the way.
+        probe.connect((host, port))
+        return str(probe.getsockname()[0])
+
+
+def _executors(spark: SparkSession) -> int:
+    """Executors of the session; in local mode the driver is the only one."""
+    known = spark.sparkContext._jsc.sc().statusTracker().getExecutorInfos()
+    return max(1, len(known) - 1)
+
+
+def _reason(error: BaseException) -> str:
+    """What a stage says when it fails, without the calls that led there."""
+    said = str(error)
+    ours = [line for line in said.splitlines() if line.startswith("strata.errors.")]
+    if ours:
+        return ours[-1].partition(": ")[2]
+    return said.splitlines()[0] if said else type(error).__name__
+
+
+def _known_to_spark(kind: Any) -> Any:
+    """The type that Spark has for one of Arrow: it knows neither unsigned numbers nor lists of one length."""
+    import pyarrow as pa
+
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_type)
+    return pa.int64() if pa.types.is_unsigned_integer(kind) else kind
+
+
+def _encoded(batch: Any) -> bytes:
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _decode(encoded: Iterable[Any]) -> Iterator[Any]:
+    import pyarrow as pa
+
+    for each in encoded:
+        for batch in each.column(0):
+            yield from pa.ipc.open_stream(batch.as_py())
+
+
+def _encode(batches: Iterable[Any]) -> Iterator[Any]:
+    import pyarrow as pa
+
+    for batch in batches:
+        yield pa.record_batch({"batch": pa.array([_encoded(batch)], pa.binary())})
+
+
+def _stream(rows: DataFrame) -> Any:
+    """The rows as a stream of Arrow batches, of which the driver holds a partition at a time."""
+    import pyarrow as pa
+    from pyspark.sql.pandas.types import to_arrow_schema
+
+    def batches() -> Iterator[Any]:
+        for row in rows.mapInArrow(_encode, "batch binary").toLocalIterator():
+            yield from pa.ipc.open_stream(row[0])
+
+    every = batches()
+    first = next(every, None)
+    if first is None:
+        return pa.RecordBatchReader.from_batches(to_arrow_schema(rows.schema), iter(()))
+
+    def all_of_them() -> Iterator[Any]:
+        yield first
+        yield from every
+
+    return pa.RecordBatchReader.from_batches(first.schema, all_of_them())
