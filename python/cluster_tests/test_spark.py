@@ -1,9 +1,8 @@
-"""On Spark with executors that are processes of their own: one digest, whoever dies, and answers that are data frames."""
+"""On Spark with executors that are processes of their own: one digest, and answers that are data frames."""
 
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from pyspark.sql import DataFrame, SparkSession  # noqa: E402
 
 import strata  # noqa: E402
 import strata.spark  # noqa: E402
-from cluster_tests.epochs import Epochs  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -105,49 +103,3 @@ def test_what_a_model_is_asked_later_is_done_there(fitted: strata.spark.Model) -
     here = fitted.model.recommend(k=5)["score"]
     with strata.spark.workers(fitted.model, num_workers=2) as there:
         assert (there.recommend(k=5)["score"] == here).all()
-
-
-def test_a_lost_executor(spark: SparkSession, frame: DataFrame, table: Any) -> None:
-    wanted = als(12).fit(table, time="day").digest
-    killed: list[int] = []
-
-    def at(epoch: int) -> None:
-        if epoch >= 3 and not killed:
-            killed.extend(executors(spark))
-            for executor in killed:
-                os.kill(executor, signal.SIGKILL)
-
-    with Epochs(at) as heard:
-        found = strata.spark.train(frame, als(12), time="day", num_workers=2)
-    assert len(killed) == 2 and found.digest == wanted
-    assert any("is lost: the worker at" in line for line in heard.lines), heard.lines
-
-
-def executors(spark: SparkSession) -> list[int]:
-    """The processes of this application's executors."""
-    found = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit():
-            try:
-                words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            except OSError:
-                continue
-            if any("CoarseGrainedExecutorBackend" in word for word in words) and spark.sparkContext.applicationId in words:
-                found.append(int(process.name))
-    return found
-
-
-def test_one_sentence(frame: DataFrame) -> None:
-    with pytest.raises(strata.DataError, match="the data frame has no column `usr`: it has user, product, day"):
-        strata.spark.train(frame, als(), user="usr")
-    with pytest.raises(strata.SettingsError, match="`num_workers` is 0"):
-        strata.spark.train(frame, als(), num_workers=0)
-    with pytest.raises(strata.UnavailableError, match=r"of 9 workers 0 have come within 2 seconds: all must run at once"):
-        strata.spark.train(frame, als(), num_workers=9, timeout=2)
-    with pytest.raises(strata.UnavailableError, match=r"does not start \(exit code 78\): worker: --memory 1 MiB is too little"):
-        strata.spark.train(frame, als(memory="1MiB"), num_workers=2)
-    with pytest.raises(strata.DataError, match="column `pieces` .* of interactions"):
-        strata.spark.train(frame, als(), user="pieces", num_workers=1)
-    with pytest.raises(strata.SettingsError, match="more than the product of a user and a product"):
-        tensor = strata.TensorALS(rank=2, epochs=1, progress=False)
-        strata.spark.train(frame, tensor, time="day", num_workers=1).transform(frame)

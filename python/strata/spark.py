@@ -5,7 +5,7 @@
     model.recommend_for_all_users(20).show()
 
 The rows of the data frame come to the driver as Arrow batches, partition after partition, or by files that the executors write
-(``staging``); its disk holds them, not its memory. A stage that Spark starts anew goes on where the first one was lost.
+(``staging``); its disk holds them, not its memory.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def train(
     Returns
     -------
     Model
-        The fitted model, with answers as data frames. A lost executor costs time only, as long as Spark starts the stage anew.
+        The fitted model, with answers as data frames.
     """
     spark = dataframe.sparkSession
     names = {"user": "user", "product": "product", **columns}

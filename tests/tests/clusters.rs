@@ -50,7 +50,7 @@ fn try_on(cluster: &str, page: &[&str]) {
 }
 
 #[test]
-fn on_spark_whoever_dies_the_digest_is_the_same() {
+fn on_spark_the_digest_is_the_same() {
     try_on("spark", &[]);
 }
 
