@@ -10,7 +10,7 @@ use tests::nemesis::table::Table;
 use tests::nemesis::{Draw, Trouble};
 
 /// Epochs of a job: enough for some troubles.
-const EPOCHS: u32 = 120;
+const EPOCHS: u32 = 60;
 /// Troubles of one job, at the most.
 const TROUBLES_MAX: usize = 8;
 
@@ -68,7 +68,12 @@ fn mixed_troubles_change_no_bit() {
         .filter(|_| !of_the_net.is_empty())
         .and_then(Bed::networked)
     {
-        table.append(series(bed, &of_the_net, minutes.map(|all| all / 3), 1_000_000));
+        table.append(series(
+            bed,
+            &of_the_net,
+            minutes.map(|all| all / 3),
+            1_000_000,
+        ));
     }
     println!("{table}");
     assert!(table.jobs > 0 && table.troubles() > 3, "{table}");

@@ -711,7 +711,10 @@ fn all_seeds(trouble: Trouble) -> (u64, u64, usize) {
         assert_eq!(seen.breaches, [], "{at}");
         chain(&seen.manifests).unwrap_or_else(|breach| panic!("{at}: {breach}"));
         let (manifests, contents) = (seen.manifests.len(), seen.contents.len());
-        assert!(manifests > 2 && contents > 25, "{at}: {manifests} {contents}");
+        assert!(
+            manifests > 2 && contents > 25,
+            "{at}: {manifests} {contents}"
+        );
         assert_eq!(digest(&seen.sums, &seen.delivered), oracle, "{at}");
         let newest = seen.manifests.last();
         let terms = newest.map_or(0, |(manifest, _)| manifest.term);

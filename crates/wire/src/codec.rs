@@ -55,7 +55,10 @@ impl Carries for proto::StorageReply {
 }
 
 fn sum_of_chunk(number: u64, chunk: &proto::Chunk) -> u32 {
-    let (number, len) = (number.to_le_bytes(), (chunk.data.len() as u64).to_le_bytes());
+    let (number, len) = (
+        number.to_le_bytes(),
+        (chunk.data.len() as u64).to_le_bytes(),
+    );
     let sum = crc32c::crc32c_append(crc32c::crc32c(&number), &len);
     crc32c::crc32c_append(sum, &chunk.crc32c.to_le_bytes())
 }
@@ -129,9 +132,9 @@ impl<U: Carries + Default + 'static> Decoder for Checking<U> {
         let bytes = from.copy_to_bytes(from.remaining());
         let len = bytes.len();
         let message = checked(bytes);
-        message.map(Some).ok_or_else(|| {
-            Status::data_loss(format!("a message of {len} bytes arrived damaged"))
-        })
+        message
+            .map(Some)
+            .ok_or_else(|| Status::data_loss(format!("a message of {len} bytes arrived damaged")))
     }
 }
 
@@ -156,10 +159,9 @@ mod tests {
     use tensor::{StepId, TaskId};
 
     /// Whether what is left of a message after a flip of any bit is refused, here or by the sum of the chunk.
-    fn all_flips_are_found<T, U>(message: T)
+    fn all_flips_are_found<T>(message: T)
     where
         T: Carries + Default + PartialEq + Clone + std::fmt::Debug,
-        U: TryFrom<T>,
     {
         let mut bytes = Vec::new();
         put(&message, &mut bytes);
@@ -175,7 +177,11 @@ mod tests {
             }
         }
         for len in 0..bytes.len() {
-            assert_eq!(checked::<T>(Bytes::from(bytes[..len].to_vec())), None, "{len}");
+            assert_eq!(
+                checked::<T>(Bytes::from(bytes[..len].to_vec())),
+                None,
+                "{len}"
+            );
         }
     }
 
@@ -196,13 +202,9 @@ mod tests {
             peak_anonymous_bytes: 1 << 20,
             traffic: Vec::new(),
         });
-        all_flips_are_found::<proto::FromWorker, FromWorker>(done.into());
+        all_flips_are_found::<proto::FromWorker>(done.into());
         let chunk = Chunk::new(Bytes::from_static(b"factors of a block"));
-        all_flips_are_found::<proto::StorageReply, StorageReply>(
-            StorageReply::Content { id: 77, chunk }.into(),
-        );
-        all_flips_are_found::<proto::StorageReply, StorageReply>(
-            StorageReply::Stored { id: 77 }.into(),
-        );
+        all_flips_are_found::<proto::StorageReply>(StorageReply::Content { id: 77, chunk }.into());
+        all_flips_are_found::<proto::StorageReply>(StorageReply::Stored { id: 77 }.into());
     }
 }

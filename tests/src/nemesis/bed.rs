@@ -78,7 +78,7 @@ pub struct Bed {
     model: String,
     seats: Vec<Seat>,
     network: Option<Network>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     digest: String,
     /// What this place cannot do.
     cannot: Vec<Trouble>,
@@ -155,14 +155,14 @@ impl Bed {
             model,
             seats: Vec::new(),
             network: None,
-            _folder: tempfile::tempdir().expect("a temporary folder"),
+            folder: tempfile::tempdir().expect("a temporary folder"),
             digest: report["digest"].as_str().expect("a digest").to_owned(),
             cannot: Vec::new(),
         }
     }
 
     fn folder_of(&self, seat: usize) -> PathBuf {
-        let folder = self._folder.path().join(seat.to_string());
+        let folder = self.folder.path().join(seat.to_string());
         std::fs::create_dir(&folder).expect("a folder");
         folder.canonicalize().expect("it is there")
     }
@@ -213,12 +213,19 @@ impl Bed {
         let (job, mut table, mut course) = (self.job(), Table::default(), Vec::new());
         let mut run = self.coordinator(&job);
         let began = run.until(PATIENCE, |run| run.last_epoch().is_some());
-        assert!(began, "the job does not begin: {}", self.told(&run, &course));
+        assert!(
+            began,
+            "the job does not begin: {}",
+            self.told(&run, &course)
+        );
         while run.ended().is_none() && course.len() < most {
             let kind = kinds[draw.below(kinds.len() as u64) as usize];
             let seat = draw.below(SEATS as u64) as usize;
             course.push((kind, seat));
-            let (at, before) = (Instant::now(), run.last_epoch().map_or(0, |(epoch, _)| epoch));
+            let (at, before) = (
+                Instant::now(),
+                run.last_epoch().map_or(0, |(epoch, _)| epoch),
+            );
             let from = if kind == Trouble::KillCoordinator {
                 run = self.next_coordinator(run, &job, &mut table);
                 0
@@ -241,7 +248,11 @@ impl Bed {
         }
         let over = run.until(PATIENCE, |_| false);
         let status = run.ended();
-        assert!(!over && status.is_some(), "it does not end: {}", self.told(&run, &course));
+        assert!(
+            !over && status.is_some(),
+            "it does not end: {}",
+            self.told(&run, &course)
+        );
         let answer = run.answer().unwrap_or_default();
         assert!(
             status.is_some_and(|status| status.success()),
@@ -271,12 +282,22 @@ impl Bed {
 
     /// All that is known of a run that went wrong.
     fn told(&self, run: &Run, course: &[(Trouble, usize)]) -> String {
-        let mut text = format!("{course:?}\n{}\nlast epoch {:?}\n", run.said(), run.last_epoch());
-        for (seat, daemon) in self.seats.iter().filter_map(|seat| seat.daemon.as_ref()).enumerate() {
+        let mut text = format!(
+            "{course:?}\n{}\nlast epoch {:?}\n",
+            run.said(),
+            run.last_epoch()
+        );
+        for (seat, daemon) in self
+            .seats
+            .iter()
+            .filter_map(|seat| seat.daemon.as_ref())
+            .enumerate()
+        {
             let said = daemon.said();
             let tail = said.len().saturating_sub(3000);
             let tail = said.char_indices().find(|(at, _)| *at >= tail);
-            text += &format!("worker {seat}:\n{}\n", &said[tail.map_or(0, |(at, _)| at)..]);
+            let tail = &said[tail.map_or(0, |(at, _)| at)..];
+            text = text + "worker " + &seat.to_string() + ":\n" + tail + "\n";
         }
         text
     }
@@ -302,11 +323,18 @@ impl Bed {
                 std::thread::sleep(draw.millis(300, 2000));
                 std::fs::remove_file(filler).expect("it is there");
             }
+            Trouble::WipeDisk => {
+                let folder = rooms::seen_by(place.daemon().id(), &place.folder);
+                rooms::wipe(&folder).expect("its disk is there");
+            }
             Trouble::FewFiles => {
                 let process = place.daemon().id();
                 assert!(rooms::limit_files(process, FILES), "limits can be set");
                 std::thread::sleep(draw.millis(300, 2000));
-                assert!(rooms::limit_files(process, FILES_USUAL), "limits can be set");
+                assert!(
+                    rooms::limit_files(process, FILES_USUAL),
+                    "limits can be set"
+                );
             }
             Trouble::OutOfMemory => {
                 let group = place.group.as_ref().expect("only with groups");
@@ -353,7 +381,10 @@ impl Bed {
 
 /// SIGSTOP, and SIGCONT after a while. A job may have ended meanwhile.
 fn pause(process: u32, lasts: Duration) {
-    if std::path::Path::new("/proc").join(process.to_string()).exists() {
+    if std::path::Path::new("/proc")
+        .join(process.to_string())
+        .exists()
+    {
         signal(process, "STOP");
         std::thread::sleep(lasts);
         signal(process, "CONT");

@@ -74,6 +74,8 @@ pub enum Trouble {
     Flip,
     /// A worker comes back with an empty cache and no room for it.
     FullDisk,
+    /// All that a worker has on its disk is removed while it works.
+    WipeDisk,
     /// A worker may open no further files for a while.
     FewFiles,
     /// The kernel kills a worker whose group has no more memory.
@@ -104,6 +106,7 @@ impl Trouble {
         Trouble::Reset,
         Trouble::Flip,
         Trouble::FullDisk,
+        Trouble::WipeDisk,
         Trouble::FewFiles,
         Trouble::OutOfMemory,
     ];

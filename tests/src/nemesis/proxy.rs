@@ -132,7 +132,10 @@ async fn accept(
     counts: Arc<Counts>,
 ) {
     while let Ok((client, _)) = listener.accept().await {
-        let target = target.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let target = target
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let (sky, counts) = (sky.clone(), Arc::clone(&counts));
         tokio::spawn(connect(client, target, sky, counts));
     }

@@ -32,7 +32,9 @@ fn succeeds(command: &mut Command) -> bool {
 
 /// Whether a worker can be given a disk of its own.
 pub fn has_small_disks() -> bool {
-    let tried = ["-rm", "mount", "-t", "tmpfs", "-o", "size=1m", "none", "/mnt"];
+    let tried = [
+        "-rm", "mount", "-t", "tmpfs", "-o", "size=1m", "none", "/mnt",
+    ];
     let can = succeeds(Command::new("unshare").args(tried));
     if !can {
         println!("NOTICE: nothing can be mounted here: full disks are skipped");
@@ -42,7 +44,9 @@ pub fn has_small_disks() -> bool {
 
 /// The words of a command that becomes what follows, for which the folder is a file system of so many bytes.
 pub fn on_small_disk(folder: &Path, bytes: u64) -> Vec<String> {
-    let mut words = ["unshare", "-rm", "sh", "-c", SMALL].map(str::to_owned).to_vec();
+    let mut words = ["unshare", "-rm", "sh", "-c", SMALL]
+        .map(str::to_owned)
+        .to_vec();
     words.extend([bytes.to_string(), folder.display().to_string()]);
     words
 }
@@ -61,9 +65,23 @@ pub fn fill(folder: &Path) -> std::io::Result<PathBuf> {
     use std::io::Write;
     let path = folder.join("filler");
     let mut file = fs::File::create(&path)?;
-    let part = [0; 1 << 16];
+    let part = [0; 1 << 12];
     while file.write_all(&part).is_ok() {}
     Ok(path)
+}
+
+/// Removes all that is on a disk.
+pub fn wipe(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        // What is gone meanwhile is wiped, too.
+        let _ = if path.is_dir() {
+            fs::remove_dir_all(path)
+        } else {
+            fs::remove_file(path)
+        };
+    }
+    Ok(())
 }
 
 /// Sets how many files a process may have open.
@@ -150,7 +168,10 @@ impl Network {
         let laid = ip(&format!("netns add {hub}"))
             && ip(&format!("-n {hub} link set lo up"))
             && ip(&format!("-n {hub} link add bridge type bridge"))
-            && ip(&format!("-n {hub} addr add {}/24 dev bridge", address(None)))
+            && ip(&format!(
+                "-n {hub} addr add {}/24 dev bridge",
+                address(None)
+            ))
             && ip(&format!("-n {hub} link set bridge up"));
         laid && (0..self.seats).all(|seat| {
             let space = self.space(Some(seat));
@@ -160,7 +181,10 @@ impl Network {
                 ))
                 && ip(&format!("-n {hub} link set wire{seat} master bridge up"))
                 && ip(&format!("-n {space} link set lo up"))
-                && ip(&format!("-n {space} addr add {}/24 dev end", address(Some(seat))))
+                && ip(&format!(
+                    "-n {space} addr add {}/24 dev end",
+                    address(Some(seat))
+                ))
                 && ip(&format!("-n {space} link set end up"))
         })
     }
@@ -182,9 +206,14 @@ impl Network {
     pub fn wire(&self, seat: usize, whole: bool) {
         let state = if whole { "up" } else { "down" };
         let hub = self.space(None);
-        let set = succeeds(
-            Command::new("ip").args(["-n", &hub, "link", "set", &format!("wire{seat}"), state]),
-        );
+        let set = succeeds(Command::new("ip").args([
+            "-n",
+            &hub,
+            "link",
+            "set",
+            &format!("wire{seat}"),
+            state,
+        ]));
         assert!(set, "wire {seat} is gone");
     }
 
@@ -201,7 +230,9 @@ impl Network {
             command.args(["del", &to, "dev", device]);
         } else {
             let nobody = ["replace", &to, "lladdr", "02:00:00:00:00:01"];
-            command.args(nobody).args(["dev", device, "nud", "permanent"]);
+            command
+                .args(nobody)
+                .args(["dev", device, "nud", "permanent"]);
         }
         assert!(succeeds(&mut command), "{from:?} has no wire");
     }

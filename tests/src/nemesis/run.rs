@@ -92,7 +92,10 @@ impl Run {
 
     /// When it first said something that has these words in it: not when it said so, but when this was asked.
     pub fn has_said(&self, words: &str) -> bool {
-        locked(&self.heard).lines.iter().any(|line| line.contains(words))
+        locked(&self.heard)
+            .lines
+            .iter()
+            .any(|line| line.contains(words))
     }
 
     /// What it said besides epochs and checkpoints.
@@ -157,9 +160,7 @@ fn hear(heard: &mut Heard, line: String) {
             heard.epochs.push((epoch, Instant::now()));
         }
         Some("a checkpoint is durable") => {
-            heard
-                .checkpoints
-                .extend(fields["seconds"].as_f64());
+            heard.checkpoints.extend(fields["seconds"].as_f64());
         }
         _ => heard.lines.push(line),
     }

@@ -25,7 +25,10 @@ impl Table {
     /// Adds all of another one.
     pub fn append(&mut self, other: Table) {
         for (trouble, recoveries) in other.recoveries {
-            self.recoveries.entry(trouble).or_default().extend(recoveries);
+            self.recoveries
+                .entry(trouble)
+                .or_default()
+                .extend(recoveries);
         }
         self.jobs += other.jobs;
         self.again += other.again;
@@ -46,7 +49,11 @@ pub fn median(times: &[Duration]) -> Duration {
 
 impl fmt::Display for Table {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(to, "{:<18} {:>6} {:>9} {:>9}", "trouble", "times", "median s", "slowest s")?;
+        writeln!(
+            to,
+            "{:<18} {:>6} {:>9} {:>9}",
+            "trouble", "times", "median s", "slowest s"
+        )?;
         for (trouble, times) in &self.recoveries {
             let slowest = times.iter().max().copied().unwrap_or_default();
             let (name, median) = (format!("{trouble:?}"), median(times));
