@@ -1,7 +1,7 @@
 //! Ring three: a job of a coordinator and three daemons under what machines and networks do to processes, in a drawn order, ends with the
 //! bits of one that nobody disturbed.
 //!
-//! Some twenty troubles run always. `STRATA_NEMESIS_MINUTES=20 cargo test -p tests --test nemesis mixed -- --nocapture` goes on for as long
+//! Some ten troubles run always. `STRATA_NEMESIS_MINUTES=20 cargo test -p tests --test nemesis mixed -- --nocapture` goes on for as long
 //! and prints a table; `STRATA_NEMESIS_SEED` is another series, and `STRATA_NEMESIS_ONLY=KillWorker,Flip` some kinds alone.
 
 use std::time::{Duration, Instant};
@@ -9,10 +9,9 @@ use tests::nemesis::bed::Bed;
 use tests::nemesis::table::Table;
 use tests::nemesis::{Draw, Trouble};
 
-/// Epochs of a job: enough for some troubles.
-const EPOCHS: u32 = 60;
-/// Troubles of one job, at the most.
-const TROUBLES_MAX: usize = 8;
+/// Epochs of a job, and troubles of it at the most: enough of the one for the other.
+const SHORT: (u32, usize) = (40, 5);
+const LONG: (u32, usize) = (120, 8);
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -35,12 +34,18 @@ fn asked(kinds: &[&[Trouble]]) -> Vec<Trouble> {
 }
 
 /// Jobs under troubles until the time is over, or one.
-fn series(mut bed: Bed, kinds: &[Trouble], lasts: Option<Duration>, first: u32) -> Table {
+fn series(
+    mut bed: Bed,
+    kinds: &[Trouble],
+    most: usize,
+    lasts: Option<Duration>,
+    first: u32,
+) -> Table {
     let (began, mut table) = (Instant::now(), Table::default());
     let seed = number("STRATA_NEMESIS_SEED").unwrap_or(1);
     for number in first.. {
         let mut draw = Draw::new(seed, number);
-        table.append(bed.trouble(kinds, TROUBLES_MAX, &mut draw));
+        table.append(bed.trouble(kinds, most, &mut draw));
         if lasts.is_none_or(|lasts| began.elapsed() > lasts) {
             break;
         }
@@ -59,12 +64,13 @@ fn mixed_troubles_change_no_bit() {
         kinds.extend(asked(&[Trouble::LONG]));
         of_the_net.extend(asked(&[Trouble::LONG_NETWORKED]));
     }
+    let (epochs, most) = if minutes.is_some() { LONG } else { SHORT };
     // Two parts of the time by proxies and signals, one by the kernel's network.
     if !kinds.is_empty() {
-        let bed = Bed::proxied(EPOCHS);
-        table.append(series(bed, &kinds, minutes.map(|all| all * 2 / 3), 0));
+        let bed = Bed::proxied(epochs);
+        table.append(series(bed, &kinds, most, minutes.map(|all| all * 2 / 3), 0));
     }
-    if let Some(bed) = Some(EPOCHS)
+    if let Some(bed) = Some(epochs)
         .filter(|_| !of_the_net.is_empty())
         .and_then(Bed::networked)
     {
