@@ -224,6 +224,8 @@ fn pester(address: &str, how: Stranger, over: &AtomicBool, open: &AtomicUsize) {
                 _ => {}
             }
         }
+        // Thrown out, one comes again, but not at once: that would be a flood.
+        std::thread::sleep(Duration::from_secs(1));
     }
 }
 

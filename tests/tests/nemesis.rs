@@ -77,6 +77,7 @@ fn mixed_troubles_change_no_bit() {
         table.append(series(
             bed,
             &of_the_net,
+            most,
             minutes.map(|all| all / 3),
             1_000_000,
         ));
