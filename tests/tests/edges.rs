@@ -355,6 +355,7 @@ fn friends_tell_what_purchases_do_not_and_whatever_computes_it_has_one_digest() 
     for model in [
         "kind = \"lightgcn\"\nrank = 16\nlayers = 2\nepochs = 8\nbatches = 1",
         "kind = \"gcn\"\nrank = 16\nlayers = 2\nepochs = 8",
+        "kind = \"spectral\"\nrank = 32\nepochs = 20\nwalk_length = 2\nnormalization = \"symmetric\"",
     ] {
         friends_tell(folder.path(), model);
     }
@@ -426,8 +427,7 @@ fn models_that_do_not_use_edges_say_so() {
     communities(folder.path());
     for (model, hint) in [
         ("kind = \"als\"", "`model.user_edge_weight`"),
-        ("kind = \"spectral\"", "\"lightgcn\""),
-        ("kind = \"filter\"", "\"gcn\""),
+        ("kind = \"filter\"", "\"spectral\""),
         ("kind = \"gcn\"\nlayers = 4", "beyond three"),
     ] {
         let model = format!("{model}\nrank = 4\nepochs = 1");

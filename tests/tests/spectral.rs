@@ -8,8 +8,10 @@ use model::graph::tiles::Caches;
 use store::IoMode;
 use tensor::{Checkpoint, Mode, News, Program, ProgramError, Reduced, StepId, Turn};
 use tests::dense::{Dense, matrix, table};
+use tests::graph::Graph;
 use tests::ingested::{Row, some_rows};
 use tests::inline::InlineError;
+use tests::linked::linked_bed;
 use tests::tiled::{BY_RANGES, Bed, bed};
 
 const NORMALIZATIONS: [Normalization; 3] = [
@@ -135,6 +137,120 @@ fn factors_are_the_best_approximation_of_the_graph() {
             }
         }
     }
+}
+
+/// T of a bed with edges, over users and then products, of walks up to a length on what is divided.
+fn walks(bed: &Bed, settings: &Settings) -> (Dense, Graph) {
+    let graph = Graph::of(bed).linked(bed, |mode| settings.edge_weight(mode));
+    let nodes = graph.degrees.len();
+    let one = |node: usize| (0..nodes).map(move |other| f64::from(u8::from(other == node)));
+    let unit: Vec<Vec<f64>> = (0..nodes).map(|node| one(node).collect()).collect();
+    let a = graph.neighbours(settings.normalization, &unit, false);
+    let a = Dense::from(nodes, nodes, |i, j| a[i][j]);
+    let mut sum = a.clone();
+    for _ in 1..settings.walk_length {
+        let next = a.times(&sum);
+        sum = Dense::from(nodes, nodes, |i, j| a.at(i, j) + next.at(i, j));
+    }
+    (sum, graph)
+}
+
+/// L Mᵀ over users and products is the best approximation of A with edges, of A + A² and of A + A² + A³, between users and products
+/// and in size; two steps reach products by friends now; and ranges, files and threads change nothing.
+#[test]
+fn with_edges_factors_are_the_best_approximation_of_the_whole_graph() {
+    let rows = small();
+    let mut bed = linked_bed(&rows, false, IoMode::Mmap);
+    let mut scored = Vec::new();
+    for normalization in [Normalization::None, Normalization::Symmetric] {
+        for walk_length in [1, 2, 3] {
+            let settings = Settings {
+                rank: 5,
+                epochs: 40,
+                normalization,
+                user_edge_weight: 0.5,
+                product_edge_weight: 0.25,
+                walk_length,
+                ..Settings::default()
+            };
+            let trained = train(&mut bed, &settings).unwrap();
+            let (t, graph) = walks(&bed, &settings);
+            assert!(!graph.links.is_empty());
+            let (values, best) = t.best(5, |x| x);
+            let users = graph.users.len();
+            let root = |node: usize| match normalization {
+                Normalization::None => 1.0,
+                _ => graph.degrees[node].sqrt(),
+            };
+            let best = Dense::from(users, graph.products.len(), |i, j| {
+                root(i) * root(users + j) * best.at(i, users + j)
+            });
+            let found = scores(&trained, 16);
+            let off = found.minus(&best).size() / best.size();
+            let told = format!("{normalization:?} {walk_length}: {off} {:?}", &values[..7]);
+            assert!(off < 1e-3, "{told}");
+            let explained: f64 = values[..5].iter().map(|value| value * value).sum();
+            let last = *trained.objectives.last().unwrap();
+            assert!((last + explained).abs() < 1e-4 * explained, "{last} {told}");
+            let residuals = &trained.residuals;
+            assert!(
+                residuals[39] < 1e-2 && residuals[0] > residuals[39],
+                "{residuals:?}"
+            );
+            scored.push(trained.clone());
+
+            if walk_length != 2 {
+                continue;
+            }
+            let mut others = linked_bed(&rows, false, IoMode::Pread);
+            assert_eq!(train(&mut others, &settings).unwrap(), trained);
+            assert_eq!(train_with(&mut bed, &settings, BY_RANGES).unwrap(), trained);
+        }
+    }
+    assert_ne!(scored[0].users, scored[1].users);
+    let without = Settings {
+        rank: 5,
+        epochs: 40,
+        user_edge_weight: 0.0,
+        product_edge_weight: 0.0,
+        ..Settings::default()
+    };
+    let plain = train(&mut bed, &without).unwrap();
+    assert_ne!(plain.users, scored[0].users);
+    let mut unlinked = tests::tiled::bed(&rows, IoMode::Mmap);
+    assert_eq!(train(&mut unlinked, &without).unwrap(), plain);
+}
+
+/// Edges that lead one way have no eigenvectors, and a walk from users to products knows no others.
+#[test]
+fn edges_that_the_graph_cannot_have_are_refused_by_their_key() {
+    let refused = |directed: bool, settings: Settings| {
+        let bed = linked_bed(&small(), directed, IoMode::Mmap);
+        let input = bed.graph(Caches::default());
+        Spectral::new(settings, input)
+            .err()
+            .map(|error| error.to_string())
+    };
+    let told = refused(true, Settings::default()).unwrap();
+    assert!(
+        told.contains("user_edge_weight") && told.contains("one way"),
+        "{told}"
+    );
+    let walk = Settings {
+        normalization: Normalization::RandomWalk,
+        ..Settings::default()
+    };
+    let told = refused(false, walk.clone()).unwrap();
+    assert!(
+        told.contains("normalization") && told.contains("symmetric"),
+        "{told}"
+    );
+    let without = Settings {
+        user_edge_weight: 0.0,
+        product_edge_weight: 0.0,
+        ..walk
+    };
+    assert_eq!(refused(true, without), None);
 }
 
 /// Values of rank 3 in all cells: nothing is left of them, and a larger rank finds nothing more.

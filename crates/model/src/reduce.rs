@@ -88,6 +88,11 @@ impl Reduction {
         self.node(self.levels(), 0)
     }
 
+    /// The key of what is made of the root: it stands one level above it.
+    pub fn above_root(&self) -> ObjectKey {
+        self.node(self.levels() + 1, 0)
+    }
+
     /// The steps that add the leaves up, one per level; they take the ids from `first` on. Each frees the nodes that
     /// it reads.
     pub fn steps(&self, first: StepId, name: &str) -> Vec<Step> {

@@ -364,11 +364,7 @@ fn informed(data: &DataSet) -> Vec<Draft> {
         drafts.push(draft);
     }
     if !data.edges.is_empty() {
-        let paths = data.edges.keys().map(|mode| match mode {
-            Mode::User => "model.user_edge_weight",
-            _ => "model.product_edge_weight",
-        });
-        let paths: Vec<&'static str> = paths.collect();
+        let paths = edge_weights(data);
         let mut draft = Draft::new("matrix with edges", Family::Graph, "als", 10);
         draft.variants = ["0.1", "0.3", "1"]
             .map(|weight| {
@@ -381,6 +377,18 @@ fn informed(data: &DataSet) -> Vec<Draft> {
         drafts.push(draft);
     }
     drafts
+}
+
+/// What says how much the edges of the data count.
+fn edge_weights(data: &DataSet) -> Vec<&'static str> {
+    data.edges.keys().copied().map(edge_weight).collect()
+}
+
+fn edge_weight(mode: Mode) -> &'static str {
+    match mode {
+        Mode::User => "model.user_edge_weight",
+        _ => "model.product_edge_weight",
+    }
 }
 
 /// Tensors with what small modes the data have.
@@ -435,9 +443,14 @@ fn graphs(data: &DataSet) -> Vec<Draft> {
             .with("model.layers", &layers.to_string())
             .stopping()
     };
+    let spectral = |name: &str| {
+        let draft = of(name, "spectral", 6);
+        let weights = edge_weights(data).into_iter();
+        weights.fold(draft, |draft, path| draft.with(path, "0"))
+    };
     let mut drafts = vec![
-        of("spectral", "spectral", 6),
-        of("spectral walks of 3", "spectral", 6).with("model.walk_length", "3"),
+        spectral("spectral"),
+        spectral("spectral walks of 3").with("model.walk_length", "3"),
         of("filter", "filter", 4),
         of("line", "line", 40).stopping(),
         of("lightgcn", "lightgcn", 40).stopping(),
@@ -448,6 +461,12 @@ fn graphs(data: &DataSet) -> Vec<Draft> {
     if !data.attributes.is_empty() {
         let draft = of("gcn with attributes", "gcn", 40).with("model.features", "both");
         drafts.push(draft.stopping());
+    }
+    if data.edges.values().any(|edges| !edges.directed) {
+        let draft = of("spectral with edges", "spectral", 20).with("model.walk_length", "2");
+        let directed = data.edges.iter().filter(|(_, edges)| edges.directed);
+        let paths = directed.map(|(mode, _)| edge_weight(*mode));
+        drafts.push(paths.fold(draft, |draft, path| draft.with(path, "0")));
     }
     drafts.push(of("ucmf", "ucmf", 40).stopping());
     drafts

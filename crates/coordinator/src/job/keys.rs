@@ -865,7 +865,7 @@ pub const KEYS: &[Key] = &[
         0.0,
         1e6,
         None,
-        "What an edge of [input.user_edges], times its weight, counts. `lightgcn`, `gcn`: beside an interaction, in layers and degrees; absent: 1. \
+        "What an edge of [input.user_edges], times its weight, counts. `spectral`, `lightgcn`, `gcn`: beside an interaction, in products with the graph and in degrees; absent: 1. \
          `als`: how strongly users are held to the mean of those they have edges to; absent: 0. 0: edges are not used.",
     ),
     real(
@@ -880,8 +880,8 @@ pub const KEYS: &[Key] = &[
         1,
         3,
         Some("1"),
-        "`spectral`: walks on the graph up to this length count: A, A + A^2, A + A^2 + A^3. Users and products never meet after two \
-         steps, so 2 scores as 1; 3 weighs strong directions more.",
+        "`spectral`: walks on the graph up to this length count: A, A + A^2, A + A^2 + A^3. Without edges between users or between \
+         products, these never meet after two steps, so 2 scores as 1; 3 weighs strong directions more.",
     ),
     count(
         "model.oversampling",

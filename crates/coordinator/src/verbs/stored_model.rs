@@ -227,6 +227,8 @@ fn spectral_settings(model: &settings::Model) -> spectral::Settings {
         oversampling: model.oversampling,
         normalization: model.normalization,
         edges: model.edges,
+        user_edge_weight: model.user_edge_weight.unwrap_or(1.0),
+        product_edge_weight: model.product_edge_weight.unwrap_or(1.0),
         walk_length: model.walk_length,
         weight: 1.0,
         seed: model.seed,

@@ -48,17 +48,16 @@ fn idle_edges(model: &Model, data: &DataSet) -> Option<String> {
     let mode = data.edges.keys().find(|mode| !asked(mode))?;
     let edges = format!("the data have edges between {mode}s, which this model does not use");
     match model.kind {
-        ModelKind::LightGcn | ModelKind::Gcn => None,
+        ModelKind::Spectral | ModelKind::LightGcn | ModelKind::Gcn => None,
         ModelKind::Als => Some(format!(
             "{edges}: give `model.{mode}_edge_weight`, 0.1 or 0.3, or 0 to leave them aside"
         )),
         ModelKind::Sgd
         | ModelKind::Line
-        | ModelKind::Spectral
         | ModelKind::Filter
         | ModelKind::Ucmf
         | ModelKind::Popularity => Some(format!(
-            "{edges}: kinds that do are \"lightgcn\", \"gcn\" and \"als\""
+            "{edges}: kinds that do are \"spectral\", \"lightgcn\", \"gcn\" and \"als\""
         )),
     }
 }

@@ -1,10 +1,11 @@
-//! What two tables have in common, and the rows of one times that.
+//! What two tables have in common, its eigenbasis, and the rows of one times it.
 
 use super::dense::{Whole, width};
 use crate::objects::{Numbers, fits, held, held_row};
 use crate::work::{Held, Room};
 use model::graph::cross::{cross_sums, crossing_bytes, times};
-use model::graph::{CrossOp, TimesOp};
+use model::graph::turn::{pairs, pairs_bytes};
+use model::graph::{CrossOp, PairsOp, TimesOp};
 use plan::Failure;
 
 impl Whole for CrossOp {
@@ -26,6 +27,19 @@ impl Whole for CrossOp {
             .pool
             .install(|| cross_sums(room.simd, *self, left, right));
         Ok(vec![held_row(&sums)])
+    }
+}
+
+impl Whole for PairsOp {
+    const WRITES: usize = 1;
+
+    fn reads(&self) -> usize {
+        1
+    }
+
+    fn make(&self, room: &Room, came: &[Numbers], _: bool) -> Result<Vec<Held>, Failure> {
+        fits(pairs_bytes(self.columns), room.budget_bytes)?;
+        Ok(vec![held_row(&pairs(room.simd, *self, came[0].typed()))])
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) fn begin(task: &Task, op: GraphOp, room: &Room) -> Result<Box<dyn Wor
         GraphOp::Ranges(op) => Box::new(ranges::RangesWork::new(task, op, room)?),
         GraphOp::Turn(op) => Box::new(rows::TurnWork::new(task, op, room)?),
         GraphOp::Cross(op) => Box::new(dense::WholeWork::new(task, op, room)?),
+        GraphOp::Pairs(op) => Box::new(dense::WholeWork::new(task, op, room)?),
         GraphOp::Times(op) => Box::new(dense::WholeWork::new(task, op, room)?),
         GraphOp::Residuals(op) => Box::new(rows::ResidualsWork::new(task, op)?),
         GraphOp::Rivals(op) => Box::new(head::RivalsWork::new(task, op, false, room)?),

@@ -39,7 +39,7 @@ pub use steps::Input;
 pub use ops::{
     Activation, AdamOp, ArrangeOp, Batch, Counts, CrossOp, DegreesOp, DenseBackOp, DenseOp, Edges,
     Factor, FeaturesBackOp, FeaturesOp, FirstMatrixOp, FirstNumbers, GraphOp, GroupsOp, Head,
-    HeadOp, LabelCheck, LabelSums, LabelsOp, Loss, MatrixOp, MeanOp, Onto, Power, ProductOp,
-    RangesOp, Residuals, ResidualsOp, RivalsOp, Scales, ScoreLoss, StartOp, Target, TimesOp,
-    TurnOp, UnitBackOp, UnitOp, Versus,
+    HeadOp, LabelCheck, LabelSums, LabelsOp, Loss, MatrixOp, MeanOp, Onto, PairsOp, Power,
+    ProductOp, RangesOp, Residuals, ResidualsOp, RivalsOp, Scales, ScoreLoss, StartOp, Target,
+    TimesOp, TurnOp, UnitBackOp, UnitOp, Versus,
 };

@@ -26,6 +26,8 @@ pub enum GraphOp {
     Residuals(ResidualsOp),
     /// What two tables have in common.
     Cross(CrossOp),
+    /// The eigenbasis of that, where it is symmetric.
+    Pairs(PairsOp),
     /// Multiplies the rows of a block with that.
     Times(TimesOp),
     /// Products less their rivals.
@@ -206,6 +208,13 @@ pub enum Factor {
         /// Whether walks of length 3 count.
         cubes: bool,
     },
+    /// W √|μ| over the first columns of a basis of eigenvalues μ ([`PairsOp`]).
+    Pair {
+        /// How many columns.
+        rank: u32,
+        /// Whether they have the signs of μ.
+        signed: bool,
+    },
 }
 
 impl Factor {
@@ -213,7 +222,9 @@ impl Factor {
     pub fn columns(self, columns: u32) -> u32 {
         match self {
             Factor::Whiten => columns,
-            Factor::Left { rank, .. } | Factor::Right { rank, .. } => rank,
+            Factor::Left { rank, .. } | Factor::Right { rank, .. } | Factor::Pair { rank, .. } => {
+                rank
+            }
         }
     }
 }
@@ -230,13 +241,16 @@ pub struct TurnOp {
     pub scales: Scales,
 }
 
-/// Reads the eigenbasis of YᵀY, Y = B V with orthonormal V, and the root of the Gram of Z = Bᵀ Y. Returns [`Residuals`].
+/// Reads the eigenbasis of YᵀY, Y = B V with orthonormal V, and the root of the Gram of Z = Bᵀ Y; of pairs that of QᵀY, Y = T Q with
+/// orthonormal Q, and the root of the Gram of Y. Returns [`Residuals`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResidualsOp {
     /// Columns of V.
     pub columns: u32,
     /// Triplets.
     pub rank: u32,
+    /// Whether they are pairs of an eigenvalue and its vector.
+    pub pairs: bool,
 }
 
 /// Reads a block of a table L and that of another, X. Writes the leaf of Lᵀ X, a line a column of L, an f64 an entry ([`super::cross`]).
@@ -247,6 +261,14 @@ pub struct CrossOp {
     pub left: u32,
     /// Columns of X.
     pub right: u32,
+}
+
+/// Reads the root of QᵀT Q, Q orthonormal and T symmetric. Writes its eigenbasis ([`crate::als::basis`]), the value of the largest size
+/// first. Returns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairsOp {
+    /// Columns of Q.
+    pub columns: u32,
 }
 
 /// Reads a block of a table and the root of such a sum. Writes the block's rows times it. Returns nothing.
@@ -629,12 +651,12 @@ pub struct Counts {
     pub interactions: u64,
 }
 
-/// Singular triplets, the largest first.
+/// Singular triplets, the largest first; or pairs of an eigenvalue and its vector.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Residuals {
-    /// σ.
+    /// σ, or |μ|.
     pub values: Vec<f64>,
-    /// |Bᵀ u − σ v|².
+    /// |Bᵀ u − σ v|², or |T q − μ q|².
     pub squares: Vec<f64>,
 }
 

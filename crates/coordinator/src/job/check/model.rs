@@ -122,7 +122,10 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
     let normalized = of(OF_NORMALIZED, "of \"spectral\", \"lightgcn\" and \"gcn\"");
     let iterated = of(OF_ITERATION, "of \"spectral\" and \"filter\"");
     let filter = of(OF_FILTER, "of \"filter\"");
-    let linked = of(OF_LINKED, "of \"als\", \"lightgcn\" and \"gcn\"");
+    let linked = of(
+        OF_LINKED,
+        "of \"als\", \"spectral\", \"lightgcn\" and \"gcn\"",
+    );
     let whole = of(OF_WHOLE, "of \"als\", \"lightgcn\", \"gcn\" and \"ucmf\"");
     let trained = of(
         OF_TRAINED,
@@ -141,7 +144,7 @@ fn kind(merged: &Merged, faults: &mut Faults) -> ModelKind {
         ],
         ModelKind::Spectral => &[
             als, whole, descent, steps, held, trained, given, filter, layers, batches, gcn, unit,
-            labelled, linked,
+            labelled,
         ],
         ModelKind::Filter => &[
             als, whole, descent, steps, held, trained, given, spectral, normalized, layers,

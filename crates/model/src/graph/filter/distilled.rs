@@ -4,7 +4,7 @@
 
 use super::Settings;
 use crate::graph::spectral::schedule::{Layout, Part};
-use crate::graph::spectral::{self, Iterated, Iteration, SettingsError};
+use crate::graph::spectral::{self, Iterated, Iteration, Rounds, SettingsError};
 use crate::graph::steps::Input;
 use crate::training::Epochs;
 
@@ -40,7 +40,7 @@ impl Iterated for Filter {
         &self.whole
     }
 
-    fn with<T>(&self, of: impl FnOnce(&Layout<'_>) -> T) -> T {
+    fn with<T>(&self, of: impl FnOnce(&dyn Rounds) -> T) -> T {
         let part = Layout {
             settings: &self.low_pass,
             input: &self.input,

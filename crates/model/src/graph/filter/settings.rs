@@ -61,6 +61,8 @@ impl Settings {
             oversampling: self.oversampling,
             normalization: Normalization::Symmetric,
             edges: self.edges,
+            user_edge_weight: 0.0,
+            product_edge_weight: 0.0,
             walk_length: 1,
             weight: self.weight,
             seed: self.seed,

@@ -3,12 +3,13 @@
 //!
 //! An epoch takes orthonormal columns V to Y = B V, B the normalized users × products; the eigenbasis W of YᵀY gives the singular
 //! values σ of B in their span and the triplets (Y W / σ, σ, V W), of which a model is published; Z = Bᵀ Y, made orthonormal
-//! twice, is the V of the next epoch.
+//! twice, is the V of the next epoch. With edges between users or between products A has no two sides: `linked`.
 
+mod linked;
 pub mod program;
 pub mod schedule;
 pub mod settings;
 
 pub use super::normalization::Normalization;
-pub use program::{Iterated, Iteration, Spectral};
+pub use program::{Iterated, Iteration, Rounds, Spectral};
 pub use settings::{RANK_MAX, Settings, SettingsError};

@@ -3,13 +3,30 @@
 //! **Invariant:** whether there is anything to train on is known after the first stage; nothing else is carried from one
 //! epoch to the next but tables.
 
+use super::linked::Linked;
 use super::schedule::{Layout, Part, Role};
 use super::settings::{Settings, SettingsError};
+use crate::graph::normalization::Normalization;
 use crate::graph::ops::{Counts, Residuals};
 use crate::graph::steps::Input;
 use crate::reduce::tree_sum;
 use crate::training::{Algorithm, Epochs, TableVersion, counts, decode, misreduced, refuse};
 use tensor::{KeyRange, Mode, ProgramError, Reduced, Step};
+
+/// The steps of an iteration.
+pub trait Rounds {
+    /// Degrees, and random rows with their Gram.
+    fn first_stage(&self, first: u64) -> Vec<(Step, Role)>;
+
+    /// All steps of an epoch, counted from 1.
+    fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)>;
+
+    /// The tables of the model after an epoch, of users and of products.
+    fn tables(&self, epoch: u32) -> Vec<TableVersion>;
+
+    /// What a program restored after an epoch reads and does not write.
+    fn kept(&self, epoch: u32) -> Vec<KeyRange>;
+}
 
 /// What is iterated with.
 pub trait Iterated: Send {
@@ -20,7 +37,7 @@ pub trait Iterated: Send {
     fn settings(&self) -> &Settings;
 
     /// Calls for what its steps are made by.
-    fn with<T>(&self, of: impl FnOnce(&Layout<'_>) -> T) -> T;
+    fn with<T>(&self, of: impl FnOnce(&dyn Rounds) -> T) -> T;
 }
 
 /// The adjacency.
@@ -36,12 +53,18 @@ impl Iterated for Adjacency {
         &self.settings
     }
 
-    fn with<T>(&self, of: impl FnOnce(&Layout<'_>) -> T) -> T {
-        of(&Layout {
-            settings: &self.settings,
-            input: &self.input,
-            part: Part::Whole,
-        })
+    fn with<T>(&self, of: impl FnOnce(&dyn Rounds) -> T) -> T {
+        let (settings, input) = (&self.settings, &self.input);
+        if settings.linked(input).next().is_some() {
+            of(&Linked { settings, input })
+        } else {
+            let part = Part::Whole;
+            of(&Layout {
+                settings,
+                input,
+                part,
+            })
+        }
     }
 }
 
@@ -71,6 +94,26 @@ impl Spectral {
     /// Settings that cannot be honoured.
     pub fn new(settings: Settings, input: Input) -> Result<Self, SettingsError> {
         settings.check()?;
+        for (mode, edges) in settings.linked(&input) {
+            if edges.directed {
+                let problem = format!(
+                    "counts edges between {mode}s that lead one way, with which the graph has no eigenvectors to be kept: ingest them as edges that lead both ways (`directed = false`), or give 0"
+                );
+                let key = if mode == Mode::User {
+                    "user_edge_weight"
+                } else {
+                    "product_edge_weight"
+                };
+                return Err(SettingsError { key, problem });
+            }
+            if settings.normalization == Normalization::RandomWalk {
+                let problem = format!(
+                    "is \"random-walk\", which goes from users to products alone: with edges between {mode}s give \"symmetric\" or \"none\", or the edges the weight 0"
+                );
+                let key = "normalization";
+                return Err(SettingsError { key, problem });
+            }
+        }
         Ok(Epochs::of(Iteration::of(Adjacency { settings, input })))
     }
 }
@@ -98,11 +141,11 @@ impl<O: Iterated> Algorithm for Iteration<O> {
     }
 
     fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
-        self.of.with(|layout| layout.first_stage(first))
+        self.of.with(|rounds| rounds.first_stage(first))
     }
 
     fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
-        self.of.with(|layout| layout.epoch(first, epoch))
+        self.of.with(|rounds| rounds.epoch(first, epoch))
     }
 
     fn heard(&mut self, role: Role, reduced: Reduced) -> Result<(), ProgramError> {
@@ -117,7 +160,7 @@ impl<O: Iterated> Algorithm for Iteration<O> {
         }
     }
 
-    /// |B − B'|² − |B|² = −Σ σ²: B' is a projection of B.
+    /// |B − B'|² − |B|² = −Σ σ²: B' is a projection of B. Of a matrix of one side σ is the size of an eigenvalue.
     fn objective(&mut self, epoch: u32) -> Result<f64, ProgramError> {
         let squares: Vec<f64> = self
             .triplets
@@ -154,11 +197,11 @@ impl<O: Iterated> Algorithm for Iteration<O> {
     }
 
     fn tables(&self, epoch: u32) -> Vec<TableVersion> {
-        self.of.with(|layout| layout.tables(epoch))
+        self.of.with(|rounds| rounds.tables(epoch))
     }
 
     fn kept(&self, epoch: u32) -> Vec<KeyRange> {
-        self.of.with(|layout| layout.kept(epoch))
+        self.of.with(|rounds| rounds.kept(epoch))
     }
 
     fn offset(&self) -> f32 {

@@ -5,6 +5,7 @@
 //!
 //! **Invariant:** every name here follows from the epoch alone, so a replay makes the same steps.
 
+use super::program::Rounds;
 use super::settings::Settings;
 use crate::als::basis::basis_len;
 use crate::als::biases::Biases;
@@ -89,6 +90,75 @@ pub struct Layout<'a> {
     pub part: Part<'a>,
 }
 
+impl Rounds for Layout<'_> {
+    fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
+        let mut stage = Stage::new(first, self.input, self.columns_most());
+        let edges = self.settings.edges;
+        for mode in [Mode::User, Mode::Product] {
+            let op = Op::Graph(GraphOp::Degrees(DegreesOp {
+                edges,
+                own: None,
+                loops: false,
+            }))
+            .encode();
+            let degrees = self.degrees(mode);
+            let drafts = self
+                .input
+                .partitions(mode)
+                .iter()
+                .zip(0..)
+                .map(|(partition, block)| {
+                    let (reads, writes) = (vec![sealed(partition)], vec![degrees.block(block)]);
+                    (op.clone(), reads, writes, partition.interactions / 64)
+                });
+            stage.push(
+                &format!("{mode} degrees"),
+                Role::Counts(mode),
+                drafts,
+                Vec::new(),
+            );
+        }
+        if let Part::Above(part) = self.part {
+            part.begin(&mut stage);
+        }
+        self.begin(&mut stage);
+        stage.steps
+    }
+
+    fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
+        let mut stage = Stage::new(first, self.input, self.columns_most());
+        if let Part::Above(part) = self.part {
+            part.iterate(&mut stage, epoch);
+        }
+        self.iterate(&mut stage, epoch);
+        stage.steps
+    }
+
+    fn tables(&self, epoch: u32) -> Vec<TableVersion> {
+        [Mode::User, Mode::Product]
+            .map(|mode| self.table(mode, epoch))
+            .to_vec()
+    }
+
+    fn kept(&self, epoch: u32) -> Vec<KeyRange> {
+        let sums = self.iterated(PRODUCT_SUMS, epoch);
+        let arranged = [Mode::User, Mode::Product].map(|mode| self.arranged(mode));
+        let tiles = arranged.iter().flatten().map(|of| of.tiles.keys());
+        let kept = [
+            self.degrees(Mode::User).keys(),
+            self.degrees(Mode::Product).keys(),
+            KeyRange::One(gram(&sums).root()),
+            sums.keys(),
+        ];
+        let mut kept: Vec<KeyRange> = kept.into_iter().chain(tiles).collect();
+        if let Part::Above(part) = self.part {
+            let others = part.kept(epoch);
+            kept.extend(others.into_iter().skip(2));
+        }
+        kept
+    }
+}
+
 impl Layout<'_> {
     pub(in crate::graph) fn version(
         &self,
@@ -150,68 +220,6 @@ impl Layout<'_> {
         self.version(id, mode, self.settings.rank, epoch)
     }
 
-    /// Both.
-    pub fn tables(&self, epoch: u32) -> Vec<TableVersion> {
-        vec![
-            self.table(Mode::User, epoch),
-            self.table(Mode::Product, epoch),
-        ]
-    }
-
-    /// What a program restored after an epoch reads and does not write.
-    pub fn kept(&self, epoch: u32) -> Vec<KeyRange> {
-        let sums = self.iterated(PRODUCT_SUMS, epoch);
-        let arranged = [Mode::User, Mode::Product].map(|mode| self.arranged(mode));
-        let tiles = arranged.iter().flatten().map(|of| of.tiles.keys());
-        let kept = [
-            self.degrees(Mode::User).keys(),
-            self.degrees(Mode::Product).keys(),
-            KeyRange::One(gram(&sums).root()),
-            sums.keys(),
-        ];
-        let mut kept: Vec<KeyRange> = kept.into_iter().chain(tiles).collect();
-        if let Part::Above(part) = self.part {
-            let others = part.kept(epoch);
-            kept.extend(others.into_iter().skip(2));
-        }
-        kept
-    }
-
-    /// Degrees, and random rows of products with their Gram.
-    pub fn first_stage(&self, first: u64) -> Vec<(Step, Role)> {
-        let mut stage = Stage::new(first, self.input, self.columns_most());
-        let edges = self.settings.edges;
-        for mode in [Mode::User, Mode::Product] {
-            let op = Op::Graph(GraphOp::Degrees(DegreesOp {
-                edges,
-                own: None,
-                loops: false,
-            }))
-            .encode();
-            let degrees = self.degrees(mode);
-            let drafts = self
-                .input
-                .partitions(mode)
-                .iter()
-                .zip(0..)
-                .map(|(partition, block)| {
-                    let (reads, writes) = (vec![sealed(partition)], vec![degrees.block(block)]);
-                    (op.clone(), reads, writes, partition.interactions / 64)
-                });
-            stage.push(
-                &format!("{mode} degrees"),
-                Role::Counts(mode),
-                drafts,
-                Vec::new(),
-            );
-        }
-        if let Part::Above(part) = self.part {
-            part.begin(&mut stage);
-        }
-        self.begin(&mut stage);
-        stage.steps
-    }
-
     /// The columns of the widest table that is iterated.
     fn columns_most(&self) -> u32 {
         let columns = self.settings.columns();
@@ -256,16 +264,6 @@ impl Layout<'_> {
         stage.reduce("random columns", gram(&start));
     }
 
-    /// All steps of an epoch, counted from 1.
-    pub fn epoch(&self, first: u64, epoch: u32) -> Vec<(Step, Role)> {
-        let mut stage = Stage::new(first, self.input, self.columns_most());
-        if let Part::Above(part) = self.part {
-            part.iterate(&mut stage, epoch);
-        }
-        self.iterate(&mut stage, epoch);
-        stage.steps
-    }
-
     /// From the columns that the last epoch left to triplets, and to those of the next.
     fn iterate(&self, stage: &mut Stage, epoch: u32) {
         let (rank, cubes) = (self.settings.rank, self.settings.cubes());
@@ -289,7 +287,7 @@ impl Layout<'_> {
                 },
             )
         };
-        diagonalise(stage, &last);
+        diagonalise(stage, gram(&last), last.rank);
         self.turn(
             stage,
             "columns",
@@ -299,9 +297,9 @@ impl Layout<'_> {
             &nearly,
             true,
         );
-        stage.push_frees(vec![last.keys(), KeyRange::One(basis_key(&last))]);
+        stage.push_frees(vec![last.keys(), KeyRange::One(gram(&last).above_root())]);
         stage.reduce("columns", gram(&nearly));
-        diagonalise(stage, &nearly);
+        diagonalise(stage, gram(&nearly), nearly.rank);
         self.turn(
             stage,
             "columns",
@@ -316,7 +314,10 @@ impl Layout<'_> {
             let stored = whitened(Power(-1));
             self.turn(stage, "columns", &nearly, &nearly, stored, scaled, false);
         }
-        stage.push_frees(vec![nearly.keys(), KeyRange::One(basis_key(&nearly))]);
+        stage.push_frees(vec![
+            nearly.keys(),
+            KeyRange::One(gram(&nearly).above_root()),
+        ]);
 
         let user_power = power(Mode::User);
         let scales = Scales {
@@ -330,7 +331,7 @@ impl Layout<'_> {
             _ => self.product(stage, &right, scales, &left, None),
         }
         stage.reduce("user sums", gram(&left));
-        diagonalise(stage, &left);
+        diagonalise(stage, gram(&left), left.rank);
         // Stored rows carry the power once of B and once for those that read them; factors are those of R.
         let back = |mode| Scales {
             made: power(mode).back_twice(),
@@ -367,7 +368,7 @@ impl Layout<'_> {
         stage.reduce("product sums", gram(&sums));
         stage.push_frees(vec![left.keys()]);
         if let Part::Below = self.part {
-            stage.push_frees(vec![KeyRange::One(basis_key(&left))]);
+            stage.push_frees(vec![KeyRange::One(gram(&left).above_root())]);
         } else {
             self.residuals(stage, &left, &sums);
         }
@@ -388,7 +389,7 @@ impl Layout<'_> {
         basis_of: &TableVersion,
         (factor, scales): (Factor, Scales),
         to: &TableVersion,
-        gram: bool,
+        with_gram: bool,
     ) {
         let op = Op::Graph(GraphOp::Turn(TurnOp {
             columns: from.rank,
@@ -396,10 +397,10 @@ impl Layout<'_> {
             scales,
         }))
         .encode();
-        let (basis, degrees) = (basis_key(basis_of), self.degrees(from.mode));
+        let (basis, degrees) = (gram(basis_of).above_root(), self.degrees(from.mode));
         let drafts = (0..to.grid.blocks()).map(|block| {
             let reads = [from.block(block), basis, degrees.block(block)].map(Read::whole);
-            let writes = if gram {
+            let writes = if with_gram {
                 block_and_gram(to, block)
             } else {
                 vec![to.block(block)]
@@ -455,10 +456,11 @@ impl Layout<'_> {
     }
 
     fn residuals(&self, stage: &mut Stage, left: &TableVersion, sums: &TableVersion) {
-        let basis = basis_key(left);
+        let basis = gram(left).above_root();
         let op = ResidualsOp {
             columns: left.rank,
             rank: self.settings.rank,
+            pairs: false,
         };
         let draft = (
             Op::Graph(GraphOp::Residuals(op)).encode(),
@@ -487,32 +489,22 @@ fn gram(table: &TableVersion) -> Reduction {
     }
 }
 
-/// The key of its eigenbasis: it stands one level above the root.
-fn basis_key(table: &TableVersion) -> ObjectKey {
-    let of = gram(table);
-    ObjectKey::Partial {
-        reduction: of.id,
-        level: of.levels() + 1,
-        index: 0,
-    }
-}
-
 fn block_and_gram(table: &TableVersion, block: u32) -> Vec<ObjectKey> {
     vec![table.block(block), gram(table).leaf(block)]
 }
 
-/// Diagonalises the Gram of a table and frees it.
-fn diagonalise(stage: &mut Stage, table: &TableVersion) {
-    let root = gram(table).root();
+/// Diagonalises the Gram of tables of a rank and frees it: the basis stands above its root.
+pub(super) fn diagonalise(stage: &mut Stage, gram: Reduction, rank: u32) {
+    let root = gram.root();
     let op = BasisOp {
-        rank: table.rank,
-        biases: Biases::new(table.rank, 0, table.mode),
+        rank,
+        biases: Biases::new(rank, 0, Mode::User),
     };
     let draft = (
         Op::Als(AlsOp::Basis(op)).encode(),
         vec![Read::whole(root)],
-        vec![basis_key(table)],
-        basis_len(table.width as usize) as u64 / 16,
+        vec![gram.above_root()],
+        basis_len(width_of(rank as usize)) as u64 / 16,
     );
     stage.push(
         "basis",

@@ -3,8 +3,10 @@
 pub use crate::als::settings::{RANK_MAX, SettingsError};
 use crate::graph::normalization::Normalization;
 use crate::graph::ops::Edges;
+use crate::graph::steps::Input;
 use kernels::width_of;
 use serde::{Deserialize, Serialize};
+use tensor::{Mode, ModeEdges};
 
 /// The most steps of a walk that count.
 pub const WALK_MAX: u32 = 3;
@@ -26,6 +28,10 @@ pub struct Settings {
     pub normalization: Normalization,
     /// What an interaction weighs.
     pub edges: Edges,
+    /// What an edge between users counts beside an interaction, where there are any.
+    pub user_edge_weight: f64,
+    /// The same between products.
+    pub product_edge_weight: f64,
     /// Walks up to this length count: A, A + A² or A + A² + A³.
     pub walk_length: u32,
     /// By which all scores are multiplied.
@@ -44,6 +50,8 @@ impl Default for Settings {
             oversampling: None,
             normalization: Normalization::None,
             edges: Edges::Binary,
+            user_edge_weight: 1.0,
+            product_edge_weight: 1.0,
             walk_length: 1,
             weight: 1.0,
             seed: 0,
@@ -59,6 +67,22 @@ impl Settings {
             Some(more) => self.rank + more,
             None => (width_of((self.rank + OVERSAMPLING) as usize) as u32).min(RANK_MAX),
         }
+    }
+
+    /// What an edge between rows of a mode counts beside an interaction.
+    pub fn edge_weight(&self, mode: Mode) -> f64 {
+        if mode == Mode::User {
+            self.user_edge_weight
+        } else {
+            self.product_edge_weight
+        }
+    }
+
+    /// The edges that count.
+    pub fn linked<'a>(&self, input: &'a Input) -> impl Iterator<Item = (Mode, &'a ModeEdges)> {
+        let weights = [Mode::User, Mode::Product].map(|mode| (mode, self.edge_weight(mode)));
+        let linked = |(mode, weight)| Some((mode, input.linked(mode, weight)?));
+        weights.into_iter().filter_map(linked)
     }
 
     /// Whether walks of length 3 count, the only ones beyond the first from users to products.
@@ -90,6 +114,14 @@ impl Settings {
         if !(1..=WALK_MAX).contains(&self.walk_length) {
             let problem = format!("is {}: give 1 to {WALK_MAX}", self.walk_length);
             return refuse("walk_length", problem);
+        }
+        for (key, weight) in [
+            ("user_edge_weight", self.user_edge_weight),
+            ("product_edge_weight", self.product_edge_weight),
+        ] {
+            if !(weight >= 0.0 && weight.is_finite()) {
+                return refuse(key, format!("is {weight}: give 0 or more"));
+            }
         }
         if !(self.tolerance >= 0.0 && self.tolerance < 1.0) {
             let problem = format!("is {}: give 0 or more, below 1", self.tolerance);
@@ -148,6 +180,13 @@ mod tests {
                 ..base.clone()
             }),
             Some("walk_length")
+        );
+        assert_eq!(
+            key(Settings {
+                user_edge_weight: -1.0,
+                ..base.clone()
+            }),
+            Some("user_edge_weight")
         );
         assert_eq!(
             key(Settings {
