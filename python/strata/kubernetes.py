@@ -63,7 +63,7 @@ def job_manifest(
     Parameters
     ----------
     job : path, dict or model
-        A job file; its sections as a dictionary; or a model, fitted or not, whose parameters are ``[model]`` and ``[split]``, and
+        A job file, or a folder that ``save`` wrote; its sections as a dictionary; or a model, fitted or not, whose parameters are ``[model]`` and ``[split]``, and
         whose results go below ``/data/strata``.
     workers : int
         Pods that work; one more coordinates.
@@ -73,7 +73,8 @@ def job_manifest(
         Of each pod, as in ``16``, ``"64GiB"``, ``"1TiB"``. The engine fills three quarters of the memory (``--memory``) and nine tenths
         of the disk (``--disk``).
     claim : str
-        The PersistentVolumeClaim that is mounted at ``/data``. Files of the job lie there or are URLs.
+        The PersistentVolumeClaim that is mounted at ``/data``. Files of the job lie there; ``output.data`` and ``output.model`` may be
+        URLs, too.
     credentials : iterable of str
         Secrets whose keys become variables, for object stores.
     verb : str
@@ -191,7 +192,7 @@ def _checked(job: str | os.PathLike[str] | Mapping[str, Any] | Recommender, sett
             _reached(key, value)
     for section, key in (("input", "files"), ("output", "data"), ("output", "model")):
         if key not in checked.get(section, {}):
-            raise SettingsError(f"the job names no `{section}.{key}`: give it in `settings`, below {DATA} or as a URL")
+            raise SettingsError(f"the job names no `{section}.{key}`: give it, or add it by `settings`")
     return checked
 
 
@@ -204,6 +205,7 @@ def _document(job: str | os.PathLike[str] | Mapping[str, Any] | Recommender) -> 
     if isinstance(job, Mapping):
         return _job.copy(job)
     file = Path(job)
+    file = file / "job.toml" if file.is_dir() else file
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -223,9 +225,12 @@ def _given(text: str) -> list[tuple[str, Any]]:
 def _reached(key: str, value: Any) -> None:
     if not _PLACES.fullmatch(key):
         return
+    # Only a data set and a model may lie in an object store.
+    stores = key in ("output.data", "output.model")
+    or_url = ", or a URL" if stores else ""
     for place in value if isinstance(value, list) else [value]:
-        if "://" not in place and not place.startswith(f"{DATA}/"):
-            raise SettingsError(f"`{key}` is {place}, where a pod has nothing: name a path below {DATA}, the volume, or a URL")
+        if isinstance(place, str) and not (stores and "://" in place) and not place.startswith(f"{DATA}/"):
+            raise SettingsError(f"`{key}` is {place}, where a pod has nothing: name a path below {DATA}, the volume{or_url}")
 
 
 def _helm() -> Any:

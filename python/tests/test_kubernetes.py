@@ -98,7 +98,8 @@ def test_jobs_are_files_or_dictionaries(tmp_path: Path) -> None:
     file = tmp_path / "job.toml"
     file.write_text("[input]\nfiles = ['/data/a.parquet']\n[output]\ndata = '/data/d'\nmodel = '/data/m'\n[run]\nthreads = 3\n")
     job = {"input": {"files": ["/data/a.parquet"]}, "output": {"data": "/data/d", "model": "/data/m"}}
-    assert values(file) == values(job)
+    assert values(file) == values(job) == values(tmp_path)
+    assert "rows_per_file = 5" in values(job, settings={"generate.rows_per_file": 5})["job"]["toml"]
     assert "threads" not in values(file)["job"]["toml"]
     assert "rank = 9" in values(file, settings={"model.rank": 9})["job"]["toml"]
 
@@ -108,6 +109,8 @@ def test_jobs_are_files_or_dictionaries(tmp_path: Path) -> None:
     [
         ({"settings": {"input.files": ["purchases.parquet"]}}, "`input.files` is purchases.parquet, where a pod has nothing"),
         ({"settings": {"output.report.file": "/tmp/report.html"}}, "`output.report.file` is /tmp/report.html, where a pod has nothing"),
+        ({"settings": {"input.files": ["s3://shop/purchases"]}}, "`input.files` is s3://shop/purchases, .* below /data, the volume$"),
+        ({"settings": {"output.model": "model"}}, "`output.model` is model, .* below /data, the volume, or a URL$"),
         ({"settings": {"input.files": None}}, "the job names no `input.files`"),
         ({"settings": {"model.rnk": 3}}, "unknown key `rnk` in \\[model\\]: did you mean `rank`"),
         ({"memory": "16 GB"}, "`memory` is '16 GB': give a whole number of MiB, GiB or TiB"),
