@@ -3,9 +3,9 @@
 Nothing is written unless one of these functions is called. ``pip install mlflow`` brings the client; where runs go is MLflow's to know
 (``MLFLOW_TRACKING_URI``, ``mlflow.set_tracking_uri``).
 
-    import mlflow, strata, strata.mlflow
+    import strata, strata.mlflow
 
-    with mlflow.start_run():
+    with strata.mlflow.track():
         model = strata.ALS(rank=64, split={"test_bins": 4}).fit("purchases.parquet", time="day")
         strata.mlflow.log_run(model)
 """
@@ -22,15 +22,41 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from strata import _engine
+from strata import _engine, _progress
 from strata._recommender import Recommender
 from strata.errors import DataError, UnavailableError
 from strata.models import load
 
-__all__ = ["load_model", "log_model", "log_run"]
+__all__ = ["load_model", "log_model", "log_run", "track"]
 
 #: Where places and machines stand in a job: they say nothing of the model.
 _NOT_LOGGED = ("output.", "run.")
+
+
+@contextlib.contextmanager
+def track() -> Iterator[Any]:
+    """Every epoch of the fits within goes to the active run, or to a new one, when it ends: who looks sees a long fit go on.
+
+    A server that cannot be reached costs epochs there, and a line of the logger ``strata``, but not the fit. ``log_run`` then adds
+    what is missing. Of two fits within one run, epochs of the same number stand side by side: give each a run.
+    """
+    mlflow = _client()
+    with _run(mlflow) as run:
+        client = mlflow.MlflowClient()
+
+        def hear(epoch: int, objective: float | None, metrics: list[tuple[str, float]]) -> None:
+            told = _figures({"epoch": epoch, "objective": objective, **dict(metrics)})
+            now = int(time.time() * 1000)
+            try:
+                client.log_batch(run.info.run_id, metrics=[mlflow.entities.Metric(key, value, now, epoch) for key, value in told])
+            except (mlflow.exceptions.MlflowException, OSError) as error:
+                _progress.log.warning("MLflow was not told of epoch %d: %s", epoch, error)
+
+        _progress.EPOCHS.append(hear)
+        try:
+            yield run
+        finally:
+            _progress.EPOCHS.remove(hear)
 
 
 def log_run(
@@ -69,12 +95,7 @@ def log_run(
         run_id: str = run.info.run_id
         mlflow.log_params({key: value for key, value in given.items() if not key.startswith(_NOT_LOGGED)})
         mlflow.set_tags({"strata.digest": model.digest, "strata.version": _engine.__version__, "strata.model": type(model).__name__})
-        now = int(time.time() * 1000)
-        measured = [
-            mlflow.entities.Metric(key, value, now, epoch["epoch"]) for epoch in model.history for key, value in _figures(epoch)
-        ]
-        if measured:
-            mlflow.MlflowClient().log_batch(run_id, metrics=measured)
+        _log_history(mlflow, run_id, model)
         if evaluate:
             found = model.evaluate()
             mlflow.log_metrics(dict(_evaluation(found)))
@@ -178,6 +199,17 @@ def _run(mlflow: Any) -> Iterator[Any]:
         return
     with mlflow.start_run() as run:
         yield run
+
+
+def _log_history(mlflow: Any, run_id: str, model: Recommender) -> None:
+    """The epochs that the run does not have yet."""
+    client = mlflow.MlflowClient()
+    now = int(time.time() * 1000)
+    figures = [(epoch["epoch"], key, value) for epoch in model.history for key, value in _figures(epoch)]
+    known = {(each.step, key) for key in {key for _, key, _ in figures} for each in client.get_metric_history(run_id, key)}
+    missing = [mlflow.entities.Metric(key, value, now, step) for step, key, value in figures if (step, key) not in known]
+    if missing:
+        client.log_batch(run_id, metrics=missing)
 
 
 def _flat(section: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

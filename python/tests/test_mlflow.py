@@ -149,6 +149,39 @@ def test_the_page_tells_the_truth(server: str, file: Path, monkeypatch: pytest.M
     assert list(lists["product"]) == list(said["model"].recommend(3, k=5, exclude_seen=False)["product"])
 
 
+def test_epochs_are_told_as_they_end(server: str, file: Path) -> None:
+    client = mlflow.MlflowClient()
+    with tracking.track() as active:
+        run_id = active.info.run_id
+        model = strata.ALS(rank=3, epochs=3, split={"validation_bins": 2}, progress=False).fit(file, time="day")
+        # The engine has said all of it by now, and nobody has called log_run.
+        told = client.get_metric_history(run_id, "train/objective")
+        assert [(each.step, each.value) for each in told] == [(epoch["epoch"], epoch["objective"]) for epoch in model.history]
+        tracking.log_run(model, report=False, name=None)
+    for key in ("train/objective", "train/seconds", "validation/new_products/recall_at_20"):
+        assert [each.step for each in client.get_metric_history(run_id, key)] == [1, 2, 3], key
+    assert mlflow.get_run(run_id).info.status == "FINISHED"
+    # Outside, nothing is logged.
+    strata.ALS(rank=3, epochs=1, progress=False).fit(file)
+    assert len(client.get_metric_history(run_id, "train/objective")) == 3
+
+
+def test_a_server_that_is_away_does_not_end_a_fit(
+    server: str, file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise mlflow.exceptions.MlflowException("away")
+
+    with tracking.track():
+        monkeypatch.setattr(mlflow.MlflowClient, "log_batch", away)
+        model = strata.ALS(rank=3, epochs=2, progress=False).fit(file)
+    assert len(model.history) == 2
+    assert [each.message for each in caplog.records if each.levelname == "WARNING" and each.name == "strata"] == [
+        "MLflow was not told of epoch 1: away",
+        "MLflow was not told of epoch 2: away",
+    ]
+
+
 def test_a_model_of_somebody_else_is_none_of_ours(server: str) -> None:
     class Other(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         def predict(self, context, model_input):  # type: ignore[no-untyped-def]
