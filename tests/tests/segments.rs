@@ -376,6 +376,12 @@ fn what_cannot_be_brought_together_is_refused_in_a_sentence() {
     );
     let within = format!("output.segments.file={}", job.model().join("x").display());
     refused(&within, 78, "lie in one another");
+    // What is known besides is sealed with the data: naming it afterwards changes nothing, and is not passed over.
+    refused(
+        "input.user_attributes.files=job.toml",
+        78,
+        "[input.user_attributes] names files, and the data set was ingested without attributes of users: name another `output.data` and",
+    );
     // A file stands where the folder should be.
     let taken = job.folder().join("job.toml").join("x.parquet");
     let taken = format!("output.segments.file={}", taken.display());

@@ -21,8 +21,8 @@ use tables::{
     Splits, TablesError, ValueRule,
 };
 use tensor::{
-    DataSet, Decay, DepotId, Digest, ModeEdges, Partitions, ReadAt, Small, SplitPart, ViewSpec,
-    super_blocks,
+    DataSet, Decay, DepotId, Digest, Mode, ModeEdges, Partitions, ReadAt, Small, SplitPart,
+    ViewSpec, super_blocks,
 };
 
 /// The bins of popularity of late.
@@ -420,6 +420,42 @@ pub async fn stored(engine: &Engine<'_>) -> Result<DataSet, Failure> {
         );
         Failure::new(Refusal::Unavailable, sentence)
     })
+}
+
+/// The data set in the depot, for verbs that read what the job says is known of users and products.
+///
+/// # Errors
+/// Where there is none, or the job names attributes or edges that were not ingested.
+pub async fn described(engine: &Engine<'_>) -> Result<DataSet, Failure> {
+    let data = stored(engine).await?;
+    let input = &engine.settings.input;
+    let attributes = [
+        (Mode::User, input.user_attributes.is_some()),
+        (Mode::Product, input.product_attributes.is_some()),
+    ];
+    let edges = [
+        (Mode::User, input.user_edges.is_some()),
+        (Mode::Product, input.product_edges.is_some()),
+    ];
+    let attributes = attributes.map(|(mode, named)| {
+        let idle = named && !data.attributes.contains_key(&mode);
+        (mode, "attributes", idle)
+    });
+    let edges = edges.map(|(mode, named)| {
+        let idle = named && !data.edges.contains_key(&mode);
+        (mode, "edges", idle)
+    });
+    let mut idle = attributes.into_iter().chain(edges);
+    match idle.find(|(.., idle)| *idle) {
+        None => Ok(data),
+        Some((mode, what, _)) => {
+            let sentence = format!(
+                "[input.{mode}_{what}] names files, and the data set was ingested without {what} of {mode}s: name another \
+                 `output.data` and run `coordinator ingest`, or remove the section"
+            );
+            Err(Failure::new(Refusal::Config, sentence))
+        }
+    }
 }
 
 impl Views {

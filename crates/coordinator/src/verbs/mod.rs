@@ -217,7 +217,7 @@ async fn with_engine(
             Ok(VerbOutput::Forget(Box::new(forgotten)))
         }
         Command::Train { .. } => {
-            let data = data::stored(engine).await?;
+            let data = data::described(engine).await?;
             let views = data::views(engine, &data).await?;
             Ok(VerbOutput::Train(
                 train::train(engine, &data, &views).await?.report,
@@ -257,7 +257,7 @@ async fn with_engine(
             Ok(VerbOutput::Influencers(Box::new(found)))
         }
         Command::Churn { .. } => {
-            let data = data::stored(engine).await?;
+            let data = data::described(engine).await?;
             let found = Box::pin(churn::churn(engine, &data)).await?;
             Ok(VerbOutput::Churn(Box::new(found)))
         }
@@ -295,7 +295,7 @@ fn log_of(settings: &Settings, run: Option<&str>) -> Result<VerbOutput, Failure>
 
 /// The data set and the model that a job made before.
 async fn model_of_job(engine: &Engine<'_>) -> Result<(DataSet, StoredModel), Failure> {
-    let data = data::stored(engine).await?;
+    let data = data::described(engine).await?;
     let train = data::train_spec(engine, &data)?;
     let model = stored_model::stored(engine, &data, &train).await?;
     // Before views are made of a split that the model does not know.
