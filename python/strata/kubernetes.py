@@ -63,8 +63,8 @@ def job_manifest(
     Parameters
     ----------
     job : path, dict or model
-        A job file, or a folder that ``save`` wrote; its sections as a dictionary; or a model, fitted or not, whose parameters are ``[model]`` and ``[split]``, and
-        whose results go below ``/data/strata``.
+        A job file, or a folder that ``save`` wrote; its sections as a dictionary; or a model, fitted or not, whose parameters are
+        ``[model]`` and ``[split]``, and whose results go below ``/data/strata``.
     workers : int
         Pods that work; one more coordinates.
     image : str, optional
