@@ -1,5 +1,7 @@
-//! Python with packages that a test needs, in a virtual environment below the target directory that is made once.
+//! Python with packages that a test needs, in a virtual environment below the target directory that is made once, and our own
+//! package as pip would install it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -35,4 +37,44 @@ pub fn python(within: &str, name: &str, packages: &[&str]) -> Result<PathBuf, St
     run(&python, &[&quietly[..], packages].concat())?;
     std::fs::write(&complete, wanted).map_err(|error| error.to_string())?;
     Ok(python)
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("the sources") {
+        let (from, to) = entry
+            .map(|entry| (entry.path(), to.join(entry.file_name())))
+            .expect("a source");
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            fs::copy(&from, &to).expect("a copy");
+        }
+    }
+}
+
+/// The package `strata` in a folder, from the sources and the library that cargo made beside this test, with some of its folders of
+/// tests, and a page whose examples are tried.
+///
+/// # Panics
+/// Where the library was not built, or cannot be copied.
+pub fn install(folder: &Path, tests: &[&str], page: &str) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let sources = root.join("python");
+    for part in [&["strata"], tests].concat() {
+        copy(&sources.join(part), &folder.join(part));
+    }
+    for file in ["conftest.py", "pyproject.toml"] {
+        fs::copy(sources.join(file), folder.join(file)).expect("the project");
+    }
+    let library: PathBuf = std::env::current_exe()
+        .expect("a test knows its own path")
+        .with_file_name("lib_engine.so");
+    assert!(library.exists(), "{} is not built", library.display());
+    fs::hard_link(&library, folder.join("strata/_engine.abi3.so"))
+        .or_else(|_| fs::copy(&library, folder.join("strata/_engine.abi3.so")).map(|_| ()))
+        .expect("the library");
+    let page = root.join(page);
+    let name = page.file_name().expect("a page has a name").to_owned();
+    fs::copy(page, folder.join(name)).expect("the page");
 }

@@ -1,58 +1,26 @@
 //! The package `strata` for Python: its own tests, its types and the examples of its page, with the library that cargo has just made.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use tests::process::{binary, output_of};
-use tests::python::python;
+use tests::python::{install, python};
 
 /// What the package works with and is tried with, pinned.
 const PACKAGES: &[&str] = &[
     "duckdb==1.4.2",
+    "helm-python-sdk==0.2.2",
+    "kubernetes-validate==1.37.0",
     "mypy==2.4.1",
     "numpy==2.4.6",
     "pandas==2.3.3",
     "polars==2.1.0",
     "pyarrow==22.0.0",
     "pytest==9.2.0",
+    "pyyaml==6.0.3",
     "scikit-learn==1.9.1",
     "scipy==1.17.1",
     "tqdm==4.70.1",
 ];
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("the sources") {
-        let (from, to) = entry
-            .map(|entry| (entry.path(), to.join(entry.file_name())))
-            .expect("a source");
-        if from.is_dir() {
-            copy(&from, &to);
-        } else {
-            fs::copy(&from, &to).expect("a copy");
-        }
-    }
-}
-
-/// The package as pip would install it, from the sources and the library beside this test.
-fn installed(folder: &Path) {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../python");
-    for part in ["strata", "tests"] {
-        copy(&sources.join(part), &folder.join(part));
-    }
-    for file in ["conftest.py", "pyproject.toml"] {
-        fs::copy(sources.join(file), folder.join(file)).expect("the project");
-    }
-    let library: PathBuf = std::env::current_exe()
-        .expect("a test knows its own path")
-        .with_file_name("lib_engine.so");
-    assert!(library.exists(), "{} is not built", library.display());
-    fs::hard_link(&library, folder.join("strata/_engine.abi3.so"))
-        .or_else(|_| fs::copy(&library, folder.join("strata/_engine.abi3.so")).map(|_| ()))
-        .expect("the library");
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/python.md");
-    fs::copy(page, folder.join("python.md")).expect("the page");
-}
 
 #[test]
 fn the_package_keeps_its_promises() {
@@ -64,7 +32,7 @@ fn the_package_keeps_its_promises() {
         }
     };
     let folder = tempfile::tempdir().expect("a temporary folder");
-    installed(folder.path());
+    install(folder.path(), &["tests"], "docs/python.md");
     // A hundred small models, each made durable: on a disk that is nine tenths of the time, and what a disk does is tried elsewhere.
     let memory = Path::new("/dev/shm");
     let memory = tempfile::tempdir_in(if memory.is_dir() {
