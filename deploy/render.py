@@ -181,6 +181,11 @@ def connect(objects):
         must(of["spec"]["selector"]["matchLabels"].items() <= of["spec"]["template"]["metadata"]["labels"].items(), of, "it selects other pods")
     for of in kinds.get("PodDisruptionBudget", []):
         must(any(of["spec"]["selector"]["matchLabels"].items() <= labels.items() for labels in labelled), of, "it guards no pod")
+    for of in objects:
+        for pod in pods(of):
+            for rule in pod.get("topologySpreadConstraints", []):
+                labels = of["spec"]["template"]["metadata"]["labels"].items()
+                must(rule["labelSelector"]["matchLabels"].items() <= labels, of, "it is spread among other pods")
     accounts = {of["metadata"]["name"] for of in kinds["ServiceAccount"]}
     maps = {of["metadata"]["name"] for of in kinds["ConfigMap"]}
     for of in objects:

@@ -138,7 +138,9 @@ def main() -> int:
     wheels = sorted(given.out.glob("*.whl"), key=lambda wheel: (wheel not in before, wheel.stat().st_mtime_ns))
     wheel = wheels[-1]
     names = set(zipfile.ZipFile(wheel).namelist())
-    for wanted in ("strata/py.typed", "strata/_engine.pyi", "strata/_engine.abi3.so", "strata/licenses/CRATES.txt"):
+    chart = HERE.parent / "deploy" / "helm" / "strata"
+    carried = [f"strata/chart/{file.relative_to(chart).as_posix()}" for file in chart.rglob("*") if file.is_file()]
+    for wanted in ("strata/py.typed", "strata/_engine.pyi", "strata/_engine.abi3.so", "strata/licenses/CRATES.txt", *carried):
         if wanted not in names:
             print(f"{wheel.name} lacks {wanted}", file=sys.stderr)
             return 1

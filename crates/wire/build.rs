@@ -36,6 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("strata.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".")
+        .codec_path("crate::codec::Summed")
         .compile_fds(descriptors)?;
     Ok(())
 }

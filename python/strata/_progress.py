@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 log = logging.getLogger("strata")
+
+#: Who else hears of every epoch as it ends: its number, the objective, the metrics.
+EPOCHS: list[Callable[[int, float | None, list[tuple[str, float]]], None]] = []
 
 
 class Progress:
@@ -57,6 +61,8 @@ class Progress:
 
     def _epoch(self, epoch: int, epochs: int, objective: float | None, metrics: list[tuple[str, float]]) -> None:
         log.info("epoch %d/%d objective %s %s", epoch, epochs, objective, dict(metrics))
+        for hear in EPOCHS:
+            hear(epoch, objective, metrics)
         if self._bar is not None:
             shown = {"epoch": f"{epoch}/{epochs}"}
             if objective is not None:

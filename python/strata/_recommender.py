@@ -263,8 +263,10 @@ class Recommender:
         with tempfile.TemporaryDirectory(prefix="strata-lists-") as folder:
             file = f"{folder}/lists.parquet"
             keys = {f"output.{section}.{key}": value for key, value in more.items()}
-            self._ask(verb, {**keys, f"output.{section}.file": file})
-            return Table(_engine.Table.read(file))
+            report = self._ask(verb, {**keys, f"output.{section}.file": file})
+            # Of the run, and of files that go with the folder.
+            beside = ("verb", "version", "seconds", "peak_anonymous_bytes", "file", "files", "warnings")
+            return Table(_engine.Table.read(file), {key: fact for key, fact in report.items() if key not in beside})
 
     # --- what a fitted model is asked
 
@@ -329,7 +331,21 @@ class Recommender:
         return self._lists("similar", "similar", {"of": of, "top": k, "ids": named})
 
     def segments(self, k: int | Sequence[int] = (4, 8, 16), *, of: str = "user") -> Table:
-        """Users, or products, brought together by their factors: the id, ``segment``, ``distance`` to its centre, ``silhouette``."""
+        """Users, or products, brought together by their factors.
+
+        Parameters
+        ----------
+        k : int or sequence of int
+            How many segments; of several counts the one with the highest mean silhouette.
+        of : str
+            ``"user"`` or ``"product"``.
+
+        Returns
+        -------
+        Table
+            The id, ``segment``, ``distance`` to its centre, ``silhouette``. Its ``facts["segments"]`` says of each how large it is, what
+            is bought there (``popular``) and what beyond its share (``own``): ``docs/segments.md``.
+        """
         counts = [k] if isinstance(k, int) else list(k)
         return self._lists("segments", "segments", {"of": of, "k": counts})
 

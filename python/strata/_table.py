@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from strata import _engine
@@ -12,10 +13,16 @@ class Table:
 
     Any library that speaks the Arrow PyCapsule interface takes it as it is, without a copy: ``pyarrow.table(t)``,
     ``polars.DataFrame(t)``. ``t["column"]`` is a NumPy array.
+
+    Attributes
+    ----------
+    facts : mapping
+        What the verb told beside the rows, as ``docs/json.md`` has it: of ``segments`` the products that each is known by.
     """
 
-    def __init__(self, inner: _engine.Table) -> None:
+    def __init__(self, inner: _engine.Table, facts: Mapping[str, Any] | None = None) -> None:
         self._inner = inner
+        self.facts: Mapping[str, Any] = facts or {}
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         return self._inner.__arrow_c_stream__(requested_schema)

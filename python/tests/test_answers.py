@@ -58,6 +58,16 @@ def test_segments_part_the_two_tastes(model: strata.ALS) -> None:
     assert len(found) == 200 and found["segment"].nunique() == 2
 
 
+def test_segments_say_what_they_are_known_by(model: strata.ALS) -> None:
+    found = model.segments(k=2)
+    assert [each["rows"] for each in found.facts["segments"]] == list(np.bincount(found["segment"].astype(int)))
+    # Each half of the products is one taste's own.
+    halves = [{int(product["id"]) // 60 for product in each["own"]} for each in found.facts["segments"]]
+    assert sorted(halves, key=sorted) == [{0}, {1}]
+    assert [each["k"] for each in model.segments(k=[2, 3]).facts["tried"]] == [2, 3]
+    assert "seconds" not in found.facts and not model.factors().facts
+
+
 def test_tables_are_arrow_for_all(model: strata.ALS) -> None:
     lists = model.recommend(users=[1], k=3)
     assert pa.table(lists).num_rows == len(lists) == 3

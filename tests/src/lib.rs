@@ -18,6 +18,7 @@ pub mod laws;
 pub mod linked;
 pub mod lists;
 pub mod mutate;
+pub mod nemesis;
 pub mod pages;
 pub mod process;
 pub mod python;

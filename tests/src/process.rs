@@ -4,13 +4,15 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 /// How long a process may take before a test says that it hangs: far beyond the slowest, far below what CI waits.
 const PATIENCE: Duration = Duration::from_mins(5);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(5);
+/// Any free port that only this machine sees.
+const LOOPBACK: &str = "127.0.0.1:0";
 
 /// A temporary folder in memory where the machine has such a place, for what is written ten thousand times.
 ///
@@ -160,6 +162,11 @@ pub struct Daemon {
     child: Child,
     /// Where it listens.
     pub address: String,
+    said: Arc<Mutex<Vec<String>>>,
+}
+
+fn locked(lines: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {
+    lines.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Daemon {
@@ -168,7 +175,7 @@ impl Daemon {
     /// # Panics
     /// Where it does not say where it listens.
     pub fn start(data: &Path, arguments: &[&str]) -> Daemon {
-        Self::spawn(Command::new(binary("worker")), data, arguments)
+        Self::start_by(Command::new(binary("worker")), LOOPBACK, data, arguments)
     }
 
     /// As [`Daemon::start`], with more in its environment.
@@ -178,7 +185,7 @@ impl Daemon {
     pub fn start_within(data: &Path, arguments: &[&str], environment: &[(&str, String)]) -> Daemon {
         let mut command = Command::new(binary("worker"));
         command.envs(environment.iter().map(|(key, value)| (key, value)));
-        Self::spawn(command, data, arguments)
+        Self::start_by(command, LOOPBACK, data, arguments)
     }
 
     /// As [`Daemon::start`], in a name space where nothing is seen of some folders; an ordinary daemon where the
@@ -196,15 +203,19 @@ impl Daemon {
             .arg(hidden.len().to_string())
             .args(hidden)
             .arg(binary("worker"));
-        Self::spawn(command, data, arguments)
+        Self::start_by(command, LOOPBACK, data, arguments)
     }
 
-    fn spawn(mut command: Command, data: &Path, arguments: &[&str]) -> Daemon {
+    /// As [`Daemon::start`], listening there, by a command that becomes the worker once it is given the worker's arguments.
+    ///
+    /// # Panics
+    /// Where it does not say where it listens.
+    pub fn start_by(mut command: Command, listen: &str, data: &Path, arguments: &[&str]) -> Daemon {
         for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("STRATA_")) {
             command.env_remove(key);
         }
         let mut child = command
-            .args(["--listen", "127.0.0.1:0", "--data"])
+            .args(["--listen", listen, "--data"])
             .arg(data)
             .args(arguments)
             // A daemon sees neither the job's inputs nor its outputs by their relative paths.
@@ -216,20 +227,25 @@ impl Daemon {
             .expect("the worker starts");
         let (sender, receiver) = mpsc::channel();
         let lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&said);
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                let address = line
-                    .split_whitespace()
-                    .find(|word| word.starts_with("127.0.0.1:"));
-                if let Some(address) = address {
-                    let _ = sender.send(address.trim_end_matches(['.', ',', ')']).to_owned());
+                if let Some((_, address)) = line.split_once("listening on ") {
+                    let _ = sender.send(address.trim().to_owned());
                 }
+                locked(&heard).push(line);
             }
         });
-        let address = receiver
-            .recv_timeout(PATIENCE)
-            .expect("the worker says where it listens");
-        Daemon { child, address }
+        let Ok(address) = receiver.recv_timeout(PATIENCE) else {
+            let _ = child.kill();
+            panic!("the worker does not listen: {:?}", locked(&said));
+        };
+        Daemon {
+            child,
+            address,
+            said,
+        }
     }
 
     /// kill -9.
@@ -275,6 +291,11 @@ impl Daemon {
     /// Never: it is our own child.
     pub fn is_dead(&mut self) -> bool {
         self.child.try_wait().expect("our own child").is_some()
+    }
+
+    /// What it has said on stderr.
+    pub fn said(&self) -> String {
+        locked(&self.said).join("\n")
     }
 
     /// The process id.

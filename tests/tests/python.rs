@@ -8,12 +8,15 @@ use tests::python::{install, python};
 /// What the package works with and is tried with, pinned.
 const PACKAGES: &[&str] = &[
     "duckdb==1.4.2",
+    "helm-python-sdk==0.2.2",
+    "kubernetes-validate==1.37.0",
     "mypy==2.4.1",
     "numpy==2.4.6",
     "pandas==2.3.3",
     "polars==2.1.0",
     "pyarrow==22.0.0",
     "pytest==9.2.0",
+    "pyyaml==6.0.3",
     "scikit-learn==1.9.1",
     "scipy==1.17.1",
     "tqdm==4.70.1",

@@ -22,8 +22,7 @@ pub fn failure_of(error: StoreError, key: Option<ObjectKey>) -> Failure {
             refusal: Refusal::Bug,
             sentence: error.to_string(),
         },
-        _ => Failure::Refused {
-            refusal: Refusal::Io,
+        _ => Failure::Disk {
             sentence: error.to_string(),
         },
     }

@@ -65,6 +65,12 @@ pub enum Failure {
         /// What was short.
         sentence: String,
     },
+    /// The worker's own disk does not do what it should, or the system opens no file for it: another worker's may.
+    #[error("{sentence}")]
+    Disk {
+        /// Which file, and what the system said.
+        sentence: String,
+    },
     /// The smallest piece does not fit the worker's memory budget.
     #[error(
         "the smallest piece of a task needs {needed}, the budget leaves {left}: give --memory {enough} or more"
@@ -92,7 +98,7 @@ impl Failure {
     pub fn refusal(&self) -> Refusal {
         match self {
             Failure::Unreachable { .. } => Refusal::Unavailable,
-            Failure::Corrupt { .. } => Refusal::Io,
+            Failure::Corrupt { .. } | Failure::Disk { .. } => Refusal::Io,
             Failure::Exhausted { .. } => Refusal::TryAgain,
             Failure::Budget { .. } => Refusal::Config,
             Failure::Refused { refusal, .. } => *refusal,

@@ -205,6 +205,9 @@ fn event(text: &str, writes: &dyn Fn(TaskId) -> Vec<ObjectKey>) -> Event {
                     refusal: plan::Refusal::BadData,
                     sentence: "bad row".to_owned(),
                 },
+                ["disk"] => Failure::Disk {
+                    sentence: "no such file".to_owned(),
+                },
                 _ => Failure::Exhausted {
                     sentence: "disk full".to_owned(),
                 },
@@ -560,6 +563,15 @@ fn failures_are_tried_elsewhere_and_end_the_run_when_they_must() {
          failed w1 0.0: w2[0.0#1]
          failed w2 0.0#1: w1[0.0#2]
          failed w1 0.0#2: stop: disk full",
+    );
+    // A disk that is lost, or a process that may open no file, once ended the run at the first task.
+    check(
+        "join w1
+         join w2
+         step 0 none: >A0.1
+         failed w1 0.0 disk",
+        "step 0 none:: w1[0.0]
+         failed w1 0.0: w2[0.0#1]",
     );
     check(
         "join w1

@@ -1,9 +1,10 @@
-//! The RPC messages, their conversion to our types, typed failures, channel settings.
+//! The RPC messages and their sums, their conversion to our types, typed failures, channel settings.
 //!
 //! **Invariant:** generated types are named here and in the two shells' service files only; whatever
 //! passes through [`convert`] is checked, so that behind it no message is malformed.
 
 pub mod chunk;
+pub mod codec;
 pub mod convert;
 pub mod message;
 pub mod settings;

@@ -73,15 +73,17 @@ fn fault(failure: &Failure) -> &'static str {
         Failure::Unreachable { .. } => "task_unreachable",
         Failure::Corrupt { .. } => "task_corrupt",
         Failure::Exhausted { .. } => "task_exhausted",
+        Failure::Disk { .. } => "task_disk",
         Failure::Budget { .. } => "task_budget",
         Failure::Refused { .. } => "task_refused",
     }
 }
 
 /// Every kind of fault, so that a count of none is told too.
-const FAULTS: [&str; 8] = [
+const FAULTS: [&str; 9] = [
     "task_budget",
     "task_corrupt",
+    "task_disk",
     "task_exhausted",
     "task_refused",
     "task_unreachable",

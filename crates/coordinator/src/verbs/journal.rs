@@ -156,6 +156,7 @@ fn word(failure: &Failure) -> &'static str {
         Failure::Unreachable { .. } => "unreachable",
         Failure::Corrupt { .. } => "damaged",
         Failure::Exhausted { .. } => "exhausted",
+        Failure::Disk { .. } => "disk",
         Failure::Budget { .. } => "memory",
         Failure::Refused { .. } => "refused",
     }

@@ -51,6 +51,7 @@ impl From<Failure> for proto::Failure {
                 holder: holder.map(|w| w.0),
             }),
             Failure::Exhausted { sentence } => p::Failure::Exhausted(p::Exhausted { sentence }),
+            Failure::Disk { sentence } => p::Failure::Disk(p::Disk { sentence }),
             Failure::Budget {
                 needed,
                 left,
@@ -87,6 +88,9 @@ impl TryFrom<proto::Failure> for Failure {
                     holder: f.holder.map(WorkerId),
                 },
                 p::Failure::Exhausted(f) => Failure::Exhausted {
+                    sentence: f.sentence,
+                },
+                p::Failure::Disk(f) => Failure::Disk {
                     sentence: f.sentence,
                 },
                 p::Failure::Budget(f) => Failure::Budget {

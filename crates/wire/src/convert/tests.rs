@@ -94,6 +94,9 @@ fn failures() -> Vec<Failure> {
             key: keys()[2],
             holder: Some(WorkerId(0)),
         },
+        Failure::Disk {
+            sentence: "the disk says no".to_owned(),
+        },
         Failure::Exhausted {
             sentence: "the disk is full".into(),
         },

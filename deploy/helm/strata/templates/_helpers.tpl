@@ -80,7 +80,7 @@ topologySpreadConstraints:
     labelSelector:
       matchLabels:
         {{- include "strata.selector" . | nindent 8 }}
-        app.kubernetes.io/component: worker
+        app.kubernetes.io/component: {{ eq .Values.mode "batch" | ternary "batch" "worker" }}
 {{- end }}
 {{- end }}
 
