@@ -324,7 +324,7 @@ fn of_edges() -> Vec<Case> {
             plus(
                 "[input.user_edges]\nfiles = \"x.parquet\"\n[model]\nkind = \"line\"\nuser_edge_weight = 1.0\n",
             ),
-            "job.toml:13:20: `model.user_edge_weight` is a key of \"als\", \"lightgcn\" and \"gcn\": the kind is \"line\", remove the \
+            "job.toml:13:20: `model.user_edge_weight` is a key of \"als\", \"spectral\", \"lightgcn\" and \"gcn\": the kind is \"line\", remove the \
              key",
         ),
         of_job(
