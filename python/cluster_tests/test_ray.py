@@ -93,10 +93,11 @@ def test_whoever_dies(cluster: Any, file: Path) -> None:
             os.kill(alone["Pid"], signal.SIGKILL)
             cluster.add_node(**spot)
         elif epoch >= EPOCHS // 2 and len(done) == 1:
-            # Of a daemon alone, its actor makes another.
-            done.append("killed again")
-            for actor in actors():
-                os.kill(daemon_of(actor["Pid"]), signal.SIGKILL)
+            # Of a daemon alone, its actor makes another. An actor that has just come has none yet: another epoch, then.
+            daemons = [daemon for actor in actors() for daemon in daemons_of(actor["Pid"])]
+            for daemon in daemons:
+                os.kill(daemon, signal.SIGKILL)
+            done.extend(["killed again"] if daemons else [])
 
     with Epochs(at) as heard:
         fitted = strata.ray.train(
@@ -111,13 +112,15 @@ def test_whoever_dies(cluster: Any, file: Path) -> None:
     assert len([line for line in heard.lines if "is lost: the worker at" in line]) >= 3, heard.lines
 
 
-def daemon_of(actor: int) -> int:
-    """The daemon beside an actor."""
-    for task in Path(f"/proc/{actor}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            if b"strata.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
-                return int(child)
-    raise AssertionError(f"{actor} has no daemon")
+def daemons_of(actor: int) -> list[int]:
+    """The daemon beside an actor, once it is there."""
+    try:
+        tasks = list(Path(f"/proc/{actor}/task").iterdir())
+        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+        return [child for child in children if b"strata.worker" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    except OSError:
+        # One of them is gone.
+        return []
 
 
 def test_one_sentence(cluster: Any, file: Path) -> None:
