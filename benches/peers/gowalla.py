@@ -39,6 +39,7 @@ recommend = {{ top = 20, file = "{name}/lists.parquet" }}
 # Those of als come from a small grid with another implementation, those of lightgcn from one on a tenth of the training part.
 MODELS = {
     "filter": 'kind = "filter"\nrank = 256\nepochs = 4',
+    "filter-192": 'kind = "filter"\nrank = 192\nepochs = 3',
     "linear": 'kind = "filter"\nrank = 16\nepochs = 1\nfilter_weight = 0',
     "als-256": 'kind = "als"\npreset = "rendle"\nrank = 256\nalpha0 = 0.02\nregularization = 0.006\nepochs = 6',
     "als-64": 'kind = "als"\npreset = "rendle"\nrank = 64\nalpha0 = 0.02\nregularization = 0.006\nepochs = 12',
