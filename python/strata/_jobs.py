@@ -19,7 +19,12 @@ def given(file: Path) -> dict[str, Any]:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UnavailableError(f"{file} is not there: give a folder that save() wrote, or a job file") from None
-    merged = json.loads(_engine.perform("config", text, str(file.parent)))
+    return given_in(text, str(file.parent))
+
+
+def given_in(text: str, folder: str = "") -> dict[str, Any]:
+    """What the text of a job says itself, checked, its places beginning at a folder."""
+    merged = json.loads(_engine.perform("config", text, folder))
     return {each["key"]: each["value"] for each in merged["settings"] if each["origin"].startswith("the call:")}
 
 

@@ -12,14 +12,14 @@ manifest from here is that of the chart with the same values. Nothing here talks
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from strata import _engine, _job
+from strata import _job
+from strata._jobs import given_in
 from strata._recommender import Recommender
 from strata.errors import SettingsError, UnavailableError
 
@@ -185,7 +185,7 @@ def _checked(job: str | os.PathLike[str] | Mapping[str, Any] | Recommender, sett
     document = _document(job)
     _job.put_all(document, settings)
     checked: _job.Job = {}
-    for key, value in _given(_job.toml(document)):
+    for key, value in given_in(_job.toml(document)).items():
         # Memory, workers and the like are the pods'.
         if not key.startswith("run."):
             _job.put(checked, key, value)
@@ -211,15 +211,9 @@ def _document(job: str | os.PathLike[str] | Mapping[str, Any] | Recommender) -> 
     except FileNotFoundError:
         raise UnavailableError(f"{file} is not there: give a job file, its sections as a dictionary, or a model") from None
     document = {}
-    for key, value in _given(text):
+    for key, value in given_in(text).items():
         _job.put(document, key, value)
     return document
-
-
-def _given(text: str) -> list[tuple[str, Any]]:
-    """What a job says itself, checked; the rest is the engine's to choose."""
-    merged = json.loads(_engine.perform("config", text, ""))
-    return [(each["key"], each["value"]) for each in merged["settings"] if each["origin"].startswith("the call:")]
 
 
 def _reached(key: str, value: Any) -> None:

@@ -39,6 +39,18 @@ pub fn python(within: &str, name: &str, packages: &[&str]) -> Result<PathBuf, St
     Ok(python)
 }
 
+/// A command of this Python that knows none of our settings, and finds the package in a folder.
+pub fn with_package(python: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(python);
+    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("STRATA_")) {
+        command.env_remove(key);
+    }
+    command
+        .env("PYTHONPATH", folder)
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");
     for entry in fs::read_dir(from).expect("the sources") {

