@@ -245,6 +245,9 @@ async fn objects_and_rows_are_pulled_from_a_peer() {
             .send(ToWorker::Drop(vec![KeyRange::One(key(0))]))
             .await;
     }
+    // A session's messages are taken in order, two sessions' are not: a task
+    // done on the first says that its drop is done.
+    first.done(fill(1)).await;
     let gone = second.run(sum_of(0, &[W0])).await;
     let unreachable = Failure::Unreachable {
         key: key(0),
