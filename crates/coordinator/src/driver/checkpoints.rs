@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_run_that_is_shorter_than_the_rest_makes_none() {
-        let rest = Duration::from_secs(60);
+        let rest = Duration::from_mins(1);
         let pace = Pace {
             percent: 100,
             rest,

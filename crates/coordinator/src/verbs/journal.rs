@@ -167,14 +167,12 @@ fn word(failure: &Failure) -> &'static str {
 /// Writes what comes until nothing can come any more.
 fn keep(path: &Path, told: &Receiver<Entry>, always: bool) {
     let mut before = Vec::new();
-    while !always {
+    let mut is_due = always;
+    while !is_due {
         let Ok(entry) = told.recv() else { return };
         let record = &entry.record;
-        let is_due = matches!(record, Record::Resumed { .. } | Record::Checkpoint { .. });
+        is_due = matches!(record, Record::Resumed { .. } | Record::Checkpoint { .. });
         before.push(entry);
-        if is_due {
-            break;
-        }
     }
     let opened = Journal::open(path);
     let mut journal = match opened {
