@@ -465,6 +465,7 @@ async fn coordinate(url: String, every_epochs: u32, watch: Watch) -> turmoil::Re
             pace: Pace {
                 every_epochs,
                 percent: 100,
+                rest: Duration::ZERO,
             },
             commit: &mut commit(depot.clone(), term, watch.clone()),
         },

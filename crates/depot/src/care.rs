@@ -1,7 +1,8 @@
 //! Looking after a depot: hashing what is there again, and collecting what nothing needs.
 
 use crate::error::DepotError;
-use crate::manifest::Body;
+use crate::manifest::{Body, INGEST};
+use crate::objects::Listed;
 use crate::place::Depot;
 use object_store::ObjectStoreExt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +56,8 @@ struct Naming {
     in_use: Named,
     /// What manifests name that were withdrawn.
     withdrawn: Named,
+    /// What ingests kept until they went on or ended.
+    ended: Named,
 }
 
 impl Depot {
@@ -65,7 +68,9 @@ impl Depot {
     /// Where the place does not answer; damage is no error but in the report.
     pub async fn verify(&self) -> Result<Report, DepotError> {
         let mut report = Report::default();
-        let Naming { in_use, withdrawn } = self.naming(&mut report).await?;
+        let Naming {
+            in_use, withdrawn, ..
+        } = self.naming(&mut report).await?;
         let there: BTreeMap<Digest, u64> = self
             .list()
             .await?
@@ -121,11 +126,32 @@ impl Depot {
                 reason,
             });
         }
+        self.remove(|listed| {
+            listed.modified_seconds < before_seconds && !in_use.contains_key(&listed.object.digest)
+        })
+        .await
+    }
+
+    /// Removes what ingests kept to go on from, and need no more.
+    ///
+    /// # Errors
+    /// Where the place refuses.
+    pub async fn collect_ended(&self) -> Result<Collected, DepotError> {
+        let Naming { in_use, ended, .. } = self.naming(&mut Report::default()).await?;
+        if ended.is_empty() {
+            return Ok(Collected::default());
+        }
+        self.remove(|listed| {
+            let digest = &listed.object.digest;
+            ended.contains_key(digest) && !in_use.contains_key(digest)
+        })
+        .await
+    }
+
+    async fn remove(&self, is_idle: impl Fn(&Listed) -> bool) -> Result<Collected, DepotError> {
         let mut collected = Collected::default();
         for listed in self.list().await? {
-            if listed.modified_seconds < before_seconds
-                && !in_use.contains_key(&listed.object.digest)
-            {
+            if is_idle(&listed) {
                 let path = self.object_path(listed.object.digest);
                 self.store
                     .delete(&path)
@@ -146,6 +172,7 @@ impl Depot {
         let mut naming = Naming::default();
         let mut withdrawn = BTreeSet::new();
         let mut runs = BTreeSet::new();
+        let mut ingest_ended = false;
         let mut successor: Option<(u64, Option<Digest>)> = None;
         for number in self.manifests().await?.into_iter().rev() {
             let (manifest, hash) = match self.manifest(number).await {
@@ -169,8 +196,13 @@ impl Depot {
             if let Body::Withdrawal(withdrawal) = &manifest.body {
                 withdrawn.extend(withdrawal.manifests.iter().copied());
             }
+            let of_ingest = matches!(&manifest.body, Body::Checkpoint(checkpoint) if checkpoint.program == INGEST);
+            let later_ended = ingest_ended;
+            ingest_ended |= of_ingest || matches!(manifest.body, Body::DataSet(_));
             let named = if withdrawn.contains(&number) {
                 &mut naming.withdrawn
+            } else if of_ingest && later_ended {
+                &mut naming.ended
             } else if matches!(&manifest.body, Body::Checkpoint(checkpoint) if !runs.insert(checkpoint.run))
             {
                 continue;

@@ -16,6 +16,9 @@ pub struct Manifest {
     pub body: Body,
 }
 
+/// [`Checkpoint::program`] of an ingest. What it keeps counts until it is followed by another ingest's, or by a data set.
+pub const INGEST: &str = "ingest";
+
 /// What a manifest records.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {

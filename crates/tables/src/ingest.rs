@@ -1,4 +1,5 @@
-//! Ingest as a program of four steps: scan, dictionary, shuffle, seal. A lost object starts it again from the files.
+//! Ingest as a program of four phases: scan, dictionary, shuffle, seal. A lost object starts it again from its last checkpoint,
+//! or from the files.
 
 use crate::dictionary::grid_of;
 use crate::error::TablesError;
@@ -9,11 +10,11 @@ use crate::op::{
 use crate::spec::{BadReason, OnBadRow, ScanSpec};
 use crate::survey::Survey;
 use crate::view::gather;
+use crate::waves::Course;
 use std::collections::{BTreeMap, BTreeSet};
 use tensor::{
     Axis, BlockId, ContextAxis, DataSet, Grid, IdKind, KeyRange, Mode, ObjectKey, PartialSpec,
-    Program, ProgramError, Read, Reduced, SplitPart, Step, StepId, TableId, Task, TaskId, TimeAxis,
-    Turn,
+    ProgramError, Read, Reduced, SplitPart, Step, StepId, TableId, Task, TaskId, TimeAxis, Turn,
 };
 
 /// Runs of user ids, by split; rows are bytes.
@@ -51,6 +52,7 @@ pub struct Ingest {
     spec: ScanSpec,
     pub(crate) scans: Vec<ScanReport>,
     pub(crate) axes: Option<Axes>,
+    pub(crate) course: Course,
     data: Option<DataSet>,
 }
 
@@ -105,8 +107,15 @@ impl Ingest {
             spec,
             scans: Vec::new(),
             axes: None,
+            course: Course::default(),
             data: None,
         }
+    }
+
+    /// Back to where nothing is known but the survey.
+    pub(crate) fn forget(&mut self) {
+        (self.scans, self.axes, self.data) = (Vec::new(), None, None);
+        self.course = Course::default();
     }
 
     /// The data set, once the program is finished.
@@ -114,8 +123,15 @@ impl Ingest {
         self.data
     }
 
-    fn splits(&self) -> u32 {
+    pub(crate) fn splits(&self) -> u32 {
         self.survey.splits.len() as u32
+    }
+
+    /// What scans write.
+    pub(crate) fn scan_tables(&self) -> Vec<TableId> {
+        let mut tables = vec![USER_IDS, PRODUCT_IDS, RECORDS];
+        tables.extend(self.spec.context_column().map(|_| CONTEXT_IDS));
+        tables
     }
 
     pub(crate) fn all_splits(&self, table: TableId) -> KeyRange {
@@ -182,9 +198,8 @@ impl Ingest {
                 first_bin,
             });
             let block = index as u32;
-            let mut tables = vec![USER_IDS, PRODUCT_IDS, RECORDS];
-            tables.extend(self.spec.context_column().map(|_| CONTEXT_IDS));
-            let writes = tables.into_iter().map(|table| key(table, block));
+            let writes = self.scan_tables().into_iter();
+            let writes = writes.map(|table| key(table, block));
             task(SCAN, block, &op, vec![], writes.collect(), split.rows)
         };
         let tasks = self.survey.splits.iter().enumerate().map(task).collect();
@@ -200,8 +215,7 @@ impl Ingest {
         self.check_rows()
     }
 
-    fn after_scan(&mut self, partials: &[Vec<u8>]) -> Result<Turn, TablesError> {
-        self.scanned(partials)?;
+    fn dictionary_step(&self) -> Step {
         let interactions = self.interactions();
         let modes = self.modes();
         let tasks = modes.iter().enumerate().map(|(index, ids)| {
@@ -218,10 +232,7 @@ impl Ingest {
         });
         let tasks = tasks.collect();
         let frees = modes.iter().map(|ids| self.all_splits(ids.runs)).collect();
-        Ok(Turn {
-            steps: vec![step(DICTIONARY, "dictionary", tasks, frees)],
-            ..Turn::default()
-        })
+        step(DICTIONARY, "dictionary", tasks, frees)
     }
 
     /// Ends the ingest where a bad row is rejected or no row is left.
@@ -295,7 +306,7 @@ impl Ingest {
         bad
     }
 
-    fn after_dictionary(&mut self, partials: &[Vec<u8>]) -> Result<Turn, TablesError> {
+    fn after_dictionary(&mut self, partials: &[Vec<u8>]) -> Result<(), TablesError> {
         let (time, first_bin) = self.time_axis()?;
         let mut axes = BTreeMap::new();
         for (ids, report) in self.modes().iter().zip(partials) {
@@ -319,10 +330,7 @@ impl Ingest {
             context,
             first_bin,
         });
-        Ok(Turn {
-            steps: vec![self.shuffle_step()?],
-            ..Turn::default()
-        })
+        Ok(())
     }
 
     fn axis(&self, ids: &Ids<'_>, report: &[u8]) -> Result<Axis, TablesError> {
@@ -420,7 +428,7 @@ impl Ingest {
         parts.into_iter().collect()
     }
 
-    fn after_shuffle(&mut self, partials: &[Vec<u8>]) -> Result<Turn, TablesError> {
+    fn seal_step_of(&self, partials: &[Vec<u8>]) -> Result<Step, TablesError> {
         let reports: Vec<ShuffleReport> = partials
             .iter()
             .map(|partial| op::decode(partial))
@@ -429,10 +437,23 @@ impl Ingest {
         let parts: Vec<Vec<SealUnit>> = parts
             .map(|part| self.units(part, &reports))
             .collect::<Result<_, _>>()?;
-        Ok(Turn {
-            steps: vec![self.seal_step(&parts)],
-            ..Turn::default()
-        })
+        Ok(self.seal_step(&parts))
+    }
+
+    /// The step of a phase, of which those before it are done.
+    pub(crate) fn step_of(&mut self, phase: StepId) -> Result<Step, TablesError> {
+        match phase {
+            SCAN => Ok(self.scan_step(None)),
+            DICTIONARY => {
+                self.scanned(&self.course.partials(SCAN))?;
+                Ok(self.dictionary_step())
+            }
+            SHUFFLE => {
+                self.after_dictionary(&self.course.partials(DICTIONARY))?;
+                self.shuffle_step()
+            }
+            _ => self.seal_step_of(&self.course.partials(SHUFFLE)),
+        }
     }
 
     /// Seals the partitions of some parts, a few of a part in a task.
@@ -502,7 +523,7 @@ impl Ingest {
         Ok(units)
     }
 
-    fn after_seal(&mut self, mut partials: Vec<Vec<u8>>) -> Result<Turn, TablesError> {
+    pub(crate) fn after_seal(&mut self, mut partials: Vec<Vec<u8>>) -> Result<Turn, TablesError> {
         let axes = self
             .axes
             .take()
@@ -632,34 +653,5 @@ pub(crate) fn step(id: StepId, name: &str, tasks: Vec<Task>, frees: Vec<KeyRange
         tasks,
         partial: PartialSpec::Collect,
         frees,
-    }
-}
-
-impl Program for Ingest {
-    fn start(&mut self) -> Result<Turn, ProgramError> {
-        Ok(Turn {
-            steps: vec![self.scan_step(None)],
-            ..Turn::default()
-        })
-    }
-
-    fn completed(&mut self, step: StepId, reduced: Reduced) -> Result<Turn, ProgramError> {
-        let turn = collected(reduced).and_then(|partials| match step {
-            SCAN => self.after_scan(&partials),
-            DICTIONARY => self.after_dictionary(&partials),
-            SHUFFLE => self.after_shuffle(&partials),
-            SEAL => self.after_seal(partials),
-            _ => Err(TablesError::Malformed("a step that ingest did not ask for")),
-        });
-        turn.map_err(refuse)
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        Vec::new()
-    }
-
-    fn restore(&mut self, _state: Option<&[u8]>) -> Result<(), ProgramError> {
-        (self.scans, self.axes, self.data) = (Vec::new(), None, None);
-        Ok(())
     }
 }

@@ -34,6 +34,7 @@ pub mod update;
 pub mod vectors;
 pub mod view;
 mod wanted;
+mod waves;
 mod windows;
 
 pub use attributes::{AttributeSpec, AttributeSurvey, IngestAttributes};

@@ -150,8 +150,9 @@ pub fn of_verb(verb: &str) -> (&'static str, &'static str) {
              coordinator --workers 2 inspect target/demo/data --graph",
         ),
         "log" => (
-            "Tell what happened in the runs of `output.model`: workers that joined and were lost, tasks that were done again, checkpoints",
-            "A journal is kept beside a model on a disk, in its folder `journal`, while it is trained; what it tells of a run that goes on is at most \
+            "Tell what happened in a long ingest into `output.data` and in the runs of `output.model`: workers that joined and were lost, tasks that were done again, checkpoints",
+            "A journal is kept beside a model on a disk, in its folder `journal`, while it is trained, and beside a data set from the first checkpoint \
+             of an ingest on; what it tells of a run that goes on is at most \
              a moment old.\n\n\
              Examples:\n  coordinator log job.toml\n  coordinator log job.toml 3fa9\n  coordinator --json log job.toml",
         ),

@@ -264,11 +264,8 @@ fn needs(command: &Command) -> Needs {
             similar: true,
             ..none
         },
-        Command::Log { .. } => Needs {
-            model: true,
-            ..none
-        },
-        Command::Inspect { .. }
+        Command::Log { .. }
+        | Command::Inspect { .. }
         | Command::Verify { .. }
         | Command::Generate { .. }
         | Command::Config { .. } => none,

@@ -41,6 +41,8 @@ pub struct Pace {
     pub every_epochs: u32,
     /// At most this part of the time passes while one is made, in percent.
     pub percent: u32,
+    /// At least so much passes before one, since the run began or since the one before.
+    pub rest: Duration,
 }
 
 impl Pace {
@@ -48,6 +50,7 @@ impl Pace {
     pub const LAST_ONLY: Pace = Pace {
         every_epochs: 0,
         percent: 100,
+        rest: Duration::ZERO,
     };
 }
 
@@ -116,7 +119,7 @@ impl Ledger {
         let every = pace.every_epochs;
         let due = every > 0
             && checkpoint.epoch >= self.last_epoch.saturating_add(every)
-            && now >= self.rested
+            && now >= self.rested.max(pace.rest)
             && !self.busy();
         if !due && !last {
             return None;
@@ -208,7 +211,8 @@ impl Ledger {
     /// better one, since a slow store deserves to be asked less.
     pub(super) fn became_durable(&mut self, resume: Resume, pace: Pace, now: Duration) {
         let took = self.took(now);
-        self.rested = now + took * (100 - pace.percent.min(100)) / pace.percent.max(1);
+        let rest = took * (100 - pace.percent.min(100)) / pace.percent.max(1);
+        self.rested = now + rest.max(pace.rest);
         self.durable = Some(resume);
     }
 
@@ -253,6 +257,7 @@ mod tests {
     const PACE: Pace = Pace {
         every_epochs: 1,
         percent: 5,
+        rest: Duration::ZERO,
     };
 
     fn state(epoch: u32) -> Checkpoint {
@@ -290,6 +295,28 @@ mod tests {
             Some(()),
             "at once, where all the time may go"
         );
+    }
+
+    #[test]
+    fn a_run_that_is_shorter_than_the_rest_makes_none() {
+        let rest = Duration::from_mins(1);
+        let pace = Pace {
+            percent: 100,
+            rest,
+            ..PACE
+        };
+        let mut ledger = Ledger::new(None);
+        let mut due = |epoch, seconds| {
+            let now = Duration::from_secs(seconds);
+            let step = ledger.offer(state(epoch), pace, now, false)?;
+            ledger.persisted(step.id, &[]).expect("no receipts");
+            let resume = ledger.next_ready().expect("it is persisted");
+            ledger.became_durable(resume, pace, now);
+            Some(epoch)
+        };
+        let made = [(1, 59), (2, 60), (3, 119), (4, 120)];
+        let made = made.map(|(epoch, seconds)| due(epoch, seconds));
+        assert_eq!(made, [None, Some(2), None, Some(4)]);
     }
 
     /// A manifest of an older epoch once followed a newer one: the last checkpoint was persisted first.

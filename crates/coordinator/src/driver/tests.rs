@@ -404,6 +404,7 @@ fn run(
                 pace: Pace {
                     every_epochs: every,
                     percent: 100,
+                    rest: Duration::ZERO,
                 },
                 commit: &mut commit,
             },

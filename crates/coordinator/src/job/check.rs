@@ -698,6 +698,7 @@ fn run(merged: &Merged, faults: &mut Faults) -> Run {
         scratch: local("run.scratch", faults),
         checkpoint_epochs: merged.count("run.checkpoint_epochs").unwrap_or(1) as u32,
         checkpoint_percent: merged.count("run.checkpoint_percent").unwrap_or(5) as u32,
+        ingest_checkpoint_seconds: merged.real("run.ingest_checkpoint_seconds").unwrap_or(60.0),
         trace: local("run.trace", faults),
         http: merged.text("run.http").map(str::to_owned),
         tls: local("run.tls", faults),

@@ -1740,6 +1740,13 @@ pub const KEYS: &[Key] = &[
         Some("5"),
         "The most of the time that may pass while a checkpoint is made: after one that took a second, the next begins 19 seconds later at the earliest. 100: one after every `checkpoint_epochs`.",
     ),
+    real(
+        "run.ingest_checkpoint_seconds",
+        0.0,
+        1e9,
+        Some("60"),
+        "An ingest keeps what it has done beside the data set after so many seconds at the earliest, and goes on there after a fall. 0: never.",
+    ),
     with_flag(
         text(
             "run.trace",

@@ -19,6 +19,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 use tables::TimeRange;
 use tensor::{ByteSize, Cycle, Duplicates, Mode, TimeBin};
 
@@ -669,7 +670,7 @@ pub enum Simd {
 }
 
 /// `[run]`: the machine. Nothing in here changes a bit of the results.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Run {
     /// Who computes.
     pub workers: Workers,
@@ -687,6 +688,8 @@ pub struct Run {
     pub checkpoint_epochs: u32,
     /// At most this part of the time passes while one is made, in percent.
     pub checkpoint_percent: u32,
+    /// An ingest keeps what it has done every so many seconds; 0: never.
+    pub ingest_checkpoint_seconds: f64,
     /// The file of the trace.
     pub trace: Option<PathBuf>,
     /// Where to show the run over HTTP; `None`: nowhere.
@@ -703,7 +706,18 @@ impl Run {
         Pace {
             every_epochs: self.checkpoint_epochs,
             percent: self.checkpoint_percent,
+            rest: Duration::ZERO,
         }
+    }
+
+    /// When an ingest keeps what it has done; `None`: never.
+    pub fn ingest_pace(&self) -> Option<Pace> {
+        let rest = Duration::from_secs_f64(self.ingest_checkpoint_seconds);
+        (!rest.is_zero()).then_some(Pace {
+            every_epochs: 1,
+            percent: self.checkpoint_percent,
+            rest,
+        })
     }
 }
 

@@ -116,6 +116,9 @@ pub struct IngestReport {
     pub edges: BTreeMap<String, EdgesReport>,
     /// BLAKE3 over the digests of all objects, in order: equal for equal bytes.
     pub digest: String,
+    /// Tasks that an ingest which was broken off had done, and this one did not do again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed_from: Option<u32>,
     /// Whether the data set was there already.
     pub reused: bool,
 }

@@ -4,6 +4,7 @@ use super::attributes;
 use super::edges;
 use super::engine::{Engine, Stage, failed, key_of};
 use super::input::{self, LocalFile};
+use super::kept;
 use super::moments::Moments;
 use super::stored_model::Algorithm;
 use crate::failure::Failure;
@@ -78,7 +79,11 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
     } = survey(engine).await?;
     let depot = engine.depot(DepotId::DATA)?;
     let there = depot.latest_data_set(None).await.map_err(failed)?;
-    if let Some((_, data)) = there {
+    if let Some((number, data)) = there {
+        // An ingest that died behind its manifest has left what it kept to go on.
+        if depot.manifests().await.map_err(failed)?.last() == Some(&number) {
+            depot.collect_ended().await.map_err(failed)?;
+        }
         if data.origin() == survey.lineage || holds_all(&data, &survey, &spec) {
             let note = if data.first.is_some() {
                 "the data set is there and of the same input, with updates since: it is used as it is"
@@ -115,9 +120,16 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
     let lineage = survey.lineage;
     let mut program = Ingest::new(survey, spec);
     let inputs = opened.iter().map(|file| file.served()).collect();
+    let run = key_of(&[b"ingest", &lineage.0]);
+    let resume = kept::found(engine, &depot, run).await?;
+    let resumed_from = resume.as_ref().map(|resume| resume.checkpoint.epoch);
+    let pace = engine.settings.run.ingest_pace();
     let stage = Stage {
         inputs,
-        ..Stage::plain("ingest", key_of(&[b"ingest", &lineage.0]), term)
+        resume,
+        keeps_in: DepotId::DATA,
+        checkpoints: pace.map(|pace| (pace, kept::committer(Arc::clone(&depot), term, run))),
+        ..Stage::plain("ingest", run, term)
     };
     engine.run(&mut program, stage).await?;
     let data = program
@@ -129,8 +141,12 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
         .commit(term, Body::DataSet(Box::new(data.clone())))
         .await
         .map_err(failed)?;
+    kept::end(&depot, term).await?;
     Ok(Ingested {
-        report: report(&data, false, skipped_files),
+        report: IngestReport {
+            resumed_from,
+            ..report(&data, false, skipped_files)
+        },
         data,
     })
 }
@@ -379,6 +395,7 @@ pub(super) fn report(data: &DataSet, reused: bool, skipped_files: u64) -> Ingest
         attributes: attributes::report(data),
         edges: edges::report(data),
         digest: digest(data).to_string(),
+        resumed_from: None,
         reused,
     }
 }

@@ -57,6 +57,8 @@ pub struct Stage<'a> {
     pub stored: Vec<StoredObject>,
     /// Where it goes on.
     pub resume: Option<Resume>,
+    /// Where its checkpoints lie.
+    pub keeps_in: DepotId,
     /// Checkpoints: when, and what writes the manifest.
     pub checkpoints: Option<(Pace, Box<CommitFn>)>,
     /// Takes deliveries.
@@ -84,6 +86,7 @@ impl<'a> Stage<'a> {
             inputs: Vec::new(),
             stored: Vec::new(),
             resume: None,
+            keeps_in: DepotId::MODEL,
             checkpoints: None,
             sink: None,
             news: None,
@@ -319,12 +322,19 @@ impl<'a> Engine<'a> {
         if let Some(live) = self.console.live() {
             live.open(stage.run, stage.term);
         }
-        let mut cluster = self.cluster(stage.run, stage.term, stage.inputs).await?;
+        let mut cluster = self.cluster(&stage).await?;
         // Runs that can be resumed are those that people ask about afterwards.
         let resumed = stage.resume.as_ref().map(|from| from.checkpoint.epoch);
         let mut journal = stage.checkpoints.as_ref().and_then(|_| {
-            let model = self.settings.output.model.as_ref();
-            Keeper::open(model, (stage.run, stage.term), stage.name, resumed)
+            let output = &self.settings.output;
+            // Ingests are many, and few of them long: of those that kept nothing there is nothing to tell.
+            let (place, always) = if stage.keeps_in == DepotId::MODEL {
+                (&output.model, true)
+            } else {
+                (&output.data, false)
+            };
+            let run = (stage.run, stage.term);
+            Keeper::open(place.as_ref(), run, stage.name, resumed, always)
         });
         let (run, term) = (stage.run.short(), stage.term);
         let observer = self.console.observer();
@@ -406,26 +416,27 @@ impl<'a> Engine<'a> {
     }
 
     /// Opens a session with the workers of the job.
-    async fn cluster(
-        &self,
-        run: Digest,
-        term: u64,
-        inputs: Vec<InputFile>,
-    ) -> Result<Cluster, Failure> {
+    async fn cluster(&self, stage: &Stage<'_>) -> Result<Cluster, Failure> {
         let output = &self.settings.output;
         let mut depots = Vec::new();
-        for (id, location) in [
-            (DepotId::DATA, &output.data),
-            (DepotId::MODEL, &output.model),
+        // Workers put checkpoints into what they know as the depot of the model.
+        let models = if stage.keeps_in == DepotId::MODEL {
+            &output.model
+        } else {
+            &output.data
+        };
+        for (id, of, location) in [
+            (DepotId::DATA, DepotId::DATA, &output.data),
+            (DepotId::MODEL, stage.keeps_in, models),
         ] {
             if location.is_some() {
-                depots.push((id, self.depot(id)?.url().to_owned()));
+                depots.push((id, self.depot(of)?.url().to_owned()));
             }
         }
         let job = Job {
-            term,
-            run,
-            inputs,
+            term: stage.term,
+            run: stage.run,
+            inputs: stage.inputs.clone(),
             depots,
             heartbeat: wire::settings::HEARTBEAT,
         };

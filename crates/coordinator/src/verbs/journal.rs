@@ -39,18 +39,20 @@ fn file(model: &Path, run: Digest, term: u64) -> PathBuf {
 }
 
 impl Keeper {
-    /// Begins to keep one; `None` where the model is not on a disk of this machine.
+    /// Begins to keep one; `None` where the place is not on a disk of this machine. Unless it is to be `always`, there is one only of
+    /// a run that goes on from a checkpoint or makes one.
     pub fn open(
-        model: Option<&Location>,
+        place: Option<&Location>,
         (run, term): (Digest, u64),
         phase: &str,
         resumed: Option<u32>,
+        always: bool,
     ) -> Option<Self> {
-        let path = file(model?.as_path()?, run, term);
+        let path = file(place?.as_path()?, run, term);
         let (tell, told) = channel();
         let thread = std::thread::Builder::new()
             .name("journal".into())
-            .spawn(move || keep(&path, &told))
+            .spawn(move || keep(&path, &told, always))
             .ok()?;
         let keeper = Keeper {
             tell,
@@ -163,17 +165,32 @@ fn word(failure: &Failure) -> &'static str {
 }
 
 /// Writes what comes until nothing can come any more.
-fn keep(path: &Path, told: &Receiver<Entry>) {
+fn keep(path: &Path, told: &Receiver<Entry>, always: bool) {
+    let mut before = Vec::new();
+    let mut is_due = always;
+    while !is_due {
+        let Ok(entry) = told.recv() else { return };
+        let record = &entry.record;
+        is_due = matches!(record, Record::Resumed { .. } | Record::Checkpoint { .. });
+        before.push(entry);
+    }
     let opened = Journal::open(path);
     let mut journal = match opened {
         Ok((journal, _)) => journal,
         Err(error) => return tracing::warn!(%error, "no journal is kept of this run"),
     };
+    let mut write = |batch: &[Entry]| {
+        let written = journal.append(batch);
+        written.map_err(|error| tracing::warn!(%error, "the journal of this run ends here"))
+    };
+    if !before.is_empty() && write(&before).is_err() {
+        return;
+    }
     while let Ok(first) = told.recv() {
         let more = told.try_iter().take(BATCH - 1);
         let batch: Vec<Entry> = std::iter::once(first).chain(more).collect();
-        if let Err(error) = journal.append(&batch) {
-            return tracing::warn!(%error, "the journal of this run ends here");
+        if write(&batch).is_err() {
+            return;
         }
     }
 }

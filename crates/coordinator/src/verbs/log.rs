@@ -1,4 +1,4 @@
-//! What happened in the runs of a model, from their journals.
+//! What happened in the runs of a model and in a long ingest, from their journals.
 
 use super::journal::FOLDER;
 use crate::failure::Failure;
@@ -13,25 +13,35 @@ use tensor::{ByteSize, TaskId};
 
 const DAY_MS: u64 = 86_400_000;
 
-/// Tells of the runs of the model at a place, the earliest first; of some only, where the beginning of a run key is given.
+/// Tells of the runs at some places, the earliest first; of some only, where the beginning of a run key is given.
 ///
 /// # Errors
-/// Where the place is not on this machine, there is no such run, or a journal cannot be read.
-pub fn log(at: &Location, run: Option<&str>) -> Result<VerbOutput, Failure> {
+/// Where no place is on this machine, there is no such run, or a journal cannot be read.
+pub fn log(places: &[&Location], run: Option<&str>) -> Result<VerbOutput, Failure> {
     let unavailable = |sentence: String| Failure::new(Refusal::Unavailable, sentence);
-    let Some(model) = at.as_path() else {
+    let named = places.iter().map(ToString::to_string);
+    let named = named.collect::<Vec<String>>().join(" and ");
+    let local: Vec<&Path> = places.iter().filter_map(|at| at.as_path()).collect();
+    if local.is_empty() {
+        let is = if places.len() > 1 {
+            "are URLs"
+        } else {
+            "is a URL"
+        };
         let sentence = format!(
-            "{at} is a URL, and journals are kept beside models on a disk: read the log of the coordinator instead"
+            "{named} {is}, and journals are kept beside models on a disk: read the log of the coordinator instead"
         );
         return Err(unavailable(sentence));
-    };
+    }
     let run = run.unwrap_or_default().to_ascii_lowercase();
     let mut journals = Vec::new();
-    for path in paths(&model.join(FOLDER), &run)? {
-        let entries =
-            Journal::read(&path).map_err(|error| Failure::new(Refusal::Io, error.to_string()))?;
-        let first = entries.first().map_or(0, |first| first.unix_ms);
-        journals.push((first, entries));
+    for place in local {
+        for path in paths(&place.join(FOLDER), &run)? {
+            let entries = Journal::read(&path)
+                .map_err(|error| Failure::new(Refusal::Io, error.to_string()))?;
+            let first = entries.first().map_or(0, |first| first.unix_ms);
+            journals.push((first, entries));
+        }
     }
     if journals.is_empty() {
         let of = if run.is_empty() {
@@ -39,8 +49,10 @@ pub fn log(at: &Location, run: Option<&str>) -> Result<VerbOutput, Failure> {
         } else {
             format!(" of a run {run}")
         };
+        let has = if places.len() > 1 { "have" } else { "has" };
         let sentence = format!(
-            "{at} has no journal{of}: it is kept from the moment that `train` or `run` begins to train"
+            "{named} {has} no journal{of}: it is kept of a model from the moment that `train` or `run` begins to train, and of a data set \
+             from the first checkpoint of a long ingest on"
         );
         return Err(unavailable(sentence));
     }
@@ -162,7 +174,11 @@ fn told(entries: &[Entry]) -> Vec<String> {
         };
         Some(line(unix_ms, &text))
     };
+    let mut of_ingest = false;
     for entry in entries {
+        if let Record::RunOpened { phase, .. } = &entry.record {
+            of_ingest = phase == "ingest";
+        }
         if let Record::Replayed { task, .. } = &entry.record {
             let known = again.take();
             let (at, first, count) = known.unwrap_or((entry.unix_ms, *task, 0));
@@ -170,7 +186,16 @@ fn told(entries: &[Entry]) -> Vec<String> {
             continue;
         }
         lines.extend(replayed(again.take()));
-        lines.push(line(entry.unix_ms, &sentence(&entry.record)));
+        let text = match &entry.record {
+            Record::Resumed { from_epoch } if of_ingest => {
+                format!("it goes on where it was broken off: {from_epoch} of its tasks are done")
+            }
+            Record::Checkpoint { epoch, seconds } if of_ingest => {
+                format!("what {epoch} tasks did is durable ({seconds:.2} s)")
+            }
+            record => sentence(record),
+        };
+        lines.push(line(entry.unix_ms, &text));
     }
     lines.extend(replayed(again));
     if !matches!(

@@ -24,6 +24,7 @@ mod influencers;
 mod initial;
 mod input;
 mod journal;
+mod kept;
 mod log;
 mod measure;
 mod moments;
@@ -47,7 +48,7 @@ mod weights;
 use crate::cli::Command;
 use crate::failure::{Failure, Kind};
 use crate::job::advising::Advising;
-use crate::job::settings::Settings;
+use crate::job::settings::{Location, Settings};
 use crate::job::tuning::Tuning;
 use crate::live::Serving;
 use crate::output::report::RunReport;
@@ -286,11 +287,21 @@ async fn with_engine(
     }
 }
 
-/// What happened in the runs of the job's model.
+/// What happened in the ingest of the job's data set and in the runs of its model.
 fn log_of(settings: &Settings, run: Option<&str>) -> Result<VerbOutput, Failure> {
-    let missing = || Failure::new(Refusal::Config, "the job names no `output.model`");
-    let model = settings.output.model.as_ref().ok_or_else(missing)?;
-    log::log(model, run)
+    let output = &settings.output;
+    // Both may lie at one place. A model under a URL has no journal, wherever its data are.
+    let data = output.data.as_ref().filter(|data| {
+        output.model.as_ref().is_none_or(|model| {
+            model != *data && model.as_path().is_some() && data.as_path().is_some()
+        })
+    });
+    let places: Vec<&Location> = data.into_iter().chain(&output.model).collect();
+    if places.is_empty() {
+        let sentence = "the job names neither `output.data` nor `output.model`";
+        return Err(Failure::new(Refusal::Config, sentence));
+    }
+    log::log(&places, run)
 }
 
 /// The data set and the model that a job made before.

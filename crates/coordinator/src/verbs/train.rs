@@ -550,27 +550,27 @@ fn sampler(
 
 async fn resume(depot: &Depot, run: Digest) -> Result<Option<Resume>, Failure> {
     let found = depot.latest_checkpoint(run).await.map_err(failed)?;
-    Ok(found.map(|(_, checkpoint)| {
-        let objects: Vec<StoredObject> = checkpoint
-            .objects
-            .iter()
-            .map(|object| StoredObject {
-                key: object.key,
-                sealed: object.object,
-                row_bytes: object.row_bytes,
-            })
-            .collect();
-        let keys = objects.iter().map(|object| object.key.into()).collect();
-        let checkpoint = tensor::Checkpoint {
-            epoch: checkpoint.epoch,
-            state: checkpoint.state,
-            objects: keys,
-        };
-        Resume {
-            checkpoint,
-            objects,
-        }
-    }))
+    Ok(found.map(|(_, checkpoint)| resumed(checkpoint)))
+}
+
+/// A state as the driver goes on from it.
+pub(super) fn resumed(checkpoint: Checkpoint) -> Resume {
+    let stored = |object: &CheckpointObject| StoredObject {
+        key: object.key,
+        sealed: object.object,
+        row_bytes: object.row_bytes,
+    };
+    let objects: Vec<StoredObject> = checkpoint.objects.iter().map(stored).collect();
+    let keys = objects.iter().map(|object| object.key.into()).collect();
+    let checkpoint = tensor::Checkpoint {
+        epoch: checkpoint.epoch,
+        state: checkpoint.state,
+        objects: keys,
+    };
+    Resume {
+        checkpoint,
+        objects,
+    }
 }
 
 /// Writes the learning curve and the manifest of a checkpoint, and remembers its objects.
