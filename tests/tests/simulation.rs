@@ -12,7 +12,6 @@ use depot::{Body, CheckpointObject, Depot};
 use exec::{Held, HeldBytes, Simd, SpareBuffers};
 use futures::future::BoxFuture;
 use plan::{Dismissal, Failure, Refusal};
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -42,6 +41,8 @@ const RUN: Digest = Digest([5; 32]);
 const MEMORY: u64 = 256 << 20;
 /// Tasks of an undisturbed run, checkpoints left out.
 const TASKS: u32 = EPOCHS as u32 * (3 * BLOCKS + 10 + 6);
+/// Two heartbeats and a second.
+const DETECTION: Duration = Duration::from_secs(2);
 /// Seeds that run always.
 const SEEDS: u64 = 24;
 
@@ -56,6 +57,9 @@ enum Trouble {
     /// Two workers do not hear each other to the end, though the coordinator hears both; or what one says does not
     /// reach the other.
     Wall,
+    /// A worker is silent for a while, as one that is stopped: for less than it takes to suspect it, for less than its lease, or
+    /// for longer. What is said to it and by it comes later.
+    Silence,
     /// The coordinator dies twice, and is started again by whoever looks after it.
     Coordinator,
     /// A worker loses power, so that its connections are just silent, and comes back; another is cut off. Checkpoints
@@ -71,6 +75,12 @@ struct Seen {
     results: Results,
     breaches: Vec<Breach>,
     done: u32,
+    /// When epochs ended, by the world's time.
+    epochs: Vec<Duration>,
+    epochs_told: usize,
+    /// When a worker fell silent, and for how long.
+    silent: Option<(Duration, Duration)>,
+    suspicions: usize,
     delivered: Vec<(ObjectKey, Vec<u8>)>,
     sums: Vec<f64>,
     outcome: Option<Outcome>,
@@ -263,6 +273,17 @@ impl Crew for Watched {
         self.cluster.send(worker, message);
     }
 
+    fn suspect(&mut self, worker: WorkerId) {
+        self.watch.note(self.began, format!("suspect {worker}"));
+        self.watch.seen().suspicions += 1;
+        self.cluster.suspect(worker);
+    }
+
+    fn trust(&mut self, worker: WorkerId) {
+        self.watch.note(self.began, format!("trust {worker}"));
+        self.cluster.trust(worker);
+    }
+
     fn dismiss(&mut self, worker: WorkerId, why: Dismissal) -> bool {
         self.watch
             .note(self.began, format!("dismiss {worker}: {why:?}"));
@@ -286,7 +307,7 @@ impl Crew for Watched {
         heard
     }
 
-    fn pull(&self, worker: WorkerId, key: ObjectKey) -> impl Future<Output = Result<Held, String>> {
+    fn pull(&self, worker: WorkerId, key: ObjectKey) -> BoxFuture<'static, Result<Held, String>> {
         self.cluster.pull(worker, key)
     }
 
@@ -407,7 +428,12 @@ async fn dial(job: Job) -> Result<Cluster, Failure> {
     }
 }
 
-async fn coordinate(url: String, every_epochs: u32, watch: Watch) -> turmoil::Result {
+async fn coordinate(
+    url: String,
+    every_epochs: u32,
+    lease_ms: u64,
+    watch: Watch,
+) -> turmoil::Result {
     let depot = Depot::open(&url)?;
     let term = depot.claim_term(Some(RUN)).await?;
     let resume = newest(&depot).await?;
@@ -439,6 +465,10 @@ async fn coordinate(url: String, every_epochs: u32, watch: Watch) -> turmoil::Re
     // What a process holds in memory follows from no seed.
     let mut listener = move |report: Report| match report {
         Report::Worker(_, OfWorker::Alive { .. }) => {}
+        Report::News(news) => {
+            told.seen().epochs_told += 1;
+            told.note(began, format!("{news:?}"));
+        }
         Report::Worker(worker, OfWorker::Done { task, again, .. }) => {
             told.note(began, format!("{worker:?} did {task:?}, again: {again}"));
         }
@@ -455,7 +485,7 @@ async fn coordinate(url: String, every_epochs: u32, watch: Watch) -> turmoil::Re
     };
     let context = Context {
         settings: plan::Settings {
-            lease_ms: 3_000,
+            lease_ms,
             ..plan::Settings::default()
         },
         tick: Duration::from_millis(100),
@@ -511,19 +541,30 @@ enum Kind {
     PowerLoss(&'static str),
     Partition(&'static str, &'static str),
     OneWay(&'static str, &'static str),
+    Silence(&'static str),
+}
+
+/// A host with each of the others.
+fn all_others(host: &'static str) -> Vec<(&'static str, &'static str)> {
+    let all = WORKERS.into_iter().chain([COORDINATOR]);
+    let others = all.filter(|other| *other != host);
+    others.map(|other| (host, other)).collect()
 }
 
 impl Kind {
+    /// The pairs of hosts that hear each other later.
+    fn held(self) -> Vec<(&'static str, &'static str)> {
+        match self {
+            Kind::Silence(host) => all_others(host),
+            _ => Vec::new(),
+        }
+    }
+
     /// The pairs of hosts that do not hear each other.
     fn silent(self) -> Vec<(&'static str, &'static str)> {
         match self {
-            Kind::Crash(_) => Vec::new(),
-            Kind::PowerLoss(host) => WORKERS
-                .into_iter()
-                .chain([COORDINATOR])
-                .filter(|other| *other != host)
-                .map(|other| (host, other))
-                .collect(),
+            Kind::Crash(_) | Kind::Silence(_) => Vec::new(),
+            Kind::PowerLoss(host) => all_others(host),
             Kind::Partition(one, other) => vec![(one, other)],
             Kind::OneWay(..) => Vec::new(),
         }
@@ -532,7 +573,7 @@ impl Kind {
     fn dead(self) -> Option<&'static str> {
         match self {
             Kind::Crash(host) | Kind::PowerLoss(host) => Some(host),
-            Kind::Partition(..) | Kind::OneWay(..) => None,
+            Kind::Partition(..) | Kind::OneWay(..) | Kind::Silence(_) => None,
         }
     }
 }
@@ -572,6 +613,17 @@ impl Fault {
                     ..fault(3, kind, 1)
                 }]
             }
+            Trouble::Silence => {
+                let lasts = match draw(seed, 7, 3) {
+                    0 => 200 + draw(seed, 8, 1_200),
+                    1 => 2_500 + draw(seed, 8, 5_000),
+                    _ => 11_000 + draw(seed, 8, 10_000),
+                };
+                vec![Fault {
+                    lasts: Duration::from_millis(lasts),
+                    ..fault(3, Kind::Silence(name(first)), 1)
+                }]
+            }
             Trouble::Coordinator => [3, 6]
                 .map(|question| fault(question, Kind::Crash(COORDINATOR), 5_000))
                 .into(),
@@ -587,6 +639,9 @@ impl Fault {
                 for (one, other) in self.kind.silent() {
                     sim.partition(one, other);
                 }
+                for (one, other) in self.kind.held() {
+                    sim.hold(one, other);
+                }
                 if let Kind::OneWay(from, to) = self.kind {
                     sim.partition_oneway(from, to);
                 }
@@ -598,6 +653,9 @@ impl Fault {
                 self.over = true;
                 for (one, other) in self.kind.silent() {
                     sim.repair(one, other);
+                }
+                for (one, other) in self.kind.held() {
+                    sim.release(one, other);
                 }
                 if let Some(host) = self.kind.dead() {
                     sim.bounce(host);
@@ -623,10 +681,15 @@ fn simulate(trouble: Trouble, seed: u64) -> Seen {
         sim.host(name, move || serve(watch.clone()));
     }
     let every = if trouble == Trouble::Both { 3 } else { 1 };
+    let lease_ms = if trouble == Trouble::Silence {
+        plan::Settings::default().lease_ms
+    } else {
+        3_000
+    };
     if trouble == Trouble::Coordinator {
         let (of_host, of_client) = (watch.clone(), watch.clone());
         sim.host(COORDINATOR, move || {
-            coordinate(url.clone(), every, of_host.clone())
+            coordinate(url.clone(), every, lease_ms, of_host.clone())
         });
         sim.client("user", async move {
             while of_client.seen().outcome.is_none() {
@@ -635,7 +698,7 @@ fn simulate(trouble: Trouble, seed: u64) -> Seen {
             Ok(())
         });
     } else {
-        sim.client(COORDINATOR, coordinate(url, every, watch.clone()));
+        sim.client(COORDINATOR, coordinate(url, every, lease_ms, watch.clone()));
     }
     let mut faults = Fault::planned(trouble, seed);
     loop {
@@ -659,6 +722,12 @@ fn simulate(trouble: Trouble, seed: u64) -> Seen {
         for fault in &mut faults {
             fault.strike(&mut sim, results);
         }
+        let mut seen = watch.seen();
+        while seen.epochs.len() < seen.epochs_told {
+            seen.epochs.push(sim.elapsed());
+        }
+        let silence = faults.iter().find(|fault| matches!(fault.kind, Kind::Silence(_)));
+        seen.silent = silence.and_then(|fault| Some((fault.ends? - fault.lasts, fault.lasts)));
     }
     drop(sim);
     std::mem::take(&mut *watch.seen())
@@ -754,6 +823,32 @@ fn a_partition_heals() {
 fn two_workers_that_never_hear_each_other_again_exchange_through_the_coordinator() {
     let (_, rollbacks, _) = all_seeds(Trouble::Wall);
     assert_eq!(rollbacks, 0, "nothing is lost");
+}
+
+/// Who is silent for longer than it takes to suspect it holds the others up for that long, and for what has to be done again.
+#[test]
+fn a_worker_is_silent_for_a_while() {
+    all_seeds(Trouble::Silence);
+    let alone = simulate(Trouble::None, 1);
+    let whole = alone.epochs.last().copied().unwrap_or_default();
+    let (mut suspicions, mut slowest) = (0, Duration::ZERO);
+    for seed in seeds() {
+        let seen = simulate(Trouble::Silence, seed);
+        let (began, lasts) = seen.silent.expect("it was silent");
+        let next = seen.epochs.iter().find(|ended| **ended > began);
+        let waited = next.map_or(Duration::ZERO, |ended| *ended - began);
+        suspicions += seen.suspicions;
+        assert!(
+            waited <= DETECTION + whole,
+            "seed {seed}: silent for {lasts:?}, the next epoch ended after {waited:?}, a whole run takes {whole:?}"
+        );
+        if lasts < Duration::from_millis(1_300) {
+            assert_eq!(seen.suspicions, 0, "seed {seed}: silent for {lasts:?}");
+        }
+        slowest = slowest.max(waited);
+    }
+    println!("{suspicions} suspicions; an epoch ended {slowest:?} after silence at the latest; a whole run takes {whole:?}");
+    assert!(suspicions > 0, "some are silent for long");
 }
 
 #[test]

@@ -65,6 +65,10 @@ pub enum Action {
     /// An object that unfinished work needs is lost and not durable: restore the program from the last
     /// durable checkpoint and answer with [`crate::Event::Restarted`].
     RollBack(ObjectKey),
+    /// A worker has fallen silent: nobody is to ask it for objects until it is trusted again.
+    Suspect(WorkerId),
+    /// A suspected worker speaks again: what it holds can be had of it.
+    Trust(WorkerId),
     /// A worker is no longer of the run: close its session. [`crate::Event::WorkerLost`] need not follow.
     Dismiss(WorkerId, Dismissal),
     /// The run cannot succeed: end it, with this reason.

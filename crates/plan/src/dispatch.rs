@@ -39,7 +39,7 @@ impl Plan {
         let usable = self
             .workers
             .iter()
-            .filter(|(_, state)| !state.draining && state.line(kind).queue.len() <= low);
+            .filter(|(_, state)| state.takes_tasks() && state.line(kind).queue.len() <= low);
         let mut open: Vec<WorkerId> = usable.map(|(id, _)| *id).collect();
         while let Some((place, worker)) = self.least_loaded(kind, &open) {
             match self.pick(kind, worker) {
@@ -88,7 +88,7 @@ impl Plan {
         let idle = self
             .workers
             .iter()
-            .filter(|(_, state)| !state.draining && state.line(kind).queue.is_empty());
+            .filter(|(_, state)| state.takes_tasks() && state.line(kind).queue.is_empty());
         idle.map(|(id, _)| *id).collect()
     }
 
@@ -101,6 +101,7 @@ impl Plan {
         let asked = self
             .workers
             .values()
+            .filter(|state| !state.suspected)
             .flat_map(|state| &state.line(kind).queue)
             .filter(|given| given.revoked)
             .count();
@@ -120,7 +121,7 @@ impl Plan {
                 .workers
                 .keys()
                 .copied()
-                .filter(|id| waiting(id).is_some());
+                .filter(|id| self.trusts(*id) && waiting(id).is_some());
             let Some(victim) =
                 victims.max_by_key(|id| (self.workers[id].load_per_thread(kind), *id))
             else {
@@ -168,15 +169,19 @@ impl Plan {
 
     /// The task that has run the longest beyond what its cost suggests, of those with one attempt.
     fn slowest(&self, kind: Kind, idle: WorkerId) -> Option<TaskId> {
-        let heads = self.workers.iter().filter_map(|(id, state)| {
+        let trusted = self.workers.iter().filter(|(_, state)| !state.suspected);
+        let heads = trusted.filter_map(|(id, state)| {
             let line = state.line(kind);
             let given = line.queue.first()?;
             let entry = self.tasks.get(&given.task)?;
             let (ms, cost) = self.steps.get(&given.task.step)?.spent;
             let eligible = !given.chained
                 && entry.missing == 0
-                && entry.live.len() == 1
-                && entry.live[0].worker == *id
+                && entry.live.iter().any(|live| live.worker == *id)
+                && entry
+                    .live
+                    .iter()
+                    .all(|live| live.worker == *id || !self.trusts(live.worker))
                 && !entry.avoid.contains(&idle)
                 && cost >= given.cost;
             let expected = ms.saturating_mul(given.cost) / cost.max(1);

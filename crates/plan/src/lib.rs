@@ -17,6 +17,7 @@ mod results;
 mod settings;
 mod steps;
 mod submit;
+mod suspicion;
 mod waiting;
 
 pub use action::{Action, Assignment, Dismissal, Holder, Source};

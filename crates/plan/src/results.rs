@@ -174,9 +174,9 @@ impl Plan {
         let (suspect, counts) = match &failure {
             Failure::Budget { .. } | Failure::Refused { .. } => return self.stop(failure),
             Failure::Exhausted { .. } | Failure::Disk { .. } => (None, true),
-            // That a worker which is gone does not answer is no news.
+            // That a worker which is gone or suspected does not answer is no news.
             Failure::Unreachable { key, holder } => {
-                (Some((*key, *holder)), self.workers.contains_key(holder))
+                (Some((*key, *holder)), self.trusts(*holder))
             }
             Failure::Corrupt {
                 key,

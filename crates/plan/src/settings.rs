@@ -5,6 +5,8 @@
 pub struct Settings {
     /// Tasks a worker may have at once, so that small tasks do not cost a round trip each.
     pub depth: usize,
+    /// A worker that is silent for longer is suspected: others do its tasks until it speaks again.
+    pub suspect_ms: u64,
     /// A worker that is silent for longer is dismissed and counts as lost.
     pub lease_ms: u64,
     /// With no worker for longer than this the run ends.
@@ -19,6 +21,8 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             depth: 8,
+            // Two heartbeats of half a second and a second, less a look at the time.
+            suspect_ms: 1_900,
             lease_ms: 10_000,
             grace_ms: 300_000,
             attempts_max: 6,

@@ -105,12 +105,13 @@ impl Plan {
         }
     }
 
-    /// Lists a task as ready if it is: nothing missing, nobody at it, not listed.
+    /// Lists a task as ready if it is: nothing missing, nobody that is trusted at it, not listed.
     pub(crate) fn requeue(&mut self, id: TaskId) {
         let Some(entry) = self.tasks.get(&id) else {
             return;
         };
-        if entry.missing > 0 || !entry.live.is_empty() || entry.place.is_some() {
+        let taken = entry.live.iter().any(|live| self.trusts(live.worker));
+        if entry.missing > 0 || taken || entry.place.is_some() {
             return;
         }
         let place = self.place(entry);
@@ -145,7 +146,7 @@ impl Plan {
             return Place::Pinned(worker);
         }
         let usable =
-            |worker: &WorkerId, state: &Worker| !state.draining && !entry.avoid.contains(worker);
+            |worker: &WorkerId, state: &Worker| state.takes_tasks() && !entry.avoid.contains(worker);
         let mut best: Option<(u64, WorkerId)> = None;
         for (worker, bytes) in self.nearness(task) {
             let welcome = self

@@ -331,6 +331,7 @@ struct Worker {
     outbox: VecDeque<Event>,
     held: BTreeMap<ObjectKey, u64>,
     draining: bool,
+    suspected: bool,
 }
 
 struct World {
@@ -353,6 +354,9 @@ struct World {
     rollbacks: u32,
     /// From whom nobody can have anything, though it lives.
     walled: Option<WorkerId>,
+    /// Who was suspected at some time: chains may have gone elsewhere.
+    left: BTreeSet<WorkerId>,
+    suspicions: u32,
 }
 
 impl World {
@@ -362,6 +366,7 @@ impl World {
         let (truth, expected) = sequential(&steps, &initial);
         let settings = Settings {
             depth: 4,
+            suspect_ms: 60,
             lease_ms: 1_000,
             grace_ms: 100_000,
             attempts_max: 100_000,
@@ -384,6 +389,8 @@ impl World {
             rolled: false,
             rollbacks: 0,
             walled: None,
+            left: BTreeSet::new(),
+            suspicions: 0,
         };
         world.course();
         world
@@ -488,8 +495,27 @@ impl World {
                     .values_mut()
                     .for_each(|holders| _ = holders.remove(&worker));
             }
+            Action::Suspect(worker) => {
+                let stands_in = |(id, other): (&WorkerId, &Worker)| {
+                    *id != worker && !other.draining && !other.suspected
+                };
+                assert!(
+                    self.workers.iter().any(stands_in),
+                    "{worker} is suspected where nobody can stand in"
+                );
+                self.suspects(worker, true);
+            }
+            Action::Trust(worker) => self.suspects(worker, false),
             Action::Stop(failure) => panic!("stopped: {failure}"),
         }
+    }
+
+    fn suspects(&mut self, id: WorkerId, suspected: bool) {
+        let worker = self.workers.get_mut(&id).expect("it is there");
+        assert_ne!(worker.suspected, suspected, "{id} is told of once");
+        worker.suspected = suspected;
+        self.left.insert(id);
+        self.suspicions += u32::from(suspected);
     }
 
     fn post(&mut self, worker: WorkerId, action: Action) {
@@ -506,6 +532,10 @@ impl World {
             !self.workers[&worker].draining,
             "a draining worker is given no task"
         );
+        assert!(
+            !self.workers[&worker].suspected,
+            "a suspected worker is given no task"
+        );
         for key in keys(task) {
             let own = self
                 .accepted
@@ -519,7 +549,9 @@ impl World {
                 !source.holders.is_empty()
                     && source.holders.iter().all(|holder| match holder {
                         Holder::Durable { .. } => self.initial.contains(&key),
-                        Holder::Worker(holder) => self.accepted[&key].contains(holder),
+                        Holder::Worker(holder) => {
+                            self.accepted[&key].contains(holder) && !self.workers[holder].suspected
+                        }
                     })
             });
             assert!(own || there, "{} is assigned before {key} exists", task.id);
@@ -545,7 +577,7 @@ impl World {
                 before.id
             );
             let lives =
-                at.is_some_and(|at| self.workers.get(at).is_some_and(|worker| !worker.draining));
+                at.is_some_and(|at| self.workers.get(at).is_some_and(|worker| !worker.draining) && !self.left.contains(at));
             // Once the step is whole, what is made again may be made anywhere.
             let whole = self.whole.contains(&task.id.step);
             assert!(
@@ -791,6 +823,9 @@ impl World {
         }
         for round in 0..100_000 {
             self.restart();
+            for id in self.workers.keys().copied().collect::<Vec<_>>() {
+                self.tell(Event::WorkerAlive(id));
+            }
             if self.workers.is_empty() {
                 self.join(2);
             }
@@ -855,6 +890,52 @@ proptest! {
         for (what, who) in dice {
             world.happen(what, who);
         }
+        world.finish();
+        prop_assert!(world.plan.is_idle());
+    }
+
+    /// The lease never ends here: what it held is made again, or the run goes back, by suspicion alone.
+    #[test]
+    fn one_that_falls_silent_holds_nobody_up_and_may_speak_again(
+        seed in any::<u64>(),
+        ahead in 1_usize..4,
+        dice in prop::collection::vec((0_u8..200, any::<u8>()), 0..200),
+        silent in 0_u32..3,
+        speaks in any::<bool>(),
+    ) {
+        let mut world = World::new(seed, ahead);
+        for _ in 0..3 {
+            world.join(1);
+        }
+        for (what, who) in dice {
+            world.happen(what, who);
+        }
+        let silent = WorkerId(silent);
+        let mut kept = Some(world.workers[&silent].outbox.clone());
+        for round in 0_u32..100_000 {
+            world.restart();
+            world.now += 5;
+            for id in world.workers.keys().copied().filter(|id| *id != silent).collect::<Vec<_>>() {
+                world.tell(Event::WorkerAlive(id));
+                for act in [World::receive, World::work, World::deliver] {
+                    act(&mut world, id);
+                }
+            }
+            // Its lease is as long as it is silent: only suspicion helps.
+            world.now = world.now.min(900);
+            world.tell(Event::TimePassed);
+            if speaks && round == 40 {
+                for event in kept.take().into_iter().flatten() {
+                    world.tell(event);
+                }
+                world.workers.get_mut(&silent).expect("it is there").outbox.clear();
+            }
+            if world.whole.len() == world.steps.len() {
+                break;
+            }
+            prop_assert!(round < 90_000, "nothing moves with {} tasks left", world.plan.tasks());
+        }
+        prop_assert!(world.suspicions <= 1 + u32::from(speaks));
         world.finish();
         prop_assert!(world.plan.is_idle());
     }

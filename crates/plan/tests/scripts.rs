@@ -283,6 +283,8 @@ fn show(action: &Action) -> String {
         }
         Action::StepDone(step, reduced) => format!("step {} {reduced:?}", step.0),
         Action::RollBack(key) => format!("roll back {}", show_range(&KeyRange::One(*key))),
+        Action::Suspect(worker) => format!("suspect {worker}"),
+        Action::Trust(worker) => format!("trust {worker}"),
         Action::Dismiss(worker, Dismissal::Unreached) => format!("dismiss {worker} unreached"),
         Action::Dismiss(worker, _) => format!("dismiss {worker}"),
         Action::Stop(failure) => format!("stop: {failure}"),
@@ -293,8 +295,14 @@ fn show(action: &Action) -> String {
 /// three attempts, and two objects that cannot be had of one that lives, and compares what it answers to each event that it
 /// answers at all.
 fn check(script: &str, expected: &str) {
+    check_suspecting(100, script, expected);
+}
+
+/// As [`check`], with a suspicion before the end of the lease.
+fn check_suspecting(suspect_ms: u64, script: &str, expected: &str) {
     let mut plan = Plan::new(Settings {
         depth: 4,
+        suspect_ms,
         lease_ms: 100,
         grace_ms: 1_000,
         attempts_max: 3,
@@ -546,6 +554,84 @@ fn leases_graces_and_drains() {
          tick: dismiss w2; w1[0.2#1, 0.3#1]
          drain w1: revoke w1 0.1#0; revoke w1 0.2#1; revoke w1 0.3#1
          tick: stop: no worker has been there for 1 s: start workers, or check their addresses, and run again to resume",
+    );
+}
+
+/// What only the silent one holds is made again, its late answer counts, and it is trusted for longer the next time.
+#[test]
+fn who_is_silent_is_suspected_until_it_speaks() {
+    check_suspecting(
+        40,
+        "join w1
+         join w2
+         step 0 none: >A0.1; >A1.1; >A2.1; >A3.1
+         t1 done w1 0.0
+         t2 done w2 0.2
+         step 1 none: A0-3.1>B0.1
+         t20 alive w1
+         t40 alive w1
+         t43 tick
+         t50 done w1 0.1
+         t52 done w1 0.3#1
+         t60 done w2 0.3
+         t61 done w1 0.2#1
+         t80 alive w1
+         t100 alive w1
+         t102 tick
+         t120 alive w1
+         t140 alive w1
+         t142 tick
+         t150 done w1 1.0#1",
+        "step 0 none:: w1[0.0, 0.1]; w2[0.2, 0.3]
+         tick: suspect w2; w1[0.2#1, 0.3#1]
+         done w1 0.3#1: revoke w2 0.3#0; step 0 None
+         done w2 0.3: trust w2; drop w2 A3.1; w2[1.0 A0-1.1<w1 A3.1<w1]
+         tick: suspect w2; w1[1.0#1]
+         done w1 1.0#1: revoke w2 1.0#0; step 1 None",
+    );
+    // Nobody stands in for the only one.
+    check_suspecting(
+        40,
+        "join w1
+         step 0 none: >A0.1
+         t41 tick
+         join w2
+         t60 alive w2
+         t62 tick
+         t80 alive w2
+         t100 alive w2
+         t102 tick
+         t120 alive w2
+         t140 alive w2
+         t142 tick",
+        "step 0 none:: w1[0.0]
+         tick: suspect w1; w2[0.0#1]
+         tick: dismiss w1",
+    );
+}
+
+/// A run that waits for what only the silent one holds, and whose makers' inputs are gone, goes back to its checkpoint.
+#[test]
+fn what_cannot_be_made_again_without_the_silent_one_is_a_roll_back() {
+    check_suspecting(
+        40,
+        "join w1
+         join w2
+         step 0 none: >A0.1 @2 ^1; A0.1>A0.2 ^1; >C0.1
+         t1 done w1 0.0
+         t2 done w1 0.1
+         free A0.1
+         t20 alive w2
+         step 1 none: A0.2>B0.1
+         t40 alive w2
+         t43 tick
+         t44 alive w1",
+        "step 0 none:: w1[0.0]; w2[0.2]
+         done w1 0.0: w1[0.1]
+         free A0.1: drop w1 A0.1; drop w2 A0.1
+         step 1 none:: w1[1.0]
+         tick: suspect w1; roll back A0.2; revoke w1 1.0#0; revoke w2 0.2#0; drop w1 A0.2 B0.1 C0.1; drop w2 A0.2 B0.1 C0.1
+         alive w1: trust w1",
     );
 }
 

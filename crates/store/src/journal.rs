@@ -68,6 +68,10 @@ pub enum Record {
         /// It was silent for too long; else its session ended.
         given_up: bool,
     },
+    /// A worker has fallen silent: others do its tasks.
+    WorkerSuspected(WorkerId),
+    /// A suspected worker speaks again.
+    WorkerTrusted(WorkerId),
     /// A task could not be done.
     TaskFailed {
         /// Which.
@@ -130,6 +134,9 @@ enum Stored {
     Closed,
     Stopped(u8),
     Full,
+    // Younger ones stand behind: journals are read for ever.
+    WorkerSuspected(u32),
+    WorkerTrusted(u32),
 }
 
 /// The beginning of a text, cut between characters.
@@ -169,6 +176,8 @@ impl From<&Record> for Stored {
             Record::Closed => Stored::Closed,
             Record::Stopped { exit_code } => Stored::Stopped(*exit_code),
             Record::Full => Stored::Full,
+            Record::WorkerSuspected(worker) => Stored::WorkerSuspected(worker.0),
+            Record::WorkerTrusted(worker) => Stored::WorkerTrusted(worker.0),
         }
     }
 }
@@ -220,6 +229,8 @@ impl From<Stored> for Record {
             Stored::Closed => Record::Closed,
             Stored::Stopped(exit_code) => Record::Stopped { exit_code },
             Stored::Full => Record::Full,
+            Stored::WorkerSuspected(worker) => Record::WorkerSuspected(WorkerId(worker)),
+            Stored::WorkerTrusted(worker) => Record::WorkerTrusted(WorkerId(worker)),
         }
     }
 }

@@ -65,6 +65,10 @@ pub enum OfWorker {
     Draining,
     /// Its session is over; the sentence says why.
     Lost(String),
+    /// It has fallen silent: others do its tasks until it speaks again.
+    Suspected,
+    /// It speaks again.
+    Trusted,
     /// It was silent for too long.
     GivenUp,
     /// It was given a task; an attempt above 0 repeats one.

@@ -80,7 +80,7 @@ fn fault(failure: &Failure) -> &'static str {
 }
 
 /// Every kind of fault, so that a count of none is told too.
-const FAULTS: [&str; 9] = [
+const FAULTS: [&str; 10] = [
     "task_budget",
     "task_corrupt",
     "task_disk",
@@ -89,6 +89,7 @@ const FAULTS: [&str; 9] = [
     "task_unreachable",
     "worker_given_up",
     "worker_lost",
+    "worker_suspected",
     "rollback",
 ];
 
@@ -299,6 +300,21 @@ impl State {
                 self.count("worker_lost");
                 self.gone(worker, "lost");
             }
+            OfWorker::Suspected => {
+                self.count("worker_suspected");
+                self.becomes(worker, "suspected");
+                self.note(
+                    now,
+                    &format!("{worker} has fallen silent: others do its tasks until it speaks"),
+                );
+            }
+            OfWorker::Trusted => {
+                // What it said may have been that it leaves.
+                if self.is_suspected(worker) {
+                    self.becomes(worker, "working");
+                }
+                self.note(now, &format!("{worker} speaks again"));
+            }
             OfWorker::GivenUp => {
                 self.count("worker_given_up");
                 self.gone(worker, "given_up");
@@ -372,6 +388,11 @@ impl State {
         if let Some((of, _)) = self.workers.get_mut(&worker) {
             of.state = state;
         }
+    }
+
+    fn is_suspected(&self, worker: WorkerId) -> bool {
+        let of = self.workers.get(&worker);
+        of.is_some_and(|(of, _)| of.state == "suspected")
     }
 
     fn gone(&mut self, worker: WorkerId, state: &'static str) {

@@ -168,7 +168,7 @@ pub struct Worker {
     pub worker: u32,
     /// Where it is; empty in this process.
     pub address: String,
-    /// `working`, `leaving`, `lost` or `given_up`.
+    /// `working`, `leaving`, `suspected`, `lost` or `given_up`.
     pub state: &'static str,
     /// Threads that compute.
     pub threads: u32,

@@ -104,6 +104,8 @@ impl Keeper {
                         worker,
                         given_up: false,
                     },
+                    OfWorker::Suspected => Record::WorkerSuspected(worker),
+                    OfWorker::Trusted => Record::WorkerTrusted(worker),
                     OfWorker::GivenUp => Record::WorkerLost {
                         worker,
                         given_up: true,

@@ -116,6 +116,8 @@ fn event(record: &Record) -> Value {
             "address": address,
         }),
         Record::WorkerLeaving(worker) => json!({"event": "worker_leaving", "worker": worker.0}),
+        Record::WorkerSuspected(worker) => json!({"event": "worker_suspected", "worker": worker.0}),
+        Record::WorkerTrusted(worker) => json!({"event": "worker_trusted", "worker": worker.0}),
         Record::WorkerLost { worker, given_up } => {
             json!({"event": "worker_lost", "worker": worker.0, "given_up": given_up})
         }
@@ -205,6 +207,10 @@ fn sentence(record: &Record) -> String {
             format!("{worker} {at} joined: {threads} threads, {memory}")
         }
         Record::WorkerLeaving(worker) => format!("{worker} is leaving"),
+        Record::WorkerSuspected(worker) => {
+            format!("{worker} has fallen silent: others do its tasks until it speaks")
+        }
+        Record::WorkerTrusted(worker) => format!("{worker} speaks again"),
         Record::WorkerLost {
             worker,
             given_up: false,

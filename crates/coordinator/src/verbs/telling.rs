@@ -29,6 +29,8 @@ fn of_worker(run: &str, term: u64, worker: WorkerId, what: &OfWorker) {
         }
         OfWorker::Draining => tracing::info!(run, term, worker, "a worker is leaving"),
         OfWorker::Lost(why) => tracing::warn!(run, term, worker, why, "a worker is lost"),
+        OfWorker::Suspected => tracing::warn!(run, term, worker, "a worker is suspected"),
+        OfWorker::Trusted => tracing::info!(run, term, worker, "a worker is trusted again"),
         OfWorker::GivenUp => tracing::warn!(run, term, worker, "a worker is given up"),
         OfWorker::Given(task, attempt) if *attempt > 0 => {
             let (step, block) = (task.step.0, task.index);

@@ -494,6 +494,7 @@ fn faults(status: &Status) -> String {
     for (kind, count) in status.faults.iter().filter(|(_, count)| **count > 0) {
         let words = match *kind {
             "worker_lost" => "worker lost",
+            "worker_suspected" => "worker silent for a while",
             "worker_given_up" => "worker given up",
             "rollback" => "return to a checkpoint",
             "task_unreachable" => "task without an input that was to be had from a peer",
