@@ -22,6 +22,7 @@ use store::{Cache, IoMode};
 use tensor::{DepotId, Digest, ObjectKey, Program, ProgramError, Reduced, StepId, Turn, WorkerId};
 use tests::inline::World;
 use tests::laws::{Breach, Contents, Results, chain};
+use tests::liar::Lying;
 use tests::stir::{BLOCKS, Stir};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
@@ -41,6 +42,10 @@ const RUN: Digest = Digest([5; 32]);
 const MEMORY: u64 = 256 << 20;
 /// Tasks of an undisturbed run, checkpoints left out.
 const TASKS: u32 = EPOCHS as u32 * (3 * BLOCKS + 10 + 6);
+/// Who lies, where one does.
+const LIAR: &str = WORKERS[1];
+/// How long a message to a slow worker or from it takes: two of them longer than any task is waited for.
+const LATE: Duration = Duration::from_millis(900);
 /// Two heartbeats and a second.
 const DETECTION: Duration = Duration::from_secs(2);
 /// Seeds that run always.
@@ -60,6 +65,10 @@ enum Trouble {
     /// A worker is silent for a while, as one that is stopped: for less than it takes to suspect it, for less than its lease, or
     /// for longer. What is said to it and by it comes later.
     Silence,
+    /// What is said to a worker and by it takes long, all the time.
+    Slow,
+    /// A worker computes something else than others, and all is computed twice.
+    Liar,
     /// The coordinator dies twice, and is started again by whoever looks after it.
     Coordinator,
     /// A worker loses power, so that its connections are just silent, and comes back; another is cut off. Checkpoints
@@ -81,6 +90,7 @@ struct Seen {
     /// When a worker fell silent, and for how long.
     silent: Option<(Duration, Duration)>,
     suspicions: usize,
+    shut_out: Vec<String>,
     delivered: Vec<(ObjectKey, Vec<u8>)>,
     sums: Vec<f64>,
     outcome: Option<Outcome>,
@@ -205,7 +215,7 @@ fn bytes_of(held: &Held) -> Vec<u8> {
     bytes.to_vec()
 }
 
-async fn serve(watch: Watch) -> turmoil::Result {
+async fn serve(watch: Watch, lies: bool) -> turmoil::Result {
     // A new directory each time: a worker that comes back has lost its disk.
     let data = tempfile::tempdir()?;
     let cache = Arc::new(Cache::open_unsynced(data.path(), 1 << 30, IoMode::Pread)?);
@@ -215,10 +225,15 @@ async fn serve(watch: Watch) -> turmoil::Result {
         lanes: 2,
         simd: Simd::detect(),
     };
-    let dialer = Arc::new(Watching {
+    let dialer = Watching {
         dialer: GrpcDialer::new(connect(), MEMORY),
         watch,
-    });
+    };
+    let dialer: Arc<dyn Dialer> = if lies {
+        Arc::new(Lying(dialer))
+    } else {
+        Arc::new(dialer)
+    };
     let worker = Worker::new(settings, cache, Arc::new(Inline::new()?), dialer);
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
     let incoming = futures::stream::unfold(listener, |listener| async move {
@@ -239,6 +254,8 @@ struct Watched {
     cluster: Cluster,
     watch: Watch,
     began: Instant,
+    /// Whose results are not held to any law.
+    liar: Option<&'static str>,
 }
 
 /// What differs between two courses of one seed is left out: this process' memory.
@@ -287,6 +304,10 @@ impl Crew for Watched {
     fn dismiss(&mut self, worker: WorkerId, why: Dismissal) -> bool {
         self.watch
             .note(self.began, format!("dismiss {worker}: {why:?}"));
+        if why == Dismissal::Disagreed {
+            let address = self.cluster.address(worker);
+            self.watch.seen().shut_out.push(address);
+        }
         self.cluster.dismiss(worker, why)
     }
 
@@ -298,8 +319,14 @@ impl Crew for Watched {
         };
         self.watch.note(self.began, line);
         if let Heard::Said(worker, FromWorker::Done(done)) = &heard {
+            let lies = self
+                .liar
+                .is_some_and(|liar| self.cluster.address(*worker).starts_with(liar));
             self.watch.check(|seen| {
                 seen.done += 1;
+                if lies {
+                    return Ok(());
+                }
                 let (task, attempt) = (done.task, done.attempt);
                 seen.results.done(*worker, task, attempt, &done.partial)
             });
@@ -431,7 +458,7 @@ async fn dial(job: Job) -> Result<Cluster, Failure> {
 async fn coordinate(
     url: String,
     every_epochs: u32,
-    lease_ms: u64,
+    trouble: Trouble,
     watch: Watch,
 ) -> turmoil::Result {
     let depot = Depot::open(&url)?;
@@ -456,6 +483,7 @@ async fn coordinate(
         cluster: dial(job).await?,
         watch: watch.clone(),
         began: Instant::now(),
+        liar: (trouble == Trouble::Liar).then_some(LIAR),
     };
     let mut program = Told {
         program: Stir::new(EPOCHS),
@@ -485,7 +513,16 @@ async fn coordinate(
     };
     let context = Context {
         settings: plan::Settings {
-            lease_ms,
+            lease_ms: if trouble == Trouble::Silence {
+                plan::Settings::default().lease_ms
+            } else {
+                3_000
+            },
+            verify_millionths: if trouble == Trouble::Liar {
+                1_000_000
+            } else {
+                0
+            },
             ..plan::Settings::default()
         },
         tick: Duration::from_millis(100),
@@ -597,7 +634,7 @@ impl Fault {
         };
         let partition = || fault(5, Kind::Partition(name(first + other), second), 25_000);
         match trouble {
-            Trouble::None => vec![],
+            Trouble::None | Trouble::Slow | Trouble::Liar => vec![],
             Trouble::Crash => vec![fault(3, Kind::Crash(name(first)), 2_000)],
             Trouble::Partition => vec![partition()],
             Trouble::Wall => {
@@ -678,18 +715,14 @@ fn simulate(trouble: Trouble, seed: u64) -> Seen {
         .build();
     for name in WORKERS {
         let watch = watch.clone();
-        sim.host(name, move || serve(watch.clone()));
+        let lies = trouble == Trouble::Liar && name == LIAR;
+        sim.host(name, move || serve(watch.clone(), lies));
     }
     let every = if trouble == Trouble::Both { 3 } else { 1 };
-    let lease_ms = if trouble == Trouble::Silence {
-        plan::Settings::default().lease_ms
-    } else {
-        3_000
-    };
     if trouble == Trouble::Coordinator {
         let (of_host, of_client) = (watch.clone(), watch.clone());
         sim.host(COORDINATOR, move || {
-            coordinate(url.clone(), every, lease_ms, of_host.clone())
+            coordinate(url.clone(), every, trouble, of_host.clone())
         });
         sim.client("user", async move {
             while of_client.seen().outcome.is_none() {
@@ -698,7 +731,10 @@ fn simulate(trouble: Trouble, seed: u64) -> Seen {
             Ok(())
         });
     } else {
-        sim.client(COORDINATOR, coordinate(url, every, lease_ms, watch.clone()));
+        sim.client(COORDINATOR, coordinate(url, every, trouble, watch.clone()));
+    }
+    if trouble == Trouble::Slow {
+        sim.set_link_latency(WORKERS[draw(seed, 1, 3) as usize], COORDINATOR, LATE);
     }
     let mut faults = Fault::planned(trouble, seed);
     loop {
@@ -726,8 +762,11 @@ fn simulate(trouble: Trouble, seed: u64) -> Seen {
         while seen.epochs.len() < seen.epochs_told {
             seen.epochs.push(sim.elapsed());
         }
-        let silence = faults.iter().find(|fault| matches!(fault.kind, Kind::Silence(_)));
-        seen.silent = silence.and_then(|fault| Some((fault.ends? - fault.lasts, fault.lasts)));
+        let silence = faults
+            .iter()
+            .find(|fault| matches!(fault.kind, Kind::Silence(_)));
+        seen.silent =
+            silence.and_then(|fault| Some((fault.ends?.saturating_sub(fault.lasts), fault.lasts)));
     }
     drop(sim);
     std::mem::take(&mut *watch.seen())
@@ -836,7 +875,7 @@ fn a_worker_is_silent_for_a_while() {
         let seen = simulate(Trouble::Silence, seed);
         let (began, lasts) = seen.silent.expect("it was silent");
         let next = seen.epochs.iter().find(|ended| **ended > began);
-        let waited = next.map_or(Duration::ZERO, |ended| *ended - began);
+        let waited = next.map_or(Duration::ZERO, |ended| ended.saturating_sub(began));
         suspicions += seen.suspicions;
         assert!(
             waited <= DETECTION + whole,
@@ -847,8 +886,41 @@ fn a_worker_is_silent_for_a_while() {
         }
         slowest = slowest.max(waited);
     }
-    println!("{suspicions} suspicions; an epoch ended {slowest:?} after silence at the latest; a whole run takes {whole:?}");
+    println!(
+        "{suspicions} suspicions; an epoch ended {slowest:?} after silence at the latest; a whole run takes {whole:?}"
+    );
     assert!(suspicions > 0, "some are silent for long");
+}
+
+/// Tasks of the slow one are given to others as well, though nobody is suspected: the first result counts.
+#[test]
+fn a_slow_worker_holds_nobody_up() {
+    all_seeds(Trouble::Slow);
+    let mut doubled = 0;
+    for seed in seeds() {
+        let seen = simulate(Trouble::Slow, seed);
+        assert_eq!(seen.suspicions, 0, "seed {seed}");
+        doubled += seen.outcome.map_or(0, |outcome| outcome.tasks_doubled);
+    }
+    println!("{doubled} tasks were given to a second worker");
+    assert!(doubled > 0, "some tasks take long");
+}
+
+/// What one of three makes of what it pulls goes into nothing.
+#[test]
+fn a_liar_is_shut_out() {
+    all_seeds(Trouble::Liar);
+    let mut found = 0;
+    for seed in seeds() {
+        let shut_out = simulate(Trouble::Liar, seed).shut_out;
+        assert!(
+            shut_out.iter().all(|address| address.starts_with(LIAR)),
+            "{shut_out:?}"
+        );
+        found += shut_out.len();
+    }
+    println!("{found} times the liar was found out");
+    assert!(found > 0);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod settings;
 mod steps;
 mod submit;
 mod suspicion;
+mod verification;
 mod waiting;
 
 pub use action::{Action, Assignment, Dismissal, Holder, Source};

@@ -1,6 +1,6 @@
 //! The state machine itself: what each event means. The parts lie beside it: `submit` (a step comes in),
-//! `results` (a task is answered for), `loss` (what to do about lost objects), `suspicion` (who has fallen silent), `dispatch`
-//! (who does what).
+//! `results` (a task is answered for), `loss` (what to do about lost objects), `suspicion` (who has fallen silent),
+//! `verification` (tasks that are computed twice), `dispatch` (who does what).
 //!
 //! **Invariant:** a task that is not done either waits, is ready, or has at least one live assignment.
 
@@ -289,7 +289,7 @@ impl Plan {
         }
     }
 
-    fn dismiss(&mut self, worker: WorkerId, why: Dismissal) {
+    pub(crate) fn dismiss(&mut self, worker: WorkerId, why: Dismissal) {
         self.out.push(Action::Dismiss(worker, why));
         self.lose(worker);
     }
@@ -330,6 +330,7 @@ impl Plan {
                 });
         self.forsake(worker);
         self.objects.forget_aside(worker);
+        self.void_claims(worker);
         let held = self.objects.held_by(worker);
         self.bereave(worker, held);
         for task in running {

@@ -9,6 +9,11 @@ pub struct Settings {
     pub suspect_ms: u64,
     /// A worker that is silent for longer is dismissed and counts as lost.
     pub lease_ms: u64,
+    /// A task that takes so many times as long as others of its step, by their cost, and a second more, is given to an idle
+    /// worker as well. 0: never.
+    pub slow_factor: u64,
+    /// So many millionths of the tasks are computed by two workers, and their results compared.
+    pub verify_millionths: u32,
     /// With no worker for longer than this the run ends.
     pub grace_ms: u64,
     /// A task that failed this often for passing reasons ends the run.
@@ -24,6 +29,8 @@ impl Default for Settings {
             // Two heartbeats of half a second and a second, less a look at the time.
             suspect_ms: 1_900,
             lease_ms: 10_000,
+            slow_factor: 3,
+            verify_millionths: 0,
             grace_ms: 300_000,
             attempts_max: 6,
             unreached_max: 4,

@@ -20,8 +20,7 @@ impl Plan {
     /// hand out, and going back to a checkpoint would only lose what they may still have.
     pub(crate) fn suspect_silent(&mut self) {
         let now = self.now;
-        let silent =
-            |worker: &Worker| now.0.saturating_sub(worker.seen.0) > worker.patience_ms;
+        let silent = |worker: &Worker| now.0.saturating_sub(worker.seen.0) > worker.patience_ms;
         let could = |worker: &Worker| worker.takes_tasks() && !silent(worker);
         if !self.workers.values().any(could) {
             return;

@@ -172,7 +172,11 @@ fn event(text: &str, writes: &dyn Fn(TaskId) -> Vec<ObjectKey>) -> Event {
                 .flat_map(|value| number::<f64>(value).to_le_bytes());
             let wrote = writes(task)
                 .into_iter()
-                .map(|key| Wrote { key, bytes: 8 })
+                .map(|key| Wrote {
+                    key,
+                    bytes: 8,
+                    digest: None,
+                })
                 .collect();
             Event::TaskDone {
                 worker: worker(w),
@@ -285,6 +289,9 @@ fn show(action: &Action) -> String {
         Action::RollBack(key) => format!("roll back {}", show_range(&KeyRange::One(*key))),
         Action::Suspect(worker) => format!("suspect {worker}"),
         Action::Trust(worker) => format!("trust {worker}"),
+        Action::Differ(task, workers) => format!("differ {task} {} {}", workers[0], workers[1]),
+        Action::Slow(worker, task) => format!("slow {worker} {task}"),
+        Action::Dismiss(worker, Dismissal::Disagreed) => format!("dismiss {worker} disagreed"),
         Action::Dismiss(worker, Dismissal::Unreached) => format!("dismiss {worker} unreached"),
         Action::Dismiss(worker, _) => format!("dismiss {worker}"),
         Action::Stop(failure) => format!("stop: {failure}"),
@@ -295,15 +302,22 @@ fn show(action: &Action) -> String {
 /// three attempts, and two objects that cannot be had of one that lives, and compares what it answers to each event that it
 /// answers at all.
 fn check(script: &str, expected: &str) {
-    check_suspecting(100, script, expected);
+    check_by((100, 0), script, expected);
 }
 
 /// As [`check`], with a suspicion before the end of the lease.
 fn check_suspecting(suspect_ms: u64, script: &str, expected: &str) {
+    check_by((suspect_ms, 0), script, expected);
+}
+
+/// As [`check`], with a suspicion after so long, and a share of tasks that are computed twice.
+fn check_by((suspect_ms, verify_millionths): (u64, u32), script: &str, expected: &str) {
     let mut plan = Plan::new(Settings {
         depth: 4,
         suspect_ms,
         lease_ms: 100,
+        slow_factor: 3,
+        verify_millionths,
         grace_ms: 1_000,
         attempts_max: 3,
         unreached_max: 2,
@@ -493,7 +507,7 @@ fn a_slow_task_gets_a_second_attempt_and_the_first_result_wins() {
          t1210 done w1 0.3#1
          t1220 done w2 0.3#0",
         "step 0 none:: w1[0.0, 0.1]; w2[0.2, 0.3]
-         tick: w1[0.3#1]
+         tick: slow w2 0.3; w1[0.3#1]
          done w1 0.3#1: revoke w2 0.3#0; step 0 None
          done w2 0.3#0: drop w2 A3.1",
     );
@@ -632,6 +646,42 @@ fn what_cannot_be_made_again_without_the_silent_one_is_a_roll_back() {
          step 1 none:: w1[1.0]
          tick: suspect w1; roll back A0.2; revoke w1 1.0#0; revoke w2 0.2#0; drop w1 A0.2 B0.1 C0.1; drop w2 A0.2 B0.1 C0.1
          alive w1: trust w1",
+    );
+}
+
+/// Of results that differ the third decides; of two nobody knows.
+#[test]
+fn a_result_counts_when_two_came_to_it() {
+    check_by(
+        (100, 1_000_000),
+        "join w1
+         join w2
+         join w3
+         step 0 sum: >A0.1
+         done w1 0.0 7
+         done w2 0.0#1 8
+         done w3 0.0#2 7
+         step 1 sum: A0.1>B0.1
+         lost w3
+         done w1 1.0 5
+         lost w1",
+        "step 0 sum:: w1[0.0]
+         done w1 0.0: w2[0.0#1]
+         done w2 0.0#1: differ 0.0 w1 w2; w3[0.0#2]
+         done w3 0.0#2: step 0 Sum([7.0]); dismiss w2 disagreed
+         step 1 sum:: w1[1.0]
+         done w1 1.0: step 1 Sum([5.0])",
+    );
+    check_by(
+        (100, 1_000_000),
+        "join w1
+         join w2
+         step 0 sum: >A0.1
+         done w1 0.0 7
+         done w2 0.0#1 8",
+        "step 0 sum:: w1[0.0]
+         done w1 0.0: w2[0.0#1]
+         done w2 0.0#1: stop: the 2 workers that computed task 0.0 came to different results, and which of them is wrong cannot be told: check the memory and the processors of their machines, and run again with three workers or more",
     );
 }
 

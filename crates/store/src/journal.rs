@@ -72,6 +72,22 @@ pub enum Record {
     WorkerSuspected(WorkerId),
     /// A suspected worker speaks again.
     WorkerTrusted(WorkerId),
+    /// A task takes long, and is given to another worker as well.
+    TaskSlow {
+        /// Which.
+        task: TaskId,
+        /// Who takes long.
+        worker: WorkerId,
+    },
+    /// Another worker came to another result of a task than this one.
+    ResultsDiffer {
+        /// Which.
+        task: TaskId,
+        /// One of the two.
+        worker: WorkerId,
+    },
+    /// Two workers came to another result than this one, which is of the run no more.
+    WorkerShutOut(WorkerId),
     /// A task could not be done.
     TaskFailed {
         /// Which.
@@ -137,6 +153,9 @@ enum Stored {
     // Younger ones stand behind: journals are read for ever.
     WorkerSuspected(u32),
     WorkerTrusted(u32),
+    TaskSlow((u64, u32), u32),
+    ResultsDiffer((u64, u32), u32),
+    WorkerShutOut(u32),
 }
 
 /// The beginning of a text, cut between characters.
@@ -178,6 +197,13 @@ impl From<&Record> for Stored {
             Record::Full => Stored::Full,
             Record::WorkerSuspected(worker) => Stored::WorkerSuspected(worker.0),
             Record::WorkerTrusted(worker) => Stored::WorkerTrusted(worker.0),
+            Record::ResultsDiffer { task, worker } => {
+                Stored::ResultsDiffer((task.step.0, task.index), worker.0)
+            }
+            Record::WorkerShutOut(worker) => Stored::WorkerShutOut(worker.0),
+            Record::TaskSlow { task, worker } => {
+                Stored::TaskSlow((task.step.0, task.index), worker.0)
+            }
         }
     }
 }
@@ -231,6 +257,15 @@ impl From<Stored> for Record {
             Stored::Full => Record::Full,
             Stored::WorkerSuspected(worker) => Record::WorkerSuspected(WorkerId(worker)),
             Stored::WorkerTrusted(worker) => Record::WorkerTrusted(WorkerId(worker)),
+            Stored::ResultsDiffer((step, index), worker) => Record::ResultsDiffer {
+                task: task(step, index),
+                worker: WorkerId(worker),
+            },
+            Stored::WorkerShutOut(worker) => Record::WorkerShutOut(WorkerId(worker)),
+            Stored::TaskSlow((step, index), worker) => Record::TaskSlow {
+                task: task(step, index),
+                worker: WorkerId(worker),
+            },
         }
     }
 }

@@ -76,6 +76,15 @@ impl Members {
         *times >= UNREACHED_MAX
     }
 
+    /// One has computed something else than others: those at its address are not dialled again.
+    pub(super) fn ban(&self, id: WorkerId) -> bool {
+        let Some(peer) = self.peer(id) else {
+            return false;
+        };
+        lock(&self.unreached).insert(peer.address, UNREACHED_MAX);
+        true
+    }
+
     /// Whether those at an address have been given up too often.
     pub(super) fn is_shunned(&self, address: &str) -> bool {
         let times = lock(&self.unreached).get(address).copied();
@@ -201,13 +210,18 @@ mod tests {
     #[test]
     fn who_is_suspected_is_asked_by_nobody_until_it_is_trusted() {
         let members = Members::default();
-        let mut heard: Vec<_> = (0..3).map(|id| {
-            let (to, heard) = unbounded_channel();
-            let peer = Peer { worker: WorkerId(id), address: String::new() };
-            let link = LocalPeers::default().peer(&peer);
-            members.join(peer, link, to);
-            heard
-        }).collect();
+        let mut heard: Vec<_> = (0..3)
+            .map(|id| {
+                let (to, heard) = unbounded_channel();
+                let peer = Peer {
+                    worker: WorkerId(id),
+                    address: String::new(),
+                };
+                let link = LocalPeers::default().peer(&peer);
+                members.join(peer, link, to);
+                heard
+            })
+            .collect();
         members.suspect(WorkerId(1));
         assert_eq!(known(&mut heard[0]), [0, 2]);
         assert!(members.way(WorkerId(1)).is_none() && members.way(WorkerId(2)).is_some());

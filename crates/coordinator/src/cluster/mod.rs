@@ -302,10 +302,14 @@ impl Cluster {
     }
 
     /// Ends the session of a worker. [`Heard::Lost`] does not follow. It may join again; true where it may not, since it
-    /// was given up too often for not being reached.
+    /// was given up too often for not being reached, or computes something else than others.
     pub fn dismiss(&self, worker: WorkerId, why: Dismissal) -> bool {
         let members = &self.shared.members;
-        let shunned = why == Dismissal::Unreached && members.shun(worker);
+        let shunned = match why {
+            Dismissal::Unreached => members.shun(worker),
+            Dismissal::Disagreed => members.ban(worker),
+            Dismissal::Silent | Dismissal::Drained => false,
+        };
         members.dismiss(worker);
         shunned
     }

@@ -2,8 +2,8 @@
 
 use crate::cluster::{Cluster, Heard};
 use exec::Held;
-use plan::Dismissal;
 use futures::future::BoxFuture;
+use plan::Dismissal;
 use std::future::Future;
 use tensor::{ObjectKey, WorkerId};
 use wire::ToWorker;

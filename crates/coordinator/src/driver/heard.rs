@@ -69,6 +69,12 @@ pub enum OfWorker {
     Suspected,
     /// It speaks again.
     Trusted,
+    /// It takes long for this task, which was given to another as well.
+    Slow(TaskId),
+    /// Another came to another result of this task than it did; a third decides.
+    Differs(TaskId),
+    /// Two others came to another result than it did.
+    ShutOut,
     /// It was silent for too long.
     GivenUp,
     /// It was given a task; an attempt above 0 repeats one.

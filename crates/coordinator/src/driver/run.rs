@@ -5,10 +5,10 @@ use super::crew::Crew;
 use super::deliveries::Deliveries;
 use super::{Context, OfWorker, Outcome, Report};
 use crate::cluster::Heard;
+use exec::Held;
 use futures::future::BoxFuture;
 use plan::{Action, Assignment, Dismissal, Event, Failure, Plan, Refusal, Tick};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use exec::Held;
 use tensor::{News, ObjectKey, Program, ProgramError, Reduced, StepId, TaskId, Turn, WorkerId};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use wire::{FromWorker, ToWorker};
@@ -20,7 +20,11 @@ const BATCH: usize = 256;
 type Committing = (Resume, BoxFuture<'static, Result<(), Failure>>);
 
 /// An object that is being pulled in order to be delivered, and of whom.
-type Pulling = (ObjectKey, WorkerId, BoxFuture<'static, Result<Held, String>>);
+type Pulling = (
+    ObjectKey,
+    WorkerId,
+    BoxFuture<'static, Result<Held, String>>,
+);
 
 /// A program on its way.
 pub(super) struct Run<'a, C> {
@@ -230,6 +234,19 @@ impl<'a, C: Crew> Run<'a, C> {
                     "{place} has fallen silent: others do its tasks until it speaks"
                 ));
             }
+            Action::Slow(worker, task) => {
+                self.outcome.tasks_doubled += 1;
+                self.tell(worker, OfWorker::Slow(task));
+            }
+            Action::Differ(task, workers) => {
+                for worker in workers {
+                    self.tell(worker, OfWorker::Differs(task));
+                }
+                let [one, other] = workers.map(|worker| self.place(worker));
+                self.note(format!(
+                    "{one} and {other} came to different results of task {task}: a third worker decides"
+                ));
+            }
             Action::Trust(worker) => {
                 self.crew.trust(worker);
                 self.tell(worker, OfWorker::Trusted);
@@ -238,7 +255,13 @@ impl<'a, C: Crew> Run<'a, C> {
             }
             Action::Dismiss(worker, why) => {
                 self.given.remove(&worker);
-                self.tell(worker, OfWorker::GivenUp);
+                self.tell(
+                    worker,
+                    match why {
+                        Dismissal::Disagreed => OfWorker::ShutOut,
+                        _ => OfWorker::GivenUp,
+                    },
+                );
                 let place = self.place(worker);
                 let shunned = self.crew.dismiss(worker, why);
                 self.note(given_up(&place, why, shunned));
@@ -542,6 +565,10 @@ fn given_up(place: &str, why: Dismissal, shunned: bool) -> String {
     match why {
         Dismissal::Silent => format!("{place} is given up: it was silent for too long"),
         Dismissal::Drained => format!("{place} leaves: it has nothing left to do"),
+        Dismissal::Disagreed => format!(
+            "{place} is shut out of this run: two others came to another result than it did; check the memory and the processor of its \
+             machine, and train again without it if what it did unwatched must not count"
+        ),
         Dismissal::Unreached if shunned => format!(
             "{place} is given up for this run: it says that it lives, but nobody can have what it holds; see to it that its port \
              can be reached"

@@ -248,6 +248,7 @@ impl Fake {
                         .map(|key| Wrote {
                             key: *key,
                             bytes: 4,
+                            digest: None,
                         })
                         .collect(),
                     pieces: 1,

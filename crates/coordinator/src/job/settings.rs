@@ -669,7 +669,7 @@ pub enum Simd {
 }
 
 /// `[run]`: the machine. Nothing in here changes a bit of the results.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Run {
     /// Who computes.
     pub workers: Workers,
@@ -687,6 +687,10 @@ pub struct Run {
     pub checkpoint_epochs: u32,
     /// At most this part of the time passes while one is made, in percent.
     pub checkpoint_percent: u32,
+    /// The share of tasks that two workers compute, to compare.
+    pub verify_fraction: f64,
+    /// How many times as long as others a task takes before another worker does it as well; 0: however long.
+    pub slow_factor: u64,
     /// The file of the trace.
     pub trace: Option<PathBuf>,
     /// Where to show the run over HTTP; `None`: nowhere.
@@ -698,6 +702,25 @@ pub struct Run {
 }
 
 impl Run {
+    /// What the plan is told.
+    pub fn plan(&self) -> plan::Settings {
+        plan::Settings {
+            slow_factor: self.slow_factor,
+            verify_millionths: (self.verify_fraction * 1e6).round() as u32,
+            ..plan::Settings::default()
+        }
+    }
+
+    /// Whether what is computed twice has nobody to compute it again.
+    pub fn verifies_alone(&self) -> bool {
+        let alone = match &self.workers {
+            Workers::Embedded(count) => *count < 2,
+            Workers::Addresses(addresses) => addresses.len() < 2,
+            Workers::Dns { .. } | Workers::File(_) => false,
+        };
+        self.verify_fraction > 0.0 && alone
+    }
+
     /// When checkpoints are due.
     pub fn pace(&self) -> Pace {
         Pace {

@@ -364,7 +364,7 @@ impl<'a> Engine<'a> {
         let mut sink = stage.sink;
         let mut checkpoints = stage.checkpoints;
         let context = Context {
-            settings: plan::Settings::default(),
+            settings: self.settings.run.plan(),
             tick: TICK,
             stored: stage.stored,
             resume: stage.resume,
@@ -412,6 +412,11 @@ impl<'a> Engine<'a> {
         term: u64,
         inputs: Vec<InputFile>,
     ) -> Result<Cluster, Failure> {
+        if self.settings.run.verifies_alone() {
+            let sentence = "a single worker has nobody to compare its results with: give `--workers` three or more, or leave \
+                            `--verify-fraction` out";
+            return Err(Failure::new(Refusal::Config, sentence.to_owned()));
+        }
         let output = &self.settings.output;
         let mut depots = Vec::new();
         for (id, location) in [
