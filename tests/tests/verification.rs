@@ -7,9 +7,12 @@ use tests::process::{Daemon, addresses, json_of, output_of};
 
 const ARGUMENTS: [&str; 4] = ["--memory", "1GiB", "--threads", "1"];
 
+/// A job whose data set is there: an index with a bit turned may be one into nothing, and a panic is no lie.
 fn job(inputs: &Inputs) -> Job {
     let model = "rank = 16\nepochs = 6\ntime = \"ignore\"";
-    Job::new(inputs, Data::Small, model, "")
+    let job = Job::new(inputs, Data::Small, model, "");
+    json_of(&mut job.command("ingest", &[]));
+    job
 }
 
 fn refused(job: &Job, arguments: &[&str]) -> (Option<i32>, String) {
@@ -42,7 +45,8 @@ fn a_liar_is_shut_out_where_a_third_can_tell() {
     );
 
     let two = format!("{},{}", liar.address, daemons[0].address);
-    let arguments = ["--workers", two.as_str(), "--verify-fraction", "1"];
+    // Where both compute all, neither pulls anything, and this one lies about what it pulls.
+    let arguments = ["--workers", two.as_str(), "--verify-fraction", "0.5"];
     let (code, said) = refused(&job(&inputs), &arguments);
     assert_eq!(code, Some(74), "{said}");
     assert!(

@@ -8,7 +8,6 @@ mod workers;
 pub use lists::{Recommend, Rising, Rules, Similar, SimilarIndex};
 pub use workers::Workers;
 
-use crate::driver::Pace;
 use model::Stopping;
 use model::forecast::Forecast;
 use model::graph::gcn::{Features, Readout, SelfWeights, Weights};
@@ -699,35 +698,6 @@ pub struct Run {
     pub tls: Option<PathBuf>,
     /// What to log.
     pub log: String,
-}
-
-impl Run {
-    /// What the plan is told.
-    pub fn plan(&self) -> plan::Settings {
-        plan::Settings {
-            slow_factor: self.slow_factor,
-            verify_millionths: (self.verify_fraction * 1e6).round() as u32,
-            ..plan::Settings::default()
-        }
-    }
-
-    /// Whether what is computed twice has nobody to compute it again.
-    pub fn verifies_alone(&self) -> bool {
-        let alone = match &self.workers {
-            Workers::Embedded(count) => *count < 2,
-            Workers::Addresses(addresses) => addresses.len() < 2,
-            Workers::Dns { .. } | Workers::File(_) => false,
-        };
-        self.verify_fraction > 0.0 && alone
-    }
-
-    /// When checkpoints are due.
-    pub fn pace(&self) -> Pace {
-        Pace {
-            every_epochs: self.checkpoint_epochs,
-            percent: self.checkpoint_percent,
-        }
-    }
 }
 
 /// `[generate]`.
