@@ -15,6 +15,7 @@ pub mod inline;
 pub mod interpose;
 pub mod jobs;
 pub mod laws;
+pub mod liar;
 pub mod linked;
 pub mod lists;
 pub mod mutate;

@@ -57,6 +57,19 @@ impl Cluster {
         Job::new(&self.inputs, Data::Small, &model, "")
     }
 
+    /// Starts a daemon in the place of one that is dead, where the coordinator looks for it, and waits until it joins.
+    fn replace(&mut self, at: usize, run: &mut Run) {
+        let address = self.daemons[at].address.clone();
+        let data = self.folder.path().join(at.to_string());
+        let command = Command::new(binary("worker"));
+        let arguments = ["--memory", "1GiB", "--threads", "1"];
+        let joined = count(run, "a worker joined");
+        self.daemons[at] = Daemon::start_by(command, &address, &data, &arguments);
+        awaited(run, "it again", |run| {
+            count(run, "a worker joined") > joined
+        });
+    }
+
     fn start(&self, job: &Job, more: &[&str]) -> Run {
         let workers = addresses(&self.daemons);
         let arguments = [&["--workers", workers.as_str()], more].concat();
@@ -107,7 +120,7 @@ fn a_killed_coordinator_soon_goes_on() {
 }
 
 #[test]
-fn a_dead_worker_is_missed_at_once_and_a_silent_one_after_its_lease() {
+fn a_dead_worker_is_missed_at_once() {
     let mut cluster = Cluster::new(3, &[]);
     let job = cluster.job(100_000);
     let mut run = cluster.start(&job, &[]);
@@ -115,7 +128,6 @@ fn a_dead_worker_is_missed_at_once_and_a_silent_one_after_its_lease() {
     let (mut missed, mut gone_on) = (Vec::new(), Vec::new());
     for turn in 0..times() {
         let at = turn as usize % 3;
-        let address = cluster.daemons[at].address.clone();
         let before = run.last_epoch().expect("there was one").0;
         let losses = count(&run, "a worker is lost");
         cluster.daemons[at].kill();
@@ -127,32 +139,59 @@ fn a_dead_worker_is_missed_at_once_and_a_silent_one_after_its_lease() {
         awaited(&mut run, "an epoch", |run| run.beyond(before).is_some());
         let went_on = run.beyond(before).expect("it was awaited");
         gone_on.push(went_on.saturating_duration_since(killed));
-        // In its place, where the coordinator looks for it.
-        let data = cluster.folder.path().join(at.to_string());
-        let command = Command::new(binary("worker"));
-        let arguments = ["--memory", "1GiB", "--threads", "1"];
-        let joined = count(&run, "a worker joined");
-        cluster.daemons[at] = Daemon::start_by(command, &address, &data, &arguments);
-        awaited(&mut run, "it again", |run| {
-            count(run, "a worker joined") > joined
-        });
+        cluster.replace(at, &mut run);
     }
     told("from kill -9 of a worker until it is missed", &missed);
     told("from kill -9 of a worker to an epoch beyond", &gone_on);
     assert!(median(&missed) < Duration::from_secs(2), "{missed:?}");
-    // Silent, with its connections open.
-    let given_up = count(&run, "a worker is given up");
-    signal(cluster.daemons[0].id(), "STOP");
-    let stopped = Instant::now();
-    let found = awaited(&mut run, "the end of its lease", |run| {
-        count(run, "a worker is given up") > given_up
+}
+
+/// Silent, with its connections open: others do its tasks long before its lease ends, and it is welcome when it speaks again.
+#[test]
+fn a_stopped_worker_is_suspected_and_given_up_after_its_lease() {
+    let mut cluster = Cluster::new(3, &[]);
+    let job = cluster.job(100_000);
+    let mut run = cluster.start(&job, &[]);
+    awaited(&mut run, "an epoch", |run| run.last_epoch().is_some());
+    job.checkpoint();
+    let (mut suspected, mut gone_on) = (Vec::new(), Vec::new());
+    for turn in 0..times() {
+        let at = turn as usize % 3;
+        let before = count(&run, "a worker is suspected");
+        signal(cluster.daemons[at].id(), "STOP");
+        let stopped = Instant::now();
+        // One that had ended when it was stopped does not count.
+        let epoch = run.last_epoch().expect("there was one").0 + 1;
+        let found = awaited(&mut run, "the suspicion", |run| {
+            count(run, "a worker is suspected") > before
+        });
+        suspected.push(found - stopped);
+        awaited(&mut run, "an epoch", |run| run.beyond(epoch).is_some());
+        let went_on = run.beyond(epoch).expect("it was awaited");
+        gone_on.push(went_on.saturating_duration_since(stopped));
+        if turn + 1 == times() {
+            break;
+        }
+        let before = count(&run, "a worker is trusted again");
+        signal(cluster.daemons[at].id(), "CONT");
+        awaited(&mut run, "trust", |run| {
+            count(run, "a worker is trusted again") > before
+        });
+        // One is more patient with it the next time: a new one takes its place.
+        cluster.daemons[at].kill();
+        cluster.replace(at, &mut run);
+    }
+    told("from SIGSTOP of a worker until it is suspected", &suspected);
+    told("from SIGSTOP of a worker to an epoch beyond", &gone_on);
+    awaited(&mut run, "the end of its lease", |run| {
+        run.has_said("a worker is given up")
     });
-    println!(
-        "a stopped worker is given up after {:.2} s",
-        (found - stopped).as_secs_f64()
-    );
-    signal(cluster.daemons[0].id(), "CONT");
-    assert!(found - stopped < Duration::from_secs(30));
+    let journal = json_of(&mut job.command("log", &[])).to_string();
+    for event in ["worker_suspected", "worker_trusted"] {
+        assert!(journal.contains(event), "{journal}");
+    }
+    assert!(median(&suspected) < Duration::from_secs(6), "{suspected:?}");
+    assert!(median(&gone_on) < Duration::from_secs(9), "{gone_on:?}");
 }
 
 fn count(run: &Run, words: &str) -> usize {

@@ -12,7 +12,6 @@ use depot::{Body, CheckpointObject, Depot};
 use exec::{Held, HeldBytes, Simd, SpareBuffers};
 use futures::future::BoxFuture;
 use plan::{Dismissal, Failure, Refusal};
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -23,6 +22,7 @@ use store::{Cache, IoMode};
 use tensor::{DepotId, Digest, ObjectKey, Program, ProgramError, Reduced, StepId, Turn, WorkerId};
 use tests::inline::World;
 use tests::laws::{Breach, Contents, Results, chain};
+use tests::liar::Lying;
 use tests::stir::{BLOCKS, Stir};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
@@ -42,6 +42,12 @@ const RUN: Digest = Digest([5; 32]);
 const MEMORY: u64 = 256 << 20;
 /// Tasks of an undisturbed run, checkpoints left out.
 const TASKS: u32 = EPOCHS as u32 * (3 * BLOCKS + 10 + 6);
+/// Who lies, where one does.
+const LIAR: &str = WORKERS[1];
+/// How long a message to a slow worker or from it takes: two of them longer than any task is waited for.
+const LATE: Duration = Duration::from_millis(900);
+/// Two heartbeats and a second.
+const DETECTION: Duration = Duration::from_secs(2);
 /// Seeds that run always.
 const SEEDS: u64 = 24;
 
@@ -56,6 +62,13 @@ enum Trouble {
     /// Two workers do not hear each other to the end, though the coordinator hears both; or what one says does not
     /// reach the other.
     Wall,
+    /// A worker is silent for a while, as one that is stopped: for less than it takes to suspect it, for less than its lease, or
+    /// for longer. What is said to it and by it comes later.
+    Silence,
+    /// What is said to a worker and by it takes long, all the time.
+    Slow,
+    /// A worker computes something else than others, and all is computed twice.
+    Liar,
     /// The coordinator dies twice, and is started again by whoever looks after it.
     Coordinator,
     /// A worker loses power, so that its connections are just silent, and comes back; another is cut off. Checkpoints
@@ -71,6 +84,13 @@ struct Seen {
     results: Results,
     breaches: Vec<Breach>,
     done: u32,
+    /// When epochs ended, by the world's time.
+    epochs: Vec<Duration>,
+    epochs_told: usize,
+    /// When a worker fell silent, and for how long.
+    silent: Option<(Duration, Duration)>,
+    suspicions: usize,
+    shut_out: Vec<String>,
     delivered: Vec<(ObjectKey, Vec<u8>)>,
     sums: Vec<f64>,
     outcome: Option<Outcome>,
@@ -195,7 +215,7 @@ fn bytes_of(held: &Held) -> Vec<u8> {
     bytes.to_vec()
 }
 
-async fn serve(watch: Watch) -> turmoil::Result {
+async fn serve(watch: Watch, lies: bool) -> turmoil::Result {
     // A new directory each time: a worker that comes back has lost its disk.
     let data = tempfile::tempdir()?;
     let cache = Arc::new(Cache::open_unsynced(data.path(), 1 << 30, IoMode::Pread)?);
@@ -205,10 +225,15 @@ async fn serve(watch: Watch) -> turmoil::Result {
         lanes: 2,
         simd: Simd::detect(),
     };
-    let dialer = Arc::new(Watching {
+    let dialer = Watching {
         dialer: GrpcDialer::new(connect(), MEMORY),
         watch,
-    });
+    };
+    let dialer: Arc<dyn Dialer> = if lies {
+        Arc::new(Lying(dialer))
+    } else {
+        Arc::new(dialer)
+    };
     let worker = Worker::new(settings, cache, Arc::new(Inline::new()?), dialer);
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
     let incoming = futures::stream::unfold(listener, |listener| async move {
@@ -229,6 +254,8 @@ struct Watched {
     cluster: Cluster,
     watch: Watch,
     began: Instant,
+    /// Whose results are not held to any law.
+    liar: Option<&'static str>,
 }
 
 /// What differs between two courses of one seed is left out: this process' memory.
@@ -263,9 +290,24 @@ impl Crew for Watched {
         self.cluster.send(worker, message);
     }
 
+    fn suspect(&mut self, worker: WorkerId) {
+        self.watch.note(self.began, format!("suspect {worker}"));
+        self.watch.seen().suspicions += 1;
+        self.cluster.suspect(worker);
+    }
+
+    fn trust(&mut self, worker: WorkerId) {
+        self.watch.note(self.began, format!("trust {worker}"));
+        self.cluster.trust(worker);
+    }
+
     fn dismiss(&mut self, worker: WorkerId, why: Dismissal) -> bool {
         self.watch
             .note(self.began, format!("dismiss {worker}: {why:?}"));
+        if why == Dismissal::Disagreed {
+            let address = self.cluster.address(worker);
+            self.watch.seen().shut_out.push(address);
+        }
         self.cluster.dismiss(worker, why)
     }
 
@@ -277,8 +319,14 @@ impl Crew for Watched {
         };
         self.watch.note(self.began, line);
         if let Heard::Said(worker, FromWorker::Done(done)) = &heard {
+            let lies = self
+                .liar
+                .is_some_and(|liar| self.cluster.address(*worker).starts_with(liar));
             self.watch.check(|seen| {
                 seen.done += 1;
+                if lies {
+                    return Ok(());
+                }
                 let (task, attempt) = (done.task, done.attempt);
                 seen.results.done(*worker, task, attempt, &done.partial)
             });
@@ -286,7 +334,7 @@ impl Crew for Watched {
         heard
     }
 
-    fn pull(&self, worker: WorkerId, key: ObjectKey) -> impl Future<Output = Result<Held, String>> {
+    fn pull(&self, worker: WorkerId, key: ObjectKey) -> BoxFuture<'static, Result<Held, String>> {
         self.cluster.pull(worker, key)
     }
 
@@ -407,7 +455,12 @@ async fn dial(job: Job) -> Result<Cluster, Failure> {
     }
 }
 
-async fn coordinate(url: String, every_epochs: u32, watch: Watch) -> turmoil::Result {
+async fn coordinate(
+    url: String,
+    every_epochs: u32,
+    trouble: Trouble,
+    watch: Watch,
+) -> turmoil::Result {
     let depot = Depot::open(&url)?;
     let term = depot.claim_term(Some(RUN)).await?;
     let resume = newest(&depot).await?;
@@ -430,6 +483,7 @@ async fn coordinate(url: String, every_epochs: u32, watch: Watch) -> turmoil::Re
         cluster: dial(job).await?,
         watch: watch.clone(),
         began: Instant::now(),
+        liar: (trouble == Trouble::Liar).then_some(LIAR),
     };
     let mut program = Told {
         program: Stir::new(EPOCHS),
@@ -439,6 +493,10 @@ async fn coordinate(url: String, every_epochs: u32, watch: Watch) -> turmoil::Re
     // What a process holds in memory follows from no seed.
     let mut listener = move |report: Report| match report {
         Report::Worker(_, OfWorker::Alive { .. }) => {}
+        Report::News(news) => {
+            told.seen().epochs_told += 1;
+            told.note(began, format!("{news:?}"));
+        }
         Report::Worker(worker, OfWorker::Done { task, again, .. }) => {
             told.note(began, format!("{worker:?} did {task:?}, again: {again}"));
         }
@@ -455,7 +513,16 @@ async fn coordinate(url: String, every_epochs: u32, watch: Watch) -> turmoil::Re
     };
     let context = Context {
         settings: plan::Settings {
-            lease_ms: 3_000,
+            lease_ms: if trouble == Trouble::Silence {
+                plan::Settings::default().lease_ms
+            } else {
+                3_000
+            },
+            verify_millionths: if trouble == Trouble::Liar {
+                1_000_000
+            } else {
+                0
+            },
             ..plan::Settings::default()
         },
         tick: Duration::from_millis(100),
@@ -512,19 +579,30 @@ enum Kind {
     PowerLoss(&'static str),
     Partition(&'static str, &'static str),
     OneWay(&'static str, &'static str),
+    Silence(&'static str),
+}
+
+/// A host with each of the others.
+fn all_others(host: &'static str) -> Vec<(&'static str, &'static str)> {
+    let all = WORKERS.into_iter().chain([COORDINATOR]);
+    let others = all.filter(|other| *other != host);
+    others.map(|other| (host, other)).collect()
 }
 
 impl Kind {
+    /// The pairs of hosts that hear each other later.
+    fn held(self) -> Vec<(&'static str, &'static str)> {
+        match self {
+            Kind::Silence(host) => all_others(host),
+            _ => Vec::new(),
+        }
+    }
+
     /// The pairs of hosts that do not hear each other.
     fn silent(self) -> Vec<(&'static str, &'static str)> {
         match self {
-            Kind::Crash(_) => Vec::new(),
-            Kind::PowerLoss(host) => WORKERS
-                .into_iter()
-                .chain([COORDINATOR])
-                .filter(|other| *other != host)
-                .map(|other| (host, other))
-                .collect(),
+            Kind::Crash(_) | Kind::Silence(_) => Vec::new(),
+            Kind::PowerLoss(host) => all_others(host),
             Kind::Partition(one, other) => vec![(one, other)],
             Kind::OneWay(..) => Vec::new(),
         }
@@ -533,7 +611,7 @@ impl Kind {
     fn dead(self) -> Option<&'static str> {
         match self {
             Kind::Crash(host) | Kind::PowerLoss(host) => Some(host),
-            Kind::Partition(..) | Kind::OneWay(..) => None,
+            Kind::Partition(..) | Kind::OneWay(..) | Kind::Silence(_) => None,
         }
     }
 }
@@ -557,7 +635,7 @@ impl Fault {
         };
         let partition = || fault(5, Kind::Partition(name(first + other), second), 25_000);
         match trouble {
-            Trouble::None => vec![],
+            Trouble::None | Trouble::Slow | Trouble::Liar => vec![],
             Trouble::Crash => vec![fault(3, Kind::Crash(name(first)), 2_000)],
             Trouble::Partition => vec![partition()],
             Trouble::Wall => {
@@ -571,6 +649,17 @@ impl Fault {
                 vec![Fault {
                     lasts,
                     ..fault(3, kind, 1)
+                }]
+            }
+            Trouble::Silence => {
+                let lasts = match draw(seed, 7, 3) {
+                    0 => 200 + draw(seed, 8, 1_200),
+                    1 => 2_500 + draw(seed, 8, 5_000),
+                    _ => 11_000 + draw(seed, 8, 10_000),
+                };
+                vec![Fault {
+                    lasts: Duration::from_millis(lasts),
+                    ..fault(3, Kind::Silence(name(first)), 1)
                 }]
             }
             Trouble::Coordinator => [3, 6]
@@ -588,6 +677,9 @@ impl Fault {
                 for (one, other) in self.kind.silent() {
                     sim.partition(one, other);
                 }
+                for (one, other) in self.kind.held() {
+                    sim.hold(one, other);
+                }
                 if let Kind::OneWay(from, to) = self.kind {
                     sim.partition_oneway(from, to);
                 }
@@ -599,6 +691,9 @@ impl Fault {
                 self.over = true;
                 for (one, other) in self.kind.silent() {
                     sim.repair(one, other);
+                }
+                for (one, other) in self.kind.held() {
+                    sim.release(one, other);
                 }
                 if let Some(host) = self.kind.dead() {
                     sim.bounce(host);
@@ -621,13 +716,14 @@ fn simulate(trouble: Trouble, seed: u64) -> Seen {
         .build();
     for name in WORKERS {
         let watch = watch.clone();
-        sim.host(name, move || serve(watch.clone()));
+        let lies = trouble == Trouble::Liar && name == LIAR;
+        sim.host(name, move || serve(watch.clone(), lies));
     }
     let every = if trouble == Trouble::Both { 3 } else { 1 };
     if trouble == Trouble::Coordinator {
         let (of_host, of_client) = (watch.clone(), watch.clone());
         sim.host(COORDINATOR, move || {
-            coordinate(url.clone(), every, of_host.clone())
+            coordinate(url.clone(), every, trouble, of_host.clone())
         });
         sim.client("user", async move {
             while of_client.seen().outcome.is_none() {
@@ -636,7 +732,10 @@ fn simulate(trouble: Trouble, seed: u64) -> Seen {
             Ok(())
         });
     } else {
-        sim.client(COORDINATOR, coordinate(url, every, watch.clone()));
+        sim.client(COORDINATOR, coordinate(url, every, trouble, watch.clone()));
+    }
+    if trouble == Trouble::Slow {
+        sim.set_link_latency(WORKERS[draw(seed, 1, 3) as usize], COORDINATOR, LATE);
     }
     let mut faults = Fault::planned(trouble, seed);
     loop {
@@ -660,6 +759,15 @@ fn simulate(trouble: Trouble, seed: u64) -> Seen {
         for fault in &mut faults {
             fault.strike(&mut sim, results);
         }
+        let mut seen = watch.seen();
+        while seen.epochs.len() < seen.epochs_told {
+            seen.epochs.push(sim.elapsed());
+        }
+        let silence = faults
+            .iter()
+            .find(|fault| matches!(fault.kind, Kind::Silence(_)));
+        seen.silent =
+            silence.and_then(|fault| Some((fault.ends?.saturating_sub(fault.lasts), fault.lasts)));
     }
     drop(sim);
     std::mem::take(&mut *watch.seen())
@@ -755,6 +863,65 @@ fn a_partition_heals() {
 fn two_workers_that_never_hear_each_other_again_exchange_through_the_coordinator() {
     let (_, rollbacks, _) = all_seeds(Trouble::Wall);
     assert_eq!(rollbacks, 0, "nothing is lost");
+}
+
+/// Who is silent for longer than it takes to suspect it holds the others up for that long, and for what has to be done again.
+#[test]
+fn a_worker_is_silent_for_a_while() {
+    all_seeds(Trouble::Silence);
+    let alone = simulate(Trouble::None, 1);
+    let whole = alone.epochs.last().copied().unwrap_or_default();
+    let (mut suspicions, mut slowest) = (0, Duration::ZERO);
+    for seed in seeds() {
+        let seen = simulate(Trouble::Silence, seed);
+        let (began, lasts) = seen.silent.expect("it was silent");
+        let next = seen.epochs.iter().find(|ended| **ended > began);
+        let waited = next.map_or(Duration::ZERO, |ended| ended.saturating_sub(began));
+        suspicions += seen.suspicions;
+        assert!(
+            waited <= DETECTION + whole,
+            "seed {seed}: silent for {lasts:?}, the next epoch ended after {waited:?}, a whole run takes {whole:?}"
+        );
+        if lasts < Duration::from_millis(1_300) {
+            assert_eq!(seen.suspicions, 0, "seed {seed}: silent for {lasts:?}");
+        }
+        slowest = slowest.max(waited);
+    }
+    println!(
+        "{suspicions} suspicions; an epoch ended {slowest:?} after silence at the latest; a whole run takes {whole:?}"
+    );
+    assert!(suspicions > 0, "some are silent for long");
+}
+
+/// Tasks of the slow one are given to others as well, though nobody is suspected: the first result counts.
+#[test]
+fn a_slow_worker_holds_nobody_up() {
+    all_seeds(Trouble::Slow);
+    let mut doubled = 0;
+    for seed in seeds() {
+        let seen = simulate(Trouble::Slow, seed);
+        assert_eq!(seen.suspicions, 0, "seed {seed}");
+        doubled += seen.outcome.map_or(0, |outcome| outcome.tasks_doubled);
+    }
+    println!("{doubled} tasks were given to a second worker");
+    assert!(doubled > 0, "some tasks take long");
+}
+
+/// What one of three makes of what it pulls goes into nothing.
+#[test]
+fn a_liar_is_shut_out() {
+    all_seeds(Trouble::Liar);
+    let mut found = 0;
+    for seed in seeds() {
+        let shut_out = simulate(Trouble::Liar, seed).shut_out;
+        assert!(
+            shut_out.iter().all(|address| address.starts_with(LIAR)),
+            "{shut_out:?}"
+        );
+        found += shut_out.len();
+    }
+    println!("{found} times the liar was found out");
+    assert!(found > 0);
 }
 
 #[test]

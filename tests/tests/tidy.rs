@@ -161,6 +161,10 @@ const LONG: &[(&str, &str)] = &[
         "one naive problem in f64, and every way to solve a mode of it compared with it",
     ),
     (
+        "tests/tests/simulation.rs",
+        "one simulated world, and every trouble that befalls it",
+    ),
+    (
         "crates/plan/tests/laws.rs",
         "one random world and the laws it must keep, read side by side",
     ),

@@ -102,6 +102,7 @@ fn assignment(
     Assignment {
         task: Arc::new(task),
         attempt: 0,
+        verify: false,
         sources,
     }
 }

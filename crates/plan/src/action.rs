@@ -36,6 +36,8 @@ pub struct Assignment {
     pub task: Arc<Task>,
     /// Counts the assignments of this task, from 0; to be returned with the result.
     pub attempt: u32,
+    /// Its result is compared with another's: what it writes is to be told with its hash.
+    pub verify: bool,
     /// Where to find what the worker does not hold.
     pub sources: Vec<Source>,
 }
@@ -49,6 +51,8 @@ pub enum Dismissal {
     Drained,
     /// It lives, but nobody can have what it holds.
     Unreached,
+    /// Two others came to another result of a task than it did.
+    Disagreed,
 }
 
 /// Something to do. Actions are done in order.
@@ -65,6 +69,14 @@ pub enum Action {
     /// An object that unfinished work needs is lost and not durable: restore the program from the last
     /// durable checkpoint and answer with [`crate::Event::Restarted`].
     RollBack(ObjectKey),
+    /// A worker has fallen silent: nobody is to ask it for objects until it is trusted again.
+    Suspect(WorkerId),
+    /// This worker takes long for this task, which is given to another as well; nothing is to be done about it.
+    Slow(WorkerId, TaskId),
+    /// Two workers came to different results of a task; a third decides, and nothing else is to be done about it.
+    Differ(TaskId, [WorkerId; 2]),
+    /// A suspected worker speaks again: what it holds can be had of it.
+    Trust(WorkerId),
     /// A worker is no longer of the run: close its session. [`crate::Event::WorkerLost`] need not follow.
     Dismiss(WorkerId, Dismissal),
     /// The run cannot succeed: end it, with this reason.

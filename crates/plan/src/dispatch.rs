@@ -9,9 +9,7 @@ use tensor::{TaskId, WorkerId};
 /// A task is asked back for an idle worker only if it costs at least this much (some 10 ms of work):
 /// a round trip for less is a loss.
 const STEAL_COST_MIN: u64 = 100_000;
-/// A task is slow where it takes this many times what the others of its step took for the same cost,
-const SLOW_FACTOR: u64 = 3;
-/// and this much longer.
+/// A task is slow where it takes a multiple of what the others of its step took for the same cost, and this much longer.
 const SLOW_MS_MIN: u64 = 1_000;
 
 impl Plan {
@@ -39,7 +37,7 @@ impl Plan {
         let usable = self
             .workers
             .iter()
-            .filter(|(_, state)| !state.draining && state.line(kind).queue.len() <= low);
+            .filter(|(_, state)| state.takes_tasks() && state.line(kind).queue.len() <= low);
         let mut open: Vec<WorkerId> = usable.map(|(id, _)| *id).collect();
         while let Some((place, worker)) = self.least_loaded(kind, &open) {
             match self.pick(kind, worker) {
@@ -78,7 +76,7 @@ impl Plan {
         let welcome = |id| {
             self.tasks
                 .get(&id)
-                .is_some_and(|entry| !entry.avoid.contains(&worker))
+                .is_some_and(|entry| !entry.shuns(worker))
         };
         self.ready.foreign(kind, worker, welcome)
     }
@@ -88,7 +86,7 @@ impl Plan {
         let idle = self
             .workers
             .iter()
-            .filter(|(_, state)| !state.draining && state.line(kind).queue.is_empty());
+            .filter(|(_, state)| state.takes_tasks() && state.line(kind).queue.is_empty());
         idle.map(|(id, _)| *id).collect()
     }
 
@@ -101,6 +99,7 @@ impl Plan {
         let asked = self
             .workers
             .values()
+            .filter(|state| !state.suspected)
             .flat_map(|state| &state.line(kind).queue)
             .filter(|given| given.revoked)
             .count();
@@ -120,7 +119,7 @@ impl Plan {
                 .workers
                 .keys()
                 .copied()
-                .filter(|id| waiting(id).is_some());
+                .filter(|id| self.trusts(*id) && waiting(id).is_some());
             let Some(victim) =
                 victims.max_by_key(|id| (self.workers[id].load_per_thread(kind), *id))
             else {
@@ -156,10 +155,14 @@ impl Plan {
 
     fn chase(&mut self, kind: Kind) {
         self.steal(kind, 0);
+        if self.settings.slow_factor == 0 {
+            return;
+        }
         for idle in self.idle(kind) {
-            let Some(task) = self.slowest(kind, idle) else {
+            let Some((slow, task)) = self.slowest(kind, idle) else {
                 return;
             };
+            self.out.push(Action::Slow(slow, task));
             let assignment = self.give(idle, task);
             self.out
                 .extend(assignment.map(|assignment| Action::Assign(idle, vec![assignment])));
@@ -167,23 +170,28 @@ impl Plan {
     }
 
     /// The task that has run the longest beyond what its cost suggests, of those with one attempt.
-    fn slowest(&self, kind: Kind, idle: WorkerId) -> Option<TaskId> {
-        let heads = self.workers.iter().filter_map(|(id, state)| {
+    fn slowest(&self, kind: Kind, idle: WorkerId) -> Option<(WorkerId, TaskId)> {
+        let trusted = self.workers.iter().filter(|(_, state)| !state.suspected);
+        let heads = trusted.filter_map(|(id, state)| {
             let line = state.line(kind);
             let given = line.queue.first()?;
             let entry = self.tasks.get(&given.task)?;
             let (ms, cost) = self.steps.get(&given.task.step)?.spent;
             let eligible = !given.chained
                 && entry.missing == 0
-                && entry.live.len() == 1
-                && entry.live[0].worker == *id
-                && !entry.avoid.contains(&idle)
+                && entry.live.iter().any(|live| live.worker == *id)
+                && entry
+                    .live
+                    .iter()
+                    .all(|live| live.worker == *id || !self.trusts(live.worker))
+                && !entry.shuns(idle)
                 && cost >= given.cost;
             let expected = ms.saturating_mul(given.cost) / cost.max(1);
             let spent = self.now.0.saturating_sub(line.head_since.0);
-            let late = spent.checked_sub(SLOW_FACTOR * expected + SLOW_MS_MIN)?;
-            (eligible && late > 0).then_some((late, given.task))
+            let patience = expected.saturating_mul(self.settings.slow_factor);
+            let late = spent.checked_sub(patience.saturating_add(SLOW_MS_MIN))?;
+            (eligible && late > 0).then_some((late, given.task, *id))
         });
-        heads.max().map(|(_, task)| task)
+        heads.max().map(|(_, task, slow)| (slow, task))
     }
 }

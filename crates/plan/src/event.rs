@@ -23,6 +23,8 @@ pub struct Wrote {
     pub key: ObjectKey,
     /// Its length in bytes.
     pub bytes: u64,
+    /// The hash of its bytes, where the assignment asked for it.
+    pub digest: Option<Digest>,
 }
 
 /// Something happened. Time comes beside each event.

@@ -17,6 +17,8 @@ mod results;
 mod settings;
 mod steps;
 mod submit;
+mod suspicion;
+mod verification;
 mod waiting;
 
 pub use action::{Action, Assignment, Dismissal, Holder, Source};

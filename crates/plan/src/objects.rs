@@ -13,6 +13,8 @@ use tensor::{Digest, ObjectKey, Task, WorkerId};
 pub(crate) struct Object {
     /// Workers that made it and still hold it.
     pub holders: Vec<WorkerId>,
+    /// Workers that made it and are suspected: it cannot be had of them for now.
+    pub aside: Vec<WorkerId>,
     /// Its copy in a depot.
     pub durable: Option<(Digest, u64, u32)>,
     /// The task that writes it: it can be run again while its reads are not freed.
@@ -90,6 +92,22 @@ impl Objects {
             .iter()
             .filter(|(_, object)| object.holders.contains(&worker));
         held.map(|(key, _)| *key).collect()
+    }
+
+    /// What this worker holds and cannot give, since it is suspected.
+    pub(crate) fn aside_of(&self, worker: WorkerId) -> Vec<ObjectKey> {
+        let aside = self
+            .map
+            .iter()
+            .filter(|(_, object)| object.aside.contains(&worker));
+        aside.map(|(key, _)| *key).collect()
+    }
+
+    /// A worker is gone: what it held aside is, too.
+    pub(crate) fn forget_aside(&mut self, worker: WorkerId) {
+        for object in self.map.values_mut() {
+            object.aside.retain(|holder| *holder != worker);
+        }
     }
 
     /// Forgets everything that is not durable, and returns it.

@@ -1,5 +1,6 @@
 //! The state machine itself: what each event means. The parts lie beside it: `submit` (a step comes in),
-//! `results` (a task is answered for), `loss` (what to do about lost objects), `dispatch` (who does what).
+//! `results` (a task is answered for), `loss` (what to do about lost objects), `suspicion` (who has fallen silent),
+//! `verification` (tasks that are computed twice), `dispatch` (who does what).
 //!
 //! **Invariant:** a task that is not done either waits, is ready, or has at least one live assignment.
 
@@ -177,7 +178,7 @@ impl Plan {
         if !self.started {
             self.started = true;
             self.lonely_since = Some(now);
-        } else if gap > self.settings.lease_ms / 2 {
+        } else if gap > self.settings.lease_ms.min(self.settings.suspect_ms) / 2 {
             self.workers
                 .values_mut()
                 .for_each(|worker| worker.seen = now);
@@ -186,13 +187,18 @@ impl Plan {
     }
 
     fn joined(&mut self, worker: WorkerId, profile: Profile) {
-        self.workers.insert(worker, Worker::new(profile, self.now));
+        let state = Worker::new(profile, self.now, self.settings.suspect_ms);
+        self.workers.insert(worker, state);
         self.lonely_since = None;
     }
 
     fn heard(&mut self, worker: WorkerId) {
-        if let Some(worker) = self.workers.get_mut(&worker) {
-            worker.seen = self.now;
+        let Some(state) = self.workers.get_mut(&worker) else {
+            return;
+        };
+        state.seen = self.now;
+        if state.suspected {
+            self.trust(worker);
         }
     }
 
@@ -213,9 +219,14 @@ impl Plan {
         self.forsake(worker);
     }
 
-    /// Nothing more is to be given to this worker: what was kept for it goes to others.
+    /// Nothing more is ever to be given to this worker.
     pub(crate) fn forsake(&mut self, worker: WorkerId) {
         self.cached.retain(|_, holder| *holder != worker);
+        self.unbind(worker);
+    }
+
+    /// What was kept for a worker goes to others.
+    pub(crate) fn unbind(&mut self, worker: WorkerId) {
         for chain in self
             .steps
             .values_mut()
@@ -241,6 +252,7 @@ impl Plan {
         for worker in silent {
             self.dismiss(worker, Dismissal::Silent);
         }
+        self.suspect_silent();
         if self.mood == Mood::Running {
             self.dismiss_drained();
             self.chase_slow();
@@ -263,7 +275,7 @@ impl Plan {
         let drained = self
             .workers
             .iter()
-            .filter(|(_, worker)| worker.draining && worker.is_idle());
+            .filter(|(_, worker)| worker.draining && !worker.suspected && worker.is_idle());
         let drained: Vec<WorkerId> = drained.map(|(id, _)| *id).collect();
         for worker in drained {
             let held = self.objects.held_by(worker);
@@ -277,7 +289,7 @@ impl Plan {
         }
     }
 
-    fn dismiss(&mut self, worker: WorkerId, why: Dismissal) {
+    pub(crate) fn dismiss(&mut self, worker: WorkerId, why: Dismissal) {
         self.out.push(Action::Dismiss(worker, why));
         self.lose(worker);
     }
@@ -317,6 +329,8 @@ impl Plan {
                     running
                 });
         self.forsake(worker);
+        self.objects.forget_aside(worker);
+        self.void_claims(worker);
         let held = self.objects.held_by(worker);
         self.bereave(worker, held);
         for task in running {

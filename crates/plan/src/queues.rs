@@ -75,20 +75,31 @@ pub(crate) struct Worker {
     pub seen: Tick,
     /// It takes no new task.
     pub draining: bool,
+    /// It has been silent for longer than one is patient with it.
+    pub suspected: bool,
+    /// How long it may be silent before it is suspected.
+    pub patience_ms: u64,
     /// When objects could not be had from it, though it lives.
     pub unreached: Vec<Tick>,
     lines: [Line; 2],
 }
 
 impl Worker {
-    pub(crate) fn new(profile: Profile, now: Tick) -> Self {
+    pub(crate) fn new(profile: Profile, now: Tick, patience_ms: u64) -> Self {
         Worker {
             profile,
             seen: now,
             draining: false,
+            suspected: false,
+            patience_ms,
             unreached: Vec::new(),
             lines: Default::default(),
         }
+    }
+
+    /// Whether it can be given tasks.
+    pub(crate) fn takes_tasks(&self) -> bool {
+        !self.draining && !self.suspected
     }
 
     pub(crate) fn line(&self, kind: Kind) -> &Line {

@@ -44,10 +44,28 @@ impl Plan {
         if !self.answered(worker, id, attempt) {
             return self.refuse(worker, id, wrote);
         }
+        if self.tasks.get(&id).is_some_and(|entry| entry.verify) {
+            self.claimed(worker, id, partial, wrote.to_vec());
+        } else {
+            self.counts(&[worker], id, partial, wrote);
+        }
+    }
+
+    /// A result counts: what was written lies on these workers.
+    pub(crate) fn counts(
+        &mut self,
+        holders: &[WorkerId],
+        id: TaskId,
+        partial: Vec<u8>,
+        wrote: &[Wrote],
+    ) {
         let entry = self
             .tasks
             .remove(&id)
             .expect("an answer that counts has an entry");
+        if let Some(place) = entry.place {
+            self.ready.remove(place, &entry.task);
+        }
         for live in &entry.live {
             self.out.push(Action::Revoke(live.worker, id, live.attempt));
             let state = self.workers.get_mut(&live.worker);
@@ -68,11 +86,13 @@ impl Plan {
         }
         for read in &entry.task.reads {
             if let KeyRange::One(key @ ObjectKey::Sealed { .. }) = read.keys {
-                self.cached.insert(key, worker);
+                self.cached.insert(key, holders[0]);
             }
         }
         for wrote in wrote {
-            self.written(worker, *wrote);
+            for holder in holders {
+                self.written(*holder, *wrote);
+            }
         }
         self.release(&entry);
         if !entry.again {
@@ -88,6 +108,10 @@ impl Plan {
             return self.drops.entry(worker).or_default().push(wrote.key);
         };
         object.bytes = wrote.bytes;
+        let state = self.workers.get(&worker);
+        if state.is_some_and(|state| state.suspected) {
+            return object.aside.push(worker);
+        }
         if !object.holders.contains(&worker) {
             object.holders.push(worker);
         }
@@ -105,10 +129,9 @@ impl Plan {
         if !self.workers.contains_key(&worker) {
             return;
         }
-        let at_it = self
-            .tasks
-            .get(&id)
-            .is_some_and(|entry| entry.live.iter().any(|live| live.worker == worker));
+        let at_it = self.tasks.get(&id).is_some_and(|entry| {
+            entry.live.iter().any(|live| live.worker == worker) || entry.has_claim(worker)
+        });
         for wrote in wrote {
             let held = self
                 .objects
@@ -174,10 +197,8 @@ impl Plan {
         let (suspect, counts) = match &failure {
             Failure::Budget { .. } | Failure::Refused { .. } => return self.stop(failure),
             Failure::Exhausted { .. } | Failure::Disk { .. } => (None, true),
-            // That a worker which is gone does not answer is no news.
-            Failure::Unreachable { key, holder } => {
-                (Some((*key, *holder)), self.workers.contains_key(holder))
-            }
+            // That a worker which is gone or suspected does not answer is no news.
+            Failure::Unreachable { key, holder } => (Some((*key, *holder)), self.trusts(*holder)),
             Failure::Corrupt {
                 key,
                 holder: Some(holder),

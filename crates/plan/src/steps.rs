@@ -2,6 +2,7 @@
 
 use crate::queues::Place;
 use crate::reduction::Reduction;
+use crate::verification::Claim;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tensor::{KeyRange, Step, Task, TaskId, WorkerId};
@@ -77,6 +78,22 @@ pub(crate) struct Entry {
     pub failures: u32,
     /// Workers that could not do it: others are tried first.
     pub avoid: Vec<WorkerId>,
+    /// Its results are compared: it is computed twice.
+    pub verify: bool,
+    /// Results that wait for another.
+    pub claims: Vec<Claim>,
     /// It was done before: its partial is known and its step is not told again.
     pub again: bool,
+}
+
+impl Entry {
+    /// Whether a worker is to be given this task only where no other can be: it could not do it, or has done it.
+    pub(crate) fn shuns(&self, worker: WorkerId) -> bool {
+        self.avoid.contains(&worker) || self.has_claim(worker)
+    }
+
+    /// Whether a result of this worker waits to be compared.
+    pub(crate) fn has_claim(&self, worker: WorkerId) -> bool {
+        self.claims.iter().any(|claim| claim.worker == worker)
+    }
 }

@@ -4,6 +4,7 @@ use crate::failure::Refusal;
 use crate::plan::{Mood, Plan};
 use crate::queues::{Kind, Place, Worker, cost};
 use crate::steps::{Entry, StepState};
+use crate::verification::is_drawn;
 use crate::waiting::ranges;
 use std::sync::Arc;
 use tensor::{KeyRange, ObjectKey, Step, Task, TaskId, WorkerId};
@@ -84,6 +85,8 @@ impl Plan {
             },
             failures: 0,
             avoid: Vec::new(),
+            verify: is_drawn(task, self.settings.verify_millionths),
+            claims: Vec::new(),
             again,
         };
         self.tasks.insert(task.id, entry);
@@ -105,12 +108,13 @@ impl Plan {
         }
     }
 
-    /// Lists a task as ready if it is: nothing missing, nobody at it, not listed.
+    /// Lists a task as ready if it is: nothing missing, nobody that is trusted at it, not listed.
     pub(crate) fn requeue(&mut self, id: TaskId) {
         let Some(entry) = self.tasks.get(&id) else {
             return;
         };
-        if entry.missing > 0 || !entry.live.is_empty() || entry.place.is_some() {
+        let taken = entry.live.iter().any(|live| self.trusts(live.worker));
+        if entry.missing > 0 || taken || entry.place.is_some() {
             return;
         }
         let place = self.place(entry);
@@ -141,11 +145,12 @@ impl Plan {
     /// neighbours in the step go.
     fn place(&self, entry: &Entry) -> Place {
         let task = &entry.task;
-        if let Some(worker) = self.pinned(task) {
+        // A second result is of another worker than the first, which is the one that a chain is bound to.
+        if let Some(worker) = self.pinned(task).filter(|worker| !entry.has_claim(*worker)) {
             return Place::Pinned(worker);
         }
         let usable =
-            |worker: &WorkerId, state: &Worker| !state.draining && !entry.avoid.contains(worker);
+            |worker: &WorkerId, state: &Worker| state.takes_tasks() && !entry.shuns(*worker);
         let mut best: Option<(u64, WorkerId)> = None;
         for (worker, bytes) in self.nearness(task) {
             let welcome = self
@@ -167,7 +172,8 @@ impl Plan {
             .steps
             .get(&task.id.step)
             .map_or(1, |step| step.done.len());
-        if entry.avoid.is_empty() && width < 2 * self.workers.len() {
+        let free = entry.avoid.is_empty() && entry.claims.is_empty();
+        if free && width < 2 * self.workers.len() {
             return Place::Any;
         }
         by_position(workers, task.id.index as usize, width).map_or(Place::Any, Place::Home)
@@ -215,9 +221,12 @@ impl Plan {
         let attempt = entry.attempts;
         entry.attempts += 1;
         entry.live.push(crate::steps::Live { worker, attempt });
-        let task = Arc::clone(&entry.task);
+        let (task, verify) = (Arc::clone(&entry.task), entry.verify);
+        let first = entry.claims.is_empty();
         self.attempt_next = self.attempt_next.max(attempt + 1);
-        self.pin(worker, &task);
+        if first {
+            self.pin(worker, &task);
+        }
         let given = crate::queues::Given {
             task: id,
             attempt,
@@ -235,6 +244,7 @@ impl Plan {
         Some(crate::Assignment {
             task,
             attempt,
+            verify,
             sources,
         })
     }

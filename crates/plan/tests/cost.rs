@@ -86,6 +86,7 @@ fn run(blocks: u32, steps: u64) -> (Duration, usize) {
                     wrote: vec![Wrote {
                         key: assignment.task.writes[0],
                         bytes: 64,
+                        digest: None,
                     }],
                 }));
             }

@@ -1,7 +1,9 @@
 //! The laws of the plan, under random orders of events: joins, losses, drains, late and duplicate results,
 //! returns, failures, over random programs. A small world of workers does what the plan says.
 
-use plan::{Action, Assignment, Event, Failure, Holder, Plan, Profile, Settings, Tick, Wrote};
+use plan::{
+    Action, Assignment, Dismissal, Event, Failure, Holder, Plan, Profile, Settings, Tick, Wrote,
+};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -331,6 +333,7 @@ struct Worker {
     outbox: VecDeque<Event>,
     held: BTreeMap<ObjectKey, u64>,
     draining: bool,
+    suspected: bool,
 }
 
 struct World {
@@ -353,16 +356,27 @@ struct World {
     rollbacks: u32,
     /// From whom nobody can have anything, though it lives.
     walled: Option<WorkerId>,
+    /// Who was suspected at some time: chains may have gone elsewhere.
+    left: BTreeSet<WorkerId>,
+    suspicions: u32,
+    /// Whose results are compared.
+    claims: BTreeMap<TaskId, BTreeSet<WorkerId>>,
+    compares: bool,
+    /// Who computes something else.
+    liar: Option<WorkerId>,
 }
 
 impl World {
-    fn new(seed: u64, ahead: usize) -> Self {
+    fn new(seed: u64, ahead: usize, share: u32) -> Self {
         let steps = Author::write(seed);
         let initial = initial(seed);
         let (truth, expected) = sequential(&steps, &initial);
         let settings = Settings {
             depth: 4,
+            suspect_ms: 60,
             lease_ms: 1_000,
+            slow_factor: 3,
+            verify_millionths: share,
             grace_ms: 100_000,
             attempts_max: 100_000,
             unreached_max: 4,
@@ -384,6 +398,11 @@ impl World {
             rolled: false,
             rollbacks: 0,
             walled: None,
+            left: BTreeSet::new(),
+            suspicions: 0,
+            claims: BTreeMap::new(),
+            compares: share > 0,
+            liar: None,
         };
         world.course();
         world
@@ -438,12 +457,23 @@ impl World {
         {
             self.accepted.entry(key).or_default().remove(&holder);
         }
-        if let Some((worker, task, wrote)) = answer
-            && self.plan.tasks() < before
-        {
-            self.done.insert(task, worker);
-            for wrote in wrote {
-                self.accepted.entry(wrote.key).or_default().insert(worker);
+        if let Some((worker, task, wrote)) = answer {
+            let dropped = actions.iter().any(|action| {
+                let mut keys = wrote.iter().map(|wrote| wrote.key);
+                matches!(action, Action::Drop(at, ranges) if *at == worker
+                    && keys.any(|key| ranges.iter().any(|range| range.keys().any(|k| k == key))))
+            });
+            let claims = self.claims.entry(task).or_default();
+            if !dropped || self.plan.tasks() < before {
+                claims.insert(worker);
+            }
+            if self.plan.tasks() < before {
+                self.done.insert(task, worker);
+                let agreed = std::mem::take(claims).into_iter();
+                let agreed: Vec<WorkerId> = agreed.filter(|one| self.liar != Some(*one)).collect();
+                for wrote in wrote {
+                    self.accepted.entry(wrote.key).or_default().extend(&agreed);
+                }
             }
         }
         let mut whole = false;
@@ -482,14 +512,40 @@ impl World {
                 self.rolled = true;
                 self.rollbacks += 1;
             }
-            Action::Dismiss(worker, _) => {
-                self.workers.remove(&worker);
+            Action::Dismiss(worker, why) => {
+                assert_eq!(
+                    why == Dismissal::Disagreed,
+                    self.liar == Some(worker),
+                    "{worker}: {why:?}"
+                );
+                self.gone(worker);
                 self.accepted
                     .values_mut()
                     .for_each(|holders| _ = holders.remove(&worker));
             }
+            Action::Suspect(worker) => {
+                let stands_in = |(id, other): (&WorkerId, &Worker)| {
+                    *id != worker && !other.draining && !other.suspected
+                };
+                assert!(
+                    self.workers.iter().any(stands_in),
+                    "{worker} is suspected where nobody can stand in"
+                );
+                self.suspects(worker, true);
+            }
+            Action::Trust(worker) => self.suspects(worker, false),
+            Action::Differ(..) => assert!(self.liar.is_some(), "all compute the same"),
+            Action::Slow(worker, _) => assert!(!self.workers[&worker].suspected),
             Action::Stop(failure) => panic!("stopped: {failure}"),
         }
+    }
+
+    fn suspects(&mut self, id: WorkerId, suspected: bool) {
+        let worker = self.workers.get_mut(&id).expect("it is there");
+        assert_ne!(worker.suspected, suspected, "{id} is told of once");
+        worker.suspected = suspected;
+        self.left.insert(id);
+        self.suspicions += u32::from(suspected);
     }
 
     fn post(&mut self, worker: WorkerId, action: Action) {
@@ -506,6 +562,10 @@ impl World {
             !self.workers[&worker].draining,
             "a draining worker is given no task"
         );
+        assert!(
+            !self.workers[&worker].suspected,
+            "a suspected worker is given no task"
+        );
         for key in keys(task) {
             let own = self
                 .accepted
@@ -519,7 +579,9 @@ impl World {
                 !source.holders.is_empty()
                     && source.holders.iter().all(|holder| match holder {
                         Holder::Durable { .. } => self.initial.contains(&key),
-                        Holder::Worker(holder) => self.accepted[&key].contains(holder),
+                        Holder::Worker(holder) => {
+                            self.accepted[&key].contains(holder) && !self.workers[holder].suspected
+                        }
                     })
             });
             assert!(own || there, "{} is assigned before {key} exists", task.id);
@@ -544,12 +606,14 @@ impl World {
                 task.id,
                 before.id
             );
-            let lives =
-                at.is_some_and(|at| self.workers.get(at).is_some_and(|worker| !worker.draining));
+            let lives = at.is_some_and(|at| {
+                self.workers.get(at).is_some_and(|worker| !worker.draining)
+                    && !self.left.contains(at)
+            });
             // Once the step is whole, what is made again may be made anywhere.
             let whole = self.whole.contains(&task.id.step);
             assert!(
-                whole || !lives || at == Some(&worker),
+                whole || !lives || self.compares || at == Some(&worker),
                 "{} leaves its chain's worker",
                 task.id
             );
@@ -568,8 +632,15 @@ impl World {
         }
     }
 
-    fn lose(&mut self, worker: WorkerId) {
+    fn gone(&mut self, worker: WorkerId) {
         self.workers.remove(&worker);
+        self.claims
+            .values_mut()
+            .for_each(|claims| _ = claims.remove(&worker));
+    }
+
+    fn lose(&mut self, worker: WorkerId) {
+        self.gone(worker);
         self.accepted
             .values_mut()
             .for_each(|holders| _ = holders.remove(&worker));
@@ -639,19 +710,27 @@ impl World {
                 failure,
             },
             Ok(values) => {
-                let (wrote, partial) = compute(task, &values, partial);
-                for (key, value) in &wrote {
+                let (mut wrote, partial) = compute(task, &values, partial);
+                for (key, value) in &mut wrote {
                     assert_eq!(
                         self.truth[key], *value,
                         "{key} has other bytes than in the sequential course"
                     );
+                    *value += u64::from(self.liar == Some(id));
                     worker.held.insert(*key, *value);
                 }
+                let digest = |value: u64| {
+                    let bytes = value.to_le_bytes();
+                    assignment
+                        .verify
+                        .then(|| Digest(std::array::from_fn(|at| bytes[at % 8])))
+                };
                 let wrote = wrote
                     .iter()
-                    .map(|(key, _)| Wrote {
+                    .map(|(key, value)| Wrote {
                         key: *key,
                         bytes: 8,
+                        digest: digest(*value),
                     })
                     .collect();
                 Event::TaskDone {
@@ -709,6 +788,7 @@ impl World {
             self.rolled = false;
             (self.submitted, self.whole, self.done) = (0, BTreeSet::new(), BTreeMap::new());
             self.accepted.clear();
+            self.claims.clear();
             self.tell(Event::Restarted);
             self.course();
         }
@@ -791,6 +871,9 @@ impl World {
         }
         for round in 0..100_000 {
             self.restart();
+            for id in self.workers.keys().copied().collect::<Vec<_>>() {
+                self.tell(Event::WorkerAlive(id));
+            }
             if self.workers.is_empty() {
                 self.join(2);
             }
@@ -826,9 +909,10 @@ proptest! {
     fn whatever_happens_the_program_ends_with_the_same_bits(
         seed in any::<u64>(),
         ahead in 1_usize..4,
+        share in prop::sample::select(vec![0, 0, 300_000, 1_000_000]),
         dice in prop::collection::vec(any::<(u8, u8)>(), 0..700),
     ) {
-        let mut world = World::new(seed, ahead);
+        let mut world = World::new(seed, ahead, share);
         for (what, who) in dice {
             world.happen(what, who);
         }
@@ -847,11 +931,77 @@ proptest! {
         dice in prop::collection::vec(any::<(u8, u8)>(), 0..200),
         walled in 0_u32..4,
     ) {
-        let mut world = World::new(seed, ahead);
+        let mut world = World::new(seed, ahead, 0);
         for _ in 0..3 {
             world.join(1);
         }
         world.walled = Some(WorkerId(walled));
+        for (what, who) in dice {
+            world.happen(what, who);
+        }
+        world.finish();
+        prop_assert!(world.plan.is_idle());
+    }
+
+    /// The lease never ends here: what it held is made again, or the run goes back, by suspicion alone.
+    #[test]
+    fn one_that_falls_silent_holds_nobody_up_and_may_speak_again(
+        seed in any::<u64>(),
+        ahead in 1_usize..4,
+        dice in prop::collection::vec((0_u8..200, any::<u8>()), 0..200),
+        silent in 0_u32..3,
+        speaks in any::<bool>(),
+    ) {
+        let mut world = World::new(seed, ahead, 0);
+        for _ in 0..3 {
+            world.join(1);
+        }
+        for (what, who) in dice {
+            world.happen(what, who);
+        }
+        let silent = WorkerId(silent);
+        let mut kept = Some(world.workers[&silent].outbox.clone());
+        for round in 0_u32..100_000 {
+            world.restart();
+            world.now += 5;
+            for id in world.workers.keys().copied().filter(|id| *id != silent).collect::<Vec<_>>() {
+                world.tell(Event::WorkerAlive(id));
+                for act in [World::receive, World::work, World::deliver] {
+                    act(&mut world, id);
+                }
+            }
+            // Its lease is as long as it is silent: only suspicion helps.
+            world.now = world.now.min(900);
+            world.tell(Event::TimePassed);
+            if speaks && round == 40 {
+                for event in kept.take().into_iter().flatten() {
+                    world.tell(event);
+                }
+                world.workers.get_mut(&silent).expect("it is there").outbox.clear();
+            }
+            if world.whole.len() == world.steps.len() {
+                break;
+            }
+            prop_assert!(round < 90_000, "nothing moves with {} tasks left", world.plan.tasks());
+        }
+        prop_assert!(world.suspicions <= 1 + u32::from(speaks));
+        world.finish();
+        prop_assert!(world.plan.is_idle());
+    }
+
+    /// All is computed twice: what one of four makes of it goes into nothing, and it is found out where it wrote anything.
+    #[test]
+    fn a_liar_is_found_out_and_what_it_says_counts_for_nothing(
+        seed in any::<u64>(),
+        ahead in 1_usize..4,
+        dice in prop::collection::vec((0_u8..200, any::<u8>()), 0..200),
+        liar in 0_u32..4,
+    ) {
+        let mut world = World::new(seed, ahead, 1_000_000);
+        world.liar = Some(WorkerId(liar));
+        for _ in 0..4 {
+            world.join(1);
+        }
         for (what, who) in dice {
             world.happen(what, who);
         }

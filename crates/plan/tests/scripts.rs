@@ -172,7 +172,11 @@ fn event(text: &str, writes: &dyn Fn(TaskId) -> Vec<ObjectKey>) -> Event {
                 .flat_map(|value| number::<f64>(value).to_le_bytes());
             let wrote = writes(task)
                 .into_iter()
-                .map(|key| Wrote { key, bytes: 8 })
+                .map(|key| Wrote {
+                    key,
+                    bytes: 8,
+                    digest: None,
+                })
                 .collect();
             Event::TaskDone {
                 worker: worker(w),
@@ -283,6 +287,11 @@ fn show(action: &Action) -> String {
         }
         Action::StepDone(step, reduced) => format!("step {} {reduced:?}", step.0),
         Action::RollBack(key) => format!("roll back {}", show_range(&KeyRange::One(*key))),
+        Action::Suspect(worker) => format!("suspect {worker}"),
+        Action::Trust(worker) => format!("trust {worker}"),
+        Action::Differ(task, workers) => format!("differ {task} {} {}", workers[0], workers[1]),
+        Action::Slow(worker, task) => format!("slow {worker} {task}"),
+        Action::Dismiss(worker, Dismissal::Disagreed) => format!("dismiss {worker} disagreed"),
         Action::Dismiss(worker, Dismissal::Unreached) => format!("dismiss {worker} unreached"),
         Action::Dismiss(worker, _) => format!("dismiss {worker}"),
         Action::Stop(failure) => format!("stop: {failure}"),
@@ -293,9 +302,22 @@ fn show(action: &Action) -> String {
 /// three attempts, and two objects that cannot be had of one that lives, and compares what it answers to each event that it
 /// answers at all.
 fn check(script: &str, expected: &str) {
+    check_by((100, 0), script, expected);
+}
+
+/// As [`check`], with a suspicion before the end of the lease.
+fn check_suspecting(suspect_ms: u64, script: &str, expected: &str) {
+    check_by((suspect_ms, 0), script, expected);
+}
+
+/// As [`check`], with a suspicion after so long, and a share of tasks that are computed twice.
+fn check_by((suspect_ms, verify_millionths): (u64, u32), script: &str, expected: &str) {
     let mut plan = Plan::new(Settings {
         depth: 4,
+        suspect_ms,
         lease_ms: 100,
+        slow_factor: 3,
+        verify_millionths,
         grace_ms: 1_000,
         attempts_max: 3,
         unreached_max: 2,
@@ -485,7 +507,7 @@ fn a_slow_task_gets_a_second_attempt_and_the_first_result_wins() {
          t1210 done w1 0.3#1
          t1220 done w2 0.3#0",
         "step 0 none:: w1[0.0, 0.1]; w2[0.2, 0.3]
-         tick: w1[0.3#1]
+         tick: slow w2 0.3; w1[0.3#1]
          done w1 0.3#1: revoke w2 0.3#0; step 0 None
          done w2 0.3#0: drop w2 A3.1",
     );
@@ -546,6 +568,120 @@ fn leases_graces_and_drains() {
          tick: dismiss w2; w1[0.2#1, 0.3#1]
          drain w1: revoke w1 0.1#0; revoke w1 0.2#1; revoke w1 0.3#1
          tick: stop: no worker has been there for 1 s: start workers, or check their addresses, and run again to resume",
+    );
+}
+
+/// What only the silent one holds is made again, its late answer counts, and it is trusted for longer the next time.
+#[test]
+fn who_is_silent_is_suspected_until_it_speaks() {
+    check_suspecting(
+        40,
+        "join w1
+         join w2
+         step 0 none: >A0.1; >A1.1; >A2.1; >A3.1
+         t1 done w1 0.0
+         t2 done w2 0.2
+         step 1 none: A0-3.1>B0.1
+         t20 alive w1
+         t40 alive w1
+         t43 tick
+         t50 done w1 0.1
+         t52 done w1 0.3#1
+         t60 done w2 0.3
+         t61 done w1 0.2#1
+         t80 alive w1
+         t100 alive w1
+         t102 tick
+         t120 alive w1
+         t140 alive w1
+         t142 tick
+         t150 done w1 1.0#1",
+        "step 0 none:: w1[0.0, 0.1]; w2[0.2, 0.3]
+         tick: suspect w2; w1[0.2#1, 0.3#1]
+         done w1 0.3#1: revoke w2 0.3#0; step 0 None
+         done w2 0.3: trust w2; drop w2 A3.1; w2[1.0 A0-1.1<w1 A3.1<w1]
+         tick: suspect w2; w1[1.0#1]
+         done w1 1.0#1: revoke w2 1.0#0; step 1 None",
+    );
+    // Nobody stands in for the only one.
+    check_suspecting(
+        40,
+        "join w1
+         step 0 none: >A0.1
+         t41 tick
+         join w2
+         t60 alive w2
+         t62 tick
+         t80 alive w2
+         t100 alive w2
+         t102 tick
+         t120 alive w2
+         t140 alive w2
+         t142 tick",
+        "step 0 none:: w1[0.0]
+         tick: suspect w1; w2[0.0#1]
+         tick: dismiss w1",
+    );
+}
+
+/// A run that waits for what only the silent one holds, and whose makers' inputs are gone, goes back to its checkpoint.
+#[test]
+fn what_cannot_be_made_again_without_the_silent_one_is_a_roll_back() {
+    check_suspecting(
+        40,
+        "join w1
+         join w2
+         step 0 none: >A0.1 @2 ^1; A0.1>A0.2 ^1; >C0.1
+         t1 done w1 0.0
+         t2 done w1 0.1
+         free A0.1
+         t20 alive w2
+         step 1 none: A0.2>B0.1
+         t40 alive w2
+         t43 tick
+         t44 alive w1",
+        "step 0 none:: w1[0.0]; w2[0.2]
+         done w1 0.0: w1[0.1]
+         free A0.1: drop w1 A0.1; drop w2 A0.1
+         step 1 none:: w1[1.0]
+         tick: suspect w1; roll back A0.2; revoke w1 1.0#0; revoke w2 0.2#0; drop w1 A0.2 B0.1 C0.1; drop w2 A0.2 B0.1 C0.1
+         alive w1: trust w1",
+    );
+}
+
+/// Of results that differ the third decides; of two nobody knows.
+#[test]
+fn a_result_counts_when_two_came_to_it() {
+    check_by(
+        (100, 1_000_000),
+        "join w1
+         join w2
+         join w3
+         step 0 sum: >A0.1
+         done w1 0.0 7
+         done w2 0.0#1 8
+         done w3 0.0#2 7
+         step 1 sum: A0.1>B0.1
+         lost w3
+         done w1 1.0 5
+         lost w1",
+        "step 0 sum:: w1[0.0]
+         done w1 0.0: w2[0.0#1]
+         done w2 0.0#1: differ 0.0 w1 w2; w3[0.0#2]
+         done w3 0.0#2: step 0 Sum([7.0]); dismiss w2 disagreed
+         step 1 sum:: w1[1.0]
+         done w1 1.0: step 1 Sum([5.0])",
+    );
+    check_by(
+        (100, 1_000_000),
+        "join w1
+         join w2
+         step 0 sum: >A0.1
+         done w1 0.0 7
+         done w2 0.0#1 8",
+        "step 0 sum:: w1[0.0]
+         done w1 0.0: w2[0.0#1]
+         done w2 0.0#1: stop: the 2 workers that computed task 0.0 came to different results, and which of them is wrong cannot be told: check the memory and the processors of their machines, and run again with three workers or more",
     );
 }
 

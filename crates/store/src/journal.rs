@@ -68,6 +68,26 @@ pub enum Record {
         /// It was silent for too long; else its session ended.
         given_up: bool,
     },
+    /// A worker has fallen silent: others do its tasks.
+    WorkerSuspected(WorkerId),
+    /// A suspected worker speaks again.
+    WorkerTrusted(WorkerId),
+    /// A task takes long, and is given to another worker as well.
+    TaskSlow {
+        /// Which.
+        task: TaskId,
+        /// Who takes long.
+        worker: WorkerId,
+    },
+    /// Another worker came to another result of a task than this one.
+    ResultsDiffer {
+        /// Which.
+        task: TaskId,
+        /// One of the two.
+        worker: WorkerId,
+    },
+    /// Two workers came to another result than this one, which is of the run no more.
+    WorkerShutOut(WorkerId),
     /// A task could not be done.
     TaskFailed {
         /// Which.
@@ -130,6 +150,12 @@ enum Stored {
     Closed,
     Stopped(u8),
     Full,
+    // Younger ones stand behind: journals are read for ever.
+    WorkerSuspected(u32),
+    WorkerTrusted(u32),
+    TaskSlow((u64, u32), u32),
+    ResultsDiffer((u64, u32), u32),
+    WorkerShutOut(u32),
 }
 
 /// The beginning of a text, cut between characters.
@@ -169,6 +195,15 @@ impl From<&Record> for Stored {
             Record::Closed => Stored::Closed,
             Record::Stopped { exit_code } => Stored::Stopped(*exit_code),
             Record::Full => Stored::Full,
+            Record::WorkerSuspected(worker) => Stored::WorkerSuspected(worker.0),
+            Record::WorkerTrusted(worker) => Stored::WorkerTrusted(worker.0),
+            Record::ResultsDiffer { task, worker } => {
+                Stored::ResultsDiffer((task.step.0, task.index), worker.0)
+            }
+            Record::WorkerShutOut(worker) => Stored::WorkerShutOut(worker.0),
+            Record::TaskSlow { task, worker } => {
+                Stored::TaskSlow((task.step.0, task.index), worker.0)
+            }
         }
     }
 }
@@ -220,6 +255,17 @@ impl From<Stored> for Record {
             Stored::Closed => Record::Closed,
             Stored::Stopped(exit_code) => Record::Stopped { exit_code },
             Stored::Full => Record::Full,
+            Stored::WorkerSuspected(worker) => Record::WorkerSuspected(WorkerId(worker)),
+            Stored::WorkerTrusted(worker) => Record::WorkerTrusted(WorkerId(worker)),
+            Stored::ResultsDiffer((step, index), worker) => Record::ResultsDiffer {
+                task: task(step, index),
+                worker: WorkerId(worker),
+            },
+            Stored::WorkerShutOut(worker) => Record::WorkerShutOut(WorkerId(worker)),
+            Stored::TaskSlow((step, index), worker) => Record::TaskSlow {
+                task: task(step, index),
+                worker: WorkerId(worker),
+            },
         }
     }
 }

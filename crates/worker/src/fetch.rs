@@ -2,7 +2,7 @@
 
 use crate::holding::{Holding, pack};
 use crate::relay::Bounds;
-use crate::seams::{PeerLink, PullError};
+use crate::seams::PullError;
 use crate::session::Session;
 use exec::{Fetched, Held, Part, Want, failure_of};
 use futures::future::try_join_all;
@@ -287,10 +287,9 @@ impl Session {
     }
 
     async fn pull_straight(&self, worker: WorkerId, pull: Pull) -> Result<Held, PullError> {
-        let link: Arc<dyn PeerLink> = self
-            .link(worker)
-            .ok_or_else(|| PullError::Unreachable("its address is not known".into()))?;
-        link.pull(pull, self.holding.spare()).await
+        let way = self.way(worker);
+        let way = way.ok_or_else(|| PullError::Unreachable("it is not among the peers".into()))?;
+        way.pull(pull, self.holding.spare()).await
     }
 
     async fn relayed(&self, worker: WorkerId, pull: Pull) -> Result<Held, PullError> {

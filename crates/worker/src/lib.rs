@@ -26,5 +26,5 @@ pub mod storage;
 pub use executor::{Inline, Threads};
 pub use holding::LocalPeers;
 pub use memory::Split;
-pub use seams::{Dialer, Executor, PeerLink, PullError};
+pub use seams::{Dialer, Executor, OpenWay, PeerLink, PeerWay, PullError};
 pub use session::{Link, Settings, StorageLink, Worker};

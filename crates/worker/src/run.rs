@@ -9,7 +9,7 @@ use plan::{Assignment, Failure, Refusal, Wrote};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use tensor::{ByteSize, DepotId, KeyRange, Op, OpFamily, Task};
+use tensor::{ByteSize, DepotId, Digest, KeyRange, Op, OpFamily, Task};
 use tokio::time::Instant;
 use wire::{Done, FromWorker, Phase, Span};
 
@@ -115,14 +115,19 @@ impl Session {
         output: Output,
         spans: Vec<Span>,
     ) -> Result<Done, Failure> {
-        let wrote: Vec<Wrote> = output
-            .objects
-            .iter()
-            .map(|(key, held)| Wrote {
+        let mut wrote = Vec::with_capacity(output.objects.len());
+        for (key, held) in &output.objects {
+            let digest = if assignment.verify {
+                Some(self.hashed(held).await?)
+            } else {
+                None
+            };
+            wrote.push(Wrote {
                 key: *key,
                 bytes: held.bytes(),
-            })
-            .collect();
+                digest,
+            });
+        }
         let mut spill_due = false;
         for (key, held) in output.objects {
             spill_due |= self.holding.keep(key, held);
@@ -148,6 +153,18 @@ impl Session {
             peak_anonymous_bytes: self.counters.peak(),
             traffic: self.counters.traffic(),
         })
+    }
+
+    /// The hash of an object, which it has from the start where it was spilled.
+    async fn hashed(&self, held: &Held) -> Result<Digest, Failure> {
+        match held {
+            Held::File { file, .. } => Ok(file.reference().digest),
+            Held::Memory { buffer, .. } => {
+                let buffer = Arc::clone(buffer);
+                let hashing = move || Ok(buffer.reference().digest);
+                self.storage.file(hashing).await
+            }
+        }
     }
 
     async fn run_task(

@@ -10,7 +10,7 @@ use std::any::Any;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use wire::{Peer, Pull};
 
 /// Something to be run elsewhere.
@@ -109,6 +109,57 @@ pub trait PeerLink: Send + Sync {
         pull: Pull,
         spare: &Arc<SpareBuffers>,
     ) -> BoxFuture<'static, Result<Held, PullError>>;
+}
+
+/// A way to a peer as its keeper has it: what is being pulled by it ends when this is dropped, since a peer that has
+/// fallen silent would answer nothing and a connection finds that out late.
+pub struct OpenWay {
+    link: Arc<dyn PeerLink>,
+    open: watch::Sender<()>,
+}
+
+impl OpenWay {
+    /// Keeps a link open.
+    pub fn new(link: Arc<dyn PeerLink>) -> Self {
+        OpenWay {
+            link,
+            open: watch::Sender::new(()),
+        }
+    }
+
+    /// Ends what is being pulled; what is pulled from now on is not touched.
+    pub fn interrupt(&mut self) {
+        self.open = watch::Sender::new(());
+    }
+
+    /// The way as those have it who pull.
+    pub fn way(&self) -> PeerWay {
+        PeerWay {
+            link: Arc::clone(&self.link),
+            open: self.open.subscribe(),
+        }
+    }
+}
+
+/// A way to a peer as long as its keeper holds it open.
+pub struct PeerWay {
+    link: Arc<dyn PeerLink>,
+    open: watch::Receiver<()>,
+}
+
+impl PeerWay {
+    /// As [`PeerLink::pull`].
+    ///
+    /// # Errors
+    /// As there, and where the way is closed meanwhile.
+    pub async fn pull(mut self, pull: Pull, spare: &Arc<SpareBuffers>) -> Result<Held, PullError> {
+        tokio::select! {
+            biased;
+            pulled = self.link.pull(pull, spare) => pulled,
+            // Nothing is ever sent: this ends when the sender is dropped.
+            _ = self.open.changed() => Err(PullError::Unreachable("it has fallen silent".into())),
+        }
+    }
 }
 
 /// Opens ways to peers.

@@ -7,7 +7,7 @@ use crate::holding::Holding;
 use crate::memory::Split;
 use crate::queue::Queue;
 use crate::relay::Detours;
-use crate::seams::{Beating, Dialer, Executor, Lane, PeerLink, PullError, through};
+use crate::seams::{Beating, Dialer, Executor, Lane, OpenWay, PeerWay, PullError, through};
 use crate::storage::{Served, Storage, open_depots};
 use exec::{Held, Simd, SpareDesks};
 use futures::future::join_all;
@@ -116,7 +116,7 @@ pub(crate) struct Session {
 }
 
 /// The open ways to peers, each with the peer as it was when dialled.
-type Links = BTreeMap<WorkerId, (Peer, Arc<dyn PeerLink>)>;
+type Links = BTreeMap<WorkerId, (Peer, OpenWay)>;
 
 /// A task in progress, counted until dropped.
 pub(crate) struct Running<'a>(&'a AtomicUsize);
@@ -142,19 +142,18 @@ impl Session {
         let _ = self.out.send(message).await;
     }
 
-    pub(crate) fn link(&self, peer: WorkerId) -> Option<Arc<dyn PeerLink>> {
-        lock(&self.links)
-            .get(&peer)
-            .map(|(_, link)| Arc::clone(link))
+    pub(crate) fn way(&self, peer: WorkerId) -> Option<PeerWay> {
+        lock(&self.links).get(&peer).map(|(_, way)| way.way())
     }
 
+    /// The peers that can be asked now; what is being pulled of others ends.
     fn meet(&self, peers: Vec<Peer>) {
         let mut links = lock(&self.links);
         let mut known = std::mem::take(&mut *links);
         for peer in peers.into_iter().filter(|peer| peer.worker != self.me) {
             let old = known.remove(&peer.worker).filter(|(old, _)| *old == peer);
-            let link = old.map_or_else(|| self.dialer.peer(&peer), |(_, link)| link);
-            links.insert(peer.worker, (peer, link));
+            let way = old.map_or_else(|| OpenWay::new(self.dialer.peer(&peer)), |(_, way)| way);
+            links.insert(peer.worker, (peer, way));
         }
     }
 

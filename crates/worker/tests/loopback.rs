@@ -163,6 +163,7 @@ fn assignment(op: Op, reads: &[Read], writes: &[ObjectKey], holders: &[Holder]) 
     Assignment {
         task: Arc::new(task),
         attempt: 0,
+        verify: false,
         sources: reads.iter().map(of).collect(),
     }
 }

@@ -227,6 +227,7 @@ pub fn messages() -> Vec<Vec<u8>> {
         wrote: vec![plan::Wrote {
             key: key(),
             bytes: 64,
+            digest: None,
         }],
         pieces: 2,
         cut_rows: 0,

@@ -8,14 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tensor::WorkerId;
 use tokio::sync::mpsc::UnboundedSender;
 use wire::{Peer, ToWorker};
-use worker::PeerLink;
+use worker::{OpenWay, PeerLink, PeerWay};
 
 /// How often a worker may be given up for not being reached, though its session lives, before it is dialled no more.
 const UNREACHED_MAX: u32 = 3;
 
 struct Member {
     peer: Peer,
-    link: Arc<dyn PeerLink>,
+    /// The way to what it holds; closed while it is suspected.
+    way: OpenWay,
+    suspected: bool,
     to: UnboundedSender<ToWorker>,
 }
 
@@ -41,7 +43,13 @@ impl Members {
     /// Everybody learns of everybody, before any task can name a new holder.
     pub(super) fn join(&self, peer: Peer, link: Arc<dyn PeerLink>, to: UnboundedSender<ToWorker>) {
         let mut members = self.locked();
-        members.insert(peer.worker, Member { peer, link, to });
+        let member = Member {
+            way: OpenWay::new(link),
+            suspected: false,
+            peer,
+            to,
+        };
+        members.insert(member.peer.worker, member);
         introduce(&members);
     }
 
@@ -68,17 +76,45 @@ impl Members {
         *times >= UNREACHED_MAX
     }
 
+    /// One has computed something else than others: those at its address are not dialled again.
+    pub(super) fn ban(&self, id: WorkerId) -> bool {
+        let Some(peer) = self.peer(id) else {
+            return false;
+        };
+        lock(&self.unreached).insert(peer.address, UNREACHED_MAX);
+        true
+    }
+
     /// Whether those at an address have been given up too often.
     pub(super) fn is_shunned(&self, address: &str) -> bool {
         let times = lock(&self.unreached).get(address).copied();
         times.is_some_and(|times| times >= UNREACHED_MAX)
     }
 
+    /// One has fallen silent: what is being pulled of it is given up, and nobody asks it for more.
+    pub(super) fn suspect(&self, id: WorkerId) {
+        let mut members = self.locked();
+        if let Some(member) = members.get_mut(&id) {
+            member.suspected = true;
+            member.way.interrupt();
+            introduce(&members);
+        }
+    }
+
+    /// One that was suspected speaks again.
+    pub(super) fn trust(&self, id: WorkerId) {
+        let mut members = self.locked();
+        if let Some(member) = members.get_mut(&id) {
+            member.suspected = false;
+            introduce(&members);
+        }
+    }
+
     /// The way to what one holds.
-    pub(super) fn link(&self, id: WorkerId) -> Option<Arc<dyn PeerLink>> {
-        self.locked()
-            .get(&id)
-            .map(|member| Arc::clone(&member.link))
+    pub(super) fn way(&self, id: WorkerId) -> Option<PeerWay> {
+        let members = self.locked();
+        let member = members.get(&id).filter(|member| !member.suspected);
+        member.map(|member| member.way.way())
     }
 
     /// Notes that what `holder` has is carried to `puller`. True the first time.
@@ -98,7 +134,7 @@ impl Members {
         self.locked().keys().copied().collect()
     }
 
-    /// All of them, as they are told of one another.
+    /// Those that can be asked for objects, as all are told of them.
     pub(super) fn peers(&self) -> Vec<Peer> {
         peers(&self.locked())
     }
@@ -110,7 +146,8 @@ impl Members {
 }
 
 fn peers(members: &BTreeMap<WorkerId, Member>) -> Vec<Peer> {
-    let peers = members.values().map(|member| member.peer.clone());
+    let asked = members.values().filter(|member| !member.suspected);
+    let peers = asked.map(|member| member.peer.clone());
     peers.collect()
 }
 
@@ -168,6 +205,29 @@ mod tests {
             members.leave(WorkerId(7));
             assert_eq!(known(&mut heard[0]), all[..7]);
         }
+    }
+
+    #[test]
+    fn who_is_suspected_is_asked_by_nobody_until_it_is_trusted() {
+        let members = Members::default();
+        let mut heard: Vec<_> = (0..3)
+            .map(|id| {
+                let (to, heard) = unbounded_channel();
+                let peer = Peer {
+                    worker: WorkerId(id),
+                    address: String::new(),
+                };
+                let link = LocalPeers::default().peer(&peer);
+                members.join(peer, link, to);
+                heard
+            })
+            .collect();
+        members.suspect(WorkerId(1));
+        assert_eq!(known(&mut heard[0]), [0, 2]);
+        assert!(members.way(WorkerId(1)).is_none() && members.way(WorkerId(2)).is_some());
+        members.trust(WorkerId(1));
+        assert_eq!(known(&mut heard[0]), [0, 1, 2]);
+        assert!(members.way(WorkerId(1)).is_some());
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub use serve::InputFile;
 
 use depot::Depot;
 use exec::Held;
+use futures::future::BoxFuture;
 use member::Place;
 use members::Members;
 use plan::{Dismissal, Failure, Profile, Refusal};
@@ -301,12 +302,26 @@ impl Cluster {
     }
 
     /// Ends the session of a worker. [`Heard::Lost`] does not follow. It may join again; true where it may not, since it
-    /// was given up too often for not being reached.
+    /// was given up too often for not being reached, or computes something else than others.
     pub fn dismiss(&self, worker: WorkerId, why: Dismissal) -> bool {
         let members = &self.shared.members;
-        let shunned = why == Dismissal::Unreached && members.shun(worker);
+        let shunned = match why {
+            Dismissal::Unreached => members.shun(worker),
+            Dismissal::Disagreed => members.ban(worker),
+            Dismissal::Silent | Dismissal::Drained => false,
+        };
         members.dismiss(worker);
         shunned
+    }
+
+    /// Nobody asks a worker for what it holds until it is trusted again; what is under way ends.
+    pub fn suspect(&self, worker: WorkerId) {
+        self.shared.members.suspect(worker);
+    }
+
+    /// What a suspected worker holds can be had of it again.
+    pub fn trust(&self, worker: WorkerId) {
+        self.shared.members.trust(worker);
     }
 
     /// Waits for the next thing that happens. Dropping the wait loses nothing.
@@ -319,22 +334,29 @@ impl Cluster {
     }
 
     /// Pulls a whole object from a holder; where that fails, a sentence says why.
-    pub async fn pull(&self, worker: WorkerId, key: ObjectKey) -> Result<Held, String> {
+    pub fn pull(
+        &self,
+        worker: WorkerId,
+        key: ObjectKey,
+    ) -> BoxFuture<'static, Result<Held, String>> {
+        let shared = Arc::clone(&self.shared);
         let pull = Pull {
-            run: self.shared.job.run,
-            term: self.shared.job.term,
-            token: self.shared.token,
+            run: shared.job.run,
+            term: shared.job.term,
+            token: shared.token,
             key,
             puller: COORDINATOR,
             part: PullPart::Whole,
         };
-        let held = self.shared.pull(worker, pull).await;
-        let held =
-            held.map_err(|error| format!("{key} could not be had from {worker}: {error}"))?;
-        if !self.shared.dialer.here() {
-            self.shared.files.bytes.fetch_add(held.bytes(), Relaxed);
-        }
-        Ok(held)
+        Box::pin(async move {
+            let held = shared.pull(worker, pull).await;
+            let held =
+                held.map_err(|error| format!("{key} could not be had from {worker}: {error}"))?;
+            if !shared.dialer.here() {
+                shared.files.bytes.fetch_add(held.bytes(), Relaxed);
+            }
+            Ok(held)
+        })
     }
 
     /// Bulk bytes that went through the coordinator so far: served reads and puts, and pulled objects.

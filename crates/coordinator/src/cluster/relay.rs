@@ -129,15 +129,15 @@ fn not_had(error: PullError, key: ObjectKey, holder: WorkerId) -> Failure {
 impl Shared {
     /// Pulls from a holder, as this coordinator's run.
     pub(super) async fn pull(&self, holder: WorkerId, pull: Pull) -> Result<exec::Held, PullError> {
-        let link = self.members.link(holder);
-        let link = link.ok_or_else(|| PullError::Unreachable("it is gone".into()))?;
+        let way = self.members.way(holder);
+        let way = way.ok_or_else(|| PullError::Unreachable("it is gone".into()))?;
         let pull = Pull {
             run: self.job.run,
             term: self.job.term,
             token: self.token,
             ..pull
         };
-        link.pull(pull, &Arc::default()).await
+        way.pull(pull, &Arc::default()).await
     }
 
     /// Tells once of two workers that what one holds has to be carried to the other.

@@ -2,6 +2,7 @@
 
 use crate::cluster::{Cluster, Heard};
 use exec::Held;
+use futures::future::BoxFuture;
 use plan::Dismissal;
 use std::future::Future;
 use tensor::{ObjectKey, WorkerId};
@@ -16,11 +17,17 @@ pub trait Crew {
     /// again in this run.
     fn dismiss(&mut self, worker: WorkerId, why: Dismissal) -> bool;
 
+    /// A worker has fallen silent: what is asked of it is not waited for, and nobody asks it for more until it is trusted.
+    fn suspect(&mut self, worker: WorkerId);
+
+    /// A suspected worker speaks again.
+    fn trust(&mut self, worker: WorkerId);
+
     /// Waits for the next thing that happens. Dropping the wait loses nothing.
     fn next(&mut self) -> impl Future<Output = Heard>;
 
     /// Pulls a whole object from a holder; where that fails, a sentence says why.
-    fn pull(&self, worker: WorkerId, key: ObjectKey) -> impl Future<Output = Result<Held, String>>;
+    fn pull(&self, worker: WorkerId, key: ObjectKey) -> BoxFuture<'static, Result<Held, String>>;
 
     /// Bulk bytes that went through the coordinator so far.
     fn served_bytes(&self) -> u64;
@@ -38,11 +45,19 @@ impl Crew for Cluster {
         Cluster::dismiss(self, worker, why)
     }
 
+    fn suspect(&mut self, worker: WorkerId) {
+        Cluster::suspect(self, worker);
+    }
+
+    fn trust(&mut self, worker: WorkerId) {
+        Cluster::trust(self, worker);
+    }
+
     fn next(&mut self) -> impl Future<Output = Heard> {
         Cluster::next(self)
     }
 
-    fn pull(&self, worker: WorkerId, key: ObjectKey) -> impl Future<Output = Result<Held, String>> {
+    fn pull(&self, worker: WorkerId, key: ObjectKey) -> BoxFuture<'static, Result<Held, String>> {
         Cluster::pull(self, worker, key)
     }
 

@@ -65,6 +65,16 @@ pub enum OfWorker {
     Draining,
     /// Its session is over; the sentence says why.
     Lost(String),
+    /// It has fallen silent: others do its tasks until it speaks again.
+    Suspected,
+    /// It speaks again.
+    Trusted,
+    /// It takes long for this task, which was given to another as well.
+    Slow(TaskId),
+    /// Another came to another result of this task than it did; a third decides.
+    Differs(TaskId),
+    /// Two others came to another result than it did.
+    ShutOut,
     /// It was silent for too long.
     GivenUp,
     /// It was given a task; an attempt above 0 repeats one.

@@ -5,10 +5,11 @@ use super::crew::Crew;
 use super::deliveries::Deliveries;
 use super::{Context, OfWorker, Outcome, Report};
 use crate::cluster::Heard;
+use exec::Held;
 use futures::future::BoxFuture;
 use plan::{Action, Assignment, Dismissal, Event, Failure, Plan, Refusal, Tick};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use tensor::{News, Program, ProgramError, Reduced, StepId, TaskId, Turn, WorkerId};
+use tensor::{News, ObjectKey, Program, ProgramError, Reduced, StepId, TaskId, Turn, WorkerId};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use wire::{FromWorker, ToWorker};
 
@@ -17,6 +18,13 @@ const BATCH: usize = 256;
 
 /// A manifest that is being written.
 type Committing = (Resume, BoxFuture<'static, Result<(), Failure>>);
+
+/// An object that is being pulled in order to be delivered, and of whom.
+type Pulling = (
+    ObjectKey,
+    WorkerId,
+    BoxFuture<'static, Result<Held, String>>,
+);
 
 /// A program on its way.
 pub(super) struct Run<'a, C> {
@@ -32,6 +40,7 @@ pub(super) struct Run<'a, C> {
     ledger: Ledger,
     committing: Option<Committing>,
     deliveries: Deliveries,
+    pulling: Option<Pulling>,
     /// When each worker joined, in microseconds since the run began.
     joined: BTreeMap<WorkerId, u64>,
     names: BTreeMap<StepId, (String, u64)>,
@@ -64,6 +73,7 @@ impl<'a, C: Crew> Run<'a, C> {
             ledger: Ledger::new(context.resume.take()),
             committing: None,
             deliveries: Deliveries::default(),
+            pulling: None,
             joined: BTreeMap::new(),
             names: BTreeMap::new(),
             seen: BTreeSet::new(),
@@ -101,9 +111,8 @@ impl<'a, C: Crew> Run<'a, C> {
             if self.is_over() {
                 return Ok(());
             }
-            if !self.deliver().await? {
-                self.next().await?;
-            }
+            self.begin_delivery()?;
+            self.next().await?;
         }
     }
 
@@ -130,6 +139,7 @@ impl<'a, C: Crew> Run<'a, C> {
         (self.context.listener)(Report::RolledBack);
         self.ledger.forget();
         self.deliveries.forget();
+        self.pulling = None;
         (self.finished, self.submitted, self.done) = (false, 0, 0);
         self.events.clear();
         self.events.push_back(Event::Restarted);
@@ -216,13 +226,43 @@ impl<'a, C: Crew> Run<'a, C> {
                 self.send(worker, ToWorker::Revoke { task, attempt });
             }
             Action::Drop(worker, ranges) => self.send(worker, ToWorker::Drop(ranges)),
+            Action::Suspect(worker) => {
+                self.crew.suspect(worker);
+                self.tell(worker, OfWorker::Suspected);
+                let place = self.place(worker);
+                self.note(format!(
+                    "{place} has fallen silent: others do its tasks until it speaks"
+                ));
+            }
+            Action::Slow(worker, task) => {
+                self.outcome.tasks_doubled += 1;
+                self.tell(worker, OfWorker::Slow(task));
+            }
+            Action::Differ(task, workers) => {
+                for worker in workers {
+                    self.tell(worker, OfWorker::Differs(task));
+                }
+                let [one, other] = workers.map(|worker| self.place(worker));
+                self.note(format!(
+                    "{one} and {other} came to different results of task {task}: a third worker decides"
+                ));
+            }
+            Action::Trust(worker) => {
+                self.crew.trust(worker);
+                self.tell(worker, OfWorker::Trusted);
+                let place = self.place(worker);
+                self.note(format!("{place} speaks again"));
+            }
             Action::Dismiss(worker, why) => {
                 self.given.remove(&worker);
-                self.tell(worker, OfWorker::GivenUp);
-                let place = match self.crew.address(worker) {
-                    address if address.is_empty() => worker.to_string(),
-                    address => format!("{worker} at {address}"),
-                };
+                self.tell(
+                    worker,
+                    match why {
+                        Dismissal::Disagreed => OfWorker::ShutOut,
+                        _ => OfWorker::GivenUp,
+                    },
+                );
+                let place = self.place(worker);
                 let shunned = self.crew.dismiss(worker, why);
                 self.note(given_up(&place, why, shunned));
             }
@@ -275,12 +315,19 @@ impl<'a, C: Crew> Run<'a, C> {
             || (self.finished && self.plan.is_idle() && self.deliveries.is_empty())
     }
 
-    /// Delivers the next object if it exists; false where there is none.
-    async fn deliver(&mut self) -> Result<bool, Failure> {
-        let Some((key, holder)) = self.deliveries.next(&self.plan)? else {
-            return Ok(false);
-        };
-        match self.crew.pull(holder, key).await {
+    /// Begins to pull the next object that is to be delivered, if it exists and none is being pulled.
+    fn begin_delivery(&mut self) -> Result<(), Failure> {
+        if self.pulling.is_none()
+            && let Some((key, holder)) = self.deliveries.next(&self.plan)?
+        {
+            self.pulling = Some((key, holder, self.crew.pull(holder, key)));
+        }
+        Ok(())
+    }
+
+    fn delivered(&mut self, pulled: Result<Held, String>) -> Result<(), Failure> {
+        let (key, holder, _) = self.pulling.take().expect("only a pull under way ends");
+        match pulled {
             Ok(held) => {
                 self.deliveries.delivered();
                 (self.context.sink)(key, held)?;
@@ -293,7 +340,7 @@ impl<'a, C: Crew> Run<'a, C> {
                 ));
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Waits until something happens.
@@ -302,6 +349,7 @@ impl<'a, C: Crew> Run<'a, C> {
         let Run {
             context,
             committing,
+            pulling,
             crew,
             ticker,
             ..
@@ -312,6 +360,12 @@ impl<'a, C: Crew> Run<'a, C> {
                 None => std::future::pending().await,
             }
         };
+        let pull = async {
+            match pulling {
+                Some((_, _, pull)) => pull.await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = context.cancel.cancelled(), if !cancelled => {
@@ -319,6 +373,7 @@ impl<'a, C: Crew> Run<'a, C> {
                 Ok(())
             }
             result = commit => self.committed(result),
+            pulled = pull => self.delivered(pulled),
             heard = crew.next() => self.hear_all(heard).await,
             _ = ticker.tick() => {
                 self.deliveries.paused = false;
@@ -492,6 +547,14 @@ impl<'a, C: Crew> Run<'a, C> {
         (self.context.listener)(Report::Worker(worker, what));
     }
 
+    /// A worker, as people know it.
+    fn place(&self, worker: WorkerId) -> String {
+        match self.crew.address(worker) {
+            address if address.is_empty() => worker.to_string(),
+            address => format!("{worker} at {address}"),
+        }
+    }
+
     fn note(&mut self, line: String) {
         (self.context.listener)(Report::Note(line));
     }
@@ -502,6 +565,10 @@ fn given_up(place: &str, why: Dismissal, shunned: bool) -> String {
     match why {
         Dismissal::Silent => format!("{place} is given up: it was silent for too long"),
         Dismissal::Drained => format!("{place} leaves: it has nothing left to do"),
+        Dismissal::Disagreed => format!(
+            "{place} is shut out of this run: two others came to another result than it did; check the memory and the processor of its \
+             machine, and train again without it if what it did unwatched must not count"
+        ),
         Dismissal::Unreached if shunned => format!(
             "{place} is given up for this run: it says that it lives, but nobody can have what it holds; see to it that its port \
              can be reached"

@@ -34,6 +34,8 @@ pub struct Outcome {
     pub tasks_run: u64,
     /// Tasks reported done that had been before.
     pub tasks_replayed: u64,
+    /// Tasks that were given to a second worker because the first took long.
+    pub tasks_doubled: u64,
     /// Times the program went back to a checkpoint.
     pub rollbacks: u64,
     /// Checkpoints made durable.

@@ -5,7 +5,6 @@ use super::*;
 use crate::cluster::Heard;
 use plan::{Assignment, Dismissal, Holder, Profile, Wrote};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::future::Future;
 use std::sync::{Arc, Mutex};
 use tensor::{
     BlockId, Checkpoint, Digest, KeyRange, News, Op, OpFamily, PartialSpec, ProgramError, Read,
@@ -249,6 +248,7 @@ impl Fake {
                         .map(|key| Wrote {
                             key: *key,
                             bytes: 4,
+                            digest: None,
                         })
                         .collect(),
                     pieces: 1,
@@ -303,6 +303,10 @@ impl Crew for Fake {
         false
     }
 
+    fn suspect(&mut self, _worker: WorkerId) {}
+
+    fn trust(&mut self, _worker: WorkerId) {}
+
     async fn next(&mut self) -> Heard {
         match self.events.pop_front() {
             Some(event) => event,
@@ -314,7 +318,7 @@ impl Crew for Fake {
         &self,
         worker: WorkerId,
         key: ObjectKey,
-    ) -> impl Future<Output = Result<exec::Held, String>> {
+    ) -> BoxFuture<'static, Result<exec::Held, String>> {
         let mut failures = self.pulls_to_fail.lock().expect("no panic");
         let held = self
             .held
@@ -322,10 +326,8 @@ impl Crew for Fake {
             .and_then(|held| held.get(&key))
             .filter(|_| *failures == 0);
         *failures = failures.saturating_sub(1);
-        std::future::ready(
-            held.map(|value| exec::Held::from_rows(&[*value], 1))
-                .ok_or("gone".to_owned()),
-        )
+        let pulled = held.map(|value| exec::Held::from_rows(&[*value], 1));
+        Box::pin(std::future::ready(pulled.ok_or("gone".to_owned())))
     }
 
     fn served_bytes(&self) -> u64 {

@@ -699,6 +699,8 @@ fn run(merged: &Merged, faults: &mut Faults) -> Run {
         checkpoint_epochs: merged.count("run.checkpoint_epochs").unwrap_or(1) as u32,
         checkpoint_percent: merged.count("run.checkpoint_percent").unwrap_or(5) as u32,
         ingest_checkpoint_seconds: merged.real("run.ingest_checkpoint_seconds").unwrap_or(60.0),
+        verify_fraction: merged.real("run.verify_fraction").unwrap_or_default(),
+        slow_factor: merged.count("run.slow_factor").unwrap_or(3),
         trace: local("run.trace", faults),
         http: merged.text("run.http").map(str::to_owned),
         tls: local("run.tls", faults),

@@ -1748,6 +1748,23 @@ pub const KEYS: &[Key] = &[
         "An ingest keeps what it has done beside the data set after so many seconds at the earliest, and goes on there after a fall. 0: never.",
     ),
     with_flag(
+        real(
+            "run.verify_fraction",
+            0.0,
+            1.0,
+            Some("0"),
+            "The share of tasks that a second worker computes as well, to compare: of three results the one that differs shuts its worker out of the run. 1 takes twice as long, and lets nothing through that one machine gets wrong.",
+        ),
+        "verify-fraction",
+    ),
+    count(
+        "run.slow_factor",
+        0,
+        1000,
+        Some("3"),
+        "A task that takes so many times as long as others of its step, by their cost, and a second more, is given to an idle worker as well, and the first result counts. 0: never.",
+    ),
+    with_flag(
         text(
             "run.trace",
             "Write what every worker did and when to this file, for a viewer of Chrome traces.",

@@ -9,6 +9,7 @@ pub mod document;
 pub mod files;
 pub mod keys;
 pub mod merge;
+mod running;
 pub mod search;
 pub mod settings;
 pub mod tuning;

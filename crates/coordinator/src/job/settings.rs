@@ -8,7 +8,6 @@ mod workers;
 pub use lists::{Recommend, Rising, Rules, Similar, SimilarIndex};
 pub use workers::Workers;
 
-use crate::driver::Pace;
 use model::Stopping;
 use model::forecast::Forecast;
 use model::graph::gcn::{Features, Readout, SelfWeights, Weights};
@@ -19,7 +18,6 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
 use tables::TimeRange;
 use tensor::{ByteSize, Cycle, Duplicates, Mode, TimeBin};
 
@@ -690,6 +688,10 @@ pub struct Run {
     pub checkpoint_percent: u32,
     /// An ingest keeps what it has done every so many seconds; 0: never.
     pub ingest_checkpoint_seconds: f64,
+    /// The share of tasks that two workers compute, to compare.
+    pub verify_fraction: f64,
+    /// How many times as long as others a task takes before another worker does it as well; 0: however long.
+    pub slow_factor: u64,
     /// The file of the trace.
     pub trace: Option<PathBuf>,
     /// Where to show the run over HTTP; `None`: nowhere.
@@ -698,27 +700,6 @@ pub struct Run {
     pub tls: Option<PathBuf>,
     /// What to log.
     pub log: String,
-}
-
-impl Run {
-    /// When checkpoints are due.
-    pub fn pace(&self) -> Pace {
-        Pace {
-            every_epochs: self.checkpoint_epochs,
-            percent: self.checkpoint_percent,
-            rest: Duration::ZERO,
-        }
-    }
-
-    /// When an ingest keeps what it has done; `None`: never.
-    pub fn ingest_pace(&self) -> Option<Pace> {
-        let rest = Duration::from_secs_f64(self.ingest_checkpoint_seconds);
-        (!rest.is_zero()).then_some(Pace {
-            every_epochs: 1,
-            percent: self.checkpoint_percent,
-            rest,
-        })
-    }
 }
 
 /// `[generate]`.

@@ -156,7 +156,15 @@ fn workers(status: &Status, figures: &mut Exposition) {
     figures.gauges(
         "workers",
         "Workers of this phase, by state",
-        ["working", "leaving", "lost", "given_up"].map(of_state),
+        [
+            "working",
+            "leaving",
+            "suspected",
+            "lost",
+            "given_up",
+            "shut_out",
+        ]
+        .map(of_state),
     );
 }
 

@@ -80,15 +80,19 @@ fn fault(failure: &Failure) -> &'static str {
 }
 
 /// Every kind of fault, so that a count of none is told too.
-const FAULTS: [&str; 9] = [
+const FAULTS: [&str; 13] = [
     "task_budget",
     "task_corrupt",
     "task_disk",
     "task_exhausted",
     "task_refused",
+    "task_slow",
     "task_unreachable",
     "worker_given_up",
     "worker_lost",
+    "worker_shut_out",
+    "worker_suspected",
+    "results_differ",
     "rollback",
 ];
 
@@ -299,6 +303,27 @@ impl State {
                 self.count("worker_lost");
                 self.gone(worker, "lost");
             }
+            OfWorker::Suspected => {
+                self.count("worker_suspected");
+                self.becomes(worker, "suspected");
+                self.note(
+                    now,
+                    &format!("{worker} has fallen silent: others do its tasks until it speaks"),
+                );
+            }
+            OfWorker::Slow(_) => self.count("task_slow"),
+            OfWorker::Differs(_) => self.count("results_differ"),
+            OfWorker::ShutOut => {
+                self.count("worker_shut_out");
+                self.gone(worker, "shut_out");
+            }
+            OfWorker::Trusted => {
+                // What it said may have been that it leaves.
+                if self.is_suspected(worker) {
+                    self.becomes(worker, "working");
+                }
+                self.note(now, &format!("{worker} speaks again"));
+            }
             OfWorker::GivenUp => {
                 self.count("worker_given_up");
                 self.gone(worker, "given_up");
@@ -374,10 +399,15 @@ impl State {
         }
     }
 
+    fn is_suspected(&self, worker: WorkerId) -> bool {
+        let of = self.workers.get(&worker);
+        of.is_some_and(|(of, _)| of.state == "suspected")
+    }
+
     fn gone(&mut self, worker: WorkerId, state: &'static str) {
         self.becomes(worker, state);
         self.maps.values_mut().for_each(|map| map.lost(worker));
-        let lost = |of: &Worker| matches!(of.state, "lost" | "given_up");
+        let lost = |of: &Worker| matches!(of.state, "lost" | "given_up" | "shut_out");
         let mut gone = self.workers.iter().filter(|(_, (of, _))| lost(of));
         let oldest = gone.next().map(|(id, _)| *id);
         if gone.count() >= LOST_MAX {

@@ -168,7 +168,7 @@ pub struct Worker {
     pub worker: u32,
     /// Where it is; empty in this process.
     pub address: String,
-    /// `working`, `leaving`, `lost` or `given_up`.
+    /// `working`, `leaving`, `suspected`, `lost`, `given_up` or `shut_out`.
     pub state: &'static str,
     /// Threads that compute.
     pub threads: u32,

@@ -374,7 +374,7 @@ impl<'a> Engine<'a> {
         let mut sink = stage.sink;
         let mut checkpoints = stage.checkpoints;
         let context = Context {
-            settings: plan::Settings::default(),
+            settings: self.settings.run.plan(),
             tick: TICK,
             stored: stage.stored,
             resume: stage.resume,
@@ -417,6 +417,11 @@ impl<'a> Engine<'a> {
 
     /// Opens a session with the workers of the job.
     async fn cluster(&self, stage: &Stage<'_>) -> Result<Cluster, Failure> {
+        if self.settings.run.verifies_alone() {
+            let sentence = "a single worker has nobody to compare its results with: give `--workers` three or more, or leave \
+                            `--verify-fraction` out";
+            return Err(Failure::new(Refusal::Config, sentence.to_owned()));
+        }
         let output = &self.settings.output;
         let mut depots = Vec::new();
         // Workers put checkpoints into what they know as the depot of the model.

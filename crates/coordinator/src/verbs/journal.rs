@@ -106,6 +106,17 @@ impl Keeper {
                         worker,
                         given_up: false,
                     },
+                    OfWorker::Suspected => Record::WorkerSuspected(worker),
+                    OfWorker::Trusted => Record::WorkerTrusted(worker),
+                    OfWorker::Slow(task) => Record::TaskSlow {
+                        task: *task,
+                        worker,
+                    },
+                    OfWorker::Differs(task) => Record::ResultsDiffer {
+                        task: *task,
+                        worker,
+                    },
+                    OfWorker::ShutOut => Record::WorkerShutOut(worker),
                     OfWorker::GivenUp => Record::WorkerLost {
                         worker,
                         given_up: true,

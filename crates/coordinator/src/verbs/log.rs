@@ -128,6 +128,15 @@ fn event(record: &Record) -> Value {
             "address": address,
         }),
         Record::WorkerLeaving(worker) => json!({"event": "worker_leaving", "worker": worker.0}),
+        Record::TaskSlow { task, worker } => {
+            json!({"event": "task_slow", "task": task.to_string(), "worker": worker.0})
+        }
+        Record::ResultsDiffer { task, worker } => {
+            json!({"event": "results_differ", "task": task.to_string(), "worker": worker.0})
+        }
+        Record::WorkerShutOut(worker) => json!({"event": "worker_shut_out", "worker": worker.0}),
+        Record::WorkerSuspected(worker) => json!({"event": "worker_suspected", "worker": worker.0}),
+        Record::WorkerTrusted(worker) => json!({"event": "worker_trusted", "worker": worker.0}),
         Record::WorkerLost { worker, given_up } => {
             json!({"event": "worker_lost", "worker": worker.0, "given_up": given_up})
         }
@@ -230,6 +239,19 @@ fn sentence(record: &Record) -> String {
             format!("{worker} {at} joined: {threads} threads, {memory}")
         }
         Record::WorkerLeaving(worker) => format!("{worker} is leaving"),
+        Record::TaskSlow { task, worker } => {
+            format!("{worker} takes long for task {task}: another does it as well")
+        }
+        Record::ResultsDiffer { task, worker } => {
+            format!("{worker} came to another result of task {task} than another worker")
+        }
+        Record::WorkerShutOut(worker) => {
+            format!("{worker} is shut out: two others came to another result than it did")
+        }
+        Record::WorkerSuspected(worker) => {
+            format!("{worker} has fallen silent: others do its tasks until it speaks")
+        }
+        Record::WorkerTrusted(worker) => format!("{worker} speaks again"),
         Record::WorkerLost {
             worker,
             given_up: false,

@@ -29,7 +29,25 @@ fn of_worker(run: &str, term: u64, worker: WorkerId, what: &OfWorker) {
         }
         OfWorker::Draining => tracing::info!(run, term, worker, "a worker is leaving"),
         OfWorker::Lost(why) => tracing::warn!(run, term, worker, why, "a worker is lost"),
+        OfWorker::Suspected => tracing::warn!(run, term, worker, "a worker is suspected"),
+        OfWorker::Trusted => tracing::info!(run, term, worker, "a worker is trusted again"),
+        OfWorker::Differs(task) => {
+            let (step, block) = (task.step.0, task.index);
+            tracing::warn!(
+                run,
+                term,
+                worker,
+                step,
+                block,
+                "two results of a task differ"
+            );
+        }
+        OfWorker::ShutOut => tracing::error!(run, term, worker, "a worker is shut out"),
         OfWorker::GivenUp => tracing::warn!(run, term, worker, "a worker is given up"),
+        OfWorker::Slow(task) => {
+            let (step, block) = (task.step.0, task.index);
+            tracing::info!(run, term, worker, step, block, "a task takes long");
+        }
         OfWorker::Given(task, attempt) if *attempt > 0 => {
             let (step, block) = (task.step.0, task.index);
             tracing::info!(

@@ -215,6 +215,7 @@ impl From<Done> for proto::Done {
         let wrote = |w: Wrote| proto::Wrote {
             key: Some(w.key.into()),
             bytes: w.bytes,
+            digest: w.digest.map(encode_digest).unwrap_or_default(),
         };
         proto::Done {
             attempt: Some(encode_attempt(done.task, done.attempt)),
@@ -239,6 +240,10 @@ impl TryFrom<proto::Done> for Done {
             Ok(Wrote {
                 key: required("key", w.key)?,
                 bytes: w.bytes,
+                digest: match &w.digest[..] {
+                    [] => None,
+                    bytes => Some(digest(bytes)?),
+                },
             })
         });
         Ok(Done {

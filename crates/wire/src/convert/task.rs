@@ -156,6 +156,7 @@ impl From<Assignment> for proto::Assignment {
             task: Some((&*assignment.task).into()),
             attempt: assignment.attempt,
             sources: all(assignment.sources),
+            verify: assignment.verify,
         }
     }
 }
@@ -168,6 +169,7 @@ impl TryFrom<proto::Assignment> for Assignment {
             task: Arc::new(required("task", assignment.task)?),
             attempt: assignment.attempt,
             sources: each(assignment.sources)?,
+            verify: assignment.verify,
         })
     }
 }

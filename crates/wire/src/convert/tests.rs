@@ -190,6 +190,7 @@ fn what_goes_to_a_worker_comes_back() {
             check::<ToWorker, proto::ToWorker>(ToWorker::Assign(vec![Assignment {
                 task,
                 attempt: 3,
+                verify: true,
                 sources,
             }]));
         }
@@ -217,6 +218,7 @@ fn what_comes_from_a_worker_comes_back() {
         wrote: vec![Wrote {
             key: keys()[0],
             bytes: 64,
+            digest: Some(Digest([7; 32])),
         }],
         pieces: 2,
         cut_rows: 1,

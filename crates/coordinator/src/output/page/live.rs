@@ -451,7 +451,7 @@ fn phase(phase: &Phase) -> Html {
 }
 
 fn is_gone(worker: &Worker) -> bool {
-    matches!(worker.state, "lost" | "given_up")
+    matches!(worker.state, "lost" | "given_up" | "shut_out")
 }
 
 /// Those that are not as they should be first, then by number.
@@ -494,6 +494,10 @@ fn faults(status: &Status) -> String {
     for (kind, count) in status.faults.iter().filter(|(_, count)| **count > 0) {
         let words = match *kind {
             "worker_lost" => "worker lost",
+            "results_differ" => "result that another worker did not come to",
+            "worker_shut_out" => "worker shut out for a wrong result",
+            "task_slow" => "task given to a second worker, since the first takes long",
+            "worker_suspected" => "worker silent for a while",
             "worker_given_up" => "worker given up",
             "rollback" => "return to a checkpoint",
             "task_unreachable" => "task without an input that was to be had from a peer",
