@@ -48,6 +48,11 @@ pub struct Work {
     pub sealed: u64,
 }
 
+/// An op with the bytes that it was opened from.
+type Decoded = (Arc<[u8]>, Rc<Op>);
+/// The side of a table, rows and interactions of a partition, and whether a small mode's equations are added up.
+type Asked = (usize, u32, u64, bool);
+
 /// Costs of the tasks of a shape on a kind of worker.
 pub struct Works<'a> {
     costs: &'a Costs,
@@ -60,8 +65,8 @@ pub struct Works<'a> {
     /// Where blocks begin, in rows.
     begins: [Vec<u64>; 2],
     width: u64,
-    decoded: RefCell<BTreeMap<usize, (Arc<[u8]>, Rc<Op>)>>,
-    planned: RefCell<BTreeMap<(usize, u32, u64, bool), Option<Pieces>>>,
+    decoded: RefCell<BTreeMap<usize, Decoded>>,
+    planned: RefCell<BTreeMap<Asked, Option<Pieces>>>,
 }
 
 impl<'a> Works<'a> {
