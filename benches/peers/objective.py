@@ -1,16 +1,18 @@
 """Time to one objective: implicit's ALS beside ours on the generated matrix.
 
-    objective.py MATRIX.parquet FOLDER --coordinator PROGRAM [--ranks 64,128] [--solvers cg] [--iterations 6]
+    objective.py MATRIX.parquet FOLDER --coordinator PROGRAM [--ranks 64,128] [--solvers cg] [--iterations 6] [--runs 5]
 
 MATRIX.parquet is what `generate-matrix` writes. The objective of both is that of Hu, Koren and Volinsky with weights 1 + y and
 lambda 1, implicit's taken from its factors in f64 after each iteration while its clock stands. Ours: one embedded worker of two
 threads, all seconds of an epoch counted, also the first one's, which opens the files. Of each level that implicit reaches the time is
-printed that it took and that ours took to come within a thousandth of it or below.
+printed that it took and that ours took to come within a thousandth of it or below: medians over the runs, in each of which both train anew,
+one after the other, and the least and the greatest ratio of a run.
 """
 
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import time
 
@@ -93,22 +95,42 @@ def main():
     parser.add_argument("--solvers", default="cg", help="of implicit")
     parser.add_argument("--our-solvers", default="cg,cholesky")
     parser.add_argument("--iterations", type=int, default=6)
+    parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
     matrix = read(options.matrix)
     print(f"{matrix.nnz} interactions, {matrix.shape[0]} x {matrix.shape[1]}", flush=True)
     threadpoolctl.threadpool_limits(1, "blas")
     for rank in (int(word) for word in options.ranks.split(",")):
-        curves = {
-            solver: ours(options.coordinator, options.matrix, options.folder, rank, solver, options.iterations + 2)
-            for solver in options.our_solvers.split(",")
-        }
         for solver in options.solvers.split(","):
-            for number, (seconds, level) in enumerate(theirs(matrix, rank, solver, options.iterations), 1):
-                words = [f"rank {rank}, implicit {solver}, iteration {number}: {level:.6g} after {seconds:.2f} s"]
-                for name, curve in curves.items():
-                    reached = next((spent for spent, value in curve if value <= 1.001 * level), None)
-                    words.append(f"ours {name} {reached:.2f} s, {seconds / reached:.1f} times" if reached else f"ours {name} not")
-                print("; ".join(words), flush=True)
+            runs = [one_run(options, matrix, rank, solver) for _ in range(options.runs)]
+            for number, levels in enumerate(zip(*runs), 1):
+                print(f"rank {rank}, implicit {solver}, iteration {number}: {row(levels)}", flush=True)
+
+
+def one_run(options, matrix, rank, solver):
+    """Of each iteration of theirs: its level, its seconds, and of each solver of ours the seconds to that level."""
+    curves = {
+        name: ours(options.coordinator, options.matrix, options.folder, rank, name, options.iterations + 2)
+        for name in options.our_solvers.split(",")
+    }
+    reached = lambda curve, level: next((spent for spent, value in curve if value <= 1.001 * level), float("inf"))
+    return [
+        (level, seconds, {name: reached(curve, level) for name, curve in curves.items()})
+        for seconds, level in theirs(matrix, rank, solver, options.iterations)
+    ]
+
+
+def row(levels):
+    """A level as all runs reached it."""
+    seconds = [spent for _, spent, _ in levels]
+    words = [f"{levels[0][0]:.6g} after {statistics.median(seconds):.2f} s"]
+    for name in levels[0][2]:
+        ours_seconds = [reached[name] for _, _, reached in levels]
+        ratios = [spent / own for spent, own in zip(seconds, ours_seconds)]
+        words.append(
+            f"ours {name} {statistics.median(ours_seconds):.2f} s, {statistics.median(ratios):.1f} times ({min(ratios):.1f} to {max(ratios):.1f})"
+        )
+    return "; ".join(words)
 
 
 if __name__ == "__main__":

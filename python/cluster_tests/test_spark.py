@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from pyspark.sql import DataFrame, SparkSession  # noqa: E402
 
 import strata  # noqa: E402
 import strata.spark  # noqa: E402
+from cluster_tests.epochs import Epochs  # noqa: E402
+
+EPOCHS = 400
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +107,44 @@ def test_what_a_model_is_asked_later_is_done_there(fitted: strata.spark.Model) -
     here = fitted.model.recommend(k=5)["score"]
     with strata.spark.workers(fitted.model, num_workers=2) as there:
         assert (there.recommend(k=5)["score"] == here).all()
+
+
+def executors() -> list[int]:
+    """The processes of executors of this machine's Spark."""
+    found = []
+    for each in Path("/proc").iterdir():
+        try:
+            words = (each / "cmdline").read_bytes().split(b"\0") if each.name.isdigit() else []
+        except OSError:
+            continue
+        if b"org.apache.spark.executor.CoarseGrainedExecutorBackend" in words:
+            found.append(int(each.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="executors are found by /proc")
+def test_a_lost_executor(frame: DataFrame, file: Path) -> None:
+    wanted = als(EPOCHS).fit(file, time="day").digest
+    killed: list[int] = []
+
+    def at(epoch: int) -> None:
+        if epoch >= 3 and not killed:
+            killed.append(executors()[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    with Epochs(at) as heard:
+        fitted = strata.spark.train(frame, als(EPOCHS), time="day", num_workers=2)
+    assert fitted.digest == wanted
+    assert len([line for line in heard.lines if "Spark lost an executor" in line]) == 1, heard.lines
+    assert any("is lost: the worker at" in line for line in heard.lines), heard.lines
+
+
+def test_one_sentence(frame: DataFrame) -> None:
+    with pytest.raises(strata.UnavailableError, match=r"of 9 workers 0 have come within 1 seconds: all must run at once, and Spark runs \d+ tasks at once"):
+        strata.spark.train(frame, als(), num_workers=9, timeout=1)
+    with pytest.raises(strata.UnavailableError, match=r"does not start \(exit code 78\): worker: --memory 1 MiB is too"):
+        strata.spark.train(frame, als(memory="1MiB"), num_workers=1)
+    with pytest.raises(strata.SettingsError, match="`num_workers` is 0"):
+        strata.spark.train(frame, als(), num_workers=0)
+    with pytest.raises(strata.DataError, match="the data frame has no column `usr`: it has "):
+        strata.spark.train(frame, als(), user="usr", num_workers=1)

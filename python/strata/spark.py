@@ -16,6 +16,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from strata import _data, _node
-from strata._progress import Progress
+from strata._progress import Progress, log
 from strata._recommender import Recommender
 from strata._roster import Roster
 from strata._table import Table
@@ -39,6 +40,13 @@ Fitted = TypeVar("Fitted", bound=Recommender)
 _KINDS = ("user", "product", "value", "time", "context", "event")
 #: A file of the interactions that were written for a call.
 _FILE = re.compile(rf"{_data.STAGED}/\S+\.parquet")
+#: So often a stage is begun again of which Spark lost an executor.
+_STAGES_MAX = 5
+#: What Spark says when a barrier stage ended for no fault of its tasks.
+_LOST = re.compile(r"ExecutorLostFailure|failed barrier ResultStage|Executor \S+ lost|ExecutorDeadException")
+#: How long executors may take to come back before a stage begins with those that are there, in seconds.
+_RETURN_SECONDS = 30.0
+_LOOK_SECONDS = 0.5
 #: Rows of a table that one Spark task decodes.
 _ROWS = 1 << 17
 
@@ -273,7 +281,8 @@ class _Stage:
 
     def __init__(self, spark: SparkSession, roster: Roster, workers: int) -> None:
         self.failure: BaseException | None = None
-        self._ending = False
+        self._spark, self._workers = spark, workers
+        self._ending = threading.Event()
         invitation = roster.invitation
 
         def serve(batches: Iterable[Any]) -> Iterator[Any]:
@@ -281,17 +290,37 @@ class _Stage:
                 _node.serve(invitation, _own_address(invitation.host, invitation.port))
             yield from ()
 
-        frame = spark.range(0, workers, 1, workers).mapInArrow(serve, "worker long", barrier=True)
-        self._thread = threading.Thread(target=self._run, args=(spark, frame), name="strata-stage", daemon=True)
+        self._serve = serve
+        self._thread = threading.Thread(target=self._run, name="strata-stage", daemon=True)
         self._thread.start()
 
-    def _run(self, spark: SparkSession, frame: DataFrame) -> None:
-        spark.sparkContext.setJobDescription("strata: workers")
-        try:
-            frame.collect()
-        except BaseException as error:  # noqa: BLE001
-            if not self._ending:
-                self.failure = error
+    def _run(self) -> None:
+        self._spark.sparkContext.setJobDescription("strata: workers")
+        workers = self._workers
+        for stage in range(1, _STAGES_MAX + 1):
+            try:
+                self._spark.range(0, workers, 1, workers).mapInArrow(self._serve, "worker long", barrier=True).collect()
+                return
+            except BaseException as error:  # noqa: BLE001
+                if self._ending.is_set():
+                    return
+                # Spark ends a barrier stage whole when one executor goes, and does not begin this kind anew. The coordinator waits
+                # for workers meanwhile.
+                if stage == _STAGES_MAX or "strata.errors." in str(error) or not _LOST.search(str(error)):
+                    self.failure = error
+                    return
+                log.warning("Spark lost an executor, and the stage of the workers with it: it is begun anew")
+                workers = self._slots()
+
+    def _slots(self) -> int:
+        """As many tasks as wanted, or after a while as can run at once now: the result is the same with fewer."""
+        context = self._spark.sparkContext._jsc.sc()
+        profile = context.resourceProfileManager().defaultResourceProfile()
+        until = time.monotonic() + _RETURN_SECONDS
+        while (slots := int(context.maxNumConcurrentTasks(profile))) < self._workers:
+            if time.monotonic() > until or self._ending.wait(_LOOK_SECONDS):
+                break
+        return max(1, min(slots, self._workers))
 
     def look(self) -> None:
         """Raise what the stage ended with."""
@@ -302,7 +331,7 @@ class _Stage:
 
     def end(self) -> None:
         """Wait for the stage, whose tasks the roster has let go."""
-        self._ending = True
+        self._ending.set()
         self._thread.join(30)
 
 
