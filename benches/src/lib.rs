@@ -3,3 +3,4 @@
 pub mod matrix;
 pub mod parquet;
 pub mod peak;
+pub mod scaling;

@@ -2,8 +2,9 @@
 
 use crate::action::{Action, Assignment};
 use crate::plan::Plan;
-use crate::queues::Kind;
-use std::collections::BTreeMap;
+use crate::queues::{Given, Kind, Line, Worker};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use tensor::{TaskId, WorkerId};
 
 /// A task is asked back for an idle worker only if it costs at least this much (some 10 ms of work):
@@ -38,29 +39,21 @@ impl Plan {
             .workers
             .iter()
             .filter(|(_, state)| state.takes_tasks() && state.line(kind).queue.len() <= low);
-        let mut open: Vec<WorkerId> = usable.map(|(id, _)| *id).collect();
-        while let Some((place, worker)) = self.least_loaded(kind, &open) {
-            match self.pick(kind, worker) {
-                Some(task) => given
-                    .entry(worker)
-                    .or_default()
-                    .extend(self.give(worker, task)),
-                None => drop(open.remove(place)),
-            }
-        }
-    }
-
-    fn least_loaded(&self, kind: Kind, open: &[WorkerId]) -> Option<(usize, WorkerId)> {
-        let load = |id: &WorkerId| {
-            self.workers
-                .get(id)
-                .map(|w| (w.load_per_thread(kind), w.line(kind).queue.len()))
+        let load = |id: WorkerId, state: &Worker| {
+            let queued = state.line(kind).queue.len();
+            (state.load_per_thread(kind), queued, id)
         };
-        let (place, worker) = open
-            .iter()
-            .enumerate()
-            .min_by_key(|(_, id)| (load(id), **id))?;
-        Some((place, *worker))
+        // The least loaded first; a thousand workers are not compared anew for each task.
+        let mut open: BTreeSet<(u64, usize, WorkerId)> =
+            usable.map(|(id, state)| load(*id, state)).collect();
+        while let Some((.., worker)) = open.pop_first() {
+            let Some(task) = self.pick(kind, worker) else {
+                continue;
+            };
+            let assignment = self.give(worker, task);
+            given.entry(worker).or_default().extend(assignment);
+            open.extend(self.workers.get(&worker).map(|state| load(worker, state)));
+        }
     }
 
     /// The next task for a worker: its own, or, when it is about to run dry, one kept for another.
@@ -90,7 +83,8 @@ impl Plan {
         idle.map(|(id, _)| *id).collect()
     }
 
-    /// Asks back, for each idle worker, the last task that the most loaded worker has not begun.
+    /// Asks back, for each idle worker, the last task that the most loaded worker has not begun. One pass over the workers:
+    /// looking for the most loaded one anew for each idle one took milliseconds an event with a thousand workers.
     fn steal(&mut self, kind: Kind, cost_min: u64) {
         let idle = self.idle(kind).len();
         if idle == 0 || self.workers.len() == idle {
@@ -103,34 +97,38 @@ impl Plan {
             .flat_map(|state| &state.line(kind).queue)
             .filter(|given| given.revoked)
             .count();
-        for _ in asked..idle {
-            let waiting = |id: &WorkerId| {
-                let queue = &self.workers[id].line(kind).queue;
-                let fits = |given: &&crate::queues::Given| {
-                    !given.revoked
-                        && !given.chained
-                        && given.cost >= cost_min
-                        && self.is_live(*id, given.task)
-                };
-                let last = queue.iter().skip(1).rfind(fits);
-                last.map(|given| (given.task, given.attempt))
-            };
-            let victims = self
-                .workers
-                .keys()
-                .copied()
-                .filter(|id| self.trusts(*id) && waiting(id).is_some());
-            let Some(victim) =
-                victims.max_by_key(|id| (self.workers[id].load_per_thread(kind), *id))
-            else {
-                return;
-            };
-            let (task, attempt) = waiting(&victim).expect("the victim has such a task");
-            let state = self
-                .workers
-                .get_mut(&victim)
-                .expect("the victim is a worker");
-            if let Some(given) = state.given_mut(task, attempt) {
+        if asked >= idle {
+            return;
+        }
+        let may = |id: WorkerId, given: &Given| {
+            !given.revoked
+                && !given.chained
+                && given.cost >= cost_min
+                && self.is_live(id, given.task)
+        };
+        // What is asked back stays in its line until it is answered for, so loads are as they are.
+        let behind = |id, line: &Line| {
+            let waiting = line.queue.iter().skip(1);
+            waiting.filter(|given| may(id, given)).count()
+        };
+        let mut victims: Vec<(u64, WorkerId)> = self
+            .workers
+            .iter()
+            .filter(|(id, state)| !state.suspected && behind(**id, state.line(kind)) > 0)
+            .map(|(id, state)| (state.load_per_thread(kind), *id))
+            .collect();
+        victims.sort_unstable_by_key(|victim| Reverse(*victim));
+        let waiting = victims.into_iter().flat_map(|(_, id)| {
+            let queue = &self.workers[&id].line(kind).queue;
+            let last_first = queue.iter().skip(1).rev();
+            last_first
+                .filter(move |given| may(id, given))
+                .map(move |given| (id, given.task, given.attempt))
+        });
+        let wanted: Vec<(WorkerId, TaskId, u32)> = waiting.take(idle - asked).collect();
+        for (victim, task, attempt) in wanted {
+            let state = self.workers.get_mut(&victim);
+            if let Some(given) = state.and_then(|state| state.given_mut(task, attempt)) {
                 given.revoked = true;
             }
             self.out.push(Action::Revoke(victim, task, attempt));

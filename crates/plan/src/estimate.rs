@@ -282,11 +282,16 @@ impl Estimate {
         let memory_whole = memory_whole.max((shelf * 100).div_ceil(shelf_percent));
         let room = job.memory.0 * TASK_PERCENT / 100;
 
-        // Each half-step every worker pulls what the others hold of the table that it reads; each tile, the products, and in
+        // Each half-step every worker pulls what the others hold of the table that it reads, and so does each pass of a graph
+        // model; each tile, the products, and in
         // a tensor it gives the gradients of bins, which every worker then pulls.
         let traffic = if job.samples > 0 {
             let bins = side * bins_bytes * (side + workers);
             (side * job.products * trained_bytes + bins) * (workers - 1) / workers
+        } else if job.products_of > 0 {
+            // Each pass reads a version of one of the two tables, which nobody had before.
+            let passes = job.products_of + job.products_of_edges;
+            (workers - 1) * passes * rows * row_bytes / 2
         } else {
             (workers - 1) * (rows * row_bytes + maps) + partials * (workers - 1) / workers
         };
@@ -540,6 +545,25 @@ mod tests {
             ..stored
         });
         assert!(used.epoch_seconds > plain.epoch_seconds);
+    }
+
+    #[test]
+    fn each_pass_of_a_graph_model_moves_a_table() {
+        let passes = |products_of| {
+            Estimate::of(&Workload {
+                products_of,
+                workers: 3,
+                ..job()
+            })
+            .traffic_per_epoch
+            .0
+        };
+        let factored = Estimate::of(&Workload {
+            workers: 3,
+            ..job()
+        });
+        assert_eq!(passes(2), factored.traffic_per_epoch.0);
+        assert_eq!(passes(10), 5 * passes(2));
     }
 
     #[test]
