@@ -303,6 +303,7 @@ impl<'a> Works<'a> {
                 ObjectKey::Block { .. } => self.block_bytes(key.into()),
                 _ => partial,
             },
+            digest: None,
         });
         wrote.collect()
     }
