@@ -451,8 +451,9 @@ impl World {
         };
         let before = self.plan.tasks();
         let actions = self.plan.on(Tick(self.now), event);
-        // What is told of an attempt that no longer counts changes nothing.
+        // What is told of an attempt that no longer counts changes nothing, nor that one who is suspected gave nothing.
         if let Some((key, holder)) = missed
+            && self.workers.get(&holder).is_none_or(|one| !one.suspected)
             && !self.plan.holders(&key).contains(&Holder::Worker(holder))
         {
             self.accepted.entry(key).or_default().remove(&holder);
@@ -621,6 +622,12 @@ impl World {
     }
 
     fn check_drop(&mut self, worker: WorkerId, key: ObjectKey) {
+        // A result that was told twice, and is gone, is nothing to compare with.
+        let written = self.steps.iter().flat_map(|step| &step.tasks);
+        for task in written.filter(|task| task.writes.contains(&key)) {
+            let claims = self.claims.get_mut(&task.id);
+            claims.map(|claims| claims.remove(&worker));
+        }
         if !self.accepted.entry(key).or_default().remove(&worker) || self.rolled {
             return;
         }
