@@ -78,8 +78,11 @@ def with_implicit(options, frame):
     import numpy as np
     import pandas
     import scipy.sparse
+    import threadpoolctl
     from implicit.cpu.als import AlternatingLeastSquares
 
+    # As it asks for.
+    threadpoolctl.threadpool_limits(1, "blas")
     with Watched() as watched:
         users, _ = pandas.factorize(frame["user"])
         products, _ = pandas.factorize(frame["product"])
