@@ -45,6 +45,8 @@ pub(super) struct Run<'a, C> {
     joined: BTreeMap<WorkerId, u64>,
     names: BTreeMap<StepId, (String, u64)>,
     seen: BTreeSet<TaskId>,
+    /// Of them, those whose second result is for comparison.
+    compared: BTreeSet<TaskId>,
     outcome: Outcome,
     submitted: u64,
     done: u64,
@@ -77,6 +79,7 @@ impl<'a, C: Crew> Run<'a, C> {
             joined: BTreeMap::new(),
             names: BTreeMap::new(),
             seen: BTreeSet::new(),
+            compared: BTreeSet::new(),
             outcome: Outcome::default(),
             submitted: 0,
             done: 0,
@@ -218,7 +221,12 @@ impl<'a, C: Crew> Run<'a, C> {
         match action {
             Action::Assign(worker, tasks) => {
                 for given in &tasks {
-                    self.tell(worker, OfWorker::Given(given.task.id, given.attempt));
+                    // What is computed a second time to compare is not given again.
+                    let again = given.attempt.saturating_sub(u32::from(given.verify));
+                    self.tell(worker, OfWorker::Given(given.task.id, again));
+                    if given.verify {
+                        self.compared.insert(given.task.id);
+                    }
                 }
                 self.given.entry(worker).or_default().extend(tasks);
             }
@@ -477,12 +485,12 @@ impl<'a, C: Crew> Run<'a, C> {
                 }
             }
             FromWorker::Done(done) => {
-                let replayed = self.outcome.tasks_replayed;
-                self.outcome.count(worker, &done, &mut self.seen);
+                let again = !self.seen.insert(done.task) && !self.compared.remove(&done.task);
+                self.outcome.count(worker, &done, again);
                 self.done += 1;
                 let told = OfWorker::Done {
                     task: done.task,
-                    again: self.outcome.tasks_replayed > replayed,
+                    again,
                     tally: self.outcome.workers[&worker],
                 };
                 self.tell(worker, told);

@@ -1,7 +1,7 @@
 //! What a run came to, in counts.
 
-use std::collections::{BTreeMap, BTreeSet};
-use tensor::{TaskId, WorkerId};
+use std::collections::BTreeMap;
+use tensor::WorkerId;
 use wire::{Done, Phase};
 
 /// What one worker did.
@@ -61,10 +61,10 @@ impl Outcome {
             .sum()
     }
 
-    /// Adds what a task reported.
-    pub(super) fn count(&mut self, worker: WorkerId, done: &Done, seen: &mut BTreeSet<TaskId>) {
+    /// Adds what a task reported, which may have been done before.
+    pub(super) fn count(&mut self, worker: WorkerId, done: &Done, again: bool) {
         self.tasks_run += 1;
-        self.tasks_replayed += u64::from(!seen.insert(done.task));
+        self.tasks_replayed += u64::from(again);
         self.pieces += done.pieces;
         self.cut_rows += done.cut_rows;
         let tally = self.workers.entry(worker).or_default();
