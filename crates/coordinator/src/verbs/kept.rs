@@ -1,11 +1,11 @@
 //! What an ingest that was broken off has kept beside its data set, and how it goes on from there.
 
 use super::engine::{CommitFn, Engine, failed, refused};
-use super::train::resumed;
-use crate::driver::{Resume, StoredObject};
+use super::train::{recorded, resumed};
+use crate::driver::Resume;
 use crate::failure::Failure;
 use depot::manifest::INGEST;
-use depot::{Body, Checkpoint, CheckpointObject, Depot};
+use depot::{Body, Checkpoint, Depot};
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -87,19 +87,7 @@ pub fn committer(depot: Arc<Depot>, term: u64, run: Digest) -> Box<CommitFn> {
     Box::new(move |checkpoint, objects| -> BoxFuture<'static, _> {
         let depot = Arc::clone(&depot);
         Box::pin(async move {
-            let named = |object: &StoredObject| CheckpointObject {
-                key: object.key,
-                object: object.sealed,
-                row_bytes: object.row_bytes,
-            };
-            let body = Checkpoint {
-                run,
-                epoch: checkpoint.epoch,
-                program: INGEST.to_owned(),
-                state: checkpoint.state,
-                objects: objects.iter().map(named).collect(),
-                finished: false,
-            };
+            let body = recorded(run, INGEST, checkpoint, &objects);
             let kept = async {
                 depot.commit(term, Body::Checkpoint(body)).await?;
                 depot.collect_ended().await

@@ -573,6 +573,28 @@ pub(super) fn resumed(checkpoint: Checkpoint) -> Resume {
     }
 }
 
+/// The same as a manifest records it, of a run that is not finished.
+pub(super) fn recorded(
+    run: Digest,
+    program: &str,
+    checkpoint: tensor::Checkpoint,
+    objects: &[StoredObject],
+) -> Checkpoint {
+    let named = |object: &StoredObject| CheckpointObject {
+        key: object.key,
+        object: object.sealed,
+        row_bytes: object.row_bytes,
+    };
+    Checkpoint {
+        run,
+        epoch: checkpoint.epoch,
+        program: program.to_owned(),
+        state: checkpoint.state,
+        objects: objects.iter().map(named).collect(),
+        finished: false,
+    }
+}
+
 /// Writes the learning curve and the manifest of a checkpoint, and remembers its objects.
 fn committer(
     depot: Arc<Depot>,
@@ -586,19 +608,7 @@ fn committer(
         let (depot, kept, curve) = (Arc::clone(&depot), Arc::clone(&kept), curve.clone());
         Box::pin(async move {
             curve.write().await.map_err(|error| refused(&error))?;
-            let named = |object: &StoredObject| CheckpointObject {
-                key: object.key,
-                object: object.sealed,
-                row_bytes: object.row_bytes,
-            };
-            let body = Checkpoint {
-                run,
-                epoch: checkpoint.epoch,
-                program: kind.to_owned(),
-                state: checkpoint.state,
-                objects: objects.iter().map(named).collect(),
-                finished: false,
-            };
+            let body = recorded(run, kind, checkpoint, &objects);
             depot
                 .commit(term, Body::Checkpoint(body))
                 .await
