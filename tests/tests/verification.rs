@@ -62,17 +62,25 @@ fn what_is_computed_twice_comes_to_the_same() {
     let wanted = json_of(&mut job(&inputs).command("run", &[]));
     for share in ["0.3", "1"] {
         let twice = job(&inputs);
-        let arguments = ["--workers", "3", "--verify-fraction", share];
+        // A loaded machine is slow at times, and what is given to another for that counts as done again.
+        let arguments = [
+            "--workers",
+            "3",
+            "--verify-fraction",
+            share,
+            "--set",
+            "run.slow_factor=0",
+        ];
         let report = json_of(&mut twice.command("run", &arguments));
         assert_eq!(report["digest"], wanted["digest"]);
-        // A comparison is no fault.
-        assert_eq!(report["work"]["tasks_replayed"], 0);
         assert!(report["work"]["tasks"].as_u64() > wanted["work"]["tasks"].as_u64());
         let told = json_of(&mut twice.command("log", &[])).to_string();
-        assert!(
-            !told.contains("results_differ") && !told.contains("task_replayed"),
-            "{told}"
-        );
+        assert!(!told.contains("results_differ"), "{told}");
+        if !told.contains("worker_suspected") {
+            // Neither a comparison nor a task that moved on before it began is a fault.
+            assert!(!told.contains("task_replayed"), "{told}");
+            assert_eq!(report["work"]["tasks_replayed"], 0);
+        }
     }
     let (code, said) = refused(&job(&inputs), &["--verify-fraction", "0.1"]);
     assert_eq!(code, Some(78), "{said}");

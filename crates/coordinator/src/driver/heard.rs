@@ -77,7 +77,7 @@ pub enum OfWorker {
     ShutOut,
     /// It was silent for too long.
     GivenUp,
-    /// It was given a task; an attempt above 0 repeats one.
+    /// It was given a task, after so many attempts that came to nothing.
     Given(TaskId, u32),
     /// It gave a task back that it had not begun.
     Returned(TaskId),

@@ -7,6 +7,7 @@ mod checkpoints;
 mod crew;
 mod deliveries;
 mod heard;
+mod repeats;
 mod run;
 mod tally;
 #[cfg(test)]

@@ -3,13 +3,14 @@
 use super::checkpoints::{Ledger, Resume, StoredObject};
 use super::crew::Crew;
 use super::deliveries::Deliveries;
+use super::repeats::Repeats;
 use super::{Context, OfWorker, Outcome, Report};
 use crate::cluster::Heard;
 use exec::Held;
 use futures::future::BoxFuture;
 use plan::{Action, Assignment, Dismissal, Event, Failure, Plan, Refusal, Tick};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use tensor::{News, ObjectKey, Program, ProgramError, Reduced, StepId, TaskId, Turn, WorkerId};
+use std::collections::{BTreeMap, VecDeque};
+use tensor::{News, ObjectKey, Program, ProgramError, Reduced, StepId, Turn, WorkerId};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use wire::{FromWorker, ToWorker};
 
@@ -44,9 +45,7 @@ pub(super) struct Run<'a, C> {
     /// When each worker joined, in microseconds since the run began.
     joined: BTreeMap<WorkerId, u64>,
     names: BTreeMap<StepId, (String, u64)>,
-    seen: BTreeSet<TaskId>,
-    /// Of them, those whose second result is for comparison.
-    compared: BTreeSet<TaskId>,
+    repeats: Repeats,
     outcome: Outcome,
     submitted: u64,
     done: u64,
@@ -78,8 +77,7 @@ impl<'a, C: Crew> Run<'a, C> {
             pulling: None,
             joined: BTreeMap::new(),
             names: BTreeMap::new(),
-            seen: BTreeSet::new(),
-            compared: BTreeSet::new(),
+            repeats: Repeats::default(),
             outcome: Outcome::default(),
             submitted: 0,
             done: 0,
@@ -221,12 +219,8 @@ impl<'a, C: Crew> Run<'a, C> {
         match action {
             Action::Assign(worker, tasks) => {
                 for given in &tasks {
-                    // What is computed a second time to compare is not given again.
-                    let again = given.attempt.saturating_sub(u32::from(given.verify));
-                    self.tell(worker, OfWorker::Given(given.task.id, again));
-                    if given.verify {
-                        self.compared.insert(given.task.id);
-                    }
+                    let lost = self.repeats.given(given);
+                    self.tell(worker, OfWorker::Given(given.task.id, lost));
                 }
                 self.given.entry(worker).or_default().extend(tasks);
             }
@@ -456,6 +450,7 @@ impl<'a, C: Crew> Run<'a, C> {
                 Event::WorkerDraining(worker)
             }
             FromWorker::Returned { task, attempt } => {
+                self.repeats.returned(task);
                 self.tell(worker, OfWorker::Returned(task));
                 Event::TaskReturned {
                     worker,
@@ -485,7 +480,7 @@ impl<'a, C: Crew> Run<'a, C> {
                 }
             }
             FromWorker::Done(done) => {
-                let again = !self.seen.insert(done.task) && !self.compared.remove(&done.task);
+                let again = self.repeats.done(done.task);
                 self.outcome.count(worker, &done, again);
                 self.done += 1;
                 let told = OfWorker::Done {
