@@ -702,10 +702,26 @@ fn run(merged: &Merged, faults: &mut Faults) -> Run {
         verify_fraction: merged.real("run.verify_fraction").unwrap_or_default(),
         slow_factor: merged.count("run.slow_factor").unwrap_or(3),
         trace: local("run.trace", faults),
+        trace_endpoint: endpoint(merged, faults),
         http: merged.text("run.http").map(str::to_owned),
         tls: local("run.tls", faults),
         log: merged.text("run.log").unwrap_or("warn").to_owned(),
     }
+}
+
+/// The URL of a collector.
+fn endpoint(merged: &Merged, faults: &mut Faults) -> Option<String> {
+    let url = merged.text("run.trace_endpoint")?;
+    let rest = ["http://", "https://"]
+        .iter()
+        .find_map(|scheme| url.strip_prefix(scheme));
+    if rest.is_none_or(str::is_empty) {
+        let sentence = format!(
+            "`run.trace_endpoint` {url} is no URL of a collector: give one as http://localhost:4318"
+        );
+        faults.push(merged.origin("run.trace_endpoint"), sentence);
+    }
+    Some(url.to_owned())
 }
 
 /// Reads `--workers`.

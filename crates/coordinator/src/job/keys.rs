@@ -1773,6 +1773,13 @@ pub const KEYS: &[Key] = &[
     ),
     with_flag(
         text(
+            "run.trace_endpoint",
+            "Tell a collector of OpenTelemetry what every worker did and when: the URL at which it takes OTLP over HTTP, as http://localhost:4318 (docs/operations.md). Absent: nobody.",
+        ),
+        "trace-endpoint",
+    ),
+    with_flag(
+        text(
             "run.http",
             "Show the run while it goes on at this HOST:PORT: a page for people, /metrics, /status.json, /healthz and /readyz (docs/live.md). Absent: nowhere.",
         ),

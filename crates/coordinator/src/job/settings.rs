@@ -694,6 +694,8 @@ pub struct Run {
     pub slow_factor: u64,
     /// The file of the trace.
     pub trace: Option<PathBuf>,
+    /// The collector of spans; `None`: nobody.
+    pub trace_endpoint: Option<String>,
     /// Where to show the run over HTTP; `None`: nowhere.
     pub http: Option<String>,
     /// The folder of certificates with which daemons are reached; `None`: without TLS.
