@@ -195,7 +195,11 @@ impl Plan {
             return;
         }
         let (suspect, counts) = match &failure {
-            Failure::Panicked { sentence } => return self.panicked(worker, id, sentence),
+            Failure::Panicked { .. }
+            | Failure::Refused {
+                refusal: Refusal::Bug,
+                ..
+            } => return self.panicked(worker, id, failure),
             Failure::Budget { .. } | Failure::Refused { .. } => return self.stop(failure),
             Failure::Exhausted { .. } | Failure::Disk { .. } => (None, true),
             // That a worker which is gone or suspected does not answer is no news.
@@ -234,9 +238,9 @@ impl Plan {
         }
     }
 
-    /// A worker panicked at a task. Once that may be for what it alone has read, and another tries; where that one panics as well, or
-    /// nobody else is there, it is a bug of ours.
-    fn panicked(&mut self, worker: WorkerId, id: TaskId, sentence: &str) {
+    /// A worker panicked at a task, or came upon what our own code does not write. Once that may be for what it alone has read, and
+    /// another tries; where that one fails so as well, or nobody else is there, it is a bug of ours.
+    fn panicked(&mut self, worker: WorkerId, id: TaskId, failure: Failure) {
         let another = self
             .workers
             .iter()
@@ -248,8 +252,8 @@ impl Plan {
             Some(first) if first != worker => self.stop_as(
                 Refusal::Bug,
                 format!(
-                    "{sentence}; so it did on {first}: please report this, and see with --verify-fraction 1 whether a worker computes \
-                     something else than others"
+                    "{failure} (on {worker} as on {first}; see with --verify-fraction 1 whether one of the workers computes something \
+                     else than others)"
                 ),
             ),
             None if another => {
@@ -259,7 +263,7 @@ impl Plan {
                 }
                 self.requeue(id);
             }
-            _ => self.stop_as(Refusal::Bug, format!("{sentence}; please report this")),
+            _ => self.stop(failure),
         }
     }
 }

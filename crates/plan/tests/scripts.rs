@@ -212,6 +212,10 @@ fn event(text: &str, writes: &dyn Fn(TaskId) -> Vec<ObjectKey>) -> Event {
                 ["panicked"] => Failure::Panicked {
                     sentence: format!("task {task} on {w} panicked: row 7 is odd"),
                 },
+                ["bug"] => Failure::Refused {
+                    refusal: plan::Refusal::Bug,
+                    sentence: "a run of ids ends early".to_owned(),
+                },
                 ["disk"] => Failure::Disk {
                     sentence: "no such file".to_owned(),
                 },
@@ -754,14 +758,25 @@ fn a_panic_is_tried_elsewhere_once() {
          failed w2 0.0#1 panicked",
         "step 0 sum:: w1[0.0]
          failed w1 0.0: w2[0.0#1]
-         failed w2 0.0#1: stop: task 0.0 on w2 panicked: row 7 is odd; so it did on w1: please report this, and see with --verify-fraction 1 whether a worker computes something else than others",
+         failed w2 0.0#1: stop: task 0.0 on w2 panicked: row 7 is odd (on w2 as on w1; see with --verify-fraction 1 whether one of the workers computes something else than others)",
     );
     check(
         "join w1
          step 0 sum: >A0.1
          failed w1 0.0 panicked",
         "step 0 sum:: w1[0.0]
-         failed w1 0.0: stop: task 0.0 on w1 panicked: row 7 is odd; please report this",
+         failed w1 0.0: stop: task 0.0 on w1 panicked: row 7 is odd",
+    );
+    // What our own code does not write, somebody's memory did.
+    check(
+        "join w1
+         join w2
+         step 0 sum: >A0.1
+         failed w1 0.0 bug
+         failed w2 0.0#1 bug",
+        "step 0 sum:: w1[0.0]
+         failed w1 0.0: w2[0.0#1]
+         failed w2 0.0#1: stop: a run of ids ends early (on w2 as on w1; see with --verify-fraction 1 whether one of the workers computes something else than others)",
     );
     // It is there again, and nobody else.
     check(
@@ -774,7 +789,7 @@ fn a_panic_is_tried_elsewhere_once() {
         "step 0 sum:: w1[0.0]
          failed w1 0.0: w2[0.0#1]
          lost w2: w1[0.0#2]
-         failed w1 0.0#2: stop: task 0.0 on w1 panicked: row 7 is odd; please report this",
+         failed w1 0.0#2: stop: task 0.0 on w1 panicked: row 7 is odd",
     );
     // A chain goes on where its task was done.
     check(
