@@ -55,7 +55,7 @@ fn a_liar_is_shut_out_where_a_third_can_tell() {
     );
 }
 
-/// An ingest has indices, and one with a bit turned may be one into nothing: whoever panics there is one that others differ from.
+/// What is torn makes an ingest panic, or find malformed what our own code wrote: whoever does is one that others differ from.
 #[test]
 fn a_liar_that_panics_ends_nothing() {
     let inputs = Inputs::of(&[Data::Small]);
@@ -64,15 +64,13 @@ fn a_liar_that_panics_ends_nothing() {
     let daemons: Vec<Daemon> = ["one", "two"]
         .map(|name| Daemon::start(&folder.path().join(name), &ARGUMENTS))
         .into();
-    for lie in [Lie::Turned, Lie::Torn] {
-        let liar = Liar::start(&folder.path().join(format!("{lie:?}")), 1 << 30, lie);
-        let all = format!("{},{}", liar.address, addresses(&daemons));
-        let model = "rank = 16\nepochs = 6\ntime = \"ignore\"";
-        let whole = Job::new(&inputs, Data::Small, model, "");
-        let arguments = ["--workers", &all, "--verify-fraction", "1"];
-        let report = json_of(&mut whole.command("run", &arguments));
-        assert_eq!(report["digest"], wanted["digest"], "{lie:?}");
-    }
+    let liar = Liar::start(&folder.path().join("liar"), 1 << 30, Lie::Torn);
+    let all = format!("{},{}", liar.address, addresses(&daemons));
+    let model = "rank = 16\nepochs = 6\ntime = \"ignore\"";
+    let whole = Job::new(&inputs, Data::Small, model, "");
+    let arguments = ["--workers", &all, "--verify-fraction", "1"];
+    let report = json_of(&mut whole.command("run", &arguments));
+    assert_eq!(report["digest"], wanted["digest"]);
 }
 
 /// All is computed twice by honest ones: the bits are the same, and nobody is told of.
