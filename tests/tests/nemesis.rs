@@ -128,13 +128,11 @@ fn counted() {
     }
     if partitions_left(&tally) {
         let (net, by_proxy) = Trouble::PARTITIONS.split_at(4);
-        match Bed::networked(epochs) {
-            Some(bed) => series(bed, NETWORKED, net, most, &mut tally, partitions_left),
-            None => {
-                let bed = Bed::proxied(epochs);
-                series(bed, PROXIED, by_proxy, most, &mut tally, partitions_left)
-            }
-        };
+        let (bed, name, kinds) = Bed::networked(epochs).map_or_else(
+            || (Bed::proxied(epochs), PROXIED, by_proxy),
+            |bed| (bed, NETWORKED, net),
+        );
+        series(bed, name, kinds, most, &mut tally, partitions_left);
     }
     println!("{}", tally.table);
     println!(
