@@ -43,7 +43,7 @@ pub struct Needs {
     pub model: bool,
     /// A test part.
     pub test: bool,
-    /// `output.recommend.file`.
+    /// `output.recommend.file`, or the folder.
     pub recommend: bool,
     /// `output.similar.file`, or ids.
     pub similar: bool,
@@ -407,7 +407,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         ("output.model", needs.model, "the place of the model"),
         (
             "output.recommend.file",
-            needs.recommend,
+            needs.recommend && merged.text("output.recommend.folder").is_none(),
             "the Parquet file to write",
         ),
         (
@@ -435,6 +435,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         "output.recommend.explanations",
         "output.rising.file",
         "output.churn.file",
+        "output.recommend.folder",
     ];
     let [
         recommended,
@@ -446,6 +447,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         explanations,
         rises,
         churn,
+        parts,
     ] = local.map(|path| match place(path, faults)? {
         Location::Path(path) => Some(path),
         Location::Url(url) => {
@@ -454,6 +456,10 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
             None
         }
     });
+    if recommended.is_some() && parts.is_some() {
+        let sentence = "`output.recommend.file` and `output.recommend.folder` are both given: lists go into one of them";
+        faults.push(merged.origin("output.recommend.folder"), sentence);
+    }
     if needs.similar && similar.is_none() && merged.texts("output.similar.ids").is_empty() {
         let sentence = "nothing says where lists of what is alike go: give [output.similar] a `file`, or `ids` to be shown";
         faults.push(&Origin::Default, sentence);
@@ -467,6 +473,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
                 .count("output.recommend.bins_ahead")
                 .unwrap_or_default() as u32,
             file: recommended,
+            folder: parts,
             date: lists::date(merged, faults),
             context: merged.text("output.recommend.context").map(str::to_owned),
             exclude_seen: merged.text("output.recommend.seen") != Some("include"),
@@ -538,6 +545,7 @@ fn apart(
         .filter_map(Location::as_path)
         .collect();
     let recommend = output.recommend.file.clone().map(Location::Path);
+    let parts = output.recommend.folder.clone().map(Location::Path);
     let similar = output.similar.file.clone().map(Location::Path);
     let export = output.export.folder.clone().map(Location::Path);
     let report = output.report.clone().map(Location::Path);
@@ -559,6 +567,7 @@ fn apart(
         ("output.recommend.explanations", explanations.as_ref()),
         ("output.rising.file", rises.as_ref()),
         ("output.churn.file", churn.as_ref()),
+        ("output.recommend.folder", parts.as_ref()),
     ];
     for (index, (path, place)) in written.iter().enumerate() {
         let Some(place) = place else { continue };

@@ -78,7 +78,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ),
     (
         "output.recommend",
-        "The products to recommend to every user; without `file` none are written.",
+        "The products to recommend to every user; without `file` or `folder` none are written.",
     ),
     (
         "output.rules",
@@ -980,6 +980,11 @@ pub const KEYS: &[Key] = &[
         "The Parquet file: user, rank, product, score, in the ids of the input.",
     ),
     text(
+        "output.recommend.folder",
+        "Instead of `file`, for lists of many users: a folder of Parquet files that are one table, `part-00000.parquet` and so on, with \
+         `_SUCCESS` when all are there. Parts that a broken run has written are kept by the next one.",
+    ),
+    text(
         "output.recommend.context",
         "`context = \"factor\"`: the context for which lists are, by its id or by the word of its place in a cycle (`saturday`, `july`, \
          `07`). Absent: none in particular, the mean by the interactions of training.",
@@ -999,7 +1004,7 @@ pub const KEYS: &[Key] = &[
     ),
     text(
         "output.recommend.explanations",
-        "A Parquet file of reasons: user, rank, product, score, and `because_` a past product, what that contributes to the score. For \
+        "A Parquet file of reasons (with `folder`, a folder of parts, too): user, rank, product, score, and `because_` a past product, what that contributes to the score. For \
          models of the kind `als`.",
     ),
     count(

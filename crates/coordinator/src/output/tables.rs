@@ -262,11 +262,17 @@ fn plain(value: &serde_json::Value) -> String {
 
 fn recommend(recommend: &RecommendReport) -> String {
     let mut shown = format!(
-        "recommendations: {} rows for {} users in {}",
+        "recommendations: {} rows for {} users",
         HumanCount(recommend.rows),
         HumanCount(recommend.users),
-        recommend.file.display()
     );
+    if let Some(place) = recommend.file.as_ref().or(recommend.folder.as_ref()) {
+        shown.push_str(&format!(" in {}", place.display()));
+    }
+    if let Some(parts) = recommend.parts {
+        let all = parts.written + parts.kept;
+        shown.push_str(&format!(", {} parts", HumanCount(all)));
+    }
     if let (Some(rows), Some(file)) = (recommend.reasons, &recommend.explanations) {
         let reasons = format!(
             "\nexplanations: {} rows in {}",
