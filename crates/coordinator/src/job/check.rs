@@ -15,8 +15,9 @@ pub(crate) mod stopping;
 use crate::failure::Failure;
 use crate::job::merge::{Faults, Merged, Origin};
 use crate::job::settings::{
-    Cold, Context, Evaluate, Export, ExportFormat, Input, Io, Location, Model, ModelKind, OnBadRow,
-    Output, Recommend, Run, Settings, Simd, Similar, SimilarIndex, Split, Update, Workers,
+    Cold, Context, Evaluate, Export, ExportFormat, Input, Io, Location, Machines, Model, ModelKind,
+    OnBadRow, Output, Recommend, Run, Settings, Simd, Similar, SimilarIndex, Split, Update,
+    Workers,
 };
 use crate::memory;
 use std::path::Path;
@@ -91,6 +92,11 @@ pub fn settings(merged: &Merged, needs: Needs, mut faults: Faults) -> Result<Set
         cold,
         generate,
         update,
+        plan: Machines {
+            workers: merged.count("plan.workers").map(|count| count as u32),
+            network: merged.size("plan.network").unwrap_or(ByteSize(1)),
+            disk: merged.size("plan.disk").unwrap_or(ByteSize(1)),
+        },
         run,
     })
 }

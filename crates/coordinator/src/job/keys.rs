@@ -131,6 +131,10 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "What `coordinator tune` searches (docs/tune.md). Other verbs do not read it.",
     ),
     (
+        "plan",
+        "The machines that `coordinator plan` plans for. Other verbs do not read it.",
+    ),
+    (
         "generate",
         "The purchases that `coordinator generate` makes (docs/generate.md). Other verbs do not read it.",
     ),
@@ -1426,6 +1430,27 @@ pub const KEYS: &[Key] = &[
         "By what trials are compared, written as `model.stop_metric`. Absent: that one; without it `ndcg@20`, of values `rmse`.",
     ),
     count("tune.seed", 0, MANY, Some("0"), "The seed of the points."),
+    count(
+        "plan.workers",
+        1,
+        100_000,
+        None,
+        "Workers, each a process with `run.memory` and `run.threads` on a machine of its own. Absent: those of `run.workers`.",
+    ),
+    Key {
+        path: "plan.network",
+        shape: Shape::Size,
+        default: Some("1000000000"),
+        flag: None,
+        help: "Bytes that a worker can receive in a second.",
+    },
+    Key {
+        path: "plan.disk",
+        shape: Shape::Size,
+        default: Some("1000000000"),
+        flag: None,
+        help: "Bytes that a worker can read from its disk in a second. Data that stay in the system's cache are faster.",
+    },
     with_flag(
         count(
             "generate.users",

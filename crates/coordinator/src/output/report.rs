@@ -344,6 +344,8 @@ pub struct WorkReport {
     pub bytes_to_peers: Vec<u64>,
     /// Bytes of blocks that passed through the coordinator: checkpoints, and files that only it can read.
     pub bytes_through_coordinator: u64,
+    /// The most anonymous memory of each worker; those inside this process share it.
+    pub peak_anonymous_bytes_of_workers: Vec<u64>,
     /// The most anonymous memory of this process in each phase.
     pub peak_anonymous_bytes_by_phase: BTreeMap<String, u64>,
 }

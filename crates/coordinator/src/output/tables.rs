@@ -261,18 +261,16 @@ fn plain(value: &serde_json::Value) -> String {
 }
 
 fn recommend(recommend: &RecommendReport) -> String {
+    let place = recommend.file.as_ref().or(recommend.folder.as_ref());
+    let place = place.map_or(String::new(), |place| format!(" in {}", place.display()));
+    let parts = recommend.parts.map_or(String::new(), |parts| {
+        format!(", {} parts", HumanCount(parts.written + parts.kept))
+    });
     let mut shown = format!(
-        "recommendations: {} rows for {} users",
+        "recommendations: {} rows for {} users{place}{parts}",
         HumanCount(recommend.rows),
         HumanCount(recommend.users),
     );
-    if let Some(place) = recommend.file.as_ref().or(recommend.folder.as_ref()) {
-        shown.push_str(&format!(" in {}", place.display()));
-    }
-    if let Some(parts) = recommend.parts {
-        let all = parts.written + parts.kept;
-        shown.push_str(&format!(", {} parts", HumanCount(all)));
-    }
     if let (Some(rows), Some(file)) = (recommend.reasons, &recommend.explanations) {
         let reasons = format!(
             "\nexplanations: {} rows in {}",

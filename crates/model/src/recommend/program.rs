@@ -232,7 +232,9 @@ impl Recommend {
             steps.extend(explain.map(|explaining| self.explain(group, explaining)));
         }
         // What is freed depends on what is left out.
-        steps.iter_mut().for_each(|step| step.frees.clear());
+        for step in &mut steps {
+            step.frees.clear();
+        }
         steps
     }
 
@@ -699,7 +701,9 @@ mod tests {
             steps_left > 0
         });
         assert!(!finished && out.len() == 16, "{}", out.len());
-        out.iter().for_each(|&object| program.delivered(object));
+        for &object in &out {
+            program.delivered(object);
+        }
         program.restore(None).unwrap();
         let turn = program.start().unwrap();
         assert_eq!(begun(&program, &turn), [1, 2]);
@@ -707,9 +711,9 @@ mod tests {
         assert!(finished && out.len() == 48);
         assert_eq!(program.served().users, 8);
         // Of the second group all but one object.
-        out[..15]
-            .iter()
-            .for_each(|&object| program.delivered(object));
+        for &object in &out[..15] {
+            program.delivered(object);
+        }
         program.restore(None).unwrap();
         let turn = program.start().unwrap();
         assert_eq!(begun(&program, &turn), [1, 2]);
