@@ -82,7 +82,8 @@ fn by_width<V: Vector, const C: usize>(it: AddBinned<'_, '_>) -> usize {
     let width = vectors * LANES;
     let (rows, ids) = (it.source.rows, it.source.ids);
     assert!(it.user.len() == width && it.into.sums.len() == it.into.counts.len() * width);
-    let mut coming = Coming::new(rows, 0, ids, 0);
+    // SAFETY: nothing is promised of rows of any width.
+    let mut coming = unsafe { Coming::<_, 0>::new(rows, 0, ids, 0) };
     for (e, &target) in it.targets.iter().enumerate() {
         let row = coming.row::<V>(e, 0, vectors);
         let bin = it.bins[e].wrapping_sub(it.into.first) as usize;
@@ -150,7 +151,8 @@ fn add_rows<V: Vector, const C: usize>(it: AddByBin<'_>) {
     let (rows, ids) = (it.source.rows, it.source.ids);
     let vectors = if C == 0 { rows.width() / LANES } else { C };
     let width = vectors * LANES;
-    let mut coming = Coming::new(rows, 0, ids, 0);
+    // SAFETY: as above.
+    let mut coming = unsafe { Coming::<_, 0>::new(rows, 0, ids, 0) };
     for ((e, &target), &bin) in it.targets.iter().enumerate().zip(it.bins) {
         let row = coming.row::<V>(e, 0, vectors);
         let sum = &mut it.sums[bin as usize * width..][..width];

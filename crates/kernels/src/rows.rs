@@ -17,6 +17,8 @@ pub struct Rows<'a> {
     blocks: &'a [&'a [f32]],
     stride_log2: u8,
     width: usize,
+    /// Ids below it have rows, and none must be looked at to know it.
+    even: u32,
 }
 
 impl<'a> Rows<'a> {
@@ -38,6 +40,7 @@ impl<'a> Rows<'a> {
             blocks,
             stride_log2,
             width,
+            even: even(blocks, stride_log2, width),
         }
     }
 
@@ -68,6 +71,26 @@ impl<'a> Rows<'a> {
         match self.blocks.get(block) {
             Some(block) if start + self.width <= block.len() => block.as_ptr().wrapping_add(start),
             _ => std::ptr::null(),
+        }
+    }
+
+    /// Whether all of these ids have rows, as far as can be told without looking each up.
+    #[inline(always)]
+    pub(crate) fn hold(&self, ids: impl Iterator<Item = u32>) -> bool {
+        ids.fold(0, u32::max) < self.even
+    }
+
+    /// Its blocks, and the binary logarithm of the rows that each but the last has room for.
+    #[inline(always)]
+    pub(crate) fn blocks(&self) -> (&'a [&'a [f32]], u8) {
+        (self.blocks, self.stride_log2)
+    }
+
+    /// All rows, where they lie in one block.
+    pub(crate) fn table(&self) -> Option<&'a [f32]> {
+        match self.blocks {
+            [table] => Some(table),
+            _ => None,
         }
     }
 
@@ -109,9 +132,38 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// The ids below which every one has its row: those of the blocks that hold as many as they may, and of the one after them.
+fn even(blocks: &[&[f32]], stride_log2: u8, width: usize) -> u32 {
+    let (mut rows, stride) = (0, 1_u64 << stride_log2);
+    for block in blocks {
+        let here = (block.len() / width) as u64;
+        rows += here.min(stride);
+        if here < stride {
+            break;
+        }
+    }
+    rows.min(u64::from(u32::MAX)) as u32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_are_sure_up_to_the_first_gap() {
+        let (full, short) = (vec![1.0; 64], vec![2.0; 48]);
+        for (blocks, wanted) in [
+            (vec![&full[..], &full, &short], 11),
+            (vec![&full[..], &short, &full], 7),
+            (vec![&[][..], &full], 0),
+            (vec![], 0),
+        ] {
+            let rows = Rows::new(&blocks, 2, 16);
+            assert!(rows.hold(0..wanted) || wanted == 0, "{wanted}");
+            assert!(!rows.hold(0..=wanted), "{wanted}");
+            assert!((0..wanted).all(|id| !rows.find(id).is_null()), "{wanted}");
+        }
+    }
 
     #[test]
     fn rows_are_found_in_their_blocks() {

@@ -70,7 +70,6 @@ pub fn spmm<I: RowId>(
         base,
         ids,
         weights,
-        times: &[],
         lines,
         sums,
     });
@@ -80,7 +79,8 @@ pub fn spmm<I: RowId>(
 /// second, or x ∘ z that of the second and the third; or none. The ids of the first may reach beyond the last line.
 ///
 /// # Panics
-/// Where there are no or more than three sources, the bounds fall or reach beyond the weights, lengths disagree, or an id has no row.
+/// Where there are no or more than three sources, rows of the second or third lie in several blocks, the bounds fall or reach beyond the
+/// weights, lengths disagree, or an id has no row.
 pub fn spmm_times(
     simd: Simd,
     sources: &[Source<'_>],
@@ -102,13 +102,12 @@ pub fn spmm_times(
         assert_eq!(source.rows.width(), width, "sources of one width");
         assert!(source.ids.len() >= count, "an id for each weight");
     }
-    simd.run(Spmm {
+    simd.run(SpmmTimes {
         rows,
-        base: 0,
         ids: first.ids,
-        weights: Weights::Each(weights),
+        weights,
         times,
-        lines: Lines { bounds, rows: None },
+        bounds,
         sums,
     });
 }
@@ -118,7 +117,6 @@ struct Spmm<'a, I> {
     base: u32,
     ids: &'a [I],
     weights: Weights<'a>,
-    times: &'a [Source<'a>],
     lines: Lines<'a>,
     sums: &'a mut [f32],
 }
@@ -128,19 +126,76 @@ impl<I: RowId> Kernel for Spmm<'_, I> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        match (self.weights, self.times) {
-            (Weights::All(weight), _) => lines::<V, _, _>(self, Same(weight)),
-            (Weights::Each(weights), []) => lines::<V, _, _>(self, Each(weights)),
-            (Weights::Each(weights), &[one]) => {
-                lines::<V, _, _>(self, Times { weights, of: [one] });
+        let all = All {
+            rows: self.rows,
+            base: self.base,
+            ids: self.ids,
+            lines: self.lines,
+            sums: self.sums,
+        };
+        match self.weights {
+            Weights::All(weight) => lines::<V, _, _>(all, Same(weight)),
+            Weights::Each(weights) => lines::<V, _, _>(all, Each(weights)),
+        }
+    }
+}
+
+struct SpmmTimes<'a> {
+    rows: Rows<'a>,
+    ids: &'a [u32],
+    weights: &'a [f32],
+    times: &'a [Source<'a>],
+    bounds: &'a [u32],
+    sums: &'a mut [f32],
+}
+
+impl Kernel for SpmmTimes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let (weights, width) = (self.weights, self.rows.width());
+        let table = |source: Source<'_>| {
+            let table = source.rows.table();
+            let table = table.expect("rows of the second and third source lie in one block");
+            let rows = (table.len() / width) as u32;
+            let ids = &source.ids[..weights.len()];
+            let last = ids.iter().fold(0, |last, &id| last.max(id));
+            assert!(ids.is_empty() || last < rows, "no block holds the row");
+            (table.as_ptr(), source.ids.as_ptr())
+        };
+        let all = All {
+            rows: self.rows,
+            base: 0,
+            ids: self.ids,
+            lines: Lines {
+                bounds: self.bounds,
+                rows: None,
+            },
+            sums: self.sums,
+        };
+        match *self.times {
+            [] => lines::<V, _, _>(all, Each(weights)),
+            [one] => {
+                let of = [table(one)];
+                lines::<V, _, _>(all, Times { weights, of });
             }
-            (Weights::Each(weights), &[one, other]) => {
-                let of = [one, other];
-                lines::<V, _, _>(self, Times { weights, of });
+            [one, other] => {
+                let of = [table(one), table(other)];
+                lines::<V, _, _>(all, Times { weights, of });
             }
             _ => panic!("at most three sources"),
         }
     }
+}
+
+/// All lines, but for what their rows are multiplied by.
+struct All<'a, I> {
+    rows: Rows<'a>,
+    base: u32,
+    ids: &'a [I],
+    lines: Lines<'a>,
+    sums: &'a mut [f32],
 }
 
 /// What the row of an interaction is multiplied by.
@@ -148,8 +203,8 @@ trait Weight: Copy {
     type At<V: Vector>: Add<V>;
 
     /// # Safety
-    /// There is an interaction at the position.
-    unsafe fn at<V: Vector>(self, position: usize) -> Self::At<V>;
+    /// There is an interaction at the position, and rows have `width` floats.
+    unsafe fn at<V: Vector>(self, position: usize, width: usize) -> Self::At<V>;
 }
 
 /// The same of one interaction.
@@ -179,7 +234,7 @@ impl Weight for Same {
     type At<V: Vector> = Number<V>;
 
     #[inline(always)]
-    unsafe fn at<V: Vector>(self, _position: usize) -> Number<V> {
+    unsafe fn at<V: Vector>(self, _position: usize, _width: usize) -> Number<V> {
         Number(V::splat(self.0))
     }
 }
@@ -191,17 +246,17 @@ impl Weight for Each<'_> {
     type At<V: Vector> = Number<V>;
 
     #[inline(always)]
-    unsafe fn at<V: Vector>(self, position: usize) -> Number<V> {
+    unsafe fn at<V: Vector>(self, position: usize, _width: usize) -> Number<V> {
         // SAFETY: the caller's promise, and there is a weight for each interaction.
         Number(V::splat(unsafe { *self.0.get_unchecked(position) }))
     }
 }
 
-/// A number and rows of small tables.
+/// A number and rows of small tables: where each begins, and its ids, as many as there are weights, all of which have rows.
 #[derive(Clone, Copy)]
 struct Times<'a, const N: usize> {
     weights: &'a [f32],
-    of: [Source<'a>; N],
+    of: [(*const f32, *const u32); N],
 }
 
 #[derive(Clone, Copy)]
@@ -226,10 +281,11 @@ impl<const N: usize> Weight for Times<'_, N> {
     type At<V: Vector> = NumberTimes<V, N>;
 
     #[inline(always)]
-    unsafe fn at<V: Vector>(self, position: usize) -> NumberTimes<V, N> {
+    unsafe fn at<V: Vector>(self, position: usize, width: usize) -> NumberTimes<V, N> {
         let mut rows = [std::ptr::null(); N];
-        for (row, source) in rows.iter_mut().zip(&self.of) {
-            *row = source.rows.row(source.ids[position]).as_ptr();
+        for (row, (table, ids)) in rows.iter_mut().zip(self.of) {
+            // SAFETY: the caller's promise, and the ids were seen to have rows.
+            *row = unsafe { table.add(*ids.add(position) as usize * width) };
         }
         NumberTimes {
             // SAFETY: the caller's promise, and there is a weight for each interaction.
@@ -239,11 +295,31 @@ impl<const N: usize> Weight for Times<'_, N> {
     }
 }
 
+/// Widths that are common have their own loops, where all rows are sure to be there.
 #[inline(always)]
-fn lines<V: Vector, I: RowId, W: Weight>(it: Spmm<'_, I>, weight: W) {
+fn lines<V: Vector, I: RowId, W: Weight>(it: All<'_, I>, weight: W) {
+    let first = it.lines.bounds.first().map_or(0, |&first| first as usize);
+    let last = it.lines.bounds.last().map_or(0, |&last| last as usize);
+    let is_sure = Coming::<I, 0>::sees(it.rows, it.base, it.ids, first..last);
+    match it.rows.width() {
+        16 if is_sure => lines_of::<V, I, W, 1>(it, first, weight),
+        32 if is_sure => lines_of::<V, I, W, 2>(it, first, weight),
+        64 if is_sure => lines_of::<V, I, W, 4>(it, first, weight),
+        128 if is_sure && V::WIDE => lines_of::<V, I, W, 8>(it, first, weight),
+        _ => lines_of::<V, I, W, 0>(it, first, weight),
+    }
+}
+
+/// Rows of 16 C floats that are sure to be there; any where C is 0.
+#[inline(always)]
+fn lines_of<V: Vector, I: RowId, W: Weight, const C: usize>(
+    it: All<'_, I>,
+    first: usize,
+    weight: W,
+) {
     let (width, bounds) = (it.rows.width(), it.lines.bounds);
-    let first = bounds.first().map_or(0, |&first| first as usize);
-    let mut coming = Coming::new(it.rows, it.base, it.ids, first);
+    // SAFETY: `lines` saw to it.
+    let mut coming = unsafe { Coming::<I, C>::new(it.rows, it.base, it.ids, first) };
     for (number, ends) in bounds.windows(2).enumerate() {
         let row = it.lines.rows.map_or(number, |rows| rows[number] as usize);
         let mut line = Line {
@@ -255,13 +331,17 @@ fn lines<V: Vector, I: RowId, W: Weight>(it: Spmm<'_, I>, weight: W) {
             column: 0,
             sums: &mut it.sums[row * width..(row + 1) * width],
         };
-        if V::WIDE {
-            line.strips::<V, 16>(&mut coming);
-            line.strips::<V, 8>(&mut coming);
+        if C > 0 {
+            line.strip::<V, C, true, C>(&mut coming);
+            continue;
         }
-        line.strips::<V, 4>(&mut coming);
-        line.strips::<V, 2>(&mut coming);
-        line.strips::<V, 1>(&mut coming);
+        if V::WIDE {
+            line.strips::<V, 16, C>(&mut coming);
+            line.strips::<V, 8, C>(&mut coming);
+        }
+        line.strips::<V, 4, C>(&mut coming);
+        line.strips::<V, 2, C>(&mut coming);
+        line.strips::<V, 1, C>(&mut coming);
     }
 }
 
@@ -279,12 +359,15 @@ struct Line<'a, 's, I, W> {
 impl<'a, I: RowId, W: Weight> Line<'a, '_, I, W> {
     /// All strips of 16 C columns that are left. The first brings all columns near, the others find them there.
     #[inline(always)]
-    fn strips<V: Vector, const C: usize>(&mut self, coming: &mut Coming<'a, I>) {
+    fn strips<V: Vector, const C: usize, const ALL: usize>(
+        &mut self,
+        coming: &mut Coming<'a, I, ALL>,
+    ) {
         while self.column + C * LANES <= self.rows.width() {
             if self.column == 0 {
-                self.strip::<V, C, true>(coming);
+                self.strip::<V, C, true, ALL>(coming);
             } else {
-                self.strip::<V, C, false>(coming);
+                self.strip::<V, C, false, ALL>(coming);
             }
             self.column += C * LANES;
         }
@@ -292,8 +375,16 @@ impl<'a, I: RowId, W: Weight> Line<'a, '_, I, W> {
 
     /// 16 C sums in registers.
     #[inline(always)]
-    fn strip<V: Vector, const C: usize, const FIRST: bool>(&mut self, coming: &mut Coming<'a, I>) {
+    fn strip<V: Vector, const C: usize, const FIRST: bool, const ALL: usize>(
+        &mut self,
+        coming: &mut Coming<'a, I, ALL>,
+    ) {
         let column = self.column;
+        let width = if ALL == 0 {
+            self.rows.width()
+        } else {
+            ALL * LANES
+        };
         assert!(column + C * LANES <= self.rows.width() && self.sums.len() == self.rows.width());
         assert!(self.range.end <= self.ids.len());
         let out = self.sums[column..].as_mut_ptr();
@@ -310,7 +401,7 @@ impl<'a, I: RowId, W: Weight> Line<'a, '_, I, W> {
                 self.rows.row(id).as_ptr()
             };
             // SAFETY: the range ends with the ids, and the bounds were checked against the weights.
-            let weight = unsafe { self.weight.at::<V>(position) };
+            let weight = unsafe { self.weight.at::<V>(position, width) };
             for c in 0..C {
                 // SAFETY: a row has 16 C floats from `column` on.
                 let x = unsafe { V::load(row.add(column + c * LANES)) };

@@ -20,7 +20,7 @@ impl Numbers {
     }
 }
 
-/// Two blocks of rows, of which the second is shorter, and lines over them.
+/// Two blocks of rows, of which the second is shorter, and lines over them. The first is full or half full.
 struct Case {
     width: usize,
     stride_log2: u8,
@@ -33,10 +33,11 @@ struct Case {
 impl Case {
     fn new(seed: u64, width: usize, lengths: &[usize]) -> Self {
         let mut numbers = Numbers(seed);
-        let (stride_log2, rows) = (5, [32, 9]);
+        let (stride_log2, rows) = (if seed.is_multiple_of(2) { 5 } else { 6 }, [32, 9]);
         let blocks = rows.map(|rows| (0..rows * width).map(|_| numbers.signed()).collect());
         let count: usize = lengths.iter().sum();
-        let ids = (0..count + 7).map(|_| numbers.next() % 41).collect();
+        let id = |row: u32| ((row / 32) << stride_log2) + row % 32;
+        let ids = (0..count + 7).map(|_| id(numbers.next() % 41)).collect();
         let weights = (0..count + 7).map(|_| numbers.signed()).collect();
         let mut bounds = vec![0];
         for length in lengths {
@@ -68,8 +69,8 @@ impl Case {
         let mut sums = vec![(0.5, 0.5); (self.bounds.len() - 1) * self.width];
         for (ends, sums) in self.bounds.windows(2).zip(sums.chunks_mut(self.width)) {
             for position in ends[0] as usize..ends[1] as usize {
-                let id = self.ids[position] as usize;
-                let row = &self.blocks[id / 32][id % 32 * self.width..][..self.width];
+                let (id, stride) = (self.ids[position] as usize, 1 << self.stride_log2);
+                let row = &self.blocks[id / stride][id % stride * self.width..][..self.width];
                 for (sum, &x) in sums.iter_mut().zip(row) {
                     let term = f64::from(x) * f64::from(weight(position));
                     *sum = (sum.0 + term, sum.1 + term.abs());
@@ -80,6 +81,11 @@ impl Case {
     }
 }
 
+/// Vectors of a row: of widths that have their own loops, and of any.
+fn vectors() -> impl Strategy<Value = usize> {
+    prop_oneof![prop::sample::select(vec![1_usize, 2, 4, 8]), 1_usize..=32]
+}
+
 fn bits(numbers: &[f32]) -> Vec<u32> {
     numbers.iter().map(|number| number.to_bits()).collect()
 }
@@ -88,7 +94,7 @@ proptest! {
     #[test]
     fn sums_are_those_of_the_reference_on_every_path(
         seed in any::<u64>(),
-        vectors in 1_usize..=32,
+        vectors in vectors(),
         lengths in prop::collection::vec(0_usize..60, 0..6),
         one_value in any::<bool>(),
     ) {
@@ -108,7 +114,7 @@ proptest! {
     #[test]
     fn rows_times_those_of_other_tables_are_added_as_a_row_of_targets_alone(
         seed in any::<u64>(),
-        vectors in 1_usize..=20,
+        vectors in vectors(),
         others in 0_usize..=2,
         lengths in prop::collection::vec(0_usize..60, 0..6),
     ) {
@@ -158,4 +164,28 @@ fn an_id_without_a_row_panics() {
     case.ids[1] = 41;
     let mut sums = vec![0.0; 16];
     case.run(Simd::detect(), Weights::All(1.0), &[0, 3], &mut sums);
+}
+
+#[test]
+#[should_panic(expected = "no block holds the row")]
+fn an_id_that_a_small_table_lacks_panics() {
+    let case = Case::new(2, 16, &[3]);
+    let blocks = case.blocks.each_ref().map(Vec::as_slice);
+    let (small, bins) = ([&case.blocks[1][..]], [8, 9, 0]);
+    let source = Source {
+        rows: Rows::new(&blocks, case.stride_log2, 16),
+        ids: &case.ids,
+    };
+    let other = Source {
+        rows: Rows::contiguous(&small, 16),
+        ids: &bins,
+    };
+    let (weights, mut sums) = (&case.weights[..3], vec![0.0; 16]);
+    spmm_times(
+        Simd::detect(),
+        &[source, other],
+        weights,
+        &[0, 3],
+        &mut sums,
+    );
 }
