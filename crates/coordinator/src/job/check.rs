@@ -119,6 +119,7 @@ fn location(merged: &Merged, path: &str, text: &str, faults: &mut Faults) -> Loc
     let location = Location::new(text, merged.base(path));
     if let Some(scheme) = location.scheme()
         && !["s3", "gs", "az"].contains(&scheme)
+        && worker::resident::find(text).is_none()
     {
         let sentence =
             format!("`{path}`: {text} has the scheme `{scheme}`: known are file, s3, gs and az");
