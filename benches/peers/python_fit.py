@@ -5,13 +5,15 @@
 MATRIX.parquet is what `generate-matrix` writes. `arrow`: `fit` of a table that lies in memory beside `ingest` and `train` of the file.
 `strings`: `fit` of a data frame of pandas with ids of text beside implicit's, which numbers them first (`pandas.factorize`) and makes
 its matrix; both are counted from the data frame to the fitted model, implicit with as many iterations. Seconds are medians, memory is
-the most anonymous memory of the process while it fits, less what it had before (its data). Two threads a side. Needs the package,
-built for release, and requirements.txt with pandas.
+the most anonymous memory of the process while it fits, less what it had before (its data). Two threads a side; seconds of processors,
+the system's included, stand beside, which other work on the machine changes less. Needs the package, built for release, and
+requirements.txt with pandas.
 """
 
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -34,6 +36,7 @@ class Watched:
         self.ended = threading.Event()
         self.watcher = threading.Thread(target=self.watch)
         self.watcher.start()
+        self.processors = time.process_time()
         self.began = time.perf_counter()
         return self
 
@@ -43,12 +46,13 @@ class Watched:
 
     def __exit__(self, *_):
         self.seconds = time.perf_counter() - self.began
+        self.processors = time.process_time() - self.processors
         self.ended.set()
         self.watcher.join()
         self.most = max(self.most, anonymous())
 
     def figures(self, **more):
-        return {"seconds": self.seconds, "bytes": self.most - self.before, **more}
+        return {"seconds": self.seconds, "processors": self.processors, "bytes": self.most - self.before, **more}
 
 
 def matrix(path, strings):
@@ -116,12 +120,19 @@ def command_line(options):
         **{f"model.{key}": value for key, value in SETTINGS.items()},
     }
     sets = [word for key, value in keys.items() for word in ("--set", f"{key}={value}")]
-    began, most = time.perf_counter(), 0
+    began, spent, most = time.perf_counter(), of_children(), 0
     for verb in ["ingest", "train"]:
         program = [options.coordinator, "--json", "--workers", "1", "--threads", "2", verb, job, *sets]
         report = json.loads(subprocess.run(program, check=True, capture_output=True, text=True).stdout)
         most = max(most, report["peak_anonymous_bytes"])
-    return {"seconds": time.perf_counter() - began, "bytes": most, "digest": report["digest"]}
+    return {
+        "seconds": time.perf_counter() - began, "processors": of_children() - spent, "bytes": most, "digest": report["digest"],
+    }
+
+
+def of_children():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def measured(options, side):
@@ -152,10 +163,10 @@ def main():
             for side in sides:
                 runs[side].append(measured(options, side))
         for side, found in runs.items():
-            seconds, most = ([run[what] for run in found] for what in ("seconds", "bytes"))
+            seconds, spent, most = ([run[what] for run in found] for what in ("seconds", "processors", "bytes"))
             print(
                 f"{side}: median {statistics.median(seconds):.2f} s, from {min(seconds):.2f} to {max(seconds):.2f}; "
-                f"{statistics.median(most) / 1e6:.0f} MB",
+                f"processors {statistics.median(spent):.2f} s; {statistics.median(most) / 1e6:.0f} MB",
                 flush=True,
             )
         digests = {run["digest"] for found in runs.values() for run in found if "digest" in run}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from ray.cluster_utils import Cluster  # noqa: E402
 
 import strata  # noqa: E402
 import strata.ray  # noqa: E402
-from cluster_tests.epochs import Epochs  # noqa: E402
+from cluster_tests.epochs import Epochs, small_disk  # noqa: E402
 
 EPOCHS = 12
 #: So that Ray takes no ten seconds to notice that a node is gone.
@@ -26,7 +29,7 @@ HEALTH = {"health_check_period_ms": 200, "health_check_timeout_ms": 500, "health
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": HEALTH}
+    head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": 0, "_system_config": HEALTH}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
         cluster.add_node(num_cpus=2)
@@ -67,6 +70,60 @@ def test_one_digest(cluster: Any, file: Path, tmp_path: Path, coordinator: Calla
         assert (there.recommend(k=5)["score"] == here).all()
     assert "_elsewhere" not in vars(fitted)
     assert not actors()
+
+
+def in_the_dashboard(cluster: Any, what: str, enough: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
+    """What Ray's dashboard has of actors, tasks or placement groups, once it is enough: it learns of them by and by."""
+    until = time.monotonic() + 60
+    while True:
+        url = f"http://{cluster.webui_url}/api/v0/{what}?detail=true&limit=1000&timeout=30"
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            found: list[dict[str, Any]] = json.load(answer)["data"]["result"]["result"]
+        if enough(found) or time.monotonic() > until:
+            return found
+        time.sleep(0.2)
+
+
+def test_the_dashboard_names_workers_and_epochs(cluster: Any, file: Path) -> None:
+    def alive(found: list[dict[str, Any]]) -> list[str]:
+        return sorted(each["name"] for each in found if each["class_name"] == "StrataWorker" and each["state"] == "ALIVE")
+
+    workers: list[str] = []
+
+    def at(epoch: int) -> None:
+        # The call cannot end before this does.
+        if not workers:
+            workers.extend(alive(in_the_dashboard(cluster, "actors", lambda found: len(alive(found)) == 2)))
+
+    with Epochs(at):
+        strata.ray.train(als(), file, time="day", num_workers=2)
+    call = workers[0].rpartition("-worker-")[0]
+    assert call.startswith("strata-") and workers == [f"{call}-worker-0", f"{call}-worker-1"]
+
+    def told(found: list[dict[str, Any]]) -> list[str]:
+        return [task["name"] for task in found if task["func_or_class_name"] == "StrataWorker.told"]
+
+    tasks = told(in_the_dashboard(cluster, "tasks", lambda found: any(name.startswith("epoch 1, objective ") for name in told(found))))
+    assert any(name.startswith("epoch 1, objective ") for name in tasks), tasks
+    groups = [group["name"] for group in in_the_dashboard(cluster, "placement_groups", lambda found: True)]
+    assert call in groups
+
+
+def test_a_full_disk(cluster: Any, file: Path, tmp_path: Path) -> None:
+    wanted = als().fit(file, time="day").digest
+    with small_disk(tmp_path / "small", "160k") as small:
+        tight = cluster.add_node(num_cpus=1, resources={"tight": 1, "full": 1}, env_vars={"TMPDIR": str(small)})
+        wide = cluster.add_node(num_cpus=1, resources={"tight": 1})
+        try:
+            # What one of two has no room for, the other does.
+            fitted = strata.ray.train(als(), file, time="day", num_workers=2, resources_per_worker={"CPU": 1, "tight": 1})
+            assert fitted.digest == wanted
+            # One alone says so.
+            with pytest.raises(strata.TryAgainError, match="no space is left for .*: free some, or choose another directory"):
+                strata.ray.train(als(), file, time="day", num_workers=1, resources_per_worker={"CPU": 1, "full": 1})
+        finally:
+            for node in (tight, wide):
+                cluster.remove_node(node)
 
 
 def test_a_data_set_of_ray(cluster: Any, table: pa.Table, model: strata.ALS) -> None:

@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame, SparkSession  # noqa: E402
 
 import strata  # noqa: E402
 import strata.spark  # noqa: E402
-from cluster_tests.epochs import Epochs  # noqa: E402
+from cluster_tests.epochs import Epochs, small_disk  # noqa: E402
 
 EPOCHS = 400
 
@@ -137,6 +137,36 @@ def test_a_lost_executor(frame: DataFrame, file: Path) -> None:
     assert fitted.digest == wanted
     assert len([line for line in heard.lines if "Spark lost an executor" in line]) == 1, heard.lines
     assert any("is lost: the worker at" in line for line in heard.lines), heard.lines
+
+
+def on_a_small_disk(monkeypatch: pytest.MonkeyPatch, small: Path, workers: int) -> None:
+    """Have the first workers of a stage keep what they need there."""
+    real = strata.spark._own_address
+
+    def address(host: str, port: int) -> str:
+        import tempfile
+
+        from pyspark import TaskContext
+
+        context = TaskContext.get()
+        assert context is not None
+        # Spark keeps the process for the tasks that come.
+        tempfile.tempdir = str(small) if context.partitionId() < workers else None
+        return real(host, port)
+
+    monkeypatch.setattr(strata.spark, "_own_address", address)
+
+
+def test_a_full_disk(frame: DataFrame, fitted: strata.spark.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with small_disk(tmp_path / "small", "160k") as small:
+        # What one of two has no room for, the other does.
+        with monkeypatch.context() as patch:
+            on_a_small_disk(patch, small, workers=1)
+            assert strata.spark.train(frame, als(), time="day", num_workers=2).digest == fitted.digest
+        # All of them say so.
+        on_a_small_disk(monkeypatch, small, workers=2)
+        with pytest.raises(strata.TryAgainError, match="no space is left for .*: free some, or choose another directory"):
+            strata.spark.train(frame, als(), time="day", num_workers=2)
 
 
 def test_one_sentence(frame: DataFrame) -> None:

@@ -1,5 +1,5 @@
 //! The module `strata._engine`: what the package `strata` cannot do in Python. A verb of the command line run inside the process,
-//! Arrow tables staged for it and read back, and the command line itself.
+//! Arrow tables taken in for it and read back, and the command line itself.
 //!
 //! **Invariant:** nothing is decided here: settings are merged and checked, and results made, by the code of the command line.
 //! The GIL is never held while the engine works.
@@ -36,9 +36,10 @@ fn keys() -> Vec<(&'static str, Option<&'static str>, &'static str)> {
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<table::Table>()?;
+    module.add_class::<verbs::Resident>()?;
     module.add_function(wrap_pyfunction!(main, module)?)?;
     module.add_function(wrap_pyfunction!(daemon, module)?)?;
     module.add_function(wrap_pyfunction!(keys, module)?)?;
     module.add_function(wrap_pyfunction!(verbs::perform, module)?)?;
-    module.add_function(wrap_pyfunction!(verbs::stage, module)?)
+    module.add_function(wrap_pyfunction!(verbs::take, module)?)
 }

@@ -1,4 +1,4 @@
-//! Verbs of the command line, and the staging of tables for them.
+//! Verbs of the command line, and tables in memory for them.
 
 use crate::attend::{attended, exception};
 use arrow::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
@@ -6,6 +6,7 @@ use coordinator::cli::{Command, embedded};
 use coordinator::failure::{Failure, Kind, Text};
 use coordinator::job::document::Document;
 use coordinator::job::settings::Location;
+use coordinator::memory::default_budget;
 use coordinator::progress::{Observer as _, Unit};
 use plan::Refusal;
 use pyo3::exceptions::PyTypeError;
@@ -13,7 +14,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tables::out::interchange;
+use tables::out::interchange::{self, Taken};
+use tensor::ByteSize;
+use worker::resident;
 
 /// What a job is called that stands in no file.
 const CALL: &str = "the call";
@@ -67,17 +70,43 @@ fn command(verb: &str, at: Option<&str>) -> Result<Command, Failure> {
     })
 }
 
-/// Writes the named columns of anything that exports an Arrow stream into a Parquet file; gives the rows.
+/// Interactions in memory, which a job names by `url` as long as this is there.
+#[pyclass(frozen, module = "strata._engine")]
+pub struct Resident {
+    held: resident::Resident,
+}
+
+#[pymethods]
+impl Resident {
+    #[getter]
+    fn url(&self) -> &str {
+        self.held.url()
+    }
+
+    /// Forgets the interactions, if an ingest has not done so before.
+    fn let_go(&self) {
+        resident::let_go(self.held.url());
+    }
+}
+
+/// Takes the named columns of anything that exports an Arrow stream. What lies in memory anyway (`there`) stays there and is read
+/// there; a stream comes into memory as far as a quarter of `memory` goes, and is staged at `path` else. Gives what is in memory.
 #[pyfunction]
-#[pyo3(signature = (source, path, columns, hear=None))]
-pub fn stage(
+#[pyo3(signature = (source, path, columns, there, memory=None, hear=None))]
+pub fn take(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
     path: PathBuf,
     columns: Vec<String>,
+    there: bool,
+    memory: Option<&str>,
     hear: Option<&Bound<'_, PyAny>>,
-) -> PyResult<u64> {
+) -> PyResult<Option<Resident>> {
     let stream = stream_of(source)?;
+    // What is no size is told when the job is checked.
+    let budget = memory.and_then(|memory| memory.parse().ok());
+    let budget: ByteSize = budget.unwrap_or_else(default_budget);
+    let room_bytes = if there { u64::MAX } else { budget.0 / 4 };
     attended(py, hear, move |speaker, stop| {
         let stream = RecordBatchStreamReader::try_new(stream)
             .map_err(|error| Failure::new(Refusal::BadData, error.to_string()))?;
@@ -86,7 +115,8 @@ pub fn stage(
             speaker.progress(rows, None);
             !stop.is_cancelled()
         };
-        let rows = interchange::stage(&path, stream, &columns, heard).map_err(|error| {
+        let taken = interchange::take(&path, stream, &columns, room_bytes, heard);
+        let (taken, rows) = taken.map_err(|error| {
             if stop.is_cancelled() {
                 Failure::stopped(Kind::Interrupted, "stopped on request")
             } else {
@@ -94,7 +124,12 @@ pub fn stage(
             }
         })?;
         speaker.end(&format!("{rows} rows"));
-        Ok(rows)
+        Ok(match taken {
+            Taken::Resident(table) => Some(Resident {
+                held: resident::Resident::new(Arc::new(table)),
+            }),
+            Taken::Staged => None,
+        })
     })
 }
 

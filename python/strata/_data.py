@@ -1,38 +1,69 @@
 """Interactions as callers have them, as files that the engine reads.
 
-Paths, globs and URLs go to the engine as they are. What lies in memory is staged first: streamed, batch by batch, into one
-uncompressed Parquet file of the columns that are asked for, in a private temporary folder.
+Paths, globs and URLs go to the engine as they are. A table in memory is read where it lies. A stream comes into memory where there is
+room, a quarter of what the engine may take; a longer one is staged, batch by batch, in one uncompressed Parquet file of the columns that
+are asked for, in a private temporary folder.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from pathlib import Path
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from strata import _engine
 from strata._progress import Progress
 from strata.errors import DataError, SettingsError
 
-#: What staged interactions are called in sentences.
+#: What interactions without a name of their own are called in sentences.
 STAGED = "interactions"
 
 
-def files_of(
-    interactions: Any,
-    columns: list[str],
-    folder: Path,
-    progress: Progress,
-) -> list[str]:
-    """The files of interactions; those that lie in memory are staged in ``folder``."""
+@dataclass(frozen=True)
+class Source:
+    """Where the engine finds interactions; ``passing`` are names that nobody else knows."""
+
+    files: list[str]
+    passing: list[str]
+
+    def plain(self, sentence: str) -> str:
+        """A sentence of the engine without names that the caller does not know."""
+        for name in self.passing:
+            sentence = sentence.replace(name, STAGED)
+        return sentence
+
+
+@contextmanager
+def source(interactions: Any, columns: list[str], memory: str | None, progress: Progress) -> Iterator[Source]:
+    """Interactions for the engine, as long as they are wanted."""
+    if isinstance(interactions, Source):
+        yield interactions
+        return
     paths = _paths(interactions)
     if paths is not None:
-        return paths
-    stream = _stream(interactions, columns)
-    file = folder / f"{STAGED}.parquet"
-    _engine.stage(stream, str(file), columns, progress)
-    return [str(file)]
+        yield Source(paths, [])
+        return
+    with tempfile.TemporaryDirectory(prefix="strata-staged-") as folder:
+        file = f"{folder}/{STAGED}.parquet"
+        stream = _stream(interactions, columns)
+        held = _engine.take(stream, file, columns, _lies_in_memory(stream), memory, progress)
+        del stream
+        if held is None:
+            yield Source([file], [file])
+            return
+        try:
+            yield Source([held.url], [held.url])
+        finally:
+            held.let_go()
+
+
+def _lies_in_memory(stream: Any) -> bool:
+    """Whether these are the rows of a table, and not the promise of rows that a reader or a relation of DuckDB is."""
+    # Those of pyarrow, polars and pandas; a relation's columns are its attributes.
+    return any(hasattr(type(stream), name) for name in ("num_rows", "height", "iloc"))
 
 
 def _paths(interactions: Any) -> list[str] | None:
@@ -51,7 +82,7 @@ def _path(path: str | os.PathLike[Any]) -> str:
 
 def _stream(interactions: Any, columns: list[str]) -> Any:
     if hasattr(interactions, "__arrow_c_stream__"):
-        return interactions
+        return _narrowed(interactions, columns)
     if hasattr(interactions, "tocoo") and hasattr(interactions, "shape"):
         return matrix(interactions, columns)
     if hasattr(interactions, "__arrow_c_array__"):
@@ -64,6 +95,15 @@ def _stream(interactions: Any, columns: list[str]) -> Any:
         f"interactions are a {found}: give a Parquet file (a path, a glob, a URL, or a list of them), a table that speaks Arrow "
         "(pyarrow, pandas, polars, DuckDB), or a sparse matrix of SciPy"
     )
+
+
+def _narrowed(table: Any, columns: list[str]) -> Any:
+    """A frame of pandas without the columns that nobody reads: it turns all that it has into Arrow."""
+    names = list(getattr(table, "columns", [])) if hasattr(type(table), "iloc") else []
+    wanted = list(dict.fromkeys(columns))
+    if len(names) == len(set(names)) and set(wanted) < set(names):
+        return table[wanted]
+    return table
 
 
 def matrix(interactions: Any, columns: list[str]) -> _engine.Table:

@@ -132,9 +132,10 @@ class Recommender:
         Parameters
         ----------
         interactions : path, URL, glob, list of these, Arrow table, DataFrame or sparse matrix
-            One row an interaction. A Parquet file is read where it is. Whatever exports an Arrow stream (pyarrow, pandas,
-            polars, DuckDB relations) is streamed into a temporary file first. A matrix of SciPy, users x products, has
-            positions for ids and its entries for values.
+            One row an interaction. A Parquet file is read where it is, and so is a table in memory (pyarrow, pandas, polars).
+            Whatever else exports an Arrow stream (a reader, a relation of DuckDB) comes into memory as far as a quarter of
+            ``memory`` goes, beside what the engine takes; a longer stream into a temporary file. A matrix of SciPy, users x
+            products, has positions for ids and its entries for values.
         y : None
             Not used: for pipelines of scikit-learn.
         user, product : str
@@ -173,14 +174,13 @@ class Recommender:
         }
         home = self._home_for(directory)
         job = self._new_job({name: key for name, key in keys.items() if key is not None}, home)
-        with tempfile.TemporaryDirectory(prefix="strata-staged-") as folder:
-            progress = Progress(self.progress)
-            try:
-                files = _data.files_of(interactions, columns, Path(folder), progress)
-                _job.put(job, "input.files", files)
-                report = self._perform("run", job, {}, progress, folder)
-            finally:
-                progress.close()
+        progress = Progress(self.progress)
+        try:
+            with _data.source(interactions, columns, self.memory, progress) as source:
+                _job.put(job, "input.files", source.files)
+                report = self._perform("run", job, {}, progress, source)
+        finally:
+            progress.close()
         del job["input"]["files"]
         self._fitted_job = job
         self._heed(report)
@@ -212,7 +212,7 @@ class Recommender:
         job: _job.Job,
         more: Mapping[str, Any],
         progress: Progress | None = None,
-        staged: str | None = None,
+        source: _data.Source | None = None,
         at: str | None = None,
     ) -> dict[str, Any]:
         """Run a verb of the command line with this job and further keys."""
@@ -223,11 +223,8 @@ class Recommender:
         try:
             report: dict[str, Any] = json.loads(_engine.perform(verb, _job.toml(job), "", hear, at))
         except StrataError as error:
-            if staged is None:
-                raise
-            # Nobody but us knows the temporary file.
-            sentence = str(error).replace(f"{staged}/{_data.STAGED}.parquet", _data.STAGED)
-            error.args = (sentence, *error.args[1:])
+            if source is not None:
+                error.args = (source.plain(str(error)), *error.args[1:])
             raise
         finally:
             hear.close()
@@ -412,13 +409,12 @@ class Recommender:
         given = job["input"]
         names = (given.get(key) for key in ("user", "product", "value", "time", "context", "event"))
         columns = [name for name in names if name is not None]
-        with tempfile.TemporaryDirectory(prefix="strata-staged-") as folder:
-            progress = Progress(self.progress)
-            try:
-                files = _data.files_of(interactions, columns, Path(folder), progress)
-                report = self._perform("update", job, {"update.files": files, **how}, progress, folder)
-            finally:
-                progress.close()
+        progress = Progress(self.progress)
+        try:
+            with _data.source(interactions, columns, self.memory, progress) as source:
+                report = self._perform("update", job, {"update.files": source.files, **how}, progress, source)
+        finally:
+            progress.close()
         if report.get("train") is not None:
             self._heed(report["train"])
         return self

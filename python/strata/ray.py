@@ -10,6 +10,9 @@ the job.
 from __future__ import annotations
 
 import os
+import sys
+import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +23,7 @@ import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from strata import _jobs, _node
+from strata import _jobs, _node, _progress
 from strata._recommender import Recommender
 from strata._roster import Invitation, Roster
 from strata.errors import SettingsError, UnavailableError
@@ -31,6 +34,8 @@ Model = TypeVar("Model", bound=Recommender)
 
 #: What of an actor's memory the engine may fill; the rest is for the programs themselves.
 _FILLED = 0.75
+#: Epochs are told so often at most, in seconds.
+_TOLD_EVERY = 1.0
 
 
 class StrataWorker:
@@ -42,6 +47,10 @@ class StrataWorker:
     def serve(self) -> None:
         """Work until the driver lets go."""
         _node.serve(self._invitation, ray.util.get_node_ip_address())
+
+    def told(self, line: str) -> None:
+        """Have a line in the log of this worker."""
+        print(f"strata: {line}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -159,7 +168,8 @@ def _started(
         memory = int(bundle["memory"] * _FILLED)
     if memory is not None:
         arguments += ["--memory", str(memory)]
-    group = placement_group([bundle] * num_workers, strategy=strategy)
+    call = f"strata-{uuid.uuid4().hex[:6]}"
+    group = placement_group([bundle] * num_workers, strategy=strategy, name=call)
     try:
         if not group.wait(timeout):
             has = {name: count for name, count in ray.cluster_resources().items() if name in bundle}
@@ -167,16 +177,16 @@ def _started(
                 f"Ray has no room for {num_workers} workers of {bundle} each within {timeout:g} seconds: all its nodes have {has}"
             )
         with Roster(ray.util.get_node_ip_address(), arguments) as roster:
-            call = uuid.uuid4().hex[:6]
             serving = [
-                _actor(bundle, group, number, max_restarts, f"strata-{call}-worker-{number}").remote(roster.invitation)
+                _actor(bundle, group, number, max_restarts, f"{call}-worker-{number}").remote(roster.invitation)
                 for number in range(num_workers)
             ]
             running = [actor.serve.remote() for actor in serving]
             if not roster.wait(num_workers, timeout, lambda: _look(running)):
                 there = len(roster.addresses())
                 raise UnavailableError(f"of {num_workers} workers {there} have come within {timeout:g} seconds: see their logs in Ray")
-            yield roster
+            with _shown(serving[0]):
+                yield roster
             roster.close()
             # They end by themselves, in good order.
             ray.wait(running, num_returns=num_workers, timeout=10)
@@ -194,8 +204,32 @@ def _actor(bundle: Mapping[str, float], group: Any, number: int, max_restarts: i
         resources=special,
         max_restarts=max_restarts,
         max_task_retries=max_restarts,
+        # One serves as long as the call lasts, one hears lines beside it.
+        max_concurrency=2,
         scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=number),
     )
+
+
+@contextmanager
+def _shown(worker: Any) -> Iterator[None]:
+    """Have each epoch of the calling thread shown by Ray: as a task of this worker, named after it, and in its log."""
+    caller, told = threading.get_ident(), float("-inf")
+
+    def hear(epoch: int, objective: float | None, metrics: list[tuple[str, float]]) -> None:
+        nonlocal told
+        if threading.get_ident() != caller or time.monotonic() - told < _TOLD_EVERY:
+            return
+        told = time.monotonic()
+        figures = [("objective", objective), *metrics] if objective is not None else metrics
+        line = f"epoch {epoch}" + "".join(f", {name} {figure:.4g}" for name, figure in figures)
+        # Nobody waits for it; one whose worker is gone is not shown.
+        worker.told.options(name=line, max_task_retries=0).remote(line)
+
+    _progress.EPOCHS.append(hear)
+    try:
+        yield
+    finally:
+        _progress.EPOCHS.remove(hear)
 
 
 def _look(running: list[Any]) -> None:

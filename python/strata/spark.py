@@ -4,8 +4,9 @@
     model = strata.spark.train(purchases, strata.ALS(rank=64), user="household_id", product="product_id", num_workers=8)
     model.recommend_for_all_users(20).show()
 
-The rows of the data frame come to the driver as Arrow batches, partition after partition, or by files that the executors write
-(``staging``); its disk holds them, not its memory.
+The rows of the data frame come to the driver as Arrow batches, partition after partition: into its memory where they have room there (a
+quarter of what the engine may take), else onto its disk. Or the executors write them, all at once, as files (``staging``). They do not
+stay with the executor that has them: whoever is lost would take them along, and a barrier stage that begins anew has nothing to read.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import os
 import re
 import shutil
 import socket
-import tempfile
 import threading
 import time
 import uuid
@@ -31,15 +31,13 @@ from strata._progress import Progress, log
 from strata._recommender import Recommender
 from strata._roster import Roster
 from strata._table import Table
-from strata.errors import DataError, SettingsError, StrataError, UnavailableError
+from strata.errors import DataError, SettingsError, UnavailableError
 
 __all__ = ["Model", "train", "workers"]
 
 Fitted = TypeVar("Fitted", bound=Recommender)
 
 _KINDS = ("user", "product", "value", "time", "context", "event")
-#: A file of the interactions that were written for a call.
-_FILE = re.compile(rf"{_data.STAGED}/\S+\.parquet")
 #: So often a stage is begun again of which Spark lost an executor.
 _STAGES_MAX = 5
 #: What Spark says when a barrier stage ended for no fault of its tasks.
@@ -124,7 +122,7 @@ def train(
         As of :func:`workers`.
     staging : path, optional
         A folder that the driver and all executors share: the executors then write the rows there, as Parquet, and what was written goes
-        at the end. Without it rows stream through the driver into a temporary folder of its own.
+        at the end. Without it rows come to the driver: into its memory where they have room, else into a temporary folder of its own.
     **columns
         As of ``fit``: ``user``, ``product``, ``time``, ``value``, ``directory`` and so on.
 
@@ -140,34 +138,32 @@ def train(
     if missing:
         raise DataError(f"the data frame has no column `{missing[0]}`: it has {', '.join(dataframe.columns)}")
     rows = dataframe.select(*(dataframe[name] for name in wanted))
-    with _written(rows, wanted, staging, Progress(model.progress)) as place:
+    # They come before the workers, which take all that Spark runs at once.
+    with _brought(rows, wanted, staging, model) as source:
         with workers(model, num_workers=num_workers, timeout=timeout, session=spark):
-            try:
-                fitted = model.fit(place, **columns)
-            except StrataError as error:
-                # Nobody but us knows where they were written.
-                error.args = (_FILE.sub(_data.STAGED, str(error).replace(str(place), _data.STAGED)), *error.args[1:])
-                raise
+            fitted = model.fit(source, **columns)
     return Model(fitted, spark)
 
 
 @contextmanager
-def _written(rows: DataFrame, columns: list[str], staging: Any, progress: Progress) -> Iterator[Path]:
-    """The rows as files, as long as they are wanted. They come before the workers, which take all that Spark runs at once."""
+def _brought(rows: DataFrame, columns: list[str], staging: Any, model: Recommender) -> Iterator[_data.Source]:
+    """The rows for the engine, as long as they are wanted."""
     if staging is None:
-        with tempfile.TemporaryDirectory(prefix="strata-staged-") as folder:
-            try:
-                _data.files_of(_stream(rows), columns, Path(folder), progress)
-            finally:
+        progress = Progress(model.progress)
+        try:
+            with _data.source(_stream(rows), columns, model.memory, progress) as source:
                 progress.close()
-            yield Path(folder)
+                yield source
+        finally:
+            progress.close()
         return
     place = Path(os.fspath(staging)).absolute() / f"interactions-{uuid.uuid4().hex}"
     try:
         rows.write.parquet(place.as_uri())
-        if not list(place.glob("*.parquet")):
+        files = sorted(str(file) for file in place.glob("*.parquet"))
+        if not files:
             raise UnavailableError(f"{place} holds nothing that the executors wrote: give a `staging` folder that all of them and the driver share")
-        yield place
+        yield _data.Source(files, files)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 

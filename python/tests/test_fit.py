@@ -65,6 +65,32 @@ def test_tables_in_memory_give_the_same_model(table: pa.Table, model: strata.ALS
     assert fitted(form(table)) == model.digest
 
 
+def test_what_lies_in_memory_is_read_there(table: pa.Table, model: strata.ALS, tmp_path: Path) -> None:
+    from strata import _data
+    from strata._progress import Progress
+
+    columns = ["user", "product", "day"]
+
+    def stream() -> pa.RecordBatchReader:
+        return pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=500))
+
+    # Tables whatever the room; streams where there is some; and the rest, or what Parquet has otherwise, by a file.
+    named = table.to_pandas().astype({"user": "category"})
+    held = [(table, "1KiB"), (pl.DataFrame(table), "1KiB"), (table.to_pandas(), "1KiB"), (stream(), "64MiB")]
+    staged = [(stream(), "1KiB"), (duckdb.sql('SELECT * FROM "table"'), "1KiB"), (named, "64MiB")]
+    for interactions, memory in held + staged:
+        with _data.source(interactions, columns, memory, Progress(False)) as source:
+            [file] = source.files
+            resident = file.startswith("resident://")
+            assert resident == any(interactions is one for one, _ in held)
+            assert resident != Path(file).is_file()
+            if interactions is not named:
+                assert fitted(source) == model.digest
+        # Nobody has it any more.
+        with pytest.raises(strata.StrataError):
+            fitted(file)
+
+
 def test_paths_and_lists_of_them(tmp_path: Path, table: pa.Table, model: strata.ALS) -> None:
     half = table.num_rows // 2
     parts = [tmp_path / "part-0.parquet", tmp_path / "part-1.parquet"]

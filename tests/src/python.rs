@@ -1,6 +1,7 @@
 //! Python with packages that a test needs, in a virtual environment below the target directory that is made once, and our own
 //! package as pip would install it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,6 +11,54 @@ use std::process::Command;
 /// # Errors
 /// Where Python or its packages cannot be had: a notice is then all that is left of a test.
 pub fn python(within: &str, name: &str, packages: &[&str]) -> Result<PathBuf, String> {
+    made_by(Path::new("python3"), within, name, packages)
+}
+
+/// The oldest and the newest Python of this machine from 3.`oldest` on, by the number behind the point: of those on the search path and
+/// of pyenv's. Both are the same where there is only one, none where there is none.
+pub fn oldest_and_newest(oldest: u32) -> Option<[(u32, PathBuf); 2]> {
+    let mut found: BTreeMap<u32, PathBuf> = BTreeMap::new();
+    let mut look = |program: PathBuf| {
+        let version = "import sys; print(sys.version_info[0], sys.version_info[1])";
+        let told = Command::new(&program).args(["-c", version]).output();
+        let told = told.ok().filter(|told| told.status.success());
+        let told = told.and_then(|told| String::from_utf8(told.stdout).ok());
+        let minor = told.and_then(|told| told.trim().strip_prefix("3 ")?.parse().ok());
+        if let Some(minor) = minor.filter(|minor| *minor >= oldest) {
+            found.entry(minor).or_insert(program);
+        }
+    };
+    look("python3".into());
+    for minor in oldest..oldest + 20 {
+        look(format!("python3.{minor}").into());
+    }
+    let home = std::env::var("PYENV_ROOT").map(PathBuf::from);
+    let home = home.or_else(|_| std::env::var("HOME").map(|home| Path::new(&home).join(".pyenv")));
+    let versions = home
+        .ok()
+        .and_then(|home| fs::read_dir(home.join("versions")).ok());
+    for version in versions.into_iter().flatten().flatten() {
+        look(version.path().join("bin/python3"));
+    }
+    let first = found
+        .first_key_value()
+        .map(|(minor, path)| (*minor, path.clone()))?;
+    let last = found
+        .last_key_value()
+        .map(|(minor, path)| (*minor, path.clone()))?;
+    Some([first, last])
+}
+
+/// The same as [`python`], by this interpreter.
+///
+/// # Errors
+/// As there.
+pub fn made_by(
+    interpreter: &Path,
+    within: &str,
+    name: &str,
+    packages: &[&str],
+) -> Result<PathBuf, String> {
     let folder = Path::new(within).join(name);
     let (python, complete) = (folder.join("bin/python"), folder.join("complete"));
     let wanted = packages.join(" ");
@@ -26,7 +75,7 @@ pub fn python(within: &str, name: &str, packages: &[&str]) -> Result<PathBuf, St
         Err(said.lines().last().unwrap_or("without a word").to_owned())
     };
     let path = folder.to_str().ok_or("a path that is no text")?;
-    run(Path::new("python3"), &["-m", "venv", "--clear", path])?;
+    run(interpreter, &["-m", "venv", "--clear", path])?;
     let quietly = [
         "-m",
         "pip",

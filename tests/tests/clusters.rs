@@ -14,7 +14,8 @@ const PACKAGES: &[&str] = &[
     "pyarrow==22.0.0",
     "pyspark==3.5.6",
     "pytest==9.2.0",
-    "ray==2.60.0",
+    // With its dashboard.
+    "ray[default]==2.60.0",
     "setuptools==80.9.0",
 ];
 
@@ -35,7 +36,7 @@ fn try_on(cluster: &str, page: &[&str]) {
     let mut command = with_package(&python, folder.path());
     let output = output_of(
         command
-            .args(["-m", "pytest", "-q", "-p", "no:cacheprovider"])
+            .args(["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"])
             .arg(Path::new("cluster_tests").join(format!("test_{cluster}.py")))
             .args(page)
             .current_dir(folder.path())
@@ -48,6 +49,9 @@ fn try_on(cluster: &str, page: &[&str]) {
     let said = String::from_utf8_lossy(&output.stdout);
     let more = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{more}");
+    for line in said.lines().filter(|line| line.starts_with("SKIPPED")) {
+        eprintln!("NOTICE: {cluster}: {line}");
+    }
 }
 
 #[test]

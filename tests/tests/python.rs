@@ -1,7 +1,12 @@
-//! The package `strata` for Python: its own tests, its types and the examples of its page, with the library that cargo has just made.
+//! The package `strata` for Python: its own tests, its types and the examples of its page, with the library that cargo has just made, by
+//! the newest and the oldest Python of this machine.
 
+use std::path::Path;
 use tests::process::{binary, folder_in_memory, output_of};
-use tests::python::{install, python, with_package};
+use tests::python::{install, made_by, oldest_and_newest, with_package};
+
+/// The oldest Python that the package is for: 3.10.
+const OLDEST: u32 = 10;
 
 /// What the package works with and is tried with, pinned.
 const PACKAGES: &[&str] = &[
@@ -20,12 +25,28 @@ const PACKAGES: &[&str] = &[
     "tqdm==4.70.1",
 ];
 
-#[test]
-fn the_package_keeps_its_promises() {
-    let python = match python(env!("CARGO_TARGET_TMPDIR"), "package-users", PACKAGES) {
+/// The last of these that know Python 3.10, without what only the manifests of Kubernetes and the types take.
+const OLD_PACKAGES: &[&str] = &[
+    "duckdb==1.4.2",
+    "numpy==2.2.6",
+    "pandas==2.3.3",
+    "polars==2.0.0",
+    "pyarrow==22.0.0",
+    "pytest==9.2.0",
+    "scikit-learn==1.7.2",
+    "scipy==1.15.3",
+    "tqdm==4.70.1",
+];
+
+const PYTEST: &[&str] = &["-m", "pytest", "-q", "-p", "no:cacheprovider"];
+
+/// Runs these commands of Python, with the package.
+fn try_by(interpreter: &Path, name: &str, packages: &[&str], commands: &[&[&str]]) {
+    let python = match made_by(interpreter, env!("CARGO_TARGET_TMPDIR"), name, packages) {
         Ok(python) => python,
         Err(why) => {
-            eprintln!("NOTICE: the package for Python was not tried: {why}");
+            let by = interpreter.display();
+            eprintln!("NOTICE: the package for Python was not tried by {by}: {why}");
             return;
         }
     };
@@ -33,13 +54,10 @@ fn the_package_keeps_its_promises() {
     install(folder.path(), &["tests"], "docs/python.md");
     // A hundred small models, each made durable: on a disk that is nine tenths of the time, and what a disk does is tried elsewhere.
     let memory = folder_in_memory();
-    for arguments in [
-        &["-m", "pytest", "-q", "-p", "no:cacheprovider"][..],
-        &["-m", "mypy", "--strict", "--no-incremental", "strata"],
-    ] {
+    for arguments in commands {
         let output = output_of(
             with_package(&python, folder.path())
-                .args(arguments)
+                .args(*arguments)
                 .current_dir(folder.path())
                 .env("TMPDIR", memory.path())
                 .env("COORDINATOR", binary("coordinator")),
@@ -48,4 +66,45 @@ fn the_package_keeps_its_promises() {
         let more = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}\n{said}\n{more}");
     }
+}
+
+#[test]
+fn the_package_keeps_its_promises() {
+    let Some([_, (minor, newest)]) = oldest_and_newest(OLDEST) else {
+        eprintln!("NOTICE: the package for Python was not tried: there is no Python");
+        return;
+    };
+    let types = ["-m", "mypy", "--strict", "--no-incremental", "strata"];
+    let name = format!("package-users-3.{minor}");
+    // What is older than these packages is tried as the oldest.
+    if minor > OLDEST {
+        try_by(&newest, &name, PACKAGES, &[PYTEST, &types]);
+    }
+}
+
+#[test]
+fn the_oldest_python_will_do() {
+    let Some([(minor, oldest), (newest, _)]) = oldest_and_newest(OLDEST) else {
+        return;
+    };
+    if minor == newest && minor > OLDEST {
+        eprintln!("NOTICE: the package was tried by Python 3.{minor} alone: there is no other");
+        return;
+    }
+    // What depends on the interpreter: tables that come in and go out, types of ids, signatures, examples.
+    let tests = ["fit", "answers"].map(|name| format!("tests/test_{name}.py"));
+    let mut command = PYTEST.to_vec();
+    command.extend(tests.iter().map(String::as_str));
+    command.push("strata/models.py");
+    let packages = if minor == OLDEST {
+        OLD_PACKAGES
+    } else {
+        PACKAGES
+    };
+    try_by(
+        &oldest,
+        &format!("package-users-3.{minor}"),
+        packages,
+        &[&command],
+    );
 }

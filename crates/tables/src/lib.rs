@@ -20,6 +20,7 @@ pub mod order;
 pub mod out;
 pub mod range;
 pub mod reader;
+pub mod resident;
 pub mod rows;
 pub mod scan;
 pub mod sort;

@@ -18,6 +18,7 @@ pub mod memory;
 pub mod queue;
 pub mod receiving;
 mod relay;
+pub mod resident;
 pub mod run;
 pub mod seams;
 pub mod session;

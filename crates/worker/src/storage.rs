@@ -2,6 +2,7 @@
 //! and local files that both see.
 
 use crate::counters::Counters;
+use crate::resident;
 use crate::seams::{Executor, through};
 use bytes::{Bytes, BytesMut};
 use depot::{Depot, DepotError};
@@ -240,8 +241,8 @@ impl Storage {
             })?;
         self.counters.stored(range.end - range.start);
         if let Reach::Url(url) = &input.reach {
-            let path = url.strip_prefix("file://").unwrap_or(url).to_owned();
-            return self.file(move || read_file(&path, range)).await;
+            let url = url.clone();
+            return self.file(move || read(&url, range)).await;
         }
         let served = self.served().await?;
         let mut parts = BytesMut::with_capacity((range.end - range.start) as usize);
@@ -386,10 +387,17 @@ fn pieces(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     })
 }
 
-fn read_file(path: &str, range: Range<u64>) -> Result<Bytes, Failure> {
+/// Bytes of an input that this process reaches: a local file, or one in its memory.
+///
+/// # Errors
+/// Where it has fewer, or cannot be read.
+pub fn read(url: &str, range: Range<u64>) -> Result<Bytes, Failure> {
     let mut bytes = vec![0; (range.end - range.start) as usize];
-    File::open(path)
-        .and_then(|file| file.read_exact_at(&mut bytes, range.start))
-        .map_err(|error| refused(Refusal::Io, format!("{path} could not be read: {error}")))?;
+    let done = match resident::find(url) {
+        Some(input) => input.read_at(range.start, &mut bytes),
+        None => File::open(url.strip_prefix("file://").unwrap_or(url))
+            .and_then(|file| file.read_exact_at(&mut bytes, range.start)),
+    };
+    done.map_err(|error| refused(Refusal::Io, format!("{url} could not be read: {error}")))?;
     Ok(bytes.into())
 }

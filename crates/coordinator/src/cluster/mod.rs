@@ -9,7 +9,7 @@ mod relay;
 mod roll;
 mod serve;
 
-pub use serve::InputFile;
+pub use serve::{InputFile, InputPlace};
 
 use depot::Depot;
 use exec::Held;
@@ -80,7 +80,10 @@ impl Job {
             if remote {
                 Reach::Served
             } else {
-                Reach::Url(file.path.to_string_lossy().into_owned())
+                Reach::Url(match &file.place {
+                    InputPlace::Path(path) => path.to_string_lossy().into_owned(),
+                    InputPlace::Resident(url) => url.clone(),
+                })
             }
         };
         self.inputs
@@ -442,7 +445,7 @@ mod tests {
             term: 1,
             run: Digest([1; 32]),
             inputs: vec![InputFile {
-                path: "/home/me/in.parquet".into(),
+                place: InputPlace::Path("/home/me/in.parquet".into()),
                 bytes: 7,
             }],
             depots: vec![

@@ -27,11 +27,20 @@ const READS_MAX: usize = 8;
 /// Chunks of a put that may wait for the depot.
 const PUT_CHUNKS: usize = 4;
 
+/// Where an input lies that this process reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InputPlace {
+    /// On this machine.
+    Path(PathBuf),
+    /// In the memory of this process, by its URL.
+    Resident(String),
+}
+
 /// One of the user's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputFile {
-    /// Where it lies on this machine.
-    pub path: PathBuf,
+    /// Where it lies.
+    pub place: InputPlace,
     /// Its length.
     pub bytes: u64,
 }
@@ -160,12 +169,16 @@ impl Files {
     }
 
     async fn input(&self, number: u32, range: Range<u64>) -> Result<Bytes, Failure> {
-        let path = self
+        let place = self
             .inputs
             .get(number as usize)
-            .map(|input| input.path.clone());
-        let path = path.ok_or_else(|| unknown(format!("input {number}")))?;
+            .map(|input| input.place.clone());
+        let place = place.ok_or_else(|| unknown(format!("input {number}")))?;
         let reading = move || {
+            let path = match place {
+                InputPlace::Path(path) => path,
+                InputPlace::Resident(url) => return worker::storage::read(&url, range),
+            };
             let mut bytes = vec![0; (range.end - range.start) as usize];
             let read =
                 File::open(&path).and_then(|file| file.read_exact_at(&mut bytes, range.start));

@@ -354,6 +354,7 @@ impl<'a, C: Crew> Run<'a, C> {
             Ok(held) => {
                 self.deliveries.delivered();
                 (self.context.sink)(key, held)?;
+                self.program.delivered(key);
                 self.events.push_back(Event::Free(key.into()));
             }
             Err(why) => {

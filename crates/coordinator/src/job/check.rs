@@ -15,8 +15,9 @@ pub(crate) mod stopping;
 use crate::failure::Failure;
 use crate::job::merge::{Faults, Merged, Origin};
 use crate::job::settings::{
-    Cold, Context, Evaluate, Export, ExportFormat, Input, Io, Location, Model, ModelKind, OnBadRow,
-    Output, Recommend, Run, Settings, Simd, Similar, SimilarIndex, Split, Update, Workers,
+    Cold, Context, Evaluate, Export, ExportFormat, Input, Io, Location, Machines, Model, ModelKind,
+    OnBadRow, Output, Recommend, Run, Settings, Simd, Similar, SimilarIndex, Split, Update,
+    Workers,
 };
 use crate::memory;
 use std::path::Path;
@@ -43,7 +44,7 @@ pub struct Needs {
     pub model: bool,
     /// A test part.
     pub test: bool,
-    /// `output.recommend.file`.
+    /// `output.recommend.file`, or the folder.
     pub recommend: bool,
     /// `output.similar.file`, or ids.
     pub similar: bool,
@@ -91,6 +92,11 @@ pub fn settings(merged: &Merged, needs: Needs, mut faults: Faults) -> Result<Set
         cold,
         generate,
         update,
+        plan: Machines {
+            workers: merged.count("plan.workers").map(|count| count as u32),
+            network: merged.size("plan.network").unwrap_or(ByteSize(1)),
+            disk: merged.size("plan.disk").unwrap_or(ByteSize(1)),
+        },
         run,
     })
 }
@@ -113,6 +119,7 @@ fn location(merged: &Merged, path: &str, text: &str, faults: &mut Faults) -> Loc
     let location = Location::new(text, merged.base(path));
     if let Some(scheme) = location.scheme()
         && !["s3", "gs", "az"].contains(&scheme)
+        && worker::resident::find(text).is_none()
     {
         let sentence =
             format!("`{path}`: {text} has the scheme `{scheme}`: known are file, s3, gs and az");
@@ -407,7 +414,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         ("output.model", needs.model, "the place of the model"),
         (
             "output.recommend.file",
-            needs.recommend,
+            needs.recommend && merged.text("output.recommend.folder").is_none(),
             "the Parquet file to write",
         ),
         (
@@ -435,6 +442,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         "output.recommend.explanations",
         "output.rising.file",
         "output.churn.file",
+        "output.recommend.folder",
     ];
     let [
         recommended,
@@ -446,6 +454,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         explanations,
         rises,
         churn,
+        parts,
     ] = local.map(|path| match place(path, faults)? {
         Location::Path(path) => Some(path),
         Location::Url(url) => {
@@ -454,6 +463,10 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
             None
         }
     });
+    if recommended.is_some() && parts.is_some() {
+        let sentence = "`output.recommend.file` and `output.recommend.folder` are both given: lists go into one of them";
+        faults.push(merged.origin("output.recommend.folder"), sentence);
+    }
     if needs.similar && similar.is_none() && merged.texts("output.similar.ids").is_empty() {
         let sentence = "nothing says where lists of what is alike go: give [output.similar] a `file`, or `ids` to be shown";
         faults.push(&Origin::Default, sentence);
@@ -467,6 +480,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
                 .count("output.recommend.bins_ahead")
                 .unwrap_or_default() as u32,
             file: recommended,
+            folder: parts,
             date: lists::date(merged, faults),
             context: merged.text("output.recommend.context").map(str::to_owned),
             exclude_seen: merged.text("output.recommend.seen") != Some("include"),
@@ -538,6 +552,7 @@ fn apart(
         .filter_map(Location::as_path)
         .collect();
     let recommend = output.recommend.file.clone().map(Location::Path);
+    let parts = output.recommend.folder.clone().map(Location::Path);
     let similar = output.similar.file.clone().map(Location::Path);
     let export = output.export.folder.clone().map(Location::Path);
     let report = output.report.clone().map(Location::Path);
@@ -559,6 +574,7 @@ fn apart(
         ("output.recommend.explanations", explanations.as_ref()),
         ("output.rising.file", rises.as_ref()),
         ("output.churn.file", churn.as_ref()),
+        ("output.recommend.folder", parts.as_ref()),
     ];
     for (index, (path, place)) in written.iter().enumerate() {
         let Some(place) = place else { continue };

@@ -753,8 +753,21 @@ pub struct Settings {
     pub generate: Generate,
     /// `[update]`.
     pub update: Update,
+    /// `[plan]`.
+    pub plan: Machines,
     /// `[run]`.
     pub run: Run,
+}
+
+/// `[plan]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Machines {
+    /// Workers, where they are not those of `run`.
+    pub workers: Option<u32>,
+    /// Bytes a second into each,
+    pub network: ByteSize,
+    /// and from its disk.
+    pub disk: ByteSize,
 }
 
 #[cfg(test)]

@@ -91,6 +91,9 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
                 "the data set is there and of the same input: it is used as it is"
             };
             engine.console.observer().note(note);
+            for file in &opened {
+                file.let_go();
+            }
             return Ok(Ingested {
                 report: report(&data, true, skipped_files),
                 data,
@@ -132,6 +135,10 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
         ..Stage::plain("ingest", run, term)
     };
     engine.run(&mut program, stage).await?;
+    for file in &opened {
+        file.let_go();
+    }
+    drop(opened);
     let data = program
         .into_data_set()
         .ok_or_else(|| unfinished("ingest"))?;

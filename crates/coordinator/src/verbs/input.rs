@@ -1,39 +1,54 @@
-//! The user's files, read where they lie.
+//! The user's files, read where they lie: on a disk, or in the memory of the program that holds us.
 
-use crate::cluster::InputFile;
+use crate::cluster::{InputFile, InputPlace};
 use crate::failure::Failure;
 use crate::job::settings::Location;
 use plan::Refusal;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensor::ReadAt;
+use worker::resident;
 
 /// An open local file.
 pub struct LocalFile {
-    file: File,
-    path: PathBuf,
+    source: Source,
+    place: InputPlace,
     bytes: u64,
+}
+
+enum Source {
+    File(File),
+    Resident(Arc<dyn ReadAt>),
 }
 
 impl LocalFile {
     /// As people know it.
     pub fn name(&self) -> String {
-        self.path.display().to_string()
+        self.location().to_string()
     }
 
     /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn location(&self) -> Location {
+        match &self.place {
+            InputPlace::Path(path) => Location::Path(path.clone()),
+            InputPlace::Resident(url) => Location::Url(url.clone()),
+        }
     }
 
     /// As a session serves it.
     pub fn served(&self) -> InputFile {
         InputFile {
-            path: self.path.clone(),
+            place: self.place.clone(),
             bytes: self.bytes,
+        }
+    }
+
+    /// Says that no verb reads it again: one in memory goes with the last who holds it.
+    pub fn let_go(&self) {
+        if let InputPlace::Resident(url) = &self.place {
+            resident::let_go(url);
         }
     }
 }
@@ -44,7 +59,10 @@ impl ReadAt for LocalFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(buffer, offset)
+        match &self.source {
+            Source::File(file) => file.read_exact_at(buffer, offset),
+            Source::Resident(table) => table.read_at(offset, buffer),
+        }
     }
 }
 
@@ -60,9 +78,20 @@ pub fn open(location: &Location) -> Result<Arc<LocalFile>, Failure> {
             let bytes = file.metadata().map_err(failed)?.len();
             // Workers in this process open it by its path, from wherever the process stands.
             let path = std::path::absolute(path).map_err(failed)?;
-            Ok(Arc::new(LocalFile { file, path, bytes }))
+            Ok(Arc::new(LocalFile {
+                source: Source::File(file),
+                place: InputPlace::Path(path),
+                bytes,
+            }))
         }
         Location::Url(url) => {
+            if let Some(table) = resident::find(url) {
+                return Ok(Arc::new(LocalFile {
+                    bytes: table.len(),
+                    source: Source::Resident(table),
+                    place: InputPlace::Resident(url.clone()),
+                }));
+            }
             let sentence = format!(
                 "{url}: input under a URL is not in this version: copy the files to a local directory"
             );

@@ -142,9 +142,7 @@ async fn new_files(engine: &Engine<'_>, before: &DataSet) -> Result<Option<data:
     }
     let files = all.opened.iter().zip(&all.survey.digests);
     let new = files.filter(|(_, digest)| !before.inputs.contains(digest));
-    let new: Vec<Location> = new
-        .map(|(file, _)| Location::Path(file.path().to_owned()))
-        .collect();
+    let new: Vec<Location> = new.map(|(file, _)| file.location()).collect();
     if new.is_empty() {
         let note = "all of `input.files` is in the data set already: nothing is added";
         engine.console.observer().note(note);
@@ -191,6 +189,10 @@ async fn added(
     };
     let mut program = Update::new(before, found.survey, found.spec, lineage);
     engine.run(&mut program, stage).await?;
+    for file in &found.opened {
+        file.let_go();
+    }
+    drop(found.opened);
     let data = program.into_data_set();
     let data = data.ok_or_else(|| unfinished("an update"))?;
     // Rows of both modes may be more now: what is known of them is read again.

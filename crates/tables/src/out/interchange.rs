@@ -1,11 +1,12 @@
-//! Arrow batches in and out of Parquet, for a program that holds us and has its tables in memory: what it brings is staged as the file
-//! that an ingest reads, what a verb wrote is read back whole.
+//! Arrow batches in and out of Parquet, for a program that holds us and has its tables in memory: what it brings is read where it
+//! lies, or staged as the file that an ingest reads; what a verb wrote is read back whole.
 //!
 //! **Invariant:** nothing is decided here: a column that is missing or of the wrong type is staged, so that the ingest says what it
 //! says of any file.
 
 use crate::out::OutError;
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchReader};
+use crate::resident::{GROUP_ROWS, Resident};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchIterator, RecordBatchReader};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
@@ -18,8 +19,72 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Rows of a row group: an ingest decodes one at once, in its budget, and reads several side by side.
-const GROUP_ROWS: usize = 1 << 19;
+/// What became of a stream.
+pub enum Taken {
+    /// It stays in memory, and is read there.
+    Resident(Resident),
+    /// It stands in the file.
+    Staged,
+}
+
+/// Takes the named columns of a stream: into memory where they need no more than `room_bytes` there, and no more than copying to be
+/// read as Parquet; else into a file, as [`stage`] does. Gives the rows, too.
+///
+/// # Errors
+/// Where the stream ends in an error, or the file cannot be written; nothing is left of it then.
+pub fn take(
+    path: &Path,
+    mut stream: impl RecordBatchReader,
+    columns: &[String],
+    room_bytes: u64,
+    mut heard: impl FnMut(u64) -> bool,
+) -> Result<(Taken, u64), OutError> {
+    let arrow = |error: ArrowError| OutError::Arrow {
+        path: path.to_owned(),
+        error,
+    };
+    let schema = stream.schema();
+    if !Resident::takes(&schema, columns) {
+        return Ok((Taken::Staged, stage(path, stream, columns, heard)?));
+    }
+    let places: Result<Vec<usize>, ArrowError> =
+        columns.iter().map(|name| schema.index_of(name)).collect();
+    let places = places.map_err(arrow)?;
+    let schema = Arc::new(schema.project(&places).map_err(arrow)?);
+    let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, 0);
+    while let Some(batch) = stream.next().transpose().map_err(arrow)? {
+        let batch = batch.project(&places).map_err(arrow)?;
+        rows += batch.num_rows() as u64;
+        bytes += batch.columns().iter().map(bytes_of).sum::<u64>();
+        batches.push(batch);
+        if bytes > room_bytes {
+            let held = batches.into_iter().map(Ok);
+            let rest = stream.map(|batch| batch.and_then(|batch| batch.project(&places)));
+            let all = RecordBatchIterator::new(held.chain(rest), schema);
+            return Ok((Taken::Staged, stage(path, all, columns, heard)?));
+        }
+        if !heard(rows) {
+            return Err(stopped(path));
+        }
+    }
+    let resident = Resident::new(&schema, &batches).map_err(|error| OutError::Parquet {
+        path: path.to_owned(),
+        error,
+    })?;
+    Ok((Taken::Resident(resident), rows))
+}
+
+/// What an array says of memory, of which its neighbours may have a part.
+fn bytes_of(array: &ArrayRef) -> u64 {
+    let bytes = array.to_data().get_slice_memory_size();
+    bytes.unwrap_or_else(|_| array.get_array_memory_size()) as u64
+}
+
+fn stopped(path: &Path) -> OutError {
+    let error = io::Error::new(io::ErrorKind::Interrupted, "stopped on request");
+    let path = path.to_owned();
+    OutError::Io { path, error }
+}
 
 /// Writes the named columns of a stream into a Parquet file, batch by batch, and gives the rows. `heard` is told the rows so far and
 /// says whether to go on.
@@ -91,9 +156,7 @@ fn staged(
         writer.write(&batch).map_err(parquet)?;
         rows += batch.num_rows() as u64;
         if !heard(rows) {
-            let error = io::Error::new(io::ErrorKind::Interrupted, "stopped on request");
-            let path = path.to_owned();
-            return Err(OutError::Io { path, error });
+            return Err(stopped(path));
         }
     }
     writer.close().map_err(parquet)?;
@@ -146,7 +209,7 @@ pub fn load(path: &Path) -> Result<(SchemaRef, Vec<RecordBatch>), OutError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Array, AsArray, Int64Array, RecordBatchIterator, TimestampSecondArray};
+    use arrow::array::{AsArray, Int64Array, TimestampSecondArray};
     use arrow::datatypes::{Int64Type, TimestampMillisecondType};
 
     fn purchases() -> (SchemaRef, Vec<Result<RecordBatch, ArrowError>>) {
@@ -208,5 +271,30 @@ mod tests {
             "{stopped}"
         );
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_has_room_is_read_in_memory_and_the_rest_is_staged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("staged.parquet");
+        let columns = ["user".to_owned(), "at".to_owned()];
+        let taken = |columns: &[String], room_bytes| {
+            let (schema, batches) = purchases();
+            let stream = RecordBatchIterator::new(batches, schema);
+            take(&path, stream, columns, room_bytes, |_| true).unwrap()
+        };
+        // Two batches of three rows of two numbers of eight bytes.
+        let (found, rows) = taken(&columns, 96);
+        assert!(matches!(found, Taken::Resident(_)) && rows == 6 && !path.exists());
+        let (found, rows) = taken(&columns, 95);
+        assert!(matches!(found, Taken::Staged) && rows == 6);
+        let (schema, batches) = load(&path).unwrap();
+        let batch = arrow::compute::concat_batches(&schema, &batches).unwrap();
+        let users = batch.column(0).as_primitive::<Int64Type>();
+        assert_eq!(users.values(), &[0, 1, 2, 3, 4, 5]);
+        // Which columns there are, the file tells.
+        let (found, rows) = taken(&["usr".to_owned()], u64::MAX);
+        assert!(matches!(found, Taken::Staged) && rows == 0);
+        assert_eq!(load(&path).unwrap().0.fields().len(), 3);
     }
 }
