@@ -89,15 +89,13 @@ impl Exporter {
         } = self;
         drop(spans);
         let abort = sending.abort_handle();
-        let why = match timeout(LAST, sending).await {
-            Ok(sent) => sent.ok().flatten(),
-            Err(_) => {
-                abort.abort();
-                return Some(format!(
-                    "the collector of traces at {endpoint} is too slow: the last spans are lost"
-                ));
-            }
+        let Ok(sent) = timeout(LAST, sending).await else {
+            abort.abort();
+            return Some(format!(
+                "the collector of traces at {endpoint} is too slow: the last spans are lost"
+            ));
         };
+        let why = sent.ok().flatten();
         let lost = lost.load(Relaxed);
         let why = why.unwrap_or_else(|| "they came faster than they could be sent".to_owned());
         (lost > 0).then(|| {
