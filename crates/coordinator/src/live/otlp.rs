@@ -95,6 +95,7 @@ impl Exporter {
                 "the collector of traces at {endpoint} is too slow: the last spans are lost"
             ));
         };
+        let why = sent.ok().flatten();
         let lost = lost.load(Relaxed);
         let why = sent.ok().flatten();
         let why = why.unwrap_or_else(|| "they came faster than they could be sent".to_owned());

@@ -276,7 +276,7 @@ async fn with_engine(
                 report::write(engine, &data, &views, &model, measured).await?,
             ))
         }
-        Command::Demo | Command::Run { .. } => whole_path(engine).await,
+        Command::Demo | Command::Run { .. } => Box::pin(whole_path(engine)).await,
         Command::Inspect { at, .. } => graph::inspect(engine, at).await,
         Command::Log { .. }
         | Command::Verify { .. }
