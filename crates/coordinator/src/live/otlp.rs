@@ -97,7 +97,6 @@ impl Exporter {
         };
         let why = sent.ok().flatten();
         let lost = lost.load(Relaxed);
-        let why = sent.ok().flatten();
         let why = why.unwrap_or_else(|| "they came faster than they could be sent".to_owned());
         (lost > 0).then(|| {
             format!("{lost} spans did not reach the collector of traces at {endpoint}: {why}")

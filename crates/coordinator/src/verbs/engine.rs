@@ -403,8 +403,7 @@ impl<'a> Engine<'a> {
                 Spans::new(stage.name, &unique, nanoseconds(), take)
             }),
         };
-        // On the heap, since every verb would hold it in its own future.
-        let outcome = Box::pin(Driver::run(program, &mut cluster, context)).await;
+        let outcome = Driver::run(program, &mut cluster, context).await;
         if let Some(journal) = journal {
             journal.close(&outcome);
         }
