@@ -244,7 +244,9 @@ impl Stranger {
         match self {
             Stranger::Idle | Stranger::Slow => Vec::new(),
             Stranger::Half => vec![0x16, 0x03, 0x01, 0x02, 0x00, 0x01],
-            Stranger::Oversized => [&[0x16, 0x03, 0x01, 0xff, 0xff][..], &vec![0; 1 << 16]].concat(),
+            Stranger::Oversized => {
+                [&[0x16, 0x03, 0x01, 0xff, 0xff][..], &vec![0; 1 << 16]].concat()
+            }
             Stranger::Malformed => (0..1_u32 << 12)
                 .map(|at| (at.wrapping_mul(0x9e37_79b9) >> 24) as u8)
                 .collect(),
