@@ -168,6 +168,7 @@ async fn run(mut cluster: Cluster, blocks: u32, steps: u64) -> Empties {
         sink: &mut |_, _| Ok(()),
         cancel: Default::default(),
         trace: None,
+        spans: None,
     };
     let outcome = Driver::run(&mut program, &mut cluster, context)
         .await

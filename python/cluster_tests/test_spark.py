@@ -109,15 +109,16 @@ def test_what_a_model_is_asked_later_is_done_there(fitted: strata.spark.Model) -
         assert (there.recommend(k=5)["score"] == here).all()
 
 
-def executors() -> list[int]:
-    """The processes of executors of this machine's Spark."""
+def executors(spark: SparkSession) -> list[int]:
+    """The processes of its executors, of this machine."""
+    application = spark.sparkContext.applicationId.encode()
     found = []
     for each in Path("/proc").iterdir():
         try:
             words = (each / "cmdline").read_bytes().split(b"\0") if each.name.isdigit() else []
         except OSError:
             continue
-        if b"org.apache.spark.executor.CoarseGrainedExecutorBackend" in words:
+        if b"org.apache.spark.executor.CoarseGrainedExecutorBackend" in words and application in words:
             found.append(int(each.name))
     return found
 
@@ -129,7 +130,7 @@ def test_a_lost_executor(frame: DataFrame, file: Path) -> None:
 
     def at(epoch: int) -> None:
         if epoch >= 3 and not killed:
-            killed.append(executors()[0])
+            killed.append(executors(frame.sparkSession)[0])
             os.kill(killed[0], signal.SIGKILL)
 
     with Epochs(at) as heard:

@@ -1,12 +1,12 @@
-//! A worker that computes something else than others: the real one, whose memory turns a bit of what it pulls of its peers
-//! after all checks.
+//! A worker that computes something else than others: the real one, whose memory turns a bit of what it pulls of its peers, or loses
+//! some of it, after all checks.
 
 use exec::{Held, Simd, SpareBuffers};
 use futures::future::BoxFuture;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use store::{Cache, IoMode};
+use store::{AlignedBuf, Cache, IoMode};
 use tokio::runtime::Runtime;
 use wire::settings::{server, service};
 use wire::{Peer, Pull};
@@ -14,10 +14,19 @@ use worker::grpc::{GrpcDialer, Service, tcp};
 use worker::receiving::Receiving;
 use worker::{Dialer, PeerLink, PullError, Settings, Threads, Worker};
 
-/// A dialer whose pulls end with other bytes than came.
-pub struct Lying<D>(pub D);
+/// What becomes of what is pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// A bit of it is turned: most ops compute with it.
+    Turned,
+    /// It ends within its second number: ops panic at it.
+    Torn,
+}
 
-struct LyingLink(Arc<dyn PeerLink>);
+/// A dialer whose pulls end with other bytes than came.
+pub struct Lying<D>(pub D, pub Lie);
+
+struct LyingLink(Arc<dyn PeerLink>, Lie);
 
 impl<D: Dialer> Dialer for Lying<D> {
     fn receiving(&self) -> Option<&Receiving> {
@@ -25,7 +34,7 @@ impl<D: Dialer> Dialer for Lying<D> {
     }
 
     fn peer(&self, peer: &Peer) -> Arc<dyn PeerLink> {
-        Arc::new(LyingLink(self.0.peer(peer)))
+        Arc::new(LyingLink(self.0.peer(peer), self.1))
     }
 }
 
@@ -35,8 +44,14 @@ impl PeerLink for LyingLink {
         pull: Pull,
         spare: &Arc<SpareBuffers>,
     ) -> BoxFuture<'static, Result<Held, PullError>> {
-        let pulling = self.0.pull(pull, spare);
-        Box::pin(async move { Ok(turned(pulling.await?)) })
+        let (pulling, lie) = (self.0.pull(pull, spare), self.1);
+        Box::pin(async move {
+            let held = pulling.await?;
+            Ok(match lie {
+                Lie::Turned => turned(held),
+                Lie::Torn => torn(held),
+            })
+        })
     }
 }
 
@@ -57,6 +72,15 @@ fn turned(held: Held) -> Held {
     Held::from_rows(&values, width)
 }
 
+/// The first six of its bytes.
+fn torn(held: Held) -> Held {
+    let bytes = held.whole().expect("what came is in memory");
+    Held::Memory {
+        buffer: Arc::new(AlignedBuf::copy_of(&bytes[..bytes.len().min(6)])),
+        row_bytes: held.row_bytes(),
+    }
+}
+
 /// A lying worker that listens in this process until it is dropped.
 pub struct Liar {
     /// Where it listens.
@@ -69,7 +93,7 @@ impl Liar {
     ///
     /// # Panics
     /// Where it cannot listen.
-    pub fn start(data: &Path, memory_bytes: u64) -> Liar {
+    pub fn start(data: &Path, memory_bytes: u64, lie: Lie) -> Liar {
         let runtime = Runtime::new().expect("a runtime");
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address: SocketAddr = free.local_addr().expect("it has one");
@@ -82,7 +106,7 @@ impl Liar {
             simd: Simd::detect(),
         };
         let serving = async move {
-            let dialer = Lying(GrpcDialer::new(tcp(), memory_bytes));
+            let dialer = Lying(GrpcDialer::new(tcp(), memory_bytes), lie);
             let threads = Threads::start(1, 2).expect("threads");
             let worker = Worker::new(
                 settings,

@@ -272,14 +272,18 @@ fn the_page_does_what_it_says() {
     json_of(&mut job.command("run", &[]));
     let written = explained(&job, "page", &["--set", "output.recommend.reasons=3"]);
     std::fs::rename(written, job.folder().join("reasons.parquet")).unwrap();
+    let set = format!(
+        "output.recommend.folder={}",
+        job.folder().join("lists").display()
+    );
+    json_of(&mut job.command("recommend", &["--set", &set]));
     let found = pages::blocks_of("docs/recommend.md", "python");
-    assert_eq!(found.len(), 1);
-    for code in found {
-        let shown = pages::run(&python, &code, job.folder());
-        assert!(
-            shown.contains("contribution") && shown.contains("rest"),
-            "{shown}"
-        );
+    let columns = [["rank", "score"], ["contribution", "rest"]];
+    assert_eq!(found.len(), columns.len());
+    for (code, columns) in found.iter().zip(columns) {
+        let shown = pages::run(&python, code, job.folder());
+        let has = |column: &str| shown.contains(column);
+        assert!(columns.into_iter().all(has), "{shown}");
     }
 }
 

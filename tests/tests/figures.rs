@@ -232,6 +232,24 @@ enum Stranger {
     Half,
     /// Says one byte a second.
     Slow,
+    /// Begins a message that is larger than any may be.
+    Oversized,
+    /// Says what is no message at all.
+    Malformed,
+}
+
+impl Stranger {
+    /// What it says at once.
+    fn greeting(self) -> Vec<u8> {
+        match self {
+            Stranger::Idle | Stranger::Slow => Vec::new(),
+            Stranger::Half => vec![0x16, 0x03, 0x01, 0x02, 0x00, 0x01],
+            Stranger::Oversized => [&[0x16, 0x03, 0x01, 0xff, 0xff][..], &vec![0; 1 << 16]].concat(),
+            Stranger::Malformed => (0..1_u32 << 12)
+                .map(|at| (at.wrapping_mul(0x9e37_79b9) >> 24) as u8)
+                .collect(),
+        }
+    }
 }
 
 fn pester(address: &str, how: Stranger, over: &AtomicBool, open: &AtomicUsize) {
@@ -241,10 +259,12 @@ fn pester(address: &str, how: Stranger, over: &AtomicBool, open: &AtomicUsize) {
             continue;
         };
         open.fetch_add(1, Relaxed);
-        if matches!(how, Stranger::Half) {
-            let _ = stream.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01]);
-        }
-        let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
+        let patience = Some(Duration::from_secs(1));
+        let _ = stream
+            .set_write_timeout(patience)
+            .and_then(|()| stream.set_read_timeout(patience));
+        // Who is thrown out meanwhile learns it when it reads.
+        let _ = stream.write_all(&how.greeting());
         while !over.load(Relaxed) {
             if matches!(how, Stranger::Slow) && stream.write_all(&[0x16]).is_err() {
                 break;
@@ -274,7 +294,8 @@ fn certificates(folder: &Path) -> PathBuf {
     folder.to_owned()
 }
 
-/// A thousand idle ones, a hundred half handshakes and twenty that say a byte a second; a tenth of them in the short form.
+/// A thousand idle ones, a hundred half handshakes, and twenty each that say a byte a second, too much, and nonsense; a tenth of them in the
+/// short form.
 #[test]
 fn strangers_slow_nobody() {
     let own = tempfile::tempdir().expect("a temporary folder");
@@ -291,6 +312,8 @@ fn strangers_slow_nobody() {
             (Stranger::Idle, 1000),
             (Stranger::Half, 100),
             (Stranger::Slow, 20),
+            (Stranger::Oversized, 20),
+            (Stranger::Malformed, 20),
         ];
         let mut strangers = Vec::new();
         for (how, many) in kinds.into_iter().filter(|_| crowded) {

@@ -22,7 +22,7 @@ use store::{Cache, IoMode};
 use tensor::{DepotId, Digest, ObjectKey, Program, ProgramError, Reduced, StepId, Turn, WorkerId};
 use tests::inline::World;
 use tests::laws::{Breach, Contents, Results, chain};
-use tests::liar::Lying;
+use tests::liar::{Lie, Lying};
 use tests::stir::{BLOCKS, Stir};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
@@ -69,11 +69,20 @@ enum Trouble {
     Slow,
     /// A worker computes something else than others, and all is computed twice.
     Liar,
+    /// A worker panics at what it pulls, and all is computed twice: what it stores of it is a lie.
+    Panics,
     /// The coordinator dies twice, and is started again by whoever looks after it.
     Coordinator,
     /// A worker loses power, so that its connections are just silent, and comes back; another is cut off. Checkpoints
     /// are rare: blocks are lost for which only a roll-back helps.
     Both,
+}
+
+impl Trouble {
+    /// Whether one of the workers is not to be trusted.
+    fn lies(self) -> bool {
+        matches!(self, Trouble::Liar | Trouble::Panics)
+    }
 }
 
 /// What was seen of a run, by whoever saw it.
@@ -215,7 +224,7 @@ fn bytes_of(held: &Held) -> Vec<u8> {
     bytes.to_vec()
 }
 
-async fn serve(watch: Watch, lies: bool) -> turmoil::Result {
+async fn serve(watch: Watch, lies: Option<Lie>) -> turmoil::Result {
     // A new directory each time: a worker that comes back has lost its disk.
     let data = tempfile::tempdir()?;
     let cache = Arc::new(Cache::open_unsynced(data.path(), 1 << 30, IoMode::Pread)?);
@@ -229,10 +238,9 @@ async fn serve(watch: Watch, lies: bool) -> turmoil::Result {
         dialer: GrpcDialer::new(connect(), MEMORY),
         watch,
     };
-    let dialer: Arc<dyn Dialer> = if lies {
-        Arc::new(Lying(dialer))
-    } else {
-        Arc::new(dialer)
+    let dialer: Arc<dyn Dialer> = match lies {
+        Some(lie) => Arc::new(Lying(dialer, lie)),
+        None => Arc::new(dialer),
     };
     let worker = Worker::new(settings, cache, Arc::new(Inline::new()?), dialer);
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
@@ -483,7 +491,7 @@ async fn coordinate(
         cluster: dial(job).await?,
         watch: watch.clone(),
         began: Instant::now(),
-        liar: (trouble == Trouble::Liar).then_some(LIAR),
+        liar: trouble.lies().then_some(LIAR),
     };
     let mut program = Told {
         program: Stir::new(EPOCHS),
@@ -518,11 +526,7 @@ async fn coordinate(
             } else {
                 3_000
             },
-            verify_millionths: if trouble == Trouble::Liar {
-                1_000_000
-            } else {
-                0
-            },
+            verify_millionths: if trouble.lies() { 1_000_000 } else { 0 },
             ..plan::Settings::default()
         },
         tick: Duration::from_millis(100),
@@ -540,6 +544,7 @@ async fn coordinate(
         sink: &mut sink,
         cancel: Default::default(),
         trace: None,
+        spans: None,
     };
     let outcome = Driver::run(&mut program, &mut crew, context).await?;
     crew.cluster.close(Duration::from_secs(1)).await;
@@ -635,7 +640,7 @@ impl Fault {
         };
         let partition = || fault(5, Kind::Partition(name(first + other), second), 25_000);
         match trouble {
-            Trouble::None | Trouble::Slow | Trouble::Liar => vec![],
+            Trouble::None | Trouble::Slow | Trouble::Liar | Trouble::Panics => vec![],
             Trouble::Crash => vec![fault(3, Kind::Crash(name(first)), 2_000)],
             Trouble::Partition => vec![partition()],
             Trouble::Wall => {
@@ -716,7 +721,12 @@ fn simulate(trouble: Trouble, seed: u64) -> Seen {
         .build();
     for name in WORKERS {
         let watch = watch.clone();
-        let lies = trouble == Trouble::Liar && name == LIAR;
+        let lies = match trouble {
+            Trouble::Liar => Some(Lie::Turned),
+            Trouble::Panics => Some(Lie::Torn),
+            _ => None,
+        };
+        let lies = lies.filter(|_| name == LIAR);
         sim.host(name, move || serve(watch.clone(), lies));
     }
     let every = if trouble == Trouble::Both { 3 } else { 1 };
@@ -922,6 +932,25 @@ fn a_liar_is_shut_out() {
     }
     println!("{found} times the liar was found out");
     assert!(found > 0);
+}
+
+/// What one of three panics at, the others do; that they came to the same shuts it out.
+#[test]
+fn a_worker_that_panics_holds_nobody_up() {
+    all_seeds(Trouble::Panics);
+    let (mut panics, mut found) = (0, 0);
+    for seed in seeds() {
+        let seen = simulate(Trouble::Panics, seed);
+        panics += seen.trace.matches("failure: Panicked").count();
+        let shut_out = seen.shut_out;
+        assert!(
+            shut_out.iter().all(|address| address.starts_with(LIAR)),
+            "{shut_out:?}"
+        );
+        found += shut_out.len();
+    }
+    println!("{panics} panics were told, and who panicked was shut out {found} times");
+    assert!(panics > 0 && found > 0);
 }
 
 #[test]

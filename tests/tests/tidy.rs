@@ -169,6 +169,10 @@ const LONG: &[(&str, &str)] = &[
         "one random world and the laws it must keep, read side by side",
     ),
     (
+        "crates/plan/tests/scripts.rs",
+        "one language of scripts, and every decision of the plan in it",
+    ),
+    (
         "tests/tests/als.rs",
         "one bed of data, and all that training on it must keep, with the objective written naively beside",
     ),

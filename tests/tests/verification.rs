@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tests::jobs::{Data, Inputs, Job};
-use tests::liar::Liar;
+use tests::liar::{Liar, Lie};
 use tests::process::{Daemon, addresses, json_of, output_of};
 
 const ARGUMENTS: [&str; 4] = ["--memory", "1GiB", "--threads", "1"];
@@ -31,7 +31,7 @@ fn a_liar_is_shut_out_where_a_third_can_tell() {
     let daemons: Vec<Daemon> = ["one", "two"]
         .map(|name| Daemon::start(&folder.path().join(name), &ARGUMENTS))
         .into();
-    let liar = Liar::start(&folder.path().join("liar"), 1 << 30);
+    let liar = Liar::start(&folder.path().join("liar"), 1 << 30, Lie::Turned);
     let all = format!("{},{}", liar.address, addresses(&daemons));
 
     let watched = job(&inputs);
@@ -53,6 +53,24 @@ fn a_liar_is_shut_out_where_a_third_can_tell() {
         said.contains("came to different results") && said.contains("three workers or more"),
         "{said}"
     );
+}
+
+/// What is torn makes an ingest panic, or find malformed what our own code wrote: whoever does is one that others differ from.
+#[test]
+fn a_liar_that_panics_ends_nothing() {
+    let inputs = Inputs::of(&[Data::Small]);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let wanted = json_of(&mut job(&inputs).command("run", &[]));
+    let daemons: Vec<Daemon> = ["one", "two"]
+        .map(|name| Daemon::start(&folder.path().join(name), &ARGUMENTS))
+        .into();
+    let liar = Liar::start(&folder.path().join("liar"), 1 << 30, Lie::Torn);
+    let all = format!("{},{}", liar.address, addresses(&daemons));
+    let model = "rank = 16\nepochs = 6\ntime = \"ignore\"";
+    let whole = Job::new(&inputs, Data::Small, model, "");
+    let arguments = ["--workers", &all, "--verify-fraction", "1"];
+    let report = json_of(&mut whole.command("run", &arguments));
+    assert_eq!(report["digest"], wanted["digest"]);
 }
 
 /// All is computed twice by honest ones: the bits are the same, and nobody is told of.

@@ -184,6 +184,11 @@ impl Running {
     }
 
     fn fold(&mut self, bytes: &[u8]) {
+        assert!(
+            bytes.len().is_multiple_of(4),
+            "{} bytes are no numbers",
+            bytes.len()
+        );
         let values: Vec<f32> = bytes
             .as_chunks()
             .0

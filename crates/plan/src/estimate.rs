@@ -1,11 +1,15 @@
 //! Memory, disk, traffic and time of a job before anything runs.
 //!
 //! **Invariant:** pure arithmetic on counts; every assumption is a named constant and is handed out with
-//! the figures. Figures are upper bounds but for time, which is a guess.
+//! the figures. Figures are upper bounds, but for time, which is a guess, and for the memory that is expected ([`Expected`]).
 
 mod attributes;
+mod expected;
+#[cfg(test)]
+mod tests;
 
 pub use attributes::Attributes;
+pub use expected::Expected;
 
 use serde::{Deserialize, Serialize};
 use tensor::{ByteSize, Grid, super_blocks};
@@ -31,8 +35,14 @@ const ARRANGED_TABLE_BYTES: u64 = 16 << 20;
 const ARRANGED_BYTES: u64 = 4;
 /// Bytes of a sealed edge: the row that it leads to, and its weight.
 const EDGE_BYTES: u64 = 8;
-/// Assumed bytes per second that a worker can receive.
-pub const NETWORK_BYTES_PER_S: f64 = 1.0e9;
+/// What a user of the nearest products holds while counts are made: interactions of a piece, with bytes for each.
+const BASKETS_BYTES: u64 = 20 << 18;
+/// Counts of pairs that are made together, unless all users take more.
+const COUNTS_BYTES: u64 = 128 << 20;
+/// A product that is near another, with how near.
+const NEAR_BYTES: u64 = 8;
+/// What an ingest keeps for a row, at most, in case that it is broken off: its record in the runs (measured with times: 22), and a value.
+const KEPT_ROW_BYTES: u64 = 24;
 /// Assumed rows per second and thread of ingest (measured: 3.7 M rows of whole numbers a second on two threads).
 pub const INGEST_ROWS_PER_S: f64 = 1.8e6;
 
@@ -67,6 +77,12 @@ pub struct Workload {
     pub products_of_edges: u64,
     /// Tables like those of the factors that training keeps beside them.
     pub kept_tables: u64,
+    /// Tables that a pass through a graph model makes and needs again on its way back.
+    pub made_tables: u64,
+    /// Whether unobserved cells count, so that the Gram of each table is added up over all workers.
+    pub gram: bool,
+    /// Of each product, so many others that lists and evaluation score by; 0 where they do not.
+    pub nearest: u64,
     /// Rank of the factors.
     pub rank: u64,
     /// Columns beside them: biases, or what a noise is ranked by.
@@ -83,6 +99,10 @@ pub struct Workload {
     pub threads: u64,
     /// `--memory` of each.
     pub memory: ByteSize,
+    /// Bytes per second that each can receive,
+    pub network: ByteSize,
+    /// and that each can read from its disk.
+    pub disk: ByteSize,
 }
 
 /// What one phase needs of each worker.
@@ -113,10 +133,16 @@ pub struct Estimate {
     pub cache_disk_per_worker: ByteSize,
     /// The factors: one durable copy of the model.
     pub model_disk: ByteSize,
+    /// The state of training beside them, from which it goes on after a fall; twice that while one follows the other.
+    pub checkpoint_disk: ByteSize,
+    /// The most that the data set takes while it is ingested, with what is kept in case that this is broken off.
+    pub ingest_disk: ByteSize,
     /// Factor blocks that each worker holds, the versions being written included.
     pub shelf_per_worker: ByteSize,
     /// Memory by phase.
     pub phases: Vec<Phase>,
+    /// The anonymous memory that a worker's process is expected to have at the most.
+    pub memory_expected: Expected,
     /// The smallest `--memory` that would do.
     pub memory_smallest: ByteSize,
     /// The smallest `--memory` with which nothing is cut in pieces or spilled.
@@ -125,6 +151,8 @@ pub struct Estimate {
     pub fits: bool,
     /// Bytes that all workers together pull in an epoch.
     pub traffic_per_epoch: ByteSize,
+    /// Bytes of interactions that each worker reads in an epoch.
+    pub read_per_epoch: ByteSize,
     /// Seconds of ingest.
     pub ingest_seconds: f64,
     /// Seconds of an epoch.
@@ -223,6 +251,7 @@ impl Estimate {
         let desks = threads * 4 * square + panels + beside[0].max(beside[1]);
         let solve_smallest = block + desks + (64 << 10) * row_bytes.min(1 << 10);
         let solve_whole = block + desks + job.users.max(job.products) * row_bytes;
+        let solve_smallest = solve_smallest.min(solve_whole);
         let trained_bytes = 4 * (width + 16);
         // Bins in training, and what a tile adds up beside them.
         let bins_bytes = small_rows * trained_bytes;
@@ -253,6 +282,14 @@ impl Estimate {
             // Columns and values of a block, and what they become.
             let bytes = partition + partition / entry * (4 + ARRANGED_BYTES);
             phases.push(("arrangement", bytes, bytes));
+        }
+        if job.nearest > 0 {
+            let row = 4 * job.products;
+            let chosen = 2 * product_rows * job.nearest * NEAR_BYTES;
+            let fixed = row + BASKETS_BYTES.min(20 * job.interactions) + chosen;
+            let together = COUNTS_BYTES.max(4 * job.interactions);
+            let counts = together.clamp(row, row * product_rows.max(1));
+            phases.push(("nearest", fixed + row, fixed + counts));
         }
         if maps > 0 {
             let solving = sides.map(|(side, _)| side.solving(width, threads));
@@ -293,8 +330,15 @@ impl Estimate {
             let passes = job.products_of + job.products_of_edges;
             (workers - 1) * passes * rows * row_bytes / 2
         } else {
-            (workers - 1) * (rows * row_bytes + maps) + partials * (workers - 1) / workers
+            let upper = 8 * (width * (width + 16) / 2);
+            let grams = u64::from(job.gram) * (user_blocks + product_blocks) * upper;
+            let normals = small_rows * user_blocks * (upper + 8 * width);
+            let added = partials + grams + normals;
+            (workers - 1) * (rows * row_bytes + maps) + added * (workers - 1) / workers
         };
+        // The view of training in both orientations; a graph model reads it once a pass.
+        let passes = job.products_of.max(2);
+        let read_per_epoch = (views * passes / 2).div_ceil(workers);
         let r = (job.rank + job.columns_beside) as f64;
         let flops = 2.0 * job.interactions as f64 * (r * r + 4.0 * r)
             + rows as f64 * (r * r * r / 3.0 + 2.0 * r * r)
@@ -303,21 +347,56 @@ impl Estimate {
                 .iter()
                 .map(|(side, rows)| side.flops(*rows, r))
                 .sum::<f64>();
-        let threads = (workers * job.threads.max(1)) as f64;
+        let all_threads = (workers * threads) as f64;
         let work_seconds = if job.samples > 0 {
             let samples = (job.samples * job.interactions) as f64;
-            samples * width as f64 / (threads * SAMPLE_COLUMNS_PER_S)
+            samples * width as f64 / (all_threads * SAMPLE_COLUMNS_PER_S)
         } else if job.products_of > 0 {
             let named = job.products_of * job.interactions + job.products_of_edges * job.edges;
             let gathered = named * row_bytes;
             let turned = 4.0 * rows as f64 * (width * width) as f64;
-            (gathered as f64 / GATHERED_BYTES_PER_S + turned / FLOPS_PER_THREAD) / threads
+            (gathered as f64 / GATHERED_BYTES_PER_S + turned / FLOPS_PER_THREAD) / all_threads
         } else {
-            flops / (threads * FLOPS_PER_THREAD)
+            flops / (all_threads * FLOPS_PER_THREAD)
         };
-        let epoch_seconds = work_seconds + traffic as f64 / workers as f64 / NETWORK_BYTES_PER_S;
+        let disk_seconds = read_per_epoch as f64 / job.disk.0.max(1) as f64;
+        let moved_seconds = traffic as f64 / workers as f64 / job.network.0.max(1) as f64;
+        let epoch_seconds = work_seconds.max(disk_seconds) + moved_seconds;
+        let state = if job.products_of > 0 {
+            job.kept_tables * factors
+        } else if job.samples > 0 {
+            (rows + small_rows) * trained_bytes
+        } else {
+            0
+        };
+        let normal = small_rows * 8 * (width * (width + 16) / 2 + width);
+        let memory_expected = Expected::of(&expected::Parts {
+            memory: job.memory.0,
+            workers,
+            threads,
+            rows_read: job.interactions,
+            tables: match job.products_of {
+                0 => (2 + job.kept_tables) * factors,
+                _ => (2 * job.kept_tables + job.made_tables).max(2) * factors,
+            },
+            largest_table: job.users.max(job.products) * row_bytes,
+            block,
+            normals: if job.samples > 0 {
+                0
+            } else {
+                normal * user_blocks
+            },
+            arranged,
+            task: if job.samples > 0 {
+                tile - (8 << 20)
+            } else if job.products_of > 0 {
+                train.2
+            } else {
+                threads * (4 * square + PANEL_BYTES) + beside[0].max(beside[1])
+            },
+        });
         let read = job.interactions + job.edges + of_sides(&|side, rows| side.rows_read(rows));
-        let ingest_seconds = read as f64 / (threads * INGEST_ROWS_PER_S);
+        let ingest_seconds = read as f64 / (all_threads * INGEST_ROWS_PER_S);
         Estimate {
             user_blocks,
             product_blocks,
@@ -325,6 +404,10 @@ impl Estimate {
             views_disk: ByteSize(views),
             cache_disk_per_worker: ByteSize((data + views).div_ceil(workers)),
             model_disk: ByteSize(factors + maps),
+            checkpoint_disk: ByteSize(state),
+            ingest_disk: ByteSize(
+                data + job.interactions * (KEPT_ROW_BYTES + 4 * u64::from(job.values)),
+            ),
             shelf_per_worker: ByteSize(shelf),
             phases: phases
                 .into_iter()
@@ -335,10 +418,12 @@ impl Estimate {
                     in_pieces: whole > room,
                 })
                 .collect(),
+            memory_expected,
             memory_smallest: ByteSize(memory_smallest),
             memory_whole: ByteSize(memory_whole),
             fits: job.memory.0 >= memory_smallest,
             traffic_per_epoch: ByteSize(traffic),
+            read_per_epoch: ByteSize(read_per_epoch),
             ingest_seconds,
             epoch_seconds,
             total_seconds: ingest_seconds + job.epochs as f64 * epoch_seconds,
@@ -347,234 +432,20 @@ impl Estimate {
                     "{:.0} GFLOP/s a thread for exact solves",
                     FLOPS_PER_THREAD / 1e9
                 ),
-                format!("{:.1} GB/s into each worker", NETWORK_BYTES_PER_S / 1e9),
+                format!(
+                    "{:.2} GB/s into each worker, {:.2} GB/s from its disk (`plan.network`, `plan.disk`)",
+                    job.network.0 as f64 / 1e9,
+                    job.disk.0 as f64 / 1e9
+                ),
+                format!(
+                    "{} for a process before it reads anything, in the memory that is expected",
+                    ByteSize(expected::PROCESS_BYTES)
+                ),
                 format!(
                     "{:.1} M rows/s a thread for ingest",
                     INGEST_ROWS_PER_S / 1e6
                 ),
             ],
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn job() -> Workload {
-        Workload {
-            users: 200_000,
-            products: 50_000,
-            interactions: 20_000_000,
-            bins: 0,
-            tensor: false,
-            contexts: 0,
-            factors_context: false,
-            values: true,
-            samples: 0,
-            products_of: 0,
-            arranges: false,
-            edges: 0,
-            products_of_edges: 0,
-            kept_tables: 0,
-            rank: 64,
-            columns_beside: 0,
-            user_attributes: Attributes::default(),
-            product_attributes: Attributes::default(),
-            epochs: 15,
-            workers: 2,
-            threads: 1,
-            memory: ByteSize(2 << 30),
-        }
-    }
-
-    #[test]
-    fn the_measured_workload_is_met_within_a_factor() {
-        let plan = Estimate::of(&job());
-        assert_eq!((plan.user_blocks, plan.product_blocks), (64, 64));
-        assert_eq!(plan.model_disk, ByteSize(250_000 * 64 * 4));
-        assert_eq!(plan.traffic_per_epoch, plan.model_disk);
-        // 1.9 s were measured for the prototype on two threads.
-        assert!(
-            (1.0..4.0).contains(&plan.epoch_seconds),
-            "{}",
-            plan.epoch_seconds
-        );
-        assert!(plan.fits && plan.phases.iter().all(|phase| !phase.in_pieces));
-    }
-
-    #[test]
-    fn less_memory_means_pieces_and_then_refusal() {
-        let tight = Workload {
-            users: 40_000_000,
-            memory: ByteSize(1 << 30),
-            ..job()
-        };
-        let plan = Estimate::of(&tight);
-        assert!(plan.phases.iter().any(|phase| phase.in_pieces));
-        assert!(plan.memory_smallest < plan.memory_whole);
-        assert!(
-            !Estimate::of(&Workload {
-                memory: ByteSize(100 << 20),
-                ..job()
-            })
-            .fits
-        );
-        assert!(
-            Estimate::of(&Workload {
-                memory: plan.memory_smallest,
-                ..tight
-            })
-            .fits
-        );
-    }
-
-    #[test]
-    fn descent_needs_both_blocks_of_a_tile_and_moves_products() {
-        let plan = Estimate::of(&Workload {
-            samples: 5,
-            ..job()
-        });
-        // 17 super-blocks a side; rows of 80 floats.
-        let tile = plan
-            .phases
-            .iter()
-            .find(|phase| phase.name == "tile")
-            .unwrap();
-        assert_eq!(tile.whole.0, 2 * 250_000_u64.div_ceil(17) * 320 + (8 << 20));
-        assert_eq!(plan.traffic_per_epoch, ByteSize(17 * 50_000 * 320 / 2));
-        assert!(plan.fits && plan.epoch_seconds > 0.0);
-        // Bins in training stand beside a tile's blocks, and move with the gradients of each.
-        let tensor = Estimate::of(&Workload {
-            samples: 1,
-            bins: 52,
-            tensor: true,
-            ..job()
-        });
-        let phase = |name: &str| {
-            let found = tensor.phases.iter().find(|phase| phase.name == name);
-            found.map(|phase| phase.whole.0)
-        };
-        assert_eq!(phase("tile"), Some(tile.whole.0 + 52 * 320));
-        assert_eq!(phase("time"), Some(52 * 320));
-        let moved = 17 * 320 * (50_000 + 52 * (17 + 2));
-        assert_eq!(tensor.traffic_per_epoch, ByteSize(moved / 2));
-    }
-
-    #[test]
-    fn biases_are_columns_and_side_information_is_counted_where_it_is_used() {
-        let plain = Estimate::of(&job());
-        let biased = Estimate::of(&Workload {
-            columns_beside: 2,
-            ..job()
-        });
-        assert_eq!(biased.model_disk.0, plain.model_disk.0 / 64 * 80);
-        let known = Attributes {
-            table_rows: 50_000,
-            attributes: 3,
-            columns: 100,
-            used: false,
-            linear: false,
-        };
-        let stored = Estimate::of(&Workload {
-            product_attributes: known,
-            ..job()
-        });
-        assert_eq!(stored.data_disk.0, plain.data_disk.0 + 50_000 * 3 * 4);
-        assert!(stored.ingest_seconds > plain.ingest_seconds);
-        assert_eq!(
-            (stored.model_disk, stored.epoch_seconds.to_bits()),
-            (plain.model_disk, plain.epoch_seconds.to_bits())
-        );
-        let used = Estimate::of(&Workload {
-            product_attributes: Attributes {
-                used: true,
-                ..known
-            },
-            ..job()
-        });
-        assert_eq!(used.model_disk.0, plain.model_disk.0 + 100 * 64 * 4);
-        // A Gram of 4 x 5 blocks of 16 x 16 halved an attribute, a row a column, from each of 64 blocks; half of it moves.
-        let partial = 8 * (3 * (64 * 80 / 2 + 2) + 100 * 64);
-        let moved = 64 * partial / 2 + 100 * 64 * 4;
-        assert_eq!(used.traffic_per_epoch.0, plain.traffic_per_epoch.0 + moved);
-        let phase = |plan: &Estimate, name: &str| {
-            let found = plan.phases.iter().find(|phase| phase.name == name);
-            found.map(|phase| phase.smallest.0)
-        };
-        assert!(phase(&used, "half-step") > phase(&plain, "half-step"));
-        assert_eq!(phase(&plain, "maps"), None);
-        assert!(phase(&used, "maps") > Some(partial));
-        assert!(used.epoch_seconds > plain.epoch_seconds);
-        let linear = Estimate::of(&Workload {
-            product_attributes: Attributes {
-                linear: true,
-                ..known
-            },
-            ..job()
-        });
-        assert_eq!(linear.model_disk.0, plain.model_disk.0 + 100 * 64);
-        let moved = 64 * 8 * (100 * 101 / 2 + 100 + 3) / 2 + 100 * 64;
-        assert_eq!(
-            linear.traffic_per_epoch.0,
-            plain.traffic_per_epoch.0 + moved
-        );
-        assert!(phase(&linear, "maps").is_some());
-    }
-
-    #[test]
-    fn edges_take_disk_and_passes_over_them_time() {
-        let graph = Workload {
-            products_of: 8,
-            ..job()
-        };
-        let plain = Estimate::of(&graph);
-        let stored = Workload {
-            edges: 1_000_000,
-            ..graph
-        };
-        let linked = Estimate::of(&stored);
-        assert_eq!(linked.data_disk.0, plain.data_disk.0 + 8_000_000);
-        assert!(linked.ingest_seconds > plain.ingest_seconds);
-        assert_eq!(
-            linked.epoch_seconds.to_bits(),
-            plain.epoch_seconds.to_bits()
-        );
-        let used = Estimate::of(&Workload {
-            products_of_edges: 8,
-            ..stored
-        });
-        assert!(used.epoch_seconds > plain.epoch_seconds);
-    }
-
-    #[test]
-    fn each_pass_of_a_graph_model_moves_a_table() {
-        let passes = |products_of| {
-            Estimate::of(&Workload {
-                products_of,
-                workers: 3,
-                ..job()
-            })
-            .traffic_per_epoch
-            .0
-        };
-        let factored = Estimate::of(&Workload {
-            workers: 3,
-            ..job()
-        });
-        assert_eq!(passes(2), factored.traffic_per_epoch.0);
-        assert_eq!(passes(10), 5 * passes(2));
-    }
-
-    #[test]
-    fn one_worker_pulls_nothing() {
-        assert_eq!(
-            Estimate::of(&Workload {
-                workers: 1,
-                ..job()
-            })
-            .traffic_per_epoch,
-            ByteSize(0)
-        );
     }
 }

@@ -71,6 +71,12 @@ pub enum Failure {
         /// Which file, and what the system said.
         sentence: String,
     },
+    /// Our own code panicked. On bytes that only this worker has, it may not elsewhere: another one tries it once.
+    #[error("{sentence}")]
+    Panicked {
+        /// Which task, and what the panic said.
+        sentence: String,
+    },
     /// The smallest piece does not fit the worker's memory budget.
     #[error(
         "the smallest piece of a task needs {needed}, the budget leaves {left}: give --memory {enough} or more"
@@ -100,6 +106,7 @@ impl Failure {
             Failure::Unreachable { .. } => Refusal::Unavailable,
             Failure::Corrupt { .. } | Failure::Disk { .. } => Refusal::Io,
             Failure::Exhausted { .. } => Refusal::TryAgain,
+            Failure::Panicked { .. } => Refusal::Bug,
             Failure::Budget { .. } => Refusal::Config,
             Failure::Refused { refusal, .. } => *refusal,
         }

@@ -195,6 +195,11 @@ impl Plan {
             return;
         }
         let (suspect, counts) = match &failure {
+            Failure::Panicked { .. }
+            | Failure::Refused {
+                refusal: Refusal::Bug,
+                ..
+            } => return self.panicked(worker, id, failure),
             Failure::Budget { .. } | Failure::Refused { .. } => return self.stop(failure),
             Failure::Exhausted { .. } | Failure::Disk { .. } => (None, true),
             // That a worker which is gone or suspected does not answer is no news.
@@ -230,6 +235,35 @@ impl Plan {
         }
         if self.mood == Mood::Running {
             self.requeue(id);
+        }
+    }
+
+    /// A worker panicked at a task, or came upon what our own code does not write. Once that may be for what it alone has read, and
+    /// another tries; where that one fails so as well, or nobody else is there, it is a bug of ours.
+    fn panicked(&mut self, worker: WorkerId, id: TaskId, failure: Failure) {
+        let another = self
+            .workers
+            .iter()
+            .any(|(other, state)| *other != worker && state.takes_tasks());
+        let Some(entry) = self.tasks.get_mut(&id) else {
+            return;
+        };
+        match entry.panicked {
+            Some(first) if first != worker => self.stop_as(
+                Refusal::Bug,
+                format!(
+                    "{failure} (on {worker} as on {first}; see with --verify-fraction 1 whether one of the workers computes something \
+                     else than others)"
+                ),
+            ),
+            None if another => {
+                entry.panicked = Some(worker);
+                if !entry.avoid.contains(&worker) {
+                    entry.avoid.push(worker);
+                }
+                self.requeue(id);
+            }
+            _ => self.stop(failure),
         }
     }
 }

@@ -78,6 +78,8 @@ pub(crate) struct Entry {
     pub failures: u32,
     /// Workers that could not do it: others are tried first.
     pub avoid: Vec<WorkerId>,
+    /// Who panicked at it.
+    pub panicked: Option<WorkerId>,
     /// Its results are compared: it is computed twice.
     pub verify: bool,
     /// Results that wait for another.

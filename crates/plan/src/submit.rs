@@ -85,6 +85,7 @@ impl Plan {
             },
             failures: 0,
             avoid: Vec::new(),
+            panicked: None,
             verify: is_drawn(task, self.settings.verify_millionths),
             claims: Vec::new(),
             again,
@@ -145,8 +146,10 @@ impl Plan {
     /// neighbours in the step go.
     fn place(&self, entry: &Entry) -> Place {
         let task = &entry.task;
-        // A second result is of another worker than the first, which is the one that a chain is bound to.
-        if let Some(worker) = self.pinned(task).filter(|worker| !entry.has_claim(*worker)) {
+        // A second result is of another worker than the first, which is the one that a chain is bound to; a second try after a panic, too.
+        let tries =
+            |worker: &WorkerId| !entry.has_claim(*worker) && entry.panicked != Some(*worker);
+        if let Some(worker) = self.pinned(task).filter(tries) {
             return Place::Pinned(worker);
         }
         let usable =

@@ -1,7 +1,8 @@
 //! Tasks that are computed twice to compare: a share of them, drawn by step and task.
 //!
 //! **Invariant:** the result of such a task counts when two workers came to the same bytes, or when nobody was there to compute
-//! it again. Of three results the one that stands alone is wrong, and who gave it is of the run no more.
+//! it again. Of three results the one that stands alone is wrong, and who gave it is of the run no more; to panic where two came to
+//! the same is such a result.
 
 use crate::action::{Action, Dismissal};
 use crate::event::Wrote;
@@ -61,8 +62,10 @@ impl Plan {
         let agreed = claims
             .iter()
             .position(|claim| claims.iter().filter(|other| claim.agrees(other)).count() > 1);
+        let panicked = entry.panicked;
         let another = self.workers.iter().any(|(id, state)| {
-            state.takes_tasks() && !claims.iter().any(|claim| claim.worker == *id)
+            let claimed = claims.iter().any(|claim| claim.worker == *id);
+            state.takes_tasks() && !claimed && panicked != Some(*id)
         });
         let (count, first) = (claims.len(), claims[0].worker);
         match agreed {
@@ -90,14 +93,20 @@ impl Plan {
             return;
         };
         let mut claims = std::mem::take(&mut entry.claims);
+        let panicked = entry.panicked;
         let counts = claims.swap_remove(place);
         let (agree, differ): (Vec<Claim>, Vec<Claim>) =
             claims.into_iter().partition(|claim| claim.agrees(&counts));
         let mut holders = vec![counts.worker];
         holders.extend(agree.iter().map(|claim| claim.worker));
         self.counts(&holders, id, counts.partial, &counts.wrote);
-        for claim in differ {
-            self.dismiss(claim.worker, Dismissal::Disagreed);
+        let differ = differ.iter().map(|claim| claim.worker);
+        // Where two came to the same, a panic is another result.
+        let panicked = panicked.filter(|_| holders.len() > 1);
+        for worker in differ.chain(panicked) {
+            if self.workers.contains_key(&worker) {
+                self.dismiss(worker, Dismissal::Disagreed);
+            }
         }
     }
 

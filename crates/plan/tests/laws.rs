@@ -364,6 +364,8 @@ struct World {
     compares: bool,
     /// Who computes something else.
     liar: Option<WorkerId>,
+    /// Who panics at every third task.
+    panics: Option<WorkerId>,
 }
 
 impl World {
@@ -403,6 +405,7 @@ impl World {
             claims: BTreeMap::new(),
             compares: share > 0,
             liar: None,
+            panics: None,
         };
         world.course();
         world
@@ -465,10 +468,15 @@ impl World {
                     && keys.any(|key| ranges.iter().any(|range| range.keys().any(|k| k == key))))
             });
             let claims = self.claims.entry(task).or_default();
-            if !dropped || self.plan.tasks() < before {
+            // Who is shut out takes with it what is to be made again, so that there may be as many tasks as before.
+            let agreed = actions
+                .iter()
+                .any(|action| matches!(action, Action::Dismiss(_, Dismissal::Disagreed)));
+            let counted = agreed || self.plan.tasks() < before;
+            if !dropped || counted {
                 claims.insert(worker);
             }
-            if self.plan.tasks() < before {
+            if counted {
                 self.done.insert(task, worker);
                 let agreed = std::mem::take(claims).into_iter();
                 let agreed: Vec<WorkerId> = agreed.filter(|one| self.liar != Some(*one)).collect();
@@ -514,11 +522,8 @@ impl World {
                 self.rollbacks += 1;
             }
             Action::Dismiss(worker, why) => {
-                assert_eq!(
-                    why == Dismissal::Disagreed,
-                    self.liar == Some(worker),
-                    "{worker}: {why:?}"
-                );
+                let lies = self.liar.or(self.panics) == Some(worker);
+                assert_eq!(why == Dismissal::Disagreed, lies, "{worker}: {why:?}");
                 self.gone(worker);
                 self.accepted
                     .values_mut()
@@ -708,6 +713,14 @@ impl World {
             .map(|key| self.value(id, &assignment, key))
             .collect();
         let partial = self.steps[task_id.step.0 as usize].partial != PartialSpec::None;
+        let panics = self.panics == Some(id)
+            && mix(task_id.step.0, u64::from(task_id.index)).is_multiple_of(3);
+        let values = values.and_then(|values| match panics {
+            true => Err(Failure::Panicked {
+                sentence: format!("task {task_id} panicked"),
+            }),
+            false => Ok(values),
+        });
         let worker = self.workers.get_mut(&id).expect("alive");
         let event = match values {
             Err(failure) => Event::TaskFailed {
@@ -1006,6 +1019,29 @@ proptest! {
     ) {
         let mut world = World::new(seed, ahead, 1_000_000);
         world.liar = Some(WorkerId(liar));
+        for _ in 0..4 {
+            world.join(1);
+        }
+        for (what, who) in dice {
+            world.happen(what, who);
+        }
+        world.finish();
+        prop_assert!(world.plan.is_idle());
+    }
+
+    /// One of four panics at tasks that others can do: they do them.
+    #[test]
+    fn one_that_panics_holds_nobody_up(
+        seed in any::<u64>(),
+        ahead in 1_usize..4,
+        share in prop::sample::select(vec![0, 300_000, 1_000_000]),
+        dice in prop::collection::vec((0_u8..200, any::<u8>()), 0..200),
+        panics in 0_u32..4,
+    ) {
+        let mut world = World::new(seed, ahead, share);
+        world.panics = Some(WorkerId(panics));
+        // A chain may leave it.
+        world.left.insert(WorkerId(panics));
         for _ in 0..4 {
             world.join(1);
         }

@@ -209,6 +209,13 @@ fn event(text: &str, writes: &dyn Fn(TaskId) -> Vec<ObjectKey>) -> Event {
                     refusal: plan::Refusal::BadData,
                     sentence: "bad row".to_owned(),
                 },
+                ["panicked"] => Failure::Panicked {
+                    sentence: format!("task {task} on {w} panicked: row 7 is odd"),
+                },
+                ["bug"] => Failure::Refused {
+                    refusal: plan::Refusal::Bug,
+                    sentence: "a run of ids ends early".to_owned(),
+                },
                 ["disk"] => Failure::Disk {
                     sentence: "no such file".to_owned(),
                 },
@@ -727,6 +734,106 @@ fn failures_are_tried_elsewhere_and_end_the_run_when_they_must() {
          failed w1 1.0: drop w2 A2.1; w1[0.2#1]
          done w1 0.2#1: w2[1.0#1 A0-2.1<w1]
          failed w2 1.0#1: stop: bad row",
+    );
+}
+
+/// What one worker alone has read may be damaged there; where a second one panics, or none is there, it is our bug.
+#[test]
+fn a_panic_is_tried_elsewhere_once() {
+    check(
+        "join w1
+         join w2
+         step 0 sum: >A0.1
+         failed w1 0.0 panicked
+         done w2 0.0#1 4",
+        "step 0 sum:: w1[0.0]
+         failed w1 0.0: w2[0.0#1]
+         done w2 0.0#1: step 0 Sum([4.0])",
+    );
+    check(
+        "join w1
+         join w2
+         step 0 sum: >A0.1
+         failed w1 0.0 panicked
+         failed w2 0.0#1 panicked",
+        "step 0 sum:: w1[0.0]
+         failed w1 0.0: w2[0.0#1]
+         failed w2 0.0#1: stop: task 0.0 on w2 panicked: row 7 is odd (on w2 as on w1; see with --verify-fraction 1 whether one of the workers computes something else than others)",
+    );
+    check(
+        "join w1
+         step 0 sum: >A0.1
+         failed w1 0.0 panicked",
+        "step 0 sum:: w1[0.0]
+         failed w1 0.0: stop: task 0.0 on w1 panicked: row 7 is odd",
+    );
+    // What our own code does not write, somebody's memory did.
+    check(
+        "join w1
+         join w2
+         step 0 sum: >A0.1
+         failed w1 0.0 bug
+         failed w2 0.0#1 bug",
+        "step 0 sum:: w1[0.0]
+         failed w1 0.0: w2[0.0#1]
+         failed w2 0.0#1: stop: a run of ids ends early (on w2 as on w1; see with --verify-fraction 1 whether one of the workers computes something else than others)",
+    );
+    // It is there again, and nobody else.
+    check(
+        "join w1
+         join w2
+         step 0 sum: >A0.1
+         failed w1 0.0 panicked
+         lost w2
+         failed w1 0.0#2 panicked",
+        "step 0 sum:: w1[0.0]
+         failed w1 0.0: w2[0.0#1]
+         lost w2: w1[0.0#2]
+         failed w1 0.0#2: stop: task 0.0 on w1 panicked: row 7 is odd",
+    );
+    // A chain goes on where its task was done.
+    check(
+        "join w1
+         join w2
+         step 0 none: >A0.1 ^0; A0.1>A0.2 ^0
+         failed w1 0.0 panicked
+         done w2 0.0#1
+         done w2 0.1",
+        "step 0 none:: w1[0.0]
+         failed w1 0.0: w2[0.0#1]
+         done w2 0.0#1: w2[0.1]
+         done w2 0.1: step 0 None",
+    );
+}
+
+/// Where two came to the same, who panicked came to something else.
+#[test]
+fn a_panic_is_a_result_that_differs() {
+    check_by(
+        (100, 1_000_000),
+        "join w1
+         join w2
+         join w3
+         step 0 sum: >A0.1
+         failed w1 0.0 panicked
+         done w2 0.0#1 7
+         done w3 0.0#2 7",
+        "step 0 sum:: w1[0.0]
+         failed w1 0.0: w2[0.0#1]
+         done w2 0.0#1: w3[0.0#2]
+         done w3 0.0#2: step 0 Sum([7.0]); dismiss w1 disagreed",
+    );
+    // Nobody is there to compare with but who panicked.
+    check_by(
+        (100, 1_000_000),
+        "join w1
+         join w2
+         step 0 sum: >A0.1
+         failed w1 0.0 panicked
+         done w2 0.0#1 7",
+        "step 0 sum:: w1[0.0]
+         failed w1 0.0: w2[0.0#1]
+         done w2 0.0#1: step 0 Sum([7.0])",
     );
 }
 

@@ -64,6 +64,9 @@ pub trait Program: Send {
     /// Called once for every step it yielded, in whatever order they complete.
     fn completed(&mut self, step: StepId, reduced: Reduced) -> Result<Turn, ProgramError>;
 
+    /// An object that it wanted delivered has left the engine: a program that begins again need not have it made again.
+    fn delivered(&mut self, _object: ObjectKey) {}
+
     /// The whole state, for a checkpoint.
     fn encode(&self) -> Vec<u8>;
 

@@ -170,7 +170,7 @@ pub enum FromWorker {
     },
     /// The job is open: assign.
     Opened,
-    /// The first and last word of a worker that serves another job.
+    /// The first and last word of a worker that is not to be had; [`serves`] where it has a job.
     Busy(String),
     /// A heartbeat.
     Alive {
@@ -350,4 +350,13 @@ pub enum PullReply {
     Missing,
     /// The holder's own copy cannot be read back.
     Damaged,
+}
+
+/// What a worker that serves a run says to whom else wants it. A coordinator knows by it that it is the run that it wants to go on
+/// with.
+pub fn serves(run: &Digest) -> String {
+    format!(
+        "this worker serves run {}: wait until that is done, or use another worker",
+        run.short()
+    )
 }

@@ -5,7 +5,7 @@ use crate::memory::Split;
 use crate::session::Session;
 use bytes::Bytes;
 use exec::{Fetched, Held, HeldBytes, Need, Output, Put, Room, Want, Work, failure_of};
-use plan::{Assignment, Failure, Refusal, Wrote};
+use plan::{Assignment, Failure, Wrote};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -39,8 +39,7 @@ fn advance(mut work: Box<dyn Work>, fetched: Option<Vec<Fetched>>) -> Result<Sta
 /// A panic is a bug of ours; it must not take the worker with it.
 fn guarded<T>(task: &Task, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        Err(Failure::Refused {
-            refusal: Refusal::Bug,
+        Err(Failure::Panicked {
             sentence: format!("task {} panicked: {}", task.id, said(panic.as_ref())),
         })
     })
@@ -293,6 +292,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use plan::Refusal;
     use tensor::{StepId, TaskId};
 
     #[test]

@@ -355,15 +355,11 @@ impl Worker {
             return;
         }
         if self.0.taken.swap(true, SeqCst) {
-            let run = lock(&self.0.session)
-                .as_ref()
-                .map(|session| session.run.short());
-            let job = run.map_or_else(
-                || "another coordinator".to_owned(),
-                |run| format!("run {run}"),
+            let run = lock(&self.0.session).as_ref().map(|session| session.run);
+            let sentence = run.map_or_else(
+                || "this worker serves another coordinator: wait until that is done, or use another worker".to_owned(),
+                |run| wire::serves(&run),
             );
-            let sentence =
-                format!("this worker serves {job}: wait until that is done, or use another worker");
             let _ = out.send(FromWorker::Busy(sentence)).await;
             return;
         }

@@ -9,6 +9,7 @@ pub mod proxy;
 pub mod rooms;
 pub mod run;
 pub mod table;
+pub mod tally;
 
 use kernels::random::Random;
 use std::time::Duration;
@@ -116,4 +117,33 @@ impl Trouble {
     pub const LONG: &[Trouble] = &[Trouble::PauseWorkerLong];
     /// The same of the network.
     pub const LONG_NETWORKED: &[Trouble] = &[Trouble::CutOffLong];
+    /// Those in which a process dies.
+    pub const KILLS: &[Trouble] = &[
+        Trouble::KillWorker,
+        Trouble::LoseDisk,
+        Trouble::KillCoordinator,
+        Trouble::OutOfMemory,
+    ];
+    /// Those in which somebody does not hear somebody, by the kernel's network or by a proxy.
+    pub const PARTITIONS: &[Trouble] = &[
+        Trouble::CutOff,
+        Trouble::CutOffLong,
+        Trouble::Wall,
+        Trouble::Unheard,
+        Trouble::HalfOpen,
+        Trouble::NoRequests,
+        Trouble::NoAnswers,
+    ];
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Trouble> {
+        let all = [
+            Self::PROXIED,
+            Self::NETWORKED,
+            Self::LONG,
+            Self::LONG_NETWORKED,
+        ];
+        let mut all = all.into_iter().flatten();
+        all.find(|kind| format!("{kind:?}") == name).copied()
+    }
 }

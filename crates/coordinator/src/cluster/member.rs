@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tensor::WorkerId;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::Channel;
 use wire::settings::{CONNECT_TIMEOUT, endpoint};
 use wire::{BUILD, FromWorker, Open, Peer, StorageReply, ToWorker};
@@ -15,6 +15,8 @@ use worker::{Link, StorageLink, Worker};
 /// The first pause before a lost worker is dialled again; it doubles up to the longest.
 const PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How long a worker may take to notice that the coordinator of its session is gone.
+const GONE: Duration = Duration::from_secs(12);
 /// How long a worker may take to say each word of the greeting.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -94,12 +96,15 @@ pub(super) async fn keep(
 ) {
     let mut first = Some(first);
     let mut pause = PAUSE;
+    let (began, ours) = (Instant::now(), wire::serves(&shared.job.run));
     loop {
         if shared.members.is_shunned(place.address()) {
             return;
         }
         match session(&shared, &place, &mut first).await {
             End::Over => pause = PAUSE,
+            // The coordinator before this one was killed, and the worker has not noticed yet.
+            End::NotBegun(why) if why == ours && began.elapsed() < GONE => {}
             End::NotBegun(why) => {
                 tracing::debug!(address = place.address(), why, "a worker is not to be had");
                 if let Some(first) = first.take() {

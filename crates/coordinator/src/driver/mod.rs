@@ -9,6 +9,7 @@ mod deliveries;
 mod heard;
 mod repeats;
 mod run;
+mod spans;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ mod trace;
 pub use checkpoints::{Checkpoints, Pace, Resume, StoredObject};
 pub use crew::Crew;
 pub use heard::{OfWorker, Report};
+pub use spans::{Attribute, Moment, Span, Spans, Value};
 pub use tally::{Outcome, WorkerTally};
 pub use trace::Trace;
 
@@ -57,6 +59,8 @@ pub struct Context<'a> {
     pub cancel: CancellationToken,
     /// Written if asked for.
     pub trace: Option<Trace>,
+    /// Told to a collector if asked for.
+    pub spans: Option<Spans>,
 }
 
 /// Runs programs.

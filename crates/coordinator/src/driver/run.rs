@@ -97,8 +97,17 @@ impl<'a, C: Crew> Run<'a, C> {
             .trace
             .take()
             .map_or(Ok(()), super::Trace::finish);
+        let now = self.now_us();
+        if let Some(spans) = self.context.spans.take() {
+            spans.finish(now, result.as_ref().err().map(Failure::to_string));
+        }
         result.and(traced.map_err(trace_failed))?;
         Ok(self.outcome)
+    }
+
+    /// Microseconds since the run began.
+    fn now_us(&self) -> u64 {
+        self.began.elapsed().as_micros() as u64
     }
 
     async fn steer(&mut self) -> Result<(), Failure> {
@@ -138,6 +147,10 @@ impl<'a, C: Crew> Run<'a, C> {
         self.rolling = false;
         self.outcome.rollbacks += 1;
         (self.context.listener)(Report::RolledBack);
+        let now = self.now_us();
+        if let Some(spans) = &mut self.context.spans {
+            spans.rolled_back(now);
+        }
         self.ledger.forget();
         self.deliveries.forget();
         self.pulling = None;
@@ -166,6 +179,10 @@ impl<'a, C: Crew> Run<'a, C> {
             let tasks = step.tasks.len() as u64;
             self.submitted += tasks;
             self.names.insert(step.id, (step.name.clone(), tasks));
+            let now = self.now_us();
+            if let Some(spans) = &mut self.context.spans {
+                spans.submitted(now, step.id, &step.name, tasks);
+            }
             (self.context.listener)(Report::Step {
                 step: step.id,
                 name: step.name.clone(),
@@ -292,6 +309,10 @@ impl<'a, C: Crew> Run<'a, C> {
     fn step_done(&mut self, step: StepId, reduced: Reduced) -> Result<(), Failure> {
         self.names.remove(&step);
         (self.context.listener)(Report::Whole(step));
+        let now = self.now_us();
+        if let Some(spans) = &mut self.context.spans {
+            spans.whole(now, step);
+        }
         if Ledger::owns(step) {
             let Reduced::Collect(partials) = reduced else {
                 return Ok(());
@@ -333,6 +354,7 @@ impl<'a, C: Crew> Run<'a, C> {
             Ok(held) => {
                 self.deliveries.delivered();
                 (self.context.sink)(key, held)?;
+                self.program.delivered(key);
                 self.events.push_back(Event::Free(key.into()));
             }
             Err(why) => {
@@ -402,14 +424,16 @@ impl<'a, C: Crew> Run<'a, C> {
         let event = match heard {
             Heard::Joined(worker, _) if self.joined.contains_key(&worker) => return Ok(()),
             Heard::Joined(worker, profile) => {
-                self.joined
-                    .insert(worker, self.began.elapsed().as_micros() as u64);
+                self.joined.insert(worker, self.now_us());
                 if let Some(trace) = &mut self.context.trace {
                     trace
                         .joined(worker, profile.threads)
                         .map_err(trace_failed)?;
                 }
                 let address = self.crew.address(worker);
+                if let Some(spans) = &mut self.context.spans {
+                    spans.joined(worker, &address);
+                }
                 self.tell(worker, OfWorker::Joined { profile, address });
                 Event::WorkerJoined(worker, profile)
             }
@@ -499,6 +523,10 @@ impl<'a, C: Crew> Run<'a, C> {
                         .done(worker, opened, name, &done)
                         .map_err(trace_failed)?;
                 }
+                let now = self.now_us();
+                if let Some(spans) = &mut self.context.spans {
+                    spans.done(now, worker, opened, &done);
+                }
                 let wire::Done {
                     task,
                     attempt,
@@ -547,6 +575,10 @@ impl<'a, C: Crew> Run<'a, C> {
     }
 
     fn tell(&mut self, worker: WorkerId, what: OfWorker) {
+        let now = self.now_us();
+        if let Some(spans) = &mut self.context.spans {
+            spans.heard(now, worker, &what);
+        }
         (self.context.listener)(Report::Worker(worker, what));
     }
 

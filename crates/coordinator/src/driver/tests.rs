@@ -414,6 +414,7 @@ fn run(
             sink: &mut sink,
             cancel: cancel.clone(),
             trace: None,
+            spans: None,
         };
         let outcome = Driver::run(&mut program, &mut fake, context)
             .await

@@ -15,8 +15,9 @@ pub(crate) mod stopping;
 use crate::failure::Failure;
 use crate::job::merge::{Faults, Merged, Origin};
 use crate::job::settings::{
-    Cold, Context, Evaluate, Export, ExportFormat, Input, Io, Location, Model, ModelKind, OnBadRow,
-    Output, Recommend, Run, Settings, Simd, Similar, SimilarIndex, Split, Update, Workers,
+    Cold, Context, Evaluate, Export, ExportFormat, Input, Io, Location, Machines, Model, ModelKind,
+    OnBadRow, Output, Recommend, Run, Settings, Simd, Similar, SimilarIndex, Split, Update,
+    Workers,
 };
 use crate::memory;
 use std::path::Path;
@@ -43,7 +44,7 @@ pub struct Needs {
     pub model: bool,
     /// A test part.
     pub test: bool,
-    /// `output.recommend.file`.
+    /// `output.recommend.file`, or the folder.
     pub recommend: bool,
     /// `output.similar.file`, or ids.
     pub similar: bool,
@@ -91,6 +92,11 @@ pub fn settings(merged: &Merged, needs: Needs, mut faults: Faults) -> Result<Set
         cold,
         generate,
         update,
+        plan: Machines {
+            workers: merged.count("plan.workers").map(|count| count as u32),
+            network: merged.size("plan.network").unwrap_or(ByteSize(1)),
+            disk: merged.size("plan.disk").unwrap_or(ByteSize(1)),
+        },
         run,
     })
 }
@@ -408,7 +414,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         ("output.model", needs.model, "the place of the model"),
         (
             "output.recommend.file",
-            needs.recommend,
+            needs.recommend && merged.text("output.recommend.folder").is_none(),
             "the Parquet file to write",
         ),
         (
@@ -436,6 +442,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         "output.recommend.explanations",
         "output.rising.file",
         "output.churn.file",
+        "output.recommend.folder",
     ];
     let [
         recommended,
@@ -447,6 +454,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
         explanations,
         rises,
         churn,
+        parts,
     ] = local.map(|path| match place(path, faults)? {
         Location::Path(path) => Some(path),
         Location::Url(url) => {
@@ -455,6 +463,10 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
             None
         }
     });
+    if recommended.is_some() && parts.is_some() {
+        let sentence = "`output.recommend.file` and `output.recommend.folder` are both given: lists go into one of them";
+        faults.push(merged.origin("output.recommend.folder"), sentence);
+    }
     if needs.similar && similar.is_none() && merged.texts("output.similar.ids").is_empty() {
         let sentence = "nothing says where lists of what is alike go: give [output.similar] a `file`, or `ids` to be shown";
         faults.push(&Origin::Default, sentence);
@@ -468,6 +480,7 @@ fn output(merged: &Merged, needs: Needs, faults: &mut Faults) -> Output {
                 .count("output.recommend.bins_ahead")
                 .unwrap_or_default() as u32,
             file: recommended,
+            folder: parts,
             date: lists::date(merged, faults),
             context: merged.text("output.recommend.context").map(str::to_owned),
             exclude_seen: merged.text("output.recommend.seen") != Some("include"),
@@ -539,6 +552,7 @@ fn apart(
         .filter_map(Location::as_path)
         .collect();
     let recommend = output.recommend.file.clone().map(Location::Path);
+    let parts = output.recommend.folder.clone().map(Location::Path);
     let similar = output.similar.file.clone().map(Location::Path);
     let export = output.export.folder.clone().map(Location::Path);
     let report = output.report.clone().map(Location::Path);
@@ -560,6 +574,7 @@ fn apart(
         ("output.recommend.explanations", explanations.as_ref()),
         ("output.rising.file", rises.as_ref()),
         ("output.churn.file", churn.as_ref()),
+        ("output.recommend.folder", parts.as_ref()),
     ];
     for (index, (path, place)) in written.iter().enumerate() {
         let Some(place) = place else { continue };
@@ -703,10 +718,26 @@ fn run(merged: &Merged, faults: &mut Faults) -> Run {
         verify_fraction: merged.real("run.verify_fraction").unwrap_or_default(),
         slow_factor: merged.count("run.slow_factor").unwrap_or(3),
         trace: local("run.trace", faults),
+        trace_endpoint: endpoint(merged, faults),
         http: merged.text("run.http").map(str::to_owned),
         tls: local("run.tls", faults),
         log: merged.text("run.log").unwrap_or("warn").to_owned(),
     }
+}
+
+/// The URL of a collector.
+fn endpoint(merged: &Merged, faults: &mut Faults) -> Option<String> {
+    let url = merged.text("run.trace_endpoint")?;
+    let rest = ["http://", "https://"]
+        .iter()
+        .find_map(|scheme| url.strip_prefix(scheme));
+    if rest.is_none_or(str::is_empty) {
+        let sentence = format!(
+            "`run.trace_endpoint` {url} is no URL of a collector: give one as http://localhost:4318"
+        );
+        faults.push(merged.origin("run.trace_endpoint"), sentence);
+    }
+    Some(url.to_owned())
 }
 
 /// Reads `--workers`.

@@ -78,7 +78,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ),
     (
         "output.recommend",
-        "The products to recommend to every user; without `file` none are written.",
+        "The products to recommend to every user; without `file` or `folder` none are written.",
     ),
     (
         "output.rules",
@@ -129,6 +129,10 @@ pub const SECTIONS: &[(&str, &str)] = &[
     (
         "tune",
         "What `coordinator tune` searches (docs/tune.md). Other verbs do not read it.",
+    ),
+    (
+        "plan",
+        "The machines that `coordinator plan` plans for. Other verbs do not read it.",
     ),
     (
         "generate",
@@ -980,6 +984,11 @@ pub const KEYS: &[Key] = &[
         "The Parquet file: user, rank, product, score, in the ids of the input.",
     ),
     text(
+        "output.recommend.folder",
+        "Instead of `file`, for lists of many users: a folder of Parquet files that are one table, `part-00000.parquet` and so on, with \
+         `_SUCCESS` when all are there. Parts that a broken run has written are kept by the next one.",
+    ),
+    text(
         "output.recommend.context",
         "`context = \"factor\"`: the context for which lists are, by its id or by the word of its place in a cycle (`saturday`, `july`, \
          `07`). Absent: none in particular, the mean by the interactions of training.",
@@ -999,7 +1008,7 @@ pub const KEYS: &[Key] = &[
     ),
     text(
         "output.recommend.explanations",
-        "A Parquet file of reasons: user, rank, product, score, and `because_` a past product, what that contributes to the score. For \
+        "A Parquet file of reasons (with `folder`, a folder of parts, too): user, rank, product, score, and `because_` a past product, what that contributes to the score. For \
          models of the kind `als`.",
     ),
     count(
@@ -1421,6 +1430,27 @@ pub const KEYS: &[Key] = &[
         "By what trials are compared, written as `model.stop_metric`. Absent: that one; without it `ndcg@20`, of values `rmse`.",
     ),
     count("tune.seed", 0, MANY, Some("0"), "The seed of the points."),
+    count(
+        "plan.workers",
+        1,
+        100_000,
+        None,
+        "Workers, each a process with `run.memory` and `run.threads` on a machine of its own. Absent: those of `run.workers`.",
+    ),
+    Key {
+        path: "plan.network",
+        shape: Shape::Size,
+        default: Some("1000000000"),
+        flag: None,
+        help: "Bytes that a worker can receive in a second.",
+    },
+    Key {
+        path: "plan.disk",
+        shape: Shape::Size,
+        default: Some("1000000000"),
+        flag: None,
+        help: "Bytes that a worker can read from its disk in a second. Data that stay in the system's cache are faster.",
+    },
     with_flag(
         count(
             "generate.users",
@@ -1770,6 +1800,13 @@ pub const KEYS: &[Key] = &[
             "Write what every worker did and when to this file, for a viewer of Chrome traces.",
         ),
         "trace",
+    ),
+    with_flag(
+        text(
+            "run.trace_endpoint",
+            "Tell a collector of OpenTelemetry what every worker did and when: the URL at which it takes OTLP over HTTP, as http://localhost:4318 (docs/operations.md). Absent: nobody.",
+        ),
+        "trace-endpoint",
     ),
     with_flag(
         text(

@@ -694,6 +694,8 @@ pub struct Run {
     pub slow_factor: u64,
     /// The file of the trace.
     pub trace: Option<PathBuf>,
+    /// The collector of spans; `None`: nobody.
+    pub trace_endpoint: Option<String>,
     /// Where to show the run over HTTP; `None`: nowhere.
     pub http: Option<String>,
     /// The folder of certificates with which daemons are reached; `None`: without TLS.
@@ -751,8 +753,21 @@ pub struct Settings {
     pub generate: Generate,
     /// `[update]`.
     pub update: Update,
+    /// `[plan]`.
+    pub plan: Machines,
     /// `[run]`.
     pub run: Run,
+}
+
+/// `[plan]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Machines {
+    /// Workers, where they are not those of `run`.
+    pub workers: Option<u32>,
+    /// Bytes a second into each,
+    pub network: ByteSize,
+    /// and from its disk.
+    pub disk: ByteSize,
 }
 
 #[cfg(test)]

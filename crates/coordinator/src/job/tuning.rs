@@ -19,7 +19,7 @@ use std::path::Path;
 /// Where trials keep their checkpoints, below the place of the model.
 pub const PLACE: &str = "tune";
 /// Keys whose values are places, which start at a job file where they stand in it.
-const PLACES: [&str; 19] = [
+const PLACES: [&str; 20] = [
     "input.files",
     "input.user_attributes.files",
     "input.product_attributes.files",
@@ -34,6 +34,7 @@ const PLACES: [&str; 19] = [
     "output.data",
     "output.model",
     "output.recommend.file",
+    "output.recommend.folder",
     "output.similar.file",
     "output.export.folder",
     "output.segments.file",

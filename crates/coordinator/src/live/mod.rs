@@ -5,11 +5,13 @@
 
 mod figures;
 mod map;
+mod otlp;
 mod serve;
 mod state;
 pub mod status;
 
 pub use map::{CELLS_MAX, Cell, Map};
+pub use otlp::Exporter;
 pub use serve::Serving;
 pub use state::State;
 pub use status::Status;

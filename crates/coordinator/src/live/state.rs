@@ -74,17 +74,19 @@ fn fault(failure: &Failure) -> &'static str {
         Failure::Corrupt { .. } => "task_corrupt",
         Failure::Exhausted { .. } => "task_exhausted",
         Failure::Disk { .. } => "task_disk",
+        Failure::Panicked { .. } => "task_panicked",
         Failure::Budget { .. } => "task_budget",
         Failure::Refused { .. } => "task_refused",
     }
 }
 
 /// Every kind of fault, so that a count of none is told too.
-const FAULTS: [&str; 13] = [
+const FAULTS: [&str; 14] = [
     "task_budget",
     "task_corrupt",
     "task_disk",
     "task_exhausted",
+    "task_panicked",
     "task_refused",
     "task_slow",
     "task_unreachable",

@@ -344,6 +344,8 @@ pub struct WorkReport {
     pub bytes_to_peers: Vec<u64>,
     /// Bytes of blocks that passed through the coordinator: checkpoints, and files that only it can read.
     pub bytes_through_coordinator: u64,
+    /// The most anonymous memory of each worker; those inside this process share it.
+    pub peak_anonymous_bytes_of_workers: Vec<u64>,
     /// The most anonymous memory of this process in each phase.
     pub peak_anonymous_bytes_by_phase: BTreeMap<String, u64>,
 }
@@ -400,10 +402,17 @@ pub struct PageReport {
 pub struct RecommendReport {
     /// Users with at least one recommendation.
     pub users: u64,
-    /// Rows of the file.
+    /// Rows of the file, or of all parts.
     pub rows: u64,
     /// The file.
-    pub file: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// The folder of parts instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
+    /// Which parts were made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<PartsReport>,
     /// Rows of the file of reasons, where they are asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasons: Option<u64>,
@@ -416,6 +425,15 @@ pub struct RecommendReport {
     /// What rises for whom, where it is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rising: Option<RisingReport>,
+}
+
+/// The parts of a folder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PartsReport {
+    /// Made now.
+    pub written: u64,
+    /// There already, and of the same lists.
+    pub kept: u64,
 }
 
 /// Written lists of what rises.

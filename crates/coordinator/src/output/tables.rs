@@ -261,11 +261,15 @@ fn plain(value: &serde_json::Value) -> String {
 }
 
 fn recommend(recommend: &RecommendReport) -> String {
+    let place = recommend.file.as_ref().or(recommend.folder.as_ref());
+    let place = place.map_or(String::new(), |place| format!(" in {}", place.display()));
+    let parts = recommend.parts.map_or(String::new(), |parts| {
+        format!(", {} parts", HumanCount(parts.written + parts.kept))
+    });
     let mut shown = format!(
-        "recommendations: {} rows for {} users in {}",
+        "recommendations: {} rows for {} users{place}{parts}",
         HumanCount(recommend.rows),
         HumanCount(recommend.users),
-        recommend.file.display()
     );
     if let (Some(rows), Some(file)) = (recommend.reasons, &recommend.explanations) {
         let reasons = format!(

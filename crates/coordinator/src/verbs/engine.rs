@@ -5,10 +5,11 @@ use super::journal::Keeper;
 use super::telling;
 use crate::cluster::{Cluster, Embedded, InputFile, Job, LANES};
 use crate::driver::{
-    Checkpoints, Context, Driver, Outcome, Pace, Report, Resume, StoredObject, Trace,
+    Checkpoints, Context, Driver, Outcome, Pace, Report, Resume, Spans, StoredObject, Trace, Value,
 };
 use crate::failure::Failure;
 use crate::job::settings::{Io, Location, Settings, Simd, Workers};
+use crate::live::Exporter;
 use crate::output::Console;
 use crate::output::report::PhaseReport;
 use crate::progress::Unit;
@@ -19,7 +20,7 @@ use plan::Refusal;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::{Cache, IoMode};
 use tensor::{ByteSize, DepotId, Digest, News, ObjectKey, Program};
 use tokio_util::sync::CancellationToken;
@@ -322,6 +323,7 @@ impl<'a> Engine<'a> {
         if let Some(live) = self.console.live() {
             live.open(stage.run, stage.term);
         }
+        let exporter = self.exporter(&stage.run.short(), stage.term)?;
         let mut cluster = self.cluster(&stage).await?;
         // Runs that can be resumed are those that people ask about afterwards.
         let resumed = stage.resume.as_ref().map(|from| from.checkpoint.epoch);
@@ -395,12 +397,20 @@ impl<'a> Engine<'a> {
             },
             cancel: self.cancel.clone(),
             trace: self.trace(stage.name)?,
+            spans: exporter.as_ref().map(|exporter| {
+                let unique = format!("{} {term} {} {}", stage.run, stage.name, nanoseconds());
+                let take = Box::new(exporter.take());
+                Spans::new(stage.name, &unique, nanoseconds(), take)
+            }),
         };
         let outcome = Driver::run(program, &mut cluster, context).await;
         if let Some(journal) = journal {
             journal.close(&outcome);
         }
         cluster.close(CLOSE_PATIENCE).await;
+        if let Some(lost) = close(exporter).await {
+            observer.note(&lost);
+        }
         let peak = self.console.memory().take_phase_bytes();
         match outcome {
             Ok(outcome) => {
@@ -484,6 +494,17 @@ impl<'a> Engine<'a> {
             .unwrap_or((cores / workers).max(1))
     }
 
+    fn exporter(&self, run: &str, term: u64) -> Result<Option<Exporter>, Failure> {
+        let Some(endpoint) = &self.settings.run.trace_endpoint else {
+            return Ok(None);
+        };
+        let about = [
+            ("strata.run", Value::Text(run.to_owned())),
+            ("strata.term", Value::Int(term)),
+        ];
+        Exporter::start(endpoint, &about).map(Some)
+    }
+
     fn trace(&self, name: &str) -> Result<Option<Trace>, Failure> {
         // Training is what a trace is asked for; other stages write none.
         let Some(path) = self.settings.run.trace.as_ref().filter(|_| name == "train") else {
@@ -493,6 +514,16 @@ impl<'a> Engine<'a> {
             std::fs::File::create(path).map_err(|error| Failure::io(path.display(), &error))?;
         Ok(Some(Trace::new(Box::new(std::io::BufWriter::new(file)))))
     }
+}
+
+/// Since 1970.
+fn nanoseconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as u64)
+}
+
+async fn close(exporter: Option<Exporter>) -> Option<String> {
+    exporter?.close().await
 }
 
 fn scratch(settings: &Settings) -> Result<(PathBuf, Option<tempfile::TempDir>), Failure> {

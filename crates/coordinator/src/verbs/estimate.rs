@@ -7,7 +7,9 @@ use crate::failure::Failure;
 use crate::job::settings::{self, ModelTime, Workers};
 use crate::output::VerbOutput;
 use indicatif::HumanCount;
+use model::als::Preset;
 use model::graph::Head;
+use model::graph::filter::Links;
 use model::sgd::Loss;
 use plan::Refusal;
 use plan::estimate::{Attributes, Estimate, Workload};
@@ -24,11 +26,13 @@ const ROWS_PER_PRODUCT: u64 = 50;
 /// Where the input cannot be read.
 pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
     let settings = engine.settings;
-    let (workers, threads) = match &settings.run.workers {
+    let (here, threads) = match &settings.run.workers {
         Workers::Embedded(workers) => (u64::from(*workers), u64::from(engine.threads())),
         Workers::Addresses(addresses) => (addresses.len() as u64, u64::from(engine.threads())),
         Workers::Dns { .. } | Workers::File(_) => (1, u64::from(engine.threads())),
     };
+    let machines = settings.plan;
+    let workers = machines.workers.map_or(here, u64::from);
     let mut job = Workload {
         users: 0,
         products: 0,
@@ -44,6 +48,9 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         edges: 0,
         products_of_edges: products_of_edges(&settings.model),
         kept_tables: kept_tables(&settings.model),
+        made_tables: made_tables(&settings.model),
+        gram: has_gram(&settings.model),
+        nearest: nearest(&settings.model),
         rank: u64::from(settings.model.rank),
         columns_beside: columns_beside(&settings.model),
         user_attributes: Attributes::default(),
@@ -51,7 +58,13 @@ pub async fn estimate(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
         epochs: u64::from(settings.model.epochs),
         workers,
         threads,
-        memory: ByteSize(engine.worker_memory()),
+        memory: match machines.workers {
+            // Each a process of its own.
+            Some(_) => settings.run.memory,
+            None => ByteSize(engine.worker_memory()),
+        },
+        network: machines.network,
+        disk: machines.disk,
     };
     let known = match settings.output.data.as_ref().and_then(|at| at.as_path()) {
         Some(path) if !path.is_dir() => None,
@@ -190,6 +203,27 @@ fn kept_tables(model: &settings::Model) -> u64 {
     }
 }
 
+/// Tables that a pass makes: one of each layer, and their mean.
+fn made_tables(model: &settings::Model) -> u64 {
+    match Algorithm::of(model) {
+        Algorithm::LightGcn(settings) => u64::from(settings.layers) + 1,
+        _ => 0,
+    }
+}
+
+/// Whether the Gram of each table is added up over its blocks.
+fn has_gram(model: &settings::Model) -> bool {
+    matches!(Algorithm::of(model), Algorithm::Als(settings) if settings.preset != Preset::Explicit)
+}
+
+/// Of each product, the nearest that are kept.
+fn nearest(model: &settings::Model) -> u64 {
+    match Algorithm::of(model).filter() {
+        Some(Links::Nearest(nearest)) => nearest.count.into(),
+        Some(Links::Shared(_)) | None => 0,
+    }
+}
+
 /// Samples for an interaction; 0 where the model is solved.
 fn samples(model: &settings::Model) -> u64 {
     match Algorithm::of(model) {
@@ -250,7 +284,22 @@ fn lines(job: &Workload, plan: &Estimate, notes: &[String]) -> Vec<String> {
             ),
         ),
         (
+            "",
+            format!(
+                "at most {} while ingest goes on, and {} beside the model while training does",
+                plan.ingest_disk,
+                ByteSize(2 * (plan.model_disk.0 + plan.checkpoint_disk.0))
+            ),
+        ),
+        (
             "memory",
+            format!(
+                "about {} in ingest and {} in training expected of each worker, {} at most",
+                plan.memory_expected.ingest, plan.memory_expected.train, job.memory
+            ),
+        ),
+        (
+            "",
             format!(
                 "each worker needs at least {}; with {} nothing is cut or spilled",
                 plan.memory_smallest, plan.memory_whole
@@ -312,6 +361,9 @@ mod tests {
             edges: 0,
             products_of_edges: 0,
             kept_tables: 0,
+            made_tables: 0,
+            gram: true,
+            nearest: 0,
             rank: 64,
             columns_beside: 0,
             user_attributes: Attributes::default(),
@@ -320,6 +372,8 @@ mod tests {
             workers: 2,
             threads: 4,
             memory: ByteSize(256 << 20),
+            network: ByteSize(1_000_000_000),
+            disk: ByteSize(1_000_000_000),
         };
         let plan = Estimate::of(&job);
         assert!(plan.fits, "{}", plan.memory_smallest);

@@ -170,6 +170,7 @@ fn word(failure: &Failure) -> &'static str {
         Failure::Corrupt { .. } => "damaged",
         Failure::Exhausted { .. } => "exhausted",
         Failure::Disk { .. } => "disk",
+        Failure::Panicked { .. } => "panicked",
         Failure::Budget { .. } => "memory",
         Failure::Refused { .. } => "refused",
     }

@@ -25,6 +25,7 @@ mod initial;
 mod input;
 mod journal;
 mod kept;
+mod list_files;
 mod log;
 mod measure;
 mod moments;
@@ -275,7 +276,7 @@ async fn with_engine(
                 report::write(engine, &data, &views, &model, measured).await?,
             ))
         }
-        Command::Demo | Command::Run { .. } => whole_path(engine).await,
+        Command::Demo | Command::Run { .. } => Box::pin(whole_path(engine)).await,
         Command::Inspect { at, .. } => graph::inspect(engine, at).await,
         Command::Log { .. }
         | Command::Verify { .. }
@@ -333,7 +334,7 @@ async fn whole_path(engine: &Engine<'_>) -> Result<VerbOutput, Failure> {
     } else if engine.settings.split.has_test() {
         report.evaluation = Some(measure::evaluate(engine, &data, &views, &trained.model).await?);
     }
-    if engine.settings.output.recommend.file.is_some() {
+    if engine.settings.output.recommend.is_asked() {
         report.recommend =
             Some(serve_lists::recommend(engine, &data, &views, &trained.model).await?);
     }

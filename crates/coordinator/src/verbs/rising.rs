@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::output::report::RisingReport;
 use model::recommend::{self, Recommend};
 use plan::Refusal;
-use tables::out::RecommendationsWriter;
+use tables::out::{ListFile, RecommendationsWriter};
 use tensor::{DataSet, ObjectKey, Recommended};
 
 /// Refuses a job that asks what rises by a model without factors of time, before anything is written.

@@ -11,8 +11,8 @@ use model::recommend::index::{self, ByIndex};
 use model::recommend::program::Served;
 use model::recommend::{self, Recommend};
 use plan::Refusal;
-use tables::out::RecommendationsWriter;
 use tables::out::ids::Ids;
+use tables::out::{ListFile, RecommendationsWriter};
 use tensor::{DataSet, Mode, ObjectKey, Recommended};
 
 /// Pairs from which on an index takes less time than to compare them all, its making included.

@@ -682,6 +682,11 @@ fn work(outcome: &Outcome) -> WorkReport {
             .map(|worker| worker.sent_bytes)
             .collect(),
         bytes_through_coordinator: outcome.coordinator_bytes,
+        peak_anonymous_bytes_of_workers: outcome
+            .workers
+            .values()
+            .map(|worker| worker.peak_anonymous_bytes)
+            .collect(),
         ..WorkReport::default()
     }
 }

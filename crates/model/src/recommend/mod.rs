@@ -14,6 +14,9 @@ pub use program::{Explaining, Input, Recommend, Settings, SettingsError};
 
 use tensor::TableId;
 
+/// User blocks whose lists are made in one step, and are one part of what is written: never a matter of workers or memory.
+pub const BLOCKS_PER_PART: u32 = 16;
+
 /// One object of [`tensor::Recommended`] rows a user block.
 pub const RECOMMENDED: TableId = TableId(0x0f00);
 /// Rows of a mode as directions, where likeness is asked for.

@@ -7,19 +7,17 @@ use crate::evaluate::{Factors, PRODUCTS};
 use crate::op::Op;
 use crate::recommend::directions::DirectionsOp;
 use crate::recommend::op::{ExplainOp, GramOp, RecommendOp};
-use crate::recommend::{DIRECTIONS, EXPLAINED, RECOMMENDED};
+use crate::recommend::{BLOCKS_PER_PART, DIRECTIONS, EXPLAINED, RECOMMENDED};
 use crate::reduce::Reduction;
 use crate::rules::Rules;
 use std::collections::{BTreeMap, BTreeSet};
 use tensor::{
-    Axis, KeyRange, PartialSpec, PartitionRef, Partitions, Program, ProgramError, Read, Reduced,
-    Step, StepId, Task, TaskId, Turn,
+    Axis, KeyRange, ObjectKey, PartialSpec, PartitionRef, Partitions, Program, ProgramError, Read,
+    Reduced, Step, StepId, Task, TaskId, Turn,
 };
 
-/// User blocks of one step.
-const BLOCKS_PER_STEP: u32 = 16;
 /// Steps under way at once.
-const STEPS_AHEAD: u32 = 2;
+const STEPS_AHEAD: usize = 2;
 
 /// Settings of recommending.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,11 +144,16 @@ pub struct Recommend {
     settings: Settings,
     input: Input,
     chosen: Option<BTreeMap<u32, Vec<u32>>>,
-    submitted: u32,
-    delivered: u32,
-    waiting: BTreeMap<u32, Served>,
+    /// The groups to make, in order; how many of them are under way, and how many are complete.
+    wanted: Vec<u32>,
+    submitted: usize,
+    complete: usize,
+    /// Of groups whose lists are made.
+    listed: BTreeMap<u32, Served>,
     explained: BTreeSet<u32>,
-    served: Served,
+    /// Objects of each group that have left the engine.
+    left: BTreeMap<u32, u32>,
+    served: BTreeMap<u32, Served>,
 }
 
 impl Recommend {
@@ -185,22 +188,54 @@ impl Recommend {
                 Some(chosen)
             }
         };
-        let waiting = BTreeMap::new();
-        Ok(Recommend {
+        let mut program = Recommend {
             settings,
             input,
             chosen,
+            wanted: Vec::new(),
             submitted: 0,
-            delivered: 0,
-            waiting,
+            complete: 0,
+            listed: BTreeMap::new(),
             explained: BTreeSet::new(),
-            served: Served::default(),
-        })
+            left: BTreeMap::new(),
+            served: BTreeMap::new(),
+        };
+        program.wanted = (0..program.groups()).collect();
+        Ok(program)
+    }
+
+    /// Leaves out parts that somebody has already: groups of [`BLOCKS_PER_PART`] user blocks.
+    #[must_use]
+    pub fn without(mut self, parts: &BTreeSet<u32>) -> Self {
+        self.wanted.retain(|group| !parts.contains(group));
+        self
     }
 
     /// What was done, once the program has finished.
     pub fn served(&self) -> Served {
-        self.served
+        let mut all = Served::default();
+        for of in self.served.values() {
+            all.users += of.users;
+            all.rows += of.rows;
+            all.without_training += of.without_training;
+        }
+        all
+    }
+
+    /// All steps of an undisturbed course in order, whatever is left out of this one: lists are what these steps are told and
+    /// the objects that they read.
+    pub fn course(&self) -> Vec<Step> {
+        let mut steps = self.first_steps();
+        for group in 0..self.groups() {
+            steps.push(self.step(group));
+            let explain = self.settings.explain.as_ref();
+            steps.extend(explain.map(|explaining| self.explain(group, explaining)));
+        }
+        // What is freed depends on what is left out.
+        for step in &mut steps {
+            step.frees.clear();
+        }
+        steps
     }
 
     /// The steps that make all lists, submitted together; what they leave is for others to free.
@@ -240,19 +275,24 @@ impl Recommend {
         first
     }
 
-    /// Groups of blocks, a step each.
-    pub(super) fn groups(&self) -> u32 {
-        self.input.user.grid.blocks().div_ceil(BLOCKS_PER_STEP)
+    /// Groups of blocks: a step each, and a part of what is written.
+    pub fn groups(&self) -> u32 {
+        self.input.user.grid.blocks().div_ceil(BLOCKS_PER_PART)
+    }
+
+    /// User blocks.
+    pub fn blocks_total(&self) -> u32 {
+        self.input.user.grid.blocks()
     }
 
     fn blocks(&self, group: u32) -> std::ops::Range<u32> {
-        group * BLOCKS_PER_STEP
+        group * BLOCKS_PER_PART
             ..self
                 .input
                 .user
                 .grid
                 .blocks()
-                .min((group + 1) * BLOCKS_PER_STEP)
+                .min((group + 1) * BLOCKS_PER_PART)
     }
 
     fn op(&self, block: u32) -> RecommendOp {
@@ -364,7 +404,7 @@ impl Recommend {
                 (reads, writes, cost)
             },
         );
-        if group + 1 == self.groups() {
+        if self.wanted.last() == Some(&group) {
             step.frees.extend(gram.map(KeyRange::One));
         }
         step
@@ -451,7 +491,7 @@ impl Recommend {
         };
         let tasks = self.blocks(group).enumerate().map(task).collect();
         let mut frees = Vec::new();
-        if group + 1 == self.groups() {
+        if self.wanted.last() == Some(&group) {
             frees.push(blocks_of(PRODUCTS, &self.input.product.grid, 0));
             if let Some(links) = self.input.factors.filter {
                 frees.extend(steps::linked_of(axes, links, 0));
@@ -470,22 +510,42 @@ impl Recommend {
     }
 
     fn submit(&mut self, turn: &mut Turn) {
-        while self.submitted < self.groups() && self.submitted < self.delivered + STEPS_AHEAD {
-            turn.steps.push(self.step(self.submitted));
+        while self.submitted < self.wanted.len() && self.submitted < self.complete + STEPS_AHEAD {
+            let group = self.wanted[self.submitted];
+            turn.steps.push(self.step(group));
             let explain = self.settings.explain.as_ref();
             turn.steps
-                .extend(explain.map(|explaining| self.explain(self.submitted, explaining)));
+                .extend(explain.map(|explaining| self.explain(group, explaining)));
             self.submitted += 1;
         }
+        turn.finished = self.complete == self.wanted.len();
+    }
+
+    /// The tables of a group that leave the engine, in order.
+    fn leaving(&self) -> impl Iterator<Item = tensor::TableId> + use<> {
+        let reasons = self.settings.explain.as_ref().map(|_| EXPLAINED);
+        [Some(RECOMMENDED), reasons].into_iter().flatten()
+    }
+
+    /// Whether all of a group has left the engine.
+    fn has_left(&self, group: u32) -> bool {
+        let objects = self.blocks(group).len() * self.leaving().count();
+        self.left.get(&group) == Some(&(objects as u32))
+    }
+
+    /// Whether lists of a group are made, and their reasons where they are asked for.
+    fn is_whole(&self, group: u32) -> bool {
+        let explained = self.settings.explain.is_none() || self.explained.contains(&group);
+        explained && self.listed.contains_key(&group)
     }
 }
 
 impl Program for Recommend {
     fn start(&mut self) -> Result<Turn, ProgramError> {
-        let mut turn = Turn {
-            steps: self.first_steps(),
-            ..Turn::default()
-        };
+        let mut turn = Turn::default();
+        if !self.wanted.is_empty() {
+            turn.steps = self.first_steps();
+        }
         self.submit(&mut turn);
         Ok(turn)
     }
@@ -513,41 +573,149 @@ impl Program for Recommend {
         if explains {
             self.explained.insert(group);
         } else {
-            self.waiting.insert(group, served);
+            self.listed.insert(group, served);
         }
-        let explained =
-            |group: &u32| self.settings.explain.is_none() || self.explained.contains(group);
-        let whole = |waiting: &BTreeMap<u32, Served>, group: u32| {
-            waiting.contains_key(&group) && explained(&group)
-        };
-        while whole(&self.waiting, self.delivered) {
-            let served = self.waiting.remove(&self.delivered).unwrap_or_default();
-            let of = self.settings.explain.as_ref().map(|_| EXPLAINED);
-            for table in [Some(RECOMMENDED), of].into_iter().flatten() {
+        while let Some(&group) = self.wanted.get(self.complete)
+            && self.is_whole(group)
+        {
+            for table in self.leaving() {
                 let made = blocks_of(table, &self.input.user.grid, 0);
-                let blocks = self.blocks(self.delivered);
+                let blocks = self.blocks(group);
                 turn.deliver
                     .extend(blocks.map(|block| block_of(made, block)));
             }
-            self.served.users += served.users;
-            self.served.rows += served.rows;
-            self.served.without_training += served.without_training;
-            self.delivered += 1;
+            let served = self.listed.remove(&group).unwrap_or_default();
+            self.served.insert(group, served);
+            self.complete += 1;
         }
         self.submit(&mut turn);
-        turn.finished = self.delivered == self.groups();
         Ok(turn)
     }
 
-    /// The file is written in one go, so a restored program begins anew, and so must its sink.
+    fn delivered(&mut self, object: ObjectKey) {
+        if let ObjectKey::Block { block, .. } = object {
+            *self.left.entry(block.0 / BLOCKS_PER_PART).or_default() += 1;
+        }
+    }
+
+    /// There are no checkpoints: what was delivered is with the sink, and all else is made again.
     fn encode(&self) -> Vec<u8> {
         Vec::new()
     }
 
     fn restore(&mut self, _state: Option<&[u8]>) -> Result<(), ProgramError> {
-        self.waiting.clear();
+        let mut wanted = std::mem::take(&mut self.wanted);
+        wanted.retain(|&group| !self.has_left(group));
+        self.served.retain(|group, _| !wanted.contains(group));
+        self.wanted = wanted;
+        self.listed.clear();
         self.explained.clear();
-        (self.submitted, self.delivered, self.served) = (0, 0, Served::default());
+        (self.submitted, self.complete) = (0, 0);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tensor::{Digest, Grid, IdKind, SealedRef, TableId};
+
+    /// Lists of what is alike among 200 rows in 64 blocks: four groups.
+    fn program() -> Recommend {
+        let grid = Grid::deal(200, 1000).unwrap();
+        let object = SealedRef {
+            digest: Digest([7; 32]),
+            bytes: 8,
+        };
+        let partition = |&rows: &u32| PartitionRef {
+            object,
+            rows,
+            interactions: 5,
+        };
+        let partitions = grid.rows.iter().map(partition).collect();
+        let table = blocks_of(TableId(1), &grid, 0);
+        let axis = Axis {
+            column: "id".to_owned(),
+            id_kind: IdKind::Int64,
+            dictionary: vec![object; grid.rows.len()],
+            grid,
+        };
+        let input = Input::alike(axis, table, (4, 16), partitions);
+        Recommend::new(Settings::default(), input).unwrap()
+    }
+
+    /// The groups whose lists a turn begins.
+    fn begun(program: &Recommend, turn: &Turn) -> Vec<u32> {
+        let lists = turn.steps.iter().filter(|step| step.name == "recommend");
+        lists
+            .map(|step| (step.id.0 - program.first_group()) as u32)
+            .collect()
+    }
+
+    /// Completes the steps of a turn and all that follow, as long as `go_on`; gives what was to be delivered.
+    fn complete(
+        program: &mut Recommend,
+        turn: Turn,
+        mut go_on: impl FnMut() -> bool,
+    ) -> (Vec<ObjectKey>, bool) {
+        let (mut steps, mut out, mut finished) = (turn.steps, Vec::new(), turn.finished);
+        while !steps.is_empty() && go_on() {
+            let step = steps.remove(0);
+            let sums = Reduced::Sum(vec![2.0, 6.0, 1.0]);
+            let next = program.completed(step.id, sums).unwrap();
+            steps.extend(next.steps);
+            out.extend(next.deliver);
+            finished |= next.finished;
+        }
+        (out, finished)
+    }
+
+    #[test]
+    fn what_somebody_has_is_left_out() {
+        let mut program = program().without(&BTreeSet::from([0, 2]));
+        let turn = program.start().unwrap();
+        assert_eq!(begun(&program, &turn), [1, 3]);
+        let (out, finished) = complete(&mut program, turn, || true);
+        assert!(finished && out.len() == 32);
+        assert_eq!((program.served().users, program.served().rows), (4, 12));
+        let mut nothing = program.without(&(0..4).collect());
+        let turn = nothing.start().unwrap();
+        assert!(turn.finished && turn.steps.is_empty());
+    }
+
+    #[test]
+    fn a_course_tells_the_same_whatever_is_left_out() {
+        let whole = program().course();
+        assert_eq!(program().without(&BTreeSet::from([0, 3])).course(), whole);
+    }
+
+    /// A program that begins again makes what has not left the engine whole, and no more, by the steps that it had.
+    #[test]
+    fn what_has_left_is_not_made_again() {
+        let mut program = program();
+        let turn = program.start().unwrap();
+        let first = program.first_group() as usize;
+        let mut steps_left = first + 2;
+        let (out, finished) = complete(&mut program, turn, || {
+            steps_left = steps_left.saturating_sub(1);
+            steps_left > 0
+        });
+        assert!(!finished && out.len() == 16, "{}", out.len());
+        for &object in &out {
+            program.delivered(object);
+        }
+        program.restore(None).unwrap();
+        let turn = program.start().unwrap();
+        assert_eq!(begun(&program, &turn), [1, 2]);
+        let (out, finished) = complete(&mut program, turn, || true);
+        assert!(finished && out.len() == 48);
+        assert_eq!(program.served().users, 8);
+        // Of the second group all but one object.
+        for &object in &out[..15] {
+            program.delivered(object);
+        }
+        program.restore(None).unwrap();
+        let turn = program.start().unwrap();
+        assert_eq!(begun(&program, &turn), [1, 2]);
     }
 }

@@ -7,6 +7,7 @@ use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -60,6 +61,12 @@ impl Columns {
         self.rows += batch.num_rows() as u64;
         let written = self.writer.write(&batch);
         written.map_err(|error| failed(path, error))
+    }
+
+    /// Adds a word to the file's metadata.
+    pub(super) fn note(&mut self, word: &str, value: String) {
+        let note = KeyValue::new(word.to_owned(), value);
+        self.writer.append_key_value_metadata(note);
     }
 
     /// Makes the file durable under its name; gives its rows.

@@ -17,6 +17,14 @@ pub enum OutError {
         #[source]
         error: io::Error,
     },
+    /// A file beside those that are written, which would be read with them.
+    #[error(
+        "{path} is no part of lists and would be read as one: give lists a folder of their own"
+    )]
+    Foreign {
+        /// Which.
+        path: PathBuf,
+    },
     /// The encoder.
     #[error("{path} cannot be encoded: {error}")]
     Parquet {

@@ -3,6 +3,7 @@
 use crate::out::OutError;
 use crate::out::columns::Columns;
 use crate::out::ids::Ids;
+use crate::out::parts::ListFile;
 use arrow::array::{ArrayRef, Float32Array, Float64Array, UInt32Array};
 use arrow::datatypes::{DataType, Field};
 use std::path::Path;
@@ -12,7 +13,7 @@ use tensor::Explained;
 /// Rows of a batch: what is held of ids at once.
 const BATCH_ROWS: usize = 1 << 16;
 
-/// A file in the making. Dropped without [`ExplanationsWriter::finish`], it leaves nothing behind.
+/// A file in the making. Dropped without [`ListFile::finish`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct ExplanationsWriter {
     columns: Columns,
@@ -20,12 +21,8 @@ pub struct ExplanationsWriter {
     products: Ids,
 }
 
-impl ExplanationsWriter {
-    /// Begins the file beside its final name; the directory is made where it is missing.
-    ///
-    /// # Errors
-    /// Where the directory cannot be written.
-    pub fn create(path: &Path, users: Ids, products: Ids) -> Result<Self, OutError> {
+impl ListFile for ExplanationsWriter {
+    fn create(path: &Path, users: Ids, products: Ids) -> Result<Self, OutError> {
         let because = format!("because_{}", products.column());
         let taken = [users.column(), products.column(), because.as_str()];
         let field = |name: &str, of: DataType| {
@@ -55,11 +52,8 @@ impl ExplanationsWriter {
         })
     }
 
-    /// Adds the reasons of a user block, as delivered: rows of [`Explained`].
-    ///
-    /// # Errors
-    /// Where a row is not of the data set or the file cannot be written.
-    pub fn write(&mut self, object: &[u8]) -> Result<(), OutError> {
+    /// Rows of [`Explained`].
+    fn write(&mut self, object: &[u8]) -> Result<(), OutError> {
         for rows in object.chunks(BATCH_ROWS * Explained::ROW_BYTES) {
             let rows = Explained::rows(rows).filter(|row| !self.users.is_erased(row.user));
             let rows: Vec<Explained> = rows.collect();
@@ -86,11 +80,16 @@ impl ExplanationsWriter {
         Ok(())
     }
 
-    /// Makes the file durable under its name; gives its rows.
-    ///
-    /// # Errors
-    /// Where it cannot be written out or renamed.
-    pub fn finish(self) -> Result<u64, OutError> {
+    /// Lists are counted where they are.
+    fn users(&self) -> u64 {
+        0
+    }
+
+    fn note(&mut self, word: &str, value: String) {
+        self.columns.note(word, value);
+    }
+
+    fn finish(self) -> Result<u64, OutError> {
         self.columns.finish()
     }
 }

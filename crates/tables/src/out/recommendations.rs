@@ -1,6 +1,7 @@
 //! Recommendations as a Parquet file: user, rank, product, score, with the ids and their columns' names as in the input.
 
 use crate::out::ids::Ids;
+use crate::out::parts::ListFile;
 use crate::out::unfinished::Unfinished;
 use crate::out::{OutError, properties};
 use arrow::array::{ArrayRef, Float32Array, UInt32Array};
@@ -8,6 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use tensor::Recommended;
 /// Rows of a batch: what is held of ids at once.
 const BATCH_ROWS: usize = 1 << 16;
 
-/// A file in the making. Dropped without [`RecommendationsWriter::finish`], it leaves nothing behind.
+/// A file in the making. Dropped without [`ListFile::finish`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct RecommendationsWriter {
     writer: Option<ArrowWriter<File>>,
@@ -25,14 +27,11 @@ pub struct RecommendationsWriter {
     schema: Arc<Schema>,
     unfinished: Unfinished,
     rows: u64,
+    lists: u64,
 }
 
-impl RecommendationsWriter {
-    /// Begins the file beside its final name; the directory is made where it is missing.
-    ///
-    /// # Errors
-    /// Where the directory cannot be written.
-    pub fn create(path: &Path, users: Ids, products: Ids) -> Result<Self, OutError> {
+impl ListFile for RecommendationsWriter {
+    fn create(path: &Path, users: Ids, products: Ids) -> Result<Self, OutError> {
         let (unfinished, file) = Unfinished::create(path)?;
         let schema = Arc::new(schema(&users, &products));
         let mut made = RecommendationsWriter {
@@ -42,24 +41,15 @@ impl RecommendationsWriter {
             schema,
             unfinished,
             rows: 0,
+            lists: 0,
         };
         let writer = ArrowWriter::try_new(file, made.schema.clone(), Some(properties()));
         made.writer = Some(writer.map_err(|error| made.parquet(error))?);
         Ok(made)
     }
 
-    fn parquet(&self, error: ParquetError) -> OutError {
-        OutError::Parquet {
-            path: self.unfinished.path().to_owned(),
-            error,
-        }
-    }
-
-    /// Adds the recommendations of a user block, as delivered: rows of [`Recommended`].
-    ///
-    /// # Errors
-    /// Where a row is not of the data set or the file cannot be written.
-    pub fn write(&mut self, object: &[u8]) -> Result<(), OutError> {
+    /// Rows of [`Recommended`].
+    fn write(&mut self, object: &[u8]) -> Result<(), OutError> {
         for rows in object.chunks(BATCH_ROWS * Recommended::ROW_BYTES) {
             // Nobody is served whose id was erased, whatever the model says of users without interactions.
             let rows = Recommended::rows(rows).filter(|row| !self.users.is_erased(row.user));
@@ -82,21 +72,37 @@ impl RecommendationsWriter {
             };
             written.map_err(|error| self.parquet(error))?;
             self.rows += rows.len() as u64;
+            self.lists += rows.iter().filter(|row| row.rank == 1).count() as u64;
         }
         Ok(())
     }
 
-    /// Makes the file durable under its name; gives its rows.
-    ///
-    /// # Errors
-    /// Where it cannot be written out or renamed.
-    pub fn finish(mut self) -> Result<u64, OutError> {
+    fn users(&self) -> u64 {
+        self.lists
+    }
+
+    fn note(&mut self, word: &str, value: String) {
+        if let Some(writer) = &mut self.writer {
+            writer.append_key_value_metadata(KeyValue::new(word.to_owned(), value));
+        }
+    }
+
+    fn finish(mut self) -> Result<u64, OutError> {
         let Some(writer) = self.writer.take() else {
             return Ok(self.rows);
         };
         let file = writer.into_inner().map_err(|error| self.parquet(error))?;
         self.unfinished.finish(&file)?;
         Ok(self.rows)
+    }
+}
+
+impl RecommendationsWriter {
+    fn parquet(&self, error: ParquetError) -> OutError {
+        OutError::Parquet {
+            path: self.unfinished.path().to_owned(),
+            error,
+        }
     }
 }
 
@@ -119,7 +125,7 @@ fn schema(users: &Ids, products: &Ids) -> Schema {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use arrow::array::{Array, AsArray};
     use arrow::datatypes::{Float32Type, Int64Type, UInt32Type};
@@ -147,7 +153,7 @@ mod tests {
         .unwrap()
     }
 
-    fn object(rows: &[(u32, u32, u32, f32)]) -> Vec<u8> {
+    pub fn object(rows: &[(u32, u32, u32, f32)]) -> Vec<u8> {
         let row = |&(user, rank, product, score): &(u32, u32, u32, f32)| Recommended {
             user,
             rank,
@@ -157,7 +163,7 @@ mod tests {
         rows.iter().flat_map(|found| row(found).to_row()).collect()
     }
 
-    fn world() -> (tempfile::TempDir, Ids, Ids) {
+    pub fn world() -> (tempfile::TempDir, Ids, Ids) {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::open(&directory.path().join("cache"), 1 << 24, IoMode::Mmap).unwrap();
         let users = ids(

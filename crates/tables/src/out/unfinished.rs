@@ -49,10 +49,18 @@ impl Unfinished {
         };
         file.sync_all().map_err(io)?;
         fs::rename(&self.temporary, &self.path).map_err(io)?;
-        File::open(directory_of(&self.path))
-            .and_then(|directory| directory.sync_all())
-            .map_err(io)
+        sync_folder(directory_of(&self.path))
     }
+}
+
+/// Makes names in a folder durable, or that they are gone.
+pub(super) fn sync_folder(folder: &Path) -> Result<(), OutError> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| OutError::Io {
+            path: folder.to_owned(),
+            error,
+        })
 }
 
 impl Drop for Unfinished {

@@ -52,6 +52,7 @@ impl From<Failure> for proto::Failure {
             }),
             Failure::Exhausted { sentence } => p::Failure::Exhausted(p::Exhausted { sentence }),
             Failure::Disk { sentence } => p::Failure::Disk(p::Disk { sentence }),
+            Failure::Panicked { sentence } => p::Failure::Panicked(p::Panicked { sentence }),
             Failure::Budget {
                 needed,
                 left,
@@ -91,6 +92,9 @@ impl TryFrom<proto::Failure> for Failure {
                     sentence: f.sentence,
                 },
                 p::Failure::Disk(f) => Failure::Disk {
+                    sentence: f.sentence,
+                },
+                p::Failure::Panicked(f) => Failure::Panicked {
                     sentence: f.sentence,
                 },
                 p::Failure::Budget(f) => Failure::Budget {

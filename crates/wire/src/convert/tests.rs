@@ -100,6 +100,9 @@ fn failures() -> Vec<Failure> {
         Failure::Exhausted {
             sentence: "the disk is full".into(),
         },
+        Failure::Panicked {
+            sentence: "task 3.4 panicked: row 7 is odd".into(),
+        },
         Failure::Budget {
             needed: ByteSize(3),
             left: ByteSize(2),

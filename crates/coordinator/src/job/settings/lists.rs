@@ -11,8 +11,10 @@ use tensor::Mode;
 pub struct Recommend {
     /// Products for each user.
     pub top: u32,
-    /// The Parquet file; `None`: no recommendations are asked for.
+    /// The Parquet file.
     pub file: Option<PathBuf>,
+    /// Instead of it, the folder of parts.
+    pub folder: Option<PathBuf>,
     /// The bin behind the end of the data for which they are.
     pub bins_ahead: u32,
     /// The day, or number, whose bin they are for; `None`: as `bins_ahead` says.
@@ -23,10 +25,17 @@ pub struct Recommend {
     pub exclude_seen: bool,
     /// Original ids of the users for whom lists are; none: all.
     pub users: Vec<String>,
-    /// The Parquet file of reasons; `None`: none are asked for.
+    /// The Parquet file of reasons, or the folder where lists are in one; `None`: none are asked for.
     pub explanations: Option<PathBuf>,
     /// Reasons of each recommendation.
     pub reasons: u32,
+}
+
+impl Recommend {
+    /// Whether the job asks for lists.
+    pub fn is_asked(&self) -> bool {
+        self.file.is_some() || self.folder.is_some()
+    }
 }
 
 /// `[output.rules]`.

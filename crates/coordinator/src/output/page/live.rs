@@ -503,6 +503,7 @@ fn faults(status: &Status) -> String {
             "task_unreachable" => "task without an input that was to be had from a peer",
             "task_corrupt" => "task with a damaged input",
             "task_exhausted" => "task short of disk or another resource",
+            "task_panicked" => "task whose worker panicked at it",
             "task_disk" => "task whose worker's own disk failed it",
             "task_budget" => "task short of memory",
             _ => "task refused",

@@ -31,8 +31,12 @@ pub(super) async fn beyond(engine: &Engine<'_>, data: &DataSet) -> Result<Vec<St
         }
     }
     let output = &settings.output;
-    let written: [(&str, Option<&Path>); 7] = [
+    let written: [(&str, Option<&Path>); 8] = [
         ("output.recommend.file", output.recommend.file.as_deref()),
+        (
+            "output.recommend.folder",
+            output.recommend.folder.as_deref(),
+        ),
         ("output.similar.file", output.similar.file.as_deref()),
         ("output.export.folder", output.export.folder.as_deref()),
         ("output.report.file", output.report.as_deref()),
