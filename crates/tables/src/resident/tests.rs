@@ -1,3 +1,5 @@
+//! A table in memory is the Parquet file of its rows, wherever it is read and however it was cut.
+
 use super::*;
 use arrow::array::{
     Date64Array, Float64Array, Int16Array, Int64Array, LargeStringArray, StringArray,
