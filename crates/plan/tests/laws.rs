@@ -715,11 +715,14 @@ impl World {
         let partial = self.steps[task_id.step.0 as usize].partial != PartialSpec::None;
         let panics = self.panics == Some(id)
             && mix(task_id.step.0, u64::from(task_id.index)).is_multiple_of(3);
-        let values = values.and_then(|values| match panics {
-            true => Err(Failure::Panicked {
-                sentence: format!("task {task_id} panicked"),
-            }),
-            false => Ok(values),
+        let values = values.and_then(|values| {
+            if panics {
+                Err(Failure::Panicked {
+                    sentence: format!("task {task_id} panicked"),
+                })
+            } else {
+                Ok(values)
+            }
         });
         let worker = self.workers.get_mut(&id).expect("alive");
         let event = match values {

@@ -204,7 +204,7 @@ impl Recommend {
         Ok(program)
     }
 
-    /// Leaves out parts that somebody has already: groups of [`BLOCKS_PER_PART`] user blocks.
+    /// Leaves out parts that somebody has already, of a program that has not begun: groups of [`BLOCKS_PER_PART`] user blocks.
     #[must_use]
     pub fn without(mut self, parts: &BTreeSet<u32>) -> Self {
         self.wanted.retain(|group| !parts.contains(group));
@@ -672,13 +672,13 @@ mod tests {
 
     #[test]
     fn what_somebody_has_is_left_out() {
-        let mut program = program().without(&BTreeSet::from([0, 2]));
-        let turn = program.start().unwrap();
-        assert_eq!(begun(&program, &turn), [1, 3]);
-        let (out, finished) = complete(&mut program, turn, || true);
+        let mut some = program().without(&BTreeSet::from([0, 2]));
+        let turn = some.start().unwrap();
+        assert_eq!(begun(&some, &turn), [1, 3]);
+        let (out, finished) = complete(&mut some, turn, || true);
         assert!(finished && out.len() == 32);
-        assert_eq!((program.served().users, program.served().rows), (4, 12));
-        let mut nothing = program.without(&(0..4).collect());
+        assert_eq!((some.served().users, some.served().rows), (4, 12));
+        let mut nothing = program().without(&(0..4).collect());
         let turn = nothing.start().unwrap();
         assert!(turn.finished && turn.steps.is_empty());
     }
