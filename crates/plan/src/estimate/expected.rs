@@ -1,7 +1,8 @@
 //! The memory that a process is expected to have at the most, beside the bounds that it keeps to.
 //!
-//! **Invariant:** a sum of what is known to lie in memory at once, none of it more than its share of `--memory`. Constants are measured, in
-//! processes of one thread with 40,000 to 400,000 rows and with some 10, 100 and 300 million (docs/scaling.md).
+//! **Invariant:** a sum of what is known to lie in memory at once, none of it more than its share of `--memory`. Constants are
+//! measured in processes of one thread with 40,000 to 400,000 rows, and compared with what was seen of some 10, 100 and 300 million
+//! (docs/scaling.md).
 
 use super::TASK_PERCENT;
 use serde::{Deserialize, Serialize};
