@@ -1,6 +1,7 @@
 //! `--verify-fraction`: tasks that two workers compute, and a worker that gets them wrong.
 
 use serde_json::Value;
+use std::path::Path;
 use tests::jobs::{Data, Inputs, Job};
 use tests::liar::{Liar, Lie};
 use tests::process::{Daemon, addresses, json_of, output_of};
@@ -22,17 +23,23 @@ fn refused(job: &Job, arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), message.to_owned())
 }
 
+/// A liar before two honest ones, and the addresses of all.
+fn crew(folder: &Path, lie: Lie) -> (Liar, Vec<Daemon>, String) {
+    let daemons: Vec<Daemon> = ["one", "two"]
+        .map(|name| Daemon::start(&folder.join(name), &ARGUMENTS))
+        .into();
+    let liar = Liar::start(&folder.join("liar"), 1 << 30, lie);
+    let all = format!("{},{}", liar.address, addresses(&daemons));
+    (liar, daemons, all)
+}
+
 /// One of three lies: it is shut out, and the run comes to what it comes to without it. With one of two nobody can tell.
 #[test]
 fn a_liar_is_shut_out_where_a_third_can_tell() {
     let inputs = Inputs::of(&[Data::Small]);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let wanted = json_of(&mut job(&inputs).command("run", &[]));
-    let daemons: Vec<Daemon> = ["one", "two"]
-        .map(|name| Daemon::start(&folder.path().join(name), &ARGUMENTS))
-        .into();
-    let liar = Liar::start(&folder.path().join("liar"), 1 << 30, Lie::Turned);
-    let all = format!("{},{}", liar.address, addresses(&daemons));
+    let (liar, daemons, all) = crew(folder.path(), Lie::Turned);
 
     let watched = job(&inputs);
     let arguments = ["--workers", &all, "--verify-fraction", "1"];
@@ -61,11 +68,7 @@ fn a_liar_that_panics_ends_nothing() {
     let inputs = Inputs::of(&[Data::Small]);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let wanted = json_of(&mut job(&inputs).command("run", &[]));
-    let daemons: Vec<Daemon> = ["one", "two"]
-        .map(|name| Daemon::start(&folder.path().join(name), &ARGUMENTS))
-        .into();
-    let liar = Liar::start(&folder.path().join("liar"), 1 << 30, Lie::Torn);
-    let all = format!("{},{}", liar.address, addresses(&daemons));
+    let (_liar, _daemons, all) = crew(folder.path(), Lie::Torn);
     let model = "rank = 16\nepochs = 6\ntime = \"ignore\"";
     let whole = Job::new(&inputs, Data::Small, model, "");
     let arguments = ["--workers", &all, "--verify-fraction", "1"];

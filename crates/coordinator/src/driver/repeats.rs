@@ -43,10 +43,15 @@ mod tests {
     use std::sync::Arc;
     use tensor::{Op, OpFamily, StepId, Task};
 
-    fn given(id: TaskId, attempt: u32, verify: bool) -> Assignment {
+    const ID: TaskId = TaskId {
+        step: StepId(3),
+        index: 7,
+    };
+
+    fn given(attempt: u32, verify: bool) -> Assignment {
         Assignment {
             task: Arc::new(Task {
-                id,
+                id: ID,
                 op: Op {
                     family: OpFamily::Probe,
                     version: 1,
@@ -66,32 +71,24 @@ mod tests {
 
     #[test]
     fn only_what_is_lost_is_done_again() {
-        let id = TaskId {
-            step: StepId(3),
-            index: 7,
-        };
         let mut repeats = Repeats::default();
-        assert_eq!(repeats.given(&given(id, 0, false)), 0);
-        repeats.returned(id);
-        assert_eq!(repeats.given(&given(id, 1, false)), 0, "it was not begun");
-        assert!(!repeats.done(id));
-        assert_eq!(repeats.given(&given(id, 2, false)), 1);
-        assert!(repeats.done(id));
+        assert_eq!(repeats.given(&given(0, false)), 0);
+        repeats.returned(ID);
+        assert_eq!(repeats.given(&given(1, false)), 0, "it was not begun");
+        assert!(!repeats.done(ID));
+        assert_eq!(repeats.given(&given(2, false)), 1);
+        assert!(repeats.done(ID));
     }
 
     #[test]
     fn a_comparison_is_no_repetition() {
-        let id = TaskId {
-            step: StepId(3),
-            index: 7,
-        };
         let mut repeats = Repeats::default();
-        assert_eq!(repeats.given(&given(id, 0, true)), 0);
-        repeats.returned(id);
-        assert_eq!(repeats.given(&given(id, 1, true)), 0);
-        assert!(!repeats.done(id));
-        assert_eq!(repeats.given(&given(id, 2, true)), 0, "to be compared");
-        assert!(!repeats.done(id));
-        assert_eq!(repeats.given(&given(id, 3, true)), 1);
+        assert_eq!(repeats.given(&given(0, true)), 0);
+        repeats.returned(ID);
+        assert_eq!(repeats.given(&given(1, true)), 0);
+        assert!(!repeats.done(ID));
+        assert_eq!(repeats.given(&given(2, true)), 0, "to be compared");
+        assert!(!repeats.done(ID));
+        assert_eq!(repeats.given(&given(3, true)), 1);
     }
 }
