@@ -5,6 +5,7 @@ use arrow::array::{ArrayRef, Int64Array, StringArray};
 use model::als::{self, Als, Preset, Solver};
 use model::facts::{GraphFacts, Input};
 use model::graph::gcn::{self, Features, Gcn, SelfWeights};
+use model::graph::learning::Learning;
 use model::graph::spectral::{self, Spectral};
 use model::graph::tiles::Caches;
 use model::graph::{Activation, Edges, Normalization};
@@ -322,9 +323,12 @@ fn a_linear_layer_of_learnt_rows_reaches_what_factors_reach() {
         layers: 1,
         self_weights: SelfWeights::Free,
         epochs: 250,
-        batches: Some(1),
-        alpha0: Some(alpha0),
-        rate: Some(0.1),
+        learning: Learning {
+            batches: Some(1),
+            alpha0: Some(alpha0),
+            rate: Some(0.1),
+            ..Learning::DEFAULT
+        },
         regularization: 0.0,
         init_scale: 0.5,
         ..gcn::Settings::default()
@@ -382,7 +386,10 @@ fn structural(layers: u32) -> gcn::Settings {
         features: Features::Attributes,
         normalization: Normalization::None,
         epochs: 3,
-        batches: Some(2),
+        learning: Learning {
+            batches: Some(2),
+            ..Learning::DEFAULT
+        },
         init_scale: 1.0,
         ..gcn::Settings::default()
     }

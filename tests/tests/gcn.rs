@@ -6,6 +6,7 @@ use model::Training;
 use model::als::Columns;
 use model::graph::gcn::schedule::{MAP_MEANS, WEIGHT_MEANS};
 use model::graph::gcn::{self, Features, Gcn, Readout, SelfWeights, Settings, Weights};
+use model::graph::learning::Learning;
 use model::graph::learnt::MEANS;
 use model::graph::lightgcn::HeadName;
 use model::graph::tiles::Caches;
@@ -164,7 +165,13 @@ impl Naive {
         let line = |side: u32, layer: u32, line: usize| match settings.activation {
             Activation::Relu => {
                 let deviation = 0.5 / (rank as f64).sqrt();
-                normal(settings.seed, 2 + 2 * layer + side, line, rank, deviation)
+                normal(
+                    settings.learning.seed,
+                    2 + 2 * layer + side,
+                    line,
+                    rank,
+                    deviation,
+                )
             }
             _ => (0..rank)
                 .map(|k| if k == line % rank { 0.5 } else { 0.0 })
@@ -175,7 +182,9 @@ impl Naive {
             let lines = layers.flat_map(|layer| (0..lines).map(move |at| (layer, at)));
             lines.map(|(layer, at)| line(side, layer, at)).collect()
         };
-        let mut rows = self.graph.start(settings.seed, rank, settings.init_scale);
+        let mut rows = self
+            .graph
+            .start(settings.learning.seed, rank, settings.init_scale);
         if !settings.learns_rows() {
             rows.iter_mut().flatten().for_each(|x| *x = 0.0);
         }
@@ -189,7 +198,13 @@ impl Naive {
         };
         let map = |side: usize, line: usize| {
             let deviation = settings.init_scale / rank as f64;
-            normal(settings.seed, u32::from(side == 0), line, rank, deviation)
+            normal(
+                settings.learning.seed,
+                u32::from(side == 0),
+                line,
+                rank,
+                deviation,
+            )
         };
         Learnt {
             rows,
@@ -233,7 +248,7 @@ impl Naive {
         let between = layer + 1 < self.settings.layers as usize;
         let row = |(mode, id)| -> Vec<f64> {
             let random = Random::new(
-                self.settings.seed,
+                self.settings.learning.seed,
                 0x330 + 2 * layer as u32 + mode,
                 step,
                 id,
@@ -304,8 +319,8 @@ impl Naive {
     }
 
     fn head(&self, e: &Nodes, batch: u32) -> (f64, Nodes) {
-        let of = (self.settings.seed, self.settings.batches());
-        let head = (self.settings.head(), self.settings.noise_power);
+        let of = (self.settings.learning.seed, self.settings.batches());
+        let head = (self.settings.head(), self.settings.learning.noise_power);
         self.graph.head(head, of, e, batch)
     }
 
@@ -410,9 +425,10 @@ impl Naive {
             }
             *losses.last_mut().unwrap() += loss;
             let tables = of.each().into_iter().zip(g.each());
+            let left = self.settings.learning.decay.powi((batch / count) as i32);
             for (((x, g), moments), rate) in tables.zip(&mut moments).zip(rates) {
                 let (x, g) = (x.iter_mut().flatten(), g.iter().flatten().copied());
-                moments.step((rate, batch as i32 + 1), x, g);
+                moments.step((rate * left, batch as i32 + 1), x, g);
             }
         }
         let (_, layers) = self.forward(&of, None);
@@ -461,11 +477,15 @@ fn cover() -> Vec<Settings> {
             weights,
             init_scale: 1.0,
             regularization: 0.01,
-            rate: Some(0.05),
-            loss,
-            alpha0: (loss == AllPairs).then_some(0.2),
-            negatives: loss.draws().then_some(layers),
-            noise_power: if loss == Logistic { 0.75 } else { 0.0 },
+            learning: Learning {
+                rate: Some(0.05),
+                loss,
+                alpha0: (loss == AllPairs).then_some(0.2),
+                negatives: loss.draws().then_some(layers),
+                noise_power: if loss == Logistic { 0.75 } else { 0.0 },
+                decay: if at % 2 == 0 { 0.5 } else { 1.0 },
+                ..Learning::DEFAULT
+            },
             ..Settings::default()
         },
     )
@@ -529,7 +549,10 @@ fn gradients_are_differences_of_the_loss() {
             user_edge_weight: 1.5,
             product_edge_weight: 0.25,
             epochs: 1,
-            batches: Some(1),
+            learning: Learning {
+                batches: Some(1),
+                ..cover.learning
+            },
             ..cover
         };
         let trained = train(bed, &settings).unwrap();
@@ -588,7 +611,10 @@ fn training_is_that_of_the_whole_computation() {
     for settings in cover() {
         let settings = Settings {
             epochs: 2,
-            batches: Some(3),
+            learning: Learning {
+                batches: Some(3),
+                ..settings.learning
+            },
             ..settings
         };
         let trained = train(&mut bed, &settings).unwrap();
@@ -627,7 +653,10 @@ fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
         let settings = Settings {
             rank: 20,
             epochs: 2,
-            batches: Some(2),
+            learning: Learning {
+                batches: Some(2),
+                ..settings.learning
+            },
             ..settings
         };
         let expected = train(&mut reference, &settings).unwrap();
@@ -658,7 +687,10 @@ fn a_run_goes_on_from_a_pause_and_frees_what_nobody_reads() {
         let settings = Settings {
             rank: 6,
             epochs: 4,
-            batches: Some(2),
+            learning: Learning {
+                batches: Some(2),
+                ..settings.learning
+            },
             ..settings
         };
         let expected = train(&mut bed, &settings).unwrap();
@@ -672,7 +704,7 @@ fn a_run_goes_on_from_a_pause_and_frees_what_nobody_reads() {
         // With dropout nobody reads the layers of what is scored again, but that.
         let drops = settings.dropout > 0.0;
         let tables = 1 + learnt + if drops { 1 } else { tables };
-        let roots = if settings.loss == HeadName::AllPairs && !drops {
+        let roots = if settings.learning.loss == HeadName::AllPairs && !drops {
             2
         } else {
             0

@@ -4,6 +4,7 @@
 use kernels::Simd;
 use model::Training;
 use model::graph::Normalization;
+use model::graph::learning::Learning;
 use model::graph::learnt::MEANS;
 use model::graph::lightgcn::{HeadName, LightGcn, Settings};
 use model::graph::tiles::Caches;
@@ -66,12 +67,10 @@ impl Naive {
 
     fn start(&self) -> Nodes {
         let Settings {
-            seed,
-            rank,
-            init_scale,
-            ..
+            rank, init_scale, ..
         } = self.settings;
-        self.graph.start(seed, rank as usize, init_scale)
+        self.graph
+            .start(self.settings.learning.seed, rank as usize, init_scale)
     }
 
     /// The mean over layers, or what it is to gradients.
@@ -92,9 +91,9 @@ impl Naive {
 
     /// The loss of embeddings and its gradient by them, of a batch counted from 0 over all epochs.
     fn head(&self, e: &Nodes, batch: u32) -> (f64, Nodes) {
-        let (seed, count) = (self.settings.seed, self.settings.batches());
+        let (seed, count) = (self.settings.learning.seed, self.settings.batches());
         self.graph.head(
-            (self.settings.head(), self.settings.noise_power),
+            (self.settings.head(), self.settings.learning.noise_power),
             (seed, count),
             e,
             batch,
@@ -133,7 +132,8 @@ impl Naive {
                 losses.push(0.0);
             }
             *losses.last_mut().unwrap() += loss;
-            let (rate, g) = (self.settings.rate(), g.into_iter().flatten());
+            let left = self.settings.learning.decay.powi((batch / count) as i32);
+            let (rate, g) = (self.settings.rate() * left, g.into_iter().flatten());
             moments.step((rate, batch as i32 + 1), x.iter_mut().flatten(), g);
         }
         (self.smooth(&x, false), losses)
@@ -145,26 +145,39 @@ fn heads() -> [Settings; 4] {
         rank: 5,
         init_scale: 1.0,
         regularization: 0.01,
-        rate: Some(0.01),
-        loss: HeadName::Bpr,
+        learning: Learning {
+            rate: Some(0.01),
+            loss: HeadName::Bpr,
+            ..Learning::DEFAULT
+        },
         ..Settings::default()
     };
     [
         settings.clone(),
         Settings {
-            loss: HeadName::AllPairs,
-            alpha0: Some(0.2),
+            learning: Learning {
+                loss: HeadName::AllPairs,
+                alpha0: Some(0.2),
+                ..settings.learning
+            },
             ..settings.clone()
         },
         Settings {
-            loss: HeadName::Logistic,
-            negatives: Some(2),
-            noise_power: 0.75,
+            learning: Learning {
+                loss: HeadName::Logistic,
+                negatives: Some(2),
+                noise_power: 0.75,
+                decay: 0.5,
+                ..settings.learning
+            },
             ..settings.clone()
         },
         Settings {
-            loss: HeadName::Squared,
-            negatives: Some(1),
+            learning: Learning {
+                loss: HeadName::Squared,
+                negatives: Some(1),
+                ..settings.learning
+            },
             ..settings
         },
     ]
@@ -203,7 +216,10 @@ fn gradients_are_differences_of_the_loss() {
                 user_edge_weight: 1.5,
                 product_edge_weight: 0.25,
                 epochs: 1,
-                batches: Some(1),
+                learning: Learning {
+                    batches: Some(1),
+                    ..head.learning
+                },
                 ..head.clone()
             };
             let trained = train(bed, &settings).unwrap();
@@ -243,7 +259,7 @@ fn gradients_are_differences_of_the_loss() {
                     assert!(
                         (engine - difference).abs() < 1e-4 * (1.0 + difference.abs()),
                         "{:?} {layers} {normalization:?} {self_loops} {node}: {engine} instead of {difference}",
-                        settings.loss
+                        settings.learning.loss
                     );
                 }
             }
@@ -264,7 +280,10 @@ fn training_is_that_of_the_whole_computation() {
                 layers,
                 self_loops: batches == 2,
                 epochs: 3,
-                batches: Some(batches),
+                learning: Learning {
+                    batches: Some(batches),
+                    ..head.learning
+                },
                 ..head.clone()
             };
             let trained = train(bed, &settings).unwrap();
@@ -279,7 +298,11 @@ fn training_is_that_of_the_whole_computation() {
             found.extend(numbers(&trained.products, 5));
             let cells = found.iter().flatten().zip(exact.iter().flatten());
             let off = cells.map(|(x, y)| (x - y).abs()).fold(0.0, f64::max);
-            assert!(off < 2e-3, "{:?} {layers} {batches}: {off}", settings.loss);
+            assert!(
+                off < 2e-3,
+                "{:?} {layers} {batches}: {off}",
+                settings.learning.loss
+            );
         }
     }
 }
@@ -294,13 +317,16 @@ fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
         let settings = Settings {
             rank: 20,
             epochs: 2,
-            batches: Some(2),
-            self_loops: head.loss == HeadName::Bpr,
+            learning: Learning {
+                batches: Some(2),
+                ..head.learning
+            },
+            self_loops: head.learning.loss == HeadName::Bpr,
             ..head
         };
         let expected = train(&mut reference, &settings).unwrap();
         let whole = train_with(&mut reference, &settings, BY_RANGES).unwrap();
-        assert!(whole == expected, "by ranges {:?}", settings.loss);
+        assert!(whole == expected, "by ranges {:?}", settings.learning.loss);
         let paths = Simd::available().map(|simd| (simd, Caches::default()));
         for (simd, caches) in paths.chain([(Simd::detect(), BY_RANGES)]) {
             let room = &mut other.found.world.room;
@@ -315,7 +341,11 @@ fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
                     Err(error) => panic!("{error}"),
                 }
             };
-            assert!(found == expected, "{:?} {simd} {caches:?}", settings.loss);
+            assert!(
+                found == expected,
+                "{:?} {simd} {caches:?}",
+                settings.learning.loss
+            );
         }
     }
 }
@@ -328,14 +358,17 @@ fn a_run_goes_on_from_a_pause_and_frees_what_nobody_reads() {
             rank: 6,
             layers,
             epochs: 4,
-            batches: Some(2),
+            learning: Learning {
+                batches: Some(2),
+                ..head.learning
+            },
             ..head
         };
         let expected = train(&mut bed, &settings).unwrap();
         let blocks = bed.input.user.blocks() + bed.input.product.blocks();
         // Degrees, parameters, both means and, where they are others, embeddings; the roots of Grams.
         let tables = if layers == 0 { 4 } else { 5 };
-        let roots = if settings.loss == HeadName::AllPairs {
+        let roots = if settings.learning.loss == HeadName::AllPairs {
             2
         } else {
             0
@@ -396,9 +429,12 @@ fn planted_tastes_are_found() {
         let settings = Settings {
             rank: 8,
             epochs: 20,
-            batches: Some(5),
+            learning: Learning {
+                batches: Some(5),
+                rate: Some(0.02),
+                ..head.learning
+            },
             init_scale: 0.1,
-            rate: Some(0.02),
             ..head
         };
         let trained = train(&mut bed, &settings).unwrap();
@@ -438,6 +474,6 @@ fn planted_tastes_are_found() {
             }
         }
         let share = f64::from(above as u32) / f64::from(all as u32);
-        assert!(share > 0.95, "{:?}: {share}", settings.loss);
+        assert!(share > 0.95, "{:?}: {share}", settings.learning.loss);
     }
 }

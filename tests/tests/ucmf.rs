@@ -3,6 +3,7 @@
 
 use kernels::Simd;
 use model::Training;
+use model::graph::learning::Learning;
 use model::graph::learnt::MEANS;
 use model::graph::lightgcn::HeadName;
 use model::graph::tiles::Caches;
@@ -147,9 +148,9 @@ impl Naive {
 
     fn start(&self) -> Learnt {
         let rank = self.rank();
-        let mut rows = self
-            .graph
-            .start(self.settings.seed, rank, self.settings.init_scale);
+        let mut rows =
+            self.graph
+                .start(self.settings.learning.seed, rank, self.settings.init_scale);
         for row in &mut rows {
             row.push(0.0);
         }
@@ -200,8 +201,8 @@ impl Naive {
     }
 
     fn head(&self, scored: &Nodes, batch: u32) -> (f64, Nodes) {
-        let of = (self.settings.seed, self.settings.batches());
-        let head = (self.settings.head(), self.settings.noise_power);
+        let of = (self.settings.learning.seed, self.settings.batches());
+        let head = (self.settings.head(), self.settings.learning.noise_power);
         self.graph.head(head, of, scored, batch)
     }
 
@@ -273,9 +274,11 @@ impl Naive {
                 losses.push(0.0);
             }
             *losses.last_mut().unwrap() += loss;
+            let left = self.settings.learning.decay.powi((batch / count) as i32);
+            let rate = self.settings.rate() * left;
             for ((x, g), moments) in of.0.iter_mut().zip(&g.0).zip(&mut moments) {
                 let (x, g) = (x.iter_mut().flatten(), g.iter().flatten().copied());
-                moments.step((self.settings.rate(), batch as i32 + 1), x, g);
+                moments.step((rate, batch as i32 + 1), x, g);
             }
         }
         (self.forward(&of.0[0]).1, losses, moments)
@@ -297,9 +300,13 @@ fn cover() -> Vec<Settings> {
     .map(|(loss, temperature, labelled, cotraining)| Settings {
         rank: 5,
         init_scale: 1.0,
-        rate: Some(0.05),
-        loss,
-        alpha0: (loss == AllPairs).then_some(0.2),
+        learning: Learning {
+            rate: Some(0.05),
+            loss,
+            alpha0: (loss == AllPairs).then_some(0.2),
+            decay: temperature,
+            ..Learning::DEFAULT
+        },
         temperature,
         cotraining,
         labels: labelled
@@ -349,7 +356,10 @@ fn gradients_are_differences_of_the_loss() {
     for cover in cover() {
         let settings = Settings {
             epochs: 1,
-            batches: Some(1),
+            learning: Learning {
+                batches: Some(1),
+                ..cover.learning
+            },
             ..cover
         };
         let trained = train(&mut bed, &settings).unwrap();
@@ -402,10 +412,14 @@ fn gradients_are_differences_of_the_loss() {
 #[test]
 fn labels_that_are_not_taught_are_compared_by_name() {
     let mut bed = described(&small());
+    let first = cover().swap_remove(0);
     let settings = Settings {
         epochs: 1,
-        batches: Some(1),
-        ..cover().swap_remove(0)
+        learning: Learning {
+            batches: Some(1),
+            ..first.learning
+        },
+        ..first
     };
     let trained = train(&mut bed, &settings).unwrap();
     let graph = Graph::of(&bed);
@@ -431,7 +445,10 @@ fn training_is_that_of_the_whole_computation() {
     for settings in cover() {
         let settings = Settings {
             epochs: 2,
-            batches: Some(3),
+            learning: Learning {
+                batches: Some(3),
+                ..settings.learning
+            },
             ..settings
         };
         let trained = train(&mut bed, &settings).unwrap();
@@ -488,7 +505,10 @@ fn neither_budget_nor_order_nor_instructions_nor_io_change_a_bit() {
         let settings = Settings {
             rank: 20,
             epochs: 2,
-            batches: Some(2),
+            learning: Learning {
+                batches: Some(2),
+                ..settings.learning
+            },
             ..settings
         };
         let expected = train(&mut reference, &settings).unwrap();
@@ -517,13 +537,16 @@ fn a_run_goes_on_from_a_pause_and_frees_what_nobody_reads() {
         let settings = Settings {
             rank: 6,
             epochs: 4,
-            batches: Some(2),
+            learning: Learning {
+                batches: Some(2),
+                ..settings.learning
+            },
             ..settings
         };
         let expected = train(&mut bed, &settings).unwrap();
         let blocks = bed.input.user.blocks() + bed.input.product.blocks();
         // Degrees, learnt rows with both means, and what is scored; the roots of Grams; classifiers with their means.
-        let roots = match settings.loss {
+        let roots = match settings.learning.loss {
             HeadName::AllPairs => 2,
             _ => 0,
         };

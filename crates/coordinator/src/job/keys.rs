@@ -754,7 +754,7 @@ pub const KEYS: &[Key] = &[
         1e-6,
         1.0,
         Some("1.0"),
-        "`sgd`, `line`: what the rate is multiplied by after every epoch.",
+        "`sgd`, `line`, `lightgcn`, `gcn`, `ucmf`: what the rate is multiplied by after every epoch. Below 1, steps end short enough to settle: 0.98 of a hundred epochs ends at an eighth.",
     ),
     count(
         "model.layers",

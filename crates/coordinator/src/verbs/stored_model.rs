@@ -10,6 +10,7 @@ use model::digest::DigestFeed;
 use model::evaluate::Factors;
 use model::forecast::{Forecast, Moment};
 use model::graph::filter::{Links, Nearest};
+use model::graph::learning::Learning;
 use model::graph::{Edges, filter, gcn, lightgcn, popularity, spectral, ucmf};
 use model::sgd;
 use model::{Best, Holds, Stopping, TableVersion};
@@ -99,8 +100,8 @@ impl Algorithm {
         match self {
             Algorithm::Als(settings) => settings.preset == Preset::Explicit,
             Algorithm::Sgd(settings) => settings.fits_values(),
-            Algorithm::LightGcn(settings) => settings.learning().fits_values(),
-            Algorithm::Gcn(settings) => settings.learning().fits_values(),
+            Algorithm::LightGcn(settings) => settings.learning.fits_values(),
+            Algorithm::Gcn(settings) => settings.learning.fits_values(),
             Algorithm::Ucmf(settings) => settings.learning().fits_values(),
             Algorithm::Spectral(_) | Algorithm::Filter(_) | Algorithm::Popularity(_) => false,
         }
@@ -252,17 +253,26 @@ fn filter_settings(model: &settings::Model) -> filter::Settings {
     }
 }
 
-fn lightgcn_settings(model: &settings::Model) -> lightgcn::Settings {
-    lightgcn::Settings {
-        rank: model.rank,
-        layers: model.layers,
-        epochs: model.epochs,
+/// How a graph model learns.
+fn learning(model: &settings::Model) -> Learning {
+    Learning {
         batches: model.batches,
         loss: model.head,
         alpha0: model.alpha0,
         negatives: model.negatives,
         noise_power: model.noise_power.unwrap_or(0.0),
         rate: model.rate,
+        decay: model.decay,
+        seed: model.seed,
+    }
+}
+
+fn lightgcn_settings(model: &settings::Model) -> lightgcn::Settings {
+    lightgcn::Settings {
+        rank: model.rank,
+        layers: model.layers,
+        epochs: model.epochs,
+        learning: learning(model),
         regularization: model.regularization,
         normalization: model.normalization,
         self_loops: model.self_loops,
@@ -270,7 +280,6 @@ fn lightgcn_settings(model: &settings::Model) -> lightgcn::Settings {
         user_edge_weight: model.user_edge_weight.unwrap_or(1.0),
         product_edge_weight: model.product_edge_weight.unwrap_or(1.0),
         init_scale: model.init,
-        seed: model.seed,
         tolerance: model.tolerance,
     }
 }
@@ -286,12 +295,7 @@ fn gcn_settings(model: &settings::Model) -> gcn::Settings {
         weights: model.weights,
         features: model.features,
         epochs: model.epochs,
-        batches: model.batches,
-        loss: model.head,
-        alpha0: model.alpha0,
-        negatives: model.negatives,
-        noise_power: model.noise_power.unwrap_or(0.0),
-        rate: model.rate,
+        learning: learning(model),
         regularization: model.regularization,
         normalization: model.normalization,
         self_loops: model.self_loops,
@@ -299,7 +303,6 @@ fn gcn_settings(model: &settings::Model) -> gcn::Settings {
         user_edge_weight: model.user_edge_weight.unwrap_or(1.0),
         product_edge_weight: model.product_edge_weight.unwrap_or(1.0),
         init_scale: model.init,
-        seed: model.seed,
         tolerance: model.tolerance,
     }
 }
@@ -308,18 +311,12 @@ fn ucmf_settings(model: &settings::Model) -> ucmf::Settings {
     ucmf::Settings {
         rank: model.rank,
         epochs: model.epochs,
-        batches: model.batches,
-        loss: model.head,
-        alpha0: model.alpha0,
-        rate: model.rate,
-        negatives: model.negatives,
-        noise_power: model.noise_power.unwrap_or(0.0),
+        learning: learning(model),
         temperature: model.temperature,
         labels: model.labels.clone(),
         checks: model.label_checks.clone(),
         cotraining: model.cotraining,
         init_scale: model.init,
-        seed: model.seed,
         tolerance: model.tolerance,
     }
 }

@@ -29,25 +29,46 @@ impl HeadName {
 }
 
 /// What a job says of a loss, and leaves open.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Learning {
+    /// Parts of an epoch, each with a step of its own. Absent: [`Learning::batches`].
+    pub batches: Option<u32>,
     /// What is minimised.
     pub loss: HeadName,
-    /// Parts of an epoch.
-    pub batches: Option<u32>,
-    /// The length of Adam's steps.
-    pub rate: Option<f64>,
-    /// All pairs: the weight of a pair.
+    /// All pairs: the weight of a pair. Absent: 1, of `ucmf` less.
     pub alpha0: Option<f64>,
-    /// Rivals of an interaction.
+    /// Rivals of an interaction, of losses that draw some. Absent: [`Learning::negatives`].
     pub negatives: Option<u32>,
-    /// They are drawn in proportion to this power of a product's degree.
+    /// They are drawn in proportion to this power of a product's degree; 0: each about once.
     pub noise_power: f64,
+    /// The length of Adam's steps. Absent: [`Learning::rate`].
+    pub rate: Option<f64>,
+    /// What that is multiplied by after every epoch.
+    pub decay: f64,
     /// The seed of everything random.
     pub seed: u64,
 }
 
+impl Default for Learning {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 impl Learning {
+    /// What a job leaves open.
+    pub const DEFAULT: Self = Learning {
+        batches: None,
+        loss: HeadName::AllPairs,
+        alpha0: None,
+        negatives: None,
+        noise_power: 0.0,
+        rate: None,
+        decay: 1.0,
+        seed: 0,
+    };
+
     /// Parts of an epoch. Rivals are dealt once a step, and need many; all pairs are whole in one.
     pub fn batches(self) -> u32 {
         self.batches.unwrap_or(match self.loss {
@@ -62,6 +83,12 @@ impl Learning {
             HeadName::Bpr | HeadName::Logistic => 0.01,
             HeadName::AllPairs | HeadName::Squared => 0.05,
         })
+    }
+
+    /// What is left of the rate at a step, counted from 1 over all epochs.
+    pub fn left_at(self, step: u32) -> f64 {
+        // A product in order: `powi` is the machine's own.
+        (0..(step - 1) / self.batches()).fold(1.0, |left, _| left * self.decay)
     }
 
     /// Rivals of an interaction: of the odds one, of values none.
@@ -126,10 +153,31 @@ impl Learning {
                 return refuse(key, format!("is {value}: give 0 or more"));
             }
         }
+        if !(self.decay > 0.0 && self.decay <= 1.0) {
+            let problem = format!("is {}: give 1 (none) or less, above 0", self.decay);
+            return refuse("decay", problem);
+        }
         if !(0.0..1.0).contains(&tolerance) {
             let problem = format!("is {tolerance}: give 0 or more, below 1");
             return refuse("tolerance", problem);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_shorten_by_epochs() {
+        let learning = Learning {
+            batches: Some(2),
+            decay: 0.5,
+            ..Learning::DEFAULT
+        };
+        let left = [1, 2, 3, 4, 5, 7].map(|step| learning.left_at(step));
+        assert_eq!(left, [1.0, 1.0, 0.5, 0.5, 0.25, 0.125]);
+        assert_eq!(Learning::DEFAULT.left_at(4_000), 1.0);
     }
 }

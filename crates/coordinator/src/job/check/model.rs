@@ -33,11 +33,12 @@ const OF_ALS: &[&str] = &[
     "model.half_life",
     "model.initial_contexts",
 ];
-const OF_SGD: &[&str] = &["model.optimizer", "model.decay"];
+const OF_SGD: &[&str] = &["model.optimizer"];
 /// Settings of whatever takes steps along gradients.
 const OF_STEPS: &[&str] = &[
     "model.loss",
     "model.rate",
+    "model.decay",
     "model.negatives",
     "model.noise_power",
 ];

@@ -64,7 +64,7 @@ impl Batched for Convolution {
         Pace {
             epochs: self.settings.epochs,
             tolerance: self.settings.tolerance,
-            learning: self.settings.learning(),
+            learning: self.settings.learning,
         }
     }
 

@@ -186,7 +186,7 @@ impl Layout<'_> {
             input: self.input,
             columns: self.settings.rank,
             scored: self.in_pass(EMBEDDINGS),
-            learning: self.settings.learning(),
+            learning: self.settings.learning,
         }
     }
 
@@ -213,7 +213,7 @@ impl Layout<'_> {
         let between = self.drops && layer + 1 < self.settings.layers;
         between.then(|| Dropout {
             share: self.settings.dropout,
-            seed: self.settings.seed,
+            seed: self.settings.learning.seed,
             mode,
             layer,
             step,
@@ -363,7 +363,7 @@ impl Layout<'_> {
     fn first_maps(&self, mode: Mode) -> Option<Draft> {
         let to = self.maps(MAPS, mode, 0)?;
         let drawn = FirstNumbers::Normal {
-            seed: self.settings.seed,
+            seed: self.settings.learning.seed,
             stream: u32::from(mode == Mode::User),
             by: (self.settings.init_scale / f64::from(self.settings.rank)) as f32,
         };
@@ -672,6 +672,7 @@ impl Layout<'_> {
             self.features_back(stage, mode, step);
         }
         let (mut drafts, mut frees): (Vec<Draft>, Vec<KeyRange>) = (Vec::new(), Vec::new());
+        let left = settings.learning.left_at(step);
         for mode in BOTH {
             let sums = self.of_layer(GRADIENTS, mode, step, 0);
             let learnt = [step - 1, step].map(|step| self.rows_learnt(mode, step));
@@ -684,7 +685,7 @@ impl Layout<'_> {
                 power: settings.kept_power(),
                 of_gradients: settings.kept_power(),
                 share: 1.0,
-                rate: settings.rate() as f32,
+                rate: (settings.rate() * left) as f32,
                 regularization: settings.regularization / f64::from(settings.batches()),
                 step,
             };
@@ -724,7 +725,8 @@ impl Layout<'_> {
             }
         }
         for (tables, roots, rate) in matrices {
-            let moving = steps::adam_of_matrices(tables, roots, (rate as f32, step));
+            let rate = (rate * left) as f32;
+            let moving = steps::adam_of_matrices(tables, roots, (rate, step));
             drafts.extend(moving.0);
             frees.extend(moving.1);
         }

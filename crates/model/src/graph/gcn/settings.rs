@@ -1,6 +1,6 @@
 //! The settings of graph convolution: text, checked together, then passed by value.
 
-use crate::graph::learning::{HeadName, Learning};
+use crate::graph::learning::Learning;
 use crate::graph::normalization::Normalization;
 use crate::graph::ops::{Activation, Edges, FirstNumbers, Head, Power};
 use crate::graph::spectral::settings::SettingsError;
@@ -74,18 +74,9 @@ pub struct Settings {
     pub features: Features,
     /// Passes over the interactions.
     pub epochs: u32,
-    /// Parts of an epoch, each with a step of its own. Absent: [`Settings::batches`].
-    pub batches: Option<u32>,
-    /// What is minimised.
-    pub loss: HeadName,
-    /// All pairs: the weight of a pair. Absent: 1.
-    pub alpha0: Option<f64>,
-    /// Rivals of an interaction, of losses that draw some. Absent: [`Learning::negatives`].
-    pub negatives: Option<u32>,
-    /// They are drawn in proportion to this power of a product's degree; 0: each about once.
-    pub noise_power: f64,
-    /// The length of Adam's steps. Absent: [`Settings::rate`].
-    pub rate: Option<f64>,
+    /// How it learns.
+    #[serde(flatten)]
+    pub learning: Learning,
     /// λ: a learnt row is held by λ times its degree.
     pub regularization: f64,
     /// What the adjacency is divided by.
@@ -100,8 +91,6 @@ pub struct Settings {
     pub product_edge_weight: f64,
     /// The standard deviation of the first learnt rows times the root of the rank.
     pub init_scale: f64,
-    /// The seed of everything random.
-    pub seed: u64,
     /// Stop when an epoch lowers the objective by less than this share; 0: never.
     pub tolerance: f64,
 }
@@ -124,12 +113,7 @@ impl Settings {
         weights: Weights::Separate,
         features: Features::Embeddings,
         epochs: 10,
-        batches: None,
-        loss: HeadName::AllPairs,
-        alpha0: None,
-        negatives: None,
-        noise_power: 0.0,
-        rate: None,
+        learning: Learning::DEFAULT,
         regularization: 0.01,
         normalization: Normalization::Symmetric,
         self_loops: false,
@@ -137,32 +121,18 @@ impl Settings {
         user_edge_weight: 1.0,
         product_edge_weight: 1.0,
         init_scale: 0.1,
-        seed: 0,
         tolerance: 0.0,
     };
 
-    /// What it says of its loss.
-    pub fn learning(&self) -> Learning {
-        Learning {
-            loss: self.loss,
-            batches: self.batches,
-            rate: self.rate,
-            alpha0: self.alpha0,
-            negatives: self.negatives,
-            noise_power: self.noise_power,
-            seed: self.seed,
-        }
-    }
-
     /// Parts of an epoch.
     pub fn batches(&self) -> u32 {
-        self.learning().batches()
+        self.learning.batches()
     }
 
     /// The length of Adam's steps. Where the matrix of attributes is all that moves, 0.05 led away from every optimum.
     pub fn rate(&self) -> f64 {
         let most = if self.learns_rows() { f64::MAX } else { 0.01 };
-        let learning = self.learning();
+        let learning = self.learning;
         learning.rate.unwrap_or(learning.rate().min(most))
     }
 
@@ -184,7 +154,7 @@ impl Settings {
 
     /// The head of a batch.
     pub fn head(&self) -> Head {
-        self.learning().head()
+        self.learning.head()
     }
 
     /// What a layer counts in the mean of layers, where that is scored.
@@ -217,7 +187,7 @@ impl Settings {
         match self.activation {
             Activation::Identity | Activation::Tanh => FirstNumbers::Unit(0.5),
             Activation::Relu => FirstNumbers::Normal {
-                seed: self.seed,
+                seed: self.learning.seed,
                 // 0 and 1 are those of attributes.
                 stream: 2 + 2 * layer + u32::from(mode == Mode::User),
                 by: (0.5 / f64::from(self.rank).sqrt()) as f32,
@@ -295,7 +265,7 @@ impl Settings {
             ("init", self.init_scale),
         ];
         let (rank, epochs) = (self.rank, (self.epochs, 0));
-        self.learning()
+        self.learning
             .check(rank, epochs, &counts, &reals, self.tolerance)
     }
 }
@@ -303,6 +273,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::learning::HeadName;
 
     #[test]
     fn what_cannot_be_is_refused_by_its_key() {
@@ -315,15 +286,18 @@ mod tests {
         assert_eq!(key(|s| s.rank = 0), Some("rank"));
         assert_eq!(key(|s| s.layers = 0), Some("layers"));
         assert_eq!(key(|s| s.layers = 5), Some("layers"));
-        assert_eq!(key(|s| s.batches = Some(0)), Some("batches"));
-        assert_eq!(key(|s| s.rate = Some(f64::NAN)), Some("rate"));
+        assert_eq!(key(|s| s.learning.batches = Some(0)), Some("batches"));
+        assert_eq!(key(|s| s.learning.decay = 1.5), Some("decay"));
+        assert_eq!(key(|s| s.learning.rate = Some(f64::NAN)), Some("rate"));
         assert_eq!(key(|s| s.init_scale = -1.0), Some("init"));
         assert_eq!(key(|s| s.tolerance = 1.0), Some("tolerance"));
         assert_eq!(key(|s| s.dropout = 0.5), Some("dropout"));
         assert_eq!(key(|s| (s.dropout, s.layers) = (0.5, 2)), None);
         assert_eq!(key(|s| (s.dropout, s.layers) = (1.0, 2)), Some("dropout"));
-        assert_eq!(key(|s| s.negatives = Some(101)), Some("negatives"));
-        let positives = |s: &mut Settings| (s.loss, s.negatives) = (HeadName::Logistic, Some(0));
+        assert_eq!(key(|s| s.learning.negatives = Some(101)), Some("negatives"));
+        let positives = |s: &mut Settings| {
+            (s.learning.loss, s.learning.negatives) = (HeadName::Logistic, Some(0));
+        };
         assert_eq!(key(positives), Some("negatives"));
     }
 }

@@ -34,7 +34,7 @@ impl Batched for Propagation {
         Pace {
             epochs: self.settings.epochs,
             tolerance: self.settings.tolerance,
-            learning: self.settings.learning(),
+            learning: self.settings.learning,
         }
     }
 

@@ -131,7 +131,7 @@ impl Layout<'_> {
             input: self.input,
             columns: self.settings.rank,
             scored: EMBEDDINGS,
-            learning: self.settings.learning(),
+            learning: self.settings.learning,
         }
     }
 
@@ -332,7 +332,7 @@ impl Layout<'_> {
                 power: settings.powers()[1],
                 of_gradients: settings.powers()[0],
                 share: self.share(),
-                rate: settings.rate() as f32,
+                rate: (settings.rate() * settings.learning.left_at(step)) as f32,
                 regularization: settings.regularization / f64::from(settings.batches()),
                 step,
             };

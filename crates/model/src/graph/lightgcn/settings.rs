@@ -1,6 +1,6 @@
 //! The settings of LightGCN: text, checked together, then passed by value.
 
-use crate::graph::learning::{HeadName, Learning};
+use crate::graph::learning::Learning;
 use crate::graph::normalization::Normalization;
 use crate::graph::ops::{Edges, Head, Power};
 use crate::graph::spectral::settings::SettingsError;
@@ -20,18 +20,9 @@ pub struct Settings {
     pub layers: u32,
     /// Passes over the interactions.
     pub epochs: u32,
-    /// Parts of an epoch, each with a step of its own. Absent: [`Settings::batches`].
-    pub batches: Option<u32>,
-    /// What is minimised.
-    pub loss: HeadName,
-    /// All pairs: the weight of a pair. Absent: 1.
-    pub alpha0: Option<f64>,
-    /// Rivals of an interaction, of losses that draw some. Absent: [`Learning::negatives`].
-    pub negatives: Option<u32>,
-    /// They are drawn in proportion to this power of a product's degree; 0: each about once.
-    pub noise_power: f64,
-    /// The length of Adam's steps. Absent: [`Settings::rate`].
-    pub rate: Option<f64>,
+    /// How it learns.
+    #[serde(flatten)]
+    pub learning: Learning,
     /// λ: a row is held by λ times its degree.
     pub regularization: f64,
     /// What the adjacency is divided by.
@@ -46,8 +37,6 @@ pub struct Settings {
     pub product_edge_weight: f64,
     /// The standard deviation of the first rows times the root of the rank.
     pub init_scale: f64,
-    /// The seed of everything random.
-    pub seed: u64,
     /// Stop when an epoch lowers the objective by less than this share; 0: never.
     pub tolerance: f64,
 }
@@ -64,12 +53,7 @@ impl Settings {
         rank: 64,
         layers: 2,
         epochs: 10,
-        batches: None,
-        loss: HeadName::AllPairs,
-        alpha0: None,
-        negatives: None,
-        noise_power: 0.0,
-        rate: None,
+        learning: Learning::DEFAULT,
         regularization: 0.01,
         normalization: Normalization::Symmetric,
         self_loops: false,
@@ -77,36 +61,22 @@ impl Settings {
         user_edge_weight: 1.0,
         product_edge_weight: 1.0,
         init_scale: 0.1,
-        seed: 0,
         tolerance: 0.0,
     };
 
-    /// What it says of its loss.
-    pub fn learning(&self) -> Learning {
-        Learning {
-            loss: self.loss,
-            batches: self.batches,
-            rate: self.rate,
-            alpha0: self.alpha0,
-            negatives: self.negatives,
-            noise_power: self.noise_power,
-            seed: self.seed,
-        }
-    }
-
     /// Parts of an epoch.
     pub fn batches(&self) -> u32 {
-        self.learning().batches()
+        self.learning.batches()
     }
 
     /// The length of Adam's steps.
     pub fn rate(&self) -> f64 {
-        self.learning().rate()
+        self.learning.rate()
     }
 
     /// The head of a batch.
     pub fn head(&self) -> Head {
-        self.learning().head()
+        self.learning.head()
     }
 
     /// The powers of degrees by which the rows that layers make are divided, and those that they read.
@@ -140,7 +110,7 @@ impl Settings {
             ("init", self.init_scale),
         ];
         let (rank, epochs) = (self.rank, (self.epochs, 1));
-        self.learning()
+        self.learning
             .check(rank, epochs, &counts, &reals, self.tolerance)
     }
 }
@@ -148,6 +118,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::learning::HeadName;
 
     #[test]
     fn what_cannot_be_is_refused_by_its_key() {
@@ -161,13 +132,16 @@ mod tests {
         assert_eq!(key(|s| s.layers = 5), Some("layers"));
         assert_eq!(key(|s| s.layers = 0), None);
         assert_eq!(key(|s| s.epochs = 0), Some("epochs"));
-        assert_eq!(key(|s| s.batches = Some(0)), Some("batches"));
-        assert_eq!(key(|s| s.alpha0 = Some(-1.0)), Some("alpha0"));
-        assert_eq!(key(|s| s.rate = Some(f64::INFINITY)), Some("rate"));
+        assert_eq!(key(|s| s.learning.batches = Some(0)), Some("batches"));
+        assert_eq!(key(|s| s.learning.decay = 1.5), Some("decay"));
+        assert_eq!(key(|s| s.learning.alpha0 = Some(-1.0)), Some("alpha0"));
+        assert_eq!(key(|s| s.learning.rate = Some(f64::INFINITY)), Some("rate"));
         assert_eq!(key(|s| s.regularization = f64::NAN), Some("regularization"));
         assert_eq!(key(|s| s.tolerance = 1.0), Some("tolerance"));
-        assert_eq!(key(|s| s.negatives = Some(101)), Some("negatives"));
-        let positives = |s: &mut Settings| (s.loss, s.negatives) = (HeadName::Logistic, Some(0));
+        assert_eq!(key(|s| s.learning.negatives = Some(101)), Some("negatives"));
+        let positives = |s: &mut Settings| {
+            (s.learning.loss, s.learning.negatives) = (HeadName::Logistic, Some(0));
+        };
         assert_eq!(key(positives), Some("negatives"));
     }
 }

@@ -263,13 +263,14 @@ impl Layout<'_> {
     fn adam(&self, stage: &mut Stage, step: u32) {
         let settings = self.settings;
         let (mut drafts, mut frees): (Vec<Draft>, _) = (Vec::new(), Vec::new());
+        let rate = (settings.rate() * settings.learning.left_at(step)) as f32;
         for mode in BOTH {
             let op = AdamOp {
                 columns: settings.columns(),
                 power: Power(0),
                 of_gradients: Power(0),
                 share: 1.0,
-                rate: settings.rate() as f32,
+                rate,
                 regularization: 0.0,
                 step,
             };
@@ -286,7 +287,7 @@ impl Layout<'_> {
             let tables = [step - 1, step]
                 .map(|step| [CLASSES, CLASS_MEANS, CLASS_SQUARES].map(|id| table(id, step)));
             let roots = vec![vec![self.class_slopes(mode, step, labels).root()]];
-            let moving = steps::adam_of_matrices(tables, roots, (settings.rate() as f32, step));
+            let moving = steps::adam_of_matrices(tables, roots, (rate, step));
             drafts.extend(moving.0);
             frees.extend(moving.1);
         }

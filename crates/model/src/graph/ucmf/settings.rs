@@ -1,6 +1,6 @@
 //! The settings of unitized factorization: text, checked together, then passed by value.
 
-use crate::graph::learning::{HeadName, Learning};
+use crate::graph::learning::Learning;
 use crate::graph::ops::Head;
 use crate::graph::spectral::settings::{RANK_MAX, SettingsError};
 use serde::{Deserialize, Serialize};
@@ -19,18 +19,9 @@ pub struct Settings {
     pub rank: u32,
     /// Passes over the interactions.
     pub epochs: u32,
-    /// Parts of an epoch, each with a step of its own. Absent: [`Settings::batches`].
-    pub batches: Option<u32>,
-    /// What is minimised.
-    pub loss: HeadName,
-    /// All pairs: the weight of a pair. Absent: [`ALPHA_0`].
-    pub alpha0: Option<f64>,
-    /// Rivals of an interaction, of losses that draw some. Absent: [`Learning::negatives`].
-    pub negatives: Option<u32>,
-    /// They are drawn in proportion to this power of a product's degree; 0: each about once.
-    pub noise_power: f64,
-    /// The length of Adam's steps. Absent: [`Settings::rate`].
-    pub rate: Option<f64>,
+    /// How it learns.
+    #[serde(flatten)]
+    pub learning: Learning,
     /// What the cosines of rows are divided by to be scores.
     pub temperature: f64,
     /// The attribute that is the label of the rows of a mode.
@@ -43,8 +34,6 @@ pub struct Settings {
     pub cotraining: f64,
     /// The length of the first rows, about.
     pub init_scale: f64,
-    /// The seed of everything random.
-    pub seed: u64,
     /// Stop when an epoch lowers the objective by less than this share; 0: never.
     pub tolerance: f64,
 }
@@ -60,18 +49,12 @@ impl Settings {
     pub const DEFAULT: Self = Settings {
         rank: 64,
         epochs: 10,
-        batches: None,
-        loss: HeadName::AllPairs,
-        alpha0: None,
-        negatives: None,
-        noise_power: 0.0,
-        rate: None,
+        learning: Learning::DEFAULT,
         temperature: 1.0,
         labels: BTreeMap::new(),
         checks: BTreeMap::new(),
         cotraining: 0.01,
         init_scale: 0.1,
-        seed: 0,
         tolerance: 0.0,
     };
 
@@ -80,16 +63,11 @@ impl Settings {
         self.rank + 1
     }
 
-    /// What it says of its loss.
+    /// What it says of its loss, and what it means where it is silent.
     pub fn learning(&self) -> Learning {
         Learning {
-            loss: self.loss,
-            batches: self.batches,
-            rate: self.rate,
-            alpha0: self.alpha0.or(Some(ALPHA_0)),
-            negatives: self.negatives,
-            noise_power: self.noise_power,
-            seed: self.seed,
+            alpha0: self.learning.alpha0.or(Some(ALPHA_0)),
+            ..self.learning
         }
     }
 
@@ -146,7 +124,8 @@ mod tests {
         assert_eq!(key(|_| ()), None);
         assert_eq!(key(|s| s.rank = 0), Some("rank"));
         assert_eq!(key(|s| s.rank = 512), Some("rank"));
-        assert_eq!(key(|s| s.batches = Some(0)), Some("batches"));
+        assert_eq!(key(|s| s.learning.batches = Some(0)), Some("batches"));
+        assert_eq!(key(|s| s.learning.decay = 1.5), Some("decay"));
         assert_eq!(key(|s| s.temperature = 0.0), Some("temperature"));
         assert_eq!(key(|s| s.init_scale = 0.0), Some("init"));
         assert_eq!(key(|s| s.cotraining = f64::NAN), Some("cotraining"));
