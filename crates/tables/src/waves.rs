@@ -38,6 +38,16 @@ pub(crate) struct Course {
     cuts: BTreeMap<u64, (u64, usize)>,
     /// What the shuffle reads goes with the first wave of the phase behind it: a checkpoint in its midst reads it, too.
     held: Vec<KeyRange>,
+    /// What the seal reads, each for itself: once the partitions of users are made, their runs need no room.
+    sealed_from: Vec<Readers>,
+}
+
+/// The waves that read a range.
+struct Readers {
+    range: KeyRange,
+    waves: Vec<u64>,
+    /// With this one done it goes, as soon as the others are done, too.
+    last: u64,
 }
 
 /// A course as bytes.
@@ -95,10 +105,17 @@ impl Course {
         self.cuts.insert(phase.0, (count, size));
         let mut rest = step.tasks.into_iter();
         let mut waves = Vec::new();
+        if phase == SEAL {
+            self.sealed_from = step.frees.iter().map(|&range| Readers::of(range)).collect();
+        }
         for wave in 0..count {
             let id = self.step(phase, wave);
             let mut tasks: Vec<Task> = rest.by_ref().take(size).collect();
-            if self.is_done(phase, wave) {
+            let done = self.is_done(phase, wave);
+            for readers in &mut self.sealed_from {
+                readers.wave(wave, done, &tasks);
+            }
+            if done {
                 continue;
             }
             for (index, task) in (0..).zip(&mut tasks) {
@@ -115,12 +132,37 @@ impl Course {
         if let Some(first) = waves.first_mut() {
             first.frees.append(&mut self.held);
         }
-        if phase == SHUFFLE {
-            self.held = step.frees;
-        } else if let Some(last) = waves.last_mut() {
-            last.frees.extend(step.frees);
+        match phase {
+            SHUFFLE => self.held = step.frees,
+            SEAL => {
+                for readers in &self.sealed_from {
+                    let id = self.step(phase, readers.last);
+                    let last = waves.iter_mut().find(|wave| wave.id == id);
+                    if let Some(last) = last {
+                        last.frees.push(readers.range);
+                    }
+                }
+            }
+            _ => {
+                if let Some(last) = waves.last_mut() {
+                    last.frees.extend(step.frees);
+                }
+            }
         }
         waves
+    }
+
+    /// What the seal still reads; nothing where some of it may be gone although a wave that reads it is not done.
+    fn to_be_sealed(&self) -> Option<Vec<KeyRange>> {
+        let mut ranges = Vec::new();
+        for readers in &self.sealed_from {
+            let waiting = readers.waves.iter().any(|wave| !self.is_done(SEAL, *wave));
+            if waiting && self.is_done(SEAL, readers.last) {
+                return None;
+            }
+            ranges.extend(waiting.then_some(readers.range));
+        }
+        Some(ranges)
     }
 
     /// The splits whose wave of a phase is done, or is not: first ones and counts.
@@ -131,6 +173,28 @@ impl Course {
         waves
             .map(|(_, first)| (first, size.min(all - first)))
             .collect()
+    }
+}
+
+impl Readers {
+    fn of(range: KeyRange) -> Self {
+        Readers {
+            range,
+            waves: Vec::new(),
+            last: 0,
+        }
+    }
+
+    /// Takes note of a wave. The last one that is not done lets the range go.
+    fn wave(&mut self, wave: u64, done: bool, tasks: &[Task]) {
+        let reads = |task: &Task| task.reads.iter().any(|read| read.keys == self.range);
+        if !tasks.iter().any(reads) {
+            return;
+        }
+        self.waves.push(wave);
+        if !done {
+            self.last = wave;
+        }
     }
 }
 
@@ -169,15 +233,13 @@ impl Ingest {
             SEAL => self.after_seal(self.course.partials(SEAL))?,
             _ => self.go_on(StepId(phase.0 + 1))?,
         };
-        // The last wave of all lets go of what those before it read, whether they are done or not.
-        let last = self.course.waves(SEAL).wrapping_sub(1);
-        if !turn.finished && !self.course.is_done(SEAL, last) {
-            turn.checkpoint = Some(self.checkpoint());
+        if !turn.finished {
+            turn.checkpoint = self.checkpoint();
         }
         Ok(turn)
     }
 
-    fn checkpoint(&self) -> Checkpoint {
+    fn checkpoint(&self) -> Option<Checkpoint> {
         let course = &self.course;
         let all = self.splits();
         let blocks = |table: TableId, splits: &[(u32, u32)]| -> Vec<KeyRange> {
@@ -208,13 +270,13 @@ impl Ingest {
                     objects.extend(blocks(table, &shuffled));
                 }
             }
-            _ => objects.extend([USER_MAJOR, PRODUCT_MAJOR].map(|table| self.all_splits(table))),
+            _ => objects = course.to_be_sealed()?,
         }
-        Checkpoint {
+        Some(Checkpoint {
             epoch: course.tasks(),
             state: self.encode(),
             objects,
-        }
+        })
     }
 
     /// The objects of the data set that a state has put already: who goes on from it needs them.
@@ -261,5 +323,83 @@ impl Program for Ingest {
             self.course.done = decoded(state).map_err(refuse)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tensor::{PartialSpec, Read};
+
+    fn range(table: TableId) -> KeyRange {
+        KeyRange::Blocks {
+            table,
+            first: 0,
+            count: 3,
+            version: 0,
+        }
+    }
+
+    /// A seal of 32 tasks, the first 20 of users: waves of eight, of which the third reads both.
+    fn seal() -> Step {
+        let task = |index: u32| Task {
+            id: TaskId { step: SEAL, index },
+            op: tensor::Op::persist(),
+            reads: vec![Read::rows(range(if index < 20 {
+                USER_MAJOR
+            } else {
+                PRODUCT_MAJOR
+            }))],
+            writes: Vec::new(),
+            after: Vec::new(),
+            chain: None,
+            cost: 1,
+        };
+        Step {
+            id: SEAL,
+            name: "seal".to_owned(),
+            tasks: (0..32).map(task).collect(),
+            partial: PartialSpec::Collect,
+            frees: [USER_MAJOR, PRODUCT_MAJOR].map(range).to_vec(),
+        }
+    }
+
+    fn freed(waves: &[Step]) -> Vec<(u64, Vec<KeyRange>)> {
+        let waves = waves.iter().filter(|wave| !wave.frees.is_empty());
+        waves.map(|wave| (wave.id.0, wave.frees.clone())).collect()
+    }
+
+    #[test]
+    fn runs_go_with_the_last_wave_that_reads_them() {
+        let [users, products] = [USER_MAJOR, PRODUCT_MAJOR].map(range);
+        let mut course = Course::default();
+        let waves = course.cut(SEAL, seal());
+        assert_eq!(freed(&waves), [(2, vec![users]), (3, vec![products])]);
+        let mut expect = |done: u64, ranges: Option<&[KeyRange]>| {
+            course.done.insert((SEAL.0, done), Vec::new());
+            assert_eq!(course.to_be_sealed().as_deref(), ranges, "after {done}");
+        };
+        expect(0, Some(&[users, products]));
+        // What the second wave reads may be gone at any time: no state to go on from.
+        expect(2, None);
+        expect(1, Some(&[products]));
+        expect(3, Some(&[]));
+    }
+
+    #[test]
+    fn who_goes_on_lets_go_with_the_last_wave_that_is_left() {
+        let [users, products] = [USER_MAJOR, PRODUCT_MAJOR].map(range);
+        let mut course = Course::default();
+        course.done.insert((SEAL.0, 2), Vec::new());
+        let waves = course.cut(SEAL, seal());
+        assert_eq!(freed(&waves), [(1, vec![users]), (3, vec![products])]);
+        assert_eq!(course.to_be_sealed(), Some(vec![users, products]));
+        // Those of users are sealed, and their runs are no longer there.
+        let mut course = Course::default();
+        for wave in 0..3 {
+            course.done.insert((SEAL.0, wave), Vec::new());
+        }
+        let waves = course.cut(SEAL, seal());
+        assert_eq!(freed(&waves), [(3, vec![products])]);
     }
 }
