@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 
 # Bytes a row on disk at most, all at once: Parquet, runs of the sort beside what they become, two orientations, the training view.
 DISK_PER_ROW = 100
@@ -70,6 +71,25 @@ class Group:
             os.rmdir(self.folder)
 
 
+class Disk:
+    """How much less was free at one time than when it began, looked at twice a second: what a size has on disk at most."""
+
+    def __init__(self, folder):
+        self.folder, self.free, self.least, self.done = folder, shutil.disk_usage(folder).free, None, threading.Event()
+        self.least = self.free
+        self.thread = threading.Thread(target=self.look, daemon=True)
+        self.thread.start()
+
+    def look(self):
+        while not self.done.wait(0.5):
+            self.least = min(self.least, shutil.disk_usage(self.folder).free)
+
+    def taken(self):
+        self.done.set()
+        self.thread.join()
+        return self.free - self.least
+
+
 def size_of(folder):
     return sum(
         os.path.getsize(os.path.join(place, name)) for place, _, names in os.walk(folder) for name in names
@@ -102,6 +122,7 @@ def main():
         work = os.path.join(given.folder, f"rows-{rows}")
         shutil.rmtree(work, ignore_errors=True)
         # The shape of a billion purchases, 20 M users of 500,000 products, grown as sizes grow.
+        disk = Disk(given.folder)
         counts = ["--users", str(max(1000, rows // 50)), "--products", str(max(500, rows // 2000)), "--days", "365"]
         generate = [given.coordinator, "generate", work, *counts, "--interactions", str(rows)]
         subprocess.run(generate, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -131,21 +152,21 @@ def main():
         train, train_peak = verb("train")
         interactions = ingest["interactions"]
         epoch = train["epochs"][-1]["seconds"]
-        disk = size_of(os.path.join(work, "strata"))
+        kept = size_of(os.path.join(work, "strata"))
         cost = epoch / interactions * 1e9
         first = first or cost
         group_peak = max(ingest_peak or 0, train_peak or 0)
         lines.append(
             f"| {rows / 1e6:,.0f} M | {interactions / 1e6:,.1f} M | {rows / ingest['seconds'] / 1e6:.2f} M | {epoch:.1f} | {cost:.0f} "
-            f"| {cost / first:.2f} | {input_bytes / rows:.1f} | {disk / interactions:.1f} | "
+            f"| {cost / first:.2f} | {input_bytes / rows:.1f} | {kept / interactions:.1f} | {disk.taken() / rows:.1f} | "
             f"{max(ingest['peak_anonymous_bytes'], train['peak_anonymous_bytes']) / 2**30:.2f} GiB "
             f"| {f'{group_peak / 2**30:.2f} GiB' if group_peak else '-'} | {planned['epoch_seconds'] / epoch:.2f} |"
         )
         print(lines[-1], file=sys.stderr)
         shutil.rmtree(work)
     print("| rows | interactions | ingest, rows/s | epoch, s | ns an interaction | of the first | bytes a row of Parquet "
-          "| bytes on disk an interaction | anonymous peak | peak of the group | epoch as planned |")
-    print("|" + "---|" * 11)
+          "| bytes on disk an interaction | bytes of disk a row at most | anonymous peak | peak of the group | epoch as planned |")
+    print("|" + "---|" * 12)
     print("\n".join(lines))
     for why in sorted(plain):
         print(f"\n{why}")
