@@ -1,6 +1,7 @@
 //! What all verbs share: depots, a cache, and one way to run a program over the workers.
 
 use super::fresh::{Fresh, holds_nothing};
+use super::input;
 use super::journal::Keeper;
 use super::telling;
 use crate::cluster::{Cluster, Embedded, InputFile, Job, LANES};
@@ -411,6 +412,8 @@ impl<'a> Engine<'a> {
         if let Some(lost) = close(exporter).await {
             observer.note(&lost);
         }
+        // Before what went wrong: a page that is torn because somebody writes it is no damaged file.
+        input::unchanged(&stage.inputs)?;
         let peak = self.console.memory().take_phase_bytes();
         match outcome {
             Ok(outcome) => {
