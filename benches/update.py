@@ -21,12 +21,14 @@ DAYS = 400
 
 
 def shared(folder, name, days):
-    """A folder with links to these days."""
+    """A folder with links to the files of these days."""
     place = os.path.join(folder, name)
     shutil.rmtree(place, ignore_errors=True)
     os.makedirs(place)
     for day in days:
-        os.symlink(os.path.join(folder, "shop", "interactions", day), os.path.join(place, day))
+        os.makedirs(os.path.join(place, day))
+        for name in os.listdir(os.path.join(folder, "shop", "interactions", day)):
+            os.link(os.path.join(folder, "shop", "interactions", day, name), os.path.join(place, day, name))
     return place
 
 
@@ -37,13 +39,16 @@ class Job:
     def verb(self, verb, **more):
         options = self.options
         keys = {
-            "input.files": self.files, "split.test_fraction": 0.1, "split.validation_bins": 0, "split.test_bins": 0,
-            "model.rank": options.rank, "model.epochs": options.epochs, "output.data": os.path.join(self.place, "data"),
+            "input.files": self.files, "input.user": "user", "input.product": "product", "input.time": "day", "input.time_bin": "day",
+            "input.duplicates": "count", "split.test_fraction": 0.1, "model.preset": "hu", "model.time": "ignore", "model.rank": options.rank, "model.epochs": options.epochs, "output.data": os.path.join(self.place, "data"),
             "output.model": os.path.join(self.place, "model"), **more,
         }
         sets = [word for key, value in keys.items() for word in ("--set", f"{key}={value}")]
         program = [options.coordinator, "--json", "--workers", "1", "--threads", str(options.threads), "--memory", options.memory]
-        done = subprocess.run([*program, *sets, verb, os.path.join(options.folder, "shop", "job.toml")], capture_output=True, text=True)
+        # What the generated job says of parts is of bins.
+        job = os.path.join(options.folder, "empty.toml")
+        open(job, "w").close()
+        done = subprocess.run([*program, *sets, verb, job], capture_output=True, text=True)
         if done.returncode:
             sys.exit(f"{verb} ended with {done.returncode}: {done.stdout}{done.stderr}")
         return json.loads(done.stdout)

@@ -20,7 +20,12 @@ struct Bed(tempfile::TempDir);
 impl Bed {
     fn new(small: &Small) -> Bed {
         let folder = folder_in_memory();
-        for name in ["purchases.parquet", "later.parquet", "last.parquet", "job.toml"] {
+        for name in [
+            "purchases.parquet",
+            "later.parquet",
+            "last.parquet",
+            "job.toml",
+        ] {
             std::fs::copy(small.folder().join(name), folder.path().join(name)).expect("a copy");
         }
         let bed = Bed(folder);
@@ -49,7 +54,10 @@ impl Bed {
 
 fn message(output: &Output) -> String {
     let report: Value = serde_json::from_slice(&output.stdout).expect("one object");
-    report["error"]["message"].as_str().unwrap_or_default().to_owned()
+    report["error"]["message"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn fills(library: &Path, small: &Small, more: &[&str]) {
@@ -74,7 +82,10 @@ fn fills(library: &Path, small: &Small, more: &[&str]) {
         println!("{what}: {}", message(&output));
         let code = output.status.code();
         assert!(matches!(code, Some(74 | 75)), "{what}: {output:?}");
-        assert!(message(&output).contains("no space is left"), "{what}: {output:?}");
+        assert!(
+            message(&output).contains("no space is left"),
+            "{what}: {output:?}"
+        );
         // An update whose compaction finds no room is there.
         let found = bed.interactions();
         assert!(found == before || found == after, "{what}: {found}");

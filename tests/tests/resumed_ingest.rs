@@ -210,7 +210,11 @@ fn a_disk_that_fills_is_told_and_the_ingest_goes_on() {
             bed.verb(&["verify", "data"]);
         }
         let tasks = goes_on(&bed, &[], &what);
-        assert_eq!(tasks > 0, has_state, "{what}: what was kept is not done again");
+        assert_eq!(
+            tasks > 0,
+            has_state,
+            "{what}: what was kept is not done again"
+        );
         kept.insert(tasks);
     }
     println!("{tries} full disks, each told; tasks that were not done again: {kept:?}");

@@ -125,7 +125,9 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
     let mut program = Ingest::new(survey, spec);
     let inputs: Vec<InputFile> = opened.iter().map(|file| file.served()).collect();
     // What was kept of a file that was written since is not gone on with, even where the lineage, which has samples, is the same.
-    let written = inputs.iter().flat_map(|file| [file.written.0, file.written.1]);
+    let written = inputs
+        .iter()
+        .flat_map(|file| [file.written.0, file.written.1]);
     let written: Vec<u8> = written.flat_map(i64::to_le_bytes).collect();
     let run = key_of(&[b"ingest", &lineage.0, &written]);
     let resume = kept::found(engine, &depot, run).await?;

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use store::{Cache, IoMode};
+use store::{Cache, IoMode, StoreError};
 use tensor::{ByteSize, DepotId, Digest, News, ObjectKey, Program};
 use tokio_util::sync::CancellationToken;
 use worker::Split;
@@ -578,7 +578,9 @@ fn kind(error: &DepotError) -> Refusal {
     match error {
         DepotError::Url { .. } | DepotError::NoBucket { .. } => Refusal::Config,
         DepotError::Denied { .. } => Refusal::Permission,
-        DepotError::Superseded { .. } => Refusal::TryAgain,
+        DepotError::Superseded { .. }
+        | DepotError::Full { .. }
+        | DepotError::Store(StoreError::DiskFull { .. }) => Refusal::TryAgain,
         DepotError::Damaged { .. } | DepotError::Missing { .. } | DepotError::Manifest { .. } => {
             Refusal::BadData
         }
