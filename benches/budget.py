@@ -99,7 +99,7 @@ def main():
     shutil.rmtree(options.folder)
     epoch_seconds, work, rate = (statistics.median(of) for of in (ours, computed, rates))
     reading = partitions / rate
-    print(f"{options.rows / 1e6:,.0f} M rows, rank {options.rank}; an epoch reads {partitions / 1e6:,.0f} MB, the budget is "
+    print(f"{options.rows / 1e6:,g} M rows, rank {options.rank}; an epoch reads {partitions / 1e6:,.0f} MB, the budget is "
           f"{budget / 2**20:,.0f} MiB, {partitions / budget:.1f} times less\n")
     print("| an epoch, s | computing alone, s | reading alone, s | disk, MB/s | over the slower | most of the group |\n|---|---|---|---|---|---|")
     print(f"| {epoch_seconds:.2f} ({min(ours):.2f} to {max(ours):.2f}) | {work:.2f} | {reading:.2f} | {rate / 1e6:,.0f} "

@@ -104,7 +104,7 @@ def main():
             share = added["added"]["input_rows"] / ingest["input_rows"]
             seconds[what].append(job.verb("update", **more)["seconds"])
             quality[what] = job.ndcg()
-    print(f"{options.rows / 1e6:,.0f} M rows, {100 * share:.2f} % of them new; rank {options.rank}, {options.epochs} epochs\n")
+    print(f"{options.rows / 1e6:,g} M rows, {100 * share:.2f} % of them new; rank {options.rank}, {options.epochs} epochs\n")
     print("| what | seconds | of the whole | NDCG@20 | of the whole's |\n|---|---|---|---|---|")
     for what, of in [("ingest", "ingest"), ("update", "ingest"), ("train", "train"), ("fold in", "train"), ("an epoch", "train")]:
         middle, base = statistics.median(seconds[what]), statistics.median(seconds[of])

@@ -1,6 +1,6 @@
 """Ingest beside the same work in polars and duckdb: purchases in Parquet to numbered ids and sums, sorted two ways and written.
 
-    ingest.py FOLDER --coordinator PROGRAM [--rows 20e6] [--ids numbers,text] [--engines ours,polars,duckdb] [--repeats 5]
+    ingest.py FOLDER --coordinator PROGRAM [--rows 20e6] [--ids integer,text] [--engines ours,polars,duckdb] [--repeats 5]
               [--threads 2] [--memory 4GiB]
 
 The work: number users and products by their count of rows, the most frequent first; group by user, product and day, with the sum of
@@ -135,7 +135,7 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--coordinator", required=True)
     parser.add_argument("--rows", type=lambda rows: int(float(rows)), default=20_000_000)
-    parser.add_argument("--ids", default="numbers,text")
+    parser.add_argument("--ids", default="integer,text")
     parser.add_argument("--engines", default="ours,polars,duckdb")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
@@ -148,6 +148,7 @@ def main():
         return
     if not re.fullmatch(r"\d+[KMGT]iB", options.memory):
         sys.exit("--memory: give a number and KiB, MiB, GiB or TiB, as in 4GiB, which all engines understand")
+    os.makedirs(options.folder, exist_ok=True)
     engines = options.engines.split(",")
     lines = []
     for ids in options.ids.split(","):
@@ -168,7 +169,7 @@ def main():
             seconds = [seconds for seconds, *_ in measured]
             middle, most = statistics.median(seconds), statistics.median(most for _, most, _ in measured)
             lines.append(
-                f"| {options.rows / 1e6:,.0f} M, {ids} | {engine} | {middle:.2f} ({min(seconds):.2f} to {max(seconds):.2f}) "
+                f"| {options.rows / 1e6:,g} M, {ids} | {engine} | {middle:.2f} ({min(seconds):.2f} to {max(seconds):.2f}) "
                 f"| {middle / base:.2f} | {options.rows / middle / 1e6:.2f} M | {most / 2**20:,.0f} MiB |"
             )
             print(lines[-1], file=sys.stderr)
