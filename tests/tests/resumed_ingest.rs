@@ -1,16 +1,19 @@
 //! An ingest that was broken off goes on with what it had done, to the same bytes: kill -9 behind manifests of every phase, of the
-//! coordinator alone and with all its workers; other input in between.
+//! coordinator alone and with all its workers; a disk that fills; other input in between, or while it is read.
+//!
+//! The disk fills at 12 of the calls that want room; at so many with
+//! `STRATA_FULL_DISK=200 cargo test -p tests --test resumed_ingest a_disk -- --nocapture`.
 
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tests::generate::write;
 use tests::interpose::{self, Deed};
-use tests::process::{Daemon, addresses, coordinator, json_of, output_of, parse, signal};
+use tests::process::{Daemon, addresses, coordinator, ended, json_of, output_of, parse, signal};
 
 /// Files, and so splits: a wave is 8 of them.
 const FILES: i64 = 24;
@@ -27,6 +30,16 @@ const EAGER: [&str; 4] = [
 /// Keep nothing more.
 const NEVER: [&str; 2] = ["--set", "run.ingest_checkpoint_seconds=100000"];
 
+/// Writes one of the files.
+fn sales(root: &Path, file: i64, kind: i64) {
+    let row = |turn: i64| {
+        let (user, product) = (turn * turn % 211, (turn * kind + file) % 97);
+        (user, product, 86_400 * (17_000 + turn % 40), 1.0)
+    };
+    let rows: Vec<_> = (300 * file..300 * (file + 1)).map(row).collect();
+    write(&root.join(format!("sales/{file:02}.parquet")), &rows);
+}
+
 /// A job on small files in a folder of its own.
 struct Bed(tempfile::TempDir);
 
@@ -35,13 +48,7 @@ impl Bed {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::create_dir(folder.path().join("sales")).expect("a folder");
         for file in 0..FILES {
-            let row = |turn: i64| {
-                let (user, product) = (turn * turn % 211, (turn * 7 + file) % 97);
-                (user, product, 86_400 * (17_000 + turn % 40), 1.0)
-            };
-            let rows: Vec<_> = (300 * file..300 * (file + 1)).map(row).collect();
-            let path = format!("sales/{file:02}.parquet");
-            write(&folder.path().join(path), &rows);
+            sales(folder.path(), file, 7);
         }
         let job = "[input]\nfiles = [\"sales\"]\nuser = \"user\"\nproduct = \"product\"\ntime = \"seconds\"\n\
              duplicates = \"count\"\n[model]\nkind = \"als\"\n[output]\ndata = \"data\"\n";
@@ -161,12 +168,63 @@ fn a_killed_coordinator_goes_on_in_every_phase() {
     assert!(met.iter().filter(|met| **met).count() >= 2, "{kept:?}");
 }
 
+fn manifests_there(bed: &Bed) -> usize {
+    std::fs::read_dir(bed.root().join("data/manifests")).map_or(0, Iterator::count)
+}
+
+/// From some call on nothing finds room, until somebody makes room and gives the command again.
+#[test]
+fn a_disk_that_fills_is_told_and_the_ingest_goes_on() {
+    let Some(library) = interpose::library() else {
+        return;
+    };
+    let asked = {
+        let bed = Bed::new();
+        let log = tempfile::NamedTempFile::new().expect("a temporary file");
+        let recorded = interpose::recorded(library, &bed.root(), log.path());
+        json_of(bed.ingest(&EAGER).envs(recorded));
+        interpose::room_asked(&interpose::events(log.path()))
+    };
+    let tries = std::env::var("STRATA_FULL_DISK").map_or(12, |tries| {
+        tries.parse().expect("STRATA_FULL_DISK is a number")
+    });
+    let mut kept = BTreeSet::new();
+    for turn in 0..tries {
+        let number = 1 + turn * (asked - 1) / tries;
+        let bed = Bed::new();
+        let point = (interpose::ROOM, number);
+        let environment = interpose::met(library, &bed.root(), point, Deed::StaysFull);
+        let output = output_of(bed.ingest(&EAGER).envs(environment));
+        let what = format!("full from call {number} of {asked}");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("one object");
+        let message = report["error"]["message"].as_str().unwrap_or_default();
+        println!("{what}: {message}");
+        let code = output.status.code();
+        assert!(matches!(code, Some(74 | 75)), "{what}: {}", said(&output));
+        assert!(!said(&output).contains("panicked"), "{}", said(&output));
+        assert!(message.contains("no space is left"), "{what}: {message}");
+        assert!(message.contains("free some"), "{what}: {message}");
+        // The first manifest claims the term.
+        let has_state = manifests_there(&bed) > 1;
+        if has_state {
+            bed.verb(&["verify", "data"]);
+        }
+        let tasks = goes_on(&bed, &[], &what);
+        assert_eq!(
+            tasks > 0,
+            has_state,
+            "{what}: what was kept is not done again"
+        );
+        kept.insert(tasks);
+    }
+    println!("{tries} full disks, each told; tasks that were not done again: {kept:?}");
+    assert!(kept.len() >= 4, "{kept:?}");
+}
+
 /// Waits until so many manifests are there.
 fn manifests(bed: &Bed, count: usize) {
     let began = Instant::now();
-    let folder = bed.root().join("data/manifests");
-    let there = || std::fs::read_dir(&folder).map_or(0, Iterator::count);
-    while there() < count {
+    while manifests_there(bed) < count {
         assert!(began.elapsed() < Duration::from_mins(2), "no checkpoint");
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -231,6 +289,34 @@ fn other_input_begins_at_the_files_and_is_told() {
         objects(&other),
         "nothing of the first is left"
     );
+}
+
+/// Rows of before and of after stand in no data set together.
+#[test]
+fn a_file_that_is_written_while_it_is_read_is_told() {
+    let bed = Bed::new();
+    let mut command = bed.ingest(&EAGER);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = child.spawn().expect("the coordinator starts");
+    // The term is claimed once the footers were read.
+    manifests(&bed, 1);
+    signal(child.id(), "STOP");
+    sales(&bed.root(), 23, 5);
+    signal(child.id(), "CONT");
+    let output = ended(child);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one object");
+    let message = report["error"]["message"].as_str().unwrap_or_default();
+    println!("{message}");
+    assert_eq!(output.status.code(), Some(75), "{}", said(&output));
+    let told = "sales/23.parquet was changed while it was read";
+    assert!(message.contains(told), "{message}");
+    let report = json_of(&mut bed.ingest(&NEVER));
+    let other = Bed::new();
+    sales(&other.root(), 23, 5);
+    let alone = json_of(&mut other.ingest(&[]));
+    assert_eq!(report["digest"], alone["digest"]);
+    assert_ne!(report["digest"], undisturbed());
+    assert_eq!(objects(&bed), objects(&other), "nothing of before is left");
 }
 
 fn objects(bed: &Bed) -> BTreeSet<std::ffi::OsString> {

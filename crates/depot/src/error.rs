@@ -1,5 +1,6 @@
 //! Why a depot failed, by what can be done about it.
 
+use std::io;
 use store::StoreError;
 use tensor::Digest;
 
@@ -33,6 +34,14 @@ pub enum DepotError {
         doing: &'static str,
         /// What the store said.
         source: Box<object_store::Error>,
+    },
+    /// The disk is full.
+    #[error("no space is left under {url} for {path}: free some, or choose another place")]
+    Full {
+        /// The depot.
+        url: String,
+        /// The object or manifest.
+        path: String,
     },
     /// We may not.
     #[error(
@@ -118,6 +127,9 @@ impl DepotError {
                 if NO_BUCKET.iter().any(|code| answer.contains(code)) {
                     return DepotError::NoBucket { url };
                 }
+                if is_full(&source) {
+                    return DepotError::Full { url, path };
+                }
                 DepotError::Unavailable {
                     url,
                     path,
@@ -127,6 +139,19 @@ impl DepotError {
             }
         }
     }
+}
+
+/// Whether a file system had no room.
+fn is_full(error: &object_store::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if let Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) = kind {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// One line of it, without the document that a cloud may have answered with.
@@ -160,6 +185,20 @@ mod tests {
         assert_eq!(
             broken.to_string(),
             "data/x under s3://b/data could not be read: Generic S3 error: 500 Internal"
+        );
+    }
+
+    #[test]
+    fn a_full_disk_is_told_as_such() {
+        let source = object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source: Box::new(io::Error::from(io::ErrorKind::StorageFull)),
+        };
+        let full =
+            DepotError::of_store("/data".into(), "objects/x".into(), "written", source).to_string();
+        assert_eq!(
+            full,
+            "no space is left under /data for objects/x: free some, or choose another place"
         );
     }
 }

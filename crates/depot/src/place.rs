@@ -74,6 +74,12 @@ impl Depot {
             | std::io::ErrorKind::AlreadyExists
             | std::io::ErrorKind::InvalidInput
             | std::io::ErrorKind::InvalidFilename => wrong(error.to_string()),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                DepotError::Full {
+                    url: url.to_owned(),
+                    path: path.display().to_string(),
+                }
+            }
             // The place is right, the disk is not.
             _ => DepotError::Store(store::StoreError::Io {
                 path: path.to_owned(),

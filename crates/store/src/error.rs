@@ -86,21 +86,24 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Turns what the system said into an error that names the file.
+    /// Turns what the system said into an error that names the file. A full disk has a name of its own, whatever was tried.
     pub(crate) fn io(
         path: &Path,
         doing: &'static str,
     ) -> impl FnOnce(io::Error) -> StoreError + use<> {
-        let path = path.to_owned();
-        move |source| StoreError::Io {
-            path,
-            doing,
-            source,
-        }
+        Self::told(path, doing, 0)
     }
 
-    /// The same for a write, where a full disk has a name of its own.
+    /// The same for a write.
     pub(crate) fn write(path: &Path, at: u64) -> impl FnOnce(io::Error) -> StoreError + use<> {
+        Self::told(path, "written", at)
+    }
+
+    fn told(
+        path: &Path,
+        doing: &'static str,
+        at: u64,
+    ) -> impl FnOnce(io::Error) -> StoreError + use<> {
         let path = path.to_owned();
         move |source| match source.kind() {
             io::ErrorKind::StorageFull
@@ -111,7 +114,7 @@ impl StoreError {
             },
             _ => StoreError::Io {
                 path,
-                doing: "written",
+                doing,
                 source,
             },
         }

@@ -348,7 +348,12 @@ pub fn depot_failure(error: DepotError, key: Option<ObjectKey>) -> Failure {
     let refusal = match (error, key) {
         (DepotError::Store(error), key) => return failure_of(error, key),
         (DepotError::Damaged { .. }, Some(key)) => return Failure::Corrupt { key, holder: None },
-        (error @ (DepotError::Unavailable { .. } | DepotError::Abandoned), _) => {
+        (
+            error @ (DepotError::Unavailable { .. }
+            | DepotError::Full { .. }
+            | DepotError::Abandoned),
+            _,
+        ) => {
             return exhausted(error.to_string());
         }
         (error @ (DepotError::Url { .. } | DepotError::NoBucket { .. }), _) => {

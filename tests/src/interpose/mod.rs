@@ -65,6 +65,8 @@ pub enum Deed {
     KillAfter,
     /// The call fails: the disk is full.
     Full,
+    /// It fails, and so do all that follow: nobody makes room.
+    StaysFull,
     /// The call fails: the disk is broken.
     Broken,
 }
@@ -127,11 +129,24 @@ pub fn met(
         Deed::KillBefore => "before".to_owned(),
         Deed::KillAfter => "after".to_owned(),
         Deed::Full => libc::ENOSPC.to_string(),
+        Deed::StaysFull => format!("{}+", libc::ENOSPC),
         Deed::Broken => libc::EIO.to_string(),
     };
     let mut environment = environment(library, root);
     environment.push(("INTERPOSE_AT", format!("{point}:{number}:{deed}")));
     environment
+}
+
+/// All calls for which a full disk has no room, as one point.
+pub const ROOM: &str = "room any";
+
+/// How often a process asked for room.
+pub fn room_asked(events: &[Event]) -> u64 {
+    let asks = |event: &&Event| {
+        let call = event.call.as_str();
+        matches!(call, "create" | "link" | "mkdir" | "reserve" | "write")
+    };
+    events.iter().filter(asks).count() as u64
 }
 
 /// What was recorded.

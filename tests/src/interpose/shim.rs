@@ -3,8 +3,9 @@
 //!
 //! What it is told by the environment: `INTERPOSE_ROOT`, the folder below which files count; `INTERPOSE_PLACES`, names of
 //! places as `name=part of a path`, the first that fits, parted by `;`; `INTERPOSE_LOG`, a file that takes every event;
-//! `INTERPOSE_AT`, as `CALL PLACE:NUMBER:DEED`, where the deed is `before` or `after` (the process kills itself), or the number
-//! of an error with which the call fails. Sockets of the internet are the place `peer`.
+//! `INTERPOSE_AT`, as `CALL PLACE:NUMBER:DEED`, where the deed is `before` or `after` (the process kills itself), the number
+//! of an error with which the call fails, or that and a `+`: all calls from there on fail. Sockets of the internet are the place `peer`.
+//! `room any` are all calls for which a full disk has no room.
 //!
 //! Every function here has the contract of the function of the C library whose name it has, and hands its arguments on as they came:
 //! pointers are read no further than that function would, and before the call returns.
@@ -85,6 +86,9 @@ const O_APPEND_CREATE_WRITE: c_int = 0o2_002_101;
 const SEEK_CUR: c_int = 1;
 const ENOSYS: c_int = 38;
 
+/// Calls for which a full disk has no room.
+const TAKES_ROOM: [&str; 5] = ["create", "link", "mkdir", "reserve", "write"];
+
 /// What is asked of this process.
 struct Asked {
     root: Vec<u8>,
@@ -98,6 +102,8 @@ enum Deed {
     KillBefore,
     KillAfter,
     Fail(c_int),
+    /// And all that follow.
+    FailFrom(c_int),
 }
 
 fn asked() -> Option<&'static Asked> {
@@ -130,7 +136,10 @@ fn read_environment() -> Option<Asked> {
         let deed = match deed {
             "before" => Deed::KillBefore,
             "after" => Deed::KillAfter,
-            error => Deed::Fail(error.parse().ok()?),
+            error => match error.strip_suffix('+') {
+                Some(error) => Deed::FailFrom(error.parse().ok()?),
+                None => Deed::Fail(error.parse().ok()?),
+            },
         };
         Some((point.to_owned(), count.parse().ok()?, deed))
     });
@@ -162,13 +171,15 @@ impl Asked {
     fn deed(&self, call: &str, place: &[u8]) -> Option<Deed> {
         let (point, count, deed) = self.at.as_ref()?;
         let here = point.split_once(' ')?;
-        if here != (call, std::str::from_utf8(place).ok()?) {
+        let takes_room = here == ("room", "any") && TAKES_ROOM.contains(&call);
+        if !takes_room && here != (call, std::str::from_utf8(place).ok()?) {
             return None;
         }
         let mut met = met().lock().unwrap_or_else(PoisonError::into_inner);
         let times = met.entry(point.clone()).or_default();
         *times += 1;
-        (*times == *count).then_some(*deed)
+        let goes_on = matches!(deed, Deed::FailFrom(_));
+        (*times == *count || goes_on && *times > *count).then_some(*deed)
     }
 
     fn tell(&self, call: &str, place: &[u8], file: u64, at: u64, first: &[u8], second: &[u8]) {
@@ -220,7 +231,7 @@ fn change(
     let deed = asked.deed(call, place);
     match deed {
         Some(Deed::KillBefore) => die(),
-        Some(Deed::Fail(error)) => {
+        Some(Deed::Fail(error) | Deed::FailFrom(error)) => {
             unsafe { *__errno_location() = error };
             return -1;
         }

@@ -447,6 +447,7 @@ mod tests {
             inputs: vec![InputFile {
                 place: InputPlace::Path("/home/me/in.parquet".into()),
                 bytes: 7,
+                written: (0, 0),
             }],
             depots: vec![
                 (DepotId::DATA, "/home/me/data".to_owned()),

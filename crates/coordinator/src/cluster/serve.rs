@@ -43,6 +43,8 @@ pub struct InputFile {
     pub place: InputPlace,
     /// Its length.
     pub bytes: u64,
+    /// When it was last written, in seconds and nanoseconds as its file system tells; zeros of what is in memory.
+    pub written: (i64, i64),
 }
 
 /// What can be served.

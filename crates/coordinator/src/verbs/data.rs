@@ -7,6 +7,7 @@ use super::input::{self, LocalFile};
 use super::kept;
 use super::moments::Moments;
 use super::stored_model::Algorithm;
+use crate::cluster::InputFile;
 use crate::failure::Failure;
 use crate::job::files;
 use crate::job::settings::{self, Location, ModelTime, OnBadRow};
@@ -122,8 +123,13 @@ pub async fn ingest(engine: &Engine<'_>) -> Result<Ingested, Failure> {
     let term = depot.claim_term(None).await.map_err(failed)?;
     let lineage = survey.lineage;
     let mut program = Ingest::new(survey, spec);
-    let inputs = opened.iter().map(|file| file.served()).collect();
-    let run = key_of(&[b"ingest", &lineage.0]);
+    let inputs: Vec<InputFile> = opened.iter().map(|file| file.served()).collect();
+    // What was kept of a file that was written since is not gone on with, even where the lineage, which has samples, is the same.
+    let written = inputs
+        .iter()
+        .flat_map(|file| [file.written.0, file.written.1]);
+    let written: Vec<u8> = written.flat_map(i64::to_le_bytes).collect();
+    let run = key_of(&[b"ingest", &lineage.0, &written]);
     let resume = kept::found(engine, &depot, run).await?;
     let resumed_from = resume.as_ref().map(|resume| resume.checkpoint.epoch);
     let pace = engine.settings.run.ingest_pace();

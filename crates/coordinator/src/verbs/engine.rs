@@ -1,6 +1,7 @@
 //! What all verbs share: depots, a cache, and one way to run a program over the workers.
 
 use super::fresh::{Fresh, holds_nothing};
+use super::input;
 use super::journal::Keeper;
 use super::telling;
 use crate::cluster::{Cluster, Embedded, InputFile, Job, LANES};
@@ -21,7 +22,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use store::{Cache, IoMode};
+use store::{Cache, IoMode, StoreError};
 use tensor::{ByteSize, DepotId, Digest, News, ObjectKey, Program};
 use tokio_util::sync::CancellationToken;
 use worker::Split;
@@ -411,6 +412,8 @@ impl<'a> Engine<'a> {
         if let Some(lost) = close(exporter).await {
             observer.note(&lost);
         }
+        // Before what went wrong: a page that is torn because somebody writes it is no damaged file.
+        input::unchanged(&stage.inputs)?;
         let peak = self.console.memory().take_phase_bytes();
         match outcome {
             Ok(outcome) => {
@@ -575,7 +578,9 @@ fn kind(error: &DepotError) -> Refusal {
     match error {
         DepotError::Url { .. } | DepotError::NoBucket { .. } => Refusal::Config,
         DepotError::Denied { .. } => Refusal::Permission,
-        DepotError::Superseded { .. } => Refusal::TryAgain,
+        DepotError::Superseded { .. }
+        | DepotError::Full { .. }
+        | DepotError::Store(StoreError::DiskFull { .. }) => Refusal::TryAgain,
         DepotError::Damaged { .. } | DepotError::Missing { .. } | DepotError::Manifest { .. } => {
             Refusal::BadData
         }

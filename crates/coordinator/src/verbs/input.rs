@@ -4,9 +4,9 @@ use crate::cluster::{InputFile, InputPlace};
 use crate::failure::Failure;
 use crate::job::settings::Location;
 use plan::Refusal;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 use tensor::ReadAt;
 use worker::resident;
@@ -16,6 +16,7 @@ pub struct LocalFile {
     source: Source,
     place: InputPlace,
     bytes: u64,
+    written: (i64, i64),
 }
 
 enum Source {
@@ -42,6 +43,7 @@ impl LocalFile {
         InputFile {
             place: self.place.clone(),
             bytes: self.bytes,
+            written: self.written,
         }
     }
 
@@ -75,13 +77,14 @@ pub fn open(location: &Location) -> Result<Arc<LocalFile>, Failure> {
         Location::Path(path) => {
             let failed = |error: io::Error| Failure::io(path.display(), &error);
             let file = File::open(path).map_err(failed)?;
-            let bytes = file.metadata().map_err(failed)?.len();
+            let metadata = file.metadata().map_err(failed)?;
             // Workers in this process open it by its path, from wherever the process stands.
             let path = std::path::absolute(path).map_err(failed)?;
             Ok(Arc::new(LocalFile {
                 source: Source::File(file),
                 place: InputPlace::Path(path),
-                bytes,
+                bytes: metadata.len(),
+                written: written(&metadata),
             }))
         }
         Location::Url(url) => {
@@ -90,6 +93,7 @@ pub fn open(location: &Location) -> Result<Arc<LocalFile>, Failure> {
                     bytes: table.len(),
                     source: Source::Resident(table),
                     place: InputPlace::Resident(url.clone()),
+                    written: (0, 0),
                 }));
             }
             let sentence = format!(
@@ -98,4 +102,32 @@ pub fn open(location: &Location) -> Result<Arc<LocalFile>, Failure> {
             Err(Failure::new(Refusal::Config, sentence))
         }
     }
+}
+
+fn written(metadata: &Metadata) -> (i64, i64) {
+    (metadata.mtime(), metadata.mtime_nsec())
+}
+
+/// Holds that files are still those that were opened: of one that was written meanwhile, rows may have been read that never stood beside
+/// each other.
+///
+/// # Errors
+/// Where one is not, by its name.
+pub fn unchanged(inputs: &[InputFile]) -> Result<(), Failure> {
+    for input in inputs {
+        let InputPlace::Path(path) = &input.place else {
+            continue;
+        };
+        let same = std::fs::metadata(path).is_ok_and(|metadata| {
+            (metadata.len(), written(&metadata)) == (input.bytes, input.written)
+        });
+        if !same {
+            let sentence = format!(
+                "{} was changed while it was read, and nothing was made of it: give the command again when nobody writes it",
+                path.display()
+            );
+            return Err(Failure::new(Refusal::TryAgain, sentence));
+        }
+    }
+    Ok(())
 }
