@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 pytest.importorskip("pyspark")
@@ -68,10 +71,56 @@ def test_one_digest(
     text += '[model]\nkind = "als"\nrank = 6\nepochs = 3\nseed = 3\n[output]\ndata = "data"\nmodel = "model"\n'
     assert fitted.digest == coordinator(tmp_path, "run", text)["digest"]
     assert [epoch["epoch"] for epoch in fitted.history] == [1, 2, 3]
-    # By files that the executors write, and none of them stays.
+    # Whichever way the rows take: by the driver, and by files that the executors write, none of which stays.
+    assert strata.spark.train(frame, als(), time="day", rows="driver").digest == fitted.digest
     staged = strata.spark.train(frame, als(), time="day", num_workers=1, staging=tmp_path / "staging")
     assert staged.digest == fitted.digest
     assert list((tmp_path / "staging").iterdir()) == []
+
+
+def test_rows_stay_with_the_executors_in_the_order_of_partitions(spark: SparkSession, frame: DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of several rows of a user and a product the last one counts, so that an order that is not that of partitions is another digest.
+    shuffled = frame.repartition(5, "pieces").cache()
+    pq.write_table(pa.Table.from_pandas(shuffled.toPandas()), tmp_path / "in-order.parquet")
+    last = {"value": "pieces", "duplicates": "last"}
+    wanted = als().fit(tmp_path / "in-order.parquet", **last).digest
+
+    def staged(*_: Any) -> Any:
+        raise AssertionError("rows go through the driver")
+
+    monkeypatch.setattr(strata.spark, "_brought", staged)
+    for workers in (1, 2):
+        with Epochs(lambda _: None) as heard:
+            assert strata.spark.train(shuffled, als(), num_workers=workers, **last).digest == wanted
+        said = [line for line in heard.lines if "stay with" in line]
+        assert len(said) == 1 and said[0].startswith("6000 rows of ")
+        assert said[0].endswith(f" partitions stay with {workers} workers, in their memory")
+    # What has no room in memory lies in files of the nodes.
+    monkeypatch.setattr(strata.spark._engine, "room", lambda _: 50_000)
+    with Epochs(lambda _: None) as heard:
+        assert strata.spark.train(shuffled, als(), num_workers=2, **last).digest == wanted
+    assert any("stay with 2 workers, those of" in line and line.endswith("in files") for line in heard.lines), heard.lines
+    shuffled.unpersist()
+
+
+def test_rows_that_are_lost_are_brought_anew(frame: DataFrame, fitted: strata.spark.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, killed = strata.spark.Roster.held, list[int]()
+
+    def lose(roster: Any) -> Any:
+        there = held(roster)
+        if not killed:
+            killed.append(executors(frame.sparkSession)[0])
+            os.kill(killed[0], signal.SIGKILL)
+            until = time.monotonic() + 60
+            while roster.addresses() and time.monotonic() < until:
+                time.sleep(0.1)
+        return there
+
+    monkeypatch.setattr(strata.spark.Roster, "held", lose)
+    with Epochs(lambda _: None) as heard:
+        again = strata.spark.train(frame, als(), time="day", num_workers=2)
+    assert again.digest == fitted.digest
+    assert [line for line in heard.lines if "brought anew" in line], heard.lines
 
 
 def test_answers_are_data_frames(spark: SparkSession, frame: DataFrame, fitted: strata.spark.Model) -> None:
@@ -179,3 +228,8 @@ def test_one_sentence(frame: DataFrame) -> None:
         strata.spark.train(frame, als(), num_workers=0)
     with pytest.raises(strata.DataError, match="the data frame has no column `usr`: it has "):
         strata.spark.train(frame, als(), user="usr", num_workers=1)
+    with pytest.raises(strata.SettingsError, match="`rows` is 'disk': give 'executors' or 'driver'"):
+        strata.spark.train(frame, als(), rows="disk")
+    for rows in ("executors", "driver"):
+        with pytest.raises(strata.DataError, match="interactions"):
+            strata.spark.train(frame.limit(0), als(), num_workers=1, rows=rows)

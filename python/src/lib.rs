@@ -41,5 +41,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(daemon, module)?)?;
     module.add_function(wrap_pyfunction!(keys, module)?)?;
     module.add_function(wrap_pyfunction!(verbs::perform, module)?)?;
+    module.add_function(wrap_pyfunction!(verbs::hold, module)?)?;
+    module.add_function(wrap_pyfunction!(verbs::room, module)?)?;
     module.add_function(wrap_pyfunction!(verbs::take, module)?)
 }

@@ -9,13 +9,16 @@ use coordinator::job::settings::Location;
 use coordinator::memory::default_budget;
 use coordinator::progress::{Observer as _, Unit};
 use plan::Refusal;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tables::out::interchange::{self, Taken};
-use tensor::ByteSize;
+use tensor::{ByteSize, ReadAt};
 use worker::resident;
 
 /// What a job is called that stands in no file.
@@ -89,24 +92,20 @@ impl Resident {
     }
 }
 
-/// Takes the named columns of anything that exports an Arrow stream. What lies in memory anyway (`there`) stays there and is read
-/// there; a stream comes into memory as far as a quarter of `memory` goes, and is staged at `path` else. Gives what is in memory.
+/// Takes the named columns of anything that exports an Arrow stream: into memory as far as there is room, what lies there anyway
+/// (without `room_bytes`) whole, else into a file at `path`. Gives what is in memory.
 #[pyfunction]
-#[pyo3(signature = (source, path, columns, there, memory=None, hear=None))]
+#[pyo3(signature = (source, path, columns, room_bytes=None, hear=None))]
 pub fn take(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
     path: PathBuf,
     columns: Vec<String>,
-    there: bool,
-    memory: Option<&str>,
+    room_bytes: Option<u64>,
     hear: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Option<Resident>> {
     let stream = stream_of(source)?;
-    // What is no size is told when the job is checked.
-    let budget = memory.and_then(|memory| memory.parse().ok());
-    let budget: ByteSize = budget.unwrap_or_else(default_budget);
-    let room_bytes = if there { u64::MAX } else { budget.0 / 4 };
+    let room_bytes = room_bytes.unwrap_or(u64::MAX);
     attended(py, hear, move |speaker, stop| {
         let stream = RecordBatchStreamReader::try_new(stream)
             .map_err(|error| Failure::new(Refusal::BadData, error.to_string()))?;
@@ -131,6 +130,66 @@ pub fn take(
             Taken::Staged => None,
         })
     })
+}
+
+/// Takes the named columns of an Arrow stream for other processes, which read them under a name as long as what is given is there: in
+/// memory where they need no more than `room_bytes`, else in a file at `path`. Gives the rows, and the bytes that they take of memory.
+#[pyfunction]
+pub fn hold(
+    py: Python<'_>,
+    source: &Bound<'_, PyAny>,
+    path: PathBuf,
+    name: &str,
+    columns: Vec<String>,
+    room_bytes: u64,
+) -> PyResult<(Resident, u64, Option<u64>)> {
+    let stream = RecordBatchStreamReader::try_new(stream_of(source)?)
+        .map_err(|error| PyValueError::new_err(error.to_string()))?;
+    let taken = py.detach(|| interchange::take(&path, stream, &columns, room_bytes, |_| true));
+    let (taken, rows) = taken.map_err(|error| PyOSError::new_err(error.to_string()))?;
+    let (held, bytes): (Arc<dyn ReadAt>, _) = match taken {
+        Taken::Resident(table) => {
+            let bytes = table.len();
+            (Arc::new(table), Some(bytes))
+        }
+        Taken::Staged => (Arc::new(Staged::open(&path)?), None),
+    };
+    let held = resident::Resident::named(name, held);
+    Ok((Resident { held }, rows, bytes))
+}
+
+/// A quarter of what the engine may take: so much of a stream comes into memory.
+#[pyfunction]
+#[pyo3(signature = (memory=None))]
+pub fn room(memory: Option<&str>) -> u64 {
+    // What is no size is told when the job is checked.
+    let budget = memory.and_then(|memory| memory.parse().ok());
+    let budget: ByteSize = budget.unwrap_or_else(default_budget);
+    budget.0 / 4
+}
+
+/// A file that others read through this process.
+struct Staged {
+    file: File,
+    bytes: u64,
+}
+
+impl Staged {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let bytes = file.metadata()?.len();
+        Ok(Staged { file, bytes })
+    }
+}
+
+impl ReadAt for Staged {
+    fn len(&self) -> u64 {
+        self.bytes
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
 }
 
 /// The stream of an object that exports one (the Arrow `PyCapsule` interface).

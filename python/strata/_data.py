@@ -49,7 +49,8 @@ def source(interactions: Any, columns: list[str], memory: str | None, progress: 
     with tempfile.TemporaryDirectory(prefix="strata-staged-") as folder:
         file = f"{folder}/{STAGED}.parquet"
         stream = _stream(interactions, columns)
-        held = _engine.take(stream, file, columns, _lies_in_memory(stream), memory, progress)
+        room = None if _lies_in_memory(stream) else _engine.room(memory)
+        held = _engine.take(stream, file, columns, room, progress)
         del stream
         if held is None:
             yield Source([file], [file])

@@ -30,11 +30,12 @@ def perform(
     hear: Callable[..., None] | None = None,
     at: str | None = None,
 ) -> str: ...
+def hold(source: object, path: str, name: str, columns: list[str], room_bytes: int) -> tuple[Resident, int, int | None]: ...
+def room(memory: str | None = None) -> int: ...
 def take(
     source: object,
     path: str,
     columns: list[str],
-    there: bool,
-    memory: str | None = None,
+    room_bytes: int | None = None,
     hear: Callable[..., None] | None = None,
 ) -> Resident | None: ...

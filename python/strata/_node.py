@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import fcntl
 import json
+import os
 import select
 import shutil
 import socket
@@ -13,9 +15,12 @@ import sys
 import tempfile
 import threading
 from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from strata._holder import FIRST
 from strata._roster import GREETING_SECONDS, Invitation, environment, notice_death, tls_context
 from strata.errors import UnavailableError
 
@@ -28,10 +33,23 @@ _SAYS = "worker: listening on "
 _DRIVER = "coordinator.strata"
 
 
-def serve(invitation: Invitation, host: str) -> None:
+@dataclass(frozen=True)
+class Rows:
+    """What a worker begins with: Arrow batches in the order of a column of numbers, of which the upper bits say where a table ends."""
+
+    batches: Iterable[Any]
+    #: The column of numbers. All others are taken.
+    number: str
+    #: Rows whose numbers differ in the lowest of these bits alone are of one table.
+    low_bits: int
+    #: Bytes of memory for them; more lies in files.
+    room: int
+
+
+def serve(invitation: Invitation, host: str, rows: Rows | None = None) -> None:
     """Be a worker that listens at ``host``, until the roster lets it go or is gone.
 
-    The daemon is a process of its own, which ends with this one, however this one ends.
+    The daemon is a process of its own, which ends with this one, however this one ends. One that is started anew has no rows.
     """
     _sweep()
     making = Path(tempfile.mkdtemp(prefix="strata-new-"))
@@ -45,7 +63,7 @@ def serve(invitation: Invitation, host: str) -> None:
             for name, content in invitation.certificates.items():
                 (certificates / name).write_bytes(content)
             with _reported(invitation, certificates) as roster:
-                _work(invitation, host, folder, roster)
+                _work(invitation, host, folder, roster, rows)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -62,7 +80,7 @@ def _reported(invitation: Invitation, certificates: Path) -> ssl.SSLSocket:
     return secured
 
 
-def _work(invitation: Invitation, host: str, folder: Path, roster: ssl.SSLSocket) -> None:
+def _work(invitation: Invitation, host: str, folder: Path, roster: ssl.SSLSocket, rows: Rows | None) -> None:
     over, talking = threading.Event(), threading.Lock()
     running: list[subprocess.Popen[bytes]] = []
 
@@ -73,18 +91,11 @@ def _work(invitation: Invitation, host: str, folder: Path, roster: ssl.SSLSocket
         for child in running:
             child.kill()
 
-    command = [sys.executable, "-m", "strata.worker", "--until-stdin-ends", "--log", "warn"]
-    command += ["--listen", f"{host}:0", "--data", str(folder / "data"), "--tls", str(folder / "certificates")]
-    command += invitation.arguments
+    arguments = ["--until-stdin-ends", "--log", "warn", "--listen", f"{host}:0", "--data", str(folder / "data")]
+    arguments += ["--tls", str(folder / "certificates"), *invitation.arguments]
     listening = False
     for attempt in range(_RESTARTS_MAX + 1):
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=environment(),
-        )
+        child, pipe = _started(arguments, folder, rows if attempt == 0 else None)
         assert child.stderr is not None and child.stdin is not None
         with child, child.stdin, child.stderr:
             running[:] = [child]
@@ -92,14 +103,16 @@ def _work(invitation: Invitation, host: str, folder: Path, roster: ssl.SSLSocket
                 threading.Thread(target=heed, name="strata-roster", daemon=True).start()
             elif over.is_set():
                 child.kill()
+            held = _fed(child, pipe, rows) if pipe is not None and rows is not None else []
             last: deque[str] = deque(maxlen=3)
             address = _address(child.stderr, last)
             if address is not None and not over.is_set():
                 listening = True
+                tables = [[first, f"resident://{address}/{name}", *more] for first, name, *more in held]
                 try:
                     with talking:
                         roster.settimeout(GREETING_SECONDS)
-                        roster.sendall(json.dumps({"address": address}).encode() + b"\n")
+                        roster.sendall(json.dumps({"address": address, "held": tables}).encode() + b"\n")
                 except OSError:
                     over.set()
                     child.kill()
@@ -112,6 +125,65 @@ def _work(invitation: Invitation, host: str, folder: Path, roster: ssl.SSLSocket
             raise UnavailableError(f"the worker on {host} does not start (exit code {code}): {said}")
         print(f"strata: the worker on {host} ended with {code} and is started anew: {said}", file=sys.stderr, flush=True)
     raise UnavailableError(f"the worker on {host} ended {_RESTARTS_MAX + 1} times, with {code} at last: {said}")
+
+
+def _started(arguments: list[str], folder: Path, rows: Rows | None) -> tuple[subprocess.Popen[bytes], IO[bytes] | None]:
+    """The daemon, and where it takes rows from."""
+    command, theirs, pipe = [sys.executable, "-m", "strata.worker"], [], None
+    if rows is not None:
+        end, ours = os.pipe()
+        pipe, theirs = os.fdopen(ours, "wb"), [end]
+        place = folder / "rows"
+        place.mkdir(exist_ok=True)
+        command = [sys.executable, "-m", "strata._holder", str(end), str(place), str(rows.room)]
+    child = subprocess.Popen(
+        command + arguments,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL if rows is None else subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        pass_fds=theirs,
+    )
+    for end in theirs:
+        os.close(end)
+    return child, pipe
+
+
+def _fed(child: subprocess.Popen[bytes], pipe: IO[bytes], rows: Rows) -> list[list[Any]]:
+    """Give a daemon its rows, and hear what became of them; nothing, where it ended over them."""
+    assert child.stdout is not None
+    with child.stdout:
+        try:
+            with pipe:
+                _feed(pipe, rows)
+        except BrokenPipeError:
+            return []
+        told = child.stdout.read()
+    held: list[list[Any]] = json.loads(told) if told else []
+    return held
+
+
+def _feed(pipe: IO[bytes], rows: Rows) -> None:
+    import pyarrow as pa
+
+    stream, table = None, -1
+    for batch in rows.batches:
+        numbers = batch.column(rows.number)
+        bare = batch.drop_columns([rows.number])
+        start = 0
+        while start < len(batch):
+            first = numbers[start].as_py()
+            if stream is None or first >> rows.low_bits != table:
+                if stream is not None:
+                    stream.close()
+                table = first >> rows.low_bits
+                stream = pa.ipc.new_stream(pipe, bare.schema.with_metadata({FIRST: str(first)}))
+            beyond = (table + 1) << rows.low_bits
+            end = bisect.bisect_left(range(len(batch)), beyond, lo=start, key=lambda at: numbers[at].as_py())
+            stream.write_batch(bare.slice(start, end - start))
+            start = end
+    if stream is not None:
+        stream.close()
 
 
 def _ended(roster: ssl.SSLSocket, talking: threading.Lock) -> bool:

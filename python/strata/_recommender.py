@@ -132,7 +132,8 @@ class Recommender:
         Parameters
         ----------
         interactions : path, URL, glob, list of these, Arrow table, DataFrame or sparse matrix
-            One row an interaction. A Parquet file is read where it is, and so is a table in memory (pyarrow, pandas, polars).
+            One row an interaction. A Parquet file is read where it is (``s3://``, ``gs://``, ``az://`` and ``https://``, too), and so is a
+            table in memory (pyarrow, pandas, polars).
             Whatever else exports an Arrow stream (a reader, a relation of DuckDB) comes into memory as far as a quarter of
             ``memory`` goes, beside what the engine takes; a longer stream into a temporary file. A matrix of SciPy, users x
             products, has positions for ids and its entries for values.

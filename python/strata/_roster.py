@@ -27,8 +27,8 @@ from strata.errors import BugError, UnavailableError
 
 #: How long either end may take to show its certificate, in seconds.
 GREETING_SECONDS = 10.0
-#: An address has fewer bytes than that.
-_REPORT_BYTES_MAX = 1024
+#: A report, an address and the names of tables, has fewer bytes than that.
+_REPORT_BYTES_MAX = 1 << 20
 _LOOK_SECONDS = 0.2
 
 
@@ -40,6 +40,16 @@ class Invitation:
     port: int
     certificates: Mapping[str, bytes]
     arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Held:
+    """Rows in the memory of a worker: the number of the first, where they are read, how many there are, and whether a file has them."""
+
+    first: int
+    url: str
+    rows: int
+    in_file: bool
 
 
 class Roster:
@@ -63,7 +73,7 @@ class Roster:
         self._tls = certificates / "coordinator"
         self._file = folder / "workers"
         self._changed = threading.Condition()
-        self._there: dict[socket.socket, str | None] = {}
+        self._there: dict[socket.socket, tuple[str, list[Held]] | None] = {}
         self._closing = False
         self._write()
         context = tls_context(ssl.PROTOCOL_TLS_SERVER, self._tls)
@@ -84,15 +94,22 @@ class Roster:
     def addresses(self) -> list[str]:
         """Where workers listen now."""
         with self._changed:
-            return sorted(address for address in self._there.values() if address is not None)
+            return sorted(report[0] for report in self._there.values() if report is not None)
 
-    def wait(self, workers: int, seconds: float, look: Callable[[], None]) -> bool:
-        """Wait until so many have reported; ``look`` raises if they never will. Whether they have in time."""
+    def held(self) -> list[Held]:
+        """The rows that workers began with, in the order of their numbers."""
+        with self._changed:
+            return sorted((held for report in self._there.values() if report for held in report[1]), key=lambda held: held.first)
+
+    def wait(self, workers: int, seconds: float, look: Callable[[], bool | None]) -> bool:
+        """Wait until so many have reported; ``look`` raises if they never will, and time does not count while it says that something is
+        being done for them. Whether they have in time."""
         until = time.monotonic() + seconds
         while len(self.addresses()) < workers:
+            if look():
+                until = time.monotonic() + seconds
             if time.monotonic() > until:
                 return False
-            look()
             with self._changed:
                 self._changed.wait(_LOOK_SECONDS)
         return True
@@ -136,7 +153,7 @@ class Roster:
                     notice_death(worker)
                     reports = worker.makefile("rb")
                     while report := reports.readline(_REPORT_BYTES_MAX):
-                        self._put(worker, str(json.loads(report)["address"]))
+                        self._put(worker, json.loads(report))
                 finally:
                     with self._changed:
                         self._there.pop(worker, None)
@@ -145,9 +162,10 @@ class Roster:
             # One that is no worker, or a worker that died.
             connection.close()
 
-    def _put(self, worker: socket.socket, address: str) -> None:
+    def _put(self, worker: socket.socket, report: dict[str, Any]) -> None:
+        held = [Held(int(first), str(url), int(rows), bool(in_file)) for first, url, rows, in_file in report["held"]]
         with self._changed:
-            self._there[worker] = address
+            self._there[worker] = (str(report["address"]), held)
         self._write()
 
     def _write(self) -> None:

@@ -4,9 +4,9 @@
     model = strata.spark.train(purchases, strata.ALS(rank=64), user="household_id", product="product_id", num_workers=8)
     model.recommend_for_all_users(20).show()
 
-The rows of the data frame come to the driver as Arrow batches, partition after partition: into its memory where they have room there (a
-quarter of what the engine may take), else onto its disk. Or the executors write them, all at once, as files (``staging``). They do not
-stay with the executor that has them: whoever is lost would take them along, and a barrier stage that begins anew has nothing to read.
+The rows of the data frame stay with the executors: each worker begins with a share of its partitions, in its memory where they have room
+there (a quarter of what the engine may take), else in a file of its node, and all workers read them there. Or they come to the driver
+(``rows="driver"``), or the executors write them to a place that all share (``staging``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,12 +26,12 @@ from typing import Any, TypeVar
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from strata import _data, _node
+from strata import _data, _engine, _node
 from strata._progress import Progress, log
 from strata._recommender import Recommender
 from strata._roster import Roster
 from strata._table import Table
-from strata.errors import DataError, SettingsError, UnavailableError
+from strata.errors import DataError, SettingsError, StrataError, UnavailableError
 
 __all__ = ["Model", "train", "workers"]
 
@@ -47,6 +47,13 @@ _RETURN_SECONDS = 30.0
 _LOOK_SECONDS = 0.5
 #: Rows of a table that one Spark task decodes.
 _ROWS = 1 << 17
+#: What the engine gives a worker that is told nothing.
+_MEMORY = "2GiB"
+#: The column of the numbers of rows, in the order of partitions and of the rows of each, and the bits of what counts within one.
+_NUMBER = "_strata_number"
+_NUMBER_BITS = 33
+#: What the engine says when rows are gone with the worker that had them.
+_ROWS_LOST = "had in its memory cannot be read"
 
 
 @contextmanager
@@ -74,15 +81,27 @@ def workers(
     spark = session or SparkSession.getActiveSession()
     if spark is None:
         raise SettingsError("there is no active session of Spark: make one, or give `session`")
+    with _workers(spark, model, _wanted(spark, num_workers), timeout):
+        yield model
+
+
+def _wanted(spark: SparkSession, num_workers: int | None) -> int:
     wanted = num_workers if num_workers is not None else _executors(spark)
     if wanted < 1:
         raise SettingsError(f"`num_workers` is {wanted}: give 1 or more")
+    return wanted
+
+
+@contextmanager
+def _workers(spark: SparkSession, model: Recommender, wanted: int, timeout: float, rows: DataFrame | None = None) -> Iterator[Roster]:
+    """The workers of a call, which begin with these rows."""
     arguments = ["--threads", str(model.threads or spark.conf.get("spark.task.cpus", "1"))]
     if model.memory is not None:
         arguments += ["--memory", model.memory]
     host = str(spark.conf.get("spark.driver.host"))
     with Roster(host, arguments, spark.conf.get("spark.driver.bindAddress", host)) as roster:
-        stage = _Stage(spark, roster, wanted)
+        numbered = None if rows is None else _shared_out(rows, wanted)
+        stage = _Stage(spark, roster, wanted, numbered, _engine.room(model.memory or _MEMORY))
         try:
             if not roster.wait(wanted, timeout, stage.look):
                 there = len(roster.addresses())
@@ -91,7 +110,7 @@ def workers(
                     f"of {wanted} workers {there} have come within {timeout:g} seconds: all must run at once, and Spark runs {slots} tasks at once"
                 )
             with model._on(roster.settings):
-                yield model
+                yield roster
         except UnavailableError as error:
             if stage.failure is not None:
                 raise UnavailableError(f"{error}; Spark gave the workers up: {_reason(stage.failure)}") from stage.failure
@@ -106,6 +125,7 @@ def train(
     model: Recommender,
     *,
     num_workers: int | None = None,
+    rows: str = "executors",
     staging: str | os.PathLike[str] | None = None,
     timeout: float = 300.0,
     **columns: Any,
@@ -120,9 +140,13 @@ def train(
         What to fit.
     num_workers, timeout
         As of :func:`workers`.
+    rows : str
+        ``"executors"``: each worker begins with a share of the partitions, in its memory as far as a quarter of what the engine may take
+        goes, else in a file of its node; none of them goes through the driver. ``"driver"``: they come to the driver, into its memory
+        where they have room, else into a temporary folder of its own; that survives the loss of an executor without bringing them anew.
     staging : path, optional
-        A folder that the driver and all executors share: the executors then write the rows there, as Parquet, and what was written goes
-        at the end. Without it rows come to the driver: into its memory where they have room, else into a temporary folder of its own.
+        A folder that the driver and all executors share: the executors then write the rows there, as Parquet, whatever ``rows`` says, and
+        what was written goes at the end.
     **columns
         As of ``fit``: ``user``, ``product``, ``time``, ``value``, ``directory`` and so on.
 
@@ -137,12 +161,53 @@ def train(
     missing = [name for name in wanted if name not in dataframe.columns]
     if missing:
         raise DataError(f"the data frame has no column `{missing[0]}`: it has {', '.join(dataframe.columns)}")
-    rows = dataframe.select(*(dataframe[name] for name in wanted))
+    if rows not in ("executors", "driver"):
+        raise SettingsError(f"`rows` is {rows!r}: give 'executors' or 'driver'")
+    frame = dataframe.select(*(dataframe[name] for name in wanted))
+    there = _wanted(spark, num_workers)
+    if rows == "executors" and staging is None:
+        return Model(_by_executors(frame, model, there, timeout, columns), spark)
     # They come before the workers, which take all that Spark runs at once.
-    with _brought(rows, wanted, staging, model) as source:
-        with workers(model, num_workers=num_workers, timeout=timeout, session=spark):
+    with _brought(frame, wanted, staging, model) as source:
+        with _workers(spark, model, there, timeout):
             fitted = model.fit(source, **columns)
     return Model(fitted, spark)
+
+
+def _by_executors(frame: DataFrame, model: Fitted, wanted: int, timeout: float, columns: Mapping[str, Any]) -> Fitted:
+    """Fit where the workers have the rows; again, with the rows brought anew, where a worker was lost before all of them were read."""
+    for stage in range(1, _STAGES_MAX + 1):
+        try:
+            with _workers(frame.sparkSession, model, wanted, timeout, frame) as roster:
+                held = roster.held()
+                if not held:
+                    # There is no row, which the engine says in its own words.
+                    return model.fit(_no_rows(frame), **columns)
+                files = sum(each.in_file for each in held)
+                log.info(
+                    f"{sum(each.rows for each in held)} rows of {len(held)} partitions stay with {wanted} workers, "
+                    + (f"those of {files} in files" if files else "in their memory")
+                )
+                urls = [each.url for each in held]
+                return model.fit(_data.Source(urls, urls), **columns)
+        except StrataError as error:
+            if _ROWS_LOST not in str(error) or stage == _STAGES_MAX:
+                raise
+            log.warning("a worker was lost with rows that were not read yet: they are brought anew")
+            wanted = _slots(frame.sparkSession, wanted, threading.Event())
+    raise AssertionError("the last stage ends the loop")
+
+
+def _shared_out(frame: DataFrame, workers: int) -> DataFrame:
+    """The rows with their numbers, in as many partitions as workers: whole ones of the frame, in its order. Spark's shuffle brings them."""
+    places = frame.sparkSession.range(0, 64 * workers, 1, 1)
+    hashed = places.select("id", F.pmod(F.hash("id"), F.lit(workers)).alias("place")).collect()
+    # A number for each place that Spark's hash sends there.
+    keys = {row["place"]: row["id"] for row in hashed}
+    numbered = frame.withColumn(_NUMBER, F.monotonically_increasing_id())
+    place = F.pmod(F.shiftrightunsigned(_NUMBER, _NUMBER_BITS), F.lit(workers)).cast("int")
+    key = F.array(*(F.lit(keys[each]).cast("long") for each in range(workers)))[place]
+    return numbered.repartition(workers, key).sortWithinPartitions(_NUMBER)
 
 
 @contextmanager
@@ -275,9 +340,10 @@ class Model:
 class _Stage:
     """A barrier stage whose tasks are workers, run beside the call."""
 
-    def __init__(self, spark: SparkSession, roster: Roster, workers: int) -> None:
+    def __init__(self, spark: SparkSession, roster: Roster, workers: int, rows: DataFrame | None, room: int) -> None:
         self.failure: BaseException | None = None
-        self._spark, self._workers = spark, workers
+        self._spark, self._workers, self._rows = spark, workers, rows
+        self._group = f"strata-{uuid.uuid4().hex}"
         self._ending = threading.Event()
         invitation = roster.invitation
 
@@ -286,16 +352,25 @@ class _Stage:
                 _node.serve(invitation, _own_address(invitation.host, invitation.port))
             yield from ()
 
-        self._serve = serve
+        def serve_rows(batches: Iterable[Any]) -> Iterator[Any]:
+            taken = _node.Rows(batches, _NUMBER, _NUMBER_BITS, room)
+            _node.serve(invitation, _own_address(invitation.host, invitation.port), taken)
+            yield from ()
+
+        self._serve, self._serve_rows = serve, serve_rows
         self._thread = threading.Thread(target=self._run, name="strata-stage", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        self._spark.sparkContext.setJobDescription("strata: workers")
+        self._spark.sparkContext.setJobGroup(self._group, "strata: workers")
         workers = self._workers
         for stage in range(1, _STAGES_MAX + 1):
             try:
-                self._spark.range(0, workers, 1, workers).mapInArrow(self._serve, "worker long", barrier=True).collect()
+                if self._rows is not None and stage == 1:
+                    self._rows.mapInArrow(self._serve_rows, "worker long", barrier=True).collect()
+                else:
+                    # Rows were read by now, or the call begins anew.
+                    self._spark.range(0, workers, 1, workers).mapInArrow(self._serve, "worker long", barrier=True).collect()
                 return
             except BaseException as error:  # noqa: BLE001
                 if self._ending.is_set():
@@ -306,24 +381,23 @@ class _Stage:
                     self.failure = error
                     return
                 log.warning("Spark lost an executor, and the stage of the workers with it: it is begun anew")
-                workers = self._slots()
+                workers = _slots(self._spark, self._workers, self._ending)
+                if self._ending.is_set():
+                    return
 
-    def _slots(self) -> int:
-        """As many tasks as wanted, or after a while as can run at once now: the result is the same with fewer."""
-        context = self._spark.sparkContext._jsc.sc()
-        profile = context.resourceProfileManager().defaultResourceProfile()
-        until = time.monotonic() + _RETURN_SECONDS
-        while (slots := int(context.maxNumConcurrentTasks(profile))) < self._workers:
-            if time.monotonic() > until or self._ending.wait(_LOOK_SECONDS):
-                break
-        return max(1, min(slots, self._workers))
-
-    def look(self) -> None:
-        """Raise what the stage ended with."""
+    def look(self) -> bool:
+        """Raise what the stage ended with; whether tasks that bring rows are at work."""
         if self.failure is not None:
             raise UnavailableError(_reason(self.failure)) from self.failure
         if not self._thread.is_alive():
             raise UnavailableError("the stage of the workers ended before they were there")
+        return self._rows is not None and self._at_work()
+
+    def _at_work(self) -> bool:
+        tracker = self._spark.sparkContext.statusTracker()
+        jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(self._group)]
+        stages = [tracker.getStageInfo(stage) for job in jobs if job is not None for stage in job.stageIds]
+        return any(stage.numActiveTasks > 0 for stage in stages if stage is not None)
 
     def end(self) -> None:
         """Wait for the stage, whose tasks the roster has let go."""
@@ -337,6 +411,17 @@ def _own_address(host: str, port: int) -> str:
         # Nothing is sent: the system only chooses the way.
         probe.connect((host, port))
         return str(probe.getsockname()[0])
+
+
+def _slots(spark: SparkSession, wanted: int, ending: threading.Event) -> int:
+    """As many tasks as wanted, or after a while as can run at once now: the result is the same with fewer."""
+    context = spark.sparkContext._jsc.sc()
+    profile = context.resourceProfileManager().defaultResourceProfile()
+    until = time.monotonic() + _RETURN_SECONDS
+    while (slots := int(context.maxNumConcurrentTasks(profile))) < wanted:
+        if time.monotonic() > until or ending.wait(_LOOK_SECONDS):
+            break
+    return max(1, min(slots, wanted))
 
 
 def _executors(spark: SparkSession) -> int:
@@ -390,7 +475,6 @@ def _encode(batches: Iterable[Any]) -> Iterator[Any]:
 def _stream(rows: DataFrame) -> Any:
     """The rows as a stream of Arrow batches, of which the driver holds a partition at a time."""
     import pyarrow as pa
-    from pyspark.sql.pandas.types import to_arrow_schema
 
     def batches() -> Iterator[Any]:
         for row in rows.mapInArrow(_encode, "batch binary").toLocalIterator():
@@ -399,10 +483,17 @@ def _stream(rows: DataFrame) -> Any:
     every = batches()
     first = next(every, None)
     if first is None:
-        return pa.RecordBatchReader.from_batches(to_arrow_schema(rows.schema), iter(()))
+        return _no_rows(rows)
 
     def all_of_them() -> Iterator[Any]:
         yield first
         yield from every
 
     return pa.RecordBatchReader.from_batches(first.schema, all_of_them())
+
+
+def _no_rows(frame: DataFrame) -> Any:
+    import pyarrow as pa
+    from pyspark.sql.pandas.types import to_arrow_schema
+
+    return pa.RecordBatchReader.from_batches(to_arrow_schema(frame.schema), iter(()))

@@ -1,5 +1,6 @@
 //! The shell that feeds `plan` and does what it says; command line, progress, reports.
 
+pub mod away;
 pub mod cli;
 pub mod cluster;
 pub mod driver;

@@ -17,6 +17,40 @@ pub enum DepotError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The URL is not one of a user's file.
+    #[error(
+        "`{url}` is no URL of a file that can be read: {reason}; give one as s3://BUCKET/PATH, gs://BUCKET/PATH, az://CONTAINER/PATH or \
+         https://HOST/PATH"
+    )]
+    Input {
+        /// As given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no such file of the user's.
+    #[error("there is no file {url}")]
+    NoObject {
+        /// Where it should be.
+        url: String,
+    },
+    /// The place does not answer the first question.
+    #[error(
+        "{url} does not answer within {seconds} s: check the URL, its endpoint, and the credentials in the environment ({})",
+        variables(url)
+    )]
+    Silent {
+        /// Where it should be.
+        url: String,
+        /// So long was waited.
+        seconds: u64,
+    },
+    /// Nobody has told who we are, and the machine does not say so either.
+    #[error("no credentials for {url}: set {} in the environment", variables(url))]
+    NoCredentials {
+        /// The depot or the file.
+        url: String,
+    },
     /// A cloud has no such bucket or container.
     #[error("there is no bucket for {url}: make it, or correct the URL and its endpoint")]
     NoBucket {
@@ -109,7 +143,31 @@ const NO_BUCKET: [&str; 2] = [
     "<Code>ContainerNotFound</Code>",
 ];
 
+/// Where clouds tell their own machines who they are: asked where nothing else tells it.
+const OF_MACHINES: [&str; 4] = [
+    "/latest/api/token",
+    "/latest/meta-data/",
+    "computeMetadata",
+    "/metadata/identity/",
+];
+
+/// What tells who we are, by the scheme.
+fn variables(url: &str) -> &'static str {
+    match url.split_once("://") {
+        Some(("gs", _)) => "GOOGLE_SERVICE_ACCOUNT or GOOGLE_SERVICE_ACCOUNT_KEY",
+        Some(("az", _)) => "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+        Some(("http" | "https", _)) => "none is used for the web",
+        _ => "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    }
+}
+
 impl DepotError {
+    /// Whether a store says that there is no bucket.
+    pub(crate) fn tells_of_a_bucket(error: &object_store::Error) -> bool {
+        let answer = error.to_string();
+        NO_BUCKET.iter().any(|code| answer.contains(code))
+    }
+
     /// Names what a store said when something was tried with a path.
     pub(crate) fn of_store(
         url: String,
@@ -123,12 +181,15 @@ impl DepotError {
                 DepotError::Denied { url, path, doing }
             }
             source => {
-                let answer = source.to_string();
-                if NO_BUCKET.iter().any(|code| answer.contains(code)) {
+                if Self::tells_of_a_bucket(&source) {
                     return DepotError::NoBucket { url };
                 }
                 if is_full(&source) {
                     return DepotError::Full { url, path };
+                }
+                let answer = source.to_string();
+                if OF_MACHINES.iter().any(|asked| answer.contains(asked)) {
+                    return DepotError::NoCredentials { url };
                 }
                 DepotError::Unavailable {
                     url,

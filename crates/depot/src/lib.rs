@@ -10,6 +10,7 @@ mod care;
 mod codec;
 mod commit;
 pub mod error;
+pub mod input;
 pub mod manifest;
 mod messages;
 mod notes;
@@ -18,6 +19,7 @@ mod place;
 
 pub use care::{Collected, Report};
 pub use error::DepotError;
+pub use input::Input;
 pub use manifest::{
     Body, Checkpoint, CheckpointObject, Manifest, Model, ModelTable, Versioned, ViewOf, Withdrawal,
 };

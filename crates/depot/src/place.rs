@@ -153,7 +153,7 @@ fn memory(name: &str) -> Arc<dyn ObjectStore> {
     places.entry(name.to_owned()).or_default().clone()
 }
 
-fn cloud_settings() -> Vec<(String, String)> {
+pub(crate) fn cloud_settings() -> Vec<(String, String)> {
     let of_a_cloud = |key: &str| {
         ["AWS_", "GOOGLE_", "AZURE_"]
             .iter()

@@ -1,7 +1,7 @@
 //! A table in memory, read as the Parquet file that nobody writes: its bytes are made of the arrays when they are asked for.
 //!
 //! Numbers without nulls lie in such a file (PLAIN, uncompressed) as they lie in Arrow, so that reading them is copying them; text,
-//! and what has nulls, is encoded page by page.
+//! decimals, and what has nulls, is encoded page by page. Categories (dictionaries) lie there as the values that they stand for.
 //!
 //! **Invariant:** the bytes follow from the rows and the types of the columns alone, never from how the rows were cut into batches.
 
@@ -10,7 +10,7 @@ use arrow::array::{
     RecordBatch, StringArray, StringViewArray,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Decimal128Type, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, ArrowSchemaConverter, encode_arrow_schema};
 use parquet::basic::{Compression, Encoding};
@@ -68,6 +68,10 @@ fn laid(found: &DataType) -> Option<DataType> {
         }
         DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
         DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
+        DataType::Dictionary(_, of) => return laid(of),
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale) => DataType::Decimal128(*precision, *scale),
         DataType::Int32
         | DataType::UInt32
         | DataType::Int64
@@ -82,12 +86,32 @@ fn laid(found: &DataType) -> Option<DataType> {
     })
 }
 
+fn is_decimal(laid: &DataType) -> bool {
+    matches!(laid, DataType::Decimal128(..))
+}
+
 fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::Binary)
 }
 
+/// Bytes of a value in the file, where all have as many. Decimals are integers there, the large ones of as many bytes as they need.
+fn width(laid: &DataType) -> Option<usize> {
+    match laid {
+        DataType::Decimal128(..=9, _) => Some(4),
+        DataType::Decimal128(10..=18, _) => Some(8),
+        DataType::Decimal128(precision, _) => {
+            // Twice the largest value and the sign.
+            let most = 10_i128.pow(u32::from(*precision)) - 1;
+            let bits = i128::BITS - most.leading_zeros() + 1;
+            Some(bits.div_ceil(8) as usize)
+        }
+        other => other.primitive_width(),
+    }
+}
+
 impl Resident {
-    /// Whether a table with this schema can be read so: it has the columns, and all of them are numbers, times, text or bytes.
+    /// Whether a table with this schema can be read so: it has the columns, and all of them are numbers, times, text, bytes, or categories of
+    /// these.
     pub fn takes(schema: &Schema, columns: &[String]) -> bool {
         let takes = |column: &String| {
             let field = schema.field_with_name(column).ok();
@@ -249,7 +273,7 @@ impl Column {
             starts.push(starts[starts.len() - 1] + array.len());
         }
         Ok(Column {
-            nullable: arrays.iter().any(|array| array.null_count() > 0),
+            nullable: arrays.iter().any(|array| array.logical_null_count() > 0),
             arrays,
             starts,
             data_type,
@@ -267,7 +291,10 @@ impl Column {
             .map(move |(array, start)| {
                 let from = rows.start.max(*start) - start;
                 let until = rows.end.min(start + array.len()) - start;
-                let part = array.slice(from, until - from);
+                let mut part = array.slice(from, until - from);
+                if let DataType::Dictionary(_, of) = array.data_type() {
+                    part = cast(&part, of)?;
+                }
                 // Text is read in any of its forms.
                 if *part.data_type() == self.data_type || is_text(&self.data_type) {
                     Ok(part)
@@ -280,7 +307,7 @@ impl Column {
     /// Bytes of the levels and values of a page.
     fn body(&self, rows: &Range<usize>) -> Result<usize, ParquetError> {
         let mut bytes = if self.nullable { levels(rows.len()) } else { 0 };
-        match self.data_type.primitive_width() {
+        match width(&self.data_type) {
             Some(width) if !self.nullable => bytes += width * rows.len(),
             Some(width) => {
                 for part in self.parts(rows) {
@@ -321,7 +348,10 @@ impl Column {
         }
         for part in self.parts(&page.rows) {
             let part = part?;
-            match self.data_type.primitive_width() {
+            match width(&self.data_type) {
+                Some(width) if is_decimal(&self.data_type) => {
+                    decimals(&part, width, &mut |bytes| sink.put(bytes));
+                }
                 Some(width) => values(&part, width, &mut |bytes| sink.put(bytes)),
                 None => texts(&part, &mut |text| {
                     sink.put(&(text.len() as u32).to_le_bytes());
@@ -346,6 +376,17 @@ fn values(array: &ArrayRef, width: usize, heard: &mut dyn FnMut(&[u8])) {
             }
         }
         None => heard(bytes),
+    }
+}
+
+/// The same of decimals: up to 8 bytes as the machine has them, more with the highest first.
+fn decimals(array: &ArrayRef, width: usize, heard: &mut dyn FnMut(&[u8])) {
+    for value in array.as_primitive::<Decimal128Type>().iter().flatten() {
+        if width <= 8 {
+            heard(&value.to_le_bytes()[..width]);
+        } else {
+            heard(&value.to_be_bytes()[16 - width..]);
+        }
     }
 }
 

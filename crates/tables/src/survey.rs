@@ -29,6 +29,9 @@ const HASHED_WHOLE_BYTES_MAX: u64 = 1 << 30;
 /// Beyond that, so many bytes at the beginning, the middle and the end of each.
 const HASHED_SAMPLE_BYTES: u64 = 64 << 10;
 
+/// So much is read at once to be hashed: a column of a row group in memory is made whole then, and no page of it twice.
+const HASHED_AT_ONCE: u64 = 8 << 20;
+
 /// Where the metadata of a file lie.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputFile {
@@ -518,7 +521,7 @@ fn hash_range(
     range: Range<u64>,
     hasher: &mut blake3::Hasher,
 ) -> Result<(), TablesError> {
-    let mut buffer = vec![0; (range.end - range.start).min(1 << 20) as usize];
+    let mut buffer = vec![0; (range.end - range.start).min(HASHED_AT_ONCE) as usize];
     let mut start = range.start;
     while start < range.end {
         let length = (range.end - start).min(buffer.len() as u64);

@@ -26,6 +26,7 @@ pub trait Carries: Message {
 impl Carries for proto::ToWorker {}
 impl Carries for proto::FromWorker {}
 impl Carries for proto::PullRequest {}
+impl Carries for proto::TableRequest {}
 
 impl Carries for proto::PullReply {
     fn chunk(&self) -> Option<(u64, &proto::Chunk)> {

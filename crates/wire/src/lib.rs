@@ -23,6 +23,6 @@ pub use chunk::{CHUNK_BYTES_MAX, Chunk, ChunkDamaged};
 pub use convert::Malformed;
 pub use message::{
     BUILD, Done, ENGINE, FromWorker, Input, Open, Peer, Phase, Pull, PullPart, PullReply, Reach,
-    Span, StorageReply, StorageRequest, ToWorker, Totals, Traffic, serves,
+    Span, StorageReply, StorageRequest, TableRead, ToWorker, Totals, Traffic, serves,
 };
 pub use token::Token;

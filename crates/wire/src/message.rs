@@ -334,12 +334,23 @@ pub struct Pull {
     pub part: PullPart,
 }
 
-/// The answer to [`Pull`]: the head, then chunks, or one of the others.
+/// A request for a part of a table in the memory of a worker's process, which belongs to no session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableRead {
+    /// The table. Who knows it may read it.
+    pub url: String,
+    /// Bytes of it; of none, its length alone is told.
+    pub range: Range<u64>,
+    /// Nobody will read it again.
+    pub last: bool,
+}
+
+/// The answer to [`Pull`] and [`TableRead`]: the head, then chunks, or one of the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PullReply {
     /// What will come.
     Head {
-        /// Bytes in all chunks together.
+        /// Bytes in all chunks together; of a table, all that it has.
         bytes: u64,
         /// The bytes of a row.
         row_bytes: u32,

@@ -14,6 +14,7 @@ pub mod fetch;
 pub mod grpc;
 pub mod holding;
 pub mod http;
+pub mod inputs;
 pub mod memory;
 pub mod queue;
 pub mod receiving;

@@ -1,5 +1,8 @@
-//! Inputs in the memory of this process, which the program that holds us brought: a job names them by URLs that mean something here
-//! alone, and workers of this process read them without a detour.
+//! Inputs in the memory of this process, which the program that holds us brought: a job names them by URLs, and workers of this process
+//! read them without a detour.
+//!
+//! `resident://NAME` means something here alone. `resident://HOST:PORT/NAME` is a table in the process of the worker that listens there,
+//! which gives parts of it to whoever knows the name: nobody can guess it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -27,9 +30,16 @@ pub struct Resident {
 impl Resident {
     /// Makes an input known.
     pub fn new(input: Arc<dyn ReadAt>) -> Self {
-        let url = format!("{SCHEME}{}", NEXT.fetch_add(1, Relaxed));
-        inputs().insert(url.clone(), input);
-        Resident { url }
+        let name = NEXT.fetch_add(1, Relaxed).to_string();
+        Self::named(&name, input)
+    }
+
+    /// Makes an input known under a name, which nobody else must have given.
+    pub fn named(name: &str, input: Arc<dyn ReadAt>) -> Self {
+        inputs().insert(name.to_owned(), input);
+        Resident {
+            url: format!("{SCHEME}{name}"),
+        }
     }
 
     /// Its name in a job.
@@ -44,15 +54,32 @@ impl Drop for Resident {
     }
 }
 
-/// The input of a URL, while it is known.
+/// Whether a URL is one of an input in memory, here or elsewhere.
+pub fn is(url: &str) -> bool {
+    url.starts_with(SCHEME)
+}
+
+/// The name in a URL of such an input, wherever it is.
+fn name(url: &str) -> Option<&str> {
+    let place = url.strip_prefix(SCHEME)?;
+    Some(place.rsplit_once('/').map_or(place, |(_, name)| name))
+}
+
+/// The address of the worker that has an input, where its URL names one.
+pub fn holder(url: &str) -> Option<&str> {
+    let place = url.strip_prefix(SCHEME)?;
+    place.rsplit_once('/').map(|(holder, _)| holder)
+}
+
+/// The input of a URL, while it is known here.
 pub fn find(url: &str) -> Option<Arc<dyn ReadAt>> {
-    inputs().get(url).cloned()
+    inputs().get(name(url)?).cloned()
 }
 
 /// Forgets an input that will not be read again: its memory goes with its last reader.
 pub fn let_go(url: &str) {
     // Dropped after the lock: it may be large.
-    let gone = inputs().remove(url);
+    let gone = name(url).and_then(|name| inputs().remove(name));
     drop(gone);
 }
 
@@ -85,5 +112,17 @@ mod tests {
         assert!(find(&url).is_none());
         let_go(one.url());
         assert!(find(one.url()).is_none());
+    }
+
+    #[test]
+    fn a_worker_is_named_in_front_of_a_name() {
+        let held = Resident::named("0a1b", Arc::new(Text(b"rows")));
+        let there = "resident://10.0.0.7:7001/0a1b";
+        assert_eq!(holder(there), Some("10.0.0.7:7001"));
+        assert_eq!(holder(held.url()), None);
+        assert_eq!(find(there).unwrap().len(), 4);
+        assert!(find("s3://bucket/0a1b").is_none());
+        let_go(there);
+        assert!(find(held.url()).is_none());
     }
 }

@@ -1,6 +1,7 @@
 //! What is injected: where jobs run, and how peers are reached.
 
 use crate::receiving::Receiving;
+use bytes::Bytes;
 use exec::pool::Pool;
 use exec::{Held, SpareBuffers};
 use futures::future::BoxFuture;
@@ -11,7 +12,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
-use wire::{Peer, Pull};
+use wire::{Peer, Pull, TableRead};
 
 /// Something to be run elsewhere.
 pub type Job = Box<dyn FnOnce() + Send>;
@@ -109,6 +110,13 @@ pub trait PeerLink: Send + Sync {
         pull: Pull,
         spare: &Arc<SpareBuffers>,
     ) -> BoxFuture<'static, Result<Held, PullError>>;
+
+    /// Reads a part of a table in the memory of the peer's process; gives its whole length, too. Peers in this process have none that
+    /// is not found here.
+    fn read_table(&self, read: TableRead) -> BoxFuture<'static, Result<(Bytes, u64), PullError>> {
+        drop(read);
+        Box::pin(async { Err(PullError::Missing) })
+    }
 }
 
 /// A way to a peer as its keeper has it: what is being pulled by it ends when this is dropped, since a peer that has

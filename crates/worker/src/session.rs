@@ -8,11 +8,14 @@ use crate::memory::Split;
 use crate::queue::Queue;
 use crate::relay::Detours;
 use crate::seams::{Beating, Dialer, Executor, Lane, OpenWay, PeerWay, PullError, through};
-use crate::storage::{Served, Storage, open_depots};
+use crate::storage::{READ_BYTES_MAX, Served, Storage, open_depots};
+use crate::{inputs, resident};
+use bytes::Bytes;
 use exec::{Held, Simd, SpareDesks};
 use futures::future::join_all;
 use plan::{Assignment, Failure, Profile, Refusal};
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,7 +25,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use wire::{
-    BUILD, FromWorker, Open, Peer, Pull, PullPart, StorageReply, StorageRequest, ToWorker, Token,
+    BUILD, FromWorker, Open, Peer, Pull, PullPart, StorageReply, StorageRequest, TableRead,
+    ToWorker, Token,
 };
 
 /// Messages that may wait in a link. Control messages are small.
@@ -52,6 +56,8 @@ pub struct StorageLink {
 
 /// Objects that are made durable at once.
 const STORING_LANES: u32 = 2;
+/// Of the memory of a task, so much is kept in buffers for inputs that are read next.
+const SPARE_OF_TASK: u64 = 8;
 /// How long a session that is over waits for its lanes. One that waits itself ends at once; one that computes is left
 /// to it, since nobody wants the result.
 const LANES_PATIENCE: Duration = Duration::from_millis(100);
@@ -280,6 +286,29 @@ impl Worker {
         packed.unwrap_or_else(|| Err(PullError::Unreachable("it is ending".into())))
     }
 
+    /// A part of a table in the memory of this process, and the length of all of it.
+    ///
+    /// # Errors
+    /// Where it is not here (any more), or more is asked for than is given at once.
+    pub async fn table(&self, read: TableRead) -> Result<(u64, Bytes), PullError> {
+        let table = resident::find(&read.url).ok_or(PullError::Missing)?;
+        if read.last {
+            resident::let_go(&read.url);
+        }
+        let bytes = table.len();
+        if read.range.end > bytes || read.range.end - read.range.start > READ_BYTES_MAX {
+            return Err(PullError::Corrupt);
+        }
+        let reading = move || inputs::part(&*table, read.range, &Arc::default());
+        let part = through(|job| self.0.executor.file(job), reading).await;
+        let part = part.unwrap_or_else(|| Err(io::ErrorKind::Interrupted.into()));
+        let part = part.map_err(|error| {
+            tracing::warn!(%error, "a table in memory cannot be read");
+            PullError::Corrupt
+        })?;
+        Ok((bytes, part))
+    }
+
     /// Bytes that went to a peer.
     pub fn count_sent(&self, pull: &Pull, bytes: u64) {
         if let Some(session) = self.session(pull.run, pull.term, pull.token) {
@@ -415,6 +444,11 @@ impl Worker {
                 served: served.subscribe(),
                 direct,
                 inputs: open.inputs.clone(),
+                ways: inputs::Inputs::new(
+                    Arc::clone(&shared.executor),
+                    Arc::clone(&shared.dialer),
+                    shared.split.task_bytes(shared.settings.lanes) / SPARE_OF_TASK,
+                ),
                 cache: Arc::clone(&shared.cache),
                 executor: Arc::clone(&shared.executor),
                 counters: Arc::clone(&counters),

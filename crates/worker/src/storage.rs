@@ -2,6 +2,7 @@
 //! and local files that both see.
 
 use crate::counters::Counters;
+use crate::inputs::Inputs;
 use crate::resident;
 use crate::seams::{Executor, through};
 use bytes::{Bytes, BytesMut};
@@ -9,9 +10,7 @@ use depot::{Depot, DepotError};
 use exec::failure_of;
 use plan::{Failure, Refusal};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::{Cache, Sealed};
@@ -197,6 +196,8 @@ pub struct Storage {
     pub direct: BTreeMap<DepotId, Arc<Depot>>,
     /// The session's input files.
     pub inputs: Vec<Input>,
+    /// How this worker reaches those that are not served.
+    pub ways: Inputs,
     /// Where sealed objects are staged.
     pub cache: Arc<Cache>,
     /// Runs what touches files.
@@ -241,8 +242,11 @@ impl Storage {
             })?;
         self.counters.stored(range.end - range.start);
         if let Reach::Url(url) = &input.reach {
-            let url = url.clone();
-            return self.file(move || read(&url, range)).await;
+            let read = self.ways.read(url, input.bytes, range.clone()).await;
+            // Whom this worker does not reach, the coordinator may.
+            if read.is_ok() || resident::holder(url).is_none() {
+                return read;
+            }
         }
         let served = self.served().await?;
         let mut parts = BytesMut::with_capacity((range.end - range.start) as usize);
@@ -356,10 +360,18 @@ pub fn depot_failure(error: DepotError, key: Option<ObjectKey>) -> Failure {
         ) => {
             return exhausted(error.to_string());
         }
-        (error @ (DepotError::Url { .. } | DepotError::NoBucket { .. }), _) => {
-            (Refusal::Config, error.to_string())
+        (
+            error @ (DepotError::Url { .. }
+            | DepotError::Input { .. }
+            | DepotError::NoBucket { .. }),
+            _,
+        ) => (Refusal::Config, error.to_string()),
+        (error @ (DepotError::NoObject { .. } | DepotError::Silent { .. }), _) => {
+            (Refusal::Unavailable, error.to_string())
         }
-        (error @ DepotError::Denied { .. }, _) => (Refusal::Permission, error.to_string()),
+        (error @ (DepotError::Denied { .. } | DepotError::NoCredentials { .. }), _) => {
+            (Refusal::Permission, error.to_string())
+        }
         (error @ (DepotError::Missing { .. } | DepotError::Manifest { .. }), _) => {
             (Refusal::BadData, error.to_string())
         }
@@ -384,25 +396,10 @@ pub fn open_depots(depots: &[(DepotId, Reach)]) -> Result<BTreeMap<DepotId, Arc<
     direct.map(open).collect()
 }
 
-fn pieces(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+pub(crate) fn pieces(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     let count = (range.end - range.start).div_ceil(READ_BYTES_MAX);
     (0..count).map(move |i| {
         let start = range.start + i * READ_BYTES_MAX;
         start..range.end.min(start + READ_BYTES_MAX)
     })
-}
-
-/// Bytes of an input that this process reaches: a local file, or one in its memory.
-///
-/// # Errors
-/// Where it has fewer, or cannot be read.
-pub fn read(url: &str, range: Range<u64>) -> Result<Bytes, Failure> {
-    let mut bytes = vec![0; (range.end - range.start) as usize];
-    let done = match resident::find(url) {
-        Some(input) => input.read_at(range.start, &mut bytes),
-        None => File::open(url.strip_prefix("file://").unwrap_or(url))
-            .and_then(|file| file.read_exact_at(&mut bytes, range.start)),
-    };
-    done.map_err(|error| refused(Refusal::Io, format!("{url} could not be read: {error}")))?;
-    Ok(bytes.into())
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::{Cache, IoMode};
 use tensor::{
-    BlockId, DepotId, Digest, KeyRange, ObjectKey, Op, Read, StepId, TableId, Task, TaskId,
+    BlockId, DepotId, Digest, KeyRange, ObjectKey, Op, Read, ReadAt, StepId, TableId, Task, TaskId,
     WorkerId,
 };
 use tokio::net::TcpListener;
@@ -18,9 +18,10 @@ use tonic::{Request, Response, Status, Streaming};
 use wire::settings::{CHUNK_IDLE_TIMEOUT, endpoint, server, service};
 use wire::{
     BUILD, Chunk, Done, FromWorker, Open, Peer, PullReply, Reach, StorageReply, StorageRequest,
-    ToWorker, Token, proto,
+    TableRead, ToWorker, Token, proto,
 };
 use worker::grpc::{GrpcDialer, Service, incoming, remote, tcp};
+use worker::resident;
 use worker::{Link, PullError, Settings, Threads, Worker};
 
 const ROWS: u32 = 40_000;
@@ -268,12 +269,20 @@ impl proto::worker_server::Worker for Liar {
     type SessionStream = stream::Empty<Result<proto::FromWorker, Status>>;
     type StorageStream = stream::Empty<Result<proto::StorageRequest, Status>>;
     type PullStream = stream::Iter<std::vec::IntoIter<Result<proto::PullReply, Status>>>;
+    type ReadTableStream = Self::PullStream;
 
     async fn session(
         &self,
         _: Request<Streaming<proto::ToWorker>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         Ok(Response::new(stream::empty()))
+    }
+
+    async fn read_table(
+        &self,
+        _: Request<proto::TableRequest>,
+    ) -> Result<Response<Self::ReadTableStream>, Status> {
+        Err(Status::unimplemented("it has no table"))
     }
 
     async fn storage(
@@ -334,12 +343,20 @@ impl proto::worker_server::Worker for Giant {
     type SessionStream = stream::Empty<Result<proto::FromWorker, Status>>;
     type StorageStream = stream::Empty<Result<proto::StorageRequest, Status>>;
     type PullStream = stream::Iter<std::vec::IntoIter<Result<proto::PullReply, Status>>>;
+    type ReadTableStream = Self::PullStream;
 
     async fn session(
         &self,
         _: Request<Streaming<proto::ToWorker>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         Ok(Response::new(stream::empty()))
+    }
+
+    async fn read_table(
+        &self,
+        _: Request<proto::TableRequest>,
+    ) -> Result<Response<Self::ReadTableStream>, Status> {
+        Err(Status::unimplemented("it has no table"))
     }
 
     async fn storage(
@@ -421,6 +438,47 @@ async fn who_does_not_know_the_token_of_a_job_gets_nothing_of_it() {
     stranger.replies.send(attach).await.unwrap();
     let said = timeout(Duration::from_secs(20), stranger.requests.recv()).await;
     assert_eq!(said.expect("it is told at once"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_in_memory_is_read_in_parts_by_its_name_until_it_is_let_go() {
+    let a = daemon().await;
+    let content: Arc<[u8]> = (0..3_000_000_u32).map(|at| (at / 7) as u8).collect();
+    let table = resident::Resident::named("6e6f626f6479", Arc::new(Table(Arc::clone(&content))));
+    let link = worker::Dialer::peer(&GrpcDialer::new(tcp(), 1 << 30), &peer(0, &a.address));
+    let read = async |name: &str, range: std::ops::Range<u64>, last| {
+        let url = format!("resident://{}/{name}", a.address);
+        link.read_table(TableRead { url, range, last }).await
+    };
+    let bytes = content.len() as u64;
+    for range in [0..0, 0..1, 1_000_000..2_500_000, bytes - 9..bytes] {
+        let part = Bytes::copy_from_slice(&content[range.start as usize..range.end as usize]);
+        assert_eq!(read("6e6f626f6479", range, false).await, Ok((part, bytes)));
+    }
+    let missing = Err(PullError::Missing);
+    assert_eq!(read("6e6f626f6478", 0..1, false).await, missing);
+    // More than there is, and more than is given at once.
+    for range in [0..bytes + 1, 0..u64::MAX] {
+        let refused = read("6e6f626f6479", range, false).await;
+        assert_eq!(refused, Err(PullError::Corrupt));
+    }
+    let told = read("6e6f626f6479", 0..0, true).await;
+    assert_eq!(told, Ok((Bytes::new(), bytes)));
+    assert_eq!(read("6e6f626f6479", 0..1, false).await, missing);
+    assert!(resident::find(table.url()).is_none());
+}
+
+/// Bytes as a table.
+struct Table(Arc<[u8]>);
+
+impl ReadAt for Table {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        self.0.read_at(offset, buffer)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

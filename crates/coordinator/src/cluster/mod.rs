@@ -76,15 +76,11 @@ pub struct Job {
 impl Job {
     /// Local files are served to daemons, which may be on other machines.
     fn inputs(&self, remote: bool) -> Vec<Input> {
-        let reach = |file: &InputFile| {
-            if remote {
-                Reach::Served
-            } else {
-                Reach::Url(match &file.place {
-                    InputPlace::Path(path) => path.to_string_lossy().into_owned(),
-                    InputPlace::Resident(url) => url.clone(),
-                })
-            }
+        let reach = |file: &InputFile| match &file.place {
+            InputPlace::Url(url) => Reach::Url(url.clone()),
+            InputPlace::Path(_) | InputPlace::Resident(_) if remote => Reach::Served,
+            InputPlace::Path(path) => Reach::Url(path.to_string_lossy().into_owned()),
+            InputPlace::Resident(url) => Reach::Url(url.clone()),
         };
         self.inputs
             .iter()
@@ -180,7 +176,9 @@ impl Cluster {
             let depot = Depot::open(url).map_err(|error| depot_failure(error, None))?;
             depots.insert(*id, Arc::new(depot));
         }
-        let files = Arc::new(Files::new(job.inputs.clone(), depots, executor));
+        let inputs = job.inputs.clone();
+        let files = Files::new(inputs, depots, executor, Arc::clone(&dialer));
+        let files = Arc::new(files);
         let (tell, heard) = mpsc::unbounded_channel();
         let token = Token::draw().map_err(|error| Failure::Refused {
             refusal: Refusal::Unavailable,

@@ -19,7 +19,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use wire::{Chunk, StorageReply, StorageRequest};
 use worker::StorageLink;
-use worker::seams::{Executor, through};
+use worker::inputs::Inputs;
+use worker::seams::{Dialer, Executor, through};
 use worker::storage::depot_failure;
 
 /// Reads under way at once for all workers together: each holds a few MiB.
@@ -34,6 +35,8 @@ pub enum InputPlace {
     Path(PathBuf),
     /// In the memory of this process, by its URL.
     Resident(String),
+    /// Where workers reach it, too: an object under a URL, or a table in the memory of one of them.
+    Url(String),
 }
 
 /// One of the user's files.
@@ -55,6 +58,7 @@ pub(super) struct Files {
     pub(super) bytes: AtomicU64,
     reads: Semaphore,
     executor: Arc<dyn Executor>,
+    ways: Inputs,
 }
 
 impl Files {
@@ -62,12 +66,14 @@ impl Files {
         inputs: Vec<InputFile>,
         depots: BTreeMap<DepotId, Arc<Depot>>,
         executor: Arc<dyn Executor>,
+        dialer: Arc<dyn Dialer>,
     ) -> Self {
         Files {
             inputs,
             depots,
             bytes: AtomicU64::new(0),
             reads: Semaphore::new(READS_MAX),
+            ways: Inputs::new(Arc::clone(&executor), dialer, 0),
             executor,
         }
     }
@@ -171,16 +177,15 @@ impl Files {
     }
 
     async fn input(&self, number: u32, range: Range<u64>) -> Result<Bytes, Failure> {
-        let place = self
-            .inputs
-            .get(number as usize)
-            .map(|input| input.place.clone());
-        let place = place.ok_or_else(|| unknown(format!("input {number}")))?;
+        let input = self.inputs.get(number as usize);
+        let input = input.ok_or_else(|| unknown(format!("input {number}")))?;
+        let path = match &input.place {
+            InputPlace::Path(path) => path.clone(),
+            InputPlace::Resident(url) | InputPlace::Url(url) => {
+                return self.ways.read(url, input.bytes, range).await;
+            }
+        };
         let reading = move || {
-            let path = match place {
-                InputPlace::Path(path) => path,
-                InputPlace::Resident(url) => return worker::storage::read(&url, range),
-            };
             let mut bytes = vec![0; (range.end - range.start) as usize];
             let read =
                 File::open(&path).and_then(|file| file.read_exact_at(&mut bytes, range.start));

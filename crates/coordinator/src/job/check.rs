@@ -25,6 +25,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use tables::{Bound, TimeRange};
 use tensor::{ByteSize, Cycle, Duplicates, Mode, TimeBin};
+use worker::resident;
 
 /// The smallest `--memory`.
 pub const MEMORY_MIN: ByteSize = ByteSize(256 << 20);
@@ -112,15 +113,31 @@ fn word<T: Copy>(merged: &Merged, path: &str, words: &[(&str, T)]) -> T {
 fn locations(merged: &Merged, path: &str, faults: &mut Faults) -> Vec<Location> {
     let texts = merged.texts(path).iter();
     texts
-        .map(|text| location(merged, path, text, faults))
+        .map(|text| readable(merged, path, text, faults))
         .collect()
 }
 
+/// Where something is read alone: an object under a URL, or rows in the memory of this process or of a worker's.
+fn readable(merged: &Merged, path: &str, text: &str, faults: &mut Faults) -> Location {
+    let location = Location::new(text, merged.base(path));
+    let held = resident::find(text).is_some() || resident::holder(text).is_some();
+    if let Some(scheme) = location.scheme()
+        && !["s3", "gs", "az", "https", "http"].contains(&scheme)
+        && !held
+    {
+        let sentence = format!(
+            "`{path}`: {text} has the scheme `{scheme}`: known are file, s3, gs, az, https and http"
+        );
+        faults.push(merged.origin(path), sentence);
+    }
+    location
+}
+
+/// Where something is written.
 fn location(merged: &Merged, path: &str, text: &str, faults: &mut Faults) -> Location {
     let location = Location::new(text, merged.base(path));
     if let Some(scheme) = location.scheme()
         && !["s3", "gs", "az"].contains(&scheme)
-        && worker::resident::find(text).is_none()
     {
         let sentence =
             format!("`{path}`: {text} has the scheme `{scheme}`: known are file, s3, gs and az");

@@ -3,18 +3,24 @@
 //! **Invariant:** the order of the files never depends on the order in which a directory lists them, for
 //! the order (file, row) decides which duplicate is the last.
 
+use crate::away::waited;
 use crate::failure::Failure;
 use crate::job::settings::Location;
 use plan::Refusal;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use tokio::runtime::Handle;
+use worker::storage::depot_failure;
 
-/// Expands what stands at `key`. URLs pass as they are; every other entry must exist or match a file.
+/// Expands what stands at `key`. A URL that ends with a slash is a folder, and any other one a file; what is local must exist or match
+/// a file. Within a runtime, where there are URLs.
 pub fn expand(key: &str, given: &[Location]) -> Result<Vec<Location>, Failure> {
     let mut files = Vec::new();
     for location in given {
         match location {
-            Location::Url(_) => files.push(location.clone()),
+            Location::Url(url) => {
+                files.extend(expand_url(key, url)?.into_iter().map(Location::Url))
+            }
             Location::Path(path) => {
                 files.extend(expand_path(key, path)?.into_iter().map(Location::Path));
             }
@@ -26,6 +32,28 @@ pub fn expand(key: &str, given: &[Location]) -> Result<Vec<Location>, Failure> {
         return Err(Failure::new(Refusal::Config, sentence));
     }
     Ok(files)
+}
+
+fn expand_url(key: &str, url: &str) -> Result<Vec<String>, Failure> {
+    if url.contains('*') {
+        let sentence = format!(
+            "`{key}`: {url}: a `*` is for local files: name each file, or a folder with a slash at its end for all *.parquet below it"
+        );
+        return Err(Failure::new(Refusal::Config, sentence));
+    }
+    if !url.ends_with('/') {
+        return Ok(vec![url.to_owned()]);
+    }
+    let folder = url.to_owned();
+    let found = waited(&Handle::current(), async move {
+        let below = depot::input::below(&folder).await;
+        below.map_err(|error| depot_failure(error, None))
+    })?;
+    if found.is_empty() {
+        let sentence = format!("`{key}`: {url} holds no *.parquet file");
+        return Err(Failure::new(Refusal::Unavailable, sentence));
+    }
+    Ok(found)
 }
 
 fn expand_path(key: &str, path: &Path) -> Result<Vec<PathBuf>, Failure> {

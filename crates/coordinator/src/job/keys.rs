@@ -231,7 +231,7 @@ const MANY: u64 = i64::MAX as u64;
 pub const KEYS: &[Key] = &[
     texts(
         "input.files",
-        "Parquet files, directories of them (with all that lies below, as `day=2026-01-01/part-0.parquet`), or globs (`*`, `?`, `**`). Needed to ingest.",
+        "Parquet files, directories of them (with all that lies below, as `day=2026-01-01/part-0.parquet`), globs (`*`, `?`, `**`), or URLs (`s3://`, `gs://`, `az://`, `https://`; one that ends with a slash is a directory). Needed to ingest.",
     ),
     text(
         "input.user",

@@ -2,7 +2,7 @@
 
 use super::data::{named, unfit};
 use super::engine::{Engine, Stage, key_of};
-use super::input::{self, LocalFile};
+use super::input::{self, OpenInput};
 use crate::failure::Failure;
 use crate::job::files;
 use crate::job::settings::{AttributeTables, OnBadRow};
@@ -18,7 +18,7 @@ use tensor::{DataSet, IdKind, Mode};
 #[derive(Default)]
 pub struct Surveyed {
     surveys: Vec<AttributeSurvey>,
-    opened: Vec<Arc<LocalFile>>,
+    opened: Vec<Arc<OpenInput>>,
 }
 
 impl Surveyed {
@@ -93,9 +93,9 @@ async fn survey_mode(
         },
     };
     let locations = files::expand(&format!("{}.files", spec.section()), &tables.files)?;
-    let opened: Vec<Arc<LocalFile>> = locations
+    let opened: Vec<Arc<OpenInput>> = locations
         .iter()
-        .map(input::open)
+        .map(|at| input::open(engine, at))
         .collect::<Result<_, _>>()?;
     let (files, first) = (named(&opened), all.opened.len() as u32);
     let budget = engine.task_memory();

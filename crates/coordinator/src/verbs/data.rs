@@ -3,7 +3,7 @@
 use super::attributes;
 use super::edges;
 use super::engine::{Engine, Stage, failed, key_of};
-use super::input::{self, LocalFile};
+use super::input::{self, OpenInput};
 use super::kept;
 use super::moments::Moments;
 use super::stored_model::Algorithm;
@@ -17,6 +17,7 @@ use model::als;
 use model::evaluate::recent_spec;
 use plan::Refusal;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use tables::{
     BuildViews, ContextSpec, ErrorKind, FolderTime, Ingest, ScanSpec, Selection, SplitSettings,
@@ -182,7 +183,7 @@ pub struct Input {
     /// How interactions are read.
     pub spec: ScanSpec,
     /// Their files.
-    pub opened: Vec<Arc<LocalFile>>,
+    pub opened: Vec<Arc<OpenInput>>,
     /// Files that were not opened, since the times of their folders are not wanted.
     pub skipped_files: u64,
     /// Tables of attributes.
@@ -234,7 +235,7 @@ pub(super) async fn survey_of(engine: &Engine<'_>, chosen: Chosen) -> Result<Inp
 }
 
 /// Files as tables read them.
-pub(super) fn named(opened: &[Arc<LocalFile>]) -> Vec<(String, Arc<dyn ReadAt>)> {
+pub(super) fn named(opened: &[Arc<OpenInput>]) -> Vec<(String, Arc<dyn ReadAt>)> {
     opened
         .iter()
         .map(|file| (file.name(), Arc::clone(file) as Arc<dyn ReadAt>))
@@ -265,7 +266,7 @@ pub(super) fn unfit(engine: &Engine<'_>, error: TablesError) -> Failure {
 pub(super) struct Chosen {
     spec: ScanSpec,
     selection: Selection,
-    opened: Vec<Arc<LocalFile>>,
+    opened: Vec<Arc<OpenInput>>,
     skipped_files: u64,
 }
 
@@ -283,7 +284,7 @@ fn inputs(engine: &Engine<'_>) -> Result<Chosen, Failure> {
             locations.extend(more);
         }
     }
-    chosen(settings, locations, parts)
+    chosen(engine, locations, parts)
 }
 
 /// How the job reads interactions, from those of these files of these parts whose folders tell times that are wanted.
@@ -291,10 +292,11 @@ fn inputs(engine: &Engine<'_>) -> Result<Chosen, Failure> {
 /// # Errors
 /// Where folders tell no times, or none is wanted, or a file cannot be opened.
 pub(super) fn chosen(
-    settings: &settings::Settings,
+    engine: &Engine<'_>,
     mut locations: Vec<Location>,
     mut parts: Vec<SplitPart>,
 ) -> Result<Chosen, Failure> {
+    let settings = engine.settings;
     let input = &settings.input;
     let mut selection = Selection {
         range: input.range,
@@ -329,7 +331,7 @@ pub(super) fn chosen(
         },
         parts: if all_train { Vec::new() } else { parts },
     };
-    let opened: Result<Vec<_>, _> = locations.iter().map(input::open).collect();
+    let opened: Result<Vec<_>, _> = locations.iter().map(|at| input::open(engine, at)).collect();
     Ok(Chosen {
         spec,
         selection,
@@ -346,9 +348,9 @@ fn folder_times(
     let Some(column) = &input.time else {
         return Ok(Vec::new());
     };
-    let time = |location: &Location| match location.as_path() {
-        Some(path) => FolderTime::of(path, column).map_err(refused),
-        None => Ok(None),
+    let time = |location: &Location| match location {
+        Location::Path(path) => FolderTime::of(path, column).map_err(refused),
+        Location::Url(url) => FolderTime::of(Path::new(url), column).map_err(refused),
     };
     locations.iter().map(time).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::data::{named, unfit};
 use super::engine::{Engine, Stage, key_of};
-use super::input::{self, LocalFile};
+use super::input::{self, OpenInput};
 use crate::failure::Failure;
 use crate::job::files;
 use crate::job::settings::{EdgeLists, OnBadRow};
@@ -15,7 +15,7 @@ use tensor::{DataSet, IdKind, Mode};
 
 /// Lists of edges whose footers were read, with their files.
 #[derive(Default)]
-pub struct Surveyed(Vec<(EdgeSurvey, Vec<Arc<LocalFile>>)>);
+pub struct Surveyed(Vec<(EdgeSurvey, Vec<Arc<OpenInput>>)>);
 
 impl Surveyed {
     /// What a plan counts of them: each both ways, or sealed both ways.
@@ -58,7 +58,7 @@ async fn survey_mode(
     mode: Mode,
     lists: &EdgeLists,
     kind: IdKind,
-) -> Result<(EdgeSurvey, Vec<Arc<LocalFile>>), Failure> {
+) -> Result<(EdgeSurvey, Vec<Arc<OpenInput>>), Failure> {
     let spec = EdgeSpec {
         mode,
         from: lists.from.clone(),
@@ -71,7 +71,8 @@ async fn survey_mode(
         },
     };
     let locations = files::expand(&format!("{}.files", spec.section()), &lists.files)?;
-    let opened: Result<Vec<Arc<LocalFile>>, Failure> = locations.iter().map(input::open).collect();
+    let opened: Result<Vec<Arc<OpenInput>>, Failure> =
+        locations.iter().map(|at| input::open(engine, at)).collect();
     let opened = opened?;
     let (files, budget) = (named(&opened), engine.task_memory());
     let survey = tokio::task::spawn_blocking(move || EdgeSurvey::of(&files, spec, kind, budget))

@@ -20,13 +20,14 @@ use futures::future::BoxFuture;
 use plan::Refusal;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::{Cache, IoMode, StoreError};
 use tensor::{ByteSize, DepotId, Digest, News, ObjectKey, Program};
 use tokio_util::sync::CancellationToken;
-use worker::Split;
-use worker::grpc::{Connect, Credentials, Role, tcp};
+use worker::grpc::{Connect, Credentials, GrpcDialer, Role, tcp};
+use worker::inputs::Inputs;
+use worker::{Split, Threads};
 
 /// The cache may take what it needs of the disk: a full disk is told as such.
 const CACHE_BYTES: u64 = u64::MAX;
@@ -112,6 +113,8 @@ pub struct Engine<'a> {
     caches: Vec<Arc<Cache>>,
     /// How daemons are reached.
     connect: Connect,
+    /// How inputs are reached that are not of this machine.
+    ways: OnceLock<Arc<Inputs>>,
     /// Removed with the engine where the job names no scratch directory.
     _scratch: Option<tempfile::TempDir>,
 }
@@ -165,6 +168,7 @@ impl<'a> Engine<'a> {
             phases: Mutex::default(),
             caches,
             connect: connect(settings)?,
+            ways: OnceLock::new(),
             _scratch: scratch,
         })
     }
@@ -190,6 +194,7 @@ impl<'a> Engine<'a> {
             phases: Mutex::default(),
             caches: self.caches.clone(),
             connect: Arc::clone(&self.connect),
+            ways: self.ways.clone(),
             _scratch: None,
         }
     }
@@ -221,6 +226,19 @@ impl<'a> Engine<'a> {
         }
         depots.insert(id, Arc::clone(&opened));
         Ok(opened)
+    }
+
+    /// How this process reaches inputs under URLs and in the memory of workers.
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub fn ways(&self) -> Result<Arc<Inputs>, Failure> {
+        if let Some(ways) = self.ways.get() {
+            return Ok(Arc::clone(ways));
+        }
+        let dialer = GrpcDialer::new(Arc::clone(&self.connect), self.worker_memory());
+        let made = Inputs::new(Arc::new(Threads::start(1, 1)?), Arc::new(dialer), 0);
+        Ok(Arc::clone(self.ways.get_or_init(|| Arc::new(made))))
     }
 
     /// Empties the caches of this process: its workers' too.

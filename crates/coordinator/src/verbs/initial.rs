@@ -2,7 +2,7 @@
 
 use super::data::{named, unfit};
 use super::engine::Engine;
-use super::input::{self, LocalFile};
+use super::input::{self, OpenInput};
 use super::stored_model::{Algorithm, StoredModel};
 use super::weights::{self, Earlier};
 use crate::cluster::InputFile;
@@ -21,7 +21,7 @@ use tensor::{DataSet, DepotId, Digest, Grid, Imported, Mode, Read, SealedRef};
 #[derive(Default)]
 pub struct Initial {
     surveys: Vec<(u32, VectorSurvey)>,
-    opened: Vec<Arc<LocalFile>>,
+    opened: Vec<Arc<OpenInput>>,
     /// Matrices of an earlier model.
     pub weights: Option<Earlier>,
     /// Tables of an earlier model, to go on from, and its digest.
@@ -262,9 +262,9 @@ pub async fn survey(
             non_negative,
         };
         let locations = files::expand(&spec.key, given)?;
-        let opened: Vec<Arc<LocalFile>> = locations
+        let opened: Vec<Arc<OpenInput>> = locations
             .iter()
-            .map(input::open)
+            .map(|at| input::open(engine, at))
             .collect::<Result<_, _>>()?;
         let (files, first) = (named(&opened), all.opened.len() as u32);
         let budget = engine.task_memory();

@@ -1,5 +1,7 @@
-//! The user's files, read where they lie: on a disk, or in the memory of the program that holds us.
+//! The user's files, read where they lie: on a disk, under a URL, in the memory of the program that holds us, or in that of workers.
 
+use super::engine::Engine;
+use crate::away::waited;
 use crate::cluster::{InputFile, InputPlace};
 use crate::failure::Failure;
 use crate::job::settings::Location;
@@ -9,10 +11,15 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 use tensor::ReadAt;
+use tokio::runtime::Handle;
+use worker::inputs::Inputs;
 use worker::resident;
 
-/// An open local file.
-pub struct LocalFile {
+/// When something that is no file was written: nobody asks.
+const NEVER: (i64, i64) = (0, 0);
+
+/// An open input.
+pub struct OpenInput {
     source: Source,
     place: InputPlace,
     bytes: u64,
@@ -22,9 +29,17 @@ pub struct LocalFile {
 enum Source {
     File(File),
     Resident(Arc<dyn ReadAt>),
+    Away(Away),
 }
 
-impl LocalFile {
+/// What is asked for over a network.
+struct Away {
+    url: String,
+    ways: Arc<Inputs>,
+    runtime: Handle,
+}
+
+impl OpenInput {
     /// As people know it.
     pub fn name(&self) -> String {
         self.location().to_string()
@@ -34,7 +49,7 @@ impl LocalFile {
     pub fn location(&self) -> Location {
         match &self.place {
             InputPlace::Path(path) => Location::Path(path.clone()),
-            InputPlace::Resident(url) => Location::Url(url.clone()),
+            InputPlace::Resident(url) | InputPlace::Url(url) => Location::Url(url.clone()),
         }
     }
 
@@ -49,13 +64,18 @@ impl LocalFile {
 
     /// Says that no verb reads it again: one in memory goes with the last who holds it.
     pub fn let_go(&self) {
-        if let InputPlace::Resident(url) = &self.place {
-            resident::let_go(url);
+        match &self.source {
+            Source::File(_) => {}
+            Source::Resident(_) => resident::let_go(&self.name()),
+            Source::Away(away) => {
+                let (ways, url) = (Arc::clone(&away.ways), away.url.clone());
+                drop(away.runtime.spawn(async move { ways.let_go(&url).await }));
+            }
         }
     }
 }
 
-impl ReadAt for LocalFile {
+impl ReadAt for OpenInput {
     fn len(&self) -> u64 {
         self.bytes
     }
@@ -64,44 +84,64 @@ impl ReadAt for LocalFile {
         match &self.source {
             Source::File(file) => file.read_exact_at(buffer, offset),
             Source::Resident(table) => table.read_at(offset, buffer),
+            Source::Away(away) => {
+                let (ways, url, bytes) = (Arc::clone(&away.ways), away.url.clone(), self.bytes);
+                let range = offset..offset + buffer.len() as u64;
+                let reading = async move { ways.read(&url, bytes, range).await };
+                let read = waited(&away.runtime, reading).map_err(io::Error::other)?;
+                buffer.copy_from_slice(&read);
+                Ok(())
+            }
         }
     }
 }
 
-/// Opens an input file.
+/// Opens an input.
 ///
 /// # Errors
-/// Where it cannot be opened, or lies under a URL.
-pub fn open(location: &Location) -> Result<Arc<LocalFile>, Failure> {
-    match location {
+/// Where it cannot be opened.
+pub fn open(engine: &Engine<'_>, location: &Location) -> Result<Arc<OpenInput>, Failure> {
+    let opened = match location {
         Location::Path(path) => {
             let failed = |error: io::Error| Failure::io(path.display(), &error);
             let file = File::open(path).map_err(failed)?;
             let metadata = file.metadata().map_err(failed)?;
             // Workers in this process open it by its path, from wherever the process stands.
             let path = std::path::absolute(path).map_err(failed)?;
-            Ok(Arc::new(LocalFile {
+            OpenInput {
                 source: Source::File(file),
                 place: InputPlace::Path(path),
                 bytes: metadata.len(),
                 written: written(&metadata),
-            }))
-        }
-        Location::Url(url) => {
-            if let Some(table) = resident::find(url) {
-                return Ok(Arc::new(LocalFile {
-                    bytes: table.len(),
-                    source: Source::Resident(table),
-                    place: InputPlace::Resident(url.clone()),
-                    written: (0, 0),
-                }));
             }
-            let sentence = format!(
-                "{url}: input under a URL is not in this version: copy the files to a local directory"
-            );
-            Err(Failure::new(Refusal::Config, sentence))
         }
-    }
+        Location::Url(url) => match resident::find(url) {
+            Some(table) => OpenInput {
+                bytes: table.len(),
+                source: Source::Resident(table),
+                place: InputPlace::Resident(url.clone()),
+                written: NEVER,
+            },
+            None => away(engine, url)?,
+        },
+    };
+    Ok(Arc::new(opened))
+}
+
+fn away(engine: &Engine<'_>, url: &str) -> Result<OpenInput, Failure> {
+    let (ways, runtime) = (engine.ways()?, Handle::current());
+    let asking = (Arc::clone(&ways), url.to_owned());
+    let bytes = waited(&runtime, async move { asking.0.bytes(&asking.1).await })?;
+    Ok(OpenInput {
+        source: Source::Away(Away {
+            url: url.to_owned(),
+            ways,
+            runtime,
+        }),
+        place: InputPlace::Url(url.to_owned()),
+        bytes,
+        written: NEVER,
+    })
 }
 
 fn written(metadata: &Metadata) -> (i64, i64) {

@@ -35,7 +35,7 @@ fn config(sentence: String) -> Failure {
 pub async fn of(engine: &Engine<'_>, data: &DataSet, lists: Lists) -> Result<Rules, Failure> {
     let wish = &engine.settings.output.rules;
     let read = |location: &Location| {
-        let file = input::open(location)?;
+        let file = input::open(engine, location)?;
         let mut wanted = Wanted::new(&data.product.column, data.product.id_kind);
         let name = location.to_string();
         wanted.read(&name, &*file).map_err(data::refused)?;
@@ -123,7 +123,7 @@ fn closed(
     };
     let number = time.first_bin + i64::from(bin);
     let moment = time.bin.start(number).unwrap_or(number);
-    let file = input::open(location)?;
+    let file = input::open(engine, location)?;
     tables::closed(
         (&location.to_string(), &*file),
         (&data.product.column, data.product.id_kind),

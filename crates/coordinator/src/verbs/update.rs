@@ -154,7 +154,7 @@ async fn new_files(engine: &Engine<'_>, before: &DataSet) -> Result<Option<data:
 /// What the footers of files say that are read as [input] says.
 async fn read(engine: &Engine<'_>, locations: Vec<Location>) -> Result<data::Input, Failure> {
     let parts = vec![SplitPart::Train; locations.len()];
-    let chosen = data::chosen(engine.settings, locations, parts)?;
+    let chosen = data::chosen(engine, locations, parts)?;
     data::survey_of(engine, chosen).await
 }
 

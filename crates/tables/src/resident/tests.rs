@@ -2,9 +2,10 @@
 
 use super::*;
 use arrow::array::{
-    Date64Array, Float64Array, Int16Array, Int64Array, LargeStringArray, StringArray,
-    StringViewArray, TimestampSecondArray, UInt32Array, UInt64Array,
+    Date64Array, Decimal128Array, DictionaryArray, Float64Array, Int16Array, Int64Array,
+    LargeStringArray, StringArray, StringViewArray, TimestampSecondArray, UInt32Array, UInt64Array,
 };
+use arrow::datatypes::{Int8Type, UInt32Type};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -75,11 +76,55 @@ fn table() -> RecordBatch {
             Arc::new(BinaryArray::from_iter_values(rows.map(i64::to_le_bytes))),
         ),
         (
+            "price",
+            Arc::new(decimals(|each| Some(each * 7 - 100_000), 7)),
+        ),
+        (
+            "sum",
+            Arc::new(decimals(|each| Some(each * -12_345_678), 15)),
+        ),
+        (
+            "large_sum",
+            Arc::new(decimals(
+                |each| holes(each).map(|each| each * 9_000_000_000_000),
+                30,
+            )),
+        ),
+        (
+            "category",
+            Arc::new(
+                (0..ROWS)
+                    .map(some_category)
+                    .collect::<DictionaryArray<Int8Type>>(),
+            ),
+        ),
+        ("numbered", Arc::new(numbered())),
+        (
             "never",
             Arc::new(Int64Array::from(vec![None; ROWS as usize])),
         ),
     ];
     RecordBatch::try_from_iter(columns).unwrap()
+}
+
+/// Hundredths.
+fn decimals(of: impl Fn(i64) -> Option<i64>, precision: u8) -> Decimal128Array {
+    let values = (0..ROWS).map(|each| of(each).map(i128::from));
+    let values = values.collect::<Decimal128Array>();
+    values.with_precision_and_scale(precision, 2).unwrap()
+}
+
+fn some_category(each: i64) -> Option<&'static str> {
+    [Some("groceries"), None, Some("shoes"), Some("")][(each % 4) as usize]
+}
+
+/// Categories of numbers, of which one is none: a null as much as a key that is missing.
+fn numbered() -> DictionaryArray<UInt32Type> {
+    let keys: UInt32Array = (0..ROWS as u32)
+        .map(|each| (each % 11 != 0).then_some(each % 3))
+        .collect();
+    let values: ArrayRef = Arc::new(Int64Array::from(vec![Some(4_711), None, Some(-1)]));
+    DictionaryArray::try_new(keys, values).unwrap()
 }
 
 fn cut(table: &RecordBatch, lengths: &[usize]) -> Vec<RecordBatch> {
@@ -114,7 +159,11 @@ fn it_is_the_parquet_file_of_its_rows() {
     for (field, found) in schema.fields().iter().zip(read.columns()) {
         let wanted = table.column_by_name(field.name()).unwrap();
         assert_eq!(Some(field.data_type()), laid(wanted.data_type()).as_ref());
-        assert_eq!(field.is_nullable(), wanted.null_count() > 0, "{field}");
+        assert_eq!(
+            field.is_nullable(),
+            wanted.logical_null_count() > 0,
+            "{field}"
+        );
         let wanted = cast(wanted, field.data_type()).unwrap();
         assert_eq!(found, &wanted, "{field}");
     }

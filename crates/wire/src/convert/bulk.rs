@@ -3,7 +3,7 @@
 use super::keys::{depot, digest, encode_digest};
 use super::{Malformed, required, token};
 use crate::chunk::Chunk;
-use crate::message::{Pull, PullPart, PullReply, StorageReply, StorageRequest};
+use crate::message::{Pull, PullPart, PullReply, StorageReply, StorageRequest, TableRead};
 use crate::proto;
 use std::ops::Range;
 use tensor::WorkerId;
@@ -244,6 +244,34 @@ impl TryFrom<proto::PullRequest> for Pull {
             key: required("key", pull.key)?,
             puller: WorkerId(pull.puller),
             part,
+        })
+    }
+}
+
+impl From<TableRead> for proto::TableRequest {
+    fn from(read: TableRead) -> Self {
+        proto::TableRequest {
+            url: read.url,
+            offset: read.range.start,
+            bytes: read.range.end - read.range.start,
+            last: read.last,
+        }
+    }
+}
+
+impl TryFrom<proto::TableRequest> for TableRead {
+    type Error = Malformed;
+
+    fn try_from(read: proto::TableRequest) -> Result<Self, Malformed> {
+        let end = read.offset.checked_add(read.bytes);
+        let end = end.ok_or(Malformed::Value {
+            what: "end of a table",
+            value: read.offset,
+        })?;
+        Ok(TableRead {
+            url: read.url,
+            range: read.offset..end,
+            last: read.last,
         })
     }
 }

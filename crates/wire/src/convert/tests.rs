@@ -3,7 +3,7 @@
 use super::Malformed;
 use crate::message::{
     Done, FromWorker, Input, Open, Peer, Phase, Pull, PullPart, PullReply, Reach, Span,
-    StorageReply, StorageRequest, ToWorker, Totals, Traffic,
+    StorageReply, StorageRequest, TableRead, ToWorker, Totals, Traffic,
 };
 use crate::{Chunk, Token, proto};
 use bytes::Bytes;
@@ -344,6 +344,13 @@ fn what_carries_bytes_comes_back() {
                 part,
             });
         }
+    }
+    for (range, last) in [(0..0, false), (7..u64::MAX, false), (0..0, true)] {
+        check::<TableRead, proto::TableRequest>(TableRead {
+            url: "resident://127.0.0.1:7001/0a".to_owned(),
+            range,
+            last,
+        });
     }
     let head = PullReply::Head {
         bytes: 640,

@@ -4,17 +4,17 @@
 use crate::memory::Split;
 use crate::receiving::Receiving;
 use crate::seams::{Dialer, PeerLink, PullError};
+use bytes::{Bytes, BytesMut};
 use exec::{Held, SpareBuffers};
 use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use store::AlignedBuf;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
-use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Response, Status, Streaming};
 use wire::settings::{CHANNELS_PER_PEER, CHUNK_IDLE_TIMEOUT, client, endpoint};
-use wire::{Peer, Pull, PullReply, proto};
+use wire::{Peer, Pull, PullReply, TableRead, proto};
 
 /// How an endpoint becomes a channel; connects when first used.
 pub type Connect = Arc<dyn Fn(Endpoint) -> Channel + Send + Sync>;
@@ -93,22 +93,56 @@ impl PeerLink for GrpcPeer {
         pull: Pull,
         spare: &Arc<SpareBuffers>,
     ) -> BoxFuture<'static, Result<Held, PullError>> {
-        let turn = self.turn.fetch_add(1, Relaxed);
-        let way = self.ways.get(turn % self.ways.len().max(1)).cloned();
+        let way = self.way();
         let (memory_bytes, receiving) = (self.memory_bytes, Arc::clone(&self.receiving));
         let spare = Arc::clone(spare);
         Box::pin(async move {
-            let way = way.ok_or_else(|| unreachable("it has no usable address"))?;
+            let way = way?;
             let turn = (way.asking.lock().await, receiving.ask().await);
-            let (mut replies, bytes, row_bytes) = ask(way.channel, pull, memory_bytes).await?;
+            let request = proto::PullRequest::from(pull);
+            let asked = async { client(way.channel.clone()).pull(request).await };
+            let (mut replies, bytes, row_bytes) = head(asked).await?;
+            if bytes > memory_bytes {
+                return Err(unreachable(format!(
+                    "it sends {bytes} bytes, more than this worker's memory"
+                )));
+            }
             let _room = receiving.room(bytes).await;
             drop(turn);
-            let buffer = receive(&mut replies, bytes as usize, &spare).await?;
+            let mut buffer = spare.take_empty(bytes as usize);
+            receive(&mut replies, bytes as usize, |data| buffer.append(data)).await?;
             Ok(Held::Memory {
                 buffer: Arc::new(buffer),
                 row_bytes,
             })
         })
+    }
+
+    fn read_table(&self, read: TableRead) -> BoxFuture<'static, Result<(Bytes, u64), PullError>> {
+        let (way, receiving) = (self.way(), Arc::clone(&self.receiving));
+        Box::pin(async move {
+            let way = way?;
+            let turn = (way.asking.lock().await, receiving.ask().await);
+            let wanted = read.range.end - read.range.start;
+            let request = proto::TableRequest::from(read);
+            let asked = async { client(way.channel.clone()).read_table(request).await };
+            let (mut replies, length, _) = head(asked).await?;
+            let _room = receiving.room(wanted).await;
+            drop(turn);
+            let mut bytes = BytesMut::with_capacity(wanted as usize);
+            let append = |data: &[u8]| bytes.extend_from_slice(data);
+            receive(&mut replies, wanted as usize, append).await?;
+            Ok((bytes.freeze(), length))
+        })
+    }
+}
+
+impl GrpcPeer {
+    /// The channel whose turn it is.
+    fn way(&self) -> Result<Way, PullError> {
+        let turn = self.turn.fetch_add(1, Relaxed);
+        let way = self.ways.get(turn % self.ways.len().max(1)).cloned();
+        way.ok_or_else(|| unreachable("it has no usable address"))
     }
 }
 
@@ -117,50 +151,40 @@ fn unreachable(why: impl ToString) -> PullError {
 }
 
 /// The answer, and what its head announces: the length, and that of a row.
-async fn ask(
-    channel: Channel,
-    pull: Pull,
-    memory_bytes: u64,
+async fn head(
+    asked: impl Future<Output = Result<Response<Streaming<proto::PullReply>>, Status>>,
 ) -> Result<(Streaming<proto::PullReply>, u64, u32), PullError> {
-    let request = proto::PullRequest::from(pull);
-    let answer = timeout(CHUNK_IDLE_TIMEOUT, async {
-        client(channel).pull(request).await
-    })
-    .await;
+    let answer = timeout(CHUNK_IDLE_TIMEOUT, asked).await;
     let mut replies = answer
         .map_err(unreachable)?
         .map_err(unreachable)?
         .into_inner();
     match next(&mut replies).await? {
-        PullReply::Head { bytes, row_bytes } if bytes <= memory_bytes => {
-            Ok((replies, bytes, row_bytes))
-        }
-        PullReply::Head { bytes, .. } => Err(unreachable(format!(
-            "it sends {bytes} bytes, more than this worker's memory"
-        ))),
+        PullReply::Head { bytes, row_bytes } => Ok((replies, bytes, row_bytes)),
         PullReply::Missing => Err(PullError::Missing),
         PullReply::Damaged | PullReply::Content(_) => Err(PullError::Corrupt),
     }
 }
 
-/// Takes in as many bytes as were announced.
+/// Takes in so many bytes.
 async fn receive(
     replies: &mut Streaming<proto::PullReply>,
     bytes: usize,
-    spare: &SpareBuffers,
-) -> Result<AlignedBuf, PullError> {
-    let mut buffer = spare.take_empty(bytes);
-    while buffer.len() < bytes {
+    mut take: impl FnMut(&[u8]),
+) -> Result<(), PullError> {
+    let mut left = bytes;
+    while left > 0 {
         let PullReply::Content(chunk) = next(replies).await? else {
             return Err(PullError::Corrupt);
         };
         let data = chunk.verified().map_err(|_| PullError::Corrupt)?;
-        if data.is_empty() || data.len() > bytes - buffer.len() {
+        if data.is_empty() || data.len() > left {
             return Err(PullError::Corrupt);
         }
-        buffer.append(&data);
+        left -= data.len();
+        take(&data);
     }
-    Ok(buffer)
+    Ok(())
 }
 
 async fn next(replies: &mut Streaming<proto::PullReply>) -> Result<PullReply, PullError> {

@@ -1,4 +1,4 @@
-//! Who may call what: blocks are for workers and coordinators, everything else is for coordinators.
+//! Who may call what: blocks and tables are for workers and coordinators, everything else is for coordinators.
 //!
 //! **Invariant:** a method that is not named here is for coordinators alone, those of other services included.
 
@@ -70,7 +70,7 @@ fn allowed(
     shown: Option<&Arc<Vec<CertificateDer<'static>>>>,
 ) -> Result<(), Box<Status>> {
     let roles: &[Role] = match path.strip_prefix('/').and_then(|path| path.split_once('/')) {
-        Some((SERVICE_NAME, "Pull")) => &[Role::Coordinator, Role::Worker],
+        Some((SERVICE_NAME, "Pull" | "ReadTable")) => &[Role::Coordinator, Role::Worker],
         _ => &[Role::Coordinator],
     };
     let own = shown.and_then(|shown| shown.first());

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use wire::{CHUNK_BYTES_MAX, Chunk, Pull, PullReply, StorageReply, ToWorker, proto};
+use wire::{CHUNK_BYTES_MAX, Chunk, Pull, PullReply, StorageReply, TableRead, ToWorker, proto};
 
 type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -29,6 +29,7 @@ impl proto::worker_server::Worker for Service {
     type SessionStream = Out<proto::FromWorker>;
     type StorageStream = Out<proto::StorageRequest>;
     type PullStream = Out<proto::PullReply>;
+    type ReadTableStream = Out<proto::PullReply>;
 
     async fn session(
         &self,
@@ -113,6 +114,28 @@ impl proto::worker_server::Worker for Service {
             Err(_) => Box::pin(stream::iter([Ok(PullReply::Missing.into())])),
         };
         Ok(Response::new(replies))
+    }
+
+    async fn read_table(
+        &self,
+        request: Request<proto::TableRequest>,
+    ) -> Result<Response<Self::ReadTableStream>, Status> {
+        let read = TableRead::try_from(request.into_inner())
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let replies = match self.0.table(read).await {
+            Ok((bytes, part)) => {
+                let head = PullReply::Head {
+                    bytes,
+                    row_bytes: 0,
+                };
+                let content = Chunk::cut(part).map(PullReply::Content);
+                std::iter::once(head).chain(content).collect()
+            }
+            Err(PullError::Corrupt) => vec![PullReply::Damaged],
+            Err(_) => vec![PullReply::Missing],
+        };
+        let replies = replies.into_iter().map(|reply| Ok(reply.into()));
+        Ok(Response::new(Box::pin(stream::iter(replies))))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `[output.rules]`, `[output.rising]` and the date of recommendations.
 
-use super::location;
+use super::readable;
 use crate::job::merge::{Faults, Merged};
 use crate::job::settings::{Rising, Rules};
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub(super) fn date(merged: &Merged, faults: &mut Faults) -> Option<Bound> {
 pub(super) fn rules(merged: &Merged, faults: &mut Faults) -> Rules {
     let mut file = |path: &str| {
         let text = merged.text(path)?;
-        Some(location(merged, path, text, faults))
+        Some(readable(merged, path, text, faults))
     };
     let [allow, deny, windows] =
         ["allow", "deny", "windows"].map(|name| file(&format!("output.rules.{name}")));

@@ -42,7 +42,7 @@ pub struct Whom<'a> {
 /// Where no user is named, an id is of another kind, or none of them is in the data set and nothing is left to be done.
 pub async fn forget(engine: &Engine<'_>, whom: Whom<'_>) -> Result<ForgetReport, Failure> {
     let before = data::stored(engine).await?;
-    let mut wanted = wanted(&before, whom)?;
+    let mut wanted = wanted(engine, &before, whom)?;
     let found = data_set::rows_of(engine, &before, &mut wanted).await?;
     if found.new.is_empty() && before.forgotten.is_none() {
         return Err(nobody(&wanted));
@@ -93,14 +93,14 @@ fn add(sum: &mut Collected, more: Collected) {
     sum.bytes += more.bytes;
 }
 
-fn wanted(data: &DataSet, whom: Whom<'_>) -> Result<Wanted, Failure> {
+fn wanted(engine: &Engine<'_>, data: &DataSet, whom: Whom<'_>) -> Result<Wanted, Failure> {
     let mut wanted = Wanted::new(&data.user.column, data.user.id_kind);
     for id in whom.ids {
         wanted.add(id, "--user").map_err(data::refused)?;
     }
     for path in whom.files {
         let text = path.display().to_string();
-        let file = input::open(&Location::new(&text, Path::new("")))?;
+        let file = input::open(engine, &Location::new(&text, Path::new("")))?;
         wanted.read(&text, &*file).map_err(data::refused)?;
     }
     if wanted.is_empty() {
