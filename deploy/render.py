@@ -4,6 +4,7 @@
     python deploy/render.py check             # all variants, strictly, against three versions of Kubernetes
     python deploy/render.py kustomize         # writes deploy/kustomize anew from the chart's values
     python deploy/render.py show daemons      # prints a variant
+    python deploy/render.py rules FOLDER      # writes the rules of each variant, and of kustomize, as Prometheus reads them
 
 `check` prints one JSON object: the commands that the pods of each variant run, the job, and what alerts ask for.
 """
@@ -116,8 +117,8 @@ def answer(of):
 
 
 def alerts(of):
-    """Names of figures that the alerts of an object ask for. There is no promtool on the registry of Python: expressions are parsed, and
-    what an operator's schema asks of rules is checked here."""
+    """Names of figures that the alerts of an object ask for. What an operator's schema asks of rules is checked here; when they fire, by
+    promtool (alerts.test.yaml)."""
     asked = set()
     must(list(of["spec"]) == ["groups"], of, "it has more than groups")
     for group in of["spec"]["groups"]:
@@ -252,6 +253,15 @@ def kustomize():
     return {name: head + text for name, text in files.items()}
 
 
+def rules():
+    """The alerts of each variant that has some, and of the component of kustomize, as files of rules."""
+    with open(os.path.join(KUSTOMIZE, "monitoring", "prometheusrule.yaml")) as file:
+        found = {"kustomize": yaml.safe_load(file)}
+    for name, values in VARIANTS.items():
+        found |= {name: of for of in rendered(values) if of["kind"] == "PrometheusRule"}
+    return {name: yaml.safe_dump(of["spec"], sort_keys=False) for name, of in found.items()}
+
+
 def main():
     match sys.argv[1:]:
         case ["check"]:
@@ -260,6 +270,10 @@ def main():
             for name, text in kustomize().items():
                 os.makedirs(os.path.dirname(os.path.join(KUSTOMIZE, name)), exist_ok=True)
                 with open(os.path.join(KUSTOMIZE, name), "w") as file:
+                    file.write(text)
+        case ["rules", folder]:
+            for name, text in rules().items():
+                with open(os.path.join(folder, f"{name}.rules.yaml"), "w") as file:
                     file.write(text)
         case ["show", variant] if variant in VARIANTS:
             print(yaml.safe_dump_all(rendered(VARIANTS[variant]), sort_keys=False))

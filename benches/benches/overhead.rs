@@ -13,7 +13,7 @@ use tensor::{
 };
 use tokio::net::TcpListener;
 use wire::settings::{server, service};
-use worker::grpc::{GrpcDialer, Service, incoming, tcp};
+use worker::grpc::{GrpcDialer, Limits, Service, incoming, tcp};
 use worker::{Settings, Threads, Worker};
 
 const WORKERS: usize = 2;
@@ -136,7 +136,7 @@ async fn daemons(data: &Path) -> Cluster {
         addresses.push(listener.local_addr().expect("bound").to_string());
         let serving = server()
             .add_service(service(Service::new(worker)))
-            .serve_with_incoming(incoming(listener));
+            .serve_with_incoming(incoming(listener, Limits::default(), Arc::default()));
         tokio::spawn(serving);
     }
     Cluster::dial(

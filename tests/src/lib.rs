@@ -22,6 +22,7 @@ pub mod mutate;
 pub mod nemesis;
 pub mod pages;
 pub mod process;
+pub mod promtool;
 pub mod python;
 pub mod stir;
 pub mod tiled;

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tests::process::{coordinator, output_of};
+use tests::promtool::promtool;
 use tests::python::python;
 use worker::http::Told;
 
@@ -82,6 +83,46 @@ fn alerts_can_be_heeded(watched: &Value) {
     }
 }
 
+/// Prometheus itself takes the rules of each variant, and they fire when they should, and not when they should not.
+fn alerts_fire_when_they_should(python: &Path, folder: &Path) {
+    let promtool = match promtool(env!("CARGO_TARGET_TMPDIR")) {
+        Ok(promtool) => promtool,
+        Err(why) => {
+            eprintln!("NOTICE: the alerts were not evaluated, since there is no promtool: {why}");
+            return;
+        }
+    };
+    let render = deploy().join("render.py");
+    let rendered = output_of(Command::new(python).arg(render).arg("rules").arg(folder));
+    assert!(rendered.status.success(), "{rendered:?}");
+    let series = std::fs::read_to_string(deploy().join("alerts.test.yaml"));
+    let series = series.expect("it is there");
+    let judged = |verb: &str, name: &str| {
+        let mut command = Command::new(&promtool);
+        output_of(command.args([verb, "rules"]).arg(folder.join(name)))
+    };
+    for variant in ["watched", "watched-batch", "kustomize"] {
+        let name = format!("{variant}.rules.yaml");
+        let checked = judged("check", &name);
+        let said = String::from_utf8_lossy(&checked.stdout);
+        let six = checked.status.success() && said.contains("6 rules");
+        assert!(six, "{variant}: {checked:?}");
+        let tested = |name: &str| {
+            let series = series.replace("[RULES]", &format!("[{name}]"));
+            std::fs::write(folder.join("series.yaml"), series).expect("it is written");
+            judged("test", "series.yaml")
+        };
+        let fired = tested(&name);
+        assert!(fired.status.success(), "{variant}: {fired:?}");
+        // A rule that is patient with nobody is found out.
+        let rules = std::fs::read_to_string(folder.join(&name)).expect("it is written");
+        let hasty = rules.replace("for: 15m", "for: 5m");
+        assert_ne!(rules, hasty);
+        std::fs::write(folder.join("hasty.yaml"), hasty).expect("it is written");
+        assert!(!tested("hasty.yaml").status.success(), "{variant}");
+    }
+}
+
 /// A worker starts with the arguments of its container, in a folder and at a port of the test.
 fn starts(mut command: Command) {
     let mut worker = command
@@ -122,6 +163,7 @@ fn the_chart_renders_what_kubernetes_and_our_programs_take() {
     alerts_can_be_heeded(&found["watched"]["watched"]);
     alerts_can_be_heeded(&found["watched"]["watched-batch"]);
     let folder = tempfile::tempdir().expect("a temporary folder");
+    alerts_fire_when_they_should(&python, folder.path());
     let job = folder.path().join("job.toml");
     std::fs::write(&job, found["job"].as_str().expect("a job")).expect("it is written");
     let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");

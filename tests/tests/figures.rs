@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tensor::Digest;
+use tests::http::ask;
 use tests::jobs::{Data, Inputs, Job};
 use tests::nemesis::run::Run;
 use tests::nemesis::table::median;
@@ -357,6 +358,137 @@ fn strangers_slow_nobody() {
     let ratio = median(&crowded).as_secs_f64() / median(&alone).as_secs_f64();
     println!("{connections} connections of strangers; ratio of medians {ratio:.3}");
     assert!(ratio < 2.0, "{alone:?} {crowded:?}");
+}
+
+/// Connections that are made and broken as fast as one thread can, to each of these in turn. Ends when told to; says how many.
+fn flood(addresses: Vec<String>, over: &Arc<AtomicBool>) -> std::thread::JoinHandle<u64> {
+    let (over, many) = (Arc::clone(over), 64);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a thread");
+    std::thread::spawn(move || {
+        let tasks = (0..many).map(|number| {
+            let (addresses, over) = (addresses.clone(), Arc::clone(&over));
+            async move {
+                let mut made = 0_u64;
+                while !over.load(Relaxed) {
+                    let address = &addresses[(made + number) as usize % addresses.len()];
+                    let connecting = tokio::net::TcpStream::connect(address);
+                    // Who has to wait in the backlog is not waited for.
+                    let soon = tokio::time::timeout(Duration::from_millis(50), connecting).await;
+                    if let Ok(Ok(stream)) = soon {
+                        // By a reset: ports are few.
+                        let _ = stream.set_zero_linger();
+                    }
+                    made += 1;
+                }
+                made
+            }
+        });
+        runtime
+            .block_on(futures::future::join_all(tasks))
+            .iter()
+            .sum()
+    })
+}
+
+/// Somebody else's listener, which lets everybody in and out: what a flood costs the machine that it comes from and goes to.
+fn bystander(over: &Arc<AtomicBool>) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    let over = Arc::clone(over);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            drop(stream);
+            if over.load(Relaxed) {
+                return;
+            }
+        }
+    });
+    address
+}
+
+/// From one machine, all of whose processors it shares with the job: what is left to bound is what the workers do about it.
+#[test]
+fn a_flood_is_bounded() {
+    let own = tempfile::tempdir().expect("a temporary folder");
+    let own = certificates(&own.path().join("own"));
+    let (worker, leader) = (own.join("worker"), own.join("coordinator"));
+    let worker = worker.to_str().expect("a path");
+    let cluster = Cluster::new(2, &["--tls", worker, "--http", "127.0.0.1:0"]);
+    let connected = |name: &str| -> f64 {
+        let of = |daemon: &Daemon| {
+            let said = daemon.said();
+            let at = said
+                .split("http://")
+                .nth(1)
+                .and_then(|rest| rest.split('/').next());
+            let answer =
+                ask(at.expect("where it tells"), "GET", "/metrics", "").expect("an answer");
+            let line = answer.body.lines().find_map(|line| line.strip_prefix(name));
+            line.map_or(0.0, |value| value.trim().parse().expect("a number"))
+        };
+        cluster.daemons.iter().map(of).sum()
+    };
+    let seconds = |flooded: Option<&[String]>| {
+        let job = cluster.job(if times() > 2 { 200 } else { 60 });
+        let tls = ["--tls", leader.to_str().expect("a path")];
+        let mut run = cluster.start(&job, &tls);
+        let began = awaited(&mut run, "an epoch", |run| run.last_epoch().is_some());
+        let over = Arc::new(AtomicBool::new(false));
+        let flood = flooded.map(|addresses| match addresses {
+            [] => flood(vec![bystander(&over)], &over),
+            all => flood(all.to_vec(), &over),
+        });
+        run.until(PATIENCE, |_| false);
+        let took = began.elapsed();
+        over.store(true, Relaxed);
+        let made = flood.map_or(0, |flood| flood.join().expect("it ends"));
+        let digest = run.answer().expect("an object")["digest"].clone();
+        (took, digest, made as f64 / took.as_secs_f64())
+    };
+    let workers: Vec<String> = cluster
+        .daemons
+        .iter()
+        .map(|of| of.address.clone())
+        .collect();
+    let (mut alone, mut beside, mut under) = (Vec::new(), Vec::new(), Vec::new());
+    let digest = seconds(None).1;
+    for _ in 0..times() {
+        let (quiet, bystander, flooded) =
+            (seconds(None), seconds(Some(&[])), seconds(Some(&workers)));
+        for run in [&quiet, &bystander, &flooded] {
+            assert_eq!(run.1, digest);
+        }
+        println!(
+            "{:.0} connections a second to a bystander, {:.0} to workers",
+            bystander.2, flooded.2
+        );
+        alone.push(quiet.0);
+        beside.push(bystander.0);
+        under.push(flooded.0);
+    }
+    told("a job alone", &alone);
+    told("a job beside a flood of somebody else", &beside);
+    told("a job whose workers are flooded", &under);
+    let count = |what: &str| connected(&format!("strata_worker_connections_{what}"));
+    let (refused, put_off) = (count("refused_total"), count("put_off_total"));
+    println!(
+        "{} connections let in, {refused} closed at once, {put_off} times put off",
+        count("total")
+    );
+    assert!(refused > 0.0, "a flood is told of");
+    let ratio = |of: &[Duration]| median(of).as_secs_f64() / median(&alone).as_secs_f64();
+    println!(
+        "ratios to a job alone {:.2} and {:.2}",
+        ratio(&beside),
+        ratio(&under)
+    );
+    assert!(
+        ratio(&under) < 2.0 * ratio(&beside).max(1.0) + 1.0,
+        "{under:?}"
+    );
 }
 
 /// Coordinators of eight terms that race for one depot: one chain, and nothing of an older term behind a newer one.

@@ -30,7 +30,7 @@ use tonic::transport::server::Connected;
 use turmoil::net::{TcpListener, TcpStream};
 use wire::settings::{server, service};
 use wire::{FromWorker, Peer, Pull, PullPart, ToWorker};
-use worker::grpc::{Connect, GrpcDialer, Service};
+use worker::grpc::{Connect, GrpcDialer, Heard, Patience, Service};
 use worker::receiving::Receiving;
 use worker::{Dialer, Inline, PeerLink, PullError, Settings, Worker};
 
@@ -133,7 +133,7 @@ impl Watch {
 // The network.
 
 /// A connection that tonic's server can take.
-struct Accepted(TcpStream);
+struct Accepted(Heard<TcpStream>);
 
 impl Connected for Accepted {
     type ConnectInfo = ();
@@ -167,12 +167,12 @@ impl AsyncWrite for Accepted {
 }
 
 fn connect() -> Connect {
-    Arc::new(|endpoint| {
+    Arc::new(|endpoint, patience| {
         endpoint.connect_with_connector_lazy(tower::service_fn(
-            |uri: tonic::transport::Uri| async move {
+            move |uri: tonic::transport::Uri| async move {
                 let host = uri.host().unwrap_or_default().to_owned();
                 let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(PORT))).await?;
-                Ok::<_, io::Error>(hyper_util::rt::TokioIo::new(stream))
+                Ok::<_, io::Error>(hyper_util::rt::TokioIo::new(Heard::new(stream, patience)))
             },
         ))
     })
@@ -246,7 +246,10 @@ async fn serve(watch: Watch, lies: Option<Lie>) -> turmoil::Result {
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
     let incoming = futures::stream::unfold(listener, |listener| async move {
         let accepted = listener.accept().await;
-        Some((accepted.map(|(stream, _)| Accepted(stream)), listener))
+        Some((
+            accepted.map(|(stream, _)| Accepted(Heard::new(stream, Patience::OfSessions))),
+            listener,
+        ))
     });
     server()
         .add_service(service(Service::new(worker)))

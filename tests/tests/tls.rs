@@ -12,7 +12,7 @@ use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, ClientTlsConfig};
 use tonic::{Code, Request, Status};
-use worker::grpc::{Credentials, Role};
+use worker::grpc::{Credentials, Patience, Role};
 
 /// How long a condition may take before the test says that it never comes.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -135,7 +135,7 @@ async fn no_method_is_served_to_strangers() {
     let nobody = wire::settings::secured(&plain, nobody).unwrap();
     let with = |folder: &Path, role: Role| {
         let credentials = Credentials::open(folder, role).unwrap();
-        credentials.connect()(plain.clone())
+        credentials.connect()(plain.clone(), Patience::OfSessions)
     };
     for path in methods() {
         for stranger in [

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 use wire::settings::{endpoint, server, service};
 use wire::{Done, FromWorker, ToWorker};
-use worker::grpc::{Connect, GrpcDialer, Service, incoming, tcp};
+use worker::grpc::{Connect, GrpcDialer, Limits, Service, incoming, tcp};
 use worker::{Settings, Threads, Worker};
 
 const ROWS: u32 = 1000;
@@ -169,7 +169,7 @@ fn daemon_by(
     );
     let serving = server()
         .add_service(service(Service::new(worker.clone())))
-        .serve_with_incoming(incoming(listener));
+        .serve_with_incoming(incoming(listener, Limits::default(), Arc::default()));
     (worker, tokio::spawn(async move { serving.await.unwrap() }))
 }
 

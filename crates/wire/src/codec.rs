@@ -109,7 +109,7 @@ impl<T: Carries + 'static> Encoder for Summing<T> {
 }
 
 /// Writes a message and its sum.
-fn put<T: Carries>(message: &T, to: &mut impl BufMut) {
+pub fn put<T: Carries>(message: &T, to: &mut impl BufMut) {
     let sum = if let Some((number, chunk)) = message.chunk() {
         message.encode_raw(to);
         sum_of_chunk(number, chunk)
@@ -140,7 +140,7 @@ impl<U: Carries + Default + 'static> Decoder for Checking<U> {
 }
 
 /// The message of these bytes, if they are those that were sent. (The data of a chunk are compared where they are used.)
-fn checked<U: Carries + Default>(mut bytes: bytes::Bytes) -> Option<U> {
+pub fn checked<U: Carries + Default>(mut bytes: bytes::Bytes) -> Option<U> {
     let mut sum = bytes.split_off(bytes.len().checked_sub(SUM_BYTES)?);
     let sum = sum.get_u32_le();
     // Looked at, and not yet believed: decoders bear with any bytes.

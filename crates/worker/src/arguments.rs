@@ -3,6 +3,7 @@
 use clap::Parser;
 use std::path::PathBuf;
 use tensor::ByteSize;
+use wire::settings::NEW_CONNECTIONS_A_SECOND;
 
 /// Serves jobs of a Strata coordinator: computes tasks, holds blocks in memory, hands them to its peers.
 ///
@@ -67,6 +68,17 @@ pub struct Arguments {
     /// Listen beyond loopback although nothing is encrypted and nobody is asked who he is.
     #[arg(long, env = "STRATA_INSECURE")]
     pub insecure: bool,
+
+    /// New connections that one address may make in a second; what is beyond is closed at once. All addresses together may make four
+    /// times as many, and what is beyond waits. Connections that are open do not count.
+    #[arg(
+        long,
+        value_name = "N",
+        env = "STRATA_CONNECTIONS_PER_SECOND",
+        default_value_t = NEW_CONNECTIONS_A_SECOND,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    pub connections_per_second: u32,
 
     /// End at once when standard input ends: whoever started the worker holds its other end, and when he goes, however he goes, so
     /// does the worker.

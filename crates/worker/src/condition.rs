@@ -42,6 +42,14 @@ pub struct Condition {
     pub received_bytes: u64,
     /// Bytes to and from inputs and depots.
     pub storage_bytes: u64,
+    /// Connections that are open.
+    pub connections_open: u64,
+    /// Connections that were let in.
+    pub connections: u64,
+    /// Connections that were closed at once, since their address made too many.
+    pub connections_refused: u64,
+    /// Times that new ones were left waiting, since all together made too many.
+    pub connections_put_off: u64,
 }
 
 impl Condition {
@@ -63,6 +71,11 @@ impl Condition {
                 "worker_tasks_running",
                 "Tasks that run now",
                 self.running as f64,
+            ),
+            (
+                "worker_connections_open",
+                "Connections of coordinators, peers and strangers",
+                self.connections_open as f64,
             ),
             (
                 "worker_objects_made",
@@ -114,6 +127,21 @@ impl Condition {
                 "worker_storage_bytes",
                 "Bytes to and from inputs and depots",
                 self.storage_bytes,
+            ),
+            (
+                "worker_connections",
+                "Connections that were let in",
+                self.connections,
+            ),
+            (
+                "worker_connections_refused",
+                "Connections that were closed at once: more in a second from one address than --connections-per-second",
+                self.connections_refused,
+            ),
+            (
+                "worker_connections_put_off",
+                "Times that new connections were left waiting: more in a second from all addresses than four times that",
+                self.connections_put_off,
             ),
         ];
         for (name, help, value) in counters {

@@ -2,7 +2,7 @@
 
 use crate::arguments::Arguments;
 use crate::grpc::tls::handshakes;
-use crate::grpc::{Credentials, GrpcDialer, Guard, Role, Service, incoming, tcp};
+use crate::grpc::{Credentials, GrpcDialer, Guard, Limits, Role, Service, incoming, tcp};
 use crate::http;
 use crate::{Settings, Threads, Worker};
 use clap::Parser;
@@ -213,12 +213,16 @@ async fn listen(
         .add_service(health_service)
         .add_service(reflection)
         .add_service(service(Service::new(worker.clone())));
+    let limits = Limits {
+        a_second: arguments.connections_per_second,
+        ..Limits::default()
+    };
+    let connections = incoming(listener, limits, worker.visits());
     let mut serving = match credentials {
         Some(credentials) => {
-            let connections = handshakes(incoming(listener), credentials);
-            tokio::spawn(services.serve_with_incoming(connections))
+            tokio::spawn(services.serve_with_incoming(handshakes(connections, credentials)))
         }
-        None => tokio::spawn(services.serve_with_incoming(incoming(listener))),
+        None => tokio::spawn(services.serve_with_incoming(connections)),
     };
     let no_signals =
         |error: std::io::Error| refused(Refusal::Bug, format!("signals cannot be caught: {error}"));

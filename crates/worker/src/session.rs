@@ -3,6 +3,7 @@
 use crate::condition::Condition;
 use crate::counters::Counters;
 use crate::fetch::{Flights, serve};
+use crate::grpc::Visits;
 use crate::holding::Holding;
 use crate::memory::Split;
 use crate::queue::Queue;
@@ -16,7 +17,10 @@ use futures::future::join_all;
 use plan::{Assignment, Failure, Profile, Refusal};
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use store::Cache;
@@ -93,6 +97,8 @@ struct Shared {
     ended: Notify,
     /// Counts of the sessions that are over.
     past: Mutex<Condition>,
+    /// What its listener has seen.
+    visits: Arc<Visits>,
 }
 
 /// What belongs to one job. Dropped with it, and its memory with it.
@@ -216,6 +222,7 @@ impl Worker {
             draining: watch::Sender::new(false),
             ended: Notify::new(),
             past: Mutex::default(),
+            visits: Arc::default(),
         }))
     }
 
@@ -323,6 +330,11 @@ impl Worker {
             .map_or((0, 0), |session| session.holding.counts())
     }
 
+    /// Where the listener of this worker counts who comes.
+    pub fn visits(&self) -> Arc<Visits> {
+        Arc::clone(&self.0.visits)
+    }
+
     /// How it is, and what it has done since the process began.
     pub fn condition(&self) -> Condition {
         let open = lock(&self.0.session);
@@ -333,6 +345,10 @@ impl Worker {
             threads: self.0.settings.threads,
             memory_budget_bytes: self.0.settings.memory_bytes,
             anonymous_bytes: store::heap::anonymous_bytes(),
+            connections_open: self.0.visits.open.load(Relaxed),
+            connections: self.0.visits.admitted.load(Relaxed),
+            connections_refused: self.0.visits.refused.load(Relaxed),
+            connections_put_off: self.0.visits.put_off.load(Relaxed),
             ..past
         };
         if let Some(session) = session {

@@ -17,7 +17,7 @@ use store::{Cache, Sealed};
 use tensor::{DepotId, ObjectKey, SealedRef};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
 use tokio::time::timeout;
-use wire::settings::CHUNK_IDLE_TIMEOUT;
+use wire::settings::{CHUNK_IDLE_TIMEOUT, STORAGE_TIMEOUT};
 use wire::{CHUNK_BYTES_MAX, Chunk, Input, Reach, StorageReply, StorageRequest};
 
 /// One request asks for at most this much, so that a lost stream costs little and memory stays bounded.
@@ -209,7 +209,7 @@ pub struct Storage {
 impl Storage {
     pub(crate) async fn served(&self) -> Result<Arc<Served>, Failure> {
         let mut served = self.served.clone();
-        let there = timeout(CHUNK_IDLE_TIMEOUT, served.wait_for(Option::is_some)).await;
+        let there = timeout(STORAGE_TIMEOUT, served.wait_for(Option::is_some)).await;
         match there {
             Ok(Ok(served)) => served.clone().ok_or_else(gone),
             Ok(Err(_)) | Err(_) => Err(gone()),

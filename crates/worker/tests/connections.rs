@@ -1,6 +1,7 @@
 //! The cap on connections, with real sockets: strangers come and say nothing, and a coordinator is served.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use store::{Cache, IoMode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -8,8 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use wire::FromWorker;
 use wire::settings::{endpoint, server, service};
-use worker::grpc::incoming::limited;
-use worker::grpc::{Service, remote};
+use worker::grpc::{Limits, Service, Visits, incoming, remote};
 use worker::{LocalPeers, Settings, Threads, Worker};
 
 const CONNECTIONS: usize = 4;
@@ -18,10 +18,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Daemon {
     address: String,
+    visits: Arc<Visits>,
     _data: tempfile::TempDir,
 }
 
-async fn daemon(preface_timeout: Duration) -> Daemon {
+async fn daemon(preface: Duration) -> Daemon {
+    daemon_with(preface, 1000).await
+}
+
+async fn daemon_with(preface: Duration, a_second: u32) -> Daemon {
     let data = tempfile::tempdir().unwrap();
     let cache = Arc::new(Cache::open_unsynced(data.path(), 1 << 30, IoMode::Pread).unwrap());
     let settings = Settings {
@@ -34,12 +39,19 @@ async fn daemon(preface_timeout: Duration) -> Daemon {
     let worker = Worker::new(settings, cache, threads, Arc::new(LocalPeers::default()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
+    let limits = Limits {
+        connections: CONNECTIONS,
+        a_second,
+        preface,
+    };
+    let visits = worker.visits();
     let serving = server()
         .add_service(service(Service::new(worker)))
-        .serve_with_incoming(limited(listener, CONNECTIONS, preface_timeout));
+        .serve_with_incoming(incoming(listener, limits, Arc::clone(&visits)));
     tokio::spawn(serving);
     Daemon {
         address,
+        visits,
         _data: data,
     }
 }
@@ -133,4 +145,31 @@ async fn among_connections_in_use_the_next_waits_for_one_to_end() {
         next.await.unwrap(),
         Some(FromWorker::Hello { .. } | FromWorker::Busy(_))
     ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_is_closed_at_once_and_open_connections_do_not_mind() {
+    let daemon = daemon_with(Duration::from_hours(1), 20).await;
+    let mut link = greet(&daemon.address).await;
+    let hello = link.from_worker.recv().await;
+    assert!(matches!(hello, Some(FromWorker::Hello { .. })), "{hello:?}");
+    let mut flood = Vec::new();
+    for _ in 0..200 {
+        flood.push(TcpStream::connect(&daemon.address).await.unwrap());
+    }
+    // All but those of a second's budget, of which only the last stay.
+    for mut stranger in flood.drain(..150) {
+        closed(&mut stranger).await;
+    }
+    let (admitted, refused) = (
+        daemon.visits.admitted.load(Relaxed),
+        daemon.visits.refused.load(Relaxed),
+    );
+    assert!(refused > 100 && admitted < 100, "{admitted} {refused}");
+    assert!(!link.to_worker.is_closed(), "the session lives");
+    drop(flood);
+    // Soon its address is as good as any other.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let busy = greet(&daemon.address).await.from_worker.recv().await;
+    assert!(matches!(busy, Some(FromWorker::Busy(_))), "{busy:?}");
 }

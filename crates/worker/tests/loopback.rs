@@ -20,7 +20,7 @@ use wire::{
     BUILD, Chunk, Done, FromWorker, Open, Peer, PullReply, Reach, StorageReply, StorageRequest,
     TableRead, ToWorker, Token, proto,
 };
-use worker::grpc::{GrpcDialer, Service, incoming, remote, tcp};
+use worker::grpc::{GrpcDialer, Limits, Service, incoming, remote, tcp};
 use worker::resident;
 use worker::{Link, PullError, Settings, Threads, Worker};
 
@@ -39,7 +39,7 @@ async fn serve<S: proto::worker_server::Worker>(worker: S) -> String {
     let address = listener.local_addr().unwrap().to_string();
     let serving = server()
         .add_service(service(worker))
-        .serve_with_incoming(incoming(listener));
+        .serve_with_incoming(incoming(listener, Limits::default(), Arc::default()));
     tokio::spawn(serving);
     address
 }

@@ -5,7 +5,7 @@
 
 mod samples;
 
-use crate::ingested::{GENEROUS, inputs, spec};
+use crate::ingested::{GENEROUS, inputs, spec, try_ingest_with};
 use crate::process::folder_in_memory;
 use bytes::Bytes;
 use coordinator::failure::Text;
@@ -13,19 +13,24 @@ use coordinator::job::check::{self, Needs};
 use coordinator::job::document::Document;
 use coordinator::job::merge::{Faults, Given, Merged};
 use coordinator::job::search;
-use depot::Manifest;
+use coordinator::verbs::stored_model::StoredModel;
+use depot::{Manifest, Model, Versioned};
 use model::reduce::ReduceOp;
+use model::several;
 use plan::Assignment;
 use prost::Message;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use store::dictionary::Dictionary;
 use store::partition::Partition;
 use store::{Cache, IoMode, Journal, Sealed};
-use tables::{AttributeSpec, AttributeSurvey, EdgeSpec, EdgeSurvey, OnBadRow, survey};
-use tensor::{IdKind, Mode, OpFamily};
+use tables::survey::InMemory;
+use tables::{
+    AttributeSpec, AttributeSurvey, EdgeSpec, EdgeSurvey, Ingest, OnBadRow, Survey, Wanted, survey,
+};
+use tensor::{IdKind, Mode, OpFamily, Program, Reduced};
 use wire::{
-    Done, FromWorker, Pull, PullReply, StorageReply, StorageRequest, ToWorker, Totals, proto,
+    Done, FromWorker, Pull, PullReply, StorageReply, StorageRequest, ToWorker, Totals, codec, proto,
 };
 
 /// A decoder, by name.
@@ -102,6 +107,36 @@ pub const DOORS: &[Door] = &[
         samples: samples::parquets,
         cost: 10,
     },
+    Door {
+        name: "rows",
+        enter: rows,
+        samples: samples::purchases,
+        cost: 2000,
+    },
+    Door {
+        name: "ids",
+        enter: ids,
+        samples: samples::lists_of_ids,
+        cost: 20,
+    },
+    Door {
+        name: "frame",
+        enter: frame,
+        samples: samples::frames,
+        cost: 1,
+    },
+    Door {
+        name: "state",
+        enter: state,
+        samples: samples::states,
+        cost: 40,
+    },
+    Door {
+        name: "record",
+        enter: record,
+        samples: samples::records,
+        cost: 2,
+    },
 ];
 
 /// A manifest whose hash is right: what is behind it is decoded, and what is decoded is written as it was.
@@ -175,6 +210,86 @@ pub fn message(bytes: &[u8]) {
         7 => converted::<proto::Done, Done>(bytes),
         _ => converted::<proto::Closed, Totals>(bytes),
     }
+}
+
+/// A message with its sum, as it comes out of a stream: the first byte says which.
+pub fn frame(bytes: &[u8]) {
+    let Some((kind, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let bytes = Bytes::copy_from_slice(bytes);
+    match kind % 6 {
+        0 => drop(codec::checked::<proto::ToWorker>(bytes).map(ToWorker::try_from)),
+        1 => drop(codec::checked::<proto::FromWorker>(bytes).map(FromWorker::try_from)),
+        2 => drop(codec::checked::<proto::PullRequest>(bytes).map(Pull::try_from)),
+        3 => {
+            let reply = codec::checked::<proto::PullReply>(bytes).map(PullReply::try_from);
+            if let Some(Ok(PullReply::Content(chunk))) = reply {
+                let _ = chunk.verified();
+            }
+        }
+        4 => drop(codec::checked::<proto::StorageRequest>(bytes).map(StorageRequest::try_from)),
+        _ => drop(codec::checked::<proto::StorageReply>(bytes).map(StorageReply::try_from)),
+    }
+}
+
+/// What a checkpoint of an ingest says, or what a task of one reports: the first byte says which.
+pub fn state(bytes: &[u8]) {
+    static FOUND: LazyLock<Survey> = LazyLock::new(|| {
+        let files = inputs(&[samples::table()]);
+        survey(&files, &spec(), GENEROUS).expect("it is whole")
+    });
+    let Some((kind, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let mut program = Ingest::new(FOUND.clone(), spec());
+    if kind % 2 == 0 {
+        if program.restore(Some(bytes)).is_ok() {
+            let _ = program.start();
+        }
+        return;
+    }
+    let first = program.start().expect("it begins");
+    for step in first.steps {
+        let partials = step.tasks.iter().map(|_| bytes.to_vec()).collect();
+        let Some(told) = several::told(&several::counts(&step), Reduced::Collect(partials)) else {
+            continue;
+        };
+        let _ = program.completed(step.id, told);
+    }
+}
+
+/// What a manifest keeps of a model, before and behind the first zero: its settings, and how it scores.
+pub fn record(bytes: &[u8]) {
+    let (settings, scorer) = bytes.split_at(
+        bytes
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(bytes.len()),
+    );
+    let versioned = |bytes: &[u8]| Versioned {
+        version: 1,
+        bytes: bytes.to_vec(),
+    };
+    let _ = StoredModel::of(Model {
+        settings: versioned(settings),
+        scorer: versioned(scorer.strip_prefix(&[0]).unwrap_or_default()),
+        ..samples::model()
+    });
+}
+
+/// A file of ids, as text or Parquet.
+pub fn ids(bytes: &[u8]) {
+    for kind in [IdKind::Int64, IdKind::Utf8, IdKind::Binary] {
+        let mut wanted = Wanted::new("u", kind);
+        let _ = wanted.read("ids", &InMemory(Bytes::copy_from_slice(bytes)));
+    }
+}
+
+/// Purchases as far as their rows: pages, and all that is made of them.
+pub fn rows(bytes: &[u8]) {
+    let files = inputs(&[Bytes::copy_from_slice(bytes)]);
+    let _ = try_ingest_with(&files, &spec(), GENEROUS, IoMode::Pread, false);
 }
 
 /// The op of a task: the first byte says whose.

@@ -1,22 +1,28 @@
 //! What belongs behind each door, small: mutations start from here.
 
 use super::cache;
-use crate::ingested::{ingest, inputs, parquet_of, some_rows, spec};
+use crate::ingested::{GENEROUS, ingest, inputs, parquet_of, some_rows, spec};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray, TimestampSecondArray};
 use bytes::Bytes;
+use coordinator::verbs::stored_model::{Algorithm, Record as Kept};
 use depot::{
     Body, Checkpoint, CheckpointObject, Manifest, Model, ModelTable, Versioned, Withdrawal,
 };
+use model::als;
+use model::forecast::Forecast;
+use model::graph::{gcn, lightgcn};
 use model::reduce::ReduceOp;
 use prost::Message;
 use std::sync::Arc;
 use store::dictionary::{DictionaryWriter, IdRef};
 use store::partition::PartitionWriter;
 use store::{Entry, Journal, Record, Sealed};
+use tables::{Ingest, survey};
 use tensor::{
-    BlockId, DepotId, Digest, Grid, IdKind, KeyRange, Mode, ObjectKey, SealedRef, Small, StepId,
-    TableId, TaskId, WorkerId,
+    BlockId, DepotId, Digest, Grid, IdKind, KeyRange, Mode, ObjectKey, Program as _, SealedRef,
+    Small, SplitPart, StepId, TableId, TaskId, ViewSpec, WorkerId,
 };
+use wire::codec::{self, Carries};
 use wire::{
     Chunk, Done, FromWorker, Input, Open, Peer, Phase, Pull, PullPart, PullReply, Reach, Span,
     StorageReply, StorageRequest, ToWorker, Token, Totals, Traffic, proto,
@@ -39,7 +45,8 @@ fn content(sealed: &Sealed) -> Vec<u8> {
         .to_vec()
 }
 
-fn table() -> Bytes {
+/// A small table of purchases.
+pub fn table() -> Bytes {
     let rows = some_rows(40, 3);
     let ints = |of: fn(&crate::ingested::Row) -> i64| -> ArrayRef {
         Arc::new(rows.iter().map(of).collect::<Int64Array>())
@@ -67,6 +74,59 @@ pub fn parquets() -> Vec<Vec<u8>> {
     vec![table().to_vec(), described.to_vec()]
 }
 
+/// Purchases alone.
+pub fn purchases() -> Vec<Vec<u8>> {
+    vec![table().to_vec()]
+}
+
+/// Files of ids: lines, and columns of Parquet.
+pub fn lists_of_ids() -> Vec<Vec<u8>> {
+    let column = |ids: ArrayRef| parquet_of(vec![("u", ids)], 4).to_vec();
+    vec![
+        b"12\n-7\n\n9000000000\n".to_vec(),
+        b"0x00ff\nabcd\n".to_vec(),
+        column(Arc::new((0..9).collect::<Int64Array>())),
+        column(Arc::new(
+            (0..9)
+                .map(|word| Some(format!("w{word}")))
+                .collect::<StringArray>(),
+        )),
+    ]
+}
+
+/// A model of a manifest.
+pub fn model() -> Model {
+    let object = SealedRef {
+        digest: DIGEST,
+        bytes: 64,
+    };
+    Model {
+        run: DIGEST,
+        kind: "als".to_owned(),
+        scorer: Versioned {
+            version: 1,
+            bytes: vec![1],
+        },
+        settings: Versioned {
+            version: 2,
+            bytes: vec![2, 3],
+        },
+        tables: vec![ModelTable {
+            name: "user".to_owned(),
+            mode: Mode::User,
+            rank: 4,
+            width: 16,
+            grid: Grid {
+                stride_log2: 4,
+                rows: vec![8, 7],
+            },
+            blocks: vec![object; 2],
+        }],
+        lineage: DIGEST,
+        factors: DIGEST,
+    }
+}
+
 /// The messages of manifests of every kind, without the hash before them.
 pub fn manifests() -> Vec<Vec<u8>> {
     let object = SealedRef {
@@ -89,31 +149,7 @@ pub fn manifests() -> Vec<Vec<u8>> {
             }],
             finished: false,
         }),
-        Body::Model(Model {
-            run: DIGEST,
-            kind: "als".to_owned(),
-            scorer: Versioned {
-                version: 1,
-                bytes: vec![1],
-            },
-            settings: Versioned {
-                version: 2,
-                bytes: vec![2, 3],
-            },
-            tables: vec![ModelTable {
-                name: "user".to_owned(),
-                mode: Mode::User,
-                rank: 4,
-                width: 16,
-                grid: Grid {
-                    stride_log2: 4,
-                    rows: vec![8, 7],
-                },
-                blocks: vec![object; 2],
-            }],
-            lineage: DIGEST,
-            factors: DIGEST,
-        }),
+        Body::Model(model()),
         Body::Withdrawal(Withdrawal {
             manifests: vec![1, 2],
             rows: vec![7, 9],
@@ -388,4 +424,54 @@ pub fn journals() -> Vec<Vec<u8>> {
         .collect();
     journal.append(&entries).expect("room");
     vec![std::fs::read(path).expect("it is there")]
+}
+
+/// Messages with their sums, after the byte that says which.
+pub fn frames() -> Vec<Vec<u8>> {
+    fn summed<T: Carries + Default>(kind: u8, message: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![kind];
+        codec::put(&T::decode(message).expect("a message"), &mut bytes);
+        bytes
+    }
+    let of_stream = |message: Vec<u8>| match message.split_first()? {
+        (0, message) => Some(summed::<proto::ToWorker>(0, message)),
+        (1, message) => Some(summed::<proto::FromWorker>(1, message)),
+        (2, message) => Some(summed::<proto::PullRequest>(2, message)),
+        (3, message) => Some(summed::<proto::PullReply>(3, message)),
+        (4, message) => Some(summed::<proto::StorageRequest>(4, message)),
+        (5, message) => Some(summed::<proto::StorageReply>(5, message)),
+        _ => None,
+    };
+    messages().into_iter().filter_map(of_stream).collect()
+}
+
+/// The state of an ingest that begins, and a report of nothing.
+pub fn states() -> Vec<Vec<u8>> {
+    let found = survey(&inputs(&[table()]), &spec(), GENEROUS).expect("it is whole");
+    let begun = Ingest::new(found, spec()).encode();
+    vec![[vec![0], begun].concat(), vec![1; 64], vec![1]]
+}
+
+/// Settings of models, and how they score.
+pub fn records() -> Vec<Vec<u8>> {
+    let of = |algorithm, scorer: &[u8]| {
+        let train = ViewSpec::whole(SplitPart::Train);
+        let record = Kept::new(
+            algorithm,
+            train,
+            Forecast::default(),
+            None,
+            [(Mode::User, DIGEST)].into(),
+        );
+        let settings = record.encode().expect("they were checked");
+        [&settings[..], &[0], scorer].concat()
+    };
+    vec![
+        of(Algorithm::Als(als::Settings::default()), b"dot"),
+        of(
+            Algorithm::LightGcn(lightgcn::Settings::default()),
+            b"{\"filter\":{\"weight\":0.3}}",
+        ),
+        of(Algorithm::Gcn(gcn::Settings::default()), b"dot"),
+    ]
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::Channel;
 use wire::settings::{CONNECT_TIMEOUT, endpoint};
 use wire::{BUILD, FromWorker, Open, Peer, StorageReply, ToWorker};
-use worker::grpc::remote;
+use worker::grpc::{Patience, remote};
 use worker::{Link, StorageLink, Worker};
 
 /// The first pause before a lost worker is dialled again; it doubles up to the longest.
@@ -40,7 +40,7 @@ impl Place {
     fn channel(shared: &Shared, address: &str) -> Result<Channel, String> {
         let endpoint =
             endpoint(address).map_err(|error| format!("{address} is no address: {error}"))?;
-        Ok((shared.connect)(endpoint))
+        Ok((shared.connect)(endpoint, Patience::OfSessions))
     }
 
     async fn connect(&self, shared: &Shared) -> Result<(Link, Option<Channel>), String> {

@@ -71,12 +71,14 @@ fn run(status: &Status, figures: &mut Exposition) {
         "Checkpoints made durable",
         status.checkpoints,
     );
-    if let Some(checkpoint) = status.checkpoint {
+    if let Some(seconds) = status.unsaved_seconds {
         figures.gauge(
             "checkpoint_age_seconds",
-            "Since the last checkpoint became durable",
-            checkpoint.age_seconds,
+            "Since the last checkpoint became durable, or, before the first, since the run was opened",
+            seconds,
         );
+    }
+    if let Some(checkpoint) = status.checkpoint {
         figures.gauge(
             "checkpoint_seconds",
             "What the last checkpoint took",
@@ -214,6 +216,7 @@ mod tests {
                 seconds: 0.125,
                 age_seconds: 9.0,
             }),
+            unsaved_seconds: Some(9.0),
             checkpoints: 2,
             faults: [("worker_lost", 1)].into(),
             workers: vec![Worker {

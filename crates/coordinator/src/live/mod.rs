@@ -56,7 +56,7 @@ impl Live {
 
     /// A run is opened on workers that join anew.
     pub fn open(&self, run: Digest, term: u64) {
-        self.with(|state, _| state.open(run.short(), term));
+        self.with(|state, now| state.open(now, run.short(), term));
     }
 
     /// What the driver reports.

@@ -59,6 +59,7 @@ pub struct State {
     moved_before: Moved,
     moved: Moved,
     checkpoint: Option<(u32, f64, f64)>,
+    opened: Option<f64>,
     checkpoints: u64,
     faults: BTreeMap<&'static str, u64>,
     workers: BTreeMap<WorkerId, (Worker, f64)>,
@@ -176,8 +177,9 @@ impl State {
     }
 
     /// Workers of a run, which come anew.
-    pub fn open(&mut self, run: String, term: u64) {
+    pub fn open(&mut self, now: f64, run: String, term: u64) {
         (self.run, self.term) = (Some(run), Some(term));
+        self.opened = Some(now);
         self.workers.clear();
         self.maps.clear();
         self.epochs.clear();
@@ -521,6 +523,11 @@ impl State {
                 seconds,
                 age_seconds: now - at,
             }),
+            unsaved_seconds: self
+                .checkpoint
+                .map(|(_, _, at)| at)
+                .or(self.opened)
+                .map(|since| now - since),
             checkpoints: self.checkpoints,
             faults: self.faults.clone(),
             workers: workers.collect(),
@@ -569,7 +576,9 @@ mod tests {
         let mut state = State::new("run", 1 << 30);
         assert!(!state.is_working());
         state.begin(0.0, "train", "tasks", None);
-        state.open("0123abcd".into(), 3);
+        state.open(0.0, "0123abcd".into(), 3);
+        let unsaved = state.status(0.25, 0, 0).unsaved_seconds;
+        assert_eq!(unsaved, Some(0.25), "there is no checkpoint yet");
         for (worker, what) in [(0, joined("a:7070")), (1, joined("b:7070"))] {
             state.hear(0.5, &Report::Worker(WorkerId(worker), what));
         }
@@ -640,6 +649,7 @@ mod tests {
         assert_eq!(status.moved.between_workers_bytes, 200);
         let checkpoint = status.checkpoint.expect("there is one");
         assert_eq!((checkpoint.epoch, checkpoint.age_seconds), (1, 1.0));
+        assert_eq!(status.unsaved_seconds, Some(1.0));
         assert_eq!(status.left_seconds, Some(14.0), "four of 4 s, less 2 s");
         let last = &status.log.last().expect("a line").line;
         assert!(last.starts_with("epoch 1/5"), "{last}");

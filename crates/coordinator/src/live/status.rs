@@ -51,6 +51,8 @@ pub struct Status {
     pub moved: Moved,
     /// The last durable checkpoint of the phase.
     pub checkpoint: Option<Checkpoint>,
+    /// Since the last durable checkpoint of the phase, or, before the first, since its run was opened: what a kill would cost.
+    pub unsaved_seconds: Option<f64>,
     /// Checkpoints since the process began.
     pub checkpoints: u64,
     /// What went wrong and was made good, by kind.

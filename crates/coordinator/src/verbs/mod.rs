@@ -38,7 +38,7 @@ mod rules;
 mod segments;
 mod serve_lists;
 mod similar;
-mod stored_model;
+pub mod stored_model;
 mod telling;
 mod train;
 mod tune;

@@ -1,27 +1,49 @@
 //! Peers by gRPC: a few channels each, chunks compared with their checksums, no wait for a peer without a limit, and
 //! all that is under way within the receive budget.
 
+use super::heard::{Heard, Patience};
 use crate::memory::Split;
 use crate::receiving::Receiving;
 use crate::seams::{Dialer, PeerLink, PullError};
 use bytes::{Bytes, BytesMut};
 use exec::{Held, SpareBuffers};
 use futures::future::BoxFuture;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Response, Status, Streaming};
-use wire::settings::{CHANNELS_PER_PEER, CHUNK_IDLE_TIMEOUT, client, endpoint};
+use tower::{Service, ServiceExt, service_fn};
+use wire::settings::{CHANNELS_PER_PEER, CHUNK_IDLE_TIMEOUT, CONNECT_TIMEOUT, client, endpoint};
 use wire::{Peer, Pull, PullReply, TableRead, proto};
 
-/// How an endpoint becomes a channel; connects when first used.
-pub type Connect = Arc<dyn Fn(Endpoint) -> Channel + Send + Sync>;
+/// How an endpoint becomes a channel that bears with so much silence; connects when first used.
+pub type Connect = Arc<dyn Fn(Endpoint, Patience) -> Channel + Send + Sync>;
 
 /// By TCP.
 pub fn tcp() -> Connect {
-    Arc::new(|endpoint| endpoint.connect_lazy())
+    Arc::new(|endpoint, patience| channel(&endpoint, patience))
+}
+
+/// A channel by TCP whose other end must be heard; over TLS where the endpoint says so.
+pub(super) fn channel(endpoint: &Endpoint, patience: Patience) -> Channel {
+    let mut tcp = HttpConnector::new();
+    // The endpoint may be one of TLS, which is laid over what this connects.
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    endpoint.connect_with_connector_lazy(service_fn(move |to: Uri| {
+        let connecting = tcp.clone().oneshot(to);
+        async move {
+            let stream = connecting.await?.into_inner();
+            Ok::<_, <HttpConnector as Service<Uri>>::Error>(TokioIo::new(Heard::new(
+                stream, patience,
+            )))
+        }
+    }))
 }
 
 /// Reaches peers by gRPC.
@@ -54,7 +76,7 @@ impl Dialer for GrpcDialer {
         let ways = match endpoint(&peer.address) {
             Ok(endpoint) => (0..CHANNELS_PER_PEER)
                 .map(|_| Way {
-                    channel: (self.connect)(endpoint.clone()),
+                    channel: (self.connect)(endpoint.clone(), Patience::OfPulls),
                     asking: Arc::default(),
                 })
                 .collect(),

@@ -1,12 +1,15 @@
-//! The connections of a worker: only so many at once, and a stranger who says nothing keeps nobody out.
+//! The connections of a worker: only so many at once, only so many new ones a second, and a stranger who says nothing keeps nobody out.
 //!
 //! **Invariant:** accepting goes on whatever happens; a process that is short of files waits for better times.
 
+use super::admission::{Admission, Seldom, Visits};
+use super::heard::{Heard, Patience};
 use futures::stream::{self, Stream};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -15,45 +18,101 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Sleep, sleep};
 use tonic::transport::server::{Connected, TcpConnectInfo};
-use wire::settings::{CONNECTIONS_MAX, PREFACE_TIMEOUT};
+use wire::settings::{CONNECTIONS_MAX, NEW_CONNECTIONS_A_SECOND, PREFACE_TIMEOUT};
 
 /// What every client of HTTP/2 says first has this length; a TLS greeting is longer.
 const PREFACE_BYTES: usize = 24;
+/// The shortest pause of one that leaves connections in the backlog: a few of them are then taken at once.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(10);
 /// The pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The connections of a listener, without delay (the server's own setting does not reach them).
-pub fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<Connection>> {
-    limited(listener, CONNECTIONS_MAX, PREFACE_TIMEOUT)
+/// What a listener bears with.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections: usize,
+    /// New ones that one address may make in a second.
+    pub a_second: u32,
+    /// How long one may say nothing before its preface.
+    pub preface: Duration,
 }
 
-/// As [`incoming`], with limits of the caller's.
-pub fn limited(
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connections: CONNECTIONS_MAX,
+            a_second: NEW_CONNECTIONS_A_SECOND,
+            preface: PREFACE_TIMEOUT,
+        }
+    }
+}
+
+/// The connections of a listener, without delay (the server's own setting does not reach them).
+pub fn incoming(
     listener: TcpListener,
-    connections_max: usize,
-    preface_timeout: Duration,
+    limits: Limits,
+    visits: Arc<Visits>,
 ) -> impl Stream<Item = io::Result<Connection>> {
     let door = Arc::new(Door {
-        room: Arc::new(Semaphore::new(connections_max)),
-        connections_max,
-        preface_timeout,
+        room: Arc::new(Semaphore::new(limits.connections)),
+        limits,
         silent: Mutex::default(),
+        visits,
     });
-    stream::unfold((listener, door), |(listener, door)| async move {
-        let (stream, from) = accept(&listener).await;
-        let connection = door.enter(stream, from).await;
-        Some((Ok(connection), (listener, door)))
+    let hall = Hall {
+        listener,
+        admission: Admission::new(limits.a_second),
+        told: Seldom::default(),
+        door,
+    };
+    stream::unfold(hall, |mut hall| async move {
+        let (stream, from) = hall.admitted().await;
+        let connection = hall.door.enter(stream, from).await;
+        Some((Ok(connection), hall))
     })
+}
+
+/// Where those stand who have come and are not yet let in.
+struct Hall {
+    listener: TcpListener,
+    admission: Admission,
+    told: Seldom,
+    door: Arc<Door>,
+}
+
+impl Hall {
+    /// The next one within the budget.
+    async fn admitted(&mut self) -> (TcpStream, SocketAddr) {
+        let visits = Arc::clone(&self.door.visits);
+        loop {
+            let pause = self.admission.pause();
+            if !pause.is_zero() {
+                Visits::count(&visits.put_off);
+                sleep(pause.max(BACKLOG_PAUSE)).await;
+            }
+            let (stream, from) = accept(&self.listener).await;
+            if self.admission.admits(from.ip()) {
+                Visits::count(&visits.admitted);
+                return (stream, from);
+            }
+            Visits::count(&visits.refused);
+            // By a reset: an orderly end would cost the kernel a minute's memory.
+            let _ = stream.set_zero_linger();
+            if let Some(more) = self.told.now() {
+                let most = self.door.limits.a_second;
+                tracing::warn!(
+                    "{} makes more than {most} connections a second: those beyond are closed at once{more}",
+                    from.ip()
+                );
+            }
+        }
+    }
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
-        let accepted = listener.accept().await;
-        let undelayed = accepted.and_then(|(stream, from)| {
-            stream.set_nodelay(true)?;
-            Ok((stream, from))
-        });
-        match undelayed {
+        match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -66,9 +125,9 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 /// Who is inside.
 struct Door {
     room: Arc<Semaphore>,
-    connections_max: usize,
-    preface_timeout: Duration,
+    limits: Limits,
     silent: Mutex<Silent>,
+    visits: Arc<Visits>,
 }
 
 /// Connections that have not said their preface, the oldest first.
@@ -76,6 +135,7 @@ struct Door {
 struct Silent {
     next: u64,
     of: BTreeMap<u64, (SocketAddr, oneshot::Sender<()>)>,
+    told: Seldom,
 }
 
 impl Door {
@@ -93,6 +153,9 @@ impl Door {
             let room = Arc::clone(&self.room).acquire_owned().await;
             room.expect("nobody closes the semaphore")
         };
+        // Who is gone already is told so when he is read.
+        let _ = stream.set_nodelay(true);
+        self.visits.open.fetch_add(1, Relaxed);
         let (turn_away, turned_away) = oneshot::channel();
         let mut silent = self.silent();
         let number = silent.next;
@@ -100,32 +163,45 @@ impl Door {
         silent.of.insert(number, (from, turn_away));
         drop(silent);
         Connection {
-            stream,
+            stream: Heard::new(stream, Patience::OfSessions),
             silence: Some(Silence {
                 door: Arc::clone(self),
                 number,
                 from,
                 turned_away,
-                until: Box::pin(sleep(self.preface_timeout)),
+                until: Box::pin(sleep(self.limits.preface)),
                 left: PREFACE_BYTES,
             }),
+            door: Arc::clone(self),
             _room: room,
         }
     }
 
     fn make_room(&self, newcomer: SocketAddr) {
-        let open = self.connections_max;
-        let oldest = self.silent().of.pop_first();
+        let open = self.limits.connections;
+        let mut silent = self.silent();
+        let (oldest, told) = (silent.of.pop_first(), silent.told.now());
+        drop(silent);
         if let Some((_, (from, turn_away))) = oldest {
-            tracing::warn!(
-                "{open} connections are open: the one from {from}, which has said nothing, is closed for {newcomer}"
-            );
+            if let Some(more) = told {
+                tracing::warn!(
+                    "{open} connections are open: the one from {from}, which has said nothing, is closed for {newcomer}{more}"
+                );
+            }
             // It may have ended by itself.
             let _ = turn_away.send(());
-        } else {
+        } else if let Some(more) = told {
             tracing::warn!(
-                "{open} connections are open and in use: {newcomer} waits until one of them ends"
+                "{open} connections are open and in use: {newcomer} waits until one of them ends{more}"
             );
+        }
+    }
+
+    /// Tells of a stranger, unless others were just told of.
+    fn tell(&self, what: impl FnOnce() -> String) {
+        let told = self.silent().told.now();
+        if let Some(more) = told {
+            tracing::info!("{}{more}", what());
         }
     }
 }
@@ -148,11 +224,10 @@ impl Silence {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "turned away"));
         }
         if self.until.as_mut().poll(cx).is_ready() {
-            let after = self.door.preface_timeout;
-            tracing::info!(
-                "the connection from {} has said nothing for {after:?}: closed",
-                self.from
-            );
+            let (from, after) = (self.from, self.door.limits.preface);
+            let said =
+                || format!("the connection from {from} has said nothing for {after:?}: closed");
+            self.door.tell(said);
             return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing was said"));
         }
         Ok(())
@@ -167,16 +242,39 @@ impl Drop for Silence {
 
 /// A connection that was let in; leaves its room to another when dropped.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Heard<TcpStream>,
     silence: Option<Silence>,
+    door: Arc<Door>,
     _room: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    /// Where to tell what became of it, once it is no more.
+    pub(super) fn teller(&self) -> Teller {
+        Teller(Arc::clone(&self.door))
+    }
+}
+
+/// Tells the log of strangers, of a few at the most.
+pub(super) struct Teller(Arc<Door>);
+
+impl Teller {
+    pub(super) fn tell(&self, what: impl FnOnce() -> String) {
+        self.0.tell(what);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.door.visits.open.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Connected for Connection {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+        self.stream.stream().connect_info()
     }
 }
 

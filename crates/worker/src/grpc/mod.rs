@@ -1,14 +1,18 @@
 //! A worker behind gRPC, and peers reached by it.
 
+pub mod admission;
 pub mod dial;
 pub mod guard;
+pub mod heard;
 pub mod incoming;
 pub mod remote;
 pub mod serve;
 pub mod tls;
 
+pub use admission::Visits;
 pub use dial::{Connect, GrpcDialer, tcp};
 pub use guard::Guard;
-pub use incoming::incoming;
+pub use heard::{Heard, Patience};
+pub use incoming::{Limits, incoming};
 pub use serve::Service;
 pub use tls::{Credentials, Role};

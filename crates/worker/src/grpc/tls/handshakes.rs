@@ -43,14 +43,17 @@ async fn handshake(
 ) {
     let from = connection.connect_info().remote_addr();
     let from = from.map_or_else(|| "somewhere".to_owned(), |from| from.to_string());
+    let log = connection.teller();
     match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(connection)).await {
         Ok(Ok(stream)) => {
             // The server may be at its end.
             let _ = done.send(Ok(stream)).await;
         }
-        Ok(Err(error)) => tracing::info!("the connection from {from} is not let in: {error}"),
-        Err(_) => tracing::info!(
-            "the connection from {from} has not shown who it is in {HANDSHAKE_TIMEOUT:?}: closed"
-        ),
+        Ok(Err(error)) => log.tell(|| format!("the connection from {from} is not let in: {error}")),
+        Err(_) => log.tell(|| {
+            format!(
+                "the connection from {from} has not shown who it is in {HANDSHAKE_TIMEOUT:?}: closed"
+            )
+        }),
     }
 }

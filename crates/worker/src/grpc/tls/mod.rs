@@ -10,7 +10,7 @@ mod handshakes;
 
 pub use handshakes::handshakes;
 
-use super::dial::Connect;
+use super::dial::{Connect, channel};
 use plan::{Failure, Refusal};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -113,12 +113,12 @@ impl Credentials {
     pub fn connect(&self) -> Connect {
         let credentials = self.clone();
         Arc::new(
-            move |plain| match secured(&plain, credentials.now().client) {
-                Ok(endpoint) => endpoint.connect_lazy(),
+            move |plain, patience| match secured(&plain, credentials.now().client) {
+                Ok(endpoint) => channel(&endpoint, patience),
                 Err(error) => {
                     // They were good when they were read. A plain channel is refused by the other end.
                     tracing::warn!(%error, "a secured channel cannot be made");
-                    plain.connect_lazy()
+                    channel(&plain, patience)
                 }
             },
         )
