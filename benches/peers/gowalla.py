@@ -43,6 +43,7 @@ MODELS = {
     "linear": 'kind = "filter"\nrank = 16\nepochs = 1\nfilter_weight = 0',
     "als-256": 'kind = "als"\npreset = "rendle"\nrank = 256\nalpha0 = 0.02\nregularization = 0.006\nepochs = 6',
     "als-64": 'kind = "als"\npreset = "rendle"\nrank = 64\nalpha0 = 0.02\nregularization = 0.006\nepochs = 12',
+    "lightgcn-384": 'kind = "lightgcn"\nrank = 384\nlayers = 3\nepochs = 36\nalpha0 = 0.005\nrate = 0.02\nregularization = 0.01',
     "lightgcn": 'kind = "lightgcn"\nrank = 64\nlayers = 3\nepochs = 36\nalpha0 = 0.005\nrate = 0.02\nregularization = 0.01',
     "lightgcn-bpr": 'kind = "lightgcn"\nrank = 64\nlayers = 3\nloss = "bpr"\nepochs = 140\nbatches = 20\nrate = 0.02\nregularization = 0.0001',
     "spectral": 'kind = "spectral"\nrank = 64\nepochs = 6',

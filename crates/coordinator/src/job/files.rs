@@ -19,7 +19,7 @@ pub fn expand(key: &str, given: &[Location]) -> Result<Vec<Location>, Failure> {
     for location in given {
         match location {
             Location::Url(url) => {
-                files.extend(expand_url(key, url)?.into_iter().map(Location::Url))
+                files.extend(expand_url(key, url)?.into_iter().map(Location::Url));
             }
             Location::Path(path) => {
                 files.extend(expand_path(key, path)?.into_iter().map(Location::Path));
