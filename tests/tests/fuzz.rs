@@ -94,34 +94,6 @@ fn every_door_has_a_target() {
     assert_eq!(targets.count(), DOORS.len());
 }
 
-/// What libFuzzer found on its way, as few as reach what it reached: files of `fuzz/corpus`.
-#[test]
-fn no_door_panics_at_what_was_found_by_coverage() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
-    let (mut all, mut panics) = (0, Vec::new());
-    for door in DOORS {
-        let folder = corpus.join(door.name);
-        let mut files: Vec<_> = std::fs::read_dir(&folder)
-            .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
-            .map(|file| file.expect("an entry").path())
-            .collect();
-        files.sort();
-        assert!(!files.is_empty(), "{}", folder.display());
-        let before = peak_bytes();
-        for file in &files {
-            let bytes = std::fs::read(file).expect("it is there");
-            if catch_unwind(|| (door.enter)(&bytes)).is_err() {
-                panics.push(file.display().to_string());
-            }
-        }
-        let grown = peak_bytes() - before;
-        assert!(grown < GROWTH_BYTES_MAX, "{}: {grown} bytes", door.name);
-        all += files.len();
-    }
-    println!("{all} inputs");
-    assert!(panics.is_empty(), "{}", panics.join("\n"));
-}
-
 /// `STRATA_FUZZ_CORPUS=fuzz/corpus` writes the samples where libFuzzer begins.
 #[test]
 fn samples_are_written_for_others() {

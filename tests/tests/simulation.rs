@@ -30,7 +30,7 @@ use tonic::transport::server::Connected;
 use turmoil::net::{TcpListener, TcpStream};
 use wire::settings::{server, service};
 use wire::{FromWorker, Peer, Pull, PullPart, ToWorker};
-use worker::grpc::{Connect, GrpcDialer, Heard, Patience, Service};
+use worker::grpc::{Connect, GrpcDialer, Lively, Patience, Service};
 use worker::receiving::Receiving;
 use worker::{Dialer, Inline, PeerLink, PullError, Settings, Worker};
 
@@ -133,7 +133,7 @@ impl Watch {
 // The network.
 
 /// A connection that tonic's server can take.
-struct Accepted(Heard<TcpStream>);
+struct Accepted(Lively<TcpStream>);
 
 impl Connected for Accepted {
     type ConnectInfo = ();
@@ -172,7 +172,7 @@ fn connect() -> Connect {
             move |uri: tonic::transport::Uri| async move {
                 let host = uri.host().unwrap_or_default().to_owned();
                 let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(PORT))).await?;
-                Ok::<_, io::Error>(hyper_util::rt::TokioIo::new(Heard::new(stream, patience)))
+                Ok::<_, io::Error>(hyper_util::rt::TokioIo::new(Lively::new(stream, patience)))
             },
         ))
     })
@@ -247,7 +247,7 @@ async fn serve(watch: Watch, lies: Option<Lie>) -> turmoil::Result {
     let incoming = futures::stream::unfold(listener, |listener| async move {
         let accepted = listener.accept().await;
         Some((
-            accepted.map(|(stream, _)| Accepted(Heard::new(stream, Patience::OfSessions))),
+            accepted.map(|(stream, _)| Accepted(Lively::new(stream, Patience::OfSessions))),
             listener,
         ))
     });

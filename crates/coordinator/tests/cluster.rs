@@ -223,7 +223,7 @@ async fn embedded_workers_and_daemons_give_the_same_answers() {
 /// Every way leads to a port where nobody listens.
 fn wall(nowhere: &str) -> Connect {
     let nowhere = endpoint(nowhere).unwrap();
-    Arc::new(move |_| nowhere.connect_lazy())
+    Arc::new(move |_, _| nowhere.connect_lazy())
 }
 
 #[tokio::test(flavor = "multi_thread")]

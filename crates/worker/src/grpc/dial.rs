@@ -1,7 +1,7 @@
 //! Peers by gRPC: a few channels each, chunks compared with their checksums, no wait for a peer without a limit, and
 //! all that is under way within the receive budget.
 
-use super::heard::{Heard, Patience};
+use super::lively::{Lively, Patience};
 use crate::memory::Split;
 use crate::receiving::Receiving;
 use crate::seams::{Dialer, PeerLink, PullError};
@@ -39,7 +39,7 @@ pub(super) fn channel(endpoint: &Endpoint, patience: Patience) -> Channel {
         let connecting = tcp.clone().oneshot(to);
         async move {
             let stream = connecting.await?.into_inner();
-            Ok::<_, <HttpConnector as Service<Uri>>::Error>(TokioIo::new(Heard::new(
+            Ok::<_, <HttpConnector as Service<Uri>>::Error>(TokioIo::new(Lively::new(
                 stream, patience,
             )))
         }

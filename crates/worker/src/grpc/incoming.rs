@@ -3,7 +3,7 @@
 //! **Invariant:** accepting goes on whatever happens; a process that is short of files waits for better times.
 
 use super::admission::{Admission, Seldom, Visits};
-use super::heard::{Heard, Patience};
+use super::lively::{Lively, Patience};
 use futures::stream::{self, Stream};
 use std::collections::BTreeMap;
 use std::io;
@@ -163,7 +163,7 @@ impl Door {
         silent.of.insert(number, (from, turn_away));
         drop(silent);
         Connection {
-            stream: Heard::new(stream, Patience::OfSessions),
+            stream: Lively::new(stream, Patience::OfSessions),
             silence: Some(Silence {
                 door: Arc::clone(self),
                 number,
@@ -242,7 +242,7 @@ impl Drop for Silence {
 
 /// A connection that was let in; leaves its room to another when dropped.
 pub struct Connection {
-    stream: Heard<TcpStream>,
+    stream: Lively<TcpStream>,
     silence: Option<Silence>,
     door: Arc<Door>,
     _room: OwnedSemaphorePermit,

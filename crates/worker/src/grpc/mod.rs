@@ -3,8 +3,8 @@
 pub mod admission;
 pub mod dial;
 pub mod guard;
-pub mod heard;
 pub mod incoming;
+pub mod lively;
 pub mod remote;
 pub mod serve;
 pub mod tls;
@@ -12,7 +12,7 @@ pub mod tls;
 pub use admission::Visits;
 pub use dial::{Connect, GrpcDialer, tcp};
 pub use guard::Guard;
-pub use heard::{Heard, Patience};
 pub use incoming::{Limits, incoming};
+pub use lively::{Lively, Patience};
 pub use serve::Service;
 pub use tls::{Credentials, Role};

@@ -50,7 +50,7 @@ impl Patience {
 
 /// A connection that ends when its other end has been silent for too long.
 #[derive(Debug)]
-pub struct Heard<T> {
+pub struct Lively<T> {
     stream: T,
     patience: Patience,
     tick: Pin<Box<Sleep>>,
@@ -58,10 +58,10 @@ pub struct Heard<T> {
     write_waits: bool,
 }
 
-impl<T> Heard<T> {
+impl<T> Lively<T> {
     /// Listens to the other end of this.
     pub fn new(stream: T, patience: Patience) -> Self {
-        Heard {
+        Lively {
             stream,
             patience,
             tick: Box::pin(sleep(patience.tick())),
@@ -108,7 +108,7 @@ impl<T> Heard<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Heard<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for Lively<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -125,7 +125,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Heard<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Heard<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Lively<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -164,9 +164,9 @@ mod tests {
     use tokio::time::advance;
 
     /// After how long a read ends with an error.
-    async fn given_up(heard: &mut (impl AsyncRead + Unpin)) -> Duration {
+    async fn given_up(lively: &mut (impl AsyncRead + Unpin)) -> Duration {
         let began = Instant::now();
-        let error = heard.read_u8().await.expect_err("nothing is said");
+        let error = lively.read_u8().await.expect_err("nothing is said");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         began.elapsed()
     }
@@ -174,7 +174,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn any_byte_is_life_and_silence_is_the_end() {
         let (ours, mut theirs) = duplex(64);
-        let mut heard = Heard::new(ours, Patience::OfPulls);
+        let mut lively = Lively::new(ours, Patience::OfPulls);
         // A chunk over a slow line: a byte now and then.
         let slowly = async {
             for _ in 0..60 {
@@ -184,10 +184,10 @@ mod tests {
         };
         let (_, read) = tokio::join!(slowly, async {
             let mut chunk = [0; 60];
-            heard.read_exact(&mut chunk).await
+            lively.read_exact(&mut chunk).await
         });
         read.expect("it is borne with");
-        let silence = given_up(&mut heard).await;
+        let silence = given_up(&mut lively).await;
         assert!(
             silence >= PULL_SILENCE_MAX * 7 / 8 && silence <= PULL_SILENCE_MAX * 9 / 8,
             "{silence:?}"
@@ -197,7 +197,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_takes_in_slowly_lives_and_who_takes_in_nothing_does_not() {
         let (ours, mut theirs) = duplex(16);
-        let (mut read, mut write) = tokio::io::split(Heard::new(ours, Patience::OfPulls));
+        let (mut read, mut write) = tokio::io::split(Lively::new(ours, Patience::OfPulls));
         let sending = tokio::spawn(async move { write.write_all(&[1; 160]).await });
         let began = Instant::now();
         let reading = tokio::spawn(async move { given_up(&mut read).await });
@@ -215,8 +215,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_was_stopped_blames_nobody() {
         let (ours, mut theirs) = duplex(64);
-        let mut heard = Heard::new(ours, Patience::OfPulls);
-        let reading = tokio::spawn(async move { heard.read_u8().await });
+        let mut lively = Lively::new(ours, Patience::OfPulls);
+        let reading = tokio::spawn(async move { lively.read_u8().await });
         tokio::task::yield_now().await;
         advance(20 * PULL_SILENCE_MAX).await;
         sleep(PULL_SILENCE_MAX / 2).await;
