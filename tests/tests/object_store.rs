@@ -59,12 +59,12 @@ impl Server {
         self.put("", &[]);
     }
 
-    /// Puts an object into the bucket; without a name, makes the bucket.
+    /// Puts an object into the bucket, which the web may read, too; without a name, makes the bucket.
     fn put(&self, name: &str, content: &[u8]) {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
         let place = format!("/{BUCKET}/{name}");
         let request = format!(
-            "PUT {} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            "PUT {} HTTP/1.1\r\nHost: {}\r\nx-amz-acl: public-read\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
             place.trim_end_matches('/'),
             self.address,
             content.len()
@@ -270,8 +270,13 @@ fn a_url_that_cannot_be_read_is_told_in_one_sentence() {
         ),
         (
             "s3://nobody/in.parquet".to_owned(),
+            69,
+            "there is no file s3://nobody/in.parquet".to_owned(),
+        ),
+        (
+            "s3://nobody/in/".to_owned(),
             78,
-            "there is no bucket for s3://nobody/in.parquet: make it, or correct the URL and its endpoint".to_owned(),
+            "there is no bucket for s3://nobody/in/: make it, or correct the URL and its endpoint".to_owned(),
         ),
         (
             format!("s3://{BUCKET}/nothing/"),
@@ -316,7 +321,7 @@ fn a_url_that_cannot_be_read_is_told_in_one_sentence() {
         ("AWS_ALLOW_HTTP", "true".to_owned()),
         (
             "AWS_METADATA_ENDPOINT",
-            format!("http://{}/nobody", server.address),
+            format!("http://{}/{BUCKET}", server.address),
         ),
     ];
     let (code, message) = told(&format!("s3://{BUCKET}/in/small.parquet"), &unknown);
