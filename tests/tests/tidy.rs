@@ -153,10 +153,6 @@ const PRIVILEGES: &[Privilege] = &[
 /// Lines of a source that are not worth a split: one idea each.
 const LONG: &[(&str, &str)] = &[
     (
-        "crates/coordinator/src/job/keys.rs",
-        "the registry: every setting once, in one list",
-    ),
-    (
         "crates/model/tests/half_step.rs",
         "one naive problem in f64, and every way to solve a mode of it compared with it",
     ),
