@@ -91,6 +91,11 @@ class Roster:
         """What a job says to run on these workers. Theirs alone are the threads."""
         return {"run.workers": f"file://{self._file}", "run.tls": str(self._tls), "run.threads": None}
 
+    @property
+    def closing(self) -> bool:
+        """Whether workers are being let go."""
+        return self._closing
+
     def addresses(self) -> list[str]:
         """Where workers listen now."""
         with self._changed:

@@ -342,7 +342,7 @@ class _Stage:
 
     def __init__(self, spark: SparkSession, roster: Roster, workers: int, rows: DataFrame | None, room: int) -> None:
         self.failure: BaseException | None = None
-        self._spark, self._workers, self._rows = spark, workers, rows
+        self._spark, self._roster, self._workers, self._rows = spark, roster, workers, rows
         self._group = f"strata-{uuid.uuid4().hex}"
         self._ending = threading.Event()
         invitation = roster.invitation
@@ -368,9 +368,12 @@ class _Stage:
             try:
                 if self._rows is not None and stage == 1:
                     self._rows.mapInArrow(self._serve_rows, "worker long", barrier=True).collect()
-                else:
-                    # Rows were read by now, or the call begins anew.
-                    self._spark.range(0, workers, 1, workers).mapInArrow(self._serve, "worker long", barrier=True).collect()
+                    if self._roster.closing:
+                        return
+                    # Spark saw that there is no row, and ran nothing. The engine says so, and needs workers for that.
+                    continue
+                # Rows were read by now, or the call begins anew.
+                self._spark.range(0, workers, 1, workers).mapInArrow(self._serve, "worker long", barrier=True).collect()
                 return
             except BaseException as error:  # noqa: BLE001
                 if self._ending.is_set():
