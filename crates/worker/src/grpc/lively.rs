@@ -182,7 +182,7 @@ mod tests {
                 theirs.write_u8(7).await.unwrap();
             }
         };
-        let (_, read) = tokio::join!(slowly, async {
+        let ((), read) = tokio::join!(slowly, async {
             let mut chunk = [0; 60];
             lively.read_exact(&mut chunk).await
         });
