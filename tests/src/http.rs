@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 /// How long an answer may take.
@@ -26,13 +28,23 @@ impl Answer {
     }
 }
 
-/// A port that nobody listens on, on the loopback.
+/// Ports below those that systems give to connections, so that no connection takes one before its listener is there.
+const PORTS: Range<u32> = 20_000..32_000;
+/// How many were given out.
+static GIVEN: AtomicU32 = AtomicU32::new(0);
+
+/// A port that nobody listens on, on the loopback, given out once.
 ///
 /// # Panics
 /// Where there is none.
 pub fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").to_string()
+    let first = std::process::id().wrapping_mul(97);
+    let mut ports = PORTS.map(|_| {
+        let port = first.wrapping_add(GIVEN.fetch_add(1, Relaxed));
+        format!("127.0.0.1:{}", PORTS.start + port % PORTS.len() as u32)
+    });
+    let free = ports.find(|address| TcpListener::bind(address).is_ok());
+    free.expect("a free port")
 }
 
 fn connected(address: &str) -> Option<TcpStream> {

@@ -6,7 +6,6 @@ use coordinator::progress::{Observer, Unit};
 use plan::Profile;
 use serde_json::Value;
 use std::ffi::OsStr;
-use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
@@ -211,16 +210,11 @@ fn a_run_is_told_as_it_goes_on_and_to_its_end() {
     assert!(some("all"), "{before:?}");
 }
 
-/// What a page is told for which there is no room; `None` where there was.
-fn one_too_many(address: &str) -> Option<Answer> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    let request = format!("GET /events HTTP/1.1\r\nHost: {address}\r\n\r\n");
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut start = [0; 12];
-    stream.read_exact(&mut start).ok()?;
-    drop(stream);
-    let full = start.ends_with(b"503");
-    full.then(|| get(address, "/events"))?
+/// A page that has read the first that it is sent, and so has its place.
+fn page_of(address: &str) -> Option<impl Iterator<Item = String> + use<>> {
+    let mut frames = events(address, "/events")?;
+    frames.next()?;
+    Some(frames)
 }
 
 #[test]
@@ -229,17 +223,16 @@ fn a_run_that_fails_says_so_to_those_who_look() {
     let job = job(&inputs, 100_000);
     let http = free_address();
     let run = started(&job, &["--http", &http]);
-    let frames = until("events", || events(&http, "/events"));
+    let frames = until("events", || page_of(&http));
     let seen = std::thread::spawn(move || frames.last());
-    // Pages that never read what they are sent: there are only so many, and the run does not wait for them.
-    let idle: Vec<_> = (0..15).map(|_| events(&http, "/events")).collect();
-    until("as many pages as there may be", || {
-        let answer = get(&http, "/healthz").and_then(|_| one_too_many(&http))?;
-        answer
-            .body
-            .starts_with("as many pages are open")
-            .then_some(())
-    });
+    // Pages that read no further: there are only so many, and the run does not wait for them.
+    let idle: Vec<_> = (0..15).map(|_| page_of(&http).expect("a page")).collect();
+    let refused = get(&http, "/events").expect("an answer");
+    assert_eq!(refused.code, 503, "{refused:?}");
+    assert!(
+        refused.body.starts_with("as many pages are open"),
+        "{refused:?}"
+    );
     job.checkpoint();
     signal(run.id(), "TERM");
     assert_eq!(ended(run).status.code(), Some(143));

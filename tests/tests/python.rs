@@ -2,7 +2,9 @@
 //! the newest and the oldest Python of this machine.
 
 use std::path::Path;
-use tests::process::{binary, folder_in_memory, output_of};
+use std::process::Command;
+use tests::jobs::{Data, Inputs, Job};
+use tests::process::{binary, folder_in_memory, json_of, output_of};
 use tests::python::{install, made_by, oldest_and_newest, with_package};
 
 /// The oldest Python that the package is for: 3.10.
@@ -107,4 +109,52 @@ fn the_oldest_python_will_do() {
         packages,
         &[&command],
     );
+}
+
+/// Asks for the last test.
+const ASKED: &str = "STRATA_PIP";
+
+/// What the page begins with, as a user types it: an environment without any package, and everything built for release.
+#[test]
+fn pip_installs_all_that_is_needed() {
+    if std::env::var_os(ASKED).is_none() {
+        eprintln!(
+            "NOTICE: `pip install ./python` was not tried, since it builds for release: \
+             STRATA_PIP=1 cargo test -p tests --test python pip -- --nocapture"
+        );
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let environment = folder.path().join("environment");
+    let made = Command::new("python3")
+        .args(["-m", "venv"])
+        .arg(&environment)
+        .status();
+    assert!(made.expect("there is a Python").success());
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../python");
+    let installed = Command::new(environment.join("bin/pip"))
+        .arg("install")
+        .arg(sources)
+        .status();
+    assert!(installed.expect("pip starts").success());
+
+    let inputs = Inputs::of(&[Data::Small]);
+    let job = || Job::new(&inputs, Data::Small, "rank = 8\nepochs = 2", "");
+    let expected = json_of(&mut job().command("run", &[]));
+    let job = job();
+    let mut script = Command::new(environment.join("bin/strata"));
+    script.args(["--json", "run", "job.toml"]);
+    script.current_dir(job.folder()).env_remove(ASKED);
+    let found = json_of(&mut script);
+    assert_eq!(found["digest"], expected["digest"]);
+    let loads = "import strata; model = strata.load('job.toml'); print(model.digest, len(model.recommend(k=3)))";
+    let output = output_of(
+        Command::new(environment.join("bin/python"))
+            .args(["-c", loads])
+            .current_dir(job.folder())
+            .env_remove(ASKED),
+    );
+    let digest = expected["digest"].as_str().expect("a digest");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(said.trim(), format!("{digest} 3000"), "{output:?}");
 }

@@ -58,7 +58,10 @@ pub enum DepotError {
         url: String,
     },
     /// The place does not answer or refuses. May succeed later.
-    #[error("{path} under {url} could not be {doing}: {}", said(.source))]
+    #[error(
+        "{path} under {url} could not be {doing}: {}; see that the place can be reached from here, then give the same command again",
+        said(.source)
+    )]
     Unavailable {
         /// The depot.
         url: String,
@@ -245,7 +248,8 @@ mod tests {
         let broken = told("500 Internal: <?xml?>\n<Error><Code>InternalError</Code></Error>");
         assert_eq!(
             broken.to_string(),
-            "data/x under s3://b/data could not be read: Generic S3 error: 500 Internal"
+            "data/x under s3://b/data could not be read: Generic S3 error: 500 Internal; see that the place can be reached from here, \
+             then give the same command again"
         );
     }
 
