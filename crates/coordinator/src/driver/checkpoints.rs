@@ -84,6 +84,8 @@ pub(super) struct Ledger {
     last_epoch: u32,
     /// When the last one was begun, since the run began.
     begun: Duration,
+    /// What all of them took.
+    taken: Duration,
     /// When the next one may begin.
     rested: Duration,
 }
@@ -99,6 +101,7 @@ impl Ledger {
             committing: false,
             last_epoch,
             begun: Duration::ZERO,
+            taken: Duration::ZERO,
             rested: Duration::ZERO,
         }
     }
@@ -211,8 +214,10 @@ impl Ledger {
     /// better one, since a slow store deserves to be asked less.
     pub(super) fn became_durable(&mut self, resume: Resume, pace: Pace, now: Duration) {
         let took = self.took(now);
-        let rest = took * (100 - pace.percent.min(100)) / pace.percent.max(1);
-        self.rested = now + rest.max(pace.rest);
+        self.taken += took;
+        // The last one, which nothing keeps from coming, may take as long as this one.
+        let is_within = (self.taken + took) * 100 <= now * pace.percent;
+        self.rested = now + rest_after(took, pace.percent, is_within).max(pace.rest);
         self.durable = Some(resume);
     }
 
@@ -225,6 +230,17 @@ impl Ledger {
             .as_ref()
             .map_or(0, |durable| durable.checkpoint.epoch);
     }
+}
+
+/// How long none is made after one: what keeps the share, or, where the first and the last, which are made whatever they cost, are not made
+/// up for yet, four fifths of it.
+fn rest_after(took: Duration, percent: u32, is_within: bool) -> Duration {
+    let share = match percent {
+        100.. => return Duration::ZERO,
+        percent if is_within => 5 * percent.max(1),
+        percent => 4 * percent.max(1),
+    };
+    took * (500 - share) / share
 }
 
 /// Reads the partial of a persist task: digest, length and row length.
@@ -273,27 +289,52 @@ mod tests {
         step.map(|step| step.id)
     }
 
-    #[test]
-    fn a_checkpoint_that_took_a_second_is_followed_by_nineteen_without() {
+    /// A run in which one is offered every tenth of a second, and each takes one: when they began, in tenths.
+    fn begun(percent: u32, tenths: u64) -> Vec<u64> {
+        let pace = Pace { percent, ..PACE };
         let mut ledger = Ledger::new(None);
-        let mut due = |tenths: u64, percent| {
-            let (now, pace) = (
-                Duration::from_millis(100 * tenths),
-                Pace { percent, ..PACE },
-            );
-            let step = ledger.offer(state(tenths as u32), pace, now, false)?;
+        let mut begun = Vec::new();
+        for at in 1..=tenths {
+            let now = Duration::from_millis(100 * at);
+            let Some(step) = ledger.offer(state(at as u32), pace, now, at == tenths) else {
+                continue;
+            };
+            begun.push(at);
             ledger.persisted(step.id, &[]).expect("no receipts");
             let resume = ledger.next_ready().expect("it is persisted");
-            ledger.became_durable(resume, pace, now + Duration::from_secs(1));
-            Some(())
-        };
-        assert_eq!(due(10, 5), Some(()), "the first at once");
-        assert_eq!(due(209, 5), None, "189 tenths of a second after its end");
-        assert_eq!(due(210, 100), Some(()), "190 tenths after its end");
+            ledger.became_durable(resume, pace, now + Duration::from_millis(100));
+        }
+        begun
+    }
+
+    #[test]
+    fn all_of_them_keep_the_share_the_first_and_the_last_too() {
+        let made = begun(5, 1000);
         assert_eq!(
-            due(220, 100),
-            Some(()),
-            "at once, where all the time may go"
+            made[..4],
+            [1, 26, 51, 76],
+            "the first at once, then four in a hundred"
+        );
+        assert!(made.windows(2).all(|two| two[1] - two[0] <= 25), "{made:?}");
+        for tenths in [200, 300, 1000, 1003, 5000] {
+            let made = begun(5, tenths).len() as u64;
+            let share = 100 * made;
+            assert!(
+                (4 * tenths..=5 * tenths + 100).contains(&share),
+                "{made} in {tenths}"
+            );
+        }
+        let made = begun(5, 5000);
+        assert!(made.len() <= 250, "the first and the last too: {made:?}");
+        let gaps: Vec<u64> = made.windows(2).map(|two| two[1] - two[0]).collect();
+        assert!(
+            gaps[50..gaps.len() - 1].iter().any(|gap| *gap == 20),
+            "{gaps:?}"
+        );
+        assert_eq!(
+            begun(100, 4),
+            [1, 2, 3, 4],
+            "each, where all the time may go"
         );
     }
 

@@ -68,7 +68,7 @@ pub(super) const KEYS: &[Key] = &[
         1,
         100,
         Some("5"),
-        "The most of the time that may pass while a checkpoint is made: after one that took a second, the next begins 19 seconds later at the earliest. 100: one after every `checkpoint_epochs`.",
+        "The most of the time that may pass while a checkpoint is made: after one that took a second, the next begins 19 seconds later at the earliest, or 24 until the first and the last, which are always made, are made up for. 100: one after every `checkpoint_epochs`.",
     ),
     real(
         "run.ingest_checkpoint_seconds",
