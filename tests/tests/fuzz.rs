@@ -94,14 +94,32 @@ fn every_door_has_a_target() {
     assert_eq!(targets.count(), DOORS.len());
 }
 
-/// `STRATA_FUZZ_CORPUS=fuzz/corpus` writes the samples where libFuzzer begins.
+/// What libFuzzer has found lies in `fuzz/mended`, by door.
+#[test]
+fn what_was_found_stays_mended() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/mended");
+    let mut found = 0;
+    for door in DOORS {
+        let of_door = std::fs::read_dir(folder.join(door.name));
+        for file in of_door.into_iter().flatten().flatten() {
+            let bytes = std::fs::read(file.path()).expect("it can be read");
+            (door.enter)(&bytes);
+            found += 1;
+        }
+    }
+    assert!(found > 1, "{} is empty", folder.display());
+}
+
+/// `STRATA_FUZZ_CORPUS=fuzz/found` writes the samples where libFuzzer begins.
 #[test]
 fn samples_are_written_for_others() {
     let Some(folder) = std::env::var_os("STRATA_FUZZ_CORPUS") else {
         return;
     };
+    // Tests run in the folder of their crate, people do not.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     for door in DOORS {
-        let folder = Path::new(&folder).join(door.name);
+        let folder = root.join(&folder).join(door.name);
         std::fs::create_dir_all(&folder).expect("a folder");
         for (number, sample) in (door.samples)().into_iter().enumerate() {
             std::fs::write(folder.join(format!("sample-{number}")), sample).expect("it is written");

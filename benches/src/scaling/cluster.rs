@@ -132,6 +132,7 @@ pub fn run(
     let works = Works::new(costs, shape, machine, &input, width(shape.rank))?;
     // Who is silent is another simulation's.
     let settings = Settings {
+        suspect_ms: 1 << 50,
         lease_ms: 1 << 50,
         grace_ms: 1 << 50,
         ..Settings::default()

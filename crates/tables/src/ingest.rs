@@ -208,10 +208,7 @@ impl Ingest {
 
     /// Takes what the scans found.
     pub(crate) fn scanned(&mut self, partials: &[Vec<u8>]) -> Result<(), TablesError> {
-        self.scans = partials
-            .iter()
-            .map(|partial| op::decode(partial))
-            .collect::<Result<_, _>>()?;
+        self.scans = scans(partials)?;
         self.check_rows()
     }
 
@@ -563,6 +560,28 @@ impl Ingest {
             ..Turn::default()
         })
     }
+}
+
+/// More than any scan reads or finds; sums of less over all scans are numbers.
+const SCANNED_MAX: u64 = 1 << 40;
+
+/// The reports of scans.
+///
+/// # Errors
+/// Where one is none.
+pub(crate) fn scans(partials: &[Vec<u8>]) -> Result<Vec<ScanReport>, TablesError> {
+    let report = |partial: &Vec<u8>| {
+        let report: ScanReport = op::decode(partial)?;
+        let rows = report.bad.values().copied().chain([report.rows]);
+        let runs = |segment: &op::Segment| [segment.users, segment.products, segment.contexts];
+        let bytes = report.segments.iter().flat_map(runs).map(|run| run.bytes);
+        let sum = rows.chain(bytes).try_fold(0_u64, u64::checked_add);
+        match sum {
+            Some(0..SCANNED_MAX) => Ok(report),
+            _ => Err(TablesError::Malformed("the report of a scan")),
+        }
+    };
+    partials.iter().map(report).collect()
 }
 
 /// Where the runs of ids of a mode lie.

@@ -1,7 +1,7 @@
 //! Some columns of a file, row group by row group, through byte ranges that somebody else fetched.
 
 use crate::error::TablesError;
-use crate::survey::leaf_of;
+use crate::survey::{chunk_ranges, leaf_of};
 use arrow::array::{ArrayRef, RecordBatch};
 use bytes::Bytes;
 use parquet::DecodeResult;
@@ -10,6 +10,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use tensor::ReadAt;
 
 /// Rows decoded at a time.
 pub const BATCH_ROWS: usize = 16 << 10;
@@ -34,12 +35,7 @@ impl GroupReader {
         row_groups: Range<u32>,
         columns: &[&str],
     ) -> Result<Self, TablesError> {
-        let leaf = |column: &&str| {
-            leaf_of(metadata, column).ok_or(TablesError::Malformed(
-                "a column that the survey saw is gone",
-            ))
-        };
-        let leaves: Vec<usize> = columns.iter().map(leaf).collect::<Result<_, _>>()?;
+        let leaves = leaves(metadata, columns)?;
         let decoder = ParquetPushDecoderBuilder::new_with_metadata(metadata.clone())
             .with_projection(ProjectionMask::leaves(metadata.parquet_schema(), leaves))
             .with_row_groups(row_groups.map(|group| group as usize).collect())
@@ -132,4 +128,60 @@ impl GroupReader {
     pub fn next_column(&mut self) -> Result<Option<ArrayRef>, TablesError> {
         Ok(self.next_batch()?.map(|batch| batch.column(0).clone()))
     }
+}
+
+/// The places of columns among those of the file.
+fn leaves(metadata: &ArrowReaderMetadata, columns: &[&str]) -> Result<Vec<usize>, TablesError> {
+    let leaf = |column: &&str| {
+        leaf_of(metadata, column).ok_or(TablesError::Malformed(
+            "a column that the survey saw is gone",
+        ))
+    };
+    columns.iter().map(leaf).collect()
+}
+
+/// Decodes columns of a small file from its beginning to its end.
+///
+/// # Errors
+/// Where the file cannot be read or is damaged, or `take` refuses a batch.
+pub(crate) fn each_batch(
+    (name, file): (&str, &dyn ReadAt),
+    metadata: &ArrowReaderMetadata,
+    columns: &[&str],
+    mut take: impl FnMut(&RecordBatch) -> Result<(), TablesError>,
+) -> Result<(), TablesError> {
+    let footer = metadata.metadata();
+    // The decoder trusts the footer as to where columns lie.
+    chunk_ranges(name, file.len(), footer, &leaves(metadata, columns)?, &[])?;
+    let groups = 0..footer.num_row_groups() as u32;
+    let mut reader = GroupReader::new(name, metadata, groups, columns)?;
+    reader.open()?;
+    while !reader.is_finished() {
+        let ranges = reader.wants().iter().cloned();
+        let data: Vec<Bytes> = ranges
+            .map(|range| fetched(name, file, range).map(Bytes::from))
+            .collect::<Result<_, _>>()?;
+        reader.push(data)?;
+        reader.open()?;
+        while let Some(batch) = reader.next_batch()? {
+            take(&batch)?;
+        }
+        reader.open()?;
+    }
+    Ok(())
+}
+
+/// Bytes of a file that it has.
+pub(crate) fn fetched(
+    name: &str,
+    file: &dyn ReadAt,
+    range: Range<u64>,
+) -> Result<Vec<u8>, TablesError> {
+    let mut bytes = vec![0; (range.end - range.start) as usize];
+    let read = file.read_at(range.start, &mut bytes);
+    read.map_err(|source| TablesError::Read {
+        file: name.to_owned(),
+        source,
+    })?;
+    Ok(bytes)
 }

@@ -5,12 +5,10 @@
 use crate::columns::{id_kind, id_word, integers, ordered_from_i64, texts};
 use crate::dictionary::typed_id;
 use crate::error::TablesError;
-use crate::reader::GroupReader;
+use crate::reader::{each_batch, fetched};
 use crate::survey::{arrow_metadata, read_footer};
 use arrow::array::ArrayRef;
-use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use store::dictionary::IdRef;
 use tensor::{IdKind, ReadAt};
 
@@ -125,22 +123,9 @@ impl Wanted {
                 id_word(self.kind)
             )));
         }
-        let groups = 0..metadata.metadata().num_row_groups() as u32;
-        let mut reader = GroupReader::new(name, &metadata, groups, &[field.name()])?;
-        reader.open()?;
-        while !reader.is_finished() {
-            let ranges = reader.wants().iter().cloned();
-            let data: Vec<Bytes> = ranges
-                .map(|range| fetched(name, file, range).map(Bytes::from))
-                .collect::<Result<_, _>>()?;
-            reader.push(data)?;
-            reader.open()?;
-            while let Some(ids) = reader.next_column()? {
-                self.take(&ids)?;
-            }
-            reader.open()?;
-        }
-        Ok(())
+        each_batch((name, file), &metadata, &[field.name()], |batch| {
+            self.take(batch.column(0))
+        })
     }
 
     /// Adds a column's; nulls are nobody.
@@ -183,20 +168,6 @@ impl Wanted {
         let shown = unknown.filter_map(|(key, _)| typed_id(self.kind, key).ok());
         shown.map(|id| id.to_string()).collect()
     }
-}
-
-pub(crate) fn fetched(
-    name: &str,
-    file: &dyn ReadAt,
-    range: Range<u64>,
-) -> Result<Vec<u8>, TablesError> {
-    let mut bytes = vec![0; (range.end - range.start) as usize];
-    let read = file.read_at(range.start, &mut bytes);
-    read.map_err(|source| TablesError::Read {
-        file: name.to_owned(),
-        source,
-    })?;
-    Ok(bytes)
 }
 
 fn from_hexadecimals(text: &str) -> Option<Vec<u8>> {

@@ -4,12 +4,11 @@
 
 use crate::columns::{Times, id_kind, id_word, integers, texts, time_kind};
 use crate::error::TablesError;
-use crate::reader::GroupReader;
+use crate::reader::each_batch;
 use crate::survey::{arrow_metadata, read_footer};
-use crate::wanted::{Wanted, fetched};
+use crate::wanted::Wanted;
 use arrow::array::ArrayRef;
 use arrow::record_batch::RecordBatch;
-use bytes::Bytes;
 use std::collections::BTreeMap;
 use tensor::{IdKind, ReadAt, TimeBin};
 
@@ -70,21 +69,9 @@ pub fn closed(
         open: BTreeMap::new(),
         rows: 0,
     };
-    let groups = 0..metadata.metadata().num_row_groups() as u32;
-    let mut reader = GroupReader::new(name, &metadata, groups, &[column, "from", "to"])?;
-    reader.open()?;
-    while !reader.is_finished() {
-        let ranges = reader.wants().iter().cloned();
-        let data: Vec<Bytes> = ranges
-            .map(|range| fetched(name, file, range).map(Bytes::from))
-            .collect::<Result<_, _>>()?;
-        reader.push(data)?;
-        reader.open()?;
-        while let Some(batch) = reader.next_batch()? {
-            windows.take(&batch, column)?;
-        }
-        reader.open()?;
-    }
+    each_batch((name, file), &metadata, &[column, "from", "to"], |batch| {
+        windows.take(batch, column)
+    })?;
     let mut closed = Wanted::new(column, kind);
     let shut = windows.open.into_iter().filter(|(_, open)| !open);
     shut.for_each(|(key, _)| closed.add_key(key));

@@ -4,7 +4,7 @@ use super::{EdgeSpec, EdgeSurvey};
 use crate::error::TablesError;
 use crate::ingest::{
     PRODUCT_IDS, PRODUCT_MAJOR, PRODUCT_ROWS, RECORDS, UNITS_PER_TASK, USER_IDS, USER_MAJOR,
-    USER_ROWS, collected, id_runs, key, refuse, runs_of, segments, step, task,
+    USER_ROWS, collected, id_runs, key, refuse, runs_of, scans, segments, step, task,
 };
 use crate::op::{
     self, Blocks, EdgeRule, IdRun, MatchOp, Op, ScanOp, ScanReport, SealOp, SealReport, SealUnit,
@@ -87,8 +87,7 @@ impl IngestEdges {
     }
 
     fn after_scan(&mut self, partials: &[Vec<u8>]) -> Result<Turn, TablesError> {
-        let scans = partials.iter().map(|partial| op::decode(partial));
-        self.scans = scans.collect::<Result<_, _>>()?;
+        self.scans = scans(partials)?;
         self.check_rows()?;
         for (reason, count) in self.scans.iter().flat_map(|scan| &scan.bad) {
             let reason = bad(*reason).0.to_owned();
