@@ -66,13 +66,19 @@ impl Place {
     }
 }
 
-/// Why a worker is not to be had. The words of the libraries on an end that speaks TLS and one that does not help nobody.
+/// Why a worker is not to be had. The words of the libraries on an end that speaks TLS and one that does not help
+/// nobody, and where the end is cut off it is chance which of them comes.
 fn said(status: &tonic::Status) -> String {
     let message = status.message();
     if message.contains("InvalidContentType") {
         return "it speaks no TLS: start it with `--tls`, or leave `--tls` out here".to_owned();
     }
-    let cut_off = ["operation was canceled", "h2 protocol error", "broken pipe"];
+    let cut_off = [
+        "operation was canceled",
+        "h2 protocol error",
+        "broken pipe",
+        "transport error",
+    ];
     if cut_off.iter().any(|words| message.contains(words)) {
         return format!("{message}; if it asks for certificates, give `--tls`");
     }
