@@ -25,4 +25,5 @@ pub mod process;
 pub mod promtool;
 pub mod python;
 pub mod stir;
+pub mod stores;
 pub mod tiled;

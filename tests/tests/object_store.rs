@@ -1,102 +1,39 @@
 //! Data set and model in a bucket: the same bytes as in a local folder, for embedded workers and for daemons, which
 //! reach the bucket themselves.
 //!
-//! So is what an ingest reads there: a file, or all files of a folder, by URLs of S3 and of the web.
-//!
-//! The bucket is that of a server for tests, moto, in a virtual environment below the target directory that is made
-//! once. Where Python or its packages cannot be had, a notice is all that is left of the test.
+//! So is what an ingest reads there: a file, or all files of a folder, by URLs of a cloud and of the web. All is tried with S3 and with
+//! Azure.
 
+use bytes::Bytes;
+use depot::{Body, Checkpoint, Depot};
+use futures::TryStreamExt;
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, mpsc};
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
+use tensor::{Digest, SealedRef};
 use tests::jobs::{Data, Inputs, Job};
+use tests::nemesis::proxy::{Proxy, Weather};
 use tests::process::{Daemon, addresses, json_of, output_of};
-use tests::python::python;
+use tests::stores::Store;
 
-const MOTO: &str = "moto[server]==5.2.5";
-const BUCKET: &str = "strata";
-/// How long the server may take to say where it listens.
-const PATIENCE: Duration = Duration::from_mins(1);
-
-/// An object store on a free loopback port, with one bucket; ends with the test.
-struct Server {
-    child: Child,
-    address: String,
+fn s3() -> Option<Store> {
+    Store::s3(env!("CARGO_TARGET_TMPDIR"))
 }
 
-impl Server {
-    fn start(python: &Path) -> Server {
-        let mut child = Command::new(python)
-            .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", "0"])
-            .env("PYTHONUNBUFFERED", "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
-        let lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
-        let (sender, receiver) = mpsc::channel();
-        // Goes on to the end, so that the server's log never fills the pipe.
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                if let Some((_, address)) = line.split_once("Running on http://") {
-                    let _ = sender.send(address.trim().to_owned());
-                }
-            }
-        });
-        let address = receiver.recv_timeout(PATIENCE);
-        let address = address.expect("the server says where it listens");
-        let server = Server { child, address };
-        server.make_bucket();
-        server
-    }
-
-    fn make_bucket(&self) {
-        self.put("", &[]);
-    }
-
-    /// Puts an object into the bucket, which the web may read, too; without a name, makes the bucket.
-    fn put(&self, name: &str, content: &[u8]) {
-        let mut stream = TcpStream::connect(&self.address).expect("it listens");
-        let place = format!("/{BUCKET}/{name}");
-        let request = format!(
-            "PUT {} HTTP/1.1\r\nHost: {}\r\nx-amz-acl: public-read\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-            place.trim_end_matches('/'),
-            self.address,
-            content.len()
-        );
-        stream.write_all(request.as_bytes()).expect("it reads");
-        stream.write_all(content).expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    }
-
-    /// What a process needs to reach it.
-    fn environment(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
-            ("AWS_REGION", "us-east-1".to_owned()),
-            ("AWS_ENDPOINT", format!("http://{}", self.address)),
-            ("AWS_ALLOW_HTTP", "true".to_owned()),
-        ]
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn azure() -> Option<Store> {
+    Store::azure(env!("CARGO_TARGET_TMPDIR"))
 }
 
 /// A verb with its outputs under a URL.
-fn under(server: &Server, job: &Job, verb: &str, url: &str, workers: &str) -> Command {
+fn under(server: &Store, job: &Job, verb: &str, url: &str, workers: &str) -> Command {
+    let mut command = in_url(job, verb, url, workers);
+    command.envs(server.environment());
+    command
+}
+
+fn in_url(job: &Job, verb: &str, url: &str, workers: &str) -> Command {
     let data = format!("output.data={url}/data");
     let model = format!("output.model={url}/model");
     let arguments = [
@@ -107,27 +44,10 @@ fn under(server: &Server, job: &Job, verb: &str, url: &str, workers: &str) -> Co
         "--set",
         model.as_str(),
     ];
-    let mut command = job.command(verb, &arguments);
-    command.envs(server.environment());
-    command
+    job.command(verb, &arguments)
 }
 
-fn server() -> Option<Server> {
-    // One test makes the environment, and the others wait.
-    static MADE: Mutex<()> = Mutex::new(());
-    let _made = MADE.lock();
-    match python(env!("CARGO_TARGET_TMPDIR"), "object-store-server", &[MOTO]) {
-        Ok(python) => Some(Server::start(&python)),
-        Err(why) => {
-            println!("NOTICE: {MOTO} cannot be had: no object store is tested ({why})");
-            None
-        }
-    }
-}
-
-#[test]
-fn a_bucket_holds_the_bytes_of_a_folder() {
-    let Some(server) = server() else { return };
+fn holds_the_bytes_of_a_folder(server: &Store) {
     let inputs = Inputs::of(&[Data::Small]);
     let job = || {
         let model = "rank = 16\nepochs = 2\ntime = \"ignore\"";
@@ -144,8 +64,8 @@ fn a_bucket_holds_the_bytes_of_a_folder() {
     let expected = digests(verb("ingest"), verb("train"));
 
     let embedded = job();
-    let url = format!("s3://{BUCKET}/embedded");
-    let verb = |verb| json_of(&mut under(&server, &embedded, verb, &url, "2"));
+    let url = server.url("embedded");
+    let verb = |verb| json_of(&mut under(server, &embedded, verb, &url, "2"));
     assert_eq!(digests(verb("ingest"), verb("train")), expected);
 
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -154,31 +74,28 @@ fn a_bucket_holds_the_bytes_of_a_folder() {
         Daemon::start_within(&folder.path().join(name), &memory, &server.environment())
     });
     let (dialled, workers) = (job(), addresses(&daemons));
-    let url = format!("s3://{BUCKET}/daemons");
-    let verb = |verb| json_of(&mut under(&server, &dialled, verb, &url, &workers));
+    let url = server.url("daemons");
+    let verb = |verb| json_of(&mut under(server, &dialled, verb, &url, &workers));
     assert_eq!(digests(verb("ingest"), verb("train")), expected);
 
     // Nothing was written beside the bucket.
     for job in [&embedded, &dialled] {
         assert!(!job.folder().join("data").exists() && !job.model().exists());
     }
-    let output = output_of(&mut under(
-        &server,
-        &embedded,
-        "train",
-        "s3://nobody/x",
-        "2",
-    ));
+    let nobody = server.url_in("nobody", "x");
+    let output = output_of(&mut under(server, &embedded, "train", &nobody, "2"));
     let said: Value = serde_json::from_slice(&output.stdout).expect("one object");
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert_eq!(
         said["error"]["message"],
-        "there is no bucket for s3://nobody/x/data: make it, or correct the URL and its endpoint"
+        format!(
+            "there is no bucket for {nobody}/data: make it, or correct the URL and its endpoint"
+        )
     );
 }
 
 /// An ingest of these files and a training, by these workers.
-fn trained(server: &Server, job: &Job, files: &str, workers: &str) -> (Value, Value) {
+fn trained(server: &Store, job: &Job, files: &str, workers: &str) -> (Value, Value) {
     let files = format!("input.files={files}");
     let verb = |verb| {
         let arguments = ["--workers", workers, "--set", files.as_str()];
@@ -188,9 +105,7 @@ fn trained(server: &Server, job: &Job, files: &str, workers: &str) -> (Value, Va
     (ingest["digest"].clone(), train["digest"].clone())
 }
 
-#[test]
-fn interactions_are_read_under_urls() {
-    let Some(server) = server() else { return };
+fn gives_interactions(server: &Store) {
     let inputs = Inputs::of(&[Data::Small, Data::Bundled]);
     let job = |data| {
         let model = "rank = 8\nepochs = 1\ntime = \"ignore\"";
@@ -200,22 +115,22 @@ fn interactions_are_read_under_urls() {
     let local = file("small.parquet");
     let content = std::fs::read(&local).expect("the file is there");
     server.put("in/small.parquet", &content);
-    let expected = trained(&server, &job(Data::Small), local.to_str().unwrap(), "2");
+    let expected = trained(server, &job(Data::Small), local.to_str().unwrap(), "2");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let daemons = ["a", "b"].map(|name| {
         let memory = ["--memory", "1GiB", "--threads", "1"];
         Daemon::start_within(&folder.path().join(name), &memory, &server.environment())
     });
     let there = addresses(&daemons);
-    let of_the_web = format!("http://{}/{BUCKET}/in/small.parquet", server.address);
-    let of_a_folder = format!("s3://{BUCKET}/in/");
+    let of_the_web = server.of_the_web("in/small.parquet");
+    let of_a_folder = server.url("in/");
     for (files, workers) in [
-        (format!("s3://{BUCKET}/in/small.parquet"), "2"),
+        (server.url("in/small.parquet"), "2"),
         (of_a_folder, there.as_str()),
         (of_the_web.clone(), "1"),
         (of_the_web, there.as_str()),
     ] {
-        let found = trained(&server, &job(Data::Small), &files, workers);
+        let found = trained(server, &job(Data::Small), &files, workers);
         assert_eq!(found, expected, "{files} by {workers}");
     }
     // Folders tell times there, too.
@@ -234,15 +149,13 @@ fn interactions_are_read_under_urls() {
         let arguments: Vec<&str> = sets.flat_map(|set| ["--set", set]).collect();
         json_of(job.command("ingest", &arguments).envs(server.environment()))
     };
-    let there = ingest(&days, &format!("s3://{BUCKET}/days/"));
+    let there = ingest(&days, &server.url("days/"));
     let here = ingest(&job(Data::Bundled), file("days").to_str().unwrap());
     assert_eq!(there["digest"], here["digest"]);
     assert!(there["time_bins"].as_u64() > Some(1), "{there}");
 }
 
-#[test]
-fn a_url_that_cannot_be_read_is_told_in_one_sentence() {
-    let Some(server) = server() else { return };
+fn tells_what_cannot_be_read(server: &Store) {
     let inputs = Inputs::of(&[Data::Small]);
     server.put("in/small.parquet", b"no Parquet at all");
     let told = |files: &str, environment: &[(&'static str, String)]| {
@@ -256,46 +169,52 @@ fn a_url_that_cannot_be_read_is_told_in_one_sentence() {
         (output.status.code().unwrap(), message)
     };
     let known = server.environment();
-    let web = format!("http://{}/{BUCKET}", server.address);
+    let small = server.url("in/small.parquet");
+    let nobody = |name| server.url_in("nobody", name);
+    let web = server.of_the_web("");
     for (files, code, sentence) in [
         (
-            format!("s3://{BUCKET}/nothing.parquet"),
+            server.url("nothing.parquet"),
             69,
-            format!("there is no file s3://{BUCKET}/nothing.parquet"),
+            format!("there is no file {}", server.url("nothing.parquet")),
         ),
         (
-            format!("{web}/nothing.parquet"),
+            format!("{web}nothing.parquet"),
             69,
-            format!("there is no file {web}/nothing.parquet"),
+            format!("there is no file {web}nothing.parquet"),
         ),
         (
-            "s3://nobody/in.parquet".to_owned(),
+            nobody("in.parquet"),
             69,
-            "there is no file s3://nobody/in.parquet".to_owned(),
+            format!("there is no file {}", nobody("in.parquet")),
         ),
         (
-            "s3://nobody/in/".to_owned(),
-            78,
-            "there is no bucket for s3://nobody/in/: make it, or correct the URL and its endpoint".to_owned(),
-        ),
-        (
-            format!("s3://{BUCKET}/nothing/"),
-            69,
-            format!("`input.files`: s3://{BUCKET}/nothing/ holds no *.parquet file"),
-        ),
-        (
-            format!("s3://{BUCKET}/in/*.parquet"),
+            nobody("in/"),
             78,
             format!(
-                "`input.files`: s3://{BUCKET}/in/*.parquet: a `*` is for local files: name each file, or a folder with a slash at its end \
-                 for all *.parquet below it"
+                "there is no bucket for {}: make it, or correct the URL and its endpoint",
+                nobody("in/")
             ),
         ),
         (
-            format!("{web}/in/"),
+            server.url("nothing/"),
+            69,
+            format!("`input.files`: {} holds no *.parquet file", server.url("nothing/")),
+        ),
+        (
+            server.url("in/*.parquet"),
             78,
             format!(
-                "`{web}/in/` is no URL of a file that can be read: a web server does not tell what lies in a folder: name each file; give \
+                "`input.files`: {}: a `*` is for local files: name each file, or a folder with a slash at its end \
+                 for all *.parquet below it",
+                server.url("in/*.parquet")
+            ),
+        ),
+        (
+            format!("{web}in/"),
+            78,
+            format!(
+                "`{web}in/` is no URL of a file that can be read: a web server does not tell what lies in a folder: name each file; give \
                  one as s3://BUCKET/PATH, gs://BUCKET/PATH, az://CONTAINER/PATH or https://HOST/PATH"
             ),
         ),
@@ -309,27 +228,190 @@ fn a_url_that_cannot_be_read_is_told_in_one_sentence() {
         assert!(message.ends_with(&sentence), "{message}\n{sentence}");
         assert_eq!(found, code, "{message}");
     }
-    let (code, message) = told(&format!("s3://{BUCKET}/in/small.parquet"), &known);
+    let (code, message) = told(&small, &known);
     assert_eq!(code, 65, "{message}");
     assert!(
         message.contains("does not end with the word PAR1"),
         "{message}"
     );
-    // Nobody says who we are, and neither does the machine: the server stands for what tells machines of the cloud.
-    let unknown = [
-        ("AWS_REGION", "us-east-1".to_owned()),
-        ("AWS_ALLOW_HTTP", "true".to_owned()),
-        (
-            "AWS_METADATA_ENDPOINT",
-            format!("http://{}/{BUCKET}", server.address),
-        ),
-    ];
-    let (code, message) = told(&format!("s3://{BUCKET}/in/small.parquet"), &unknown);
+    let unknown = server.unknown();
+    let (code, message) = told(&small, &unknown);
     assert_eq!(
         message,
         format!(
-            "no credentials for s3://{BUCKET}/in/small.parquet: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
+            "no credentials for {small}: set {} in the environment",
+            server.variables()
         )
     );
     assert_eq!(code, 77);
+}
+
+/// Objects of several parts, and sixteen who commit at once: in the process that knows the store by its environment.
+async fn is_a_depot(url: String) {
+    let depot = Depot::open(&url).expect("a depot");
+    let content: Vec<u8> = (0..21_000_000_u32).map(|at| (at / 7) as u8).collect();
+    let content = Bytes::from(content);
+    let digest = Digest(*blake3::hash(&content).as_bytes());
+    let object = SealedRef {
+        digest,
+        bytes: content.len() as u64,
+    };
+    depot.put_bytes(object, content.clone()).await.expect("put");
+    let parts: Vec<Bytes> = depot.parts(object).try_collect().await.expect("read");
+    assert!(parts.len() > 2 && parts.concat() == content);
+    let listed = depot.list().await.expect("listed");
+    assert_eq!(
+        listed.iter().map(|at| at.object).collect::<Vec<_>>(),
+        [object]
+    );
+
+    let checkpoint = |racer: u8| {
+        Body::Checkpoint(Checkpoint {
+            run: Digest([racer; 32]),
+            epoch: 1,
+            program: "als".to_owned(),
+            state: Vec::new(),
+            objects: Vec::new(),
+            finished: false,
+        })
+    };
+    let racers = (0..16_u8).map(|racer| {
+        let (depot, body) = (depot.clone(), checkpoint(racer));
+        tokio::spawn(async move { (depot.commit(1, body).await.expect("a number"), racer) })
+    });
+    let mut numbers = BTreeSet::new();
+    for won in futures::future::join_all(racers).await {
+        let (number, racer) = won.expect("it ends");
+        assert!(numbers.insert(number), "two winners of {number}");
+        let (manifest, _) = depot.manifest(number).await.expect("a manifest");
+        assert_eq!(manifest.body, checkpoint(racer));
+    }
+    assert!(numbers.into_iter().eq(1..=16));
+    assert!(depot.verify().await.expect("verified").is_sound());
+}
+
+/// Which depot [`is_a_depot`] is about; set for the process that `is_a_depot_by_itself` starts.
+const OF_A_DEPOT: &str = "DEPOT_OF_THIS_TEST";
+
+fn is_a_depot_by_itself(server: &Store, test: &str) {
+    let mut own = Command::new(std::env::current_exe().expect("a test knows its own path"));
+    own.args(["--exact", test, "--nocapture"])
+        .env(OF_A_DEPOT, server.url("races"))
+        .envs(server.environment());
+    let output = output_of(&mut own);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn s3_is_a_depot() {
+    match std::env::var(OF_A_DEPOT) {
+        Ok(url) => is_a_depot(url).await,
+        Err(_) => s3()
+            .iter()
+            .for_each(|server| is_a_depot_by_itself(server, "s3_is_a_depot")),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn azure_is_a_depot() {
+    match std::env::var(OF_A_DEPOT) {
+        Ok(url) => is_a_depot(url).await,
+        Err(_) => azure()
+            .iter()
+            .for_each(|server| is_a_depot_by_itself(server, "azure_is_a_depot")),
+    }
+}
+
+/// Connections to the store are reset in the middle of what passes, slow and late, all the time: the same bytes.
+fn holds_them_in_bad_weather(server: &Store) {
+    let inputs = Inputs::of(&[Data::Small]);
+    let job = || {
+        let model = "rank = 16\nepochs = 4\ntime = \"ignore\"";
+        Job::new(&inputs, Data::Small, model, "")
+    };
+    let undisturbed = job();
+    let url = server.url("clear");
+    let verb = |verb| json_of(&mut under(server, &undisturbed, verb, &url, "2"));
+    let expected = [verb("ingest"), verb("train")].map(|said| said["digest"].clone());
+
+    let proxy = Proxy::before(server.address());
+    let (over, ended) = mpsc::channel::<()>();
+    let disturbed = job();
+    let sky = &proxy;
+    let found = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let weathers = [
+                Weather::Reset(30_000),
+                Weather::Clear,
+                Weather::Delay(Duration::from_millis(40)),
+                Weather::Reset(300),
+                Weather::Throttle(400_000),
+            ];
+            for weather in weathers.into_iter().cycle() {
+                sky.set(weather);
+                let pause = ended.recv_timeout(Duration::from_millis(250));
+                if pause != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
+            }
+        });
+        let url = server.url("weather");
+        let verb = |verb| {
+            let mut command = in_url(&disturbed, verb, &url, "2");
+            output_of(command.envs(server.environment_by(&proxy.address)))
+        };
+        let outputs = [verb("ingest"), verb("train")];
+        drop(over);
+        outputs
+    });
+    let found = found.map(|output| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        let said: Value = serde_json::from_slice(&output.stdout).expect("one object");
+        said["digest"].clone()
+    });
+    assert_eq!(found, expected);
+    println!("{} connections were reset", proxy.resets());
+    assert!(proxy.resets() > 3, "{} resets", proxy.resets());
+}
+
+#[test]
+fn s3_holds_them_in_bad_weather() {
+    s3().iter().for_each(holds_them_in_bad_weather);
+}
+
+#[test]
+fn azure_holds_them_in_bad_weather() {
+    azure().iter().for_each(holds_them_in_bad_weather);
+}
+
+#[test]
+fn s3_holds_the_bytes_of_a_folder() {
+    s3().iter().for_each(holds_the_bytes_of_a_folder);
+}
+
+#[test]
+fn azure_holds_the_bytes_of_a_folder() {
+    azure().iter().for_each(holds_the_bytes_of_a_folder);
+}
+
+#[test]
+fn s3_and_the_web_give_interactions() {
+    s3().iter().for_each(gives_interactions);
+}
+
+#[test]
+fn azure_and_the_web_give_interactions() {
+    azure().iter().for_each(gives_interactions);
+}
+
+#[test]
+fn s3_tells_what_cannot_be_read_in_one_sentence() {
+    s3().iter().for_each(tells_what_cannot_be_read);
+}
+
+#[test]
+fn azure_tells_what_cannot_be_read_in_one_sentence() {
+    azure().iter().for_each(tells_what_cannot_be_read);
 }

@@ -712,6 +712,12 @@ fn from_model(model: &Model) -> m::ModelMessage {
     }
 }
 
+/// Letters, digits and underscores: exports name files by it.
+fn is_name(text: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (1..=64).contains(&text.len()) && text.bytes().all(known)
+}
+
 fn model(message: m::ModelMessage) -> Result<Model, Reason> {
     let versioned = |message: Option<m::VersionedMessage>, what: &str| {
         required(message, what).map(|found| Versioned {
@@ -726,6 +732,12 @@ fn model(message: m::ModelMessage) -> Result<Model, Reason> {
         settings: versioned(message.settings, "settings")?,
         tables: each(message.tables, |table| {
             let grid = grid(table.grid)?;
+            if !is_name(&table.name) {
+                return Err(format!(
+                    "it calls a table {:?}, which is no name",
+                    table.name
+                ));
+            }
             if table.rank > table.width || table.blocks.len() != grid.rows.len() {
                 return Err(format!("its table {} does not fit its grid", table.name));
             }

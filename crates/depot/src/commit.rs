@@ -1,12 +1,13 @@
 //! The chain of manifests: reading it, and adding to it by "put if absent".
 
+use crate::again::again;
 use crate::codec;
 use crate::error::DepotError;
 use crate::manifest::{Body, Checkpoint, Manifest, Model, ViewOf};
 use crate::place::Depot;
-use futures::TryStreamExt;
+use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{Error, ObjectStore, ObjectStoreExt};
+use object_store::{Error, ObjectStore};
 use std::collections::BTreeSet;
 use tensor::{DataSet, Digest};
 
@@ -24,12 +25,7 @@ impl Depot {
     /// Where the place does not answer.
     pub async fn manifests(&self) -> Result<Vec<u64>, DepotError> {
         let prefix = self.root.clone().join("manifests");
-        let found: Vec<_> = self
-            .store
-            .list(Some(&prefix))
-            .try_collect()
-            .await
-            .map_err(self.failed(&prefix, "listed"))?;
+        let found = self.listed(&prefix).await?;
         let number = |name: &str| {
             let digits = name.len() == 10 && name.bytes().all(|byte| byte.is_ascii_digit());
             if digits { name.parse().ok() } else { None }
@@ -53,11 +49,8 @@ impl Depot {
             number,
             reason,
         };
-        let found = match self.store.get(&path).await {
-            Ok(found) => found.bytes().await.map_err(self.failed(&path, "read"))?,
-            Err(Error::NotFound { .. }) => return Err(wrong("it is missing".to_owned())),
-            Err(error) => return Err(self.failed(&path, "read")(error)),
-        };
+        let found = self.whole(&path).await?;
+        let found = found.ok_or_else(|| wrong("it is missing".to_owned()))?;
         let manifest = codec::decode(&found).map_err(wrong)?;
         if manifest.number != number {
             return Err(wrong(format!(
@@ -130,18 +123,18 @@ impl Depot {
     ) -> Result<Option<u64>, DepotError> {
         let number = latest.map_or(1, |(newest, _)| newest.number + 1);
         let predecessor = latest.map(|(_, hash)| *hash);
-        let bytes = codec::encode(&Manifest {
+        let bytes = Bytes::from(codec::encode(&Manifest {
             number,
             term,
             predecessor,
             body: body.clone(),
-        });
+        }));
         let path = self.manifest_path(number);
-        match self
-            .store
-            .put_opts(&path, bytes.into(), Depot::create())
-            .await
-        {
+        let create = || {
+            let bytes = bytes.clone().into();
+            self.store.put_opts(&path, bytes, Depot::create())
+        };
+        match again(create).await {
             Ok(_) => Ok(Some(number)),
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(None),
             Err(error) => Err(self.failed(&path, "created")(error)),

@@ -1,5 +1,6 @@
 //! The user's files under URLs: how long they are, ranges of them, and what lies below a folder. Nothing is ever written.
 
+use crate::again::again;
 use crate::error::DepotError;
 use crate::place::cloud_settings;
 use bytes::Bytes;
@@ -92,7 +93,7 @@ impl Input {
     pub async fn open(url: &str) -> Result<Self, DepotError> {
         let place = Place::of(url)?;
         let found = place
-            .first("looked up", place.store.head(&place.path))
+            .first("looked up", again(|| place.store.head(&place.path)))
             .await?;
         Ok(Input {
             bytes: found.size,
@@ -123,7 +124,8 @@ impl Input {
             return Ok(Bytes::new());
         }
         let wanted = range.end - range.start;
-        let read = self.place.store.get_range(&self.place.path, range).await;
+        let get = || self.place.store.get_range(&self.place.path, range.clone());
+        let read = again(get).await;
         let read = read.map_err(|error| self.place.failed("read", error))?;
         if read.len() as u64 != wanted {
             return Err(DepotError::Input {
@@ -147,7 +149,7 @@ pub async fn below(folder: &str) -> Result<Vec<String>, DepotError> {
             reason: "a web server does not tell what lies in a folder: name each file".to_owned(),
         });
     }
-    let listed = place.store.list(Some(&place.path)).try_collect();
+    let listed = again(|| place.store.list(Some(&place.path)).try_collect());
     let found: Vec<object_store::ObjectMeta> = place.first("listed", listed).await?;
     let root =
         Url::parse(folder).map_or(String::new(), |url| url[..Position::BeforePath].to_owned());

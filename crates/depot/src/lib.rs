@@ -6,6 +6,7 @@
 //! Layout below the URL: `objects/<hex of BLAKE3>`, `manifests/<number, ten digits>`; notes for people beside them, which
 //! no manifest names.
 
+mod again;
 mod care;
 mod codec;
 mod commit;

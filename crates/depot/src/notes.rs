@@ -3,10 +3,12 @@
 //! **Invariant:** no manifest names a note, no hash covers it, and whoever writes one replaces it whole: a reader sees the
 //! old text or the new one.
 
+use crate::again::again;
 use crate::error::DepotError;
 use crate::place::Depot;
+use bytes::Bytes;
+use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use object_store::{Error, ObjectStoreExt};
 
 impl Depot {
     fn note_path(&self, name: &str) -> Path {
@@ -25,7 +27,8 @@ impl Depot {
     /// Where the place refuses.
     pub async fn write_note(&self, name: &str, text: String) -> Result<(), DepotError> {
         let path = self.note_path(name);
-        let put = self.store.put(&path, text.into_bytes().into()).await;
+        let text = Bytes::from(text);
+        let put = again(|| self.store.put(&path, text.clone().into())).await;
         put.map(drop).map_err(self.failed(&path, "written"))
     }
 
@@ -35,11 +38,7 @@ impl Depot {
     /// Where the place does not answer.
     pub async fn read_note(&self, name: &str) -> Result<Option<String>, DepotError> {
         let path = self.note_path(name);
-        let found = match self.store.get(&path).await {
-            Ok(found) => found.bytes().await.map_err(self.failed(&path, "read"))?,
-            Err(Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(self.failed(&path, "read")(error)),
-        };
-        Ok(String::from_utf8(found.to_vec()).ok())
+        let found = self.whole(&path).await?;
+        Ok(found.and_then(|found| String::from_utf8(found.to_vec()).ok()))
     }
 }

@@ -1,11 +1,14 @@
 //! Objects: put once under their hash, fetched into a cache and verified there, read by range, listed.
 
+use crate::again::again;
 use crate::error::DepotError;
 use crate::place::Depot;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{Error, ObjectStoreExt, PutMode, PutOptions, PutPayload, WriteMultipart};
+use object_store::{
+    Error, ObjectMeta, ObjectStoreExt, PutMode, PutOptions, PutPayload, WriteMultipart,
+};
 use std::ops::Range;
 use store::{Cache, Sealed};
 use tensor::{Digest, SealedRef};
@@ -57,10 +60,26 @@ impl Depot {
         self.put_whole(object, bytes.into()).await
     }
 
+    /// What lies below.
+    pub(crate) async fn listed(&self, prefix: &Path) -> Result<Vec<ObjectMeta>, DepotError> {
+        let found = again(|| self.store.list(Some(prefix)).try_collect()).await;
+        found.map_err(self.failed(prefix, "listed"))
+    }
+
+    /// All bytes of what lies there; `None` where there is nothing.
+    pub(crate) async fn whole(&self, path: &Path) -> Result<Option<Bytes>, DepotError> {
+        let get = || async { self.store.get(path).await?.bytes().await };
+        match again(get).await {
+            Ok(found) => Ok(Some(found)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(self.failed(path, "read")(error)),
+        }
+    }
+
     /// In one request.
     async fn put_whole(&self, object: SealedRef, content: PutPayload) -> Result<(), DepotError> {
         let path = self.object_path(object.digest);
-        let put = self.store.put(&path, content).await;
+        let put = again(|| self.store.put(&path, content.clone())).await;
         put.map(drop).map_err(self.failed(&path, "written"))
     }
 
@@ -152,7 +171,7 @@ impl Depot {
     /// Where the place does not answer.
     pub async fn has(&self, object: SealedRef) -> Result<bool, DepotError> {
         let path = self.object_path(object.digest);
-        match self.store.head(&path).await {
+        match again(|| self.store.head(&path)).await {
             Ok(found) => Ok(found.size == object.bytes),
             Err(Error::NotFound { .. }) => Ok(false),
             Err(error) => Err(self.failed(&path, "looked up")(error)),
@@ -208,8 +227,7 @@ impl Depot {
             return Ok(Bytes::new());
         }
         let path = self.object_path(object);
-        self.store
-            .get_range(&path, range)
+        again(|| self.store.get_range(&path, range.clone()))
             .await
             .map_err(|error| match error {
                 Error::NotFound { .. } => DepotError::Missing {
@@ -232,12 +250,7 @@ impl Depot {
     /// Where the place does not answer.
     pub async fn list(&self) -> Result<Vec<Listed>, DepotError> {
         let prefix = self.root.clone().join("objects");
-        let found: Vec<_> = self
-            .store
-            .list(Some(&prefix))
-            .try_collect()
-            .await
-            .map_err(self.failed(&prefix, "listed"))?;
+        let found = self.listed(&prefix).await?;
         let mut listed: Vec<Listed> = found
             .into_iter()
             .filter_map(|meta| {
