@@ -40,6 +40,17 @@ impl Refusal {
     }
 }
 
+fn damaged(key: ObjectKey, holder: Option<WorkerId>) -> String {
+    match (key, holder) {
+        (key, Some(holder)) => format!("{key} is damaged on {holder}"),
+        (ObjectKey::Sealed { digest, .. }, None) => format!(
+            "object {digest} is damaged where it is stored: restore it from a copy, or make what holds it again (`verify` names all \
+             that is damaged)"
+        ),
+        (key, None) => format!("{key} is damaged"),
+    }
+}
+
 /// Why a task ended without its result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Failure {
@@ -52,7 +63,7 @@ pub enum Failure {
         holder: WorkerId,
     },
     /// The bytes are not the ones that were sealed: fetch another copy.
-    #[error("{key} is damaged{}", holder.map(|w| format!(" on {w}")).unwrap_or_default())]
+    #[error("{}", damaged(*key, *holder))]
     Corrupt {
         /// What.
         key: ObjectKey,
@@ -104,6 +115,7 @@ impl Failure {
     pub fn refusal(&self) -> Refusal {
         match self {
             Failure::Unreachable { .. } => Refusal::Unavailable,
+            Failure::Corrupt { holder: None, .. } => Refusal::BadData,
             Failure::Corrupt { .. } | Failure::Disk { .. } => Refusal::Io,
             Failure::Exhausted { .. } => Refusal::TryAgain,
             Failure::Panicked { .. } => Refusal::Bug,

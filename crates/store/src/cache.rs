@@ -439,7 +439,9 @@ fn take_stock(directory: &Path) -> Result<State, StoreError> {
         let path = file.path();
         let name = file.file_name();
         let Some(name) = name.to_str() else { continue };
-        if name.starts_with(TEMPORARY) {
+        let kind = file.file_type().map_err(StoreError::io(&path, "read"))?;
+        // No cache makes links or pipes: nothing is read through them.
+        if name.starts_with(TEMPORARY) || !(kind.is_file() || kind.is_dir()) {
             fs::remove_file(&path).map_err(StoreError::io(&path, "removed"))?;
         } else if let Some(digest) = Digest::from_hex(name) {
             let metadata = file.metadata().map_err(StoreError::io(&path, "read"))?;

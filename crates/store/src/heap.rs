@@ -52,7 +52,7 @@ pub fn keep_for(memory_bytes: u64) {
         (libc::M_MMAP_THRESHOLD, part(64, MAP_BYTES, MAP_BYTES_MAX)),
         (
             libc::M_TRIM_THRESHOLD,
-            part(512, KEPT_BYTES, KEPT_BYTES_MAX),
+            part(256, KEPT_BYTES, KEPT_BYTES_MAX),
         ),
     ] {
         // SAFETY: as above.

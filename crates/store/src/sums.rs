@@ -87,7 +87,7 @@ impl Sums {
             bytes.extend_from_slice(&sum.to_le_bytes());
         }
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
-        File::create(path)
+        File::create_new(path)
             .and_then(|mut file| file.write_all(&bytes))
             .map_err(StoreError::write(path, 0))
     }

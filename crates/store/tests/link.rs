@@ -111,3 +111,47 @@ fn what_does_not_fit_a_cache_is_no_more_linked_than_copied() {
     );
     assert_eq!(cache.used_bytes(), 0);
 }
+
+#[test]
+fn nothing_is_read_or_removed_through_a_link_in_a_cache() {
+    let directory = tempfile::tempdir().unwrap();
+    let (place, outside) = (
+        directory.path().join("cache"),
+        directory.path().join("outside"),
+    );
+    let content = bytes(70_000);
+    let object = reference(&content);
+    {
+        let cache = Cache::open(&place, u64::MAX, IoMode::Mmap).unwrap();
+        let mut writer = cache.writer().unwrap();
+        writer.append(&content).unwrap();
+        writer.seal().unwrap();
+    }
+    // The same bytes elsewhere, with true sums beside the link.
+    let kept = place.join(object.digest.to_string());
+    fs::rename(&kept, &outside).unwrap();
+    let laid = [kept.clone(), place.join("making-0"), place.join("a link")];
+    for link in &laid {
+        std::os::unix::fs::symlink(&outside, link).unwrap();
+    }
+    for mode in [IoMode::Mmap, IoMode::Pread] {
+        let cache = Cache::open(&place, u64::MAX, mode).unwrap();
+        assert!(cache.find(object).unwrap().is_none() && cache.used_bytes() == 0);
+        assert!(laid.iter().all(|link| fs::symlink_metadata(link).is_err()));
+        assert_eq!(fs::read(&outside).unwrap(), content);
+        std::os::unix::fs::symlink(&outside, &kept).unwrap();
+    }
+    // One that is laid while the cache is open is replaced by what is sealed, and what it leads to stays as it was.
+    fs::remove_file(&kept).unwrap();
+    let cache = Cache::open(&place, u64::MAX, IoMode::Mmap).unwrap();
+    fs::write(&outside, b"of somebody else").unwrap();
+    std::os::unix::fs::symlink(&outside, &kept).unwrap();
+    let mut writer = cache.writer().unwrap();
+    writer.append(&content).unwrap();
+    let sealed = writer.seal().unwrap();
+    assert_eq!(sealed.section(0..70_000).unwrap()[..], content);
+    assert!(fs::symlink_metadata(&kept).unwrap().is_file());
+    drop(sealed);
+    cache.clear();
+    assert_eq!(fs::read(&outside).unwrap(), b"of somebody else");
+}

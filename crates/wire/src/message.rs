@@ -23,6 +23,16 @@ pub enum Reach {
     Served,
 }
 
+impl Reach {
+    /// Whether a URL, or a path, names a place that is another one in every process or on every machine. None goes over the wire: who
+    /// says what a worker opens does not say it of the worker's own disk.
+    pub fn is_local(url: &str) -> bool {
+        url.split_once("://").is_none_or(|(scheme, _)| {
+            matches!(scheme.to_ascii_lowercase().as_str(), "file" | "memory")
+        })
+    }
+}
+
 /// One of the input files of a session; its number is its place in [`Open::inputs`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {

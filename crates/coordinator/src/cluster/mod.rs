@@ -93,7 +93,7 @@ impl Job {
 
     fn depots(&self, remote: bool) -> Vec<(DepotId, Reach)> {
         let reach = |url: &str| {
-            if remote && is_local(url) {
+            if remote && Reach::is_local(url) {
                 Reach::Served
             } else {
                 Reach::Url(url.to_owned())
@@ -104,12 +104,6 @@ impl Job {
             .map(|(id, url)| (*id, reach(url)))
             .collect()
     }
-}
-
-/// Whether only this machine sees a depot.
-fn is_local(url: &str) -> bool {
-    url.split_once("://")
-        .is_none_or(|(scheme, _)| matches!(scheme, "file" | "memory"))
 }
 
 /// Workers in this process.

@@ -25,7 +25,9 @@ impl Unfinished {
         })?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let temporary = directory.join(format!(".{name}.{}.part", std::process::id()));
-        let file = File::create(&temporary).map_err(|error| OutError::Io {
+        // What lies there is of a process of this number that died, or a link that somebody laid: it goes, and never what it leads to.
+        let _ = fs::remove_file(&temporary);
+        let file = File::create_new(&temporary).map_err(|error| OutError::Io {
             path: temporary.clone(),
             error,
         })?;

@@ -24,6 +24,9 @@ impl TryFrom<proto::Reach> for Reach {
 
     fn try_from(reach: proto::Reach) -> Result<Self, Malformed> {
         Ok(match reach.reach.ok_or(Malformed::Missing("reach"))? {
+            proto::reach::Reach::Url(url) if Reach::is_local(&url) => {
+                return Err(Malformed::Local(url));
+            }
             proto::reach::Reach::Url(url) => Reach::Url(url),
             proto::reach::Reach::Served(_) => Reach::Served,
         })

@@ -27,6 +27,9 @@ pub enum Malformed {
         /// The number.
         value: u64,
     },
+    /// A place on the disk of whoever sends or gets it.
+    #[error("a message names the place {0:?}, which is local: it goes through the coordinator")]
+    Local(String),
 }
 
 /// A field that must be there, converted.

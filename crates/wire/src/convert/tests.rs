@@ -148,7 +148,7 @@ fn open() -> Open {
             },
         ],
         depots: vec![
-            (DepotId::DATA, Reach::Url("file:///d".into())),
+            (DepotId::DATA, Reach::Url("gs://b/d".into())),
             (DepotId::MODEL, Reach::Served),
         ],
         peers: vec![Peer {
@@ -435,4 +435,32 @@ fn what_is_malformed_is_refused_by_name() {
             value: 77
         })
     );
+}
+
+#[test]
+fn no_place_of_a_disk_goes_over_the_wire() {
+    let place = |url: &str| proto::Reach {
+        reach: Some(proto::reach::Reach::Url(url.to_owned())),
+    };
+    for url in [
+        "",
+        "models",
+        "/etc",
+        "../../home",
+        "file:///etc",
+        "FILE:///etc",
+        "memory://of-a-test",
+    ] {
+        let found = Reach::try_from(place(url));
+        assert_eq!(found, Err(Malformed::Local(url.to_owned())));
+    }
+    for url in [
+        "s3://b/d",
+        "gs://b/d",
+        "az://c/d",
+        "https://h/f",
+        "http://h/f",
+    ] {
+        assert_eq!(Reach::try_from(place(url)), Ok(Reach::Url(url.to_owned())));
+    }
 }
