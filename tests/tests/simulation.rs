@@ -12,6 +12,7 @@ use depot::{Body, CheckpointObject, Depot};
 use exec::{Held, HeldBytes, Simd, SpareBuffers};
 use futures::future::BoxFuture;
 use plan::{Dismissal, Failure, Refusal};
+use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -73,6 +74,9 @@ enum Trouble {
     Panics,
     /// The coordinator dies twice, and is started again by whoever looks after it.
     Coordinator,
+    /// No two hosts have the same time: each clock is ahead by its own rate, and one leaps forward once, as that of a virtual machine that
+    /// was asleep. Clocks that tell the date decide nothing here, so that theirs are not set wrong.
+    Skew,
     /// A worker loses power, so that its connections are just silent, and comes back; another is cut off. Checkpoints
     /// are rare: blocks are lost for which only a roll-back helps.
     Both,
@@ -106,6 +110,9 @@ struct Seen {
     manifests: Vec<(depot::Manifest, Digest)>,
     /// From which epochs coordinators went on; those that died before a checkpoint are not here.
     resumed: Vec<u32>,
+    /// By how much clocks are ahead of the world's, and whose leapt.
+    ahead: BTreeMap<&'static str, Duration>,
+    leapt: Option<&'static str>,
 }
 
 /// [`Seen`], shared by the hosts of a simulation.
@@ -127,6 +134,56 @@ impl Watch {
     fn note(&self, began: Instant, what: String) {
         let line = format!("{} {what}\n", began.elapsed().as_micros());
         self.seen().trace.push_str(&line);
+    }
+}
+
+// The clocks.
+
+/// How a host's clock goes, seen from the world.
+#[derive(Clone, Copy)]
+struct Clock {
+    host: &'static str,
+    /// By how much it is ahead after each [`Clock::BEAT`] of its own.
+    gains: Duration,
+    /// When it leaps, by itself, and how far.
+    leaps: Option<(Duration, Duration)>,
+}
+
+impl Clock {
+    const BEAT: Duration = Duration::from_millis(20);
+
+    /// A rate of up to half again as fast, and for one host of four a leap: of less than it takes to suspect a worker, or of longer than
+    /// a lease.
+    fn planned(host: &'static str, seed: u64) -> Clock {
+        let hosts = [COORDINATOR, WORKERS[0], WORKERS[1], WORKERS[2]];
+        let index = hosts.iter().position(|known| *known == host);
+        let index = index.expect("a host of this world") as u64;
+        let at = Duration::from_millis(100 + draw(seed, 40, 700));
+        let by = match draw(seed, 41, 3) {
+            0 => 100 + draw(seed, 42, 1_200),
+            1 => 2_000 + draw(seed, 42, 6_000),
+            _ => 11_000 + draw(seed, 42, 60_000),
+        };
+        let leaps = draw(seed, 43, 4) == index;
+        Clock {
+            host,
+            gains: Duration::from_millis(draw(seed, 44 + index, 11)),
+            leaps: leaps.then(|| (at, Duration::from_millis(by))),
+        }
+    }
+
+    async fn go(mut self, watch: Watch) {
+        let began = Instant::now();
+        loop {
+            tokio::time::sleep(Self::BEAT).await;
+            let mut by = self.gains;
+            if let Some((_, leap)) = self.leaps.take_if(|(at, _)| began.elapsed() >= *at) {
+                by += leap;
+                watch.seen().leapt = Some(self.host);
+            }
+            *watch.seen().ahead.entry(self.host).or_default() += by;
+            tokio::time::advance(by).await;
+        }
     }
 }
 
@@ -224,7 +281,10 @@ fn bytes_of(held: &Held) -> Vec<u8> {
     bytes.to_vec()
 }
 
-async fn serve(watch: Watch, lies: Option<Lie>) -> turmoil::Result {
+async fn serve(watch: Watch, lies: Option<Lie>, clock: Option<Clock>) -> turmoil::Result {
+    if let Some(clock) = clock {
+        tokio::spawn(clock.go(watch.clone()));
+    }
     // A new directory each time: a worker that comes back has lost its disk.
     let data = tempfile::tempdir()?;
     let cache = Arc::new(Cache::open_unsynced(data.path(), 1 << 30, IoMode::Pread)?);
@@ -470,8 +530,12 @@ async fn coordinate(
     url: String,
     every_epochs: u32,
     trouble: Trouble,
+    clock: Option<Clock>,
     watch: Watch,
 ) -> turmoil::Result {
+    if let Some(clock) = clock {
+        tokio::spawn(clock.go(watch.clone()));
+    }
     let depot = Depot::open(&url)?;
     let term = depot.claim_term(Some(RUN)).await?;
     let resume = newest(&depot).await?;
@@ -643,7 +707,9 @@ impl Fault {
         };
         let partition = || fault(5, Kind::Partition(name(first + other), second), 25_000);
         match trouble {
-            Trouble::None | Trouble::Slow | Trouble::Liar | Trouble::Panics => vec![],
+            Trouble::None | Trouble::Slow | Trouble::Liar | Trouble::Panics | Trouble::Skew => {
+                vec![]
+            }
             Trouble::Crash => vec![fault(3, Kind::Crash(name(first)), 2_000)],
             Trouble::Partition => vec![partition()],
             Trouble::Wall => {
@@ -722,21 +788,23 @@ fn simulate(trouble: Trouble, seed: u64) -> Seen {
         .min_message_latency(Duration::from_millis(1))
         .max_message_latency(Duration::from_millis(15))
         .build();
+    let clock = |host| (trouble == Trouble::Skew).then(|| Clock::planned(host, seed));
     for name in WORKERS {
         let watch = watch.clone();
+        let clock = clock(name);
         let lies = match trouble {
             Trouble::Liar => Some(Lie::Turned),
             Trouble::Panics => Some(Lie::Torn),
             _ => None,
         };
         let lies = lies.filter(|_| name == LIAR);
-        sim.host(name, move || serve(watch.clone(), lies));
+        sim.host(name, move || serve(watch.clone(), lies, clock));
     }
     let every = if trouble == Trouble::Both { 3 } else { 1 };
     if trouble == Trouble::Coordinator {
         let (of_host, of_client) = (watch.clone(), watch.clone());
         sim.host(COORDINATOR, move || {
-            coordinate(url.clone(), every, trouble, of_host.clone())
+            coordinate(url.clone(), every, trouble, None, of_host.clone())
         });
         sim.client("user", async move {
             while of_client.seen().outcome.is_none() {
@@ -745,7 +813,8 @@ fn simulate(trouble: Trouble, seed: u64) -> Seen {
             Ok(())
         });
     } else {
-        sim.client(COORDINATOR, coordinate(url, every, trouble, watch.clone()));
+        let coordinated = coordinate(url, every, trouble, clock(COORDINATOR), watch.clone());
+        sim.client(COORDINATOR, coordinated);
     }
     if trouble == Trouble::Slow {
         sim.set_link_latency(WORKERS[draw(seed, 1, 3) as usize], COORDINATOR, LATE);
@@ -956,6 +1025,29 @@ fn a_worker_that_panics_holds_nobody_up() {
     assert!(panics > 0 && found > 0);
 }
 
+/// No clock that is fast or leaps makes others look silent, the coordinator's included, which then gives all of them time anew.
+#[test]
+fn clocks_differ_and_leap() {
+    all_seeds(Trouble::Skew);
+    let (mut leaps, mut apart) = (BTreeMap::new(), Duration::ZERO);
+    for seed in seeds() {
+        let seen = simulate(Trouble::Skew, seed);
+        assert_eq!(seen.suspicions, 0, "seed {seed}, leapt {:?}", seen.leapt);
+        let ahead = |host: &str| seen.ahead.get(host).copied().unwrap_or_default();
+        let of_workers = WORKERS
+            .iter()
+            .map(|worker| ahead(COORDINATOR).abs_diff(ahead(worker)));
+        apart = of_workers.fold(apart, Duration::max);
+        *leaps.entry(seen.leapt).or_insert(0) += 1;
+    }
+    println!("leaps {leaps:?}, at most {apart:?} apart");
+    assert!(apart > Duration::from_secs(10), "{apart:?}");
+    assert!(
+        leaps.contains_key(&Some(COORDINATOR)) && leaps.len() > 2,
+        "{leaps:?}"
+    );
+}
+
 #[test]
 fn a_crash_and_a_partition_with_rare_checkpoints() {
     let (replays, rollbacks, _) = all_seeds(Trouble::Both);
@@ -969,7 +1061,12 @@ fn a_crash_and_a_partition_with_rare_checkpoints() {
 /// connections, hangs on task numbers, which count over all tests of this process. In silence nobody sees it.
 #[test]
 fn a_seed_has_one_course() {
-    for trouble in [Trouble::None, Trouble::Partition, Trouble::Both] {
+    for trouble in [
+        Trouble::None,
+        Trouble::Partition,
+        Trouble::Skew,
+        Trouble::Both,
+    ] {
         for seed in [3, 5] {
             let (first, second) = (simulate(trouble, seed), simulate(trouble, seed));
             let (a, b) = (first.trace.lines(), second.trace.lines());
