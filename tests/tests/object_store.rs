@@ -69,15 +69,22 @@ fn holds_the_bytes_of_a_folder(server: &Store) {
     assert_eq!(digests(verb("ingest"), verb("train")), expected);
 
     let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut environment = server.environment();
+    environment.push(("STRATA_LOG", "trace".to_owned()));
     let daemons = ["a", "b"].map(|name| {
         let memory = ["--memory", "1GiB", "--threads", "1"];
-        Daemon::start_within(&folder.path().join(name), &memory, &server.environment())
+        Daemon::start_within(&folder.path().join(name), &memory, &environment)
     });
     let (dialled, workers) = (job(), addresses(&daemons));
     let url = server.url("daemons");
     let verb = |verb| json_of(&mut under(server, &dialled, verb, &url, &workers));
     assert_eq!(digests(verb("ingest"), verb("train")), expected);
 
+    // Whoever writes down all that there is to say does not tell how it is let in.
+    for daemon in &daemons {
+        let said = daemon.said();
+        assert!(said.len() > 1_000 && !said.contains(server.secret()));
+    }
     // Nothing was written beside the bucket.
     for job in [&embedded, &dialled] {
         assert!(!job.folder().join("data").exists() && !job.model().exists());
@@ -163,6 +170,9 @@ fn tells_what_cannot_be_read(server: &Store) {
         let files = format!("input.files={files}");
         let mut command = job.command("ingest", &["--set", files.as_str()]);
         let output = output_of(command.envs(environment.iter().cloned()));
+        for said in [&output.stdout, &output.stderr] {
+            assert!(!String::from_utf8_lossy(said).contains(server.secret()));
+        }
         let said: Value = serde_json::from_slice(&output.stdout).expect("one object");
         assert!(!job.folder().join("data/manifests").exists());
         let message = said["error"]["message"].as_str().unwrap().to_owned();
